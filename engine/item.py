@@ -1,0 +1,144 @@
+"""An `Item`: an id safe as a file name, its source, its folder; and its atomic outputs.
+
+WORKDIR/items/<id>/<stage>/            a finished output, renamed into place
+WORKDIR/items/<id>/.<stage>.scratch-*  one attempt at it, removed when the attempt ends
+WORKDIR/items/<id>/.<stage>.partial    what the stage keeps between attempts (half a download)
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.errors import PenstockError
+
+FINGERPRINT_FILE = ".penstock.json"
+
+
+class MissingOutput(PenstockError):
+    """The output is not there: that of an optional stage that failed, say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One unit of work, usually a video. Only this travels between stages.
+
+    `id` is safe as a file name and the same for the same source in every run. `source` is where the
+    item comes from: a URL or a path. `folder` is `WORKDIR/items/<id>`.
+    """
+
+    id: str
+    source: str
+    folder: Path
+
+    @classmethod
+    def at(cls, workdir: Path, source: str, id: str | None = None) -> "Item":  # noqa: A002
+        """The item for `source` in this work folder. Nothing is written."""
+        id = id or item_id(source)  # noqa: A001
+        return cls(id=id, source=source, folder=workdir / "items" / id)
+
+    def child(self, source: str, id: str | None = None) -> "Item":  # noqa: A002
+        """A new item that this one turned out to hold, as a playlist holds videos."""
+        return Item.at(self.folder.parent.parent, source, id)
+
+    def has_output(self, stage: str) -> bool:
+        """Whether `stage` has finished with this item and its output has not been deleted."""
+        return (self.folder / stage / FINGERPRINT_FILE).is_file()
+
+    def output(self, stage: str) -> Path:
+        """The folder that `stage` finished. Raises MissingOutput where there is none."""
+        if not self.has_output(stage):
+            raise MissingOutput(f"{self.id} has no output of stage {stage!r}")
+        return self.folder / stage
+
+    def partial(self, stage: str) -> Path:
+        """A folder that survives failed attempts and crashes of `stage`, made if it is missing.
+
+        The engine removes it once the stage has ended with the item.
+        """
+        folder = self.folder / f".{stage}.partial"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def item_id(source: str) -> str:
+    """An id for `source`: readable, safe as a file name, and distinct (48 bits of SHA-256)."""
+    digest = hashlib.sha256(source.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    tail = re.sub(r"^[a-z][a-z0-9+.-]*://(www\.)?", "", source.lower())
+    words = re.sub(r"[^a-z0-9]+", "-", tail).strip("-")
+    return f"{words[-40:].strip('-')}-{digest}" if words else digest
+
+
+def open_scratch(item: Item, stage: str) -> Path:
+    """A fresh, empty folder for one attempt, beside the place where its output will stand."""
+    item.folder.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=f".{stage}.scratch-", dir=item.folder))
+
+
+def commit_output(item: Item, stage: str, scratch: Path, fingerprint: str) -> None:
+    """Make `scratch` the output of `stage`: sync it, rename it into place, sync the name.
+
+    A crash before the rename leaves no output, a crash after it a whole one.
+    """
+    (scratch / FINGERPRINT_FILE).write_text(json.dumps({"fingerprint": fingerprint}) + "\n")
+    scratch.chmod(0o755)  # mkdtemp made it private; an output is as readable as any folder
+    for folder, _, files in os.walk(scratch):
+        for name in files:
+            path = Path(folder, name)
+            if not path.is_symlink():
+                _sync(path)
+        _sync(Path(folder))
+    _remove(item.folder / stage)
+    scratch.rename(item.folder / stage)
+    _sync(item.folder)
+    _remove(item.folder / f".{stage}.partial")
+
+
+def output_fingerprint(item: Item, stage: str) -> str | None:
+    """The fingerprint of what made the output of `stage`, or None where there is no output."""
+    try:
+        text = (item.folder / stage / FINGERPRINT_FILE).read_text()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return str(json.loads(text)["fingerprint"])
+
+
+def discard_output(item: Item, stage: str) -> None:
+    """Delete the output of `stage`, so that a crash part way leaves nothing that looks whole."""
+    _remove(item.folder / stage)
+
+
+def discard_partial(item: Item, stage: str) -> None:
+    """Delete what `stage` kept between attempts."""
+    _remove(item.folder / f".{stage}.partial")
+
+
+def sweep_scratch(item: Item) -> int:
+    """Delete the scratch folders that a killed run left behind; returns how many there were."""
+    if not item.folder.is_dir():
+        return 0
+    left = [path for path in item.folder.iterdir() if ".scratch-" in path.name]
+    for path in left:
+        shutil.rmtree(path, ignore_errors=True)
+    return len(left)
+
+
+def _remove(folder: Path) -> None:
+    if not folder.is_dir():
+        return
+    # A name with ".scratch-" is swept by the next run, should this one die while deleting.
+    doomed = Path(tempfile.mkdtemp(prefix=".discarded.scratch-", dir=folder.parent))
+    folder.rename(doomed / folder.name)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,164 @@
+"""`Stage`: what a stage is, and the options that every stage has."""
+
+import inspect
+from collections.abc import Iterable
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+from engine.errors import Ending, PenstockError
+from engine.item import Item
+
+
+def setting(default: Any, description: str, *, affects_output: bool = True, **bounds: Any) -> Any:
+    """One setting: its default, one line on what it does, and bounds such as `gt=0`.
+
+    The line stands in config.toml. `affects_output=False` is for what changes how the work is done
+    but not what comes out (a proxy, a device, a deadline): changing it redoes nothing.
+    """
+    if callable(default):
+        bounds["default_factory"] = default
+    else:
+        bounds["default"] = default
+    return Field(
+        description=description, json_schema_extra={"affects_output": affects_output}, **bounds
+    )
+
+
+class Settings(BaseModel):
+    """The base of every settings class: unknown keys are errors, and defaults are checked too."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True, frozen=True)
+
+
+class StageOptions(Settings):
+    """The options that every stage has in [stages.NAME], beside its own settings."""
+
+    workers: PositiveInt | Literal["auto"] = Field(
+        1, description='Workers of this stage: a number, or "auto".'
+    )
+    queue: PositiveInt = Field(
+        8, description="Items that may wait for this stage; a full queue holds back what is before."
+    )
+    attempts: PositiveInt = Field(3, description="Attempts at an item before it fails.")
+    timeout: float = Field(
+        3600.0, gt=0, description="Seconds that one attempt may take before it is given up."
+    )
+    patience: float = Field(
+        21600.0, ge=0, description="Seconds an item may be held back by throttling before it fails."
+    )
+    batch: PositiveInt = Field(1, description="Waiting items handed to a worker together, at most.")
+    placement: Literal["thread", "process"] = Field(
+        "thread", description='Where the work runs: "thread" or "process".'
+    )
+    optional: bool = Field(
+        False, description="Whether an item goes on without this stage's output when it fails."
+    )
+    keep: bool = Field(
+        True, description="false: delete the output once every stage that reads it has committed."
+    )
+
+
+class Cancelled(PenstockError):
+    """This attempt is no longer wanted. Raised by `checkpoint`; let it pass through."""
+
+
+class Cancellation:
+    """Tells the code of one attempt, in its own thread, that nobody waits for it any more."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+
+current_attempt: ContextVar[Cancellation | None] = ContextVar("current_attempt", default=None)
+
+
+def checkpoint() -> None:
+    """Call this in long loops of a `def process`: it raises Cancelled once the attempt's time is up
+    or the run is being cancelled. A thread cannot be killed, so this is how it stops early."""
+    attempt = current_attempt.get()
+    if attempt is not None and attempt.requested:
+        raise Cancelled("the attempt was given up")
+
+
+class Stage:
+    """One kind of work on one item.
+
+    Subclass it, give it `Settings`, and write `process`:
+
+    - `def process(self, item, out)` runs off the event loop. Every worker has an instance of its
+      own, which only ever runs in that worker's thread or process; `open` loads what it needs.
+    - `async def process(self, item, out)` runs on the event loop. The workers of the pool share one
+      instance, opened once: what it bounds, it bounds for the whole pool.
+
+    `process` reads its inputs from `item.output("stage before")`, writes into `out` (an empty
+    scratch folder) and returns; the engine then makes `out` the stage's output. To end otherwise it
+    raises Drop, Permanent, Transient or Throttled. It may return an iterable of new items, which
+    enter the pipeline as if they had come from its source; the item that returned them is done and
+    goes no further. The iterable is read lazily, off the event loop and outside any worker, and
+    `out` is committed when it ends.
+    """
+
+    name: ClassVar[str]
+    """The stage's name in the pipeline, in config.toml and on disk: the class's, in lower case."""
+
+    version: ClassVar[int] = 1
+    """Raise it when the same settings make a different output: what was finished is redone."""
+
+    max_workers: ClassVar[int | None] = None
+    """The most workers that make sense: 1 for a stage that owns the GPU."""
+
+    defaults: ClassVar[dict[str, Any]] = {}
+    """This stage's own defaults for StageOptions, such as {"workers": 4}."""
+
+    class Settings(Settings):
+        """No settings."""
+
+    settings: BaseModel
+    workdir: Path
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" not in cls.__dict__:
+            cls.name = cls.__name__.lower()
+
+    def __init__(self, settings: BaseModel, workdir: Path) -> None:
+        self.settings = settings
+        self.workdir = workdir
+
+    def open(self) -> Any:
+        """Called once per instance, where it will run, before the first item. May be async in an
+        async stage. An error here stops the run: PenstockError with its message alone."""
+
+    def process(self, item: Item, out: Path) -> Any:
+        """Work on one item; see the class."""
+        raise NotImplementedError(f"stage {self.name!r} has no process()")
+
+    def process_batch(self, items: list[Item], outs: list[Path]) -> list[Ending | None]:
+        """Work on several items; one answer for each, in order: None for done, or how it ended.
+
+        Called when `batch` is over 1. An exception is not blamed on any one item: each of them is
+        attempted again, alone.
+        """
+        raise NotImplementedError(f"stage {self.name!r} has no process_batch()")
+
+    def close(self) -> Any:
+        """Called once, where `open` was, when no more items come."""
+
+    def gate(self, item: Item) -> str | None:
+        """What to hold back when the other side says slow down, usually a host; None for nothing.
+
+        Items with the same key share `limits.rate` and `limits.concurrency`, whatever the workers.
+        """
+        return None
+
+    @classmethod
+    def is_async(cls) -> bool:
+        """Whether this stage runs on the event loop."""
+        return inspect.iscoroutinefunction(cls.process)
+
+
+Produced = Iterable[Item] | None
+"""What `process` may return."""

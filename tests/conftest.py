@@ -1,0 +1,40 @@
+"""What every test may use: the folder of real media, and items in a temporary work folder."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine import Item
+from engine.item import commit_output, open_scratch
+
+DATA = Path(
+    os.environ.get("PENSTOCK_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")
+).resolve()
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real videos, edge cases and models; the test is skipped where it is missing."""
+    if not DATA.is_dir():
+        pytest.skip("needs the folder of real media: set PENSTOCK_TEST_DATA to it")
+    return DATA
+
+
+@pytest.fixture
+def make_item(tmp_path: Path) -> Callable[..., Item]:
+    """Makes an item in `tmp_path`, whose stages already have the outputs that functions write.
+
+    make_item("http://…", extract=write_frames) calls write_frames(folder) and commits the folder.
+    """
+
+    def make(source: str, **outputs: Callable[[Path], object]) -> Item:
+        item = Item.at(tmp_path, source)
+        for stage, write in outputs.items():
+            scratch = open_scratch(item, stage)
+            write(scratch)
+            commit_output(item, stage, scratch, fingerprint="test")
+        return item
+
+    return make
