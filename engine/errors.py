@@ -75,3 +75,14 @@ class Throttled(Ending):
         super().__init__(reason, kind=kind)
         self.after = after
         self.key = key
+
+
+class Fault(Ending):
+    """Anything unexpected: a bug, a timeout, a worker that died. Made by the engine, not raised.
+
+    `kind` is "unexpected", "timeout" or "crashed"; `traceback` is kept in the ledger.
+    """
+
+    def __init__(self, reason: str, *, kind: str, traceback: str | None = None) -> None:
+        super().__init__(reason, kind=kind)
+        self.traceback = traceback

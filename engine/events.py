@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+AttemptOutcome = Literal["done", "dropped", "failed", "retried", "throttled", "interrupted"]
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -61,7 +63,7 @@ class AttemptEnded(Event):
     stage: str
     worker: int
     attempt: int
-    outcome: Literal["done", "dropped", "failed", "retried", "throttled", "interrupted"]
+    outcome: AttemptOutcome
     final: bool
     seconds: float
     kind: str | None = None

@@ -79,12 +79,16 @@ def open_scratch(item: Item, stage: str) -> Path:
     return Path(tempfile.mkdtemp(prefix=f".{stage}.scratch-", dir=item.folder))
 
 
-def commit_output(item: Item, stage: str, scratch: Path, fingerprint: str) -> None:
+def commit_output(
+    item: Item, stage: str, scratch: Path, fingerprint: str, expanded: int | None = None
+) -> None:
     """Make `scratch` the output of `stage`: sync it, rename it into place, sync the name.
 
-    A crash before the rename leaves no output, a crash after it a whole one.
+    A crash before the rename leaves no output, a crash after it a whole one. `expanded` is the
+    number of items that came out of this one, None for an ordinary output.
     """
-    (scratch / FINGERPRINT_FILE).write_text(json.dumps({"fingerprint": fingerprint}) + "\n")
+    mark = {"fingerprint": fingerprint, "expanded": expanded}
+    (scratch / FINGERPRINT_FILE).write_text(json.dumps(mark) + "\n")
     scratch.chmod(0o755)  # mkdtemp made it private; an output is as readable as any folder
     for folder, _, files in os.walk(scratch):
         for name in files:
@@ -98,13 +102,27 @@ def commit_output(item: Item, stage: str, scratch: Path, fingerprint: str) -> No
     _remove(item.folder / f".{stage}.partial")
 
 
-def output_fingerprint(item: Item, stage: str) -> str | None:
-    """The fingerprint of what made the output of `stage`, or None where there is no output."""
+@dataclass(frozen=True, slots=True)
+class OutputMark:
+    """What a finished output says of itself: what made it, and how many items came out of it."""
+
+    fingerprint: str
+    expanded: int | None
+
+
+def remove_scratch(scratch: Path) -> None:
+    """Delete what an attempt wrote that did not become an output."""
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def output_mark(item: Item, stage: str) -> OutputMark | None:
+    """The mark of the output of `stage`, or None where there is no output."""
     try:
         text = (item.folder / stage / FINGERPRINT_FILE).read_text()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return str(json.loads(text)["fingerprint"])
+    mark = json.loads(text)
+    return OutputMark(fingerprint=mark["fingerprint"], expanded=mark["expanded"])
 
 
 def discard_output(item: Item, stage: str) -> None:

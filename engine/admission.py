@@ -1,0 +1,75 @@
+"""Taking an item into a run: what is known of it, what can be reused, what disagrees after a crash.
+
+Runs in the ledger's thread, inside the transaction that enters the item.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from engine.events import Repaired
+from engine.item import Item, output_mark, sweep_scratch
+from engine.journal import Journal
+from engine.journey import Graph, Journey, Known, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """An item that has entered: its journey, the first step of it, and what had to be repaired."""
+
+    journey: Journey
+    step: Step
+    repairs: Sequence[Repaired]
+
+
+def admit(
+    journal: Journal, graph: Graph, item: Item, parent: str | None, depth: int, run: int
+) -> Admission | None:
+    """Enter `item` into this run; None if it has entered it already."""
+    known = journal.admit(item, parent, run)
+    if known is None:
+        return None
+    sweep_scratch(item)
+    journey = Journey(graph, item, _with_disk(graph, item, known), parent, depth)
+    step = journey.advance()
+    repairs = _repair(journal, journey, step, run)
+    record_step(journal, journey, step, run)
+    return Admission(journey, step, repairs)
+
+
+def record_step(journal: Journal, journey: Journey, step: Step, run: int) -> None:
+    """Write down what follows from an item's latest settlement."""
+    graph = journey.graph
+    after = [name for stage in step.entering for name in graph.descendants(stage)]
+    journal.enter(journey.item, step.entering, after, run)
+    journal.discard(journey.item, step.discardable)
+    if step.outcome is not None:
+        journal.forget(journey.item, step.obsolete)
+        journal.end_item(journey.item, step.outcome)
+
+
+def _with_disk(graph: Graph, item: Item, known: Mapping[str, Known]) -> dict[str, Known]:
+    both = dict(known)
+    for stage in graph.names:
+        mark = output_mark(item, stage)
+        if mark is not None:
+            before = both.get(stage, Known())
+            expanded = mark.expanded if before.expanded is None else before.expanded
+            both[stage] = replace(before, on_disk=mark.fingerprint, expanded=expanded)
+    return both
+
+
+def _repair(journal: Journal, journey: Journey, step: Step, run: int) -> list[Repaired]:
+    """Where the ledger and the folders disagree, the folders are right."""
+    repairs, item = [], journey.item
+    for stage, end in step.reused:
+        known = journey.known[stage]
+        if known.outcome != end.outcome or known.fingerprint != end.fingerprint:
+            journal.settle(item, stage, end, None, run)
+            found = "its output is whole, but the ledger had missed it; it counts as done"
+            repairs.append(Repaired(item.id, stage, found))
+    for stage in step.entering:
+        known = journey.known.get(stage, Known())
+        if known.outcome == "done" and known.on_disk is None and not known.discarded:
+            gone = "the ledger has it as done, but its output is gone; it is made again"
+            repairs.append(Repaired(item.id, stage, gone))
+    return repairs

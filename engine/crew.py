@@ -1,0 +1,116 @@
+"""The workers of a pool: hired, opened, replaced when they break, let go when they are too many."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+import anyio
+from anyio.abc import TaskGroup
+
+from engine.errors import PenstockError
+from engine.events import Events, WorkerReplaced
+from engine.meter import Meter
+from engine.process_worker import ProcessWorker
+from engine.stage import StageOptions
+from engine.worker import (
+    LoopWorker,
+    SharedStage,
+    StageFactory,
+    StageOpenError,
+    ThreadWorker,
+    Worker,
+)
+
+Serve = Callable[[Worker, int], Awaitable[bool]]
+"""Takes the next items and works on them; false once no more can come."""
+
+
+class Crew:
+    """Any number of workers of one stage, each in a task of its own that calls `serve` again and
+    again. A worker is told its number, which no other of this crew ever has."""
+
+    def __init__(
+        self, factory: StageFactory, options: StageOptions, events: Events, serve: Serve
+    ) -> None:
+        self._factory = factory
+        self._options = options
+        self._events = events
+        self._serve = serve
+        self._shared = SharedStage(factory()) if factory.stage.is_async() else None
+        self._name = factory.stage.name
+        self._target = 0
+        self._hired = 0
+        self._live: set[int] = set()
+        self._idle: dict[int, anyio.CancelScope] = {}
+        self._tasks: TaskGroup | None = None
+        self.alive = Meter()
+
+    def __len__(self) -> int:
+        """How many workers there are now, those included that are about to go."""
+        return len(self._live)
+
+    async def run(self, workers: int) -> None:
+        """Have `workers` workers until `serve` is false for each. Raises what a stage's `open`
+        raises: a PenstockError as it is, anything else as StageOpenError."""
+        if self._shared is not None:
+            await self._shared.open()
+        try:
+            async with anyio.create_task_group() as self._tasks:
+                self.resize(workers)
+            self._tasks = None
+        finally:
+            if self._shared is not None:
+                await self._shared.close()
+
+    def resize(self, workers: int) -> None:
+        """Hire, or let go: idle ones at once, those at work when they have finished."""
+        self._target = workers
+        while self._tasks is not None and len(self._live) < workers:
+            self._hired += 1
+            self._live.add(self._hired)
+            self._tasks.start_soon(self._work, self._hired, name=f"{self._name} {self._hired}")
+        for number in list(self._idle)[: max(0, len(self._live) - workers)]:
+            self._idle.pop(number).cancel()
+
+    @contextmanager
+    def idle(self, number: int) -> Iterator[None]:
+        """The worker waits during the block, which is left early if it is to go."""
+        with anyio.CancelScope() as scope:
+            self._idle[number] = scope
+            try:
+                yield
+            finally:
+                self._idle.pop(number, None)
+
+    async def _work(self, number: int) -> None:
+        try:
+            with self.alive.running():
+                worker = await self._opened(number)
+                try:
+                    while len(self._live) <= self._target and await self._serve(worker, number):
+                        if worker.broken:
+                            await worker.close()
+                            self._events.emit(WorkerReplaced(self._name, number, "it died or hung"))
+                            worker = await self._opened(number)
+                finally:
+                    await worker.close()
+        finally:
+            self._live.discard(number)
+
+    async def _opened(self, number: int) -> Worker:
+        worker = self._make(number)
+        try:
+            await worker.open()
+        except BaseException as error:
+            await worker.close()
+            if isinstance(error, PenstockError) or not isinstance(error, Exception):
+                raise
+            raise StageOpenError(self._name, error) from error
+        return worker
+
+    def _make(self, number: int) -> Worker:
+        timeout = self._options.timeout
+        if self._shared is not None:
+            return LoopWorker(self._shared.stage, timeout)
+        if self._options.placement == "process":
+            return ProcessWorker(self._factory, timeout)
+        return ThreadWorker(self._factory, timeout, f"penstock-{self._name}-{number}")

@@ -1,0 +1,291 @@
+"""The SQLite ledger of every item in every stage: what entered, how it ended, every attempt.
+
+WAL mode, one connection that writes, used from one thread at a time. `GroupCommit` gives the run's
+tasks an async way in: what several of them ask for at once is committed in one transaction.
+"""
+
+import json
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.errors import WorkFolderError
+from engine.item import Item
+from engine.journey import End, Known
+
+FILE = "penstock.db"
+
+SCHEMA_VERSION = 1
+
+SCHEMA = """
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY, pipeline TEXT NOT NULL, started REAL NOT NULL, ended REAL,
+    outcome TEXT, settings TEXT NOT NULL, versions TEXT NOT NULL
+);
+CREATE TABLE items (
+    id TEXT PRIMARY KEY, source TEXT NOT NULL, parent TEXT, entered_run INTEGER NOT NULL,
+    outcome TEXT NOT NULL DEFAULT 'pending'
+) WITHOUT ROWID;
+CREATE INDEX items_by_parent ON items (parent) WHERE parent IS NOT NULL;
+CREATE TABLE stages (
+    item TEXT NOT NULL, stage TEXT NOT NULL, outcome TEXT NOT NULL, fingerprint TEXT,
+    kind TEXT, reason TEXT, expanded INTEGER, discarded INTEGER NOT NULL DEFAULT 0,
+    run INTEGER NOT NULL, PRIMARY KEY (item, stage)
+) WITHOUT ROWID;
+CREATE INDEX stages_by_outcome ON stages (stage, outcome, kind);
+CREATE TABLE attempts (
+    id INTEGER PRIMARY KEY, run INTEGER NOT NULL, item TEXT NOT NULL, stage TEXT NOT NULL,
+    worker INTEGER NOT NULL, attempt INTEGER NOT NULL, started REAL NOT NULL, ended REAL,
+    outcome TEXT, error_class TEXT, message TEXT, traceback TEXT
+);
+CREATE INDEX attempts_by_item ON attempts (item, stage);
+CREATE INDEX attempts_unended ON attempts (run) WHERE ended IS NULL;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a stage ended other than done: class, one line, and the traceback of a bug."""
+
+    kind: str
+    reason: str
+    traceback: str | None = None
+
+
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """A connection to the ledger at `path`. Raises WorkFolderError where that is not to be had."""
+    try:
+        db = sqlite3.connect(
+            f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        db.execute("PRAGMA busy_timeout = 10000")
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if not read_only:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
+    except sqlite3.Error as error:
+        raise WorkFolderError(
+            f"{path} cannot be used as a ledger ({error}); move it away or choose another work "
+            "folder"
+        ) from error
+    if version not in (0, SCHEMA_VERSION):
+        raise WorkFolderError(
+            f"{path} was written by another version of Penstock; use that one, or choose another "
+            "work folder"
+        )
+    return db
+
+
+class Journal:
+    """The ledger of one work folder. Not thread-safe: one caller at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the ledger at `path`, made if it is missing.
+
+        Raises WorkFolderError where it is no ledger, or another version's.
+        """
+        self.path = path
+        self._db = connect(path)
+        if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:
+            self._db.executescript(
+                f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            )
+
+    def close(self) -> None:
+        self._db.close()
+
+    def begin(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        self._db.execute("COMMIT")
+
+    def rollback(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+    # Runs
+
+    def start_run(
+        self, pipeline: str, settings: Mapping[str, Any], versions: Mapping[str, str]
+    ) -> int:
+        """Record a new run and return its number.
+
+        Raises WorkFolderError where the folder holds another pipeline's work.
+        """
+        other = self._db.execute(
+            "SELECT pipeline FROM runs WHERE pipeline != ? LIMIT 1", (pipeline,)
+        ).fetchone()
+        if other:
+            raise WorkFolderError(
+                f"{self.path.parent} holds the work of pipeline {other[0]!r}; give {pipeline!r} a "
+                "folder of its own"
+            )
+        cursor = self._db.execute(
+            "INSERT INTO runs (pipeline, started, settings, versions) VALUES (?, ?, ?, ?)",
+            (pipeline, time.time(), json.dumps(settings, sort_keys=True), json.dumps(versions)),
+        )
+        return int(cursor.lastrowid or 0)
+
+    def end_run(self, run: int, outcome: str) -> None:
+        self._db.execute(
+            "UPDATE runs SET ended = ?, outcome = ? WHERE id = ?", (time.time(), outcome, run)
+        )
+
+    def close_attempts_of_dead_runs(self, run: int) -> list[tuple[str, str]]:
+        """Mark attempts that a killed run had begun as interrupted; returns their items, stages."""
+        rows = self._db.execute(
+            "SELECT item, stage FROM attempts WHERE ended IS NULL AND run < ?", (run,)
+        ).fetchall()
+        self._db.execute(
+            "UPDATE attempts SET ended = started, outcome = 'interrupted'"
+            " WHERE ended IS NULL AND run < ?",
+            (run,),
+        )
+        self._db.execute(
+            "UPDATE runs SET outcome = 'killed' WHERE ended IS NULL AND id < ?", (run,)
+        )
+        return rows
+
+    # Items
+
+    def admit(self, item: Item, parent: str | None, run: int) -> dict[str, Known] | None:
+        """Enter `item` into this run; returns what is known of its stages, by name.
+
+        None if it has already entered in this run: a list may name a video twice.
+        """
+        row = self._db.execute("SELECT entered_run FROM items WHERE id = ?", (item.id,)).fetchone()
+        if row is not None and row[0] == run:
+            return None
+        self._db.execute(
+            "INSERT INTO items (id, source, parent, entered_run) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (id) DO UPDATE SET entered_run = excluded.entered_run",
+            (item.id, item.source, parent, run),
+        )
+        rows = self._db.execute(
+            "SELECT stage, outcome, fingerprint, discarded, expanded FROM stages WHERE item = ?",
+            (item.id,),
+        )
+        return {
+            stage: Known(
+                outcome=None if outcome == "pending" else outcome,
+                fingerprint=fingerprint,
+                discarded=bool(discarded),
+                expanded=expanded,
+            )
+            for stage, outcome, fingerprint, discarded, expanded in rows
+        }
+
+    def enter(
+        self, item: Item, stages: Sequence[str], descendants: Sequence[str], run: int
+    ) -> None:
+        """The item waits for these stages now; how it ended with their `descendants` is void."""
+        self._db.executemany(
+            "INSERT INTO stages (item, stage, outcome, run) VALUES (?, ?, 'pending', ?)"
+            " ON CONFLICT (item, stage) DO UPDATE SET outcome = 'pending', fingerprint = NULL,"
+            " kind = NULL, reason = NULL, expanded = NULL, discarded = 0, run = excluded.run",
+            [(item.id, stage, run) for stage in stages],
+        )
+        if stages:
+            self._db.execute("UPDATE items SET outcome = 'pending' WHERE id = ?", (item.id,))
+            self._forget(item.id, descendants)
+
+    def settle(self, item: Item, stage: str, end: End, failure: Failure | None, run: int) -> None:
+        """`stage` has ended with the item."""
+        self._db.execute(
+            "INSERT INTO stages (item, stage, outcome, fingerprint, kind, reason, expanded, run)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (item, stage) DO UPDATE SET"
+            " outcome = excluded.outcome, fingerprint = excluded.fingerprint,"
+            " kind = excluded.kind, reason = excluded.reason, expanded = excluded.expanded,"
+            " discarded = 0, run = excluded.run",
+            (
+                item.id,
+                stage,
+                end.outcome,
+                end.fingerprint,
+                failure.kind if failure else None,
+                failure.reason if failure else None,
+                end.expanded,
+                run,
+            ),
+        )
+
+    def discard(self, item: Item, stages: Sequence[str]) -> None:
+        """The outputs of these stages are about to be deleted, on purpose."""
+        self._db.executemany(
+            "UPDATE stages SET discarded = 1 WHERE item = ? AND stage = ?",
+            [(item.id, stage) for stage in stages],
+        )
+
+    def forget(self, item: Item, stages: Sequence[str]) -> None:
+        """The item does not reach these stages any more."""
+        self._forget(item.id, stages)
+
+    def _forget(self, item: str, stages: Sequence[str]) -> None:
+        self._db.executemany(
+            "DELETE FROM stages WHERE item = ? AND stage = ?", [(item, stage) for stage in stages]
+        )
+
+    def end_item(self, item: Item, outcome: str) -> None:
+        self._db.execute("UPDATE items SET outcome = ? WHERE id = ?", (outcome, item.id))
+
+    def children(self, parent: str) -> list[tuple[str, str]]:
+        """The ids and sources of the items that came out of `parent`, ordered by id."""
+        return self._db.execute(
+            "SELECT id, source FROM items WHERE parent = ? ORDER BY id", (parent,)
+        ).fetchall()
+
+    # Attempts
+
+    def start_attempt(self, item: Item, stage: str, worker: int, attempt: int, run: int) -> int:
+        cursor = self._db.execute(
+            "INSERT INTO attempts (run, item, stage, worker, attempt, started)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (run, item.id, stage, worker, attempt, time.time()),
+        )
+        return int(cursor.lastrowid or 0)
+
+    def end_attempt(self, number: int, outcome: str, failure: Failure | None) -> None:
+        self._db.execute(
+            "UPDATE attempts SET ended = ?, outcome = ?, error_class = ?, message = ?,"
+            " traceback = ? WHERE id = ?",
+            (
+                time.time(),
+                outcome,
+                failure.kind if failure else None,
+                failure.reason if failure else None,
+                failure.traceback if failure else None,
+                number,
+            ),
+        )
+
+    # Retrying
+
+    def reset_failures(
+        self, descendants: Mapping[str, Sequence[str]], kind: str | None, stage: str | None
+    ) -> int:
+        """Make the failures of this class and stage (None: any) pending, so that a run redoes them.
+
+        `descendants` gives the stages after each stage, whose ends do not hold any longer. Returns
+        how many failures there were.
+        """
+        chosen = self._db.execute(
+            "SELECT item, stage FROM stages WHERE outcome = 'failed'"
+            " AND kind IS coalesce(?, kind) AND stage = coalesce(?, stage)",
+            (kind, stage),
+        ).fetchall()
+        for item, failed in chosen:
+            self._db.execute("UPDATE items SET outcome = 'pending' WHERE id = ?", (item,))
+            self._db.execute(
+                "UPDATE stages SET outcome = 'pending', fingerprint = NULL, kind = NULL,"
+                " reason = NULL WHERE item = ? AND stage = ?",
+                (item, failed),
+            )
+            self._forget(item, descendants.get(failed, ()))
+        return len(chosen)

@@ -1,0 +1,256 @@
+"""One item's way through the graph: what is settled, what may be reused, what comes next.
+
+Pure: no clock, no disk, no database. The run asks, and does.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from engine.item import Item
+from engine.pipeline import Pipeline
+
+Settled = Literal["done", "dropped", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the ledger and the disk know of one stage of one item when a run begins.
+
+    `outcome` and `fingerprint` are the ledger's (None: no row, or it is pending); `on_disk` is the
+    fingerprint of the output that stands there; `discarded` says that it was deleted on purpose;
+    `expanded` is the number of items that came out, None for an ordinary output.
+    """
+
+    outcome: Settled | None = None
+    fingerprint: str | None = None
+    on_disk: str | None = None
+    discarded: bool = False
+    expanded: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a stage ended with an item. `retryable`: a failure that `penstock retry` may mend."""
+
+    outcome: Settled
+    fingerprint: str
+    expanded: int | None = None
+    retryable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What follows from an item's latest settlement.
+
+    It enters the stages `entering`; `reused` are the ends of earlier runs that hold. The outputs of
+    `discardable` are not needed any longer, and those of `stale` belong to earlier runs that ended
+    otherwise. `outcome` is None unless the item has ended with this step; then `obsolete` are
+    stages that earlier runs had taken it through and that it does not reach now.
+    """
+
+    entering: Sequence[str]
+    reused: Sequence[tuple[str, End]]
+    discardable: Sequence[str]
+    stale: Sequence[str]
+    outcome: Settled | None
+    obsolete: Sequence[str]
+
+
+class Graph:
+    """A pipeline with its settings, as journeys need it: who follows whom, and fingerprints."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        fingerprints: Mapping[str, object],
+        optional: frozenset[str] = frozenset(),
+        discarding: frozenset[str] = frozenset(),
+    ) -> None:
+        """`fingerprints` gives, for each stage, the JSON-able settings that shape its output;
+        `optional` and `discarding` name the stages with `optional = true` and `keep = false`."""
+        self.names = pipeline.names
+        self.roots = pipeline.roots
+        self.predecessors = {name: pipeline.predecessors(name) for name in self.names}
+        self.successors = {name: pipeline.successors(name) for name in self.names}
+        self.optional = optional
+        self.discarding = discarding
+        self._recipes = {
+            name: [name, pipeline[name].stage.version, fingerprints.get(name)]
+            for name in self.names
+        }
+
+    def fingerprint(self, stage: str, upstream: Mapping[str, str | None]) -> str:
+        """What identifies an output of `stage` made from these upstream fingerprints.
+
+        None stands for an optional predecessor's output that is absent.
+        """
+        before = sorted((name, upstream[name]) for name in self.predecessors[stage])
+        text = json.dumps([self._recipes[stage], before], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def descendants(self, stage: str) -> list[str]:
+        """Every stage that comes after `stage`, however far, in topological order."""
+        found = {stage}
+        for name in self.names:
+            if found.intersection(self.predecessors[name]):
+                found.add(name)
+        return [name for name in self.names if name in found and name != stage]
+
+
+@dataclass(slots=True)
+class Journey:
+    """One item in flight. `known` is what earlier runs left; `ended` grows as stages settle."""
+
+    graph: Graph
+    item: Item
+    known: Mapping[str, Known] = field(default_factory=dict)
+    parent: str | None = None
+    depth: int = 0
+    """How many expansions deep the item is: 0 for the source's own."""
+    ended: dict[str, End] = field(default_factory=dict)
+    ran: bool = False
+    """Whether any stage had work to do in this run."""
+    _entered: set[str] = field(default_factory=set)
+    _discarded: set[str] = field(default_factory=set)
+
+    def advance(self) -> Step:
+        """Enter every stage that can take the item now, reusing what earlier runs left.
+
+        Call it when the item begins and after every `settle`; exactly one call says that the item
+        has ended.
+        """
+        entering: list[str] = []
+        reused: list[tuple[str, End]] = []
+        while ready := self._ready():
+            for stage in ready:
+                end = self._reusable(stage, self.fingerprint(stage))
+                if end is None:
+                    self._entered.add(stage)
+                    self.ran = True
+                    entering.append(stage)
+                else:
+                    self.ended[stage] = end
+                    reused.append((stage, end))
+        finished = not self._entered
+        discardable = [
+            name for name in self.graph.discarding if self._is_discardable(name, finished)
+        ]
+        self._discarded.update(discardable)
+        return Step(
+            entering=entering,
+            reused=reused,
+            discardable=discardable,
+            outcome=self._outcome() if finished else None,
+            stale=self._stale(finished),
+            obsolete=self._obsolete() if finished else (),
+        )
+
+    def settle(self, stage: str, end: End) -> None:
+        """`stage` has ended with the item."""
+        self._entered.discard(stage)
+        self.ended[stage] = end
+
+    def _ready(self) -> list[str]:
+        """The stages that can take the item now and have not had it yet, in graph order."""
+        if any(end.expanded is not None for end in self.ended.values()):
+            return []
+        return [
+            name
+            for name in self.graph.names
+            if name not in self._entered and name not in self.ended and self._may_enter(name)
+        ]
+
+    def _may_enter(self, name: str) -> bool:
+        return all(
+            before in self.ended
+            and (self.ended[before].outcome == "done" or before in self.graph.optional)
+            for before in self.graph.predecessors[name]
+        )
+
+    def fingerprint(self, stage: str) -> str:
+        """What an output of `stage` made now would carry; its predecessors have ended."""
+        return self.graph.fingerprint(
+            stage,
+            {
+                before: end.fingerprint if (end := self.ended[before]).outcome == "done" else None
+                for before in self.graph.predecessors[stage]
+            },
+        )
+
+    def _reusable(self, stage: str, fingerprint: str) -> End | None:
+        """The end that an earlier run came to with `stage`, if it still holds; else None.
+
+        An output that is gone holds as long as nothing that has to run would read it.
+        """
+        known = self.known.get(stage, Known())
+        if known.outcome in ("dropped", "failed") and known.fingerprint == fingerprint:
+            return End(known.outcome, fingerprint)
+        if known.on_disk == fingerprint:
+            return End("done", fingerprint, known.expanded)
+        if known.outcome == "done" and known.fingerprint == fingerprint:
+            gone_for_good = known.discarded or known.expanded is not None
+            readers = self.graph.successors[stage]
+            if (readers or gone_for_good) and not self._will_be_read(stage, fingerprint):
+                return End("done", fingerprint, known.expanded)
+        return None
+
+    def _will_be_read(self, stage: str, fingerprint: str) -> bool:
+        """Whether a successor of `stage` would have to run if `stage` ended as `fingerprint`."""
+        if self.known.get(stage, Known()).expanded is not None:
+            return False
+        for reader in self.graph.successors[stage]:
+            upstream: dict[str, str | None] = {stage: fingerprint}
+            for before in self.graph.predecessors[reader]:
+                if before != stage:
+                    upstream[before] = self._expected(before)
+            if self._reusable(reader, self.graph.fingerprint(reader, upstream)) is None:
+                return True
+        return False
+
+    def _expected(self, stage: str) -> str | None:
+        """The fingerprint `stage` has, or will have if it ends well."""
+        if stage in self.ended:
+            end = self.ended[stage]
+            return end.fingerprint if end.outcome == "done" else None
+        known = self.known.get(stage, Known())
+        upstream = {before: self._expected(before) for before in self.graph.predecessors[stage]}
+        fingerprint = self.graph.fingerprint(stage, upstream)
+        if known.outcome in ("dropped", "failed") and known.fingerprint == fingerprint:
+            return None
+        return fingerprint
+
+    def _outcome(self) -> Settled:
+        """How the item ended as a whole. An optional stage does not decide it."""
+        outcomes = {
+            end.outcome for name, end in self.ended.items() if name not in self.graph.optional
+        }
+        if "failed" in outcomes:
+            return "failed"
+        return "dropped" if "dropped" in outcomes else "done"
+
+    def _obsolete(self) -> list[str]:
+        return [name for name in self.graph.names if name in self.known and name not in self.ended]
+
+    def _stale(self, finished: bool) -> list[str]:
+        gone = [name for name, end in self.ended.items() if end.outcome != "done"]
+        if finished:
+            gone += self._obsolete()
+        return [name for name in gone if self.known.get(name, Known()).on_disk is not None]
+
+    def _is_discardable(self, name: str, finished: bool) -> bool:
+        """Whether no stage will read the output of `name`, which has `keep = false`, any more.
+
+        The output that a stage failed on in a way that a retry may mend is kept for the retry.
+        """
+        end = self.ended.get(name)
+        if end is None or end.outcome != "done" or end.expanded is not None:
+            return False
+        if name in self._discarded:
+            return False
+        readers = [self.ended.get(reader) for reader in self.graph.successors[name]]
+        if not finished and any(reader is None for reader in readers):
+            return False
+        return not any(reader is not None and reader.retryable for reader in readers)

@@ -1,0 +1,56 @@
+"""What follows an attempt that did not end done: an end, or another attempt and when.
+
+Pure policy: no clock and no queue.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.errors import Drop, Ending, Permanent, Throttled
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`delay` is the wait in seconds before the next attempt, None where there is none."""
+
+    outcome: Literal["dropped", "failed", "retried", "throttled"]
+    delay: float | None = None
+    counts: bool = True
+    """Whether the attempt counts against the item."""
+
+    @property
+    def final(self) -> bool:
+        return self.delay is None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """`attempts` and `patience` (seconds) of the stage, `first` and `cap` (seconds) of the run.
+
+    The wait before attempt n + 1 is `first * 2 ** (n - 1)`, at most `cap`, times a jitter of 0.5 to
+    1.5, so that items that failed together do not come back together.
+    """
+
+    attempts: int
+    patience: float
+    first: float
+    cap: float
+    jitter: Callable[[], float]
+    """Returns a number from 0 to 1."""
+
+    def judge(self, ending: Ending, attempt: int, held_back: float, pause: float) -> Verdict:
+        """`attempt` is this one's number, counted from 1; `held_back` the seconds the item has
+        already waited for being throttled, and `pause` how long it would have to wait now."""
+        if isinstance(ending, Drop):
+            return Verdict("dropped")
+        if isinstance(ending, Permanent):
+            return Verdict("failed")
+        if isinstance(ending, Throttled):
+            if held_back + pause > self.patience:
+                return Verdict("failed")
+            return Verdict("throttled", delay=pause, counts=False)
+        if attempt >= self.attempts:
+            return Verdict("failed")
+        wait = min(self.cap, self.first * 2.0 ** (attempt - 1))
+        return Verdict("retried", delay=wait * (0.5 + self.jitter()))

@@ -1,0 +1,412 @@
+"""One run: pools joined up, the source fed in, drained, finished, reported."""
+
+import signal
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from platform import python_version
+from typing import Any, Literal
+
+import anyio
+from anyio import to_thread
+from anyio.abc import TaskGroup
+
+from engine.admission import admit, record_step
+from engine.call_thread import CallThread
+from engine.config import Config, fingerprint_settings, settings_as_dict
+from engine.errors import PenstockError, StopRun, UsageError
+from engine.events import (
+    Events,
+    ItemEnded,
+    ItemEntered,
+    Repaired,
+    RunEnded,
+    RunStarted,
+    SourceEnded,
+    Stopping,
+)
+from engine.feed import Turns, read_lazily
+from engine.group_commit import GroupCommit
+from engine.item import Item, discard_output
+from engine.journal import FILE, Failure, Journal
+from engine.journal_reader import JournalReader
+from engine.journey import End, Graph, Journey, Settled, Step
+from engine.limits import DiskGate, FailureBudget, Gates
+from engine.pipeline import FinishContext, ItemRecord, Pipeline
+from engine.pool import Entry, Pool
+from engine.resizer import INTERVAL, Resizer
+from engine.statistics import FailureClass, PoolStatistics, StageCounts
+from engine.workfolder import locked
+
+Background = Callable[[], Coroutine[Any, Any, None]]
+"""What runs beside a run and is cancelled at its end, such as a view that refreshes."""
+
+RunOutcome = Literal["done", "stopped", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What a run came to. `counts` and `failures` are the whole ledger's, `pools` this run's."""
+
+    run: int
+    outcome: RunOutcome
+    why: str | None
+    seconds: float
+    items: Mapping[str, int]
+    """How many of this run's items are done, dropped, failed; `reused`: by earlier runs alone."""
+    counts: Sequence[StageCounts]
+    failures: Sequence[FailureClass]
+    pools: Mapping[str, PoolStatistics]
+    discrepancies: Sequence[str]
+    finish: Sequence[str]
+
+    @property
+    def exit_code(self) -> int:
+        """0 all ended well, 1 some items failed, 3 stopped itself, 130 interrupted."""
+        if self.outcome == "interrupted":
+            return 130
+        if self.outcome == "stopped":
+            return 3
+        return 1 if self.items["failed"] or self.discrepancies else 0
+
+
+class Run:
+    """One execution of a pipeline on a work folder; `execute` runs it to its end.
+
+    `sources` yields what a person typed, or items as (id, source) pairs that the ledger knows.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        config: Config,
+        workdir: Path,
+        sources: Iterable[str | tuple[str, str]],
+        events: Events,
+    ) -> None:
+        self.pipeline = pipeline
+        self.config = config
+        self.workdir = workdir
+        self.events = events
+        self._sources = sources
+        self.background: Sequence[Background] = ()
+        stages = config.stages
+        self._optional = frozenset(name for name in stages if stages[name].options.optional)
+        self._graph = Graph(
+            pipeline,
+            {n: fingerprint_settings(pipeline[n].stage, c.settings) for n, c in stages.items()},
+            optional=self._optional,
+            discarding=frozenset(name for name in stages if not stages[name].options.keep),
+        )
+        limits = config.limits
+        self._budget = FailureBudget(
+            limits.failure_budget, limits.failure_window, limits.failure_minimum
+        )
+        self._gates = Gates(limits.rate, limits.concurrency, events)
+        self._disk = DiskGate(workdir, int(limits.free_disk), events)
+        self.pools = {
+            name: Pool(
+                pipeline[name].stage,
+                stages[name],
+                limits,
+                workdir,
+                self._gates,
+                events,
+                self,
+                is_root=name in pipeline.roots,
+            )
+            for name in pipeline.names
+        }
+        self._items = {"done": 0, "dropped": 0, "failed": 0, "reused": 0}
+        self._in_flight = 0
+        self._entered = 0
+        self._turns = Turns()
+        self._outcome: RunOutcome = "done"
+        self._why: str | None = None
+        self._number = 0
+        self._feeders: TaskGroup
+        self._commit: GroupCommit
+
+    def snapshot(self) -> list[PoolStatistics]:
+        """Every pool's figures now, in graph order."""
+        return [pool.statistics() for pool in self.pools.values()]
+
+    async def execute(self) -> RunReport:
+        """Run until every item has ended, or the run is stopped. Raises PenstockError where the
+        run cannot be made: a stage that does not open, a ledger of another pipeline."""
+        started = anyio.current_time()
+        journal = Journal(self.workdir / FILE)
+        self._commit = GroupCommit(journal)
+        try:
+            await self._begin()
+            await self._work()
+            seconds = anyio.current_time() - started
+            lines = await self._finish()
+            await self._commit.do(lambda journal: journal.end_run(self._number, self._outcome))
+            report = self._report(seconds, lines)
+        finally:
+            self._commit.close()
+            journal.close()
+        self.events.emit(RunEnded(self._number, self._outcome, seconds))
+        return report
+
+    def drain(self, outcome: RunOutcome, why: str) -> None:
+        """Take nothing new; what workers have in hand is finished."""
+        if self._outcome != "done":
+            return
+        self._outcome, self._why = outcome, why
+        self.events.emit(Stopping(why))
+        self._feeders.cancel_scope.cancel()
+        for pool in self.pools.values():
+            pool.inbox.drain()
+
+    # Beginning and ending
+
+    async def _begin(self) -> None:
+        settings, versions = settings_as_dict(self.config), self._versions()
+        self._number = await self._commit.do(
+            lambda journal: journal.start_run(self.pipeline.name, settings, versions)
+        )
+        self.events.emit(RunStarted(self._number, self.pipeline.name, str(self.workdir)))
+        for id_, stage in await self._commit.do(
+            lambda journal: journal.close_attempts_of_dead_runs(self._number)
+        ):
+            self.events.emit(Repaired(id_, stage, "a killed run had it in hand; it is pending"))
+
+    def _versions(self) -> dict[str, str]:
+        versions = {"python": python_version()}
+        for package in ("penstock", "anyio", "pydantic", *self.pipeline.packages):
+            with suppress(metadata.PackageNotFoundError):
+                versions[package] = metadata.version(package)
+        return versions
+
+    async def _work(self) -> None:
+        try:
+            async with anyio.create_task_group() as helpers:
+                if threading.current_thread() is threading.main_thread():
+                    helpers.start_soon(self._watch_signals, helpers)
+                for task in self.background:
+                    helpers.start_soon(task)
+                helpers.start_soon(self._resize_pools)
+                async with anyio.create_task_group() as tasks:
+                    for pool in self.pools.values():
+                        tasks.start_soon(pool.run, name=pool.name)
+                    tasks.start_soon(self._feed)
+                helpers.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise _root_cause(group) from group
+
+    async def _watch_signals(self, helpers: TaskGroup) -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for number in signals:
+                if self._outcome == "interrupted":
+                    self._why = "interrupted twice: what was in hand is given up and stays pending"
+                    helpers.cancel_scope.cancel()
+                    return
+                name = signal.Signals(number).name
+                self._outcome = "done"  # a person's word goes before the run's own
+                self.drain(
+                    "interrupted",
+                    f"{name}: taking nothing new, finishing what is in hand; once more to stop now",
+                )
+
+    async def _resize_pools(self) -> None:
+        resizer = Resizer(self.pools)
+        while resizer.has_work:
+            await anyio.sleep(INTERVAL)
+            resizer.resize()
+
+    async def _finish(self) -> Sequence[str]:
+        finish = self.pipeline.finish
+        if finish is None or self._outcome != "done":
+            return ()
+        context = FinishContext(
+            workdir=self.workdir,
+            settings={name: stage.settings for name, stage in self.config.stages.items()},
+            versions=self._versions(),
+            items=self._item_records,
+        )
+        return await CallThread("penstock-finish").call(finish, context)
+
+    def _item_records(self) -> Iterator[ItemRecord]:
+        with JournalReader(self.workdir) as reader:
+            yield from reader.item_records()
+
+    def _report(self, seconds: float, finish: Sequence[str]) -> RunReport:
+        with JournalReader(self.workdir) as reader:
+            return RunReport(
+                run=self._number,
+                outcome=self._outcome,
+                why=self._why,
+                seconds=seconds,
+                items=dict(self._items),
+                counts=reader.counts(self.pipeline.names),
+                failures=reader.failure_classes(),
+                pools={name: pool.statistics() for name, pool in self.pools.items()},
+                discrepancies=reader.audit(self.pipeline, self._optional),
+                finish=finish,
+            )
+
+    # Feeding
+
+    async def _feed(self) -> None:
+        self._in_flight += 1
+        async with anyio.create_task_group() as feeders:
+            self._feeders = feeders
+            try:
+                async for source in read_lazily(self._sources, "penstock-source"):
+                    await self._turns.wait(0)
+                    await self._disk.wait_for_room(lambda: self._in_flight > 1)
+                    await self._admit(self._item(source), None, 0)
+            except StopRun as stop:
+                self.stop(stop)
+            else:
+                self.events.emit(SourceEnded(self._entered))
+                self._left()
+
+    def _item(self, source: str | tuple[str, str]) -> Item:
+        if isinstance(source, tuple):
+            return Item.at(self.workdir, source[1], source[0])
+        try:
+            return Item.at(self.workdir, self.pipeline.canonical(source))
+        except UsageError:
+            return Item.at(self.workdir, source.strip())  # its first stage says what is wrong
+
+    async def expand(self, journey: Journey, produced: Iterable[Item]) -> int:
+        """Feed the items that came out of this one; returns how many there were."""
+        depth, count = journey.depth + 1, 0
+        with self._turns.reading(depth):
+            async for child in read_lazily(produced, f"penstock-{journey.item.id}"):
+                await self._turns.wait(depth)
+                await self._admit(child, journey.item.id, depth)
+                count += 1
+        return count
+
+    async def _feed_known_children(self, journey: Journey) -> None:
+        """An earlier run had read this list to its end: its items are in the ledger."""
+        parent, depth = journey.item.id, journey.depth + 1
+        children = await self._commit.do(lambda journal: journal.children(parent))
+        with self._turns.reading(depth):
+            for id_, source in children:
+                await self._turns.wait(depth)
+                await self._admit(Item.at(self.workdir, source, id_), parent, depth)
+        self._left()
+
+    async def _admit(self, item: Item, parent: str | None, depth: int) -> None:
+        if self._outcome != "done":
+            await anyio.sleep_forever()  # whoever feeds a run that drains is about to be cancelled
+        self._in_flight += 1
+        admitted = await self._commit.do(
+            lambda journal: admit(journal, self._graph, item, parent, depth, self._number)
+        )
+        if admitted is None:  # it is in this run already: the list names it twice
+            self._left()
+            return
+        journey, step = admitted.journey, admitted.step
+        self._entered += 1
+        self.events.emit(ItemEntered(item.id, item.source, parent))
+        for repair in admitted.repairs:
+            self.events.emit(repair)
+        if any(end.expanded is not None for _, end in step.reused):
+            self._in_flight += 1
+            self._feeders.start_soon(self._feed_known_children, journey)
+        await self._go_on(journey, step)
+
+    # Passing items on
+
+    async def settled(
+        self, journey: Journey, stage: str, end: End, number: int, failure: Failure | None
+    ) -> None:
+        """The stage has ended with the item: record it, and pass the item on."""
+        journey.settle(stage, end)
+        step = journey.advance()
+
+        def record(journal: Journal) -> None:
+            journal.end_attempt(number, end.outcome, failure)
+            journal.settle(journey.item, stage, end, failure, self._number)
+            record_step(journal, journey, step, self._number)
+
+        await self._commit.do(record)
+        await self._go_on(journey, step)
+
+    async def _go_on(self, journey: Journey, step: Step) -> None:
+        unneeded = [*step.discardable, *step.stale]
+        if unneeded:
+            await to_thread.run_sync(_delete_outputs, journey.item, unneeded)
+        for stage in step.entering:
+            await self.pools[stage].inbox.put(Entry(journey))
+        if step.outcome is not None:
+            self._end(journey, step.outcome)
+
+    def _end(self, journey: Journey, outcome: Settled) -> None:
+        reused = not journey.ran
+        self._items[outcome] += 1
+        self._items["reused"] += reused
+        self.events.emit(ItemEnded(journey.item.id, outcome, reused))
+        if not reused:
+            why = self._budget.record(outcome == "failed")
+            if why is not None:
+                self.drain("stopped", why)
+        self._left()
+
+    def _left(self) -> None:
+        """One less is in flight; when nothing is, nothing can come any more."""
+        self._in_flight -= 1
+        if self._in_flight == 0:
+            for pool in self.pools.values():
+                pool.inbox.close()
+
+    def stop(self, why: StopRun) -> None:
+        """The whole run has to stop, and no item is to blame."""
+        self.drain("stopped", str(why))
+
+    # What pools ask
+
+    async def attempt_started(self, item: Item, stage: str, worker: int, attempt: int) -> int:
+        """Record it; returns the attempt's number in the ledger."""
+        return await self._commit.do(
+            lambda journal: journal.start_attempt(item, stage, worker, attempt, self._number)
+        )
+
+    async def attempt_ended(self, number: int, outcome: str, failure: Failure | None) -> None:
+        """Record how an attempt ended with which the stage has not ended."""
+        await self._commit.do(lambda journal: journal.end_attempt(number, outcome, failure))
+
+
+def _delete_outputs(item: Item, stages: Sequence[str]) -> None:
+    for stage in stages:
+        discard_output(item, stage)
+
+
+def _root_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What a person wants to hear of: the first error raised on purpose, else the first."""
+    told, rest = group.split(PenstockError)
+    first: BaseException = told or rest or group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first
+
+
+def run_pipeline(
+    pipeline: Pipeline,
+    config: Config,
+    workdir: Path,
+    sources: Iterable[str | tuple[str, str]],
+    *,
+    events: Events | None = None,
+    prepare: Callable[[Run], Sequence[Background]] = lambda run: (),
+) -> RunReport:
+    """Run `pipeline` over `sources` in `workdir`, to its end. Blocks.
+
+    `prepare` is given the run before it starts, to listen to it, and returns what is to run beside
+    it, such as a view that refreshes. Raises WorkFolderError where the folder is in use, and
+    PenstockError where a stage cannot start.
+    """
+    events = events or Events()
+    with locked(workdir.resolve()) as folder:
+        run = Run(pipeline, config, folder, sources, events)
+        run.background = prepare(run)
+        return anyio.run(run.execute)
