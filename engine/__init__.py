@@ -14,7 +14,7 @@ from engine.errors import (
     WorkFolderError,
 )
 from engine.item import Item, MissingOutput
-from engine.pipeline import SOURCE, FinishContext, Flag, ItemRecord, Pipeline, Step
+from engine.pipeline import SOURCE, Check, FinishContext, Flag, ItemRecord, Pipeline, Step
 from engine.stage import (
     Cancelled,
     Produced,
@@ -28,6 +28,7 @@ from engine.stage import (
 __all__ = [
     "SOURCE",
     "Cancelled",
+    "Check",
     "ConfigError",
     "Drop",
     "Ending",

@@ -79,6 +79,12 @@ class JournalReader:
             StageCounts(stage=stage, entered=sum(by.values()), **by) for stage, by in tally.items()
         ]
 
+    def item_counts(self) -> StageCounts:
+        """How many items there are and how they ended as a whole, over the whole ledger."""
+        by = dict.fromkeys(("done", "dropped", "failed", "pending"), 0)
+        by |= dict(self._db.execute("SELECT outcome, count(*) FROM items GROUP BY 1"))
+        return StageCounts(stage="items", entered=sum(by.values()), **by)
+
     def failure_classes(self) -> list[FailureClass]:
         """Failures by stage and class, the most frequent first, with an example of each."""
         rows = self._db.execute(

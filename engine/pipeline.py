@@ -1,6 +1,6 @@
 """`Pipeline`: stages in a directed acyclic graph, validated when it is built."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
@@ -64,6 +64,15 @@ class Flag:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that `penstock doctor` looked at. A "problem" keeps a run from working."""
+
+    name: str
+    verdict: Literal["ok", "warning", "problem"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """A stage's place in a pipeline: the stages whose outputs it reads, or SOURCE."""
 
@@ -101,6 +110,8 @@ class Pipeline:
     resolve: Callable[[dict[str, BaseModel]], dict[str, BaseModel]] = field(default=lambda s: s)
     """Fills in settings that follow from another stage's, by stage name."""
     flags: Sequence[Flag] = ()
+    checks: Callable[[Mapping[str, BaseModel]], Iterable[Check]] | None = None
+    """What `penstock doctor` looks at with these settings, by stage name."""
     packages: Sequence[str] = ()
     """Distributions whose versions each run records."""
 

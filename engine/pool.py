@@ -152,6 +152,11 @@ class Pool:
         self.inbox.resize(workers)
         self._crew.resize(workers)
 
+    @property
+    def target(self) -> int:
+        """How many workers it is to have; those that are to go may still be at work."""
+        return self._target
+
     def statistics(self) -> PoolStatistics:
         inbox = self.inbox.statistics()
         return PoolStatistics(
@@ -171,6 +176,7 @@ class Pool:
             blocked=self._blocked.seconds,
             worker_seconds=self._crew.alive.seconds,
             attempts=self._counts["attempts"],
+            most=self.stage.max_workers,
         )
 
     # Taking

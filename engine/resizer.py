@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from engine.autosize import Window, decide, maximum_workers
 from engine.pool import Pool
@@ -11,12 +12,19 @@ INTERVAL = 5.0
 """Seconds between two looks. Long against a service time, the figures are steadier."""
 
 
+def available_cores() -> int:
+    """The cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Resizer:
     """Call `resize` every INTERVAL seconds; it compares the pools with how they were before."""
 
     def __init__(self, pools: Mapping[str, Pool]) -> None:
         self._pools = pools
-        self._cores = os.cpu_count() or 1
+        self._cores = available_cores()
         self._before = {name: pool.statistics() for name, pool in pools.items()}
         self._clock = (time.monotonic(), time.process_time())
 
@@ -31,13 +39,14 @@ class Resizer:
         for name, pool in self._pools.items():
             now = pool.statistics()
             on_loop = pool.stage.is_async()
-            windows[name] = Window.between(
+            window = Window.between(
                 self._before[name],
                 now,
                 maximum=maximum_workers(pool.stage.max_workers, self._cores, on_loop=on_loop),
                 automatic=pool.options.workers == "auto",
                 on_loop=on_loop,
             )
+            windows[name] = replace(window, workers=pool.target)
             self._before[name] = now
         for name, workers in decide(windows, self._cores, cpu=self._cpu()).items():
             window = windows[name]

@@ -49,7 +49,8 @@ RunOutcome = Literal["done", "stopped", "interrupted"]
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """What a run came to. `counts` and `failures` are the whole ledger's, `pools` this run's."""
+    """What a run came to. `total` (of items), `counts` (of stages) and `failures` are the whole
+    ledger's, `pools` and `items` this run's."""
 
     run: int
     outcome: RunOutcome
@@ -57,6 +58,7 @@ class RunReport:
     seconds: float
     items: Mapping[str, int]
     """How many of this run's items are done, dropped, failed; `reused`: by earlier runs alone."""
+    total: StageCounts
     counts: Sequence[StageCounts]
     failures: Sequence[FailureClass]
     pools: Mapping[str, PoolStatistics]
@@ -243,6 +245,7 @@ class Run:
                 why=self._why,
                 seconds=seconds,
                 items=dict(self._items),
+                total=reader.item_counts(),
                 counts=reader.counts(self.pipeline.names),
                 failures=reader.failure_classes(),
                 pools={name: pool.statistics() for name, pool in self.pools.items()},

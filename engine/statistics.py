@@ -1,7 +1,10 @@
 """What a pool measures about itself, and what follows from it: which stage is the bottleneck."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+LEAST_BUSY = 0.5
+"""A stage that was busy for less of its time than this holds nobody back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ class PoolStatistics:
     worker_seconds: float
     attempts: int
     """Attempts that have ended, whatever their outcome."""
+    most: int | None = None
+    """The most workers that the stage can have, None for any number."""
 
     @property
     def ended(self) -> int:
@@ -42,15 +47,119 @@ class PoolStatistics:
     @property
     def utilisation(self) -> float:
         """The share of the workers' time that was busy, 0 to 1."""
-        return self.busy / self.worker_seconds if self.worker_seconds else 0.0
+        return self.share(self.busy)
 
     @property
     def service_time(self) -> float:
         """Mean seconds of one attempt."""
         return self.busy / self.attempts if self.attempts else 0.0
 
+    def since(self, earlier: "PoolStatistics") -> "PoolStatistics":
+        """The same pool between `earlier` and now: what it did and how, beside how it stands."""
+        return replace(
+            self,
+            done=self.done - earlier.done,
+            dropped=self.dropped - earlier.dropped,
+            failed=self.failed - earlier.failed,
+            retried=self.retried - earlier.retried,
+            throttled=self.throttled - earlier.throttled,
+            busy=self.busy - earlier.busy,
+            starved=self.starved - earlier.starved,
+            blocked=self.blocked - earlier.blocked,
+            worker_seconds=self.worker_seconds - earlier.worker_seconds,
+            attempts=self.attempts - earlier.attempts,
+        )
+
+    def share(self, seconds: float) -> float:
+        """What part of the workers' time `seconds` are, 0 to 1."""
+        return seconds / self.worker_seconds if self.worker_seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StageCounts:
+    """How many items stand where in one stage, over all runs; or in the pipeline as a whole."""
+
+    stage: str
+    entered: int
+    done: int
+    dropped: int
+    failed: int
+    pending: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailureClass:
+    """The failed items of one stage that failed in the same way, and one of them."""
+
+    stage: str
+    kind: str
+    count: int
+    example_item: str
+    example_reason: str
+
 
 def bottleneck(pools: Mapping[str, PoolStatistics]) -> str | None:
     """The name of the stage that held the others back: the busiest one. None if none was busy."""
     busiest = max(pools.values(), key=lambda pool: pool.utilisation, default=None)
     return busiest.stage if busiest is not None and busiest.utilisation > 0 else None
+
+
+def bottleneck_sentence(pools: Mapping[str, PoolStatistics], seconds: float) -> str:
+    """Which stage held the others back in these `seconds`, how that shows, and what would help."""
+    if all(pool.busy <= 0 for pool in pools.values()):
+        return "No stage was the bottleneck: none of them had anything to do."
+    busiest = max(pools.values(), key=lambda pool: pool.utilisation)
+    if busiest.utilisation >= LEAST_BUSY:
+        return (
+            f"{busiest.stage} is the bottleneck: {_workers(busiest, seconds)} busy "
+            f"{busiest.utilisation:.0%} of the time{_who_waited(busiest, pools)}; "
+            f"{_remedy(busiest)}."
+        )
+    calm = (
+        f"{busiest.stage}, the busiest stage, was busy only {busiest.utilisation:.0%} of the time"
+    )
+    held_back = max(pools.values(), key=lambda pool: (pool.throttled, pool.parked))
+    if held_back.throttled or held_back.parked:
+        return (
+            f"Waiting is the bottleneck, no stage: {held_back.stage} was told to slow down "
+            f"{_times(held_back.throttled)} and has {held_back.parked} items held back, while "
+            f"{calm}; more workers would not help."
+        )
+    return (
+        f"The source is the bottleneck, no stage: {calm} and waited for items "
+        f"{busiest.share(busiest.starved):.0%} of it; more items at once would be done as fast."
+    )
+
+
+def _remedy(pool: PoolStatistics) -> str:
+    if pool.most is not None and pool.most <= max(1, pool.workers):
+        return "it can have no more workers, so give it less work for each item"
+    return f"give it more workers (stages.{pool.stage}.workers) or less work for each item"
+
+
+def _workers(pool: PoolStatistics, seconds: float) -> str:
+    """How many there were over the whole time: at its end, when this is asked, there are none."""
+    mean = pool.worker_seconds / seconds if seconds > 0 else float(pool.workers)
+    if mean < 1.15:
+        return "its 1 worker was"
+    if abs(mean - round(mean)) < 0.15:
+        return f"its {round(mean)} workers were"
+    return f"its {mean:.1f} workers on average were"
+
+
+def _who_waited(busiest: PoolStatistics, pools: Mapping[str, PoolStatistics]) -> str:
+    """The other stage that waited most: for room if any did, which is before, else for items."""
+    for wait, what_for in (("blocked", "room"), ("starved", "items")):
+        shares = {
+            pool.stage: pool.share(getattr(pool, wait))
+            for pool in pools.values()
+            if pool.stage != busiest.stage
+        }
+        stage = max(shares, key=shares.__getitem__, default=None)
+        if stage is not None and shares[stage] >= 0.1:
+            return f" while {stage} waited {shares[stage]:.0%} of its time for {what_for}"
+    return ""
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

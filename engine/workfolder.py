@@ -52,6 +52,19 @@ def locked(workdir: Path) -> Iterator[Path]:
         lock.release()
 
 
+def is_locked(workdir: Path) -> bool:
+    """Whether a run is at work in the folder."""
+    lock = FileLock(workdir / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return True
+    except OSError:
+        return False  # a folder that we may only read
+    lock.release()
+    return False
+
+
 def _holder(workdir: Path) -> str:
     try:
         holder = json.loads((workdir / HOLDER).read_text())

@@ -1,0 +1,127 @@
+"""`penstock`: the command. Every pipeline that is installed is a subcommand."""
+
+import sys
+from typing import Any
+
+import click
+
+from engine import plugins
+from engine.errors import PenstockError, StopRun, UsageError
+
+
+class PenstockGroup(click.Group):
+    """Loads a subcommand only when it is used, and turns errors into one line and an exit code."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        own = super().list_commands(context)
+        return [*plugins.names(plugins.PIPELINES), *own, *plugins.names(plugins.COMMANDS)]
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name in plugins.names(plugins.PIPELINES):
+            from engine.run_command import run_command
+
+            return run_command(plugins.pipeline(name))
+        if name in plugins.names(plugins.COMMANDS):
+            return plugins.command(name)
+        return super().get_command(context, name)
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(context, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], self.list_commands(context), 1)
+            if not near:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", context) from None
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except UsageError as error:
+            fail(error, 2)
+        except StopRun as error:
+            fail(error, 3)
+        except PenstockError as error:
+            fail(error, 1)
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except BrokenPipeError:
+            # Whoever read our output has gone; what was to be said is said.
+            sys.stderr.close()
+            sys.exit(0)
+
+
+def fail(error: Exception, code: int) -> None:
+    """Say what is wrong and leave with `code`."""
+    for line in str(error).splitlines():
+        click.echo(f"penstock: {line}", err=True)
+    sys.exit(code)
+
+
+@click.group(cls=PenstockGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="penstock")
+def main() -> None:
+    """Turn lists of video URLs into clean data.
+
+    Kill it at any moment and give the same command again: nothing that was finished is lost.
+
+    Exit codes: 0 all ended well, 1 some items failed, 2 wrong usage or settings, 3 the run stopped
+    itself, 130 interrupted.
+    """
+
+
+@main.command()
+@click.argument("workdir", metavar="DIR", type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def status(workdir: str, as_json: bool) -> None:
+    """Say how a work folder stands, stage by stage."""
+    from engine.folder_commands import show_status
+
+    show_status(workdir, as_json)
+
+
+@main.command()
+@click.argument("workdir", metavar="DIR", type=click.Path())
+@click.option("--class", "kind", metavar="CLASS", help="Only failures of this class.")
+@click.option("--stage", metavar="STAGE", help="Only failures in this stage.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@click.option("--log-json", metavar="FILE", type=click.Path(), help="Append every event to FILE.")
+def retry(
+    workdir: str,
+    kind: str | None,
+    stage: str | None,
+    overrides: tuple[str, ...],
+    quiet: bool,
+    log_json: str | None,
+) -> None:
+    """Try again what failed, and finish what was left, with the settings of the last run.
+
+    See `penstock status` for the classes. Without --class and --stage, all failures.
+    """
+    from engine.folder_commands import retry_failures
+
+    sys.exit(retry_failures(workdir, kind, stage, overrides, quiet, log_json))
+
+
+@main.command()
+@click.argument("file", metavar="[FILE]", type=click.Path(), default="config.toml")
+@click.option("--force", is_flag=True, help="Overwrite FILE if it is there.")
+def init(file: str, force: bool) -> None:
+    """Write config.toml: every setting with its default and one line on what it does."""
+    from engine.folder_commands import write_config
+
+    write_config(file, force)
+
+
+@main.command()
+@click.option("--config", metavar="FILE", type=click.Path(), help="Settings; default config.toml.")
+def doctor(config: str | None) -> None:
+    """Check what a run needs on this machine, and say what is missing."""
+    from engine.doctor import run_checks
+
+    sys.exit(run_checks(config))

@@ -1,0 +1,269 @@
+"""config.toml, the environment and the command line, as typed and checked settings.
+
+There is one definition of a setting: its field in a pydantic model. Precedence, lowest first: the
+defaults, the file, the environment, `--set`, the flags.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from pydantic import BaseModel, ByteSize, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from engine.config_schema import LIMITS, Schema, section_of
+from engine.config_sources import (
+    Entries,
+    Entry,
+    from_environment,
+    from_file,
+    from_flags,
+    from_overrides,
+    from_stored,
+    problem_line,
+)
+from engine.errors import ConfigError, PipelineError
+from engine.pipeline import Pipeline
+from engine.setting_text import accepted, accepts_bool
+from engine.stage import Settings, Stage, StageOptions, setting
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class LimitSettings(Settings):
+    """What the whole run keeps to: hosts, the disk, and how many failures are too many."""
+
+    rate: float = setting(
+        0.0, "Items started per second and host; 0: no limit.", affects_output=False, ge=0
+    )
+    concurrency: int = setting(
+        0,
+        "Items in work at once per host; 0: as many as there are workers.",
+        affects_output=False,
+        ge=0,
+    )
+    free_disk: ByteSize = setting(
+        "2 GB",
+        "Take nothing new while less than this is free on the work folder's disk; 0: never wait.",
+        affects_output=False,
+    )
+    failure_budget: float = setting(
+        0.5,
+        "Stop the run when more than this share of the latest items failed; 1: never.",
+        affects_output=False,
+        ge=0,
+        le=1,
+    )
+    failure_window: int = setting(
+        50, "Latest items that the failure budget looks back on.", affects_output=False, ge=1
+    )
+    failure_minimum: int = setting(
+        10, "Fewer failures than this never stop a run.", affects_output=False, ge=1
+    )
+    backoff: float = setting(
+        2.0,
+        "Seconds before the first retry of an item; each further wait is twice as long.",
+        affects_output=False,
+        gt=0,
+    )
+    backoff_cap: float = setting(
+        300.0,
+        "Seconds that a wait before a retry is never longer than.",
+        affects_output=False,
+        gt=0,
+    )
+
+    @model_validator(mode="after")
+    def _budget_can_be_spent(self) -> Self:
+        if self.failure_minimum > self.failure_window:
+            raise ValueError(
+                f"failure_window ({self.failure_window}) has to be at least failure_minimum "
+                f"({self.failure_minimum}): so few items never hold so many failures"
+            )
+        return self
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """One stage's configuration: the options every stage has, and its own settings."""
+
+    options: StageOptions
+    settings: BaseModel
+
+
+@dataclass(frozen=True)
+class Config:
+    """A pipeline's whole configuration; `stages` is in topological order."""
+
+    stages: dict[str, StageConfig]
+    limits: LimitSettings
+
+
+def load_config(
+    pipeline: Pipeline,
+    file: Path | None,
+    environment: Mapping[str, str],
+    overrides: Sequence[str],
+    flags: Mapping[str, Any],
+    *,
+    others: Sequence[Pipeline] = (),
+    stored: Mapping[str, Any] | None = None,
+) -> Config:
+    """The pipeline's configuration.
+
+    `overrides` are what `--set` got, such as "stages.extract.workers=4"; `flags` are dotted names
+    and their values. `others` are further pipelines whose stages may be configured in the same file
+    and environment: what is theirs is left alone. `stored` is what `settings_as_dict` gave in an
+    earlier run: it goes before the defaults, and whatever is set now goes before it.
+
+    Raises ConfigError with one line for each mistake, PipelineError where a stage is at fault.
+    """
+    schema = Schema.of(pipeline, LimitSettings, others)
+    problems: list[str] = []
+    entries: Entries = {}
+    if stored is not None:
+        entries |= from_stored(stored, schema)
+    if file is not None:
+        entries |= from_file(file, schema, problems)
+    entries |= from_environment(environment, schema, problems)
+    entries |= from_overrides(overrides, schema, problems)
+    entries |= from_flags(flags, pipeline, schema, problems)
+
+    limits = _build(LimitSettings, LIMITS, entries, problems)
+    stages: dict[str, StageConfig] = {}
+    for name in pipeline.names:
+        stage, section = pipeline[name].stage, section_of(name)
+        settings = _build(stage.Settings, section, entries, problems)
+        options = _build(StageOptions, section, _option_defaults(stage) | entries, problems)
+        if options is not None:
+            problems += _impossible(stage, options, entries)
+        if options is not None and settings is not None:
+            stages[name] = StageConfig(options, settings)
+    if problems or limits is None:
+        raise ConfigError("\n".join(dict.fromkeys(problems)))
+    resolved = pipeline.resolve({name: stage.settings for name, stage in stages.items()})
+    return Config(
+        {name: StageConfig(stage.options, resolved[name]) for name, stage in stages.items()}, limits
+    )
+
+
+def settings_as_dict(config: Config) -> dict[str, Any]:
+    """Everything that was configured, JSON-able and in config.toml's shape; secrets are masked."""
+    return {
+        LIMITS: config.limits.model_dump(mode="json"),
+        "stages": {
+            name: _dump(stage.settings) | _dump(stage.options)
+            for name, stage in config.stages.items()
+        },
+    }
+
+
+def fingerprint_settings(stage: type[Stage], settings: BaseModel) -> dict[str, Any]:
+    """The settings that change what comes out of `stage`, JSON-able: a part of its fingerprint."""
+    dumped = _dump(settings)
+    return {
+        key: dumped[key]
+        for key, field in stage.Settings.model_fields.items()
+        if not isinstance(field.json_schema_extra, dict)
+        or field.json_schema_extra.get("affects_output") is not False
+    }
+
+
+def _dump(settings: BaseModel) -> dict[str, Any]:
+    dumped = settings.model_dump(mode="json")
+    for key, value in settings:
+        if isinstance(value, (set, frozenset)):  # the order of a set of texts differs by process
+            dumped[key] = sorted(dumped[key], key=json.dumps)
+    return dumped
+
+
+def _option_defaults(stage: type[Stage]) -> Entries:
+    """The stage's own defaults for the options, which its author may have got wrong."""
+    for key in stage.defaults:
+        if key not in StageOptions.model_fields:
+            raise PipelineError(
+                f"stage {stage.name!r}: its defaults name {key!r}, which is no option of a stage"
+            )
+    try:
+        StageOptions.model_validate(stage.defaults)
+    except ValidationError as error:
+        raise _bad_default(f"stage {stage.name!r}", error.errors()[0]) from None
+    section = section_of(stage.name)
+    return {
+        f"{section}.{key}": Entry(value, f"the default of stage {stage.name!r}")
+        for key, value in stage.defaults.items()
+    }
+
+
+def _bad_default(owner: str, error: ErrorDetails) -> PipelineError:
+    key = error["loc"][0] if error["loc"] else "settings"
+    return PipelineError(
+        f"{owner}: the default {key} = {error['input']!r} is refused: {error['msg']}"
+    )
+
+
+def _build(model: type[Model], section: str, entries: Entries, problems: list[str]) -> Model | None:
+    """The section's model with the entries that are its own; None where that added a problem."""
+    values = {
+        key: entry.value
+        for key in model.model_fields
+        if (entry := entries.get(f"{section}.{key}")) is not None
+    }
+    before = len(problems)
+    for key, value in values.items():
+        if isinstance(value, bool) and not accepts_bool(model.model_fields[key]):
+            problems.append(_refused(model, section, key, entries))
+    try:
+        built = model.model_validate(values)
+    except ValidationError as error:
+        problems += [_explain(details, model, section, entries) for details in error.errors()]
+        return None
+    return built if len(problems) == before else None
+
+
+def _explain(details: ErrorDetails, model: type[BaseModel], section: str, entries: Entries) -> str:
+    message = details["msg"].partition(", ")[2]
+    own_words = message if details["type"] in ("value_error", "assertion_error") else None
+    if not details["loc"]:
+        origins = [e.origin for name, e in entries.items() if name.startswith(f"{section}.")]
+        return f"{'; '.join(dict.fromkeys(origins))}: [{section}]: {own_words or details['msg']}"
+    key = str(details["loc"][0])
+    if f"{section}.{key}" not in entries:
+        if details["type"] == "missing":
+            return f"{section}.{key} has to be set: {accepted(model.model_fields[key])}"
+        raise _bad_default(section, details)
+    return _refused(model, section, key, entries, own_words)
+
+
+def _refused(
+    model: type[BaseModel], section: str, key: str, entries: Entries, problem: str | None = None
+) -> str:
+    dotted, field = f"{section}.{key}", model.model_fields[key]
+    problem = problem or f"has to be {accepted(field)}"
+    return problem_line(dotted, entries[dotted], problem, field)
+
+
+def _impossible(stage: type[Stage], options: StageOptions, entries: Entries) -> list[str]:
+    """What each option alone allows, and this stage does not."""
+    section = section_of(stage.name)
+    problems = []
+
+    def refuse(key: str, problem: str) -> None:
+        dotted = f"{section}.{key}"
+        entry = entries.get(dotted)
+        if entry is None:
+            raise PipelineError(
+                f"stage {stage.name!r}: its default for {key} is refused: {problem}"
+            )
+        problems.append(problem_line(dotted, entry, problem))
+
+    most = stage.max_workers
+    if most is not None and isinstance(options.workers, int) and options.workers > most:
+        refuse("workers", f"stage {stage.name!r} can use {most} at most")
+    if options.batch > 1 and stage.process_batch is Stage.process_batch:
+        refuse("batch", f"stage {stage.name!r} takes one item at a time: leave it at 1")
+    if options.placement == "process" and stage.is_async():
+        refuse("placement", f'stage {stage.name!r} is async and runs on the loop: use "thread"')
+    return problems

@@ -1,0 +1,222 @@
+"""Where settings are written: the file, the environment, `--set` and the flags.
+
+Each reader gives the entries it found by dotted name, and appends a line to `problems` for each
+that is no setting.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from engine.config_schema import LIMITS, PREFIX, Schema, did_you_mean
+from engine.errors import ConfigError
+from engine.pipeline import Pipeline
+from engine.setting_text import is_secret, toml_value
+
+RESERVED_VARIABLES = frozenset({"PENSTOCK_TEST_DATA", "PENSTOCK_AIMOCK"})
+"""Variables with our prefix that set nothing: the tests' own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One value that somebody wrote, and where: "config.toml, line 4", "--set", a variable."""
+
+    value: Any
+    origin: str
+
+
+Entries = dict[str, Entry]
+
+
+def problem_line(dotted: str, entry: Entry, problem: str, field: FieldInfo | None = None) -> str:
+    """One line: the origin, the setting, the value unless it is secret, and what is wrong."""
+    shown = "" if field is not None and is_secret(field) else f" = {_shown(entry.value)}"
+    return f"{entry.origin}: {dotted}{shown}: {problem}"
+
+
+def from_file(file: Path, schema: Schema, problems: list[str]) -> Entries:
+    """Raises ConfigError where the file cannot be read as TOML at all."""
+    text = _read(file)
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: not valid TOML: {_toml_problem(error, text)}") from None
+    lines = _line_numbers(text)
+
+    def origin(dotted: str) -> str:
+        return f"{file}, line {lines[dotted]}" if dotted in lines else str(file)
+
+    entries: Entries = {}
+    for section, table in _sections(document):
+        if section in schema.foreign_sections:
+            continue
+        entry = Entry(table, origin(section))
+        if section not in schema.sections:
+            problem = _unknown_section(section, schema)
+            problems.append(f"{entry.origin}: [{section}]: {problem}")
+        elif not isinstance(table, dict):
+            problems.append(problem_line(section, entry, "has to be a table of settings"))
+        else:
+            for key, value in table.items():
+                dotted = f"{section}.{key}"
+                _accept(dotted, Entry(value, origin(dotted)), entries, schema, problems)
+    return entries
+
+
+def from_stored(stored: Mapping[str, Any], schema: Schema) -> Entries:
+    """What `settings_as_dict` wrote in an earlier run. Secrets were not stored, and a setting that
+    has gone since then is passed over."""
+    entries: Entries = {}
+    for section, table in _sections(dict(stored)):
+        for key, value in table.items():
+            field = schema.field(f"{section}.{key}")
+            if field is not None and not is_secret(field):
+                entries[f"{section}.{key}"] = Entry(value, "the last run's settings")
+    return entries
+
+
+def from_environment(
+    environment: Mapping[str, str], schema: Schema, problems: list[str]
+) -> Entries:
+    entries: Entries = {}
+    for variable in sorted(environment):
+        if not variable.startswith(PREFIX) or variable in RESERVED_VARIABLES:
+            continue
+        if dotted := schema.variables.get(variable):
+            field = schema.sections[dotted.rpartition(".")[0]][dotted.rpartition(".")[2]]
+            entries[dotted] = Entry(_parse(environment[variable], field), variable)
+        elif variable not in schema.foreign_variables:
+            near = get_close_matches(variable, schema.variables, 1)
+            hint = f"; did you mean {near[0]}?" if near else "; unset it"
+            problems.append(f"{variable}: no setting has this variable{hint}")
+    return entries
+
+
+def from_overrides(overrides: Sequence[str], schema: Schema, problems: list[str]) -> Entries:
+    entries: Entries = {}
+    for override in overrides:
+        name, equals, text = override.partition("=")
+        dotted = name.strip()
+        if not equals:
+            problems.append(f"--set {override}: write it as NAME=VALUE: stages.NAME.workers=4")
+            continue
+        field = schema.field(dotted)
+        value = _parse(text.strip(), field) if field is not None else text
+        _accept(dotted, Entry(value, "--set"), entries, schema, problems)
+    return entries
+
+
+def from_flags(
+    flags: Mapping[str, Any], pipeline: Pipeline, schema: Schema, problems: list[str]
+) -> Entries:
+    names = {dotted: flag.name for flag in pipeline.flags for dotted in flag.sets}
+    entries: Entries = {}
+    for dotted, value in flags.items():
+        entry = Entry(value, names.get(dotted, "command line"))
+        _accept(dotted, entry, entries, schema, problems)
+    return entries
+
+
+def _accept(
+    dotted: str, entry: Entry, entries: Entries, schema: Schema, problems: list[str]
+) -> None:
+    if schema.field(dotted) is not None:
+        entries[dotted] = entry
+    elif not schema.is_foreign(dotted):
+        problems.append(problem_line(dotted, entry, schema.why_unknown(dotted)))
+
+
+def _sections(document: dict[str, Any]) -> list[tuple[str, Any]]:
+    stages = document.get("stages", {})
+    others = [(name, table) for name, table in document.items() if name != "stages"]
+    if not isinstance(stages, dict):
+        return [*others, ("stages", stages)]
+    return [*others, *((f"stages.{name}", table) for name, table in stages.items())]
+
+
+def _unknown_section(section: str, schema: Schema) -> str:
+    if section.startswith("stages."):
+        return schema.why_unknown(section)
+    if f"stages.{section}" in schema.sections:
+        return f"a stage's settings stand in [stages.{section}]"
+    if section == "stages":
+        return "has to hold one table for each stage: [stages.NAME]"
+    return f"no such section{did_you_mean(section, [LIMITS, 'stages'])}"
+
+
+def _parse(text: str, field: FieldInfo) -> Any:
+    """`text` as a TOML value where it is one that the setting takes, else as the text it is."""
+    try:
+        document = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    value = document.pop("value")
+    if document:  # a line break in the text made further keys
+        return text
+    if isinstance(value, str) or _fits(value, field) or not _fits(text, field):
+        return value
+    return text
+
+
+def _fits(value: Any, field: FieldInfo) -> bool:
+    annotation: Any = field.annotation
+    try:
+        TypeAdapter(annotation).validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")  # editors on Windows put a byte order mark
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: there is no such configuration file") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{file}: not UTF-8 text at byte {error.start}; save it as UTF-8"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
+
+
+def _toml_problem(error: tomllib.TOMLDecodeError, text: str) -> str:
+    message = str(error)
+    place = re.search(r" \(at line (\d+), column (\d+)\)$", message)
+    if place:
+        return f"line {place[1]}, column {place[2]}: {message[: place.start()]}"
+    line, column = text.count("\n") + 1, len(text) - (text.rfind("\n") + 1) + 1
+    return f"line {line}, column {column}: {message.removesuffix(' (at end of document)')}"
+
+
+def _line_numbers(text: str) -> dict[str, int]:
+    """Where each table and key stands, as far as plain lines tell: enough to point at."""
+    numbers: dict[str, int] = {}
+    table = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[\s*([^\[\]]+?)\s*\]", line):
+            table = _plain_key(header[1])
+            numbers.setdefault(table, number)
+        elif pair := re.match(r"\s*([\w\s.\"'-]+?)\s*=", line):
+            key = _plain_key(pair[1])
+            numbers.setdefault(f"{table}.{key}" if table else key, number)
+    return numbers
+
+
+def _plain_key(key: str) -> str:
+    return ".".join(part.strip().strip("\"'") for part in key.split("."))
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = toml_value(value)
+    except ValueError:
+        text = str(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"

@@ -1,0 +1,116 @@
+"""`status` and `retry` on a work folder, and `init`."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from engine import plugins
+from engine.config import load_config
+from engine.config_template import render_config
+from engine.errors import UsageError, WorkFolderError
+from engine.journal import FILE, Journal
+from engine.journal_reader import JournalReader, RunRow
+from engine.journey import Graph
+from engine.report import Status, render_status, status_as_dict
+from engine.run_command import execute
+from engine.workfolder import is_locked, locked
+
+
+def show_status(workdir: str, as_json: bool) -> None:
+    """Print how the work folder stands. Raises WorkFolderError where it is none."""
+    from shutil import get_terminal_size
+
+    folder = Path(workdir)
+    with JournalReader(folder) as reader:
+        last = _last_run(reader)
+        pipeline = plugins.pipeline(last.pipeline)
+        status = Status(
+            pipeline=last.pipeline,
+            workdir=folder,
+            runs=last.id,
+            running=is_locked(folder),
+            outcome=last.outcome,
+            total=reader.item_counts(),
+            stages=reader.counts(pipeline.names),
+            failures=reader.failure_classes(),
+        )
+    if as_json:
+        click.echo(json.dumps(status_as_dict(status), indent=2))
+    else:
+        width = min(get_terminal_size().columns, 120)
+        click.echo(render_status(status, width=width), nl=False)
+
+
+def retry_failures(
+    workdir: str,
+    kind: str | None,
+    stage: str | None,
+    overrides: Sequence[str],
+    quiet: bool,
+    log_json: str | None,
+) -> int:
+    """Run again what failed and what is pending; returns the exit code.
+
+    The settings are those of the last run, so that what is finished stays finished; `overrides` and
+    the environment go before them.
+    """
+    folder = Path(workdir)
+    with JournalReader(folder) as reader:
+        last = _last_run(reader)
+        failures = reader.failure_classes()
+    pipeline = plugins.pipeline(last.pipeline)
+    _check_choice("--stage", stage, {failure.stage for failure in failures}, pipeline.names)
+    _check_choice("--class", kind, {failure.kind for failure in failures})
+    config = load_config(pipeline, None, os.environ, overrides, {}, stored=last.settings)
+    graph = Graph(pipeline, {})
+    with locked(folder):
+        journal = Journal(folder / FILE)
+        try:
+            after = {name: graph.descendants(name) for name in graph.names}
+            journal.begin()
+            count = journal.reset_failures(after, kind, stage)
+            journal.commit()
+        finally:
+            journal.close()
+    if not quiet:
+        click.echo(f"trying again: {count} failures", err=True)
+    return execute(pipeline, config, folder, _pending(folder), quiet, log_json)
+
+
+def write_config(file: str, force: bool) -> None:
+    """Write config.toml with every setting of every pipeline that is installed."""
+    path = Path(file)
+    if path.exists() and not force:
+        raise UsageError(f"{path} is there already; give --force to overwrite it, or another name")
+    try:
+        path.write_text(render_config(list(plugins.pipelines().values())), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+    click.echo(f"wrote {path}")
+
+
+def _last_run(reader: JournalReader) -> RunRow:
+    last = reader.last_run()
+    if last is None:
+        raise WorkFolderError(f"{reader.workdir} has seen no run yet")
+    return last
+
+
+def _pending(folder: Path) -> Iterator[tuple[str, str]]:
+    with JournalReader(folder) as reader:
+        yield from reader.pending_items()
+
+
+def _check_choice(
+    option: str, given: str | None, failing: set[str], known: Sequence[str] = ()
+) -> None:
+    """Say so where nothing has failed that way: it is a typo, or there is nothing to do."""
+    if given is None or given in failing:
+        return
+    if given in known:
+        raise UsageError(f"{option} {given}: nothing has failed there")
+    there = ", ".join(sorted(failing)) or "no failures at all"
+    raise UsageError(f"{option} {given}: nothing has failed that way; there are: {there}")

@@ -1,0 +1,137 @@
+"""The live view: a table of stages that redraws itself on the terminal."""
+
+import sys
+import time
+from collections import deque
+
+import anyio
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from engine.events import Event, RunStarted
+from engine.progress import Progress, Snapshot, Standing, notable
+from engine.statistics import PoolStatistics
+from engine.text import duration, one_line, pace
+
+REFRESH = 0.25
+"""Seconds between two drawings."""
+
+NOTES = 4
+"""Notable events shown, the latest ones."""
+
+COLUMNS = ("Queue", "Workers", "In hand", "Held", "Done", "Dropped", "Failed", "Busy", "Rate")
+NARROW_COLUMNS = ("Queue", "Done", "Failed", "Busy", "Rate")
+FULL_WIDTH = 76
+"""Terminal columns below which only NARROW_COLUMNS fit."""
+
+LONGEST_ID = 28
+"""Characters of an item's id in a notable event, so that its reason has room."""
+
+
+class LiveView:
+    """Draws every stage's queue, workers, counts and rate, the bottleneck, and the latest news."""
+
+    def __init__(self, snapshot: Snapshot, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self._progress = Progress(snapshot)
+        self._run = ""
+        self._notes: deque[str] = deque(maxlen=NOTES)
+
+    def __call__(self, event: Event) -> None:
+        self._progress(event)
+        if isinstance(event, RunStarted):
+            self._run = event.pipeline
+        elif note := notable(event, LONGEST_ID):
+            self._notes.append(f"{time.strftime('%H:%M:%S')} {one_line(note)}")
+
+    async def refresh_forever(self) -> None:
+        """Draw until cancelled; the last drawing stays on the terminal."""
+        try:
+            with Live(
+                console=self.console,
+                auto_refresh=False,
+                get_renderable=self.render,
+                redirect_stdout=sys.stdout.isatty(),
+            ) as live:
+                while True:
+                    live.refresh()
+                    await anyio.sleep(REFRESH)
+        except OSError:
+            # The terminal has gone. The run goes on without it.
+            await anyio.sleep_forever()
+
+    def render(self) -> RenderableType:
+        """What is drawn now."""
+        standing = self._progress.look()
+        notes = [Text(note, style="dim", no_wrap=True, overflow="ellipsis") for note in self._notes]
+        return Group(
+            self._overall(standing),
+            Text(_counts(standing, self._progress.source_ended)),
+            _stages(standing, self.console.width),
+            *notes,
+        )
+
+    def _overall(self, standing: Standing) -> Table:
+        """The run, a bar that fills once the total is known, and the time left."""
+        known = self._progress.source_ended
+        bar = ProgressBar(
+            total=max(standing.entered, 1) if known else None,
+            completed=standing.total_ended,
+            width=self.console.width // 4,
+            pulse=not known,
+            animation_time=standing.elapsed,
+        )
+        line = Table.grid(padding=(0, 2, 0, 0))
+        line.add_row(
+            Text(f"{self._run}, {duration(standing.elapsed)}", style="bold"),
+            bar,
+            Text("" if standing.left is None else f"about {duration(standing.left)} left"),
+        )
+        return line
+
+
+def _counts(standing: Standing, known: bool) -> str:
+    counts = [f"{standing.total_ended} of {standing.entered}{'' if known else ' so far'} ended"]
+    counts += [f"{number} {how}" for how, number in standing.ended.items() if how != "done"]
+    if standing.rate:
+        counts.append(pace(standing.rate))
+    return ", ".join(counts)
+
+
+def _stages(standing: Standing, width: int) -> Table:
+    columns = COLUMNS if width >= FULL_WIDTH else NARROW_COLUMNS
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("Stage", no_wrap=True, overflow="ellipsis", max_width=max(8, width // 4 - 2))
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    for pool in standing.pools:
+        at_fault = pool.stage == standing.bottleneck
+        figures = _figures(pool, standing)
+        table.add_row(
+            Text(f"{'>' if at_fault else ' '} {pool.stage}"),
+            *(Text(figures[column], "red" if column == "Failed" else "") for column in columns),
+            style="bold yellow" if at_fault else "",
+        )
+    if standing.bottleneck:
+        table.caption = Text("> the bottleneck of the last minute", style="dim")
+        table.caption_justify = "left"
+    return table
+
+
+def _figures(pool: PoolStatistics, standing: Standing) -> dict[str, str]:
+    """What stands in each column; nothing rather than a zero where a zero is no news."""
+    rate = standing.rates[pool.stage]
+    return {
+        "Queue": f"{pool.waiting}/{pool.queue}",
+        "Workers": str(pool.workers),
+        "In hand": str(pool.in_hand),
+        "Held": str(pool.parked or ""),
+        "Done": str(pool.done),
+        "Dropped": str(pool.dropped or ""),
+        "Failed": str(pool.failed or ""),
+        "Busy": f"{standing.recent[pool.stage].utilisation:.0%}",
+        "Rate": pace(rate) if rate else "",
+    }

@@ -1,0 +1,194 @@
+"""What a run says when it ends, and what `penstock status` says of a work folder."""
+
+import io
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.statistics import FailureClass, PoolStatistics, StageCounts, bottleneck_sentence
+from engine.text import duration, one_line
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+WIDTH = 100
+"""Columns of a report that is not told how wide the terminal is."""
+
+FAILURES_SHOWN = 8
+"""Failure classes that a report spells out, the most frequent first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What the end-of-run report is made of.
+
+    `total` counts the items of the whole work folder and `stages` them stage by stage, over all
+    runs; `pools` and `ended`, the items that ended, are this run's alone. `outcome` is one line on
+    how the run ended; `notes` are lines that belong at the end.
+    """
+
+    pipeline: str
+    workdir: Path
+    outcome: str
+    seconds: float
+    ended: int
+    total: StageCounts
+    stages: Sequence[StageCounts]
+    pools: Mapping[str, PoolStatistics]
+    failures: Sequence[FailureClass]
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a work folder stands. `outcome` is how the last run ended, None while one is going on or
+    after one that was killed; `running` tells those apart."""
+
+    pipeline: str
+    workdir: Path
+    runs: int
+    running: bool
+    outcome: str | None
+    total: StageCounts
+    stages: Sequence[StageCounts]
+    failures: Sequence[FailureClass]
+
+
+def render_summary(summary: Summary, *, width: int = WIDTH, color: bool = False) -> str:
+    """The end-of-run report, as text that ends in a line break."""
+    return _blocks(
+        f"{summary.pipeline}: {one_line(summary.outcome)}\n",
+        _table(summary.stages, summary.total, summary.pools, width, color),
+        _failures(summary.failures, summary.workdir, width),
+        _lines([bottleneck_sentence(summary.pools, summary.seconds), _pace(summary)]),
+        _lines(summary.notes),
+    )
+
+
+def render_status(status: Status, *, width: int = WIDTH, color: bool = False) -> str:
+    """`penstock status` for people, as text that ends in a line break."""
+    return _blocks(
+        f"{status.pipeline} in {status.workdir}: {_state(status)}\n",
+        _table(status.stages, status.total, {}, width, color),
+        _failures(status.failures, status.workdir, width),
+    )
+
+
+def status_as_dict(status: Status) -> dict[str, Any]:
+    """`penstock status` for machines: JSON-able, with all failure classes."""
+    return {
+        "pipeline": status.pipeline,
+        "workdir": str(status.workdir),
+        "runs": status.runs,
+        "running": status.running,
+        "outcome": status.outcome,
+        "items": _counts(status.total),
+        "stages": {counts.stage: _counts(counts) for counts in status.stages},
+        "failures": [
+            asdict(failure) | {"retry": retry_command(status.workdir, failure)}
+            for failure in status.failures
+        ],
+    }
+
+
+def retry_command(workdir: Path, failure: FailureClass) -> str:
+    """The command that gives the items of this class another try."""
+    return shlex.join(
+        ["penstock", "retry", str(workdir), "--class", failure.kind, "--stage", failure.stage]
+    )
+
+
+def _counts(counts: StageCounts) -> dict[str, int]:
+    return {key: value for key, value in asdict(counts).items() if key != "stage"}
+
+
+def _state(status: Status) -> str:
+    runs = "1 run" if status.runs == 1 else f"{status.runs} runs"
+    if status.running:
+        return f"{runs}, the last one going on"
+    if status.runs == 0:
+        return "not run yet"
+    if status.outcome is None:
+        return f"{runs}, the last one was killed; run it again to go on"
+    return f"{runs}, the last one: {one_line(status.outcome)}"
+
+
+def _pace(summary: Summary) -> str:
+    """How much this run did, and how fast."""
+    items = "1 item" if summary.ended == 1 else f"{summary.ended} items"
+    text = f"{items} ended in {duration(summary.seconds)}"
+    if summary.ended and summary.seconds > 0:
+        text += f", {60 * summary.ended / summary.seconds:.1f} a minute"
+    return f"{text}."
+
+
+def _table(
+    stages: Sequence[StageCounts],
+    total: StageCounts,
+    pools: Mapping[str, PoolStatistics],
+    width: int,
+    color: bool,
+) -> str:
+    """The counts, and how busy each stage's workers were where that was measured."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("Stage", no_wrap=True, overflow="ellipsis", max_width=max(8, width - 52))
+    for column in ("Entered", "Done", "Dropped", "Failed", "Pending", *(["Busy"] * bool(pools))):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in (*stages, total):
+        pool = pools.get(row.stage)
+        table.add_row(
+            Text(row.stage),
+            str(row.entered),
+            str(row.done),
+            str(row.dropped),
+            Text(str(row.failed), style="red" if row.failed else ""),
+            str(row.pending),
+            *([f"{pool.utilisation:.0%}"] if pool is not None else []),
+        )
+    return _as_text(table, width, color)
+
+
+def _as_text(table: "Table", width: int, color: bool) -> str:
+    from rich.console import Console
+
+    buffer = io.StringIO()
+    console = Console(
+        file=buffer, width=width, force_terminal=color, color_system="standard" if color else None
+    )
+    console.print(table)
+    return _lines(line.rstrip() for line in buffer.getvalue().splitlines())
+
+
+def _failures(failures: Sequence[FailureClass], workdir: Path, width: int) -> str:
+    """Each failure class with one of its items and the command that retries it."""
+    lines = []
+    for failure in failures[:FAILURES_SHOWN]:
+        items = "1 item" if failure.count == 1 else f"{failure.count} items"
+        lines += [
+            f"{items} failed in {failure.stage}: {failure.kind}",
+            f"  {one_line(failure.example_item, width - 2)}",
+            f"  {one_line(failure.example_reason, 4 * width)}",
+            f"  try again: {retry_command(workdir, failure)}",
+        ]
+    if len(failures) > FAILURES_SHOWN:
+        more = len(failures) - FAILURES_SHOWN
+        lines.append(f"{more} more classes of failure: penstock status {_word(workdir)} --json")
+    return _lines(lines)
+
+
+def _word(path: Path) -> str:
+    return shlex.quote(str(path))
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _blocks(*blocks: str) -> str:
+    """The blocks that hold anything, with an empty line between two."""
+    return "\n".join(block for block in blocks if block)

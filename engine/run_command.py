@@ -1,0 +1,181 @@
+"""The subcommand of a pipeline: `penstock crawl URL… --from FILE --out DIR`."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engine import plugins
+from engine.config import Config, load_config
+from engine.errors import UsageError
+from engine.events import Events
+from engine.pipeline import Pipeline
+from engine.run import Background, Run, RunReport, run_pipeline
+
+CONFIG = "config.toml"
+
+
+def run_command(pipeline: Pipeline) -> click.Command:
+    """The click command that runs `pipeline`."""
+    options: list[click.Parameter] = [
+        click.Argument(["sources"], nargs=-1, metavar="[URL]..."),
+        click.Option(
+            ["--from", "from_"], metavar="FILE", help="Read more from FILE, one a line; - is stdin."
+        ),
+        click.Option(
+            ["--out", "workdir"],
+            metavar="DIR",
+            default=f"penstock-{pipeline.name}",
+            show_default=True,
+            help="The work folder: the outputs, and what lets a run go on.",
+        ),
+        click.Option(
+            ["--config"], metavar="FILE", help=f"Settings; default {CONFIG} where there is one."
+        ),
+        click.Option(
+            ["--set", "overrides"],
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="A setting, such as stages.NAME.workers=4; may be given again and again.",
+        ),
+        click.Option(["--quiet"], is_flag=True, help="Show no progress."),
+        click.Option(["--log-json"], metavar="FILE", help="Append every event to FILE."),
+    ]
+    options += [click.Option([flag.name], is_flag=True, help=flag.help) for flag in pipeline.flags]
+
+    def callback(
+        sources: tuple[str, ...],
+        from_: str | None,
+        workdir: str,
+        config: str | None,
+        overrides: tuple[str, ...],
+        quiet: bool,
+        log_json: str | None,
+        **flags: bool,
+    ) -> None:
+        if not sources and from_ is None:
+            raise UsageError(f"nothing to {pipeline.name}: give URLs, or --from FILE")
+        typed = [pipeline.canonical(source) for source in sources]
+        settings = load_config(
+            pipeline,
+            config_file(config),
+            os.environ,
+            overrides,
+            _flag_settings(pipeline, flags),
+            others=list(plugins.pipelines().values()),
+        )
+        given = _given(typed, open_list(from_) if from_ is not None else ())
+        sys.exit(execute(pipeline, settings, Path(workdir), given, quiet, log_json))
+
+    return click.Command(
+        pipeline.name,
+        params=options,
+        callback=callback,
+        help=pipeline.summary,
+        no_args_is_help=True,
+    )
+
+
+def config_file(given: str | None) -> Path | None:
+    """The settings file: the one that was given, else config.toml here, else none."""
+    if given is not None:
+        return Path(given)
+    return Path(CONFIG) if Path(CONFIG).is_file() else None
+
+
+def execute(
+    pipeline: Pipeline,
+    config: Config,
+    workdir: Path,
+    sources: Iterable[str | tuple[str, str]],
+    quiet: bool,
+    log_json: str | None,
+) -> int:
+    """Run, showing how it goes and what it came to; returns the exit code."""
+    from engine.log import JsonLog
+    from engine.progress import choose_view
+
+    events = Events()
+    log = JsonLog(Path(log_json)) if log_json is not None else None
+    if log is not None:
+        events.subscribe(log)
+
+    def prepare(run: Run) -> Sequence[Background]:
+        view = choose_view(run.snapshot, quiet=quiet)
+        events.subscribe(view)
+        return [view.refresh_forever]
+
+    try:
+        report = run_pipeline(pipeline, config, workdir, sources, events=events, prepare=prepare)
+    finally:
+        if log is not None:
+            log.close()
+    if not quiet:
+        _show(pipeline, workdir, report)
+    for line in report.discrepancies:
+        click.echo(f"penstock: the ledger does not add up: {line}; please report this", err=True)
+    if log is not None and log.problem is not None:
+        click.echo(f"penstock: {log.problem}", err=True)
+    return report.exit_code
+
+
+def _show(pipeline: Pipeline, workdir: Path, report: RunReport) -> None:
+    from shutil import get_terminal_size
+
+    from engine.report import Summary, render_summary
+
+    again = " Give the same command again to go on."
+    summary = Summary(
+        pipeline=pipeline.name,
+        workdir=workdir,
+        outcome=report.outcome if report.why is None else f"{report.outcome}: {report.why}.{again}",
+        seconds=report.seconds,
+        ended=sum(report.items[how] for how in ("done", "dropped", "failed"))
+        - report.items["reused"],
+        total=report.total,
+        stages=report.counts,
+        pools=report.pools,
+        failures=report.failures,
+        notes=report.finish,
+    )
+    color = sys.stdout.isatty()
+    width = min(get_terminal_size().columns, 120)
+    click.echo(render_summary(summary, width=width, color=color), nl=False)
+
+
+def _flag_settings(pipeline: Pipeline, flags: dict[str, bool]) -> dict[str, Any]:
+    chosen: dict[str, Any] = {}
+    for flag in pipeline.flags:
+        if flags[flag.name.removeprefix("--").replace("-", "_")]:
+            chosen |= flag.sets
+    return chosen
+
+
+def _given(typed: Sequence[str], listed: Iterable[str]) -> Iterator[str]:
+    yield from typed
+    yield from listed
+
+
+def open_list(name: str) -> Iterator[str]:
+    """The lines of a list, read lazily, without blank ones and `#` comments; "-" is stdin.
+
+    Raises UsageError where the file cannot be opened.
+    """
+    if name == "-":
+        lines: Iterable[str] = sys.stdin
+    else:
+        try:
+            lines = Path(name).open(encoding="utf-8-sig", errors="replace")  # noqa: SIM115 - lazy
+        except OSError as error:
+            raise UsageError(f"--from {name}: {error.strerror}; give a file of URLs") from None
+    return _lines(lines)
+
+
+def _lines(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        text = line.strip()
+        if text and not text.startswith("#"):
+            yield text

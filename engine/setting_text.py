@@ -1,0 +1,150 @@
+"""Settings in words and in TOML: what a setting accepts, and how a value of it is written."""
+
+import json
+import re
+import types
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, ByteSize, SecretStr
+from pydantic.fields import FieldInfo
+
+_WORDS: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    SecretStr: "text",
+    Path: "a path",
+    ByteSize: 'a size such as "2 GB"',
+}
+_PLURALS: dict[Any, str] = {int: "whole numbers", float: "numbers", str: "texts", Path: "paths"}
+_PLACEHOLDERS: dict[Any, Any] = {bool: False, int: 1, float: 1.0, ByteSize: "2 GB"}
+
+
+def accepted(field: FieldInfo) -> str:
+    """What a setting may be, as words: `a whole number over 0, or "auto"`."""
+    return _accepted(field.annotation, field.metadata)
+
+
+def placeholder(field: FieldInfo) -> Any:
+    """A value of the right type, to show how a setting without a default is written."""
+    annotation = _without_none(field.annotation)[0]
+    kind = get_origin(annotation) or annotation
+    if kind is Literal:
+        return get_args(annotation)[0]
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return next(iter(kind)).value
+    if kind in _PLACEHOLDERS:
+        return _PLACEHOLDERS[kind]
+    if isinstance(kind, type) and issubclass(kind, (dict, Mapping, BaseModel)):
+        return {}
+    if isinstance(kind, type) and issubclass(kind, (list, tuple, set, frozenset)):
+        return []
+    return ""
+
+
+def accepts_bool(field: FieldInfo) -> bool:
+    """Whether true and false are meant for this setting, rather than read as 1 and 0."""
+    return not all(
+        leaf in (int, float, ByteSize)
+        or (get_origin(leaf) is Literal and bool not in map(type, get_args(leaf)))
+        for leaf in _without_none(field.annotation)
+    )
+
+
+def is_secret(field: FieldInfo) -> bool:
+    """Whether the setting's value is kept out of messages."""
+    return SecretStr in _without_none(field.annotation)
+
+
+def toml_key(key: str) -> str:
+    """A key as TOML writes it: bare where that is allowed, quoted otherwise."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml_string(key)
+
+
+def toml_value(value: Any) -> str:
+    """A JSON-like value as one line of TOML. Raises ValueError for None, which TOML lacks."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return repr(value)  # "inf" and "nan" are the same in both languages
+    if isinstance(value, str):
+        return _toml_string(value)
+    if isinstance(value, Mapping):
+        pairs = (f"{toml_key(key)} = {toml_value(inner)}" for key, inner in value.items())
+        return f"{{{', '.join(pairs)}}}"
+    if isinstance(value, Sequence):
+        return f"[{', '.join(toml_value(inner) for inner in value)}]"
+    raise ValueError(f"TOML cannot say {value!r}")
+
+
+def _toml_string(text: str) -> str:
+    # JSON's escapes are TOML's, but for DEL, which only TOML forbids.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _accepted(annotation: Any, metadata: Sequence[Any]) -> str:
+    kind, arguments = get_origin(annotation) or annotation, get_args(annotation)
+    if kind is Annotated:
+        return _accepted(arguments[0], [*arguments[1:], *metadata])
+    if kind in (Union, types.UnionType):
+        return ", or ".join(_accepted(one, metadata) for one in arguments if one is not type(None))
+    if kind is Literal:
+        return " or ".join(toml_value(choice) for choice in arguments)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return " or ".join(toml_value(choice.value) for choice in kind)
+    return " ".join([_type_words(kind, arguments), *_bounds(metadata)])
+
+
+def _type_words(kind: Any, arguments: Sequence[Any]) -> str:
+    if kind in _WORDS:
+        return _WORDS[kind]
+    if isinstance(kind, type) and issubclass(kind, (dict, Mapping, BaseModel)):
+        return "a table"
+    if kind is tuple and Ellipsis not in arguments and arguments:
+        return f"a list of {len(arguments)}: {', '.join(_accepted(one, ()) for one in arguments)}"
+    if isinstance(kind, type) and issubclass(kind, (list, tuple, set, frozenset)):
+        if not arguments:
+            return "a list"
+        plural = _PLURALS.get(arguments[0])
+        return f"a list of {plural}" if plural else f"a list, each {_accepted(arguments[0], ())}"
+    return str(getattr(kind, "__name__", kind))
+
+
+def _bounds(metadata: Sequence[Any]) -> list[str]:
+    least, most = _bound(metadata, "ge"), _bound(metadata, "le")
+    if least is not None and most is not None:
+        return [f"from {least} to {most}"]
+    words = []
+    for name, phrase in (
+        ("gt", "over {}"),
+        ("ge", "of at least {}"),
+        ("lt", "under {}"),
+        ("le", "of at most {}"),
+        ("multiple_of", "divisible by {}"),
+        ("min_length", "at least {} long"),
+        ("max_length", "at most {} long"),
+        ("pattern", "matching {}"),
+    ):
+        if (bound := _bound(metadata, name)) is not None:
+            words.append(phrase.format(bound))
+    return [" and ".join(words)] if words else []
+
+
+def _bound(metadata: Sequence[Any], name: str) -> Any:
+    return next(
+        (value for one in metadata if (value := getattr(one, name, None)) is not None), None
+    )
+
+
+def _without_none(annotation: Any) -> list[Any]:
+    """The types a union is made of, without None and without Annotated's wrapping."""
+    kind, arguments = get_origin(annotation) or annotation, get_args(annotation)
+    if kind is Annotated:
+        return _without_none(arguments[0])
+    if kind in (Union, types.UnionType):
+        return [leaf for one in arguments if one is not type(None) for leaf in _without_none(one)]
+    return [annotation]

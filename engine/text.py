@@ -1,0 +1,42 @@
+"""Text and figures as people read them: one line, a duration, a size, a count of something."""
+
+
+def one_line(text: str, limit: int = 200) -> str:
+    """`text` without line breaks and control characters, cut to `limit` characters.
+
+    What a website calls itself ends up in messages: it must not be able to steer the terminal.
+    """
+    flat = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return flat if len(flat) <= limit else f"{flat[: limit - 1]}…"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as the two largest of days, hours, minutes and seconds: "2 h 05 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600:02} h"
+
+
+def size(count: int) -> str:
+    """Bytes in the largest decimal unit of which there is at least one."""
+    for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count} B"
+
+
+def pace(per_second: float) -> str:
+    """A rate in the unit that gives a readable number: "3.2/s", "12/min", "0.5/h"."""
+    for unit, factor in (("s", 1), ("min", 60)):
+        if per_second * factor >= 1:
+            return f"{_short(per_second * factor)}/{unit}"
+    return f"{_short(per_second * 3600)}/h"
+
+
+def _short(number: float) -> str:
+    return f"{number:.0f}" if number >= 10 else f"{number:.1f}"

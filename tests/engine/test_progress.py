@@ -1,0 +1,328 @@
+"""What a run shows: the figures, the plain lines, and the live view as it is drawn."""
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import TextIO
+
+import anyio
+import pytest
+from rich.console import Console
+
+from engine.events import (
+    AttemptEnded,
+    DiskLow,
+    DiskRecovered,
+    Event,
+    GateClosed,
+    ItemEnded,
+    ItemEntered,
+    PoolResized,
+    RunStarted,
+    SourceEnded,
+    Stopping,
+)
+from engine.live_view import LiveView
+from engine.progress import PlainLines, Progress, Quiet, View, choose_view, totals_line
+from engine.statistics import PoolStatistics
+from tests.engine.test_statistics import pool
+
+FAILED = AttemptEnded(
+    "item-[bold]-7", "fetch", 1, 3, "failed", True, 1.0, "gone", "HTTP 404: [/red]\n\x1b[2Jno"
+)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Watched(io.StringIO):
+    """A stream on which one can wait until so many writes have happened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes = 0
+        self.awaited: tuple[int, anyio.Event] | None = None
+
+    def write(self, text: str) -> int:
+        self.writes += 1
+        if self.awaited is not None and self.writes >= self.awaited[0]:
+            self.awaited[1].set()
+        return super().write(text)
+
+    async def wait_for(self, writes: int) -> None:
+        self.awaited = (self.writes + writes, anyio.Event())
+        await self.awaited[1].wait()
+
+
+def feed(view: Callable[[Event], None], entered: int, ended: int, *, reused: bool = False) -> None:
+    for number in range(entered):
+        view(ItemEntered(str(number), "s", None))
+    for number in range(ended):
+        view(ItemEnded(str(number), "done", reused))
+
+
+def pools_at(seconds: float, count: int = 2) -> list[PoolStatistics]:
+    """Stages of which the second is busy all the time and the first waits for it."""
+    return [
+        replace(
+            pool(
+                name,
+                workers,
+                busy=share * seconds * workers,
+                blocked=(1 - share) * seconds * workers,
+                done=int(seconds),
+                waiting=8,
+                in_hand=workers,
+                parked=3,
+                failed=1,
+            ),
+            worker_seconds=seconds * workers,
+        )
+        for name, workers, share in [
+            ("fetch", 4, 0.3),
+            ("weigh", 1, 1.0),
+            ("store-with-a-very-long-name", 1, 0.1),
+            *((f"extra-{number}", 1, 0.0) for number in range(5)),
+        ][:count]
+    ]
+
+
+def test_the_total_and_the_time_left_are_known_once_the_source_has_ended() -> None:
+    clock = Clock()
+    progress = Progress(lambda: [], clock)
+    progress.look()
+    feed(progress, entered=100, ended=40)
+    clock.now = 60.0
+    standing = progress.look()
+    assert (standing.entered, standing.total_ended) == (100, 40)
+    assert standing.rate == pytest.approx(40 / 60)
+    assert standing.left is None
+    progress(SourceEnded(100))
+    assert progress.look().left == pytest.approx(60 / (40 / 60))
+    feed(progress, entered=0, ended=60)
+    assert progress.look().left is None
+
+
+def test_what_earlier_runs_did_does_not_count_towards_the_rate() -> None:
+    clock = Clock()
+    progress = Progress(lambda: [], clock)
+    feed(progress, entered=1000, ended=900, reused=True)
+    feed(progress, entered=0, ended=10)
+    progress(SourceEnded(1000))
+    clock.now = 10.0
+    standing = progress.look()
+    assert standing.total_ended == 910
+    assert standing.left == pytest.approx(90)
+
+
+def test_rates_and_the_bottleneck_are_those_of_the_last_minute() -> None:
+    clock = Clock()
+    busy_until_100 = pools_at(100)
+    idle_since = [
+        replace(p, starved=p.starved + 60 * p.workers, worker_seconds=160.0 * p.workers)
+        for p in busy_until_100
+    ]
+    now = [pools_at(0.0)]
+    progress = Progress(lambda: now[0], clock)
+    progress.look()
+    clock.now, now[0] = 50.0, pools_at(50)
+    assert progress.look().rates["weigh"] == pytest.approx(1.0)
+    clock.now, now[0] = 100.0, busy_until_100
+    assert progress.look().bottleneck == "weigh"
+    clock.now, now[0] = 160.0, idle_since
+    standing = progress.look()
+    assert standing.bottleneck is None
+    assert standing.rates["weigh"] == 0
+    assert standing.recent["weigh"].worker_seconds == pytest.approx(60)
+
+
+def test_slow_items_are_timed_over_the_whole_run() -> None:
+    clock = Clock()
+    progress = Progress(lambda: [], clock)
+    feed(progress, entered=10, ended=2)
+    progress(SourceEnded(10))
+    for clock.now in range(0, 1201, 30):
+        standing = progress.look()
+    assert standing.left == pytest.approx(8 * 600)
+
+
+def test_the_totals_line_says_it_all_in_one_line() -> None:
+    clock = Clock()
+    progress = Progress(lambda: pools_at(clock.now), clock)
+    progress.look()
+    feed(progress, entered=100, ended=38)
+    progress(ItemEnded("x", "dropped", False))
+    progress(ItemEnded("y", "failed", False))
+    clock.now = 120.0
+    assert totals_line(progress.look(), source_ended=False) == (
+        "2 min 00 s, 40 of 100 so far ended, 1 dropped, 1 failed, 20/min, 6 held back, "
+        "weigh is the bottleneck (100% busy)"
+    )
+    progress(SourceEnded(100))
+    assert totals_line(progress.look(), source_ended=True).endswith(", about 3 min 00 s left")
+
+
+def test_plain_lines_tell_the_start_the_failures_and_what_stops_the_run() -> None:
+    stream = io.StringIO()
+    view = PlainLines(lambda: [], stream)
+    for event in (
+        RunStarted(3, "toy", "/srv/work"),
+        ItemEntered("a", "s", None),
+        replace(FAILED, outcome="retried", final=False),
+        FAILED,
+        GateClosed("example.org", 90, "HTTP 429"),
+        PoolResized("fetch", 1, 2, "busy"),
+        DiskLow(10**9, 2 * 10**9),
+        DiskRecovered(3 * 10**9),
+        Stopping("too many items fail"),
+    ):
+        view(event)
+    assert stream.getvalue().splitlines() == [
+        "toy: run 3 in /srv/work",
+        "failed in fetch: item-[bold]-7: HTTP 404: [/red] [2Jno",
+        "disk: 1.0 GB free, less than 2.0 GB: nothing new until there is room",
+        "disk: 3.0 GB free again: going on",
+        "stopping: too many items fail",
+    ]
+
+
+def test_plain_lines_tell_the_totals_again_and_again_until_cancelled() -> None:
+    stream = Watched()
+    view = PlainLines(lambda: pools_at(5), stream, interval=0.001)
+    feed(view, entered=4, ended=1)
+
+    async def watch() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(view.refresh_forever)
+            await stream.wait_for(3)
+            tasks.cancel_scope.cancel()
+
+    anyio.run(watch)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) >= 3
+    assert all("1 of 4 so far ended" in line for line in lines)
+
+
+def test_a_closed_pipe_silences_plain_lines_and_nothing_else() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    stream = os.fdopen(writer, "w")
+    view = PlainLines(lambda: [], stream)
+    view(RunStarted(1, "toy", "/srv/work"))
+    view(FAILED)
+    with suppress(BrokenPipeError):
+        stream.close()
+
+
+def drawn(view: LiveView) -> str:
+    with view.console.capture() as capture:
+        view.console.print(view.render())
+    return capture.get()
+
+
+def live(width: int, count: int, seconds: float = 30.0) -> LiveView:
+    looks: Iterator[float] = iter([0.0])
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    view = LiveView(lambda: pools_at(next(looks, seconds), count), console)
+    view.render()
+    view(RunStarted(3, "toy", "/srv/work"))
+    return view
+
+
+@pytest.mark.parametrize("count", [5, 8])
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_live_view_fits_whatever_it_is_told(width: int, count: int) -> None:
+    view = live(width, count)
+    feed(view, entered=100, ended=40)
+    for number in range(9):
+        view(replace(FAILED, item="i" * 300, reason=f"{number} " + "[x] r" * 300))
+        view(GateClosed("example.org" * 20, 90, "slow"))
+    for known in (False, True):
+        if known:
+            view(SourceEnded(100))
+        lines = drawn(view).splitlines()
+        assert all(len(line) <= width for line in lines)
+        assert len(lines) == 2 + 1 + count + 1 + 4, "nothing wraps, and the last four notes stay"
+        header, *rows = lines[2 : 3 + count]
+        assert header.split()[0] == "Stage" and "Done" in header and "Busy" in header
+        assert [row.split()[1][:5] for row in rows if row.startswith(">")] == ["weigh"]
+        assert all(row.rstrip().endswith(("%", "s", "min", "h")) for row in rows)
+
+
+def test_the_live_view_shows_each_stages_figures() -> None:
+    view = live(100, 2)
+    feed(view, entered=100, ended=40)
+    view(SourceEnded(100))
+    lines = drawn(view).splitlines()
+    assert lines[0].startswith("toy, 0 s ") and lines[0].rstrip().endswith("left")
+    assert lines[1].startswith("40 of 100 ended, ")
+    assert lines[2].split() == [
+        "Stage",
+        "Queue",
+        "Workers",
+        "In",
+        "hand",
+        "Held",
+        "Done",
+        "Dropped",
+        "Failed",
+        "Busy",
+        "Rate",
+    ]
+    assert lines[3].split() == ["fetch", "8/8", "4", "4", "3", "30", "1", "30%", "30/s"]
+    assert lines[4].split() == [">", "weigh", "8/8", "1", "1", "3", "30", "1", "100%", "30/s"]
+
+
+def test_what_others_wrote_is_shown_as_it_is_and_not_as_markup() -> None:
+    view = live(120, 1)
+    view(FAILED)
+    line = drawn(view).splitlines()[-1]
+    assert "failed in fetch: item-[bold]-7: HTTP 404: [/red] [2Jno" in line
+    assert "\x1b" not in line
+
+
+def test_the_live_view_redraws_and_leaves_its_last_drawing() -> None:
+    stream = Watched()
+    console = Console(file=stream, width=80, force_terminal=True, color_system=None)
+    view = LiveView(lambda: pools_at(5), console)
+
+    async def watch() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(view.refresh_forever)
+            await stream.wait_for(2)
+            feed(view, entered=9, ended=7)
+            tasks.cancel_scope.cancel()
+
+    anyio.run(watch)
+    assert "7 of 9 so far ended" in stream.getvalue()
+    assert stream.getvalue().endswith("\x1b[?25h"), "the cursor is shown again"
+
+
+@contextmanager
+def terminal() -> Iterator[TextIO]:
+    leader, follower = os.openpty()
+    try:
+        with os.fdopen(follower, "w") as stream:
+            yield stream
+    finally:
+        os.close(leader)
+
+
+def test_the_view_suits_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    def chosen(stream: TextIO, *, quiet: bool = False) -> type[View]:
+        return type(choose_view(lambda: [], quiet=quiet, stream=stream))
+
+    assert chosen(io.StringIO()) is PlainLines
+    assert chosen(io.StringIO(), quiet=True) is Quiet
+    with terminal() as stream:
+        monkeypatch.setenv("TERM", "xterm")
+        assert chosen(stream) is LiveView
+        assert chosen(stream, quiet=True) is Quiet
+        monkeypatch.setenv("TERM", "dumb")
+        assert chosen(stream) is PlainLines

@@ -1,0 +1,108 @@
+"""What follows from a pool's figures: shares, differences, and the sentence on the bottleneck."""
+
+from dataclasses import replace
+
+import pytest
+
+from engine.statistics import PoolStatistics, bottleneck, bottleneck_sentence
+
+
+def pool(
+    stage: str,
+    workers: int = 1,
+    busy: float = 0.0,
+    starved: float = 0.0,
+    blocked: float = 0.0,
+    **more: int,
+) -> PoolStatistics:
+    """A pool over 100 seconds; the waits are in worker-seconds."""
+    figures = dict.fromkeys(
+        ("waiting", "parked", "in_hand", "done", "dropped", "failed", "retried", "throttled"), 0
+    )
+    return PoolStatistics(
+        stage=stage,
+        workers=workers,
+        queue=8,
+        busy=busy,
+        starved=starved,
+        blocked=blocked,
+        worker_seconds=100.0 * workers,
+        attempts=10,
+        **(figures | more),
+    )
+
+
+def sentence(*pools: PoolStatistics, seconds: float = 100.0) -> str:
+    return bottleneck_sentence({one.stage: one for one in pools}, seconds)
+
+
+def test_the_busiest_stage_is_named_with_who_waited_for_room() -> None:
+    text = sentence(
+        pool("fetch", 2, busy=60, blocked=122, starved=10),
+        pool("weigh", 1, busy=93, starved=5),
+        pool("store", 1, busy=10, starved=90),
+    )
+    assert text == (
+        "weigh is the bottleneck: its 1 worker was busy 93% of the time while fetch waited 61% of "
+        "its time for room; give it more workers (stages.weigh.workers) or less work for each item."
+    )
+
+
+def test_where_nobody_waited_for_room_the_starved_are_the_evidence() -> None:
+    text = sentence(pool("fetch", 2, busy=190), pool("weigh", 1, busy=5, starved=80))
+    assert "fetch is the bottleneck: its 2 workers were busy 95% of the time" in text
+    assert "while weigh waited 80% of its time for items" in text
+
+
+def test_a_stage_alone_needs_no_evidence() -> None:
+    assert sentence(pool("only", busy=90)).startswith(
+        "only is the bottleneck: its 1 worker was busy 90% of the time; give it"
+    )
+
+
+def test_a_resized_pool_is_described_by_its_mean() -> None:
+    resized = replace(pool("weigh", 5, busy=200), worker_seconds=220.0)
+    assert "its 2.2 workers on average were busy 91%" in sentence(resized)
+
+
+def test_workers_that_have_gone_home_are_still_counted() -> None:
+    assert "its 1 worker was busy 92%" in sentence(pool("weigh", busy=92), seconds=108.0)
+    gone = replace(pool("weigh", 3, busy=280), workers=0)
+    assert "its 3 workers were busy 93%" in sentence(gone)
+
+
+def test_the_source_is_the_limit_when_all_wait_for_items() -> None:
+    text = sentence(pool("fetch", busy=20, starved=80), pool("weigh", busy=5, starved=95))
+    assert text.startswith("The source is the bottleneck, no stage: fetch, the busiest stage, was")
+    assert "busy only 20% of the time and waited for items 80% of it" in text
+
+
+def test_throttling_is_the_limit_when_items_are_held_back() -> None:
+    text = sentence(
+        pool("fetch", busy=20, starved=80, throttled=12, parked=5), pool("weigh", starved=100)
+    )
+    assert text.startswith("Waiting is the bottleneck, no stage: fetch was told to slow down 12 ti")
+    assert "has 5 items held back" in text
+
+
+@pytest.mark.parametrize("pools", [(), (pool("fetch", starved=100),)])
+def test_where_nothing_ran_there_is_none(pools: tuple[PoolStatistics, ...]) -> None:
+    assert sentence(*pools) == "No stage was the bottleneck: none of them had anything to do."
+    assert bottleneck({one.stage: one for one in pools}) is None
+
+
+def test_it_is_one_line_in_every_case() -> None:
+    for workers in (0, 1, 3):
+        for busy in (0.0, 10.0, 99.0):
+            for seconds in (0.0, 100.0):
+                text = sentence(pool("a", workers, busy=busy), seconds=seconds)
+                assert "\n" not in text and text.endswith(".")
+
+
+def test_since_takes_what_was_done_apart_from_how_it_stands() -> None:
+    earlier = pool("fetch", 1, busy=50, starved=40, done=4, waiting=8)
+    now = replace(earlier, workers=2, busy=140.0, worker_seconds=220.0, done=9, waiting=1)
+    between = now.since(earlier)
+    assert (between.done, between.workers, between.waiting) == (5, 2, 1)
+    assert between.utilisation == pytest.approx(90 / 120)
+    assert between.starved == 0
