@@ -242,7 +242,8 @@ def _refused(
 ) -> str:
     dotted, field = f"{section}.{key}", model.model_fields[key]
     problem = problem or f"has to be {accepted(field)}"
-    return problem_line(dotted, entries[dotted], problem, field)
+    hidden = bool(model.model_config.get("hide_input_in_errors"))
+    return problem_line(dotted, entries[dotted], problem, field, hidden=hidden)
 
 
 def _impossible(stage: type[Stage], options: StageOptions, entries: Entries) -> list[str]:

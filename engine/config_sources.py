@@ -35,9 +35,20 @@ class Entry:
 Entries = dict[str, Entry]
 
 
-def problem_line(dotted: str, entry: Entry, problem: str, field: FieldInfo | None = None) -> str:
-    """One line: the origin, the setting, the value unless it is secret, and what is wrong."""
-    shown = "" if field is not None and is_secret(field) else f" = {_shown(entry.value)}"
+def problem_line(
+    dotted: str,
+    entry: Entry,
+    problem: str,
+    field: FieldInfo | None = None,
+    *,
+    hidden: bool = False,
+) -> str:
+    """One line: the origin, the setting, the value unless it is secret, and what is wrong.
+
+    `hidden` keeps the value back too: something secret may have been put into the wrong setting.
+    """
+    secret = hidden or (field is not None and is_secret(field))
+    shown = "" if secret else f" = {_shown(entry.value)}"
     return f"{entry.origin}: {dotted}{shown}: {problem}"
 
 

@@ -58,21 +58,26 @@ def result_of(error: BaseException) -> Result:
     """What an exception of a stage's code means."""
     if isinstance(error, BaseExceptionGroup):
         leaves = list(_leaves(error))
-        told = [leaf for leaf in leaves if isinstance(leaf, StopRun | Ending)]
-        told.sort(key=lambda leaf: not isinstance(leaf, StopRun))
+        told = [leaf for leaf in leaves if _stops_the_run(leaf)]
+        told += [leaf for leaf in leaves if isinstance(leaf, Ending)]
         if told:
             return result_of(told[0])
     if isinstance(error, StopRun):
         return Result(stop=error)
     if isinstance(error, Ending):
         return Result(ending=error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and _stops_the_run(error):
         where = f" while writing {error.filename}" if error.filename else ""
         return Result(stop=StopRun(f"the disk is full{where}; free some space and run again"))
     text = " ".join(str(error).split()) or "no message"
     trace = "".join(traceback.format_exception(error))
     fault = Fault(f"{type(error).__name__}: {text}", kind="unexpected", traceback=trace)
     return Result(ending=fault)
+
+
+def _stops_the_run(error: BaseException) -> bool:
+    full = (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, StopRun) or (isinstance(error, OSError) and error.errno in full)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterable[BaseException]:
