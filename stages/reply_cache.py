@@ -1,0 +1,93 @@
+"""Paid replies on disk, by model, question and image, so that nothing is ever paid for twice.
+
+FOLDER/<2 hex digits>/<62 more>.json, one small file a reply, renamed into place.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio.to_thread import run_sync
+
+from stages.vision import Reply
+
+
+class ReplyCache:
+    """Replies of one kind of question: `identity` is what, with the image, decides a reply.
+
+    One event loop uses it; another process may read the same folder, and should not write it.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.identity = identity_digest(identity)
+        self._in_flight: dict[str, anyio.Event] = {}
+
+    def key(self, image: bytes) -> str:
+        """The reply's name: 64 hex digits, SHA-256 of the identity and of the image's bytes."""
+        return hashlib.sha256(self.identity.encode() + hashlib.sha256(image).digest()).hexdigest()
+
+    def has(self, key: str) -> bool:
+        """Whether the reply is on disk."""
+        return self._path(key).is_file()
+
+    async def read(self, key: str) -> Reply | None:
+        """The reply on disk. None where there is none, or what a power cut left of one."""
+        return await run_sync(_read, self._path(key))
+
+    async def get(self, key: str, ask: Callable[[], Awaitable[Reply]]) -> Reply:
+        """The reply on disk, or else what `ask` returns, which is on disk before anyone sees it.
+
+        Of several calls for one key at the same time, one asks. If it fails its error is its own:
+        the next one asks for itself.
+        """
+        while (flight := self._in_flight.get(key)) is not None:
+            await flight.wait()
+        flight = self._in_flight[key] = anyio.Event()
+        try:
+            reply = await self.read(key)
+            if reply is None:
+                reply = await ask()
+                # Paid for: a cancellation in this moment must not lose it.
+                with anyio.CancelScope(shield=True):
+                    await run_sync(_write, self._path(key), reply)
+            return reply
+        finally:
+            del self._in_flight[key]
+            flight.set()
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key[2:]}.json"
+
+
+def identity_digest(identity: Mapping[str, Any]) -> str:
+    """64 hex digits that stand for these names and values, whatever their order."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _read(path: Path) -> Reply | None:
+    try:
+        return Reply(**json.loads(path.read_bytes()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def _write(path: Path, reply: Reply) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".reply-", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(asdict(reply), file, ensure_ascii=False)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,164 @@
+"""A real HTTP server on this machine that speaks both vision protocols, and fails when told to."""
+
+import base64
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server says in place of a description."""
+
+    status: int
+    body: bytes = b"{}"
+    headers: dict[str, str] = field(default_factory=dict)
+    latency: float | None = None
+    after: threading.Event | None = None
+    """Say it only once this is set."""
+
+
+@dataclass(frozen=True)
+class Request:
+    path: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+    image: bytes
+    at: float
+
+
+def problem(
+    status: int,
+    headers: dict[str, str] | None = None,
+    after: threading.Event | None = None,
+    **error: Any,
+) -> Answer:
+    """An error as OpenAI and Gemini word theirs."""
+    body = {"error": {"message": f"says the server with {status}"} | error}
+    return Answer(status, json.dumps(body).encode(), headers or {}, after=after)
+
+
+class VisionServer(ThreadingHTTPServer):
+    """Answers each image with a sentence of its own after `latency` seconds.
+
+    `fault` gets each request's number, from 0, and the request, and returns what to say instead, or
+    None. With `key` other keys get a 401 that repeats what they sent.
+    """
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(
+        self,
+        latency: float = 0.0,
+        key: str | None = None,
+        fault: Callable[[int, Request], Answer | None] = lambda number, request: None,
+    ) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.latency = latency
+        self.key = key
+        self.fault = fault
+        self.lock = threading.Lock()
+        self.requests: list[Request] = []
+        self.in_flight = 0
+        self.peak = 0
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    @property
+    def images(self) -> list[bytes]:
+        return [request.image for request in self.requests]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that went away are part of the tests."""
+
+
+def sentence_on(image: bytes) -> str:
+    """What the server says about this image."""
+    return f"A scene numbered {hashlib.sha256(image).hexdigest()[:12]}."
+
+
+@contextmanager
+def serving(**options: Any) -> Iterator[VisionServer]:
+    server = VisionServer(**options)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: VisionServer
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        request = Request(self.path, headers, body, _image(body), time.monotonic())
+        server = self.server
+        with server.lock:
+            number = len(server.requests)
+            server.requests.append(request)
+            server.in_flight += 1
+            server.peak = max(server.peak, server.in_flight)
+        answer = self._unauthorised(headers) or server.fault(number, request)
+        answer = answer or Answer(200, json.dumps(_description(request)).encode())
+        if answer.after is not None:
+            answer.after.wait()
+        time.sleep(server.latency if answer.latency is None else answer.latency)
+        with server.lock:
+            server.in_flight -= 1
+        if answer.status == 0:
+            self.close_connection = True
+            return
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        self.wfile.write(answer.body)
+
+    def _unauthorised(self, headers: dict[str, str]) -> Answer | None:
+        shown = (
+            headers.get("x-goog-api-key")
+            or headers.get("api-key")
+            or headers.get("authorization", "").removeprefix("Bearer ")
+        )
+        if self.server.key is None or shown == self.server.key:
+            return None
+        message = f"Incorrect API key provided: {shown}.\nSee the documentation."
+        return problem(401, message=message, code="invalid_api_key")
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        pass
+
+
+def _image(body: dict[str, Any]) -> bytes:
+    if "contents" in body:
+        return base64.b64decode(body["contents"][0]["parts"][0]["inline_data"]["data"])
+    url = body["messages"][0]["content"][1]["image_url"]["url"]
+    return base64.b64decode(url.removeprefix("data:image/jpeg;base64,"))
+
+
+def _description(request: Request) -> dict[str, Any]:
+    text = sentence_on(request.image)
+    if "contents" in request.body:
+        return {
+            "candidates": [{"content": {"parts": [{"text": text}]}, "finishReason": "STOP"}],
+            "usageMetadata": {"totalTokenCount": 400},
+        }
+    choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    return {"choices": [choice], "usage": {"total_tokens": 400}}
