@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-HASH_BITS = 64
-
 
 def perceptual_hash(path: Path) -> int:
     """The 64-bit pHash of the image at `path`, an unsigned integer, bit for bit ImageHash's.

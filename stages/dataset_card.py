@@ -1,0 +1,213 @@
+"""README.md of a dataset: what it is, how it was made, and the counts, for people and for tools."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Any
+
+from pydantic import BaseModel
+
+FRONT_MATTER = """\
+---
+pretty_name: Frames gathered by Penstock
+task_categories:
+- object-detection
+- image-to-text
+configs:
+- config_name: frames
+  default: true
+  data_files: frames.parquet
+- config_name: videos
+  data_files: videos.parquet
+- config_name: duplicates
+  data_files: duplicates.parquet
+---
+"""
+
+FILES = """\
+## Files
+
+| file | one row for | columns |
+|---|---|---|
+| `frames.parquet` | a frame, by video and time | `video_id`, `file` (relative to this folder), \
+`timestamp` (seconds), `width`, `height`, `detections` (`class`, `confidence`, `box` = x1, y1, x2, \
+y2 in pixels), `description`, `described_by`, `reused_from` (the frame whose description it \
+shares), `hash` (64-bit pHash), `source` |
+| `videos.parquet` | everything that entered, by id | `id`, `source`, `parent` (the playlist it \
+came from), what the site says of it, `outcome`, the `stage`, `kind` and `reason` where it is not \
+done, `expanded` (videos in a playlist), frames sampled, filtered and kept |
+| `duplicates.parquet` | a removed frame | `video_id`, `file`, and the kept frame nearest to it: \
+`kept_video_id`, `kept_file`, `distance` in bits |
+
+No two frames are within the deduplication distance of one another, and every removed frame is \
+within it of the kept frame that it names.
+"""
+
+
+@dataclass
+class Totals:
+    """What the card counts, gathered row by row while the tables are written."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    playlists: int = 0
+    ended_early: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    frames_sampled: int = 0
+    frames_filtered: int = 0
+    frames_kept: int = 0
+    videos_with_frames: int = 0
+    duplicates: int = 0
+    duplicates_across: int = 0
+    licences: Counter[str] = field(default_factory=Counter)
+    frames_by_class: Counter[str] = field(default_factory=Counter)
+    boxes_by_class: Counter[str] = field(default_factory=Counter)
+    described_by: Counter[str] = field(default_factory=Counter)
+    reused: int = 0
+
+    def add_frame(self, row: Mapping[str, Any]) -> None:
+        """A row of frames.parquet."""
+        self.frames_kept += 1
+        classes = [detection["class"] for detection in row["detections"]]
+        self.boxes_by_class.update(classes)
+        self.frames_by_class.update(set(classes))
+        described = row["description"] is not None
+        self.described_by[str(row["described_by"]) if described else "no description"] += 1
+        self.reused += row["reused_from"] is not None
+
+    def add_duplicate(self, row: Mapping[str, Any]) -> None:
+        """A row of duplicates.parquet."""
+        self.duplicates += 1
+        self.duplicates_across += row["video_id"] != row["kept_video_id"]
+
+    def add_video(self, row: Mapping[str, Any]) -> None:
+        """A row of videos.parquet."""
+        self.outcomes[row["outcome"]] += 1
+        self.playlists += row["expanded"] is not None
+        if row["outcome"] in ("failed", "dropped"):
+            self.ended_early[(row["outcome"], str(row["stage"]), str(row["kind"]))] += 1
+        self.frames_sampled += row.get("frames_sampled") or 0
+        self.frames_filtered += row.get("frames_filtered") or 0
+        if row.get("frames_kept"):
+            self.videos_with_frames += 1
+            self.licences[row["license"] or "not stated"] += 1
+
+
+def counted(count: int, noun: str) -> str:
+    """ "1 frame", "2 frames", "1,000 frames"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def write_card(
+    path: Path, totals: Totals, settings: Mapping[str, BaseModel], versions: Mapping[str, str]
+) -> None:
+    """Write the card. Its front matter lets `datasets.load_dataset(folder)` read the tables.
+
+    It names the settings that affect the output, by stage, and the versions; no time and no folder
+    of the machine, so the same crawl makes the same card.
+    """
+    parts = [
+        FRONT_MATTER,
+        _introduction(totals),
+        FILES,
+        _counts(totals),
+        _provenance(totals),
+        "## How it was made\n",
+        _table(("setting", "value"), _settings(settings)),
+        _table(("software", "version"), sorted(versions.items())),
+    ]
+    path.write_text("\n".join(parts), encoding="utf-8")
+
+
+def _introduction(totals: Totals) -> str:
+    return (
+        "# Frames gathered by Penstock\n\n"
+        f"{counted(totals.frames_kept, 'frame')} from "
+        f"{counted(totals.videos_with_frames, 'video')}: sampled from the videos, filtered by an "
+        "object detector, described, and deduplicated across all of them.\n"
+    )
+
+
+def _counts(totals: Totals) -> str:
+    steps = [
+        ("entered", sum(totals.outcomes.values())),
+        ("of them playlists, feeds and pages that hold videos", totals.playlists),
+        *((outcome, totals.outcomes[outcome]) for outcome in ("done", "dropped", "failed")),
+        ("pending", totals.outcomes["pending"]),
+        ("frames sampled from the videos done", totals.frames_sampled),
+        ("frames that passed the filter", totals.frames_filtered),
+        ("near-duplicates removed", totals.duplicates),
+        ("of them, near-duplicates of a frame of another video", totals.duplicates_across),
+        ("frames kept", totals.frames_kept),
+        ("of them, sharing the description of a near-identical frame", totals.reused),
+    ]
+    classes = [
+        (name, totals.frames_by_class[name], count)
+        for name, count in _by_count(totals.boxes_by_class)
+    ]
+    return "\n".join(
+        [
+            "## Counts\n",
+            _table(("what", "how many"), steps),
+            _table(("class", "frames", "boxes"), classes),
+            _table(("described by", "frames"), _by_count(totals.described_by)),
+        ]
+    )
+
+
+def _provenance(totals: Totals) -> str:
+    ended = [(*why, count) for why, count in _by_count(totals.ended_early)]
+    return "\n".join(
+        [
+            "## Where it comes from\n",
+            "Every frame names its video and its time in it, and `videos.parquet` where the video "
+            "was found. The rights in a frame are those of its video: check them before you pass "
+            "the frames on.\n",
+            _table(
+                ("licence, as the site states it", "videos with frames here"),
+                _by_count(totals.licences),
+            ),
+            _table(("outcome", "stage", "class", "videos"), ended),
+        ]
+    )
+
+
+def _settings(settings: Mapping[str, BaseModel]) -> list[tuple[str, str]]:
+    rows = []
+    for stage, values in sorted(settings.items()):
+        fields = type(values).model_fields
+        for name, value in values.model_dump(mode="json").items():
+            extra = fields[name].json_schema_extra
+            if isinstance(extra, dict) and extra.get("affects_output", True):
+                rows.append((f"{stage}.{name}", json.dumps(_portable(value), ensure_ascii=False)))
+    return rows
+
+
+def _portable(value: Any) -> Any:
+    """What may leave this machine: a file's name for its path, and of free options their names."""
+    if isinstance(value, str) and PurePath(value).is_absolute():
+        return PurePath(value).name
+    if isinstance(value, list):
+        return [_portable(entry) for entry in value]
+    if isinstance(value, dict):
+        # Such as options passed on to a library, which may hold a password.
+        return sorted(value)
+    return value
+
+
+def _by_count(counter: Counter[Any]) -> list[tuple[Any, int]]:
+    """Most first; equals in their own order, not in that in which they came."""
+    return sorted(counter.items(), key=lambda entry: (-entry[1], entry[0]))
+
+
+def _table(header: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:
+    """A table; nothing where there are no rows."""
+    lines = ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
+    if not lines:
+        return ""
+    return "\n".join(["| " + " | ".join(header) + " |", "|---" * len(header) + "|", *lines, ""])
+
+
+def _cell(value: object) -> str:
+    text = f"{value:,}" if isinstance(value, int) else str(value)
+    return " ".join(text.split()).replace("|", "\\|")

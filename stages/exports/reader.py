@@ -1,0 +1,148 @@
+"""A finished dataset as an export reads it: frames one by one, in order, with their split."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from engine import UsageError
+
+Split = Literal["train", "validation"]
+
+ROWS_A_BATCH = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A detected object; corners in pixels, inside the frame."""
+
+    name: str
+    confidence: float
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def width(self) -> float:
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        return self.bottom - self.top
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One row of frames.parquet. `path` is its image, `name` the image's file name."""
+
+    path: Path
+    name: str
+    video: str
+    timestamp: float
+    width: int
+    height: int
+    boxes: tuple[Box, ...]
+    description: str | None
+    described_by: str | None
+    source: str
+    licence: str | None
+
+
+class Dataset:
+    """A dataset's folder and how it is split: `validation` is the share of videos held out.
+
+    Raises UsageError where `folder` holds no dataset, or one without frames.
+    """
+
+    def __init__(self, folder: Path, validation: float) -> None:
+        self.folder = folder
+        self.validation = validation
+        if not (folder / "frames.parquet").is_file():
+            raise UsageError(
+                f"{folder.parent} holds no dataset; run a crawl with that work folder to its end "
+                f"first"
+            )
+        self.counts: Counter[Split] = Counter(
+            self.split_of(row["video_id"]) for row in self._rows(["video_id"])
+        )
+        if not self.counts:
+            raise UsageError(
+                f"the dataset in {folder} has no frames, so there is nothing to export"
+            )
+
+    def split_of(self, video: str) -> Split:
+        """The split of a video: its id alone decides, so none ever changes sides as others come."""
+        digest = hashlib.sha256(video.encode()).digest()
+        share = int.from_bytes(digest[:8], "big") / 2**64
+        return "validation" if share < self.validation else "train"
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits there are; "train" always."""
+        return ("train", "validation") if self.counts["validation"] else ("train",)
+
+    def summary(self) -> str:
+        """ "40 train and 7 validation frames"."""
+        counts = " and ".join(f"{self.counts[split]:,} {split}" for split in self.splits)
+        return f"{counts} {'frame' if self.counts.total() == 1 else 'frames'}"
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The names of all classes that were detected, in alphabetical order."""
+        rows = self._rows(["detections"])
+        return tuple(sorted({found["class"] for row in rows for found in row["detections"]}))
+
+    @cached_property
+    def licences(self) -> dict[str, str | None]:
+        """The licence of each video, by id, as its site states it."""
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(self.folder / "videos.parquet", columns=["id", "license"])
+        columns = table.to_pydict()
+        return dict(zip(columns["id"], columns["license"], strict=True))
+
+    def frames(self, split: Split) -> Iterator[Frame]:
+        """The frames of a split, by video and time."""
+        for row in self._rows():
+            if self.split_of(row["video_id"]) == split:
+                yield self._frame(row)
+
+    def _frame(self, row: dict[str, Any]) -> Frame:
+        path = self.folder / row["file"]
+        boxes = (_clip(found, row["width"], row["height"]) for found in row["detections"])
+        return Frame(
+            path=path,
+            name=path.name,
+            video=row["video_id"],
+            timestamp=row["timestamp"],
+            width=row["width"],
+            height=row["height"],
+            boxes=tuple(box for box in boxes if box.width > 0 and box.height > 0),
+            description=row["description"],
+            described_by=row["described_by"],
+            source=row["source"],
+            licence=self.licences.get(row["video_id"]),
+        )
+
+    def _rows(self, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(self.folder / "frames.parquet") as file:
+            for batch in file.iter_batches(ROWS_A_BATCH, columns=columns):
+                yield from batch.to_pylist()
+
+
+def _clip(found: dict[str, Any], width: int, height: int) -> Box:
+    left, top, right, bottom = found["box"]
+    return Box(
+        name=found["class"],
+        confidence=found["confidence"],
+        left=min(max(left, 0), width),
+        top=min(max(top, 0), height),
+        right=min(max(right, 0), width),
+        bottom=min(max(bottom, 0), height),
+    )
