@@ -1,0 +1,158 @@
+"""Which addresses may be fetched, and the one form that each address is known by."""
+
+import ipaddress
+import os
+import re
+import socket
+from pathlib import Path
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit, urlunsplit
+
+from engine import UsageError
+
+SMUGGLED = "__youtubedl_smuggle="
+"""What starts the fragment in which yt-dlp hands data (a referrer, say) to a site's code."""
+
+_YOUTUBE_HOSTS = ("youtube.com", "www.youtube.com", "m.youtube.com")
+_YOUTUBE_ID = r"([\w-]{11})"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+class PrivateAddress(ValueError):
+    """A connection to a private address was asked for, and refused before it was made."""
+
+    def __init__(self, host: str, address: str) -> None:
+        super().__init__(f"{host} is at the private address {address}")
+        self.address = address
+
+
+def canonical_source(text: str) -> str:
+    """The source for what a person typed: an http(s) URL in its plainest form, or a file's path.
+
+    URLs lose their fragment and tracking parameters, and every way to write a YouTube video becomes
+    one; paths and file:// URLs become absolute paths. Raises UsageError for anything else, and for
+    a file that is not there.
+    """
+    text = text.strip()
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text)
+    if scheme is None or scheme[1].lower() == "file":
+        return _existing_file(text)
+    if scheme[1].lower() not in ("http", "https"):
+        raise UsageError(f"{text!r}: only http and https addresses and local files are taken")
+    return canonical_url(text)
+
+
+def canonical_url(url: str) -> str:
+    """The plainest form of an http(s) URL. Raises UsageError where it is not one."""
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f"{url!r} is not an address: {error}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"{url!r} is not an http or https address")
+    return _youtube_video(parts) or urlunsplit(
+        (
+            parts.scheme,
+            _place(parts, port),
+            parts.path or "/",
+            _without_tracking(parts.query),
+            parts.fragment if parts.fragment.startswith(SMUGGLED) else "",
+        )
+    )
+
+
+def local_path(source: str) -> Path | None:
+    """The path that a source names, or None for a URL."""
+    if source.lower().startswith("file://"):
+        return Path(unquote(urlsplit(source).path))
+    return None if "://" in source else Path(source)
+
+
+def host_of(url: str) -> str | None:
+    """The host that a URL is fetched from, in lower case and without "www."; None for a file."""
+    try:
+        host = None if local_path(url) else urlsplit(url).hostname
+    except ValueError:
+        return None
+    return host and host.removeprefix("www.")
+
+
+def is_private(address: str) -> bool:
+    """Whether an IP address belongs to this machine or a private network rather than the internet.
+
+    That is whatever is not globally reachable (private, loopback, link-local, shared, unspecified,
+    reserved) and multicast, also where an IPv6 address only wraps such an IPv4 one.
+    """
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        wrapped = ip.ipv4_mapped or ip.sixtofour or (ip.teredo and ip.teredo[1])
+        if wrapped is None and ip in _NAT64:
+            wrapped = ipaddress.IPv4Address(ip.packed[-4:])
+        if wrapped is not None:
+            return is_private(str(wrapped))
+    return not ip.is_global or ip.is_multicast
+
+
+def literal_address(host: str) -> str | None:
+    """The IP address that a host spells out, in any notation (127.1, 0x7f000001, localhost too);
+    None for a name that has to be looked up."""
+    host = host.strip("[]").rstrip(".").lower()
+    if host == "localhost" or host.endswith(".localhost"):
+        return "127.0.0.1"
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        pass
+    try:
+        return socket.inet_ntoa(socket.inet_aton(host))
+    except OSError:
+        return None
+
+
+def _existing_file(text: str) -> str:
+    if text.lower().startswith("file://"):
+        parts = urlsplit(text)
+        if parts.netloc not in ("", "localhost"):
+            raise UsageError(f"{text!r} names a file on another machine; give a path on this one")
+        text = unquote(parts.path)
+    try:
+        path = Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100 - keeps symbolic links
+        exists, is_folder = path.exists(), path.is_dir()
+    except OSError as error:
+        raise UsageError(f"{text[:200]!r} cannot be read: {error.strerror}") from None
+    except RuntimeError:
+        raise UsageError(f"{text!r} names the home of a user who is not known here") from None
+    if not text or not exists:
+        raise UsageError(
+            f"{text!r} is neither a file that exists nor an address; "
+            "addresses start with http:// or https://"
+        )
+    if is_folder:
+        raise UsageError(f"{text!r} is a folder; name the video files in it")
+    return str(path)
+
+
+def _place(parts: SplitResult, port: int | None) -> str:
+    user, at, _ = parts.netloc.rpartition("@")
+    host = (parts.hostname or "").lower()
+    host = f"[{host}]" if ":" in host else host
+    return f"{user}{at}{host}" + (
+        f":{port}" if port is not None and port != _DEFAULT_PORTS[parts.scheme] else ""
+    )
+
+
+def _without_tracking(query: str) -> str:
+    return "&".join(part for part in query.split("&") if not part.lower().startswith("utm_"))
+
+
+def _youtube_video(parts: SplitResult) -> str | None:
+    host = (parts.hostname or "").lower()
+    found = None
+    if host in ("youtu.be", "www.youtu.be"):
+        found = re.fullmatch(f"/{_YOUTUBE_ID}/?", parts.path)
+    elif host in _YOUTUBE_HOSTS and parts.path == "/watch":
+        found = re.fullmatch(_YOUTUBE_ID, parse_qs(parts.query).get("v", [""])[0])
+    elif host in _YOUTUBE_HOSTS:
+        found = re.fullmatch(f"/(?:shorts|embed|live|v)/{_YOUTUBE_ID}/?", parts.path)
+    return f"https://www.youtube.com/watch?v={found[1]}" if found else None

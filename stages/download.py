@@ -1,0 +1,312 @@
+"""Download: from an address or a file to one video file that opens, with what is known of it."""
+
+import json
+import logging
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from engine import (
+    Drop,
+    Item,
+    Permanent,
+    Produced,
+    Settings,
+    Stage,
+    Throttled,
+    UsageError,
+    checkpoint,
+    setting,
+)
+from stages.addresses import canonical_url, host_of, is_private, local_path
+from stages.download_errors import SYSTEMIC_HINT, classify
+from stages.playlists import PLAYLIST_TYPES, expand
+from stages.ytdlp_options import (
+    check_duration,
+    check_filesize,
+    open_youtube_dl,
+    warn_if_old,
+)
+
+logger = logging.getLogger("penstock.download")
+
+LOUD_AFTER = 5
+"""Failures in a row that point at yt-dlp itself before a worker says so in the log."""
+
+MOST_HOPS = 10
+"""References from page to page that are followed before an item counts as going in a circle."""
+
+NOT_VIDEO_FORMATS = frozenset({"hls", "dash", "concat", "concatf", "imf", "image2", "tty", "sdp"})
+"""FFmpeg's names for what it opens like a video and is none: lists of other files, which could name
+any file of this machine, single pictures, and text."""
+
+
+class Download(Stage):
+    """Fetch one video with yt-dlp, or link a local file; a playlist becomes its videos.
+
+    Writes `video.<ext>` and `info.json`, or `playlist.json` for a playlist.
+    """
+
+    defaults: ClassVar[dict[str, Any]] = {"workers": 4}
+
+    class Settings(Settings):
+        size: int | None = setting(
+            None,
+            "Longer side that is needed, in pixels: no larger format is fetched than that takes. "
+            "Unset: as much as extract uses.",
+            gt=0,
+        )
+        max_duration: float | None = setting(
+            None,
+            "Seconds; longer videos are dropped before they are fetched. Unset: no limit.",
+            gt=0,
+        )
+        max_filesize: int | None = setting(
+            None, "Bytes; larger files are dropped. Unset: no limit.", gt=0
+        )
+        max_items: int | None = setting(
+            None, "Videos taken from one playlist, channel or feed, at most. Unset: all.", gt=0
+        )
+        cookies: Path | None = setting(
+            None, "Cookies file (Netscape format) to fetch with.", affects_output=False
+        )
+        cookies_from_browser: str | None = setting(
+            None,
+            'Browser to take cookies from: "firefox", "chrome:PROFILE".',
+            affects_output=False,
+        )
+        proxy: str | None = setting(
+            None,
+            'Proxy for every connection: "http://host:port", "socks5://host:port"; "" for none. '
+            "Unset: the environment's.",
+            affects_output=False,
+        )
+        rate_limit: int | None = setting(
+            None, "Bytes a second for one download, at most. Unset: no limit.",
+            affects_output=False, gt=0,
+        )  # fmt: skip
+        socket_timeout: float = setting(
+            20.0, "Seconds without an answer before a connection counts as lost.",
+            affects_output=False, gt=0,
+        )  # fmt: skip
+        allow_private: bool = setting(
+            False,
+            "Whether addresses of this machine and of private networks may be fetched from.",
+            affects_output=False,
+        )
+        options: dict[str, Any] = setting(
+            dict, "Any other options of yt-dlp's Python API, by name; they win over the stage's."
+        )
+
+    settings: "Download.Settings"
+
+    def open(self) -> None:
+        warn_if_old()
+        self._systemic = 0
+        self._downloader = self._open_downloader()
+
+    def close(self) -> None:
+        self._downloader.close()
+
+    def gate(self, item: Item) -> str | None:
+        """The host, without "www."; None for a local file."""
+        return host_of(item.source)
+
+    def process(self, item: Item, out: Path) -> Produced:
+        path = local_path(item.source)
+        if path is not None:
+            self._link(item, path, out)
+            return None
+        try:
+            produced = self._attempt(item, out)
+        except Throttled as refusal:
+            if refusal.kind != "media_403":
+                raise
+            # Addresses of media run out: look it up afresh once before blaming the host.
+            logger.info("%s", refusal)
+            produced = self._attempt(item, out)
+        self._systemic = 0
+        return produced
+
+    def _open_downloader(self) -> Any:
+        def refused(address: str) -> bool:
+            return not self.settings.allow_private and is_private(address)
+
+        return open_youtube_dl(self.settings, self.workdir, refused)
+
+    def _attempt(self, item: Item, out: Path) -> Produced:
+        try:
+            return self._fetch(item, out)
+        except Exception as error:
+            checkpoint()  # a cancelled attempt may surface as any error at all
+            ending = classify(error, item.source)
+            self._watch(getattr(ending, "kind", None))
+            if ending is error:
+                raise
+            raise ending from error
+        finally:
+            self._downloader.close_connections()
+
+    def _watch(self, kind: str | None) -> None:
+        self._systemic = self._systemic + 1 if kind == "systemic" else 0
+        if self._systemic == LOUD_AFTER:
+            logger.error(
+                "%d videos in a row failed in a way that points at yt-dlp itself: %s",
+                LOUD_AFTER,
+                SYSTEMIC_HINT,
+            )
+
+    def _fetch(self, item: Item, out: Path) -> Produced:
+        found = _look_up(self._downloader, item.source)
+        if found.get("_type") in PLAYLIST_TYPES:
+            # The list is read while this worker goes on to other items, so it takes the downloader
+            # along, and the worker gets another.
+            downloader, self._downloader = self._downloader, self._open_downloader()
+            return expand(downloader, found, item, out)
+        self._downloader.params["paths"] = {"home": str(item.partial(self.name))}
+        info = self._downloader.process_ie_result(found, download=True) or {}
+        fetched = self._fetched_file(item, info)
+        media = self._check(item, fetched)
+        file = _video_name(fetched)
+        fetched.replace(out / file)
+        _write_info(out, item, file, media, info)
+        return None
+
+    def _fetched_file(self, item: Item, info: dict[str, Any]) -> Path:
+        """The file that yt-dlp says it made; it also returns in peace without making one."""
+        for download in info.get("requested_downloads") or ():
+            if download.get("filepath") and Path(download["filepath"]).is_file():
+                return Path(download["filepath"])
+        if self.settings.max_filesize is not None:
+            raise Drop(
+                f"{item.source}: is larger than stages.download.max_filesize, "
+                f"{self.settings.max_filesize} bytes",
+                kind="too_large",
+            )
+        raise Permanent(
+            f"{item.source}: yt-dlp ended without a file; see whether stages.download.options "
+            "keeps it from one",
+            kind="no_file",
+        )
+
+    def _link(self, item: Item, path: Path, out: Path) -> None:
+        try:
+            path.open("rb").close() if path.is_file() else path.stat()
+        except OSError as error:
+            raise Permanent(
+                f"{path}: cannot be read: {error.strerror}", kind="unreadable"
+            ) from error
+        if not path.is_file():
+            what = "a folder" if path.is_dir() else "no ordinary file"
+            raise Permanent(f"{path}: is {what}; name a video file", kind="unreadable")
+        media = self._check(item, path)
+        file = _video_name(path)
+        (out / file).symlink_to(Path(os.path.abspath(path)))  # noqa: PTH100 - keeps symbolic links
+        _write_info(out, item, file, media, {"title": path.stem, "extractor": "local"})
+
+    def _check(self, item: Item, file: Path) -> "Media":
+        media = probe(file, item.source)
+        check_duration(self.settings, item.source, media.duration)
+        if local_path(item.source) is None:
+            check_filesize(self.settings, item.source, file.stat().st_size)
+        return media
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """What a file's header says: pixels, and seconds where it says so."""
+
+    width: int
+    height: int
+    duration: float | None
+
+
+def probe(file: Path, name: str) -> Media:
+    """Open `file` and find its video. Raises Permanent, speaking of `name`: kind "not_video" where
+    it does not open, "no_video" where all it holds is sound or a cover picture."""
+    import av
+
+    if file.stat().st_size == 0:
+        raise Permanent(f"{name}: is an empty file", kind="not_video")
+    try:
+        # FFmpeg must not follow addresses that a hostile file names.
+        with av.open(
+            str(file), options={"protocol_whitelist": "file"}, metadata_errors="replace"
+        ) as container:
+            if NOT_VIDEO_FORMATS.intersection(
+                container.format.name.split(",")
+            ) or container.format.name.endswith("_pipe"):
+                raise Permanent(
+                    f"{name}: is no video but {container.format.long_name}", kind="not_video"
+                )
+            for stream in container.streams.video:
+                if not stream.disposition & av.stream.Disposition.attached_pic:
+                    seconds = container.duration and container.duration / av.time_base
+                    return Media(stream.width, stream.height, seconds)
+            sound = "sound and no video" if container.streams.audio else "no video"
+            raise Permanent(f"{name}: holds {sound}", kind="no_video")
+    except av.FFmpegError as error:
+        raise Permanent(
+            f"{name}: does not open as a video: {error.strerror or error}", kind="not_video"
+        ) from error
+
+
+def _look_up(downloader: Any, url: str) -> dict[str, Any]:
+    """What yt-dlp finds at `url`, with references from page to page followed, nothing fetched."""
+    try:
+        canonical_url(url)
+    except UsageError as error:
+        raise Permanent(str(error), kind="unsupported") from None
+    found: dict[str, Any] = {"_type": "url", "url": url}
+    for _ in range(MOST_HOPS):
+        if found.get("_type") not in ("url", "url_transparent"):
+            return found
+        target = downloader.extract_info(
+            found["url"], ie_key=found.get("ie_key"), download=False, process=False
+        )
+        if target is None:
+            raise Drop(f"{url}: is in yt-dlp's download archive already", kind="archived")
+        if found["_type"] == "url_transparent":
+            target = _shown_by(found, target)
+        found = target
+    raise Permanent(f"{url}: leads from page to page without end", kind="unsupported")
+
+
+def _shown_by(page: dict[str, Any], target: dict[str, Any]) -> dict[str, Any]:
+    """What a page embeds, described by the page where it does: yt-dlp's "url_transparent"."""
+    own = {"_type", "url", "ie_key", "id", "extractor", "extractor_key"}
+    described = {key: value for key, value in page.items() if value is not None and key not in own}
+    merged = target | described
+    if merged.get("_type") == "url":
+        merged["_type"] = "url_transparent"
+    return merged
+
+
+def _video_name(file: Path) -> str:
+    extension = file.suffix.lower()
+    return f"video{extension}" if re.fullmatch(r"\.\w{1,20}", extension) else "video.unknown"
+
+
+def _write_info(out: Path, item: Item, file: str, media: Media, info: dict[str, Any]) -> None:
+    from yt_dlp.version import __version__ as yt_dlp_version
+
+    duration = media.duration if media.duration is not None else info.get("duration")
+    known = {
+        "id": item.id,
+        "source": item.source,
+        "file": file,
+        "title": info.get("title"),
+        "uploader": info.get("uploader"),
+        "duration": None if duration is None else round(float(duration), 6),
+        "upload_date": info.get("upload_date"),
+        "webpage_url": info.get("webpage_url"),
+        "license": info.get("license"),
+        "format": info.get("format"),
+        "width": media.width,
+        "height": media.height,
+        "extractor": info.get("extractor"),
+        "yt_dlp_version": yt_dlp_version,
+    }
+    (out / "info.json").write_text(json.dumps(known, indent=2) + "\n")

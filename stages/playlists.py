@@ -1,0 +1,88 @@
+"""Playlists, channels, feeds and pages with several videos: the items they hold."""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+from engine import Item, UsageError, checkpoint
+from stages.addresses import canonical_url
+from stages.download_errors import classify
+
+logger = logging.getLogger("penstock.download")
+
+PLAYLIST_TYPES = ("playlist", "multi_video", "compat_list")
+
+
+def expand(downloader: Any, playlist: dict[str, Any], item: Item, out: Path) -> Iterator[Item]:
+    """The videos of `playlist` as items, each when its page of the list has been read.
+
+    Takes over `downloader` and closes it. Writes `playlist.json` into `out` at the end, with the
+    number of items given. Raises what `classify` makes of yt-dlp's errors.
+    """
+    count = 0
+    try:
+        for source in _sources(downloader, playlist, item.source):
+            yield item.child(source)
+            count += 1
+    except Exception as error:
+        checkpoint()
+        raise classify(error, item.source) from error
+    finally:
+        downloader.close()
+    summary = {
+        "title": playlist.get("title"),
+        "webpage_url": playlist.get("webpage_url"),
+        "extractor": playlist.get("extractor"),
+        "entries": count,
+    }
+    (out / "playlist.json").write_text(json.dumps(summary, indent=2) + "\n")
+
+
+def _sources(downloader: Any, playlist: dict[str, Any], page: str) -> Iterator[str]:
+    from yt_dlp.utils import PlaylistEntries
+
+    for _, entry in PlaylistEntries(downloader, playlist).get_requested_items():
+        checkpoint()
+        if not entry:
+            continue
+        if entry.get("_type") in PLAYLIST_TYPES:
+            yield from _sources(downloader, entry, page)
+            continue
+        url = _address(downloader, entry, page)
+        if url and url.startswith("/"):
+            url = urljoin(page, url)
+        source = _remote_source(url)
+        if source is None or source == page:
+            logger.info("%s: an entry without an address of its own was skipped: %s", page, url)
+        else:
+            yield source
+
+
+def _address(downloader: Any, entry: dict[str, Any], page: str) -> str | None:
+    """Where an entry is found: its own page, or else the media that would be chosen from it."""
+    url: str | None = entry.get("url")
+    if entry.get("_type", "video") != "video":
+        if entry.get("ie_key") == "Youtube" and url and "/" not in url:
+            url = f"https://www.youtube.com/watch?v={url}"
+        return url
+    own_page: str | None = entry.get("webpage_url")
+    if own_page and _remote_source(own_page) != page:
+        return own_page
+    if entry.get("formats"):
+        downloader.sort_formats(entry)
+        shown = [one for one in entry["formats"] if one.get("vcodec") != "none"]
+        best = (shown or entry["formats"])[-1]
+        url = best.get("manifest_url") or best.get("url")
+    return url
+
+
+def _remote_source(url: str | None) -> str | None:
+    """The canonical form of an http(s) address; None for anything else: a remote list must never
+    name a file of this machine."""
+    try:
+        return canonical_url(url or "")
+    except UsageError:
+        return None

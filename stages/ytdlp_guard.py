@@ -1,0 +1,198 @@
+"""A YoutubeDL that makes no connection to a private address, and stops when nobody waits for it.
+
+An address is looked at where the socket is connected: after the name was resolved, for every
+redirect and every piece of media, so a name that changes its mind between two look-ups gains
+nothing. Nothing outside the instance is changed.
+"""
+
+import functools
+import socket
+import ssl
+import traceback
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from engine import Permanent, checkpoint
+from stages.addresses import PrivateAddress, literal_address
+
+Refused = Callable[[str], bool]
+"""Whether connections to an IP address are refused."""
+
+FETCHED_HERE = ("http", "https", "m3u8", "m3u8_native", "http_dash_segments", "ism", "f4m", "mhtml")
+"""The protocols whose every byte comes through `YoutubeDL.urlopen`. The others start programs or
+open sockets of their own, which no guard in here could hold."""
+
+
+class _Socket(socket.socket):
+    """Looks, at each read, whether the attempt is still wanted: a server that sends a byte now and
+    then would otherwise hold a worker for as long as it likes."""
+
+    def recv_into(self, *args: Any, **kwargs: Any) -> int:
+        checkpoint()
+        return super().recv_into(*args, **kwargs)
+
+
+class _TLSSocket(ssl.SSLSocket):
+    def recv_into(self, *args: Any, **kwargs: Any) -> int:
+        checkpoint()
+        return super().recv_into(*args, **kwargs)
+
+
+def _connect(
+    refused: Refused,
+    host: str,
+    found: tuple[Any, ...],
+    timeout: Any,
+    source_address: Any,
+) -> socket.socket:
+    family, kind, protocol, _, place = found
+    if refused(place[0]):
+        raise PrivateAddress(host, place[0])
+    connection = _Socket(family, kind, protocol)
+    try:
+        connection.settimeout(timeout)
+        if source_address:
+            connection.bind(source_address)
+        connection.connect(place)
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def _close_streams(error: BaseException) -> None:
+    """Close the files that yt-dlp's downloaders of segments leave open when an exception passes
+    through them: it holds on to their frames for as long as anyone keeps it."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        context = frame.f_locals.get("ctx")
+        stream = context.get("dest_stream") if isinstance(context, dict) else None
+        if stream is not None:
+            stream.close()
+
+
+@functools.cache
+def guarded_youtube_dl() -> type[Any]:
+    """The class, made on first use: `guarded_youtube_dl()(options, refused)`."""
+    from yt_dlp import YoutubeDL
+    from yt_dlp.networking import _helper, _urllib
+    from yt_dlp.networking.exceptions import HTTPError
+
+    class HTTPHandler(_urllib.HTTPHandler):  # type: ignore[misc]
+        def __init__(self, refused: Refused, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self._refused = refused
+
+        def do_open(self, http_class: Any, req: Any, **kwargs: Any) -> Any:
+            if req.has_proxy() or req._tunnel_host:  # the connection is to the proxy
+                return super().do_open(http_class, req, **kwargs)
+
+            def connection(host: str, **options: Any) -> Any:
+                made = http_class(host, **options)
+                made._create_connection = self._create_connection
+                return made
+
+            return super().do_open(connection, req, **kwargs)
+
+        def _create_connection(self, address: Any, timeout: Any, source_address: Any) -> Any:
+            connect = functools.partial(_connect, self._refused, address[0])
+            return _helper.create_connection(
+                address, timeout, source_address, _create_socket_func=connect
+            )
+
+    class ProxyHandler(_urllib.ProxyHandler):  # type: ignore[misc]
+        """A proxy that a person configured may be anywhere. It resolves names itself, so what can
+        be refused behind one are addresses that are spelt out."""
+
+        def __init__(self, refused: Refused, proxies: Any) -> None:
+            super().__init__(proxies)
+            self._refused = refused
+
+        def proxy_open(self, req: Any) -> Any:
+            host = urlsplit(req.full_url).hostname or ""
+            address = literal_address(host)
+            if address is not None and self._refused(address):
+                raise PrivateAddress(host, address)
+            return super().proxy_open(req)
+
+    class UrllibRH(_urllib.UrllibRH):  # type: ignore[misc]
+        _SUPPORTED_URL_SCHEMES = ("http", "https", "data")
+
+        def __init__(self, refused: Refused, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self._refused = refused
+
+        def _make_sslcontext(self, legacy_ssl_support: Any = None) -> Any:
+            context = super()._make_sslcontext(legacy_ssl_support=legacy_ssl_support)
+            context.sslsocket_class = _TLSSocket
+            return context
+
+        def _create_instance(
+            self, proxies: Any, cookiejar: Any, legacy_ssl_support: Any = None
+        ) -> Any:
+            """The base's opener with our handlers, and without ftp: a redirect could lead to it."""
+            context = self._make_sslcontext(legacy_ssl_support=legacy_ssl_support)
+            opener = urllib.request.OpenerDirector()
+            for handler in (
+                ProxyHandler(self._refused, proxies),
+                HTTPHandler(self._refused, context=context, source_address=self.source_address),
+                urllib.request.HTTPCookieProcessor(cookiejar),
+                urllib.request.DataHandler(),
+                urllib.request.UnknownHandler(),
+                urllib.request.HTTPDefaultErrorHandler(),
+                urllib.request.HTTPErrorProcessor(),
+                _urllib.RedirectHandler(),
+            ):
+                opener.add_handler(handler)
+            opener.addheaders = []
+            return opener
+
+    class GuardedYoutubeDL(YoutubeDL):  # type: ignore[misc]
+        def __init__(self, params: dict[str, Any], refused: Refused) -> None:
+            self._refused = refused
+            self._responses: list[Any] = []
+            super().__init__(params)
+
+        def build_request_director(self, handlers: Any, preferences: Any = None) -> Any:
+            """urllib alone: what the other handlers (requests, curl_cffi, websockets) connect to is
+            decided inside their libraries, out of reach of a guard that holds for one instance."""
+            return super().build_request_director(
+                [functools.partial(UrllibRH, self._refused)], preferences
+            )
+
+        def urlopen(self, req: Any) -> Any:
+            checkpoint()
+            try:
+                response = super().urlopen(req)
+            except HTTPError as error:
+                self._responses.append(error.response)
+                raise
+            self._responses = [one for one in self._responses if not one.closed] + [response]
+            return response
+
+        def close_connections(self) -> None:
+            """Close what yt-dlp left open: it looks at many a header and forgets the rest."""
+            for response in self._responses:
+                response.close()
+            self._responses.clear()
+
+        def close(self) -> None:
+            self.close_connections()
+            super().close()
+
+        def dl(self, name: Any, info: Any, subtitle: bool = False, test: bool = False) -> Any:
+            for protocol in str(info.get("protocol", "http")).split("+"):
+                if protocol not in FETCHED_HERE:
+                    raise Permanent(
+                        f"{info.get('webpage_url')}: its video is only offered over {protocol}, "
+                        "which cannot be fetched",
+                        kind="unsupported",
+                    )
+            try:
+                return super().dl(name, info, subtitle, test)
+            except BaseException as error:
+                _close_streams(error)
+                raise
+
+    return GuardedYoutubeDL

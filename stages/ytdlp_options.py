@@ -1,0 +1,273 @@
+"""yt-dlp's options for a download stage's settings, and the YoutubeDL made with them."""
+
+import functools
+import logging
+import math
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from datetime import date
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine import ConfigError, Drop, checkpoint
+from stages.javascript import RUNTIMES
+from stages.ytdlp_guard import Refused, guarded_youtube_dl
+
+if TYPE_CHECKING:
+    from stages.download import Download
+
+logger = logging.getLogger("penstock.download")
+
+KEPT_BY_THE_STAGE = {
+    "cookiefile": "cookies",
+    "cookiesfrombrowser": "cookies_from_browser",
+    "extract_flat": None,
+    "fixup": None,
+    "ignoreerrors": None,
+    "lazy_playlist": None,
+    "listformats": None,
+    "logger": None,
+    "max_filesize": "max_filesize",
+    "outtmpl": None,
+    "paths": None,
+    "postprocessors": None,
+    "progress_hooks": None,
+    "proxy": "proxy",
+    "ratelimit": "rate_limit",
+    "simulate": None,
+    "skip_download": None,
+    "socket_timeout": "socket_timeout",
+}
+"""The options that `options` may not hold, each with the setting that stands for it, if one does:
+the stage is built on the values it gives them."""
+
+_UNLISTED = {"color", "http_headers", "impersonate", "js_runtimes", "remote_components"}
+_OLD_AFTER_DAYS = 90
+
+
+def build_options(settings: "Download.Settings", workdir: Path) -> dict[str, Any]:
+    """The options of one YoutubeDL. Raises ConfigError for options that yt-dlp does not have."""
+    _check_names(settings.options)
+    options: dict[str, Any] = {
+        "format": "bv/b",  # one stream as it is: nothing has to be merged, so no ffmpeg is needed
+        "format_sort": format_sort(settings.size),
+        # The attempt is the engine's to repeat; these are for a hiccup in the middle of a file.
+        "retries": 2,
+        "fragment_retries": 2,
+        "extractor_retries": 1,
+        "retry_sleep_functions": dict.fromkeys(("http", "fragment", "extractor"), _pause),
+        "skip_unavailable_fragments": False,  # a video with holes is not a finished download
+        "socket_timeout": settings.socket_timeout,
+        "ratelimit": settings.rate_limit,
+        "max_filesize": settings.max_filesize,
+        "playlistend": settings.max_items,
+        "outtmpl": {"default": "video.%(format_id)s.%(ext)s"},
+        "restrictfilenames": True,
+        "trim_file_name": 100,
+        "noplaylist": True,
+        "extract_flat": "in_playlist",
+        "lazy_playlist": True,
+        "continuedl": True,
+        "overwrites": False,
+        "updatetime": False,
+        "fixup": "never",
+        "postprocessors": [],
+        "js_runtimes": {name: {} for name in RUNTIMES},
+        "cachedir": str(workdir / "cache" / "yt-dlp"),
+        # Other programs would connect where they like, private addresses included.
+        "external_downloader": {"default": "native", "m3u8": "native"},
+        "ffmpeg_location": str(workdir / "cache" / "yt-dlp" / "without-ffmpeg"),
+        "quiet": True,
+        "noprogress": True,
+        "color": "no_color",
+        "logger": _Log(),
+        "progress_hooks": [_on_progress],
+        "match_filter": functools.partial(_refuse_early, settings),
+    }
+    if settings.proxy is not None:
+        options["proxy"] = settings.proxy
+    if settings.cookies_from_browser:
+        options["cookiesfrombrowser"] = _browser(settings.cookies_from_browser)
+    given = dict(settings.options)
+    if "match_filter" in given:
+        options["match_filter"] = _both(options["match_filter"], given.pop("match_filter"))
+    return options | given
+
+
+def format_sort(size: int | None) -> list[str]:
+    """yt-dlp's order of formats for frames whose longer side is `size` pixels; None for no limit.
+
+    yt-dlp's `res` is the smaller side, so that of a 16:9 picture is asked for, either way up;
+    `+res` takes the smallest format that has it, or else the largest there is. Among equals H.264,
+    which costs the least to decode, and then the fewest bytes.
+    """
+    resolution = "res" if size is None else f"+res:{math.ceil(size * 9 / 16)}"
+    return [resolution, "vcodec:h264", "+tbr"]
+
+
+def open_youtube_dl(settings: "Download.Settings", workdir: Path, refused: Refused) -> Any:
+    """A YoutubeDL for one thread; close it after use. Raises ConfigError for options that it does
+    not take, and for cookies that cannot be read."""
+    options = build_options(settings, workdir)
+    cookies = _copy_of_cookies(settings.cookies) if settings.cookies else None
+    if cookies is not None:
+        options["cookiefile"] = str(cookies)
+    at_fault = "options"
+    try:
+        downloader = guarded_youtube_dl()(options, refused)
+        downloader.add_close_hook(functools.partial(_remove, cookies))
+        # Made on first use otherwise, in the middle of an item.
+        at_fault = "cookies_from_browser" if cookies is None else "cookies"
+        _ = downloader.cookiejar
+        at_fault = "options"
+        _ = downloader._request_director
+    except Exception as error:  # yt-dlp checks its options with whatever exception comes up
+        _remove(cookies)
+        said = str(error).removeprefix("ERROR: ").partition("\n")[0]
+        raise ConfigError(
+            f"stages.download.{at_fault}: yt-dlp does not take this: {said}"
+        ) from error
+    return downloader
+
+
+@functools.cache
+def warn_if_old() -> None:
+    """Say, once per process, that this yt-dlp has fallen behind the sites it is for."""
+    from yt_dlp.version import __version__ as version
+
+    released = date(*(int(part) for part in version.split(".")[:3]))
+    age = (date.today() - released).days
+    if age > _OLD_AFTER_DAYS:
+        logger.warning("yt-dlp %s is %d days old; update it: pip install -U yt-dlp", version, age)
+
+
+def _check_names(given: dict[str, Any]) -> None:
+    from yt_dlp import parse_options
+
+    known = {name for name in parse_options([]).ydl_opts if not name.startswith("_")} | _UNLISTED
+    for name in given:
+        if name in KEPT_BY_THE_STAGE:
+            setting = KEPT_BY_THE_STAGE[name]
+            instead = (
+                f"set stages.download.{setting} instead" if setting else "it cannot be changed"
+            )
+            raise ConfigError(f"stages.download.options: {name} is the stage's own; {instead}")
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"stages.download.options: yt-dlp has no option {name!r}{hint}")
+
+
+def _pause(n: int) -> float:
+    checkpoint()
+    return float(min(2**n / 2, 5.0))
+
+
+def _on_progress(_: dict[str, Any]) -> None:
+    checkpoint()
+
+
+def _refuse_early(
+    settings: "Download.Settings", info: dict[str, Any], *, incomplete: bool = False
+) -> None:
+    """Drop what is not worth a byte, as soon as yt-dlp knows enough about it."""
+    source = info.get("webpage_url") or info.get("url")
+    match info.get("live_status"):
+        case "is_live" | "post_live":
+            raise Drop(f"{source}: is live; crawl it again once it is over", kind="deferred")
+        case "is_upcoming":
+            raise Drop(f"{source}: has not started yet; crawl it again later", kind="deferred")
+    check_duration(settings, str(source), info.get("duration"))
+    check_filesize(settings, str(source), info.get("filesize"))
+
+
+def check_duration(settings: "Download.Settings", source: str, seconds: float | None) -> None:
+    """Drop a video that is longer than `max_duration`."""
+    if settings.max_duration is not None and seconds and seconds > settings.max_duration:
+        raise Drop(
+            f"{source}: lasts {seconds:.0f} s, and stages.download.max_duration is "
+            f"{settings.max_duration:.0f} s",
+            kind="too_long",
+        )
+
+
+def check_filesize(settings: "Download.Settings", source: str, size: int | None) -> None:
+    """Drop a file that is larger than `max_filesize`."""
+    if settings.max_filesize is not None and size and size > settings.max_filesize:
+        raise Drop(
+            f"{source}: has {size} bytes, and stages.download.max_filesize is "
+            f"{settings.max_filesize}",
+            kind="too_large",
+        )
+
+
+def _both(ours: Callable[..., None], theirs: str | list[str]) -> Callable[..., None]:
+    """Our filter and then yt-dlp's own for an expression such as "like_count > 100"."""
+    from yt_dlp.utils import match_filter_func
+
+    chosen = match_filter_func(theirs)
+
+    def keep(info: dict[str, Any], *, incomplete: bool = False) -> None:
+        ours(info, incomplete=incomplete)
+        said = chosen(info, incomplete=incomplete)
+        if isinstance(said, str):
+            raise Drop(f"{info.get('webpage_url')}: {said}", kind="filtered")
+
+    return keep
+
+
+def _browser(text: str) -> tuple[str | None, ...]:
+    """What yt-dlp calls BROWSER[+KEYRING][:PROFILE][::CONTAINER], in the order its API wants."""
+    from yt_dlp.cookies import SUPPORTED_BROWSERS
+
+    found = re.fullmatch(
+        r"(?P<name>[^+:]+)(\+(?P<keyring>[^:]+))?(:(?!:)(?P<profile>.+?))?(::(?P<container>.+))?",
+        text.strip(),
+    )
+    name = found["name"].lower() if found else ""
+    if found is None or name not in SUPPORTED_BROWSERS:
+        known = ", ".join(sorted(SUPPORTED_BROWSERS))
+        raise ConfigError(
+            f"stages.download.cookies_from_browser: {text!r} is not BROWSER or BROWSER:PROFILE "
+            f"with one of {known}"
+        )
+    keyring = found["keyring"].upper() if found["keyring"] else None
+    return name, found["profile"], keyring, found["container"]
+
+
+def _copy_of_cookies(cookies: Path) -> Path:
+    """A copy of its own for each YoutubeDL: yt-dlp writes the file anew when it closes."""
+    descriptor, name = tempfile.mkstemp(prefix="penstock-cookies-", suffix=".txt")
+    os.close(descriptor)
+    copy = Path(name)
+    try:
+        shutil.copyfile(cookies.expanduser(), copy)
+    except OSError as error:
+        _remove(copy)
+        raise ConfigError(
+            f"stages.download.cookies: cannot read {str(cookies)!r}: {error.strerror}"
+        ) from error
+    return copy
+
+
+def _remove(path: Path | None) -> None:
+    if path is not None:
+        path.unlink(missing_ok=True)
+
+
+class _Log:
+    """yt-dlp's messages in Python's logging. Its errors are raised as well, and its warnings speak
+    of yt-dlp's flags and come with almost every page: none is worth a line on the screen."""
+
+    def debug(self, message: str) -> None:
+        logger.debug("%s", message)
+
+    def warning(self, message: str) -> None:
+        logger.info("%s", message)
+
+    def error(self, message: str) -> None:
+        logger.info("%s", message)

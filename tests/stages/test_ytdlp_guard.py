@@ -1,0 +1,138 @@
+"""No connection to a private address, whichever way it is reached; with real sockets."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import Permanent
+from stages.demo.server import File, MediaServer, Redirect, page, stream
+from stages.download import Download
+from stages.download_errors import classify
+from stages.ytdlp_options import open_youtube_dl
+from tests.stages.downloading import attempt, make_clip, opened
+
+INSIDE = "127.0.0.2"
+"""Stands for a private network in tests where 127.0.0.1 has to stand for the internet."""
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    return make_clip(tmp_path / "clip.mp4")
+
+
+def resolve(monkeypatch: pytest.MonkeyPatch, name: str, address: str) -> None:
+    """Make `name` a host name for `address`."""
+    look_up = socket.getaddrinfo
+
+    def with_name(host: str, *args: Any, **options: Any) -> Any:
+        return look_up(address if host == name else host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", with_name)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "localhost", "127.1", "0x7f000001", "2130706433", "0.0.0.0", "[::1]",
+     "[::ffff:127.0.0.1]"],
+)  # fmt: skip
+def test_this_machine_is_refused_however_it_is_spelt(tmp_path: Path, clip: Path, host: str) -> None:
+    with MediaServer({"/a.mp4": File(clip)}) as server:
+        source = server.url("/a.mp4").replace("127.0.0.1", host)
+        with opened(tmp_path, allow_private=False) as stage:
+            with pytest.raises(Permanent, match="--allow-private") as caught:
+                attempt(stage, source)
+            assert caught.value.kind == "private_address"
+        assert server.requests == []
+
+
+def test_a_name_is_judged_by_the_address_it_is_connected_at(
+    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve(monkeypatch, "video.example", "127.0.0.1")
+    with MediaServer({"/a.mp4": File(clip)}) as server:
+        source = server.url("/a.mp4").replace("127.0.0.1", "video.example")
+        with opened(tmp_path, allow_private=False) as stage, pytest.raises(Permanent) as caught:
+            attempt(stage, source)
+        assert "127.0.0.1" in caught.value.reason
+        assert server.requests == []
+        with opened(tmp_path) as stage:
+            out, _ = attempt(stage, source)
+            assert (out / "video.mp4").exists()
+
+
+@pytest.mark.parametrize("way", ["redirect", "page", "stream", "segment"])
+@pytest.mark.parametrize("host", [INSIDE, "inside.example"])
+def test_what_a_public_server_leads_to_is_judged_too(
+    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch, host: str, way: str
+) -> None:
+    resolve(monkeypatch, "inside.example", INSIDE)
+
+    def refused(address: str) -> bool:
+        return address == INSIDE
+
+    with MediaServer({"/a.mp4": File(clip)}, host=INSIDE) as inside, MediaServer() as outside:
+        target = inside.url("/a.mp4").replace(INSIDE, host)
+        outside.routes |= {
+            "/redirect": Redirect(target),
+            "/page": page([target]),
+            "/stream": Redirect("/list.m3u8"),
+            "/list.m3u8": stream([(target, 1.0)]),
+            "/segment": stream([("/inner", 1.0)]),
+            "/inner": Redirect(target),
+        }
+        downloader = open_youtube_dl(Download.Settings(), tmp_path, refused)
+        downloader.params["paths"] = {"home": str(tmp_path)}
+        source = outside.url(f"/{way}")
+        with pytest.raises(Exception, match="private") as caught:
+            downloader.extract_info(source)
+        downloader.close()
+        ending = classify(caught.value, source)
+        assert isinstance(ending, Permanent)
+        assert (ending.kind, INSIDE in ending.reason) == ("private_address", True)
+        assert inside.requests == []
+        assert outside.requests != []
+
+
+def test_a_redirect_leads_to_no_other_scheme(tmp_path: Path, clip: Path) -> None:
+    routes = {"/file": Redirect(clip.as_uri()), "/ftp": Redirect("ftp://127.0.0.1/a.mp4")}
+    with MediaServer(routes) as server, opened(tmp_path) as stage:
+        for path in routes:
+            with pytest.raises(Permanent):
+                attempt(stage, server.url(path))
+
+
+def test_a_proxy_may_be_private_but_not_where_it_is_sent(tmp_path: Path, clip: Path) -> None:
+    with MediaServer({"http://video.example/a.mp4": File(clip)}) as proxy:
+        with opened(tmp_path, allow_private=False, proxy=proxy.url("")) as stage:
+            out, _ = attempt(stage, "http://video.example/a.mp4")
+            assert (out / "video.mp4").read_bytes() == clip.read_bytes()
+            asked = len(proxy.requests)
+            with pytest.raises(Permanent) as caught:
+                attempt(stage, "http://10.0.0.1/a.mp4")
+            assert caught.value.kind == "private_address"
+        assert len(proxy.requests) == asked
+
+
+def test_nothing_outside_the_instance_is_changed(tmp_path: Path, clip: Path) -> None:
+    import yt_dlp
+
+    with (
+        MediaServer({"/a.mp4": File(clip)}) as server,
+        opened(tmp_path, allow_private=False),
+        yt_dlp.YoutubeDL({"quiet": True, "logger": None}) as plain,
+    ):
+        assert plain.extract_info(server.url("/a.mp4"), download=False)["id"] == "a"
+
+
+def test_video_over_a_protocol_with_sockets_of_its_own_is_refused(tmp_path: Path) -> None:
+    downloader = open_youtube_dl(Download.Settings(), tmp_path, lambda address: False)
+    downloader.params["paths"] = {"home": str(tmp_path)}
+    offered = {
+        "id": "a", "title": "a", "extractor": "x", "extractor_key": "x", "ext": "flv",
+        "url": "rtmp://example.com/a", "webpage_url": "https://example.com/a",
+    }  # fmt: skip
+    with pytest.raises(Permanent, match="only offered over rtmp"):
+        downloader.process_ie_result(offered, download=True)
+    downloader.close()
