@@ -42,6 +42,16 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+INFO = "info.json"
+"""What is known of a video. Each stage hands it on, so that the one before may be deleted."""
+
+
+def carry_info(source: Path, target: Path) -> None:
+    """Have the folder `target` hold what `source` knows of the video, if it knows anything."""
+    if (source / INFO).is_file():
+        link_or_copy(source / INFO, target / INFO)
+
+
 def _clear(scratch: Path, target: Path) -> None:
     if (scratch / "old").is_dir() and not target.exists():
         (scratch / "old").rename(target)

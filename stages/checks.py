@@ -1,0 +1,84 @@
+"""What `penstock doctor` looks at for a crawl: yt-dlp, a JavaScript runtime, weights, keys."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
+from importlib import metadata
+from typing import cast
+
+from pydantic import BaseModel
+
+from engine import Check, ConfigError
+from stages import vision
+from stages.describe import Describe
+from stages.download import Download
+from stages.filter import Filter
+from stages.javascript import usable_runtimes
+
+OLD_AFTER_DAYS = 90
+"""Sites change; a yt-dlp older than this has often fallen behind some of them."""
+
+
+def crawl_checks(settings: Mapping[str, BaseModel]) -> Iterable[Check]:
+    """Everything a crawl with these settings relies on."""
+    download = cast(Download.Settings, settings["download"])
+    yield _yt_dlp()
+    yield _javascript()
+    yield _cookies(download)
+    yield from _detector(cast(Filter.Settings, settings["filter"]))
+    yield from _keys(cast(Describe.Settings, settings["describe"]))
+
+
+def _yt_dlp() -> Check:
+    version = metadata.version("yt-dlp")
+    year, month, day = (int(part) for part in version.split(".")[:3])
+    age = (date.today() - date(year, month, day)).days
+    text = f"{version}, {max(age, 0)} days old"
+    if age > OLD_AFTER_DAYS:
+        return Check("yt-dlp", "warning", f"{text}; update it: pip install -U yt-dlp")
+    return Check("yt-dlp", "ok", text)
+
+
+def _javascript() -> Check:
+    found = usable_runtimes()
+    if found:
+        return Check("JavaScript runtime", "ok", ", ".join(found))
+    return Check(
+        "JavaScript runtime", "warning", "none that is new enough; YouTube needs one: install Deno"
+    )
+
+
+def _cookies(settings: Download.Settings) -> Check:
+    if settings.cookies is not None:
+        if settings.cookies.is_file():
+            return Check("cookies", "ok", f"from {settings.cookies}")
+        return Check("cookies", "problem", f"{settings.cookies} is not there")
+    if settings.cookies_from_browser:
+        return Check("cookies", "ok", f"from the browser {settings.cookies_from_browser}")
+    return Check("cookies", "ok", "none set; age-restricted videos will fail with class auth")
+
+
+def _detector(settings: Filter.Settings) -> Iterator[Check]:
+    from stages.detector import choose_device
+    from stages.yolo import locate_weights
+
+    found = locate_weights(settings.weights)
+    if found is None:
+        text = f"{settings.weights} is not here; the first run will try to fetch it"
+        yield Check("weights", "warning", text)
+    else:
+        yield Check("weights", "ok", str(found))
+    try:
+        yield Check("device", "ok", choose_device(settings.device))
+    except ConfigError as error:
+        yield Check("device", "problem", str(error))
+
+
+def _keys(settings: Describe.Settings) -> Iterator[Check]:
+    for backend, default in vision.DEFAULT_KEYS.items():
+        used = settings.backend == backend
+        name = (settings.api_key_env or default) if used else default
+        present = bool(os.environ.get(name))
+        needed = used and settings.base_url is None
+        text = f"{name} is {'set' if present else 'not set'}{'' if used else ', and not needed'}"
+        yield Check(f"{backend} key", "ok" if present or not needed else "problem", text)

@@ -1,0 +1,244 @@
+"""Keeps the frames that show what is wanted, with what they show."""
+
+import json
+from collections import Counter, deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field, model_validator
+
+import engine
+from engine import Drop, Item, Permanent, Stage, checkpoint, setting
+from stages.detector import Detection, Detector
+from stages.folders import carry_info, link_or_copy
+from stages.frame_quality import Quality, measure
+from stages.yolo import find_weights
+
+if TYPE_CHECKING:
+    from stages.detector import Image
+
+UNWANTED = "shows nothing wanted"
+BLURRED = "too blurred"
+DARK = "too dark"
+BRIGHT = "too bright"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded frame: its line of frames.jsonl, its pixels, and their quality."""
+
+    line: dict[str, Any]
+    image: "Image"
+    quality: Quality
+
+
+class Filter(Stage):
+    """Keep the frames that show a wanted object, as a YOLO model sees it."""
+
+    max_workers: ClassVar[int | None] = 1
+    defaults: ClassVar[dict[str, Any]] = {"workers": 1}
+
+    class Settings(engine.Settings):
+        weights: str = setting(
+            "yolo11n.pt",
+            "YOLO weights: a .pt, .onnx or .engine file, an OpenVINO folder, or a published name.",
+            min_length=1,
+        )
+        classes: tuple[Annotated[str, Field(min_length=1)], ...] = setting(
+            ("person",), "Names of the classes that make a frame worth keeping; [] for any class."
+        )
+        confidence: float = setting(
+            0.35, "Confidence, 0 to 1, above which a detection counts.", ge=0, le=1
+        )
+        min_area: float = setting(
+            0.0, "Share of the frame's area, 0 to 1, that a detection covers at least.", ge=0, le=1
+        )
+        iou: float = setting(
+            0.7,
+            "Overlap, 0 to 1, above which two detections of a class are one object.",
+            gt=0,
+            le=1,
+        )
+        image_size: int = setting(
+            640, "Longer side of a frame as the model sees it, in pixels.", ge=32, le=4096
+        )
+        inference_batch: int = setting(8, "Frames per inference.", affects_output=False, ge=1)
+        device: str = setting(
+            "auto",
+            'Where the model runs: "auto", "cuda", "cuda:1", "mps" or "cpu".',
+            affects_output=False,
+            pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        )
+        half: bool = setting(False, "Compute in half precision where the device can.")
+        decode_threads: int = setting(
+            2, "Threads that decode frames while the model runs.", affects_output=False, ge=1
+        )
+        min_sharpness: float | None = setting(
+            None,
+            "Drop frames less sharp than this (variance of the Laplacian); unset for any.",
+            ge=0,
+        )
+        min_brightness: float | None = setting(
+            None, "Drop frames darker than this, 0 to 255; unset for any.", ge=0, le=255
+        )
+        max_brightness: float | None = setting(
+            None, "Drop frames brighter than this, 0 to 255; unset for any.", ge=0, le=255
+        )
+        keep_empty: bool = setting(
+            False, "Whether a video goes on when none of its frames is kept; else it is dropped."
+        )
+
+        @model_validator(mode="after")
+        def _floor_under_ceiling(self) -> "Filter.Settings":
+            low, high = self.min_brightness, self.max_brightness
+            if low is not None and high is not None and low > high:
+                raise ValueError(f"min_brightness {low} is over max_brightness {high}")
+            return self
+
+    settings: "Filter.Settings"
+
+    def open(self) -> None:
+        """Load the model. Raises UsageError where the weights are not to be had or do not load."""
+        settings = self.settings
+        self._detector = Detector(
+            find_weights(settings.weights),
+            classes=settings.classes,
+            confidence=settings.confidence,
+            iou=settings.iou,
+            image_size=settings.image_size,
+            batch=settings.inference_batch,
+            device=settings.device,
+            half=settings.half,
+        )
+        self._decoders = ThreadPoolExecutor(settings.decode_threads, "penstock-decode")
+
+    def process(self, item: Item, out: Path) -> None:
+        """Write frames/, detections.jsonl and filter.json; Drop where no frame is kept."""
+        source = item.output("extract")
+        text = (source / "frames.jsonl").read_text(encoding="utf-8")
+        lines = [json.loads(line) for line in text.splitlines()]
+        rejected: Counter[str] = Counter()
+        kept = list(self._kept(source / "frames", lines, rejected))
+        if not kept and not self.settings.keep_empty:
+            raise Drop(self._why_empty(len(lines), rejected), kind="nothing_wanted")
+
+        (out / "frames").mkdir()
+        with (out / "detections.jsonl").open("w", encoding="utf-8") as file:
+            for line in kept:
+                link_or_copy(source / "frames" / line["file"], out / "frames" / line["file"])
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        summary = {
+            "frames_in": len(lines),
+            "frames_kept": len(kept),
+            "rejected": dict(sorted(rejected.items())),
+            "weights": self._detector.weights.name,
+            "classes": list(self.settings.classes),
+        }
+        (out / "filter.json").write_text(json.dumps(summary, ensure_ascii=False) + "\n")
+        carry_info(source, out)
+
+    def close(self) -> None:
+        self._decoders.shutdown(cancel_futures=True)
+
+    def _kept(
+        self, folder: Path, lines: list[dict[str, Any]], rejected: Counter[str]
+    ) -> Iterator[dict[str, Any]]:
+        good = self._good(folder, lines, rejected)
+        try:
+            while batch := list(islice(good, self.settings.inference_batch)):
+                checkpoint()
+                found = self._detector.detect([frame.image for frame in batch])
+                for frame, detections in zip(batch, found, strict=True):
+                    wanted = self._large_enough(frame, detections)
+                    if wanted:
+                        yield described(frame, wanted)
+                    else:
+                        rejected[UNWANTED] += 1
+        finally:
+            good.close()
+
+    def _good(
+        self, folder: Path, lines: list[dict[str, Any]], rejected: Counter[str]
+    ) -> Generator[Frame, None, None]:
+        """Frames that are sharp and bright enough, decoded ahead by two batches at most."""
+        ahead = 2 * self.settings.inference_batch
+        waiting: deque[Future[Frame]] = deque()
+        upcoming = iter(lines)
+        try:
+            while True:
+                for line in islice(upcoming, ahead - len(waiting)):
+                    waiting.append(self._decoders.submit(decode, folder, line))
+                if not waiting:
+                    return
+                frame = waiting.popleft().result()
+                fault = self._fault(frame.quality)
+                if fault is None:
+                    yield frame
+                else:
+                    rejected[fault] += 1
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def _fault(self, quality: Quality) -> str | None:
+        settings = self.settings
+        if settings.min_sharpness is not None and quality.sharpness < settings.min_sharpness:
+            return BLURRED
+        if settings.min_brightness is not None and quality.brightness < settings.min_brightness:
+            return DARK
+        if settings.max_brightness is not None and quality.brightness > settings.max_brightness:
+            return BRIGHT
+        return None
+
+    def _large_enough(self, frame: Frame, detections: Sequence[Detection]) -> list[Detection]:
+        height, width = frame.image.shape[:2]
+        least = self.settings.min_area * width * height
+        return [detection for detection in detections if detection.area >= least]
+
+    def _why_empty(self, frames: int, rejected: Counter[str]) -> str:
+        if not frames:
+            return "there is no frame to look at"
+        wanted = " or ".join(self.settings.classes) or "anything that the model knows"
+        faults = [
+            f"{count} {fault}" for fault, count in sorted(rejected.items()) if fault != UNWANTED
+        ]
+        return f"no frame of {frames} shows {wanted}" + (
+            f" ({', '.join(faults)})" if faults else ""
+        )
+
+
+def decode(folder: Path, line: dict[str, Any]) -> Frame:
+    """The frame of one line of frames.jsonl. Raises Permanent for a file that is not an image."""
+    import cv2
+    import numpy as np
+
+    image = cv2.imread(str(folder / line["file"]), cv2.IMREAD_COLOR)
+    if image is None:
+        raise Permanent(
+            f"frame {line['file']} cannot be read as an image; "
+            f"delete the item's extract folder and run again",
+            kind="unreadable_frame",
+        )
+    pixels: Image = np.asarray(image, np.uint8)
+    return Frame(line, pixels, measure(pixels))
+
+
+def described(frame: Frame, detections: Sequence[Detection]) -> dict[str, Any]:
+    """The line of detections.jsonl for a frame: its line of frames.jsonl and what was found."""
+    return {
+        **frame.line,
+        "sharpness": round(frame.quality.sharpness, 3),
+        "brightness": round(frame.quality.brightness, 3),
+        "detections": [
+            {
+                "class": detection.name,
+                "confidence": round(detection.confidence, 4),
+                "box": [round(edge, 1) for edge in detection.box],
+            }
+            for detection in detections
+        ],
+    }

@@ -1,0 +1,58 @@
+"""Which stage follows which: one page a reader can hold against the picture."""
+
+from typing import cast
+
+from pydantic import BaseModel
+
+from engine import SOURCE, Flag, Pipeline, Step
+from stages.addresses import canonical_source
+from stages.checks import crawl_checks
+from stages.dataset import build_dataset
+from stages.dedup import Dedup
+from stages.describe import Describe
+from stages.download import Download
+from stages.extract import Extract
+from stages.filter import Filter
+
+
+def _resolve_crawl(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
+    """Fetch no more pixels than extract keeps, and share descriptions as dedup shares frames."""
+    download = cast(Download.Settings, settings["download"])
+    extract = cast(Extract.Settings, settings["extract"])
+    describe = cast(Describe.Settings, settings["describe"])
+    dedup = cast(Dedup.Settings, settings["dedup"])
+    if download.size is None:
+        download = download.model_copy(update={"size": extract.size or None})
+    if describe.reuse_distance is None:
+        describe = describe.model_copy(update={"reuse_distance": dedup.distance})
+    return settings | {"download": download, "describe": describe}
+
+
+crawl = Pipeline(
+    name="crawl",
+    summary="Video URLs in, a deduplicated, described set of frames out.",
+    steps=[
+        Step(Download, after=SOURCE),
+        Step(Extract, after="download"),
+        Step(Filter, after="extract"),
+        Step(Describe, after="filter"),
+        Step(Dedup, after=["filter", "describe"]),
+    ],
+    finish=build_dataset,
+    canonical=canonical_source,
+    resolve=_resolve_crawl,
+    flags=[
+        Flag(
+            "--dry-run",
+            "Do all that is free, and say how many requests the paid descriptions would take.",
+            {"stages.describe.dry_run": True},
+        ),
+        Flag(
+            "--allow-private",
+            "Fetch also from this machine and private networks.",
+            {"stages.download.allow_private": True},
+        ),
+    ],
+    checks=crawl_checks,
+    packages=["yt-dlp", "av", "ultralytics", "torch", "ImageHash", "Pillow", "numpy", "httpx"],
+)

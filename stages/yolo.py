@@ -1,0 +1,116 @@
+"""ultralytics, imported quietly and offline, and YOLO weights found on disk or fetched."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from engine import UsageError
+
+PATIENCE = 10.0
+"""Seconds that a host may take to answer before there counts as being no network."""
+
+_patches: list[Any] = []
+"""Keeps the operator definitions of `_import_torchvision` alive: they last as long as these do."""
+
+
+def cache_folder() -> Path:
+    """Where fetched weights and ultralytics' own settings go: $XDG_CACHE_HOME/penstock."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "penstock"
+
+
+def import_ultralytics() -> Any:
+    """The module `ultralytics`: with no network use, no installing, nothing printed.
+
+    The import takes some two seconds. What a person has set in the environment stays as it is.
+    """
+    os.environ.setdefault("YOLO_OFFLINE", "true")
+    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+    os.environ.setdefault("YOLO_VERBOSE", "false")
+    os.environ.setdefault("YOLO_CONFIG_DIR", str(cache_folder()))
+    import ultralytics
+
+    for handler in ultralytics.utils.LOGGER.handlers:
+        if getattr(handler, "stream", None) is sys.stdout:
+            handler.setStream(sys.stderr)
+    _import_torchvision()
+    return ultralytics
+
+
+def _import_torchvision() -> None:
+    """Import torchvision, which ultralytics' predictor and trainer want, whatever its build.
+
+    Beside a torch for the CPU, a torchvision built for CUDA cannot load its operators and does not
+    import. ultralytics needs one of them, and has its own implementation of it.
+    """
+    import torch
+    from ultralytics.utils.nms import TorchNMS
+
+    try:
+        import torchvision
+    except RuntimeError as error:
+        if "torchvision::nms" not in str(error):
+            raise
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+        for name in ("nms", "qnms"):
+            signature = f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            library.define(signature)  # type: ignore[no-untyped-call]
+        _patches.append(library)
+        import torchvision
+
+        torchvision.ops.nms = TorchNMS.nms
+
+
+def find_weights(weights: str) -> Path:
+    """The file or folder that `weights` means; raises UsageError where there is none.
+
+    A path is taken as it is. A bare name is looked for in the current folder, then in
+    `cache_folder()/weights`, where it is also downloaded to if ultralytics publishes weights of
+    that name. Without a network that fails within about ten seconds.
+    """
+    found = locate_weights(weights)
+    if found is not None:
+        return found
+    if Path(weights).name != weights:
+        raise UsageError(
+            f"weights {weights} do not exist; put the file there or set stages.filter.weights"
+        )
+    cached = cache_folder() / "weights" / weights
+    _fetch(cached)
+    return cached
+
+
+def locate_weights(weights: str) -> Path | None:
+    """The file or folder that `weights` means, if it is on this machine already."""
+    path = Path(weights).expanduser()
+    if path.exists():
+        return path
+    cached = cache_folder() / "weights" / weights
+    return cached if path.name == weights and cached.exists() else None
+
+
+def _fetch(file: Path) -> None:
+    import httpx
+
+    import_ultralytics()
+    from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
+
+    if file.name not in GITHUB_ASSETS_NAMES:
+        raise UsageError(
+            f"weights {file.name} are neither here nor among those that ultralytics publishes; "
+            f"put the file at {file} or set stages.filter.weights"
+        )
+    try:
+        # ultralytics waits long for a host that does not answer, so it is asked first.
+        httpx.head("https://github.com", timeout=PATIENCE)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        attempt_download_asset(file, retry=0, progress=False)
+    except (httpx.HTTPError, OSError, MemoryError) as error:
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise UsageError(
+            f"weights {file.name} are not here and could not be fetched ({reason}); "
+            f"put the file at {file} or set stages.filter.weights"
+        ) from error

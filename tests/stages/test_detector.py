@@ -1,0 +1,381 @@
+"""The detector on real weights: every format it loads, and what it says when it cannot."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine import ConfigError, UsageError
+from stages import yolo
+from stages.demo.shapes import IMAGE_SIZE, KINDS, WEIGHTS, Shape, random_scene
+from stages.detector import Detection, Detector, choose_device, predict_in_batches
+from stages.yolo import cache_folder, find_weights, import_ultralytics
+
+SIZE = (640, 360)
+SCENES = range(500, 532)
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keeps ultralytics' settings out of the home folder."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ.setdefault("YOLO_CONFIG_DIR", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return Detector(WEIGHTS, image_size=IMAGE_SIZE, confidence=0.4)
+
+
+@pytest.fixture(scope="module")
+def scenes() -> list[tuple[np.ndarray, tuple[Shape, ...]]]:
+    return [(bgr(picture), shapes) for picture, shapes in (random_scene(s, *SIZE) for s in SCENES)]
+
+
+def bgr(picture: Any) -> np.ndarray:
+    return np.asarray(picture)[:, :, ::-1].copy()
+
+
+def overlap(a: Sequence[float], b: Sequence[float]) -> float:
+    """Intersection over union of two boxes."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    common = max(width, 0) * max(height, 0)
+    area = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
+    return common / (area - common)
+
+
+def right(detection: Detection, shapes: Sequence[Shape]) -> bool:
+    """Whether the detection is one of the shapes: the same kind, more or less the same box."""
+    return any(
+        shape.kind == detection.name and overlap(shape.box(*SIZE), detection.box) > 0.7
+        for shape in shapes
+    )
+
+
+def assert_alike(found: list[list[Detection]], expected: list[list[Detection]]) -> None:
+    """The same objects, but for the rounding of another runtime or another padding."""
+    for some, others in zip(found, expected, strict=True):
+        assert sorted(d.name for d in some) == sorted(d.name for d in others)
+        for detection in some:
+            assert any(
+                detection.name == other.name
+                and overlap(detection.box, other.box) > 0.9
+                and abs(detection.confidence - other.confidence) < 0.1
+                for other in others
+            )
+
+
+def test_it_finds_the_shapes_where_they_are(
+    detector: Detector, scenes: list[tuple[np.ndarray, tuple[Shape, ...]]]
+) -> None:
+    assert tuple(detector.names.values()) == KINDS
+    found = detector.detect([image for image, _ in scenes])
+    pairs = list(zip(found, (shapes for _, shapes in scenes), strict=True))
+    detections = [right(detection, shapes) for many, shapes in pairs for detection in many]
+    assert sum(detections) / len(detections) > 0.95
+    assert sum(detections) / sum(len(shapes) for _, shapes in pairs) > 0.95
+    for many in found:
+        assert [d.confidence for d in many] == sorted((d.confidence for d in many), reverse=True)
+        assert all(d.confidence > 0.4 for d in many)
+        assert all(
+            0 <= d.box[0] < d.box[2] <= 640 and 0 <= d.box[1] < d.box[3] <= 360 for d in many
+        )
+
+
+def test_it_finds_the_same_again_and_alone(
+    detector: Detector, scenes: list[tuple[np.ndarray, tuple[Shape, ...]]]
+) -> None:
+    images = [image for image, _ in scenes[:10]]
+    together = detector.detect(images)
+    assert detector.detect(images) == together
+    assert_alike([detector.detect([image])[0] for image in images], together)
+    assert detector.detect([]) == []
+
+
+def test_only_the_wanted_classes_come_back(
+    scenes: list[tuple[np.ndarray, tuple[Shape, ...]]],
+) -> None:
+    found = Detector(WEIGHTS, image_size=IMAGE_SIZE, classes=("star", "circle")).detect(
+        [image for image, _ in scenes[:16]]
+    )
+    assert {detection.name for many in found for detection in many} == {"star", "circle"}
+
+
+def test_an_unknown_class_is_named_with_the_nearest_one() -> None:
+    with pytest.raises(ConfigError) as error:
+        Detector(WEIGHTS, classes=("star", "Triangel"))
+    message = str(error.value)
+    assert "stages.filter.classes" in message
+    assert "'Triangel'" in message
+    assert "did you mean 'triangle'?" in message
+    assert "python -m stages.detector" in message
+    assert "\n" not in message
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"stages\.filter\.device = 'cuda:99'.*cpu, or auto"):
+        choose_device("cuda:99")
+    assert choose_device("cpu") == "cpu"
+    assert choose_device("auto") in {"cpu", "cuda:0", "mps"}
+
+
+def test_when_cuda_memory_runs_out_the_batch_is_halved() -> None:
+    import torch
+
+    sizes = []
+
+    def predict(images: list[int]) -> list[int]:
+        sizes.append(len(images))
+        if len(images) > 3:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return [-image for image in images]
+
+    found, batch = predict_in_batches(predict, range(10), 8)
+    assert found == [-image for image in range(10)]
+    assert batch == 2
+    assert sizes == [8, 4, 2, 2, 2, 2, 2]
+
+
+def test_without_memory_for_one_image_the_error_is_raised() -> None:
+    import torch
+
+    def predict(images: list[int]) -> list[int]:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        predict_in_batches(predict, range(4), 2)
+
+
+def export_onnx(network: Any, file: Path, *, batch: int, height: int, width: int) -> None:
+    """The bare graph, with none of the metadata that ultralytics adds when it exports."""
+    pytest.importorskip("onnx", reason="torch exports to ONNX only with the package onnx")
+    import torch
+
+    network.float().eval()
+    network.model[-1].export = True
+    network.model[-1].format = "onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        blank = torch.zeros(batch, 3, height, width)
+        torch.onnx.export(network, (blank,), str(file), dynamo=False, input_names=["images"])
+
+
+@pytest.fixture(scope="module")
+def bare_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shapes model as ONNX: 224 by 224 pixels, three images at a time, no metadata."""
+    file = tmp_path_factory.mktemp("onnx") / "bare.onnx"
+    network = import_ultralytics().YOLO(str(WEIGHTS)).model
+    export_onnx(network, file, batch=3, height=IMAGE_SIZE, width=IMAGE_SIZE)
+    return file
+
+
+def test_onnx_without_metadata_keeps_its_own_size_and_batch(
+    bare_onnx: Path, detector: Detector, scenes: list[tuple[np.ndarray, tuple[Shape, ...]]]
+) -> None:
+    bare = Detector(bare_onnx, image_size=640, batch=8, confidence=0.4)
+    assert bare.batch == 3
+    assert list(bare.names.values()) == ["class0", "class1", "class2", "class3"]
+    images = [image for image, _ in scenes[:8]]
+    renamed = [
+        [Detection(KINDS[int(d.name[-1])], d.confidence, d.box) for d in many]
+        for many in bare.detect(images)
+    ]
+    assert_alike(renamed, detector.detect(images))
+
+
+def test_eighty_unnamed_classes_are_those_of_coco(tmp_path: Path) -> None:
+    import_ultralytics()
+    from ultralytics.nn.tasks import DetectionModel
+
+    network = DetectionModel(
+        {
+            "nc": 80,
+            "width_multiple": 0.125,
+            "backbone": [[-1, 1, "Conv", [64, 3, 2]], [-1, 1, "Conv", [64, 3, 4]]],
+            "head": [[[1], 1, "Detect", ["nc"]]],
+        },
+        verbose=False,
+    )
+    export_onnx(network, tmp_path / "coco.onnx", batch=1, height=96, width=96)
+    detector = Detector(tmp_path / "coco.onnx", classes=("person", "teddy bear"))
+    assert (detector.names[0], detector.names[77]) == ("person", "teddy bear")
+
+
+def test_openvino_loads(
+    tmp_path: Path, detector: Detector, scenes: list[tuple[np.ndarray, tuple[Shape, ...]]]
+) -> None:
+    pytest.importorskip("openvino", reason="needs openvino, which the project does without")
+    weights = Path(shutil.copy(WEIGHTS, tmp_path))
+    ultralytics = import_ultralytics()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        folder = ultralytics.YOLO(str(weights)).export(
+            format="openvino", imgsz=IMAGE_SIZE, verbose=False
+        )
+    images = [image for image, _ in scenes[:8]]
+    exported = Detector(Path(folder), image_size=640, confidence=0.4)
+    assert tuple(exported.names.values()) == KINDS
+    assert_alike(exported.detect(images), detector.detect(images))
+
+
+def test_openvino_without_metadata_loads(
+    bare_onnx: Path, tmp_path: Path, scenes: list[tuple[np.ndarray, tuple[Shape, ...]]]
+) -> None:
+    openvino = pytest.importorskip("openvino", reason="needs openvino")
+    folder = tmp_path / "bare_openvino_model"
+    openvino.save_model(openvino.convert_model(bare_onnx), folder / "bare.xml")
+    images = [image for image, _ in scenes[:8]]
+    expected = Detector(bare_onnx, confidence=0.4).detect(images)
+    assert_alike(Detector(folder, confidence=0.4).detect(images), expected)
+
+
+@pytest.mark.parametrize("name", ["broken.pt", "broken.onnx", "notes.txt"])
+def test_a_file_that_is_no_model_is_named_in_one_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"not a model at all")
+    with pytest.raises(UsageError) as error:
+        Detector(tmp_path / name)
+    assert name in str(error.value)
+    assert "stages.filter.weights" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_model_of_another_family_is_refused(data: Path) -> None:
+    with pytest.raises(UsageError, match=r"yolox_nano_cvstudio\.onnx cannot be used"):
+        Detector(data / "models" / "yolox_nano_cvstudio.onnx")
+
+
+@pytest.mark.parametrize(
+    ("model", "size"), [("yolov8n_int8_lamri.onnx", 640), ("yolo11n_int8_droneeye.onnx", 320)]
+)
+def test_quantised_coco_models_take_a_batch(data: Path, model: str, size: int) -> None:
+    detector = Detector(data / "models" / model, image_size=480, classes=("person",))
+    assert detector.batch == 1
+    assert len(detector.names) == 80
+    images = [bgr(random_scene(seed, *SIZE)[0]) for seed in range(3)]
+    assert len(detector.detect(images)) == 3
+
+
+def without_metadata(onnx: bytes) -> bytes:
+    """An ONNX file less field 14 of its outermost message: what its exporter said about it."""
+
+    def number(place: int) -> tuple[int, int]:
+        value = shift = 0
+        while True:
+            byte = onnx[place]
+            value, shift, place = value | (byte & 127) << shift, shift + 7, place + 1
+            if byte < 128:
+                return value, place
+
+    kept, place = b"", 0
+    while place < len(onnx):
+        key, end = number(place)
+        length, end = number(end)
+        end += length if key & 7 == 2 else 0
+        if key >> 3 != 14:
+            kept += onnx[place:end]
+        place = end
+    return kept
+
+
+def test_a_quantised_coco_model_needs_no_metadata(data: Path, tmp_path: Path) -> None:
+    original = data / "models" / "yolo11n_int8_droneeye.onnx"
+    (tmp_path / "bare.onnx").write_bytes(without_metadata(original.read_bytes()))
+    images = [bgr(random_scene(seed, *SIZE)[0]) for seed in range(8)]
+    bare = Detector(tmp_path / "bare.onnx", confidence=0.1)
+    full = Detector(original, confidence=0.1)
+    assert bare.names == full.names
+    assert bare.batch == 1
+    found = bare.detect(images)
+    assert any(found)
+    assert found == full.detect(images)
+
+
+def test_weights_are_a_path_or_a_name_here_or_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    assert find_weights(str(WEIGHTS)) == WEIGHTS
+    cached = cache_folder() / "weights" / "mine.pt"
+    cached.parent.mkdir(parents=True)
+    cached.touch()
+    assert find_weights("mine.pt") == cached
+    Path("mine.pt").touch()
+    assert find_weights("mine.pt") == Path("mine.pt")
+
+
+def test_missing_weights_say_where_to_put_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"models/mine\.pt do not exist"):
+        find_weights("models/mine.pt")
+    with pytest.raises(UsageError, match=r"mine\.pt are neither here .*/penstock/weights/mine\.pt"):
+        find_weights("mine.pt")
+
+
+def test_without_a_network_published_weights_fail_soon_and_plainly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(yolo, "PATIENCE", 0.5)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    import_ultralytics()
+    # The only way out takes connections and never says a word.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for name in ("HTTPS_PROXY", "https_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{silent.getsockname()[1]}")
+        start = time.monotonic()
+        with pytest.raises(UsageError) as error:
+            find_weights("yolo11n.pt")
+        assert time.monotonic() - start < 10
+    message = str(error.value)
+    assert message.startswith("weights yolo11n.pt are not here and could not be fetched (")
+    assert f"put the file at {tmp_path}/cache/penstock/weights/yolo11n.pt" in message
+    assert "\n" not in message
+    assert not list((tmp_path / "cache").rglob("*.pt*"))
+
+
+LIST_AND_DETECT = """
+import sys
+import numpy
+from stages.demo.shapes import WEIGHTS, random_scene
+from stages.detector import Detector, main
+sys.argv = ["detector", str(WEIGHTS)]
+main()
+picture = numpy.asarray(random_scene(500, 640, 360)[0])
+assert Detector(WEIGHTS).detect([picture[:, :, ::-1]])[0]
+sys.modules["ultralytics"].utils.LOGGER.error("something went wrong")
+"""
+
+
+def test_nothing_is_printed_or_written_but_the_class_names(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-W", "error::ResourceWarning", "-c", LIST_AND_DETECT],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(REPOSITORY)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert [line for line in ran.stderr.splitlines() if "something went wrong" not in line] == []
+    assert "something went wrong" in ran.stderr
+    assert ran.stdout.splitlines() == list(KINDS)
+    assert [path.name for path in tmp_path.iterdir()] == [".cache"]
+    assert [path.name for path in (tmp_path / ".cache").iterdir()] == ["penstock"]
