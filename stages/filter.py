@@ -1,6 +1,7 @@
 """Keeps the frames that show what is wanted, with what they show."""
 
 import json
+import re
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 import engine
 from engine import Drop, Item, Permanent, Stage, checkpoint, setting
@@ -71,7 +72,6 @@ class Filter(Stage):
             "auto",
             'Where the model runs: "auto", "cuda", "cuda:1", "mps" or "cpu".',
             affects_output=False,
-            pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
         )
         half: bool = setting(False, "Compute in half precision where the device can.")
         decode_threads: int = setting(
@@ -91,6 +91,13 @@ class Filter(Stage):
         keep_empty: bool = setting(
             False, "Whether a video goes on when none of its frames is kept; else it is dropped."
         )
+
+        @field_validator("device")
+        @classmethod
+        def _names_a_device(cls, device: str) -> str:
+            if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+                raise ValueError('has to be "auto", "cuda", "cuda:1" (any number), "mps" or "cpu"')
+            return device
 
         @model_validator(mode="after")
         def _floor_under_ceiling(self) -> "Filter.Settings":

@@ -1,0 +1,65 @@
+"""Small clips made with PyAV, in which a frame's brightness tells which frame it is."""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.stream import VideoStream
+
+STEP = 8
+"""Levels of grey between one frame and the next; the first is at 16."""
+
+MILLISECONDS = Fraction(1, 1000)
+
+
+def make_clip(
+    path: Path,
+    times: Sequence[int],
+    *,
+    codec: str = "libx264",
+    options: dict[str, str] | None = None,
+    size: tuple[int, int] = (64, 48),
+    pixel_format: str = "yuv420p",
+    time_base: Fraction = MILLISECONDS,
+    aspect: Fraction | None = None,
+    rate: int | None = None,
+    prepare: Callable[[VideoStream], object] = lambda stream: None,
+    picture: Callable[[int], np.ndarray] | None = None,
+) -> Path:
+    """Write a clip whose frame i is shown at times[i] ticks: evenly grey, at level 16 + 8 i."""
+    width, height = size
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate or 1000, options=options or {})
+        stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
+        stream.time_base = time_base
+        stream.codec_context.time_base = time_base
+        if aspect is not None:
+            stream.codec_context.sample_aspect_ratio = aspect
+        prepare(stream)
+        for index, time in enumerate(times):
+            level = min(255, 16 + STEP * index)
+            pixels = (
+                picture(index) if picture else np.full((height, width, 3), level, dtype=np.uint8)
+            )
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = time, time_base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def frame_number(pixels: np.ndarray) -> int:
+    """Which frame of such a clip this is, from its pixels."""
+    return round((float(np.mean(pixels)) - 16) / STEP)
+
+
+def moving_picture(index: int) -> np.ndarray:
+    """A picture of 160x96 with enough in it, and enough change, for real motion and B-frames."""
+    rng = np.random.default_rng(7)
+    scene = np.kron(rng.integers(0, 255, (20, 32, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
+    x, y = int(48 + 47 * np.sin(index / 7)), int(32 + 31 * np.cos(index / 11))
+    picture = scene[y : y + 96, x : x + 160].copy()
+    picture[30:60, (index * 5) % 120 : (index * 5) % 120 + 40] = (index * 11) % 255
+    return picture

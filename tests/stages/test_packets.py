@@ -1,0 +1,270 @@
+"""The shortcut: what is decoded, and that it gives what decoding everything gives, to the pixel."""
+
+import zlib
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages.extract import Extract, Picked, decode_by_shortcut, decode_whole, sampling_for
+from stages.media import Damage, open_video
+from stages.packets import (
+    Action,
+    Flag,
+    PacketTable,
+    ShortcutError,
+    first_slice,
+    is_reset,
+    scan_video,
+)
+from stages.sampling import every_frame
+from tests.conftest import DATA
+from tests.stages.clips import make_clip, moving_picture
+
+EVERYTHING = every_frame(Fraction(0), None, False, None)
+SETTINGS = [
+    Extract.Settings(),
+    Extract.Settings(fps=3, start=1.3, end=4),
+    Extract.Settings(sample="count", count=4),
+    Extract.Settings(sample="keyframes"),
+]
+
+
+def fingerprints(picked: Iterator[Picked]) -> list[tuple[Fraction, bool, int]]:
+    """Time, whether it is a keyframe, and a checksum of every pixel as decoded."""
+    return [
+        (time, keyframe, zlib.crc32(np.ascontiguousarray(frame.to_ndarray())))
+        for frame, time, keyframe in picked
+    ]
+
+
+def frames_of(path: Path, settings: Extract.Settings, decode, threads: int = 1):
+    table = scan_video(path, Damage())
+    with open_video(path, threads) as video:
+        return fingerprints(decode(video, table, sampling_for(settings, table), Damage()))
+
+
+def assert_shortcut_changes_nothing(path: Path, threads: int = 1) -> int:
+    """Compare both ways over several settings; returns for how many there is a shortcut."""
+    shortcuts = 0
+    everything = frames_of(path, Extract.Settings(sample="all"), decode_whole)
+    for settings in SETTINGS:
+        try:
+            by_shortcut = frames_of(path, settings, decode_by_shortcut, threads)
+        except ShortcutError:
+            continue
+        shortcuts += 1
+        times = {time for time, *_ in by_shortcut}
+        assert by_shortcut == [frame for frame in everything if frame[0] in times]
+        if settings.sample == "keyframes":
+            assert by_shortcut == [frame for frame in everything if frame[1]]
+        if settings == SETTINGS[1]:
+            assert by_shortcut == frames_of(path, settings, decode_whole)
+    return shortcuts
+
+
+CLIPS = sorted(
+    path.relative_to(DATA).as_posix()
+    for folder in ("video", "neardup", "edge")
+    for path in (DATA / folder).glob("*")
+    if path.name not in ("moviepy_result.webm", "mp4parser_count-english-audio.mp4")
+)
+
+
+@pytest.mark.parametrize("name", CLIPS or ["video/mdn_flower.mp4"])
+def test_the_shortcut_changes_no_pixel_of_real_clips(data, name):
+    shortcuts = assert_shortcut_changes_nothing(data / name)
+
+    table = scan_video(data / name, Damage())
+    if table.codec == "h264" and len(table.times) > 60 and "corrupted" not in name:
+        assert shortcuts == len(SETTINGS)
+
+
+H264 = {
+    "b-pyramid": "bframes=5:b-pyramid=normal:b-adapt=0:keyint=30:weightp=2",
+    "open groups": "open-gop=1:bframes=3:keyint=30",
+    "intra refresh": "intra-refresh=1:keyint=30",
+    "interlaced": "interlaced=1:keyint=30",
+    "no B-frames": "bframes=0:keyint=30",
+}
+ENCODINGS = {f"h264 {name}": ("libx264", {"x264-params": it}) for name, it in H264.items()} | {
+    "hevc open groups": ("libx265", {"x265-params": "keyint=30:log-level=none"}),
+    "hevc closed groups": ("libx265", {"x265-params": "keyint=30:open-gop=0:log-level=none"}),
+    "hevc temporal layers": (
+        "libx265",
+        {"x265-params": "keyint=30:temporal-layers=3:bframes=7:b-adapt=0:log-level=none"},
+    ),
+    "vp9": ("libvpx-vp9", {"g": "30", "auto-alt-ref": "1", "lag-in-frames": "16", "cpu-used": "8"}),
+    "vp8": ("libvpx", {"g": "30", "cpu-used": "8"}),
+    "av1": ("libsvtav1", {"g": "30", "preset": "12"}),
+    "mpeg4": ("mpeg4", {"bf": "2", "g": "14"}),
+    "mpeg2": ("mpeg2video", {"bf": "2", "g": "14"}),
+    "mjpeg": ("mjpeg", {}),
+}
+
+SHORTCUTS = {"mpeg4": 1, "mpeg2": 1, "mjpeg": 3}
+"""For how many of the settings there is a shortcut, where that is not all of them."""
+
+
+@pytest.mark.parametrize(
+    ("name", "threads"),
+    [*((name, 1) for name in ENCODINGS), ("h264 b-pyramid", 3), ("hevc open groups", 3)],
+)
+def test_the_shortcut_changes_no_pixel_however_the_video_is_encoded(tmp_path, name, threads):
+    codec, options = ENCODINGS[name]
+    clip = make_clip(
+        tmp_path / "clip.mkv",
+        range(120),
+        time_base=Fraction(1, 25),
+        codec=codec,
+        options=options,
+        size=(160, 96),
+        rate=25,
+        pixel_format="yuvj420p" if codec == "mjpeg" else "yuv420p",
+        picture=moving_picture,
+    )
+
+    assert assert_shortcut_changes_nothing(clip, threads) == SHORTCUTS.get(name, len(SETTINGS))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".ts"])
+def test_packets_nobody_needs_are_not_decoded(tmp_path, suffix):
+    clip = make_clip(
+        tmp_path / f"clip{suffix}",
+        [index * 40 for index in range(150)],
+        options={"x264-params": "keyint=25:bframes=2:b-adapt=0:scenecut=0"},
+        rate=25,
+        size=(160, 96),
+        picture=moving_picture,
+    )
+    table = scan_video(clip, Damage())
+    first = min(table.times)
+    second = next(time for time in sorted(table.times) if table.seconds(time) >= Fraction(21, 10))
+
+    actions = table.plan({first, second})
+
+    assert actions is not None
+    assert sum(1 for flag in table.flags if flag & Flag.RESET) == 6
+    assert actions[0] == Action.DECODE
+    assert set(actions[1:50]) == {Action.SKIP}, "the rest of the first group, and the second"
+    assert actions[50:].count(Action.DECODE) == 1
+    assert len(actions) < 60, "nothing after the last frame that is wanted"
+
+
+def test_a_frame_that_is_not_there_ends_the_shortcut(data):
+    table = scan_video(data / "video/mdn_flower.mp4", Damage())
+    hole = table.times.index(sorted(table.times)[30])
+    table.times[hole] += 1
+    settings = Extract.Settings(fps=1000)
+
+    with open_video(data / "video/mdn_flower.mp4") as video, pytest.raises(ShortcutError):
+        fingerprints(decode_by_shortcut(video, table, sampling_for(settings, table), Damage()))
+
+
+def test_seeking_gives_the_frames_that_decoding_from_the_beginning_gives(data):
+    path = data / "video/intel_one-by-one-person-detection.mp4"
+    settings = Extract.Settings(sample="all", start=100.5, end=102)
+    table = scan_video(path, Damage(), Fraction(201, 2), Fraction(102))
+    whole = frames_of(path, Extract.Settings(sample="all", end=102), decode_whole)
+
+    assert table.seek is not None
+    assert len(table.times) < 40
+    with open_video(path) as video:
+        found = fingerprints(decode_whole(video, table, sampling_for(settings, table), Damage()))
+    assert found == [frame for frame in whole if frame[0] >= settings.start]
+    assert len(found) == 15
+
+
+def test_there_is_no_seek_into_a_video_without_a_clean_entry_point(tmp_path):
+    clip = make_clip(
+        tmp_path / "clip.mkv",
+        [index * 40 for index in range(400)],
+        options={"x264-params": "intra-refresh=1:keyint=50"},
+        rate=25,
+        size=(160, 96),
+        picture=moving_picture,
+    )
+    damage = Damage()
+
+    table = scan_video(clip, damage, start=Fraction(12))
+
+    assert table.seek is None
+    assert table.first_needed(Fraction(12)) == 0
+    assert sum(1 for flag in table.flags if flag & Flag.KEYFRAME) > 1
+
+
+def test_reading_stops_where_the_wanted_part_ends(data):
+    path = data / "video/intel_bottle-detection.mp4"
+
+    assert not scan_video(path, Damage(), end=Fraction(2)).complete
+    assert len(scan_video(path, Damage(), end=Fraction(2)).times) < 80
+    assert scan_video(path, Damage()).complete
+
+
+def test_the_end_is_found_where_the_header_does_not_say(data):
+    table = scan_video(data / "edge/moviepy_no_duration.webm", Damage())
+
+    assert table.declared_duration is None
+    assert table.end() == Fraction(4872 + 66, 1000)
+
+
+@pytest.mark.parametrize(
+    ("codec", "unit", "reset"),
+    [
+        ("h264", 0x65, True),
+        ("h264", 0x41, False),
+        ("hevc", 0x26, True),  # IDR_W_RADL
+        ("hevc", 0x28, True),  # IDR_N_LP
+        ("hevc", 0x2A, False),  # CRA: frames shown before it may reach further back
+    ],
+)
+def test_where_a_decoder_starts_afresh(codec, unit, reset):
+    parameters = 0x67 if codec == "h264" else 0x42
+    configuration = bytes([1] + [0] * 3 + [3] + [0] * 16 + [3])
+    by_start_code = bytes([0, 0, 0, 1, parameters, 9, 0, 0, 1, unit, 1, 5])
+    by_length = bytes([0, 0, 0, 2, parameters, 9, 0, 0, 0, 3, unit, 1, 5])
+
+    for data, extradata in ((by_start_code, None), (by_length, configuration)):
+        header = first_slice(codec, data, extradata)
+        assert header == unit << 8 | 1
+        assert is_reset(codec, header) is reset
+    assert first_slice(codec, by_start_code[:6], None) == 0
+
+
+def test_frames_of_temporal_layers_are_not_taken_for_useless():
+    table = PacketTable("hevc", Fraction(1), 1, layered=True)
+    table.times.extend([0, 1, 2])
+    table.flags.extend([Flag.KEYFRAME | Flag.RESET, 0, 0])
+
+    assert table.plan({1}) == [Action.DECODE] * 2
+    table.layered = False
+    assert table.plan({1}) == [Action.REFERENCE, Action.DECODE]
+
+
+def test_without_usable_timestamps_all_is_decoded():
+    table = PacketTable("h264", Fraction(1, 25), 1, ordered=False)
+    table.times.extend([0, 1, 2])
+    table.flags.extend([Flag.KEYFRAME | Flag.RESET] * 3)
+
+    assert table.plan({1}) is None
+    assert table.first_needed(Fraction(1)) == 0
+
+
+def test_a_table_of_all_kinds_of_packets_plans_each_group_by_itself():
+    table = PacketTable("h264", Fraction(1), 1)
+    table.times.extend([0, 1, 2, 3, 4, 5, 6, 7])
+    table.durations.extend([1] * 8)
+    table.flags.extend([0] * 8)
+    for reset in (0, 3, 6):
+        table.flags[reset] = Flag.KEYFRAME | Flag.RESET
+    skip, reference, decode = Action.SKIP, Action.REFERENCE, Action.DECODE
+
+    assert table.plan({1, 5}) == [reference, decode, skip, reference, reference, decode]
+    assert table.plan({6}) == [skip] * 6 + [decode]
+    table.codec = "mpeg4"
+    assert table.plan({0, 3}) == [decode, skip, skip, decode]
+    assert table.plan({0, 4}) is None
+    assert table.plan(set(range(8))) is None, "there is nothing to leave out"
+    assert np.array_equal(table.shown(), range(8))
