@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from engine.events import Repaired
-from engine.item import Item, output_mark, sweep_scratch
-from engine.journal import Journal
-from engine.journey import Graph, Journey, Known, Step
+from engine.item import Item, discard_partial, output_mark, sweep_scratch
+from engine.journal import Failure, Journal
+from engine.journey import End, Graph, Journey, Known, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,22 @@ def admit(
     repairs = _repair(journal, journey, step, run)
     record_step(journal, journey, step, run)
     return Admission(journey, step, repairs)
+
+
+def record_end(
+    journal: Journal,
+    journey: Journey,
+    stage: str,
+    end: End,
+    failure: Failure | None,
+    step: Step,
+    run: int,
+) -> None:
+    """Write down that `stage` has ended with an item, and what follows from it."""
+    journal.settle(journey.item, stage, end, failure, run)
+    for name, reused in step.reused:  # it was void from when a stage before it had been entered
+        _settle_as_known(journal, journey, name, reused, run)
+    record_step(journal, journey, step, run)
 
 
 def record_step(journal: Journal, journey: Journey, step: Step, run: int) -> None:
@@ -64,7 +80,8 @@ def _repair(journal: Journal, journey: Journey, step: Step, run: int) -> list[Re
     for stage, end in step.reused:
         known = journey.known[stage]
         if known.outcome != end.outcome or known.fingerprint != end.fingerprint:
-            journal.settle(item, stage, end, None, run)
+            _settle_as_known(journal, journey, stage, end, run)
+            discard_partial(item, stage)
             found = "its output is whole, but the ledger had missed it; it counts as done"
             repairs.append(Repaired(item.id, stage, found))
     for stage in step.entering:
@@ -73,3 +90,10 @@ def _repair(journal: Journal, journey: Journey, step: Step, run: int) -> list[Re
             gone = "the ledger has it as done, but its output is gone; it is made again"
             repairs.append(Repaired(item.id, stage, gone))
     return repairs
+
+
+def _settle_as_known(journal: Journal, journey: Journey, stage: str, end: End, run: int) -> None:
+    known = journey.known[stage]
+    failed = end.outcome != "done" and known.kind is not None
+    failure = Failure(known.kind or "", known.reason or "") if failed else None
+    journal.settle(journey.item, stage, end, failure, run)

@@ -138,7 +138,7 @@ def load_config(
         settings = _build(stage.Settings, section, entries, problems)
         options = _build(StageOptions, section, _option_defaults(stage) | entries, problems)
         if options is not None:
-            problems += _impossible(stage, options, entries)
+            problems += _impossible(stage, options, entries, is_last=not pipeline.successors(name))
         if options is not None and settings is not None:
             stages[name] = StageConfig(options, settings)
     if problems or limits is None:
@@ -246,7 +246,9 @@ def _refused(
     return problem_line(dotted, entries[dotted], problem, field, hidden=hidden)
 
 
-def _impossible(stage: type[Stage], options: StageOptions, entries: Entries) -> list[str]:
+def _impossible(
+    stage: type[Stage], options: StageOptions, entries: Entries, *, is_last: bool
+) -> list[str]:
     """What each option alone allows, and this stage does not."""
     section = section_of(stage.name)
     problems = []
@@ -265,6 +267,8 @@ def _impossible(stage: type[Stage], options: StageOptions, entries: Entries) -> 
         refuse("workers", f"stage {stage.name!r} can use {most} at most")
     if options.batch > 1 and stage.process_batch is Stage.process_batch:
         refuse("batch", f"stage {stage.name!r} takes one item at a time: leave it at 1")
+    if is_last and not options.keep:
+        refuse("keep", f"nothing comes after stage {stage.name!r}: what it makes is the result")
     if options.placement == "process" and stage.is_async():
         refuse("placement", f'stage {stage.name!r} is async and runs on the loop: use "thread"')
     return problems

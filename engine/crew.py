@@ -45,7 +45,7 @@ class Crew:
         self.alive = Meter()
 
     def __len__(self) -> int:
-        """How many workers there are now, those included that are about to go."""
+        """How many workers there are now, without those that are on their way out."""
         return len(self._live)
 
     async def run(self, workers: int) -> None:
@@ -81,12 +81,19 @@ class Crew:
             finally:
                 self._idle.pop(number, None)
 
+    def _goes(self, number: int) -> bool:
+        """Whether this worker is one too many; then it counts no more, however long it takes."""
+        if len(self._live) <= self._target:
+            return False
+        self._live.discard(number)
+        return True
+
     async def _work(self, number: int) -> None:
         try:
             with self.alive.running():
                 worker = await self._opened(number)
                 try:
-                    while len(self._live) <= self._target and await self._serve(worker, number):
+                    while not self._goes(number) and await self._serve(worker, number):
                         if worker.broken:
                             await worker.close()
                             self._events.emit(WorkerReplaced(self._name, number, "it died or hung"))

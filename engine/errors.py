@@ -3,6 +3,8 @@
 Every message is one line: it names the thing, says what is wrong, and what to do about it.
 """
 
+from engine.text import one_line
+
 
 class PenstockError(Exception):
     """The base of every error that Penstock raises on purpose."""
@@ -40,7 +42,7 @@ class Ending(PenstockError):
 
     def __init__(self, reason: str, *, kind: str | None = None) -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason = one_line(str(reason), limit=2000)  # a stage may have given it an exception
         self.kind = kind or type(self).__name__.lower()
 
 
@@ -85,4 +87,8 @@ class Fault(Ending):
 
     def __init__(self, reason: str, *, kind: str, traceback: str | None = None) -> None:
         super().__init__(reason, kind=kind)
-        self.traceback = traceback
+        self.traceback = traceback and traceback.encode("utf-8", "backslashreplace").decode()
+
+
+class BatchFault(Fault):
+    """A batch went wrong as a whole: none of its items is to blame, and each is tried alone."""

@@ -1,9 +1,10 @@
 """Where items come from: the source, and items that turn out to hold others. Read lazily."""
 
+import os
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import BinaryIO, Generic, TypeVar
 
 import anyio
 
@@ -11,30 +12,57 @@ from engine.call_thread import CallThread
 
 T = TypeVar("T")
 
+CLOSING = 1.0
+"""Seconds that a source which is not read to its end has to close itself."""
 
-async def read_lazily(values: Iterable[T], name: str) -> AsyncIterator[T]:
-    """The values, each read off the event loop and only when it is wanted.
+
+def standard_input() -> BinaryIO:
+    """This process's standard input, for a source to read.
+
+    Not `sys.stdin`: a thread that is left blocked in that aborts the process when Python ends.
+    """
+    return os.fdopen(os.dup(0), "rb")
+
+
+async def read_lazily(values: Iterable[T], name: str) -> AsyncGenerator[T, None]:
+    """The values, each read off the event loop and only when it is wanted. Use with `aclosing`.
 
     A source that blocks, such as a terminal, blocks a thread that is left to itself when the
     reading task is cancelled.
     """
-    thread = CallThread(name)
-    iterator = await thread.call(iter, values)
+    thread, reader = CallThread(name), _Reader(values)
     try:
-        while (box := await thread.call(_next, iterator)) is not None:
+        while (box := await thread.call(reader.next)) is not None:
             yield box[0]
     finally:
-        close = getattr(iterator, "close", None)
-        if close is not None:
-            with anyio.move_on_after(1, shield=True):
-                await thread.call(close)
+        # While the source blocks nobody waits for it: its thread closes it should it come back.
+        with anyio.move_on_after(0 if reader.reading else CLOSING, shield=True):
+            await thread.call(reader.close)
         thread.close()
 
 
-def _next(iterator: Iterator[T]) -> tuple[T] | None:
-    for value in iterator:
-        return (value,)
-    return None
+class _Reader(Generic[T]):
+    """An iterable, to be read in a thread; `reading` may be asked from any."""
+
+    def __init__(self, values: Iterable[T]) -> None:
+        self._values = values
+        self._iterator: Iterator[T] | None = None
+        self.reading = False
+
+    def next(self) -> tuple[T] | None:
+        self.reading = True
+        try:
+            self._iterator = self._iterator or iter(self._values)
+            for value in self._iterator:
+                return (value,)
+            return None
+        finally:
+            self.reading = False
+
+    def close(self) -> None:
+        close = getattr(self._iterator, "close", None)
+        if close is not None:
+            close()
 
 
 class Turns:

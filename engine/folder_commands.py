@@ -2,8 +2,9 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,6 +15,7 @@ from engine.errors import UsageError, WorkFolderError
 from engine.journal import FILE, Journal
 from engine.journal_reader import JournalReader, RunRow
 from engine.journey import Graph
+from engine.pipeline import Pipeline
 from engine.report import Status, render_status, status_as_dict
 from engine.run_command import execute
 from engine.workfolder import is_locked, locked
@@ -54,6 +56,8 @@ def retry_failures(
 ) -> int:
     """Run again what failed and what is pending; returns the exit code.
 
+    A class that is asked for by name may also be one of drops, such as videos not yet published.
+
     The settings are those of the last run, so that what is finished stays finished; `overrides` and
     the environment go before them.
     """
@@ -61,22 +65,24 @@ def retry_failures(
     with JournalReader(folder) as reader:
         last = _last_run(reader)
         failures = reader.failure_classes()
+        drops = reader.drop_classes()
     pipeline = plugins.pipeline(last.pipeline)
     _check_choice("--stage", stage, {failure.stage for failure in failures}, pipeline.names)
-    _check_choice("--class", kind, {failure.kind for failure in failures})
-    config = load_config(pipeline, None, os.environ, overrides, {}, stored=last.settings)
+    _check_choice("--class", kind, {failure.kind for failure in failures} | drops)
+    stored = _without_flags_of_one_run(last.settings, pipeline)
+    config = load_config(pipeline, None, os.environ, overrides, {}, stored=stored)
     graph = Graph(pipeline, {})
     with locked(folder):
         journal = Journal(folder / FILE)
         try:
             after = {name: graph.descendants(name) for name in graph.names}
             journal.begin()
-            count = journal.reset_failures(after, kind, stage)
+            count = journal.reset(after, kind, stage)
             journal.commit()
         finally:
             journal.close()
     if not quiet:
-        click.echo(f"trying again: {count} failures", err=True)
+        click.echo(f"trying again: {count} item{'' if count == 1 else 's'}", err=True)
     return execute(pipeline, config, folder, _pending(folder), quiet, log_json)
 
 
@@ -97,6 +103,17 @@ def _last_run(reader: JournalReader) -> RunRow:
     if last is None:
         raise WorkFolderError(f"{reader.workdir} has seen no run yet")
     return last
+
+
+def _without_flags_of_one_run(settings: Mapping[str, Any], pipeline: Pipeline) -> dict[str, Any]:
+    kept: dict[str, Any] = json.loads(json.dumps(settings))
+    for dotted in (dotted for flag in pipeline.flags if flag.once for dotted in flag.sets):
+        *sections, key = dotted.split(".")
+        table = kept
+        for section in sections:
+            table = table.get(section, {})
+        table.pop(key, None)
+    return kept
 
 
 def _pending(folder: Path) -> Iterator[tuple[str, str]]:

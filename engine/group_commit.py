@@ -1,11 +1,14 @@
 """The async way into the ledger: what several tasks ask for at once is one transaction."""
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 import anyio
 
 from engine.call_thread import CallThread
+from engine.errors import StopRun
 from engine.journal import Journal
 
 T = TypeVar("T")
@@ -56,11 +59,22 @@ class GroupCommit:
                 request.value = request.work(self.journal)
             self.journal.commit()
         except Exception as error:
-            self.journal.rollback()
             for request in batch:
-                request.error = error
-        for request in batch:
-            request.ended = True
+                request.error = _explained(error, self.journal)
+            with suppress(sqlite3.Error):  # what cannot be rolled back was never written
+                self.journal.rollback()
+        finally:
+            for request in batch:
+                request.ended = True
 
     def close(self) -> None:
         self._thread.close()
+
+
+def _explained(error: Exception, journal: Journal) -> Exception:
+    """A ledger that cannot be written is no bug: the disk is full, or another program holds it."""
+    if not isinstance(error, sqlite3.OperationalError):
+        return error
+    return StopRun(
+        f"the ledger {journal.path} cannot be written ({error}); see to it and run again"
+    )

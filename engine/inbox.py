@@ -1,6 +1,7 @@
 """A pool's inbox: bounded, and it knows of every item that the pool holds, wherever it waits."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -67,9 +68,11 @@ class Inbox(Generic[T]):
             await self._wait(self._takers)
         return self._take()
 
-    def take_nowait(self) -> T | None:
-        """Take an entry in hand if one is ready."""
-        return self._take() if self._ready and not self._draining else None
+    def take_nowait(self, suits: Callable[[T], bool] = lambda entry: True) -> T | None:
+        """Take the next entry in hand if there is one, and it suits."""
+        if not self._ready or self._draining or not suits(self._ready[0]):
+            return None
+        return self._take()
 
     def _take(self) -> T:
         entry = self._ready.popleft()

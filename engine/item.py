@@ -7,7 +7,6 @@ WORKDIR/items/<id>/.<stage>.partial    what the stage keeps between attempts (ha
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import PenstockError
+from engine.syncing import sync, sync_tree
 
 FINGERPRINT_FILE = ".penstock.json"
 
@@ -37,8 +37,13 @@ class Item:
 
     @classmethod
     def at(cls, workdir: Path, source: str, id: str | None = None) -> "Item":  # noqa: A002
-        """The item for `source` in this work folder. Nothing is written."""
+        """The item for `source` in this work folder. Nothing is written.
+
+        Raises ValueError for an id that is not safe as a file name.
+        """
         id = id or item_id(source)  # noqa: A001
+        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}", id):
+            raise ValueError(f"{id!r} is no item id: use letters, digits, '-', '_' and '.'")
         return cls(id=id, source=source, folder=workdir / "items" / id)
 
     def child(self, source: str, id: str | None = None) -> "Item":  # noqa: A002
@@ -90,15 +95,10 @@ def commit_output(
     mark = {"fingerprint": fingerprint, "expanded": expanded}
     (scratch / FINGERPRINT_FILE).write_text(json.dumps(mark) + "\n")
     scratch.chmod(0o755)  # mkdtemp made it private; an output is as readable as any folder
-    for folder, _, files in os.walk(scratch):
-        for name in files:
-            path = Path(folder, name)
-            if not path.is_symlink():
-                _sync(path)
-        _sync(Path(folder))
+    sync_tree(scratch)
     _remove(item.folder / stage)
     scratch.rename(item.folder / stage)
-    _sync(item.folder)
+    sync(item.folder)
     _remove(item.folder / f".{stage}.partial")
 
 
@@ -119,10 +119,12 @@ def output_mark(item: Item, stage: str) -> OutputMark | None:
     """The mark of the output of `stage`, or None where there is no output."""
     try:
         text = (item.folder / stage / FINGERPRINT_FILE).read_text()
+        mark = json.loads(text)
+        return OutputMark(fingerprint=mark["fingerprint"], expanded=mark["expanded"])
     except (FileNotFoundError, NotADirectoryError):
         return None
-    mark = json.loads(text)
-    return OutputMark(fingerprint=mark["fingerprint"], expanded=mark["expanded"])
+    except (ValueError, TypeError, KeyError):
+        return None  # damaged: what cannot be trusted is made again
 
 
 def discard_output(item: Item, stage: str) -> None:
@@ -152,11 +154,3 @@ def _remove(folder: Path) -> None:
     doomed = Path(tempfile.mkdtemp(prefix=".discarded.scratch-", dir=folder.parent))
     folder.rename(doomed / folder.name)
     shutil.rmtree(doomed, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -29,11 +29,13 @@ CREATE TABLE items (
     id TEXT PRIMARY KEY, source TEXT NOT NULL, parent TEXT, entered_run INTEGER NOT NULL,
     outcome TEXT NOT NULL DEFAULT 'pending'
 ) WITHOUT ROWID;
-CREATE INDEX items_by_parent ON items (parent) WHERE parent IS NOT NULL;
+CREATE TABLE expansions (
+    parent TEXT NOT NULL, item TEXT NOT NULL, PRIMARY KEY (parent, item)
+) WITHOUT ROWID;
 CREATE TABLE stages (
     item TEXT NOT NULL, stage TEXT NOT NULL, outcome TEXT NOT NULL, fingerprint TEXT,
-    kind TEXT, reason TEXT, expanded INTEGER, discarded INTEGER NOT NULL DEFAULT 0,
-    run INTEGER NOT NULL, PRIMARY KEY (item, stage)
+    kind TEXT, reason TEXT, retryable INTEGER NOT NULL DEFAULT 0, expanded INTEGER,
+    discarded INTEGER NOT NULL DEFAULT 0, run INTEGER NOT NULL, PRIMARY KEY (item, stage)
 ) WITHOUT ROWID;
 CREATE INDEX stages_by_outcome ON stages (stage, outcome, kind);
 CREATE TABLE attempts (
@@ -64,8 +66,10 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             isolation_level=None,
             check_same_thread=False,
         )
+        # A file's name need not be UTF-8, and is kept as it is.
+        db.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
         db.execute("PRAGMA busy_timeout = 10000")
-        version = db.execute("PRAGMA user_version").fetchone()[0]
+        _check_that_it_is_ours(db, path)
         if not read_only:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
@@ -74,12 +78,21 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             f"{path} cannot be used as a ledger ({error}); move it away or choose another work "
             "folder"
         ) from error
+    return db
+
+
+def _check_that_it_is_ours(db: sqlite3.Connection, path: Path) -> None:
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+    if tables and not {"runs", "items", "stages", "attempts"} <= tables:
+        raise WorkFolderError(
+            f"{path} is another program's database; move it away or choose another work folder"
+        )
+    version = db.execute("PRAGMA user_version").fetchone()[0]
     if version not in (0, SCHEMA_VERSION):
         raise WorkFolderError(
             f"{path} was written by another version of Penstock; use that one, or choose another "
             "work folder"
         )
-    return db
 
 
 class Journal:
@@ -160,16 +173,19 @@ class Journal:
 
         None if it has already entered in this run: a list may name a video twice.
         """
+        if parent is not None:
+            self._db.execute("INSERT OR IGNORE INTO expansions VALUES (?, ?)", (parent, item.id))
         row = self._db.execute("SELECT entered_run FROM items WHERE id = ?", (item.id,)).fetchone()
         if row is not None and row[0] == run:
             return None
         self._db.execute(
-            "INSERT INTO items (id, source, parent, entered_run) VALUES (?, ?, ?, ?)"
+            "INSERT INTO items (id, source, parent, entered_run) VALUES (?, CAST(? AS TEXT), ?, ?)"
             " ON CONFLICT (id) DO UPDATE SET entered_run = excluded.entered_run",
-            (item.id, item.source, parent, run),
+            (item.id, item.source.encode("utf-8", "surrogateescape"), parent, run),
         )
         rows = self._db.execute(
-            "SELECT stage, outcome, fingerprint, discarded, expanded FROM stages WHERE item = ?",
+            "SELECT stage, outcome, fingerprint, discarded, expanded, kind, reason, retryable"
+            " FROM stages WHERE item = ?",
             (item.id,),
         )
         return {
@@ -178,8 +194,11 @@ class Journal:
                 fingerprint=fingerprint,
                 discarded=bool(discarded),
                 expanded=expanded,
+                kind=kind,
+                reason=reason,
+                retryable=bool(retryable),
             )
-            for stage, outcome, fingerprint, discarded, expanded in rows
+            for stage, outcome, fingerprint, discarded, expanded, kind, reason, retryable in rows
         }
 
     def enter(
@@ -189,7 +208,8 @@ class Journal:
         self._db.executemany(
             "INSERT INTO stages (item, stage, outcome, run) VALUES (?, ?, 'pending', ?)"
             " ON CONFLICT (item, stage) DO UPDATE SET outcome = 'pending', fingerprint = NULL,"
-            " kind = NULL, reason = NULL, expanded = NULL, discarded = 0, run = excluded.run",
+            " kind = NULL, reason = NULL, retryable = 0, expanded = NULL, discarded = 0,"
+            " run = excluded.run",
             [(item.id, stage, run) for stage in stages],
         )
         if stages:
@@ -199,11 +219,12 @@ class Journal:
     def settle(self, item: Item, stage: str, end: End, failure: Failure | None, run: int) -> None:
         """`stage` has ended with the item."""
         self._db.execute(
-            "INSERT INTO stages (item, stage, outcome, fingerprint, kind, reason, expanded, run)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (item, stage) DO UPDATE SET"
+            "INSERT INTO stages"
+            " (item, stage, outcome, fingerprint, kind, reason, retryable, expanded, run)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (item, stage) DO UPDATE SET"
             " outcome = excluded.outcome, fingerprint = excluded.fingerprint,"
-            " kind = excluded.kind, reason = excluded.reason, expanded = excluded.expanded,"
-            " discarded = 0, run = excluded.run",
+            " kind = excluded.kind, reason = excluded.reason, retryable = excluded.retryable,"
+            " expanded = excluded.expanded, discarded = 0, run = excluded.run",
             (
                 item.id,
                 stage,
@@ -211,6 +232,7 @@ class Journal:
                 end.fingerprint,
                 failure.kind if failure else None,
                 failure.reason if failure else None,
+                end.retryable,
                 end.expanded,
                 run,
             ),
@@ -236,9 +258,14 @@ class Journal:
         self._db.execute("UPDATE items SET outcome = ? WHERE id = ?", (outcome, item.id))
 
     def children(self, parent: str) -> list[tuple[str, str]]:
-        """The ids and sources of the items that came out of `parent`, ordered by id."""
+        """The ids and sources of the items that `parent` held, ordered by id.
+
+        Also of those that had entered by another way, and whose `parent` is another.
+        """
         return self._db.execute(
-            "SELECT id, source FROM items WHERE parent = ? ORDER BY id", (parent,)
+            "SELECT id, source FROM expansions JOIN items ON id = item"
+            " WHERE expansions.parent = ? ORDER BY id",
+            (parent,),
         ).fetchall()
 
     # Attempts
@@ -267,25 +294,27 @@ class Journal:
 
     # Retrying
 
-    def reset_failures(
+    def reset(
         self, descendants: Mapping[str, Sequence[str]], kind: str | None, stage: str | None
     ) -> int:
-        """Make the failures of this class and stage (None: any) pending, so that a run redoes them.
+        """Make failures pending, so that a run redoes them: those of this class and stage, or any
+        (None). A class that is named may also be one of drops.
 
         `descendants` gives the stages after each stage, whose ends do not hold any longer. Returns
-        how many failures there were.
+        how many there were.
         """
         chosen = self._db.execute(
-            "SELECT item, stage FROM stages WHERE outcome = 'failed'"
-            " AND kind IS coalesce(?, kind) AND stage = coalesce(?, stage)",
+            "SELECT item, stage FROM stages"
+            " WHERE outcome IN ('failed', iif(?1 IS NULL, '', 'dropped'))"
+            " AND kind IS coalesce(?1, kind) AND stage = coalesce(?2, stage)",
             (kind, stage),
         ).fetchall()
-        for item, failed in chosen:
+        for item, ended in chosen:
             self._db.execute("UPDATE items SET outcome = 'pending' WHERE id = ?", (item,))
             self._db.execute(
                 "UPDATE stages SET outcome = 'pending', fingerprint = NULL, kind = NULL,"
-                " reason = NULL WHERE item = ? AND stage = ?",
-                (item, failed),
+                " reason = NULL, retryable = 0 WHERE item = ? AND stage = ?",
+                (item, ended),
             )
-            self._forget(item, descendants.get(failed, ()))
+            self._forget(item, descendants.get(ended, ()))
         return len(chosen)

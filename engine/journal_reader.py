@@ -42,6 +42,9 @@ class JournalReader:
                 "wrote"
             )
         self._db = connect(workdir / FILE, read_only=True)
+        if not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            self._db.close()
+            raise WorkFolderError(f"{workdir} has seen no run yet")
 
     def __enter__(self) -> "JournalReader":
         return self
@@ -94,6 +97,11 @@ class JournalReader:
         )
         return [FailureClass(*row) for row in rows]
 
+    def drop_classes(self) -> set[str]:
+        """The classes of what was dropped."""
+        rows = self._db.execute("SELECT DISTINCT kind FROM stages WHERE outcome = 'dropped'")
+        return {kind for (kind,) in rows if kind}
+
     def pending_items(self) -> Iterator[tuple[str, str]]:
         """The ids and sources of items that have not ended, read lazily, ordered by id."""
         after = ""
@@ -131,11 +139,14 @@ class JournalReader:
             )
 
     def audit(self, pipeline: Pipeline, optional: frozenset[str]) -> list[str]:
-        """Check that every item is accounted for; returns a sentence for each discrepancy.
+        """Check that every item of the last run is accounted for; returns a sentence for each
+        discrepancy.
 
         A stage must have been entered by exactly the items with which all its predecessors have
-        ended well (any way, for an optional one); an item that is done has no stage pending.
+        ended well (any way, for an optional one); an item that is done has no stage pending. Items
+        that only earlier runs saw may have gone by other settings.
         """
+        last = "i.entered_run = (SELECT max(id) FROM runs)"
         found = []
         for name in pipeline.names:
             conditions, values = ["1"], []
@@ -154,7 +165,7 @@ class JournalReader:
             entered = "EXISTS (SELECT 1 FROM stages e WHERE e.item = i.id AND e.stage = ?)"
             lost, extra = self._db.execute(
                 f"SELECT coalesce(sum(({due}) AND NOT {entered}), 0),"
-                f" coalesce(sum(NOT ({due}) AND {entered}), 0) FROM items i",
+                f" coalesce(sum(NOT ({due}) AND {entered}), 0) FROM items i WHERE {last}",
                 (*values, name, *values, name),
             ).fetchone()
             if lost:
@@ -162,7 +173,7 @@ class JournalReader:
             if extra:
                 found.append(f"{extra} items entered stage {name!r} and should not have")
         (open_,) = self._db.execute(
-            "SELECT count(*) FROM items i WHERE outcome != 'pending' AND EXISTS"
+            f"SELECT count(*) FROM items i WHERE {last} AND outcome != 'pending' AND EXISTS"
             " (SELECT 1 FROM stages s WHERE s.item = i.id AND s.outcome = 'pending')"
         ).fetchone()
         if open_:

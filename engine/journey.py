@@ -19,9 +19,10 @@ Settled = Literal["done", "dropped", "failed"]
 class Known:
     """What the ledger and the disk know of one stage of one item when a run begins.
 
-    `outcome` and `fingerprint` are the ledger's (None: no row, or it is pending); `on_disk` is the
-    fingerprint of the output that stands there; `discarded` says that it was deleted on purpose;
-    `expanded` is the number of items that came out, None for an ordinary output.
+    `outcome` and `fingerprint` are the ledger's (None: no row, or it is pending), and for other
+    ends than done `kind`, `reason` and `retryable`; `on_disk` is the fingerprint of the output that
+    stands there; `discarded` says that it was deleted on purpose; `expanded` is the number of items
+    that came out, None for an ordinary output.
     """
 
     outcome: Settled | None = None
@@ -29,6 +30,9 @@ class Known:
     on_disk: str | None = None
     discarded: bool = False
     expanded: int | None = None
+    kind: str | None = None
+    reason: str | None = None
+    retryable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +72,18 @@ class Graph:
         fingerprints: Mapping[str, object],
         optional: frozenset[str] = frozenset(),
         discarding: frozenset[str] = frozenset(),
+        rereading: frozenset[str] = frozenset(),
     ) -> None:
         """`fingerprints` gives, for each stage, the JSON-able settings that shape its output;
-        `optional` and `discarding` name the stages with `optional = true` and `keep = false`."""
+        `optional`, `discarding` and `rereading` name the stages with `optional = true`,
+        `keep = false` and `reread = true`."""
         self.names = pipeline.names
         self.roots = pipeline.roots
         self.predecessors = {name: pipeline.predecessors(name) for name in self.names}
         self.successors = {name: pipeline.successors(name) for name in self.names}
         self.optional = optional
         self.discarding = discarding
+        self.rereading = rereading
         self._recipes = {
             name: [name, pipeline[name].stage.version, fingerprints.get(name)]
             for name in self.names
@@ -136,7 +143,9 @@ class Journey:
                     reused.append((stage, end))
         finished = not self._entered
         discardable = [
-            name for name in self.graph.discarding if self._is_discardable(name, finished)
+            name
+            for name in self.graph.names
+            if name in self.graph.discarding and self._is_discardable(name, finished)
         ]
         self._discarded.update(discardable)
         return Step(
@@ -155,30 +164,34 @@ class Journey:
 
     def _ready(self) -> list[str]:
         """The stages that can take the item now and have not had it yet, in graph order."""
-        if any(end.expanded is not None for end in self.ended.values()):
-            return []
         return [
             name
             for name in self.graph.names
-            if name not in self._entered and name not in self.ended and self._may_enter(name)
+            if name not in self._entered
+            and name not in self.ended
+            and self._upstream(name, self.ended) is not None
         ]
-
-    def _may_enter(self, name: str) -> bool:
-        return all(
-            before in self.ended
-            and (self.ended[before].outcome == "done" or before in self.graph.optional)
-            for before in self.graph.predecessors[name]
-        )
 
     def fingerprint(self, stage: str) -> str:
         """What an output of `stage` made now would carry; its predecessors have ended."""
-        return self.graph.fingerprint(
-            stage,
-            {
-                before: end.fingerprint if (end := self.ended[before]).outcome == "done" else None
-                for before in self.graph.predecessors[stage]
-            },
-        )
+        upstream = self._upstream(stage, self.ended)
+        assert upstream is not None
+        return self.graph.fingerprint(stage, upstream)
+
+    def _upstream(self, stage: str, ends: Mapping[str, End | None]) -> dict[str, str | None] | None:
+        """The fingerprints before `stage` if the stages before it end so; None: it is not entered.
+
+        The stage that gave items, and with it what comes after it, is as far as its item goes.
+        """
+        upstream: dict[str, str | None] = {}
+        for before in self.graph.predecessors[stage]:
+            end = ends.get(before)
+            if end is None or end.expanded is not None:
+                return None
+            if end.outcome != "done" and before not in self.graph.optional:
+                return None
+            upstream[before] = end.fingerprint if end.outcome == "done" else None
+        return upstream
 
     def _reusable(self, stage: str, fingerprint: str) -> End | None:
         """The end that an earlier run came to with `stage`, if it still holds; else None.
@@ -186,41 +199,44 @@ class Journey:
         An output that is gone holds as long as nothing that has to run would read it.
         """
         known = self.known.get(stage, Known())
+        if known.expanded is not None and stage in self.graph.rereading:
+            return None
         if known.outcome in ("dropped", "failed") and known.fingerprint == fingerprint:
-            return End(known.outcome, fingerprint)
+            return End(known.outcome, fingerprint, retryable=known.retryable)
+        end = End("done", fingerprint, known.expanded)
         if known.on_disk == fingerprint:
-            return End("done", fingerprint, known.expanded)
+            return end
         if known.outcome == "done" and known.fingerprint == fingerprint:
             gone_for_good = known.discarded or known.expanded is not None
             readers = self.graph.successors[stage]
-            if (readers or gone_for_good) and not self._will_be_read(stage, fingerprint):
-                return End("done", fingerprint, known.expanded)
+            if (readers or gone_for_good) and not self._will_be_read(stage, end):
+                return end
         return None
 
-    def _will_be_read(self, stage: str, fingerprint: str) -> bool:
-        """Whether a successor of `stage` would have to run if `stage` ended as `fingerprint`."""
-        if self.known.get(stage, Known()).expanded is not None:
-            return False
+    def _will_be_read(self, stage: str, end: End) -> bool:
+        """Whether a successor of `stage` would have to run if `stage` ended so."""
         for reader in self.graph.successors[stage]:
-            upstream: dict[str, str | None] = {stage: fingerprint}
-            for before in self.graph.predecessors[reader]:
-                if before != stage:
-                    upstream[before] = self._expected(before)
+            ends = {name: self._expected(name) for name in self.graph.predecessors[reader]}
+            upstream = self._upstream(reader, ends | {stage: end})
+            if upstream is None:
+                continue  # another stage before it keeps the item from it
             if self._reusable(reader, self.graph.fingerprint(reader, upstream)) is None:
                 return True
         return False
 
-    def _expected(self, stage: str) -> str | None:
-        """The fingerprint `stage` has, or will have if it ends well."""
+    def _expected(self, stage: str) -> End | None:
+        """How `stage` ended, or will if it ends well; None where the item does not reach it."""
         if stage in self.ended:
-            end = self.ended[stage]
-            return end.fingerprint if end.outcome == "done" else None
-        known = self.known.get(stage, Known())
-        upstream = {before: self._expected(before) for before in self.graph.predecessors[stage]}
-        fingerprint = self.graph.fingerprint(stage, upstream)
-        if known.outcome in ("dropped", "failed") and known.fingerprint == fingerprint:
+            return self.ended[stage]
+        ends = {name: self._expected(name) for name in self.graph.predecessors[stage]}
+        upstream = self._upstream(stage, ends)
+        if upstream is None:
             return None
-        return fingerprint
+        known = self.known.get(stage, Known())
+        fingerprint = self.graph.fingerprint(stage, upstream)
+        if known.outcome is not None and known.fingerprint == fingerprint:
+            return End(known.outcome, fingerprint, known.expanded)
+        return End("done", fingerprint)
 
     def _outcome(self) -> Settled:
         """How the item ended as a whole. An optional stage does not decide it."""
@@ -243,7 +259,7 @@ class Journey:
     def _is_discardable(self, name: str, finished: bool) -> bool:
         """Whether no stage will read the output of `name`, which has `keep = false`, any more.
 
-        The output that a stage failed on in a way that a retry may mend is kept for the retry.
+        What a retry that may mend the item would read is kept for it.
         """
         end = self.ended.get(name)
         if end is None or end.outcome != "done" or end.expanded is not None:
@@ -251,6 +267,8 @@ class Journey:
         if name in self._discarded:
             return False
         readers = [self.ended.get(reader) for reader in self.graph.successors[name]]
-        if not finished and any(reader is None for reader in readers):
+        if None in readers and (
+            not finished or any(other.retryable for other in self.ended.values())
+        ):
             return False
         return not any(reader is not None and reader.retryable for reader in readers)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import anyio
-from aiolimiter import AsyncLimiter
 
 from engine.errors import StopRun
 from engine.events import DiskLow, DiskRecovered, Events, GateClosed
@@ -20,15 +19,31 @@ LONGEST_PAUSE = 3600.0
 DISK_CHECK_INTERVAL = 2.0
 """Seconds between looks at the disk while it is too full."""
 
+SWEEP = 1000
+"""Gates that there may be before those that have nothing to remember are looked for."""
+
+LEAST_PAUSE = 0.01
+"""Seconds a gate closes for at least, doubled each time up to FIRST_PAUSE: a wait of 0 that helps
+nobody grows."""
+
+
+def pause_after(after: float | None, times: int) -> float:
+    """How long to wait, in seconds, after being turned away for the `times`-th time in a row, when
+    the other side said `after`, or nothing (None)."""
+    doubled = 2.0 ** min(times - 1, 30)
+    if after is None:
+        return min(FIRST_PAUSE * doubled, LONGEST_PAUSE)
+    return min(max(after, min(LEAST_PAUSE * doubled, FIRST_PAUSE)), LONGEST_PAUSE)
+
 
 class _Gate:
     """One key's gate. `trips` counts the closures since something last went well."""
 
-    def __init__(self, rate: float) -> None:
-        self.limiter = AsyncLimiter(1, 1 / rate) if rate else None
+    def __init__(self) -> None:
         self.inside = 0
         self.waiting = 0
         self.closed_until = 0.0
+        self.next_start = 0.0
         self.trips = 0
         self.changed = anyio.Event()
 
@@ -46,64 +61,55 @@ class Gates:
     """
 
     def __init__(self, rate: float, concurrency: int, events: Events) -> None:
-        self._rate = rate
+        self._spacing = 1 / rate if rate else 0.0
         self._concurrency = concurrency
         self._events = events
         self._gates: dict[str, _Gate] = {}
+        self._sweep_at = SWEEP
 
-    async def enter_at_once(self, key: str) -> bool:
-        """Go in if that needs no waiting. Whoever is in has to `leave`."""
+    def __len__(self) -> int:
+        """How many gates there is something to remember of."""
+        return len(self._gates)
+
+    def enter(self, key: str) -> bool:
+        """Go in if the gate is open, which is what `wait` waits for. Whoever is in has to `leave`.
+
+        Go in only to work: what waits for something else in there holds everyone back.
+        """
         gate = self._gate(key)
-        if gate.waiting or not self._is_open(gate):
+        if not self._is_open(gate):
             return False
-        if gate.limiter is not None:
-            if not gate.limiter.has_capacity():
-                return False
-            await gate.limiter.acquire()  # has capacity, so does not wait
         gate.inside += 1
+        gate.next_start = self._now() + self._spacing
         return True
 
-    async def enter(self, key: str) -> None:
-        """Wait until the gate lets this one in. Whoever is in has to `leave`."""
+    async def wait(self, key: str) -> None:
+        """Return when the gate is open, to whoever then comes first."""
         gate = self._gate(key)
         gate.waiting += 1
         try:
-            while True:
-                await self._wait_until_open(gate)
-                gate.inside += 1
-                try:
-                    if gate.limiter is not None:
-                        await gate.limiter.acquire()
-                except BaseException:
-                    self._go_out(key, gate)
-                    raise
-                if self._now() >= gate.closed_until:
-                    return
-                self._go_out(key, gate)  # it closed while this one waited for its turn
+            while not self._is_open(gate):
+                pause = max(gate.closed_until, gate.next_start) - self._now()
+                if pause > 0:
+                    await anyio.sleep(pause)
+                else:
+                    await gate.changed.wait()
         finally:
             gate.waiting -= 1
 
-    async def _wait_until_open(self, gate: _Gate) -> None:
-        while not self._is_open(gate):
-            pause = gate.closed_until - self._now()
-            if pause > 0:
-                await anyio.sleep(pause)
-            else:
-                await gate.changed.wait()
+    def is_slowed(self, key: str) -> bool:
+        """Whether the other side has said to slow down, and nothing has gone well since."""
+        return key in self._gates and self._gates[key].trips > 0
 
     def leave(self, key: str, *, throttled: bool) -> None:
         """Come out again; `throttled` says whether the other side turned this one away."""
         gate = self._gate(key)
-        if not throttled:
+        if not throttled and self._now() >= gate.closed_until:  # else it went in before it closed
             gate.trips = 0
-        self._go_out(key, gate)
-
-    def _go_out(self, key: str, gate: _Gate) -> None:
         gate.inside -= 1
         gate.notify()
-        idle = not gate.inside and not gate.waiting and not gate.trips and gate.limiter is None
-        if idle and self._now() >= gate.closed_until:
-            self._gates.pop(key, None)  # a crawl meets many hosts; nothing is lost with this one
+        if self._is_idle(gate):
+            self._gates.pop(key, None)
 
     def close(self, key: str, after: float | None, reason: str) -> float:
         """Let nothing more through for `after` seconds; returns for how long.
@@ -116,17 +122,15 @@ class Gates:
         was_closed = now < gate.closed_until
         if not was_closed:
             gate.trips += 1
-        pause = FIRST_PAUSE * 2.0 ** (gate.trips - 1) if after is None else after
-        pause = min(pause, LONGEST_PAUSE)
+        pause = pause_after(after, gate.trips)
         if now + pause > gate.closed_until:
             gate.closed_until = now + pause
             if not was_closed:
                 self._events.emit(GateClosed(key=key, seconds=pause, reason=reason))
-        gate.notify()
-        return max(0.0, gate.closed_until - now)
+        return gate.closed_until - now
 
     def _is_open(self, gate: _Gate) -> bool:
-        if self._now() < gate.closed_until:
+        if self._now() < max(gate.closed_until, gate.next_start):
             return False
         if gate.trips and gate.inside:
             return False  # one alone tries whether the other side has calmed down
@@ -134,8 +138,21 @@ class Gates:
 
     def _gate(self, key: str) -> _Gate:
         if key not in self._gates:
-            self._gates[key] = _Gate(self._rate)
+            if len(self._gates) >= self._sweep_at:
+                self._sweep()
+            self._gates[key] = _Gate()
         return self._gates[key]
+
+    def _sweep(self) -> None:
+        """Forget the hosts of which nothing need be remembered: a crawl meets many."""
+        self._gates = {key: gate for key, gate in self._gates.items() if not self._is_idle(gate)}
+        self._sweep_at = max(SWEEP, 2 * len(self._gates))
+
+    def _is_idle(self, gate: _Gate) -> bool:
+        if gate.inside or gate.waiting:
+            return False
+        remembered = gate.closed_until + (LONGEST_PAUSE if gate.trips else 0)
+        return self._now() >= max(remembered, gate.next_start)
 
     @staticmethod
     def _now() -> float:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,9 @@ from engine.stage import Stage
 
 SOURCE = "source"
 """What a step names in `after` to take items straight from the pipeline's source."""
+
+STAGES = "penstock.stages"
+"""The entry points by which packages register stages."""
 
 Outcome = Literal["done", "dropped", "failed", "pending"]
 
@@ -61,6 +65,8 @@ class Flag:
     help: str
     sets: Mapping[str, Any]
     """Dotted setting names and the values they take: {"stages.download.allow_private": True}."""
+    once: bool = False
+    """Whether it is for one run alone: `penstock retry` keeps all other settings of the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,16 @@ class Step:
 
     stage: type[Stage]
     after: str | Sequence[str]
+
+    @classmethod
+    def named(cls, name: str, after: str | Sequence[str]) -> "Step":
+        """A step of the stage that some package has registered as `name` in the entry points
+        `penstock.stages`. Raises PipelineError where there is none."""
+        found = metadata.entry_points(group=STAGES, name=name)
+        if not found:
+            known = ", ".join(sorted({entry.name for entry in metadata.entry_points(group=STAGES)}))
+            raise PipelineError(f"no stage is registered as {name!r}; there are: {known or 'none'}")
+        return cls(next(iter(found)).load(), after)
 
     @property
     def name(self) -> str:

@@ -7,7 +7,7 @@ the time that call takes is the time its worker was blocked by what comes after.
 import random
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from anyio.abc import TaskGroup
 
 from engine.config import LimitSettings, StageConfig
 from engine.crew import Crew
-from engine.errors import Drop, Ending, Permanent, StopRun, Throttled
+from engine.errors import BatchFault, Drop, Ending, Permanent, StopRun, Throttled
 from engine.events import (
     AttemptEnded,
     AttemptOutcome,
@@ -29,12 +29,13 @@ from engine.inbox import Closed, Inbox
 from engine.item import Item, commit_output, discard_partial, open_scratch, remove_scratch
 from engine.journal import Failure
 from engine.journey import End, Journey, Settled
-from engine.limits import FIRST_PAUSE, Gates
+from engine.limits import Gates, pause_after
 from engine.meter import Meter
+from engine.parking import Entry, Parking
 from engine.retry import RetryPolicy
 from engine.stage import Stage
 from engine.statistics import PoolStatistics
-from engine.worker import Result, StageFactory, Worker, result_of
+from engine.worker import Result, StageFactory, Worker, result_of, result_of_whole_batch
 
 FREE_PARKED = 1000
 """Items that may wait for a retry in a stage that takes them from the source, beyond its bound:
@@ -63,32 +64,21 @@ class Hooks(Protocol):
 
 
 @dataclass(slots=True)
-class Entry:
-    """An item in this pool. `attempt` counts those that count; `held_back` is in seconds."""
-
-    journey: Journey
-    attempt: int = 1
-    held_back: float = 0.0
-    alone: bool = False
-    """A batch with this item failed as a whole, so it is not put into another."""
-    gate: str | None = None
-    """The key of the gate that this item is inside of."""
-
-    @property
-    def item(self) -> Item:
-        return self.journey.item
-
-
-@dataclass(slots=True)
 class Attempt:
-    """One attempt at one item: where it writes, its number in the ledger, the gate it was in."""
+    """One attempt at one item: its number in the ledger, where it writes, and how it went.
+
+    `seconds` is the service time, `gate` the key of the gate that it went through, and `pause` how
+    long a gate is closed because of it, in seconds.
+    """
 
     entry: Entry
     worker: int
     number: int
-    out: Path
+    gate: str | None
+    out: Path | None = None
     seconds: float = 0.0
-    gate: str | None = None
+    pause: float = 0.0
+    result: Result = field(default_factory=Result)
 
 
 class Pool:
@@ -129,13 +119,14 @@ class Pool:
         )
         self._counts: Counter[str] = Counter()
         self._busy, self._starved, self._blocked = Meter(), Meter(), Meter()
-        self._parking: TaskGroup | None = None
+        self._parking = Parking(self.inbox, gates)
+        self._tasks: TaskGroup
 
     async def run(self) -> None:
         """Work until the inbox is closed and empty, or drained. Raises what `open` raises."""
-        async with anyio.create_task_group() as self._parking:
+        async with anyio.create_task_group() as self._tasks:
             await self._crew.run(self._target)
-            self._parking.cancel_scope.cancel()  # only a drained pool has anything parked still
+            self._tasks.cancel_scope.cancel()  # only a drained pool has anything parked still
 
     def resize(self, workers: int, why: str = "asked to") -> None:
         """Have this many workers from now on. One that is at work finishes its item first.
@@ -161,7 +152,7 @@ class Pool:
         inbox = self.inbox.statistics()
         return PoolStatistics(
             stage=self.name,
-            workers=len(self._crew),
+            workers=len(self._crew) or self._target,
             queue=self.inbox.bound,
             waiting=inbox.ready,
             parked=inbox.parked,
@@ -189,68 +180,86 @@ class Pool:
                 first = await self.inbox.take()
         except Closed:
             return False
-        if first is not None and await self._enters_gate(first):
-            await self._serve(worker, number, await self._batch(first))
+        if first is not None and await self._may_start(first, number):
+            await self._serve(worker, number, await self._batch(first, number))
         return True
 
-    async def _batch(self, first: Entry) -> list[Entry]:
+    async def _batch(self, first: Entry, number: int) -> list[Entry]:
         entries = [first]
         while len(entries) < self.options.batch and not first.alone:
-            following = self.inbox.take_nowait()
+            following = self.inbox.take_nowait(lambda entry: not entry.alone)
             if following is None:
                 break
-            if await self._enters_gate(following):
+            if await self._may_start(following, number):
                 entries.append(following)
         return entries
+
+    async def _may_start(self, entry: Entry, worker: int) -> bool:
+        """Whether the entry, in hand, may be worked on now; if not it is parked until it may."""
+        try:
+            key = self._probe.gate(entry.item)
+        except Exception as error:
+            attempt = await self._record_start(entry, worker)
+            attempt.result = result_of(error)
+            await self._conclude(attempt)
+            return False
+        return self._parking.enters(entry, key, self._tasks)
 
     # Attempts
 
     async def _serve(self, worker: Worker, number: int, entries: list[Entry]) -> None:
-        attempts = [await self._start(entry, number) for entry in entries]
-        clock = anyio.current_time()
+        attempts: list[Attempt] = []
         try:
-            with self._busy.running():
-                results = await self._results(worker, attempts)
+            for entry in entries:
+                attempts.append(await self._record_start(entry, number))
+                await self._open_scratch(attempts[-1])
+            if ready := [attempt for attempt in attempts if attempt.out is not None]:
+                with self._busy.running():
+                    await self._work(worker, ready)
         except BaseException:
             for attempt in attempts:  # cancelled: the next run marks the attempt as interrupted
-                remove_scratch(attempt.out)
+                _remove_scratch(attempt)
             raise
-        seconds = (anyio.current_time() - clock) / len(attempts)
-        for attempt, result in zip(attempts, results, strict=True):
-            await self._conclude(attempt, result, seconds)
+        for attempt in attempts:
+            self._leave_gate(attempt)  # all, before any has to wait for room
+        for attempt in attempts:
+            await self._conclude(attempt)
 
     @staticmethod
-    async def _results(worker: Worker, attempts: list[Attempt]) -> list[Result]:
+    async def _work(worker: Worker, attempts: list[Attempt]) -> None:
+        items = [attempt.entry.item for attempt in attempts]
+        outs = [attempt.out for attempt in attempts if attempt.out is not None]
+        clock = anyio.current_time()
         if len(attempts) == 1:
-            return [await worker.process(attempts[0].entry.item, attempts[0].out)]
-        try:
-            return await worker.process_batch(
-                [attempt.entry.item for attempt in attempts], [a.out for a in attempts]
-            )
-        except Exception as error:
-            result = result_of(error)
-            for attempt in attempts:
-                attempt.entry.alone = True
-            return [result] * len(attempts)
+            results = [await worker.process(items[0], outs[0])]
+        else:
+            try:
+                results = await worker.process_batch(items, outs)
+            except Exception as error:
+                results = [result_of_whole_batch(error)] * len(attempts)
+        seconds = (anyio.current_time() - clock) / len(attempts)
+        for attempt, result in zip(attempts, results, strict=True):
+            attempt.result, attempt.seconds = result, seconds
+            attempt.entry.alone |= isinstance(result.ending, BatchFault)
 
-    async def _start(self, entry: Entry, worker: int) -> Attempt:
-        out = await to_thread.run_sync(open_scratch, entry.item, self.name)
+    async def _open_scratch(self, attempt: Attempt) -> None:
+        try:
+            attempt.out = await to_thread.run_sync(open_scratch, attempt.entry.item, self.name)
+        except OSError as error:
+            attempt.result = result_of(error)
+
+    async def _record_start(self, entry: Entry, worker: int) -> Attempt:
         self._events.emit(AttemptStarted(entry.item.id, self.name, worker, entry.attempt))
         number = await self._hooks.attempt_started(entry.item, self.name, worker, entry.attempt)
-        return Attempt(entry, worker, number, out)
+        return Attempt(entry, worker, number, entry.gate)
 
-    async def _conclude(self, attempt: Attempt, result: Result, seconds: float) -> None:
+    async def _conclude(self, attempt: Attempt) -> None:
         """Commit, end, or plan another attempt, as the result says."""
         self._counts["attempts"] += 1
-        attempt.seconds = seconds
-        attempt.gate = attempt.entry.gate
-        self._leave_gate(attempt.entry, throttled=isinstance(result.ending, Throttled))
-        if result.produced is not None:
+        if attempt.result.produced is not None:
             self.inbox.leave()  # its items need room here, and its worker is needed for them
-            assert self._parking is not None
-            self._parking.start_soon(self._expand, attempt, result.produced)
-            return
-        if await self._settle(attempt, result):
+            self._tasks.start_soon(self._expand, attempt, attempt.result.produced)
+        elif await self._settle(attempt):
             self.inbox.leave()
 
     async def _expand(self, attempt: Attempt, produced: Iterable[Item]) -> None:
@@ -258,29 +267,32 @@ class Pool:
             try:
                 expanded = await self._hooks.expand(attempt.entry.journey, produced)
             except Exception as error:
-                result = result_of(error)
+                attempt.result = result_of(error)
             else:
-                result = Result(expanded=expanded)
-            await self._settle(attempt, result, left=True)
+                attempt.result = Result(expanded=expanded)
+            self._leave_gate(attempt)
+            await self._settle(attempt, left=True)
         except BaseException:
-            remove_scratch(attempt.out)
+            _remove_scratch(attempt)
             raise
 
-    async def _settle(self, attempt: Attempt, result: Result, *, left: bool = False) -> bool:
+    async def _settle(self, attempt: Attempt, *, left: bool = False) -> bool:
         """Bring the attempt to its end; returns whether the item leaves the pool with it.
 
         `left`: it has left already, and another attempt has to come in by the front door.
         """
-        if result.stop is not None:
-            await self._interrupt(attempt, result.stop)
+        if attempt.result.ending is None and attempt.result.stop is None:
+            await self._commit(attempt)
+        if attempt.result.stop is not None:
+            await self._interrupt(attempt, attempt.result.stop)
             return True
-        if result.ending is None:
-            await self._done(attempt, result.expanded)
+        ending = attempt.result.ending
+        if ending is None:
+            await self._done(attempt)
             return True
-        await to_thread.run_sync(remove_scratch, attempt.out)
-        ending, entry = result.ending, attempt.entry
-        pause = self._close_gate(attempt, ending)
-        verdict = self._policy.judge(ending, entry.attempt, entry.held_back, pause)
+        await to_thread.run_sync(_remove_scratch, attempt)
+        entry, throttled = attempt.entry, isinstance(ending, Throttled)
+        verdict = self._policy.judge(ending, entry.attempt, entry.held_back, attempt.pause)
         failure = Failure(ending.kind, ending.reason, getattr(ending, "traceback", None))
         self._tell(attempt, verdict.outcome, verdict.final, failure)
         if verdict.delay is None:
@@ -288,26 +300,34 @@ class Pool:
             return True
         await self._hooks.attempt_ended(attempt.number, verdict.outcome, failure)
         entry.attempt += verdict.counts
-        if verdict.outcome == "throttled":
-            entry.held_back += verdict.delay
-        await self._again(entry, verdict.delay, attempt.gate, left=left)
+        self._parking.park(
+            entry, verdict.delay, attempt.gate, self._tasks, throttled=throttled, left=left
+        )
         return False
 
     async def _interrupt(self, attempt: Attempt, stop: StopRun) -> None:
-        await to_thread.run_sync(remove_scratch, attempt.out)
+        await to_thread.run_sync(_remove_scratch, attempt)
         failure = Failure("stopped", str(stop))
         self._tell(attempt, "interrupted", False, failure)
         self._hooks.stop(stop)
         await self._hooks.attempt_ended(attempt.number, "interrupted", failure)
 
-    async def _done(self, attempt: Attempt, expanded: int | None) -> None:
-        journey = attempt.entry.journey
+    async def _commit(self, attempt: Attempt) -> None:
+        """Make what the attempt wrote the stage's output, which may turn out to be impossible."""
+        journey, expanded = attempt.entry.journey, attempt.result.expanded
         fingerprint = journey.fingerprint(self.name)
-        await to_thread.run_sync(
-            commit_output, journey.item, self.name, attempt.out, fingerprint, expanded
-        )
+        try:
+            assert attempt.out is not None
+            await to_thread.run_sync(
+                commit_output, journey.item, self.name, attempt.out, fingerprint, expanded
+            )
+        except OSError as error:
+            attempt.result = result_of(error)
+
+    async def _done(self, attempt: Attempt) -> None:
+        journey = attempt.entry.journey
         self._tell(attempt, "done", True, None)
-        end = End("done", fingerprint, expanded)
+        end = End("done", journey.fingerprint(self.name), attempt.result.expanded)
         with self._blocked.running():
             await self._hooks.settled(journey, self.name, end, attempt.number, None)
 
@@ -339,45 +359,20 @@ class Pool:
             )
         )
 
-    # Waiting outside the workers
+    def _leave_gate(self, attempt: Attempt) -> None:
+        """Come out of the gate, if there is one, and close the one that a Throttled names."""
+        ending = attempt.result.ending
+        throttled = isinstance(ending, Throttled)
+        if isinstance(ending, Throttled):
+            key = ending.key or attempt.gate
+            if key is None:
+                attempt.entry.turned_away += 1
+                attempt.pause = pause_after(ending.after, attempt.entry.turned_away)
+            else:
+                attempt.pause = self._gates.close(key, ending.after, ending.reason)
+        self._parking.leave(attempt.entry, throttled=throttled)
 
-    async def _enters_gate(self, entry: Entry) -> bool:
-        """Whether the entry, in hand, may be worked on now; if not it is parked until it may."""
-        if entry.gate is not None:
-            return True
-        key = self._probe.gate(entry.item)
-        if key is None or await self._gates.enter_at_once(key):
-            entry.gate = key
-            return True
-        await self._again(entry, 0.0, key, left=False)
-        return False
 
-    def _leave_gate(self, entry: Entry, *, throttled: bool) -> None:
-        if entry.gate is not None:
-            self._gates.leave(entry.gate, throttled=throttled)
-            entry.gate = None
-
-    def _close_gate(self, attempt: Attempt, ending: Ending) -> float:
-        """Close the gate that a Throttled names; returns the pause in seconds, 0 for others."""
-        if not isinstance(ending, Throttled):
-            return 0.0
-        key = ending.key or attempt.gate
-        if key is None:
-            return ending.after if ending.after is not None else FIRST_PAUSE
-        return self._gates.close(key, ending.after, ending.reason)
-
-    async def _again(self, entry: Entry, delay: float, key: str | None, *, left: bool) -> None:
-        """Have the entry wait, outside any worker, for `delay` seconds and the gate `key`."""
-        if not left:
-            self.inbox.park()
-        assert self._parking is not None
-        self._parking.start_soon(self._wait_parked, entry, delay, key, left)
-
-    async def _wait_parked(self, entry: Entry, delay: float, key: str | None, left: bool) -> None:
-        await anyio.sleep(delay)
-        if key is not None:
-            await self._gates.enter(key)
-            entry.gate = key
-        came_back = await (self.inbox.put(entry) if left else self.inbox.unpark(entry))
-        if not came_back:
-            self._leave_gate(entry, throttled=False)
+def _remove_scratch(attempt: Attempt) -> None:
+    if attempt.out is not None:
+        remove_scratch(attempt.out)

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -112,7 +113,8 @@ class ProcessWorker(Worker):
         assert self._process is not None
         self.broken = True
         if self._process.returncode is None:
-            self._process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # and what the stage has started
 
     async def _ask(self, *message: Any) -> Any:
         assert self._process is not None
@@ -204,7 +206,8 @@ class _Child:
             self._busy.set()
             self._inbox.put(pickle.loads(body))
         if self._busy.is_set():
-            os._exit(1)  # the run is gone, and nobody waits for what is in hand
+            # The run is gone, and nobody waits for what is in hand, nor for what it has started.
+            os.killpg(0, signal.SIGKILL)
         self._inbox.put(None)
 
     def _open(self, path: list[str], name: tuple[str, str], settings: str, workdir: Path) -> Any:
@@ -234,15 +237,18 @@ class _Child:
         try:
             answers = self._stage.process_batch(items, outs)
             return [_pack(result) for result in results_of_batch(answers, len(items))]
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return _pack(result_of(error))
 
 
 def main() -> None:
     """Serve one parent over stdin and stdout until it closes them."""
-    replies = os.fdopen(os.dup(1), "wb")
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)  # a program that the stage runs may read, and requests are not for it
+    os.close(nothing)
     os.dup2(2, 1)  # what the stage prints is not a reply
-    _Child(sys.stdin.buffer, replies).serve()
+    _Child(requests, replies).serve()
 
 
 if __name__ == "__main__":

@@ -59,10 +59,10 @@ class Status:
 def render_summary(summary: Summary, *, width: int = WIDTH, color: bool = False) -> str:
     """The end-of-run report, as text that ends in a line break."""
     return _blocks(
-        f"{summary.pipeline}: {one_line(summary.outcome)}\n",
+        f"{summary.pipeline}: {one_line(summary.outcome, 1000)}\n",
         _table(summary.stages, summary.total, summary.pools, width, color),
         _failures(summary.failures, summary.workdir, width),
-        _lines([bottleneck_sentence(summary.pools, summary.seconds), _pace(summary)]),
+        _lines([bottleneck_sentence(summary.pools), _pace(summary)]),
         _lines(summary.notes),
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.errors import Drop, Ending, Permanent, Throttled
+from engine.errors import BatchFault, Drop, Ending, Permanent, Throttled
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,9 @@ class RetryPolicy:
             if held_back + pause > self.patience:
                 return Verdict("failed")
             return Verdict("throttled", delay=pause, counts=False)
+        if isinstance(ending, BatchFault):
+            return Verdict("retried", delay=0.0, counts=False)
         if attempt >= self.attempts:
             return Verdict("failed")
-        wait = min(self.cap, self.first * 2.0 ** (attempt - 1))
+        wait = min(self.cap, self.first * 2.0 ** min(attempt - 1, 60))
         return Verdict("retried", delay=wait * (0.5 + self.jitter()))

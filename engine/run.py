@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -14,7 +14,7 @@ import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup
 
-from engine.admission import admit, record_step
+from engine.admission import admit, record_end
 from engine.call_thread import CallThread
 from engine.config import Config, fingerprint_settings, settings_as_dict
 from engine.errors import PenstockError, StopRun, UsageError
@@ -35,16 +35,21 @@ from engine.journal import FILE, Failure, Journal
 from engine.journal_reader import JournalReader
 from engine.journey import End, Graph, Journey, Settled, Step
 from engine.limits import DiskGate, FailureBudget, Gates
+from engine.parking import Entry
 from engine.pipeline import FinishContext, ItemRecord, Pipeline
-from engine.pool import Entry, Pool
+from engine.pool import Pool
 from engine.resizer import INTERVAL, Resizer
 from engine.statistics import FailureClass, PoolStatistics, StageCounts
+from engine.worker import result_of
 from engine.workfolder import locked
 
 Background = Callable[[], Coroutine[Any, Any, None]]
 """What runs beside a run and is cancelled at its end, such as a view that refreshes."""
 
 RunOutcome = Literal["done", "stopped", "interrupted"]
+
+BAD_START = "could not start"
+"""What the ledger has as the outcome of a run that a person's mistake ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,7 @@ class Run:
             {n: fingerprint_settings(pipeline[n].stage, c.settings) for n, c in stages.items()},
             optional=self._optional,
             discarding=frozenset(name for name in stages if not stages[name].options.keep),
+            rereading=frozenset(name for name in stages if stages[name].options.reread),
         )
         limits = config.limits
         self._budget = FailureBudget(
@@ -124,12 +130,15 @@ class Run:
         }
         self._items = {"done": 0, "dropped": 0, "failed": 0, "reused": 0}
         self._in_flight = 0
+        self._feeds = 0
         self._entered = 0
         self._turns = Turns()
         self._outcome: RunOutcome = "done"
         self._why: str | None = None
         self._number = 0
-        self._feeders: TaskGroup
+        self._in_hand: anyio.CancelScope
+        self._finishing = False
+        self._feeders: TaskGroup | None = None
         self._commit: GroupCommit
 
     def snapshot(self) -> list[PoolStatistics]:
@@ -144,11 +153,15 @@ class Run:
         self._commit = GroupCommit(journal)
         try:
             await self._begin()
-            await self._work()
+            lines = await self._work()
             seconds = anyio.current_time() - started
-            lines = await self._finish()
-            await self._commit.do(lambda journal: journal.end_run(self._number, self._outcome))
+            with suppress(StopRun):  # it has been said, and the next run finds this one unended
+                await self._commit.do(lambda journal: journal.end_run(self._number, self._outcome))
             report = self._report(seconds, lines)
+        except PenstockError:
+            with suppress(StopRun):
+                await self._commit.do(lambda journal: journal.end_run(self._number, BAD_START))
+            raise
         finally:
             self._commit.close()
             journal.close()
@@ -161,7 +174,8 @@ class Run:
             return
         self._outcome, self._why = outcome, why
         self.events.emit(Stopping(why))
-        self._feeders.cancel_scope.cancel()
+        if self._feeders is not None:
+            self._feeders.cancel_scope.cancel()
         for pool in self.pools.values():
             pool.inbox.drain()
 
@@ -185,31 +199,43 @@ class Run:
                 versions[package] = metadata.version(package)
         return versions
 
-    async def _work(self) -> None:
+    async def _work(self) -> Sequence[str]:
+        """Take the items through the pools, and finish; returns the lines of the finish."""
+        lines: Sequence[str] = ()
         try:
             async with anyio.create_task_group() as helpers:
                 if threading.current_thread() is threading.main_thread():
-                    helpers.start_soon(self._watch_signals, helpers)
+                    helpers.start_soon(self._watch_signals)
                 for task in self.background:
                     helpers.start_soon(task)
                 helpers.start_soon(self._resize_pools)
-                async with anyio.create_task_group() as tasks:
-                    for pool in self.pools.values():
-                        tasks.start_soon(pool.run, name=pool.name)
-                    tasks.start_soon(self._feed)
+                with anyio.CancelScope() as self._in_hand:
+                    async with anyio.create_task_group() as tasks:
+                        for pool in self.pools.values():
+                            tasks.start_soon(pool.run, name=pool.name)
+                        tasks.start_soon(self._feed)
+                    lines = await self._finish()
                 helpers.cancel_scope.cancel()
         except BaseExceptionGroup as group:
-            raise _root_cause(group) from group
+            cause = _root_cause(group)
+            if not isinstance(cause, StopRun):
+                raise cause from group
+            self.stop(cause)
+        return lines
 
-    async def _watch_signals(self, helpers: TaskGroup) -> None:
+    async def _watch_signals(self) -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async for number in signals:
+                name = signal.Signals(number).name
                 if self._outcome == "interrupted":
                     self._why = "interrupted twice: what was in hand is given up and stays pending"
-                    helpers.cancel_scope.cancel()
+                    self._in_hand.cancel()
                     return
-                name = signal.Signals(number).name
                 self._outcome = "done"  # a person's word goes before the run's own
+                if self._finishing:
+                    self.drain("interrupted", f"{name}: every item had ended, the finish is left")
+                    self._in_hand.cancel()
+                    return
                 self.drain(
                     "interrupted",
                     f"{name}: taking nothing new, finishing what is in hand; once more to stop now",
@@ -231,7 +257,17 @@ class Run:
             versions=self._versions(),
             items=self._item_records,
         )
-        return await CallThread("penstock-finish").call(finish, context)
+        self._finishing, thread = True, CallThread("penstock-finish")
+        try:
+            return await thread.call(finish, context)
+        except OSError as error:
+            stop = result_of(error).stop
+            if stop is None:
+                raise
+            self.stop(stop)
+            return ()
+        finally:
+            thread.close()
 
     def _item_records(self) -> Iterator[ItemRecord]:
         with JournalReader(self.workdir) as reader:
@@ -256,19 +292,30 @@ class Run:
     # Feeding
 
     async def _feed(self) -> None:
+        if self._outcome != "done":
+            return
         self._in_flight += 1
-        async with anyio.create_task_group() as feeders:
-            self._feeders = feeders
+        async with anyio.create_task_group() as self._feeders:
             try:
-                async for source in read_lazily(self._sources, "penstock-source"):
-                    await self._turns.wait(0)
-                    await self._disk.wait_for_room(lambda: self._in_flight > 1)
-                    await self._admit(self._item(source), None, 0)
+                with self._feed_at(0):
+                    async with aclosing(read_lazily(self._sources, "penstock-source")) as sources:
+                        async for source in sources:
+                            await self._admit(self._item(source), None, 0)
             except StopRun as stop:
                 self.stop(stop)
             else:
                 self.events.emit(SourceEnded(self._entered))
                 self._left()
+
+    @contextmanager
+    def _feed_at(self, depth: int) -> Iterator[None]:
+        """What is in flight feeds during the block, at this depth, and does nothing else."""
+        self._feeds += 1
+        try:
+            with self._turns.reading(depth):
+                yield
+        finally:
+            self._feeds -= 1
 
     def _item(self, source: str | tuple[str, str]) -> Item:
         if isinstance(source, tuple):
@@ -281,30 +328,39 @@ class Run:
     async def expand(self, journey: Journey, produced: Iterable[Item]) -> int:
         """Feed the items that came out of this one; returns how many there were."""
         depth, count = journey.depth + 1, 0
-        with self._turns.reading(depth):
-            async for child in read_lazily(produced, f"penstock-{journey.item.id}"):
-                await self._turns.wait(depth)
-                await self._admit(child, journey.item.id, depth)
-                count += 1
+        with self._feed_at(depth):
+            async with aclosing(read_lazily(produced, f"penstock-{journey.item.id}")) as children:
+                async for child in children:
+                    if not isinstance(child, Item):
+                        raise TypeError(f"process() gave {child!r} among its items")
+                    await self._admit(child, journey.item.id, depth)
+                    count += 1
         return count
 
     async def _feed_known_children(self, journey: Journey) -> None:
         """An earlier run had read this list to its end: its items are in the ledger."""
         parent, depth = journey.item.id, journey.depth + 1
         children = await self._commit.do(lambda journal: journal.children(parent))
-        with self._turns.reading(depth):
+        with self._feed_at(depth):
             for id_, source in children:
-                await self._turns.wait(depth)
                 await self._admit(Item.at(self.workdir, source, id_), parent, depth)
         self._left()
 
     async def _admit(self, item: Item, parent: str | None, depth: int) -> None:
+        """Let the item in when its turn has come and there is room; raises StopRun if there is
+        none on the disk and nothing is at work that could make some."""
+        await self._turns.wait(depth)
+        await self._disk.wait_for_room(lambda: self._in_flight > self._feeds)
         if self._outcome != "done":
             await anyio.sleep_forever()  # whoever feeds a run that drains is about to be cancelled
         self._in_flight += 1
-        admitted = await self._commit.do(
-            lambda journal: admit(journal, self._graph, item, parent, depth, self._number)
-        )
+        try:
+            admitted = await self._commit.do(
+                lambda journal: admit(journal, self._graph, item, parent, depth, self._number)
+            )
+        except BaseException:
+            self._in_flight -= 1
+            raise
         if admitted is None:  # it is in this run already: the list names it twice
             self._left()
             return
@@ -314,6 +370,7 @@ class Run:
         for repair in admitted.repairs:
             self.events.emit(repair)
         if any(end.expanded is not None for _, end in step.reused):
+            assert self._feeders is not None
             self._in_flight += 1
             self._feeders.start_soon(self._feed_known_children, journey)
         await self._go_on(journey, step)
@@ -329,8 +386,7 @@ class Run:
 
         def record(journal: Journal) -> None:
             journal.end_attempt(number, end.outcome, failure)
-            journal.settle(journey.item, stage, end, failure, self._number)
-            record_step(journal, journey, step, self._number)
+            record_end(journal, journey, stage, end, failure, step, self._number)
 
         await self._commit.do(record)
         await self._go_on(journey, step)

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -16,6 +16,9 @@ from engine.pipeline import Pipeline
 from engine.run import Background, Run, RunReport, run_pipeline
 
 CONFIG = "config.toml"
+
+BINARY_SHOWS = 4096
+"""Bytes of a list in which a file that is no text gives itself away."""
 
 
 def run_command(pipeline: Pipeline) -> click.Command:
@@ -162,20 +165,25 @@ def _given(typed: Sequence[str], listed: Iterable[str]) -> Iterator[str]:
 def open_list(name: str) -> Iterator[str]:
     """The lines of a list, read lazily, without blank ones and `#` comments; "-" is stdin.
 
-    Raises UsageError where the file cannot be opened.
+    Raises UsageError where the file cannot be opened, and where it is no text.
     """
     if name == "-":
-        lines: Iterable[str] = sys.stdin
-    else:
-        try:
-            lines = Path(name).open(encoding="utf-8-sig", errors="replace")  # noqa: SIM115 - lazy
-        except OSError as error:
-            raise UsageError(f"--from {name}: {error.strerror}; give a file of URLs") from None
-    return _lines(lines)
+        return _lines(sys.stdin.buffer)
+    try:
+        file = Path(name).open("rb")  # noqa: SIM115 - read lazily
+        begins = file.peek(BINARY_SHOWS)
+    except OSError as error:
+        raise UsageError(f"--from {name}: {error.strerror}; give a file of URLs") from None
+    if b"\0" in begins:
+        file.close()
+        raise UsageError(f"--from {name}: is not UTF-8 text; save it as UTF-8, one URL a line")
+    return _lines(file)
 
 
-def _lines(lines: Iterable[str]) -> Iterator[str]:
-    for line in lines:
-        text = line.strip()
-        if text and not text.startswith("#"):
-            yield text
+def _lines(file: BinaryIO) -> Iterator[str]:
+    with file:
+        for block in file:
+            for line in block.decode("utf-8", "replace").splitlines():
+                text = line.strip().removeprefix("\ufeff")
+                if text and not text.startswith("#"):
+                    yield text

@@ -56,6 +56,11 @@ class StageOptions(Settings):
     optional: bool = Field(
         False, description="Whether an item goes on without this stage's output when it fails."
     )
+    reread: bool = Field(
+        False,
+        description="Whether lists that an earlier run read to the end are read again, for what "
+        "they have gained.",
+    )
     keep: bool = Field(
         True, description="false: delete the output once every stage that reads it has committed."
     )

@@ -18,6 +18,7 @@ class PoolStatistics:
 
     stage: str
     workers: int
+    """How many there are; once the pool has ended, how many it last had."""
     queue: int
     """The inbox's bound."""
     waiting: int
@@ -104,14 +105,14 @@ def bottleneck(pools: Mapping[str, PoolStatistics]) -> str | None:
     return busiest.stage if busiest is not None and busiest.utilisation > 0 else None
 
 
-def bottleneck_sentence(pools: Mapping[str, PoolStatistics], seconds: float) -> str:
-    """Which stage held the others back in these `seconds`, how that shows, and what would help."""
+def bottleneck_sentence(pools: Mapping[str, PoolStatistics]) -> str:
+    """Which stage held the others back, how that shows, and what would help."""
     if all(pool.busy <= 0 for pool in pools.values()):
         return "No stage was the bottleneck: none of them had anything to do."
     busiest = max(pools.values(), key=lambda pool: pool.utilisation)
     if busiest.utilisation >= LEAST_BUSY:
         return (
-            f"{busiest.stage} is the bottleneck: {_workers(busiest, seconds)} busy "
+            f"{busiest.stage} is the bottleneck: {_workers(busiest)} busy "
             f"{busiest.utilisation:.0%} of the time{_who_waited(busiest, pools)}; "
             f"{_remedy(busiest)}."
         )
@@ -137,14 +138,8 @@ def _remedy(pool: PoolStatistics) -> str:
     return f"give it more workers (stages.{pool.stage}.workers) or less work for each item"
 
 
-def _workers(pool: PoolStatistics, seconds: float) -> str:
-    """How many there were over the whole time: at its end, when this is asked, there are none."""
-    mean = pool.worker_seconds / seconds if seconds > 0 else float(pool.workers)
-    if mean < 1.15:
-        return "its 1 worker was"
-    if abs(mean - round(mean)) < 0.15:
-        return f"its {round(mean)} workers were"
-    return f"its {mean:.1f} workers on average were"
+def _workers(pool: PoolStatistics) -> str:
+    return "its 1 worker was" if pool.workers == 1 else f"its {pool.workers} workers were"
 
 
 def _who_waited(busiest: PoolStatistics, pools: Mapping[str, PoolStatistics]) -> str:

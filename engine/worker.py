@@ -18,7 +18,7 @@ import anyio
 from pydantic import BaseModel
 
 from engine.call_thread import CallThread
-from engine.errors import Ending, Fault, PenstockError, StopRun
+from engine.errors import BatchFault, Ending, Fault, PenstockError, StopRun, Throttled
 from engine.item import Item
 from engine.stage import Cancellation, Stage, current_attempt
 
@@ -26,6 +26,9 @@ log = logging.getLogger("penstock.engine")
 
 GRACE = 5.0
 """Seconds that a thread whose attempt was given up has to notice, before it is replaced."""
+
+HASTE = 0.5
+"""Seconds that a thread has to notice that the run was cancelled, before it is left to itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ def result_of(error: BaseException) -> Result:
         told += [leaf for leaf in leaves if isinstance(leaf, Ending)]
         if told:
             return result_of(told[0])
+        return _fault(leaves[0], error)
     if isinstance(error, StopRun):
         return Result(stop=error)
     if isinstance(error, Ending):
@@ -69,9 +73,14 @@ def result_of(error: BaseException) -> Result:
     if isinstance(error, OSError) and _stops_the_run(error):
         where = f" while writing {error.filename}" if error.filename else ""
         return Result(stop=StopRun(f"the disk is full{where}; free some space and run again"))
-    text = " ".join(str(error).split()) or "no message"
+    return _fault(error, error)
+
+
+def _fault(told: BaseException, error: BaseException) -> Result:
+    """The end of an attempt by a bug: `told` is what its reason says, `error` all that is known."""
+    text = " ".join(str(told).split()) or "no message"
     trace = "".join(traceback.format_exception(error))
-    fault = Fault(f"{type(error).__name__}: {text}", kind="unexpected", traceback=trace)
+    fault = Fault(f"{type(told).__name__}: {text}", kind="unexpected", traceback=trace)
     return Result(ending=fault)
 
 
@@ -103,6 +112,16 @@ def results_of_batch(answers: object, count: int) -> list[Result]:
     if not isinstance(answers, Sequence) or len(answers) != count:
         raise TypeError(f"process_batch() returned {answers!r}; it returns {count} answers")
     return [Result() if answer is None else result_of(answer) for answer in answers]
+
+
+def result_of_whole_batch(error: Exception) -> Result:
+    """What an exception that `process_batch` raised means for each item of the batch."""
+    result = result_of(error)
+    ending = result.ending
+    if ending is None or isinstance(ending, Throttled):
+        return result
+    trace = getattr(ending, "traceback", None)
+    return Result(ending=BatchFault(ending.reason, kind=ending.kind, traceback=trace))
 
 
 def gave_up(timeout: float) -> Fault:
@@ -150,7 +169,7 @@ class SharedStage:
                 await opened
         except PenstockError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise StageOpenError(self.stage.name, error) from error
 
     async def close(self) -> None:
@@ -175,12 +194,15 @@ class LoopWorker(Worker):
         """Nothing: the crew opens the instance that its workers share."""
 
     async def process(self, item: Item, out: Path) -> Result:
-        with anyio.move_on_after(self.timeout) as scope:
+        with anyio.move_on_after(self.timeout):
             try:
                 return result_of_return(await self._stage.process(item, out))
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 return result_of(error)
-        assert scope.cancelled_caught
+            except anyio.get_cancelled_exc_class() as error:
+                if anyio.get_current_task().has_pending_cancellation():
+                    raise
+                return result_of(error)  # nobody cancelled us: it awaited what others cancelled
         return Result(ending=gave_up(self.timeout))
 
     async def process_batch(self, items: list[Item], outs: list[Path]) -> list[Result]:
@@ -202,6 +224,7 @@ class ThreadWorker(Worker):
         self._factory = factory
         self._thread = CallThread(name)
         self._stage: Stage | None = None
+        self._grace = GRACE
 
     async def open(self) -> None:
         self._stage = await self._thread.call(self._open)
@@ -221,6 +244,9 @@ class ThreadWorker(Worker):
                 return result
             await self._give_up(attempt)
             return Result(ending=gave_up(self.timeout))
+        except anyio.get_cancelled_exc_class():
+            self._grace = HASTE
+            raise
         finally:
             attempt.requested = result is None
 
@@ -235,6 +261,9 @@ class ThreadWorker(Worker):
                 await self._give_up(attempt)
                 raise TimeoutError(f"gave up the batch after {self.timeout:g} seconds")
             return results_of_batch(answers, len(items))
+        except anyio.get_cancelled_exc_class():
+            self._grace = HASTE
+            raise
         finally:
             attempt.requested = answers is None
 
@@ -247,7 +276,7 @@ class ThreadWorker(Worker):
 
     async def close(self) -> None:
         if self._stage is not None and not self.broken:
-            with anyio.move_on_after(GRACE, shield=True):
+            with anyio.move_on_after(self._grace, shield=True):
                 await self._thread.call(_close, self._stage)
         self._thread.close()
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from importlib import metadata
+from pathlib import Path
 from typing import cast
 
 from pydantic import BaseModel
@@ -63,7 +64,10 @@ def _detector(settings: Filter.Settings) -> Iterator[Check]:
     from stages.yolo import locate_weights
 
     found = locate_weights(settings.weights)
-    if found is None:
+    if found is None and Path(settings.weights).name != settings.weights:
+        text = f"{settings.weights} is not there; put it there or set stages.filter.weights"
+        yield Check("weights", "problem", text)
+    elif found is None:
         text = f"{settings.weights} is not here; the first run will try to fetch it"
         yield Check("weights", "warning", text)
     else:

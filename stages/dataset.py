@@ -166,13 +166,15 @@ def _frame_rows(
     lines = read_lines(record.folder / Dedup.name / "frames.jsonl")
     for index, line in enumerate(lines, start):
         if choice.kept[index]:
-            yield {
-                **line,
-                "video_id": record.id,
-                "file": f"frames/{record.id}/{line['file']}",
-                "hash": format(int(survey.frames.hashes[index]), "016x"),
-                "source": record.source,
-            }
+            yield _writable(
+                {
+                    **line,
+                    "video_id": record.id,
+                    "file": f"frames/{record.id}/{line['file']}",
+                    "hash": format(int(survey.frames.hashes[index]), "016x"),
+                    "source": record.source,
+                }
+            )
 
 
 def _link_frame(record: ItemRecord, row: dict[str, Any], folder: Path) -> None:
@@ -213,7 +215,15 @@ def _video_row(record: ItemRecord, video: dict[str, Any] | None, kept: int) -> d
     if video is not None:
         names = (*FACTS, "frames_sampled", "frames_filtered")
         row |= {name: video[name] for name in names} | {"frames_kept": kept}
-    return row
+    return _writable(row)
+
+
+def _writable(row: dict[str, Any]) -> dict[str, Any]:
+    """Without what a file's name or a page's title may hold and UTF-8 may not: lone surrogates."""
+    return {
+        name: value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+        for name, value in row.items()
+    }
 
 
 def _count_requests(context: FinishContext) -> str:

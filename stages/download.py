@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,8 +36,16 @@ logger = logging.getLogger("penstock.download")
 LOUD_AFTER = 5
 """Failures in a row that point at yt-dlp itself before a worker says so in the log."""
 
+FOUND = "found.json"
+
+FOUND_LASTS = 3600.0
+"""Seconds for which what was looked up is used again: addresses of media run out."""
+
 MOST_HOPS = 10
 """References from page to page that are followed before an item counts as going in a circle."""
+
+MOST_SHOWN = 200
+"""Characters of a path that a reason repeats: a line of a list may be anything at all."""
 
 NOT_VIDEO_FORMATS = frozenset({"hls", "dash", "concat", "concatf", "imf", "image2", "tty", "sdp"})
 """FFmpeg's names for what it opens like a video and is none: lists of other files, which could name
@@ -126,6 +135,7 @@ class Download(Stage):
                 raise
             # Addresses of media run out: look it up afresh once before blaming the host.
             logger.info("%s", refusal)
+            self._forget(item)
             produced = self._attempt(item, out)
         self._systemic = 0
         return produced
@@ -142,6 +152,8 @@ class Download(Stage):
         except Exception as error:
             checkpoint()  # a cancelled attempt may surface as any error at all
             ending = classify(error, item.source)
+            if not isinstance(ending, Throttled):
+                self._forget(item)
             self._watch(getattr(ending, "kind", None))
             if ending is error:
                 raise
@@ -159,12 +171,13 @@ class Download(Stage):
             )
 
     def _fetch(self, item: Item, out: Path) -> Produced:
-        found = _look_up(self._downloader, item.source)
+        found = self._recall(item) or _look_up(self._downloader, item.source)
         if found.get("_type") in PLAYLIST_TYPES:
             # The list is read while this worker goes on to other items, so it takes the downloader
             # along, and the worker gets another.
             downloader, self._downloader = self._downloader, self._open_downloader()
             return expand(downloader, found, item, out)
+        self._remember(item, found)
         self._downloader.params["paths"] = {"home": str(item.partial(self.name))}
         info = self._downloader.process_ie_result(found, download=True) or {}
         fetched = self._fetched_file(item, info)
@@ -173,6 +186,25 @@ class Download(Stage):
         fetched.replace(out / file)
         _write_info(out, item, file, media, info)
         return None
+
+    # What was looked up outlives an attempt that is told to slow down, so that the next one asks
+    # for the media alone: a host that turns away every second request would never serve both.
+
+    def _remember(self, item: Item, found: dict[str, Any]) -> None:
+        text = json.dumps(self._downloader.sanitize_info(found))
+        (item.partial(self.name) / FOUND).write_text(text, encoding="utf-8")
+
+    def _recall(self, item: Item) -> dict[str, Any] | None:
+        path = item.partial(self.name) / FOUND
+        try:
+            fresh = time.time() - path.stat().st_mtime < FOUND_LASTS
+            found: dict[str, Any] | None = json.loads(path.read_text("utf-8")) if fresh else None
+        except (FileNotFoundError, ValueError):  # ValueError: a killed run left half of it
+            return None
+        return found
+
+    def _forget(self, item: Item) -> None:
+        (item.partial(self.name) / FOUND).unlink(missing_ok=True)
 
     def _fetched_file(self, item: Item, info: dict[str, Any]) -> Path:
         """The file that yt-dlp says it made; it also returns in peace without making one."""
@@ -192,15 +224,19 @@ class Download(Stage):
         )
 
     def _link(self, item: Item, path: Path, out: Path) -> None:
+        name = str(path)[:MOST_SHOWN]
         try:
             path.open("rb").close() if path.is_file() else path.stat()
         except OSError as error:
+            hint = "" if path.is_absolute() else "; addresses start with http:// or https://"
             raise Permanent(
-                f"{path}: cannot be read: {error.strerror}", kind="unreadable"
+                f"{name}: cannot be read: {error.strerror}{hint}", kind="unreadable"
             ) from error
+        except ValueError as error:
+            raise Permanent(f"{name}: is no file's name ({error})", kind="unreadable") from error
         if not path.is_file():
             what = "a folder" if path.is_dir() else "no ordinary file"
-            raise Permanent(f"{path}: is {what}; name a video file", kind="unreadable")
+            raise Permanent(f"{name}: is {what}; name a video file", kind="unreadable")
         media = self._check(item, path)
         file = _video_name(path)
         (out / file).symlink_to(Path(os.path.abspath(path)))  # noqa: PTH100 - keeps symbolic links
@@ -309,4 +345,9 @@ def _write_info(out: Path, item: Item, file: str, media: Media, info: dict[str, 
         "extractor": info.get("extractor"),
         "yt_dlp_version": yt_dlp_version,
     }
-    (out / "info.json").write_text(json.dumps(known, indent=2) + "\n")
+    # A page's title and a file's name may hold lone surrogates, which no UTF-8 text can.
+    written = {
+        key: value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+        for key, value in known.items()
+    }
+    (out / "info.json").write_text(json.dumps(written, indent=2) + "\n")

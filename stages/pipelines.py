@@ -23,7 +23,7 @@ def _resolve_crawl(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
     dedup = cast(Dedup.Settings, settings["dedup"])
     if download.size is None:
         download = download.model_copy(update={"size": extract.size or None})
-    if describe.reuse_distance is None:
+    if describe.reuse_distance is None and describe.backend != "detections":
         describe = describe.model_copy(update={"reuse_distance": dedup.distance})
     return settings | {"download": download, "describe": describe}
 
@@ -46,6 +46,13 @@ crawl = Pipeline(
             "--dry-run",
             "Do all that is free, and say how many requests the paid descriptions would take.",
             {"stages.describe.dry_run": True},
+            once=True,
+        ),
+        Flag(
+            "--refresh",
+            "Read playlists, channels and feeds again, for what they have gained.",
+            {"stages.download.reread": True},
+            once=True,
         ),
         Flag(
             "--allow-private",

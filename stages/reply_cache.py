@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import aiofiles
 import anyio
 from anyio.to_thread import run_sync
 
@@ -39,7 +40,11 @@ class ReplyCache:
 
     async def read(self, key: str) -> Reply | None:
         """The reply on disk. None where there is none, or what a power cut left of one."""
-        return await run_sync(_read, self._path(key))
+        try:
+            async with aiofiles.open(self._path(key), encoding="utf-8") as file:
+                return Reply(**json.loads(await file.read()))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
 
     async def get(self, key: str, ask: Callable[[], Awaitable[Reply]]) -> Reply:
         """The reply on disk, or else what `ask` returns, which is on disk before anyone sees it.
@@ -69,13 +74,6 @@ class ReplyCache:
 def identity_digest(identity: Mapping[str, Any]) -> str:
     """64 hex digits that stand for these names and values, whatever their order."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-
-
-def _read(path: Path) -> Reply | None:
-    try:
-        return Reply(**json.loads(path.read_bytes()))
-    except (FileNotFoundError, ValueError, TypeError):
-        return None
 
 
 def _write(path: Path, reply: Reply) -> None:

@@ -191,6 +191,8 @@ def _completions_url(base_url: str, model: str, azure: bool, version: str | None
 
 
 def _one_line(text: str) -> str:
+    # An answer cut short may end in half of a surrogate pair, which no file can hold.
+    text = text.encode("utf-8", "replace").decode()
     # Models that reason aloud put their reasoning before the answer when a server leaves it in.
     return " ".join(re.sub("<think>.*?(?:</think>|$)", "", text, flags=re.DOTALL).split())
 

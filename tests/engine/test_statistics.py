@@ -32,8 +32,8 @@ def pool(
     )
 
 
-def sentence(*pools: PoolStatistics, seconds: float = 100.0) -> str:
-    return bottleneck_sentence({one.stage: one for one in pools}, seconds)
+def sentence(*pools: PoolStatistics) -> str:
+    return bottleneck_sentence({one.stage: one for one in pools})
 
 
 def test_the_busiest_stage_is_named_with_who_waited_for_room() -> None:
@@ -60,15 +60,10 @@ def test_a_stage_alone_needs_no_evidence() -> None:
     )
 
 
-def test_a_resized_pool_is_described_by_its_mean() -> None:
-    resized = replace(pool("weigh", 5, busy=200), worker_seconds=220.0)
-    assert "its 2.2 workers on average were busy 91%" in sentence(resized)
-
-
-def test_workers_that_have_gone_home_are_still_counted() -> None:
-    assert "its 1 worker was busy 92%" in sentence(pool("weigh", busy=92), seconds=108.0)
-    gone = replace(pool("weigh", 3, busy=280), workers=0)
-    assert "its 3 workers were busy 93%" in sentence(gone)
+def test_a_stage_that_can_have_no_more_workers_is_not_to_be_given_any() -> None:
+    text = sentence(replace(pool("weigh", 1, busy=90), most=1))
+    assert text.endswith("it can have no more workers, so give it less work for each item.")
+    assert "give it more workers" in sentence(replace(pool("weigh", 1, busy=90), most=2))
 
 
 def test_the_source_is_the_limit_when_all_wait_for_items() -> None:
@@ -94,9 +89,8 @@ def test_where_nothing_ran_there_is_none(pools: tuple[PoolStatistics, ...]) -> N
 def test_it_is_one_line_in_every_case() -> None:
     for workers in (0, 1, 3):
         for busy in (0.0, 10.0, 99.0):
-            for seconds in (0.0, 100.0):
-                text = sentence(pool("a", workers, busy=busy), seconds=seconds)
-                assert "\n" not in text and text.endswith(".")
+            text = sentence(pool("a", workers, busy=busy))
+            assert "\n" not in text and text.endswith(".")
 
 
 def test_since_takes_what_was_done_apart_from_how_it_stands() -> None:

@@ -358,6 +358,7 @@ from stages.demo.shapes import WEIGHTS, random_scene
 from stages.detector import Detector, main
 sys.argv = ["detector", str(WEIGHTS)]
 main()
+sys.modules["ultralytics"].settings.update(runs_dir="results")
 picture = numpy.asarray(random_scene(500, 640, 360)[0])
 assert Detector(WEIGHTS).detect([picture[:, :, ::-1]])[0]
 sys.modules["ultralytics"].utils.LOGGER.error("something went wrong")

@@ -1,0 +1,149 @@
+"""Where a pool's items wait outside its workers: for a retry's time, and for a gate to open."""
+
+from dataclasses import dataclass, field
+
+import anyio
+from anyio.abc import TaskGroup
+
+from engine.inbox import Inbox
+from engine.item import Item
+from engine.journey import Journey
+from engine.limits import Gates
+
+
+class _Turn:
+    """An entry that waited for its gate goes to it: `went_in` is the answer once `taken` is set."""
+
+    def __init__(self) -> None:
+        self.taken = anyio.Event()
+        self.went_in = False
+
+
+@dataclass(slots=True)
+class Entry:
+    """An item in a pool. `attempt` counts those that count."""
+
+    journey: Journey
+    attempt: int = 1
+    alone: bool = False
+    """A batch with this item failed as a whole, so it is not put into another."""
+    gate: str | None = None
+    """The key of the gate that this item is inside of."""
+    turned_away: int = 0
+    """How often it was told to slow down where there is no gate to close."""
+    held_back: float = 0.0
+    """Seconds it has waited because someone was told to slow down."""
+    held_since: float | None = None
+    turn: _Turn | None = None
+
+    @property
+    def item(self) -> Item:
+        return self.journey.item
+
+
+@dataclass(slots=True)
+class _Line:
+    """Those who wait for one gate: only the first of them watches it."""
+
+    first: anyio.Lock = field(default_factory=anyio.Lock)
+    length: int = 0
+
+
+class Parking:
+    """The entries of one pool that wait outside its workers.
+
+    Who waits for a gate is not inside it, only next to go: an entry that held its place in a gate
+    while it waits for a worker could keep out the very items which those workers wait for.
+    """
+
+    def __init__(self, inbox: Inbox[Entry], gates: Gates) -> None:
+        self._inbox = inbox
+        self._gates = gates
+        self._lines: dict[str, _Line] = {}
+
+    def enters(self, entry: Entry, key: str | None, tasks: TaskGroup) -> bool:
+        """Whether the entry, in hand, may be worked on now; if not it is parked until it may."""
+        self._release(entry)
+        if key is None:
+            return True
+        turn, entry.turn = entry.turn, None
+        if turn is None and key in self._lines:  # others wait already
+            self.park(entry, 0.0, key, tasks)
+            return False
+        went_in = self._gates.enter(key)
+        if went_in:
+            entry.gate = key
+        elif turn is None:
+            self.park(entry, 0.0, key, tasks)
+        else:
+            self._hold(entry, key)
+            self._inbox.park()
+        if turn is not None:
+            turn.went_in = went_in
+            turn.taken.set()
+        return went_in
+
+    def leave(self, entry: Entry, *, throttled: bool) -> None:
+        """The entry comes out of its gate, if it is in one."""
+        if entry.gate is not None:
+            self._gates.leave(entry.gate, throttled=throttled)
+            entry.gate = None
+
+    def park(
+        self,
+        entry: Entry,
+        delay: float,
+        key: str | None,
+        tasks: TaskGroup,
+        *,
+        throttled: bool = False,
+        left: bool = False,
+    ) -> None:
+        """Have the entry, in hand, wait for `delay` seconds and then for the gate `key`.
+
+        `left`: it has left the pool, and has to come in again by the front door.
+        """
+        if throttled:
+            entry.held_since = anyio.current_time()
+        else:
+            self._hold(entry, key)
+        if not left:
+            self._inbox.park()
+        tasks.start_soon(self._wait, entry, delay, key, left)
+
+    async def _wait(self, entry: Entry, delay: float, key: str | None, left: bool) -> None:
+        await anyio.sleep(delay)
+        if left:
+            await self._inbox.put(entry)
+        elif key is None:
+            await self._inbox.unpark(entry)
+        else:
+            await self._stand_in_line(entry, key)
+
+    async def _stand_in_line(self, entry: Entry, key: str) -> None:
+        line = self._lines.setdefault(key, _Line())
+        line.length += 1
+        try:
+            async with line.first:
+                went_in = False
+                while not went_in:
+                    await self._gates.wait(key)
+                    entry.turn = turn = _Turn()
+                    if not await self._inbox.unpark(entry):
+                        return
+                    await turn.taken.wait()
+                    went_in = turn.went_in
+        finally:
+            line.length -= 1
+            if not line.length:
+                del self._lines[key]
+
+    def _hold(self, entry: Entry, key: str | None) -> None:
+        if key is not None and self._gates.is_slowed(key):
+            entry.held_since = anyio.current_time()
+
+    @staticmethod
+    def _release(entry: Entry) -> None:
+        if entry.held_since is not None:
+            entry.held_back += anyio.current_time() - entry.held_since
+            entry.held_since = None

@@ -1,0 +1,266 @@
+"""The inbox: bounded whatever waits where, first in first out, and no wake-up is ever lost."""
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+import pytest
+from anyio import wait_all_tasks_blocked
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.inbox import Closed, Inbox, InboxStatistics
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Log(list[str]):
+    """What has happened, in order; `note` waits for something and then writes down what it was."""
+
+    async def note(self, name: str, wait: Callable[[], Awaitable[object]]) -> None:
+        self.append(f"{name}: {await wait()}")
+
+
+async def test_entries_come_out_in_the_order_they_went_in() -> None:
+    inbox: Inbox[int] = Inbox(3, 1)
+    for number in range(3):
+        assert await inbox.put(number)
+    assert [await inbox.take() for _ in range(3)] == [0, 1, 2]
+
+
+async def test_a_full_inbox_holds_back_and_lets_in_one_for_each_that_leaves() -> None:
+    inbox, log = Inbox[int](1, 1), Log()
+    await inbox.put(0)
+    async with anyio.create_task_group() as tasks:
+        for number in (1, 2):
+            tasks.start_soon(log.note, f"put {number}", lambda n=number: inbox.put(n))
+        await wait_all_tasks_blocked()
+        assert log == []
+        assert await inbox.take() == 0
+        await wait_all_tasks_blocked()
+        assert log == ["put 1: True"]
+        assert inbox.take_nowait() == 1
+        await wait_all_tasks_blocked()
+        assert log == ["put 1: True"], "two in hand and one worker: no room"
+        inbox.leave()
+        await wait_all_tasks_blocked()
+        assert log == ["put 1: True", "put 2: True"]
+
+
+async def test_what_is_parked_still_occupies_the_pool() -> None:
+    inbox, log = Inbox[int](1, 1), Log()
+    await inbox.put(0)
+    await inbox.take()
+    inbox.park()
+    await inbox.put(1)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(log.note, "put", lambda: inbox.put(2))
+        await wait_all_tasks_blocked()
+        assert await inbox.take() == 1
+        await wait_all_tasks_blocked()
+        assert log == [], "one parked, one in hand: the pool is full"
+        assert inbox.statistics() == InboxStatistics(ready=0, in_hand=1, parked=1)
+        inbox.leave()
+        await wait_all_tasks_blocked()
+        assert log == ["put: True"]
+
+
+async def test_so_many_may_be_parked_for_nothing() -> None:
+    inbox: Inbox[int] = Inbox(1, 1, free_parked=2)
+    for number in range(2):
+        await inbox.put(number)
+        await inbox.take()
+        inbox.park()
+    await inbox.put(2)
+    await inbox.take()
+    assert await inbox.put(3), "there is room as if nothing were parked"
+
+
+async def test_a_parked_entry_comes_back_before_all_others() -> None:
+    inbox: Inbox[int] = Inbox(2, 2)
+    await inbox.put(0)
+    await inbox.take()
+    inbox.park()
+    await inbox.put(1)
+    assert await inbox.unpark(0)
+    assert [await inbox.take(), await inbox.take()] == [0, 1]
+
+
+async def test_only_what_suits_is_taken_along() -> None:
+    inbox: Inbox[int] = Inbox(2, 1)
+    assert inbox.take_nowait() is None
+    await inbox.put(1)
+    await inbox.put(2)
+    assert inbox.take_nowait(lambda entry: entry % 2 == 0) is None, "the next one is 1"
+    assert inbox.take_nowait(lambda entry: entry % 2 == 1) == 1
+
+
+async def test_closing_lets_out_what_is_there_and_then_says_so() -> None:
+    inbox, log = Inbox[int](2, 2), Log()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(log.note, "take", inbox.take)
+        await wait_all_tasks_blocked()
+        await inbox.put(0)
+        await inbox.put(1)
+        await wait_all_tasks_blocked()
+        inbox.close()
+        assert log == ["take: 0"]
+        assert await inbox.take() == 1
+        with pytest.raises(Closed):
+            await inbox.take()
+
+
+async def test_draining_frees_all_who_wait_and_keeps_what_is_there() -> None:
+    inbox, log = Inbox[int](1, 1), Log()
+    await inbox.put(0)
+    await inbox.take()
+    inbox.park()
+    await inbox.put(1)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(log.note, "put", lambda: inbox.put(2))
+        tasks.start_soon(log.note, "unpark", lambda: inbox.unpark(0))
+        await wait_all_tasks_blocked()
+        inbox.drain()
+    assert sorted(log) == ["put: False", "unpark: False"]
+    assert not await inbox.put(3)
+    assert inbox.take_nowait() is None
+    with pytest.raises(Closed):
+        await inbox.take()
+    assert inbox.statistics() == InboxStatistics(ready=1, in_hand=0, parked=1)
+
+
+async def test_draining_wakes_takers() -> None:
+    inbox: Inbox[int] = Inbox(1, 1)
+
+    async def take() -> None:
+        with pytest.raises(Closed):
+            await inbox.take()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(take)
+        await wait_all_tasks_blocked()
+        inbox.drain()
+
+
+async def test_more_workers_make_room() -> None:
+    inbox, log = Inbox[int](1, 1), Log()
+    for number in range(2):
+        await inbox.put(number)
+        if number == 0:
+            await inbox.take()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(log.note, "put", lambda: inbox.put(2))
+        await wait_all_tasks_blocked()
+        inbox.resize(2)
+        await inbox.take()
+        await wait_all_tasks_blocked()
+        assert log == ["put: True"]
+
+
+async def test_a_wake_up_that_came_too_late_goes_to_the_next() -> None:
+    inbox, log = Inbox[int](2, 2), Log()
+    scope = anyio.CancelScope()
+
+    async def doomed() -> None:
+        with scope:
+            await inbox.take()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(doomed)
+        await wait_all_tasks_blocked()
+        tasks.start_soon(log.note, "second", inbox.take)
+        await wait_all_tasks_blocked()
+        scope.cancel()  # before the put, so that the wake-up finds it on its way out
+        await inbox.put(0)
+    assert log == ["second: 0"]
+
+
+ACTIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["put", "take", "park", "unpark", "leave", "cancel"]), st.integers(0, 9)
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(ACTIONS, st.integers(1, 3), st.integers(1, 3))
+def test_nothing_is_lost_and_nothing_overflows(
+    actions: list[tuple[str, int]], bound: int, workers: int
+) -> None:
+    """Any interleaving of puts, takes, parkings, cancellations; then everything is let through."""
+
+    async def main() -> None:
+        inbox: Inbox[int] = Inbox(bound, workers)
+        hand: list[int] = []
+        parked: list[int] = []
+        gone: list[int] = []
+        scopes: list[anyio.CancelScope] = []
+        put = 0
+
+        async def cancellable(work: Callable[[], Awaitable[None]]) -> None:
+            with anyio.CancelScope() as scope:
+                scopes.append(scope)
+                await work()
+
+        async def take() -> None:
+            hand.append(await inbox.take())
+
+        async def unpark(entry: int) -> None:
+            try:
+                await inbox.unpark(entry)
+            except BaseException:
+                parked.append(entry)
+                raise
+
+        went_in: list[int] = []
+
+        async def put_one(entry: int) -> None:
+            await inbox.put(entry)
+            went_in.append(entry)
+
+        def check() -> None:
+            now = inbox.statistics()
+            assert now.ready <= bound
+            assert now.ready + now.in_hand + now.parked <= bound + workers
+
+        async with anyio.create_task_group() as tasks:
+            for action, number in actions:
+                if action == "put":
+                    put += 1
+                    tasks.start_soon(cancellable, lambda entry=put: put_one(entry))
+                elif action == "take" and inbox.statistics().in_hand < workers:
+                    tasks.start_soon(cancellable, take)
+                elif action == "park" and hand:
+                    parked.append(hand.pop())
+                    inbox.park()
+                elif action == "unpark" and parked:
+                    tasks.start_soon(cancellable, lambda entry=parked.pop(): unpark(entry))
+                elif action == "leave" and hand:
+                    gone.append(hand.pop())
+                    inbox.leave()
+                elif action == "cancel" and scopes:
+                    scopes[number % len(scopes)].cancel()
+                if number % 3 == 0:
+                    await wait_all_tasks_blocked()
+                check()
+            await wait_all_tasks_blocked()
+            with anyio.fail_after(2):  # let all that is still waiting through
+                while hand or parked or inbox.statistics().ready:
+                    while (entry := inbox.take_nowait()) is not None:
+                        hand.append(entry)
+                    while hand:
+                        gone.append(hand.pop())
+                        inbox.leave()
+                    if parked:
+                        await inbox.unpark(parked.pop())
+                    await wait_all_tasks_blocked()
+            check()
+            tasks.cancel_scope.cancel()
+        assert sorted(gone) == sorted(went_in)
+
+    anyio.run(main)

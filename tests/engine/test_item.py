@@ -1,0 +1,133 @@
+"""Items: ids that are safe as file names, and outputs that are whole or not there."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine import Item, MissingOutput
+from engine.item import (
+    FINGERPRINT_FILE,
+    commit_output,
+    discard_output,
+    item_id,
+    open_scratch,
+    output_mark,
+    remove_scratch,
+    sweep_scratch,
+)
+
+
+def commit(item: Item, stage: str, fingerprint: str = "f1", **files: str) -> None:
+    scratch = open_scratch(item, stage)
+    for name, text in files.items():
+        (scratch / name).write_text(text)
+    commit_output(item, stage, scratch, fingerprint)
+
+
+@given(
+    st.text(st.characters(exclude_categories=("Cs",)) | st.sampled_from("\udc80\udcff"), min_size=1)
+)
+def test_an_id_is_safe_as_a_file_name_and_the_same_every_time(source: str) -> None:
+    id_ = item_id(source)
+    assert id_ == item_id(source)
+    assert set(id_) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
+    assert 12 <= len(id_) <= 53
+    assert not id_.startswith("-")
+
+
+def test_an_id_can_be_read_and_tells_sources_apart() -> None:
+    first = item_id("https://www.example.org/watch?v=Abc")
+    assert first.startswith("example-org-watch-v-abc-")
+    assert first != item_id("https://www.example.org/watch?v=abc")
+    assert item_id("日本") != item_id("中国")
+
+
+@pytest.mark.parametrize("id_", ["../up", "a/b", ".hidden", "", "a\0b", "x" * 300, "a b"])
+def test_an_id_that_is_no_file_name_is_refused(tmp_path: Path, id_: str) -> None:
+    if id_ == "":
+        assert Item.at(tmp_path, "s", id_).id == item_id("s")
+        return
+    with pytest.raises(ValueError, match="is no item id"):
+        Item.at(tmp_path, "s").child("t", id_)
+
+
+def test_an_output_is_there_once_it_is_committed(tmp_path: Path) -> None:
+    item = Item.at(tmp_path, "v")
+    scratch = open_scratch(item, "cut")
+    (scratch / "deep").mkdir()
+    (scratch / "deep" / "frame").write_text("1")
+    (scratch / "link").symlink_to("nowhere")
+    assert not item.has_output("cut")
+    with pytest.raises(MissingOutput, match="has no output of stage 'cut'"):
+        item.output("cut")
+    commit_output(item, "cut", scratch, "f1", expanded=3)
+    assert (item.output("cut") / "deep" / "frame").read_text() == "1"
+    assert (item.output("cut") / "link").is_symlink()
+    mark = output_mark(item, "cut")
+    assert mark is not None
+    assert (mark.fingerprint, mark.expanded) == ("f1", 3)
+    assert not scratch.exists()
+    assert item.output("cut").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_new_output_takes_the_place_of_the_old_one_whole(tmp_path: Path) -> None:
+    item = Item.at(tmp_path, "v")
+    commit(item, "cut", "f1", old="1")
+    commit(item, "cut", "f2", new="2")
+    assert sorted(path.name for path in item.output("cut").iterdir()) == [FINGERPRINT_FILE, "new"]
+    assert [path.name for path in item.folder.iterdir()] == ["cut"]
+
+
+@pytest.mark.parametrize("files", [3, 40])
+def test_few_and_many_files_are_committed_alike(tmp_path: Path, files: int) -> None:
+    item = Item.at(tmp_path, "v")
+    commit(item, "cut", **{f"f{number}": str(number) for number in range(files)})
+    assert len(list(item.output("cut").iterdir())) == files + 1
+
+
+def test_what_an_attempt_wrote_goes_with_it(tmp_path: Path) -> None:
+    item = Item.at(tmp_path, "v")
+    first, second = open_scratch(item, "cut"), open_scratch(item, "cut")
+    assert first != second
+    (first / "half").write_text("1")
+    remove_scratch(first)
+    assert list(item.folder.iterdir()) == [second]
+    assert sweep_scratch(item) == 1
+    assert list(item.folder.iterdir()) == []
+    assert sweep_scratch(Item.at(tmp_path, "never seen")) == 0
+
+
+def test_partial_work_outlives_attempts_and_ends_with_the_commit(tmp_path: Path) -> None:
+    item = Item.at(tmp_path, "v")
+    (item.partial("get") / "half").write_text("1")
+    sweep_scratch(item)
+    assert (item.partial("get") / "half").read_text() == "1"
+    commit(item, "get")
+    assert [path.name for path in item.folder.iterdir()] == ["get"]
+
+
+def test_a_discarded_output_is_gone(tmp_path: Path) -> None:
+    item = Item.at(tmp_path, "v")
+    commit(item, "cut", frame="1")
+    discard_output(item, "cut")
+    discard_output(item, "cut")
+    assert list(item.folder.iterdir()) == []
+    assert output_mark(item, "cut") is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null"])
+def test_a_damaged_mark_is_no_mark(tmp_path: Path, text: str) -> None:
+    item = Item.at(tmp_path, "v")
+    commit(item, "cut")
+    (item.folder / "cut" / FINGERPRINT_FILE).write_text(text)
+    assert output_mark(item, "cut") is None
+
+
+def test_the_mark_is_plain_json(tmp_path: Path) -> None:
+    item = Item.at(tmp_path, "v")
+    commit(item, "cut", "f1")
+    mark = json.loads((item.output("cut") / FINGERPRINT_FILE).read_text())
+    assert mark == {"fingerprint": "f1", "expanded": None}

@@ -1,0 +1,286 @@
+"""The ledger: what it holds after anything, and many requests in few transactions."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from engine import Item, StopRun, WorkFolderError
+from engine.group_commit import GroupCommit
+from engine.journal import FILE, Failure, Journal, connect
+from engine.journal_reader import JournalReader
+from engine.journey import End, Known
+from tests.engine.toys import engine_threads, line, query, toy
+
+pytestmark = pytest.mark.anyio
+
+PIPELINE = line(toy("a"), toy("b", "a"), toy("c", "b"))
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    journal = Journal(tmp_path / FILE)
+    yield journal
+    journal.close()
+
+
+def enter(journal: Journal, source: str, *stages: str, run: int = 1) -> Item:
+    item = Item.at(journal.path.parent, source)
+    journal.admit(item, None, run)
+    journal.enter(item, stages, [], run)
+    return item
+
+
+def known(journal: Journal, item: Item, run: int = 99) -> dict[str, Known]:
+    found = journal.admit(item, None, run)
+    assert found is not None
+    return found
+
+
+# What it holds
+
+
+def test_what_was_settled_is_known_to_the_next_run(journal: Journal) -> None:
+    item = enter(journal, "v", "a", "b", "c")
+    journal.settle(item, "a", End("done", "fa", expanded=2), None, 1)
+    failure = Failure("http-503", "not now")
+    journal.settle(item, "b", End("failed", "fb", retryable=True), failure, 1)
+    assert known(journal, item) == {
+        "a": Known("done", "fa", expanded=2),
+        "b": Known("failed", "fb", kind="http-503", reason="not now", retryable=True),
+        "c": Known(),
+    }
+
+
+def test_entering_a_stage_again_voids_how_it_and_its_descendants_ended(journal: Journal) -> None:
+    item = enter(journal, "v", "a", "b")
+    journal.settle(item, "a", End("failed", "fa", retryable=True), Failure("k", "r"), 1)
+    journal.settle(item, "b", End("done", "fb"), None, 1)
+    journal.discard(item, ["b"])
+    journal.enter(item, ["a"], ["b", "c"], 2)
+    assert known(journal, item) == {"a": Known()}
+
+
+def test_an_item_enters_a_run_once_and_every_list_that_held_it_is_known(journal: Journal) -> None:
+    shared = Item.at(journal.path.parent, "shared")
+    assert journal.admit(shared, "first", 1) == {}
+    assert journal.admit(shared, "second", 1) is None
+    assert journal.admit(shared, None, 1) is None
+    for parent in ("first", "second"):
+        assert journal.children(parent) == [(shared.id, "shared")]
+    assert journal.admit(shared, None, 2) == {}
+
+
+def test_a_file_name_that_is_not_utf8_comes_back_as_it_was(journal: Journal) -> None:
+    source = b"caf\xe9.mp4".decode("utf-8", "surrogateescape")
+    item = enter(journal, source, "a")
+    with JournalReader(journal.path.parent) as reader:
+        assert list(reader.pending_items()) == [(item.id, source)]
+        assert [record.source for record in reader.item_records()] == [source]
+
+
+def test_attempts_that_a_dead_run_left_open_are_closed(journal: Journal) -> None:
+    first = journal.start_run("toy", {}, {})
+    item = enter(journal, "v", "a")
+    number = journal.start_attempt(item, "a", 1, 1, first)
+    second = journal.start_run("toy", {}, {})
+    assert journal.close_attempts_of_dead_runs(second) == [(item.id, "a")]
+    assert journal.close_attempts_of_dead_runs(second) == []
+    workdir = journal.path.parent
+    assert query(workdir, "SELECT id, outcome FROM attempts") == [(number, "interrupted")]
+    assert query(workdir, "SELECT outcome FROM runs") == [("killed",), (None,)]
+
+
+def test_resetting_failures_chooses_by_class_and_stage(journal: Journal) -> None:
+    descendants = {"a": ["b", "c"], "b": ["c"], "c": []}
+    for source, stage, kind in (("v1", "a", "x"), ("v2", "b", "x"), ("v3", "b", "y")):
+        item = enter(journal, source, "a", "b", "c")
+        journal.settle(item, "c", End("done", "fc"), None, 1)
+        journal.settle(item, stage, End("failed", "f", retryable=True), Failure(kind, "r"), 1)
+        journal.end_item(item, "failed")
+    assert journal.reset(descendants, "x", "b") == 1
+    assert known(journal, Item.at(journal.path.parent, "v2")) == {"a": Known(), "b": Known()}
+    with JournalReader(journal.path.parent) as reader:
+        assert [source for _, source in reader.pending_items()] == ["v2"]
+    assert journal.reset(descendants, None, None) == 2
+    assert journal.reset(descendants, None, None) == 0
+
+
+def test_a_folder_belongs_to_one_pipeline(journal: Journal) -> None:
+    journal.start_run("toy", {}, {})
+    with pytest.raises(WorkFolderError, match="holds the work of pipeline 'toy'"):
+        journal.start_run("other", {}, {})
+
+
+@pytest.mark.parametrize("content", [b"not a database, but long enough to be looked at" * 50])
+def test_what_is_no_ledger_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / FILE).write_bytes(content)
+    with pytest.raises(WorkFolderError, match="cannot be used as a ledger") as refusal:
+        Journal(tmp_path / FILE)
+    assert "\n" not in str(refusal.value)
+
+
+def test_another_versions_ledger_is_refused(tmp_path: Path) -> None:
+    db = sqlite3.connect(tmp_path / FILE)
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(WorkFolderError, match="written by another version"):
+        Journal(tmp_path / FILE)
+
+
+def test_a_folder_without_a_ledger_is_no_work_folder(tmp_path: Path) -> None:
+    with pytest.raises(WorkFolderError, match="is not a work folder"):
+        JournalReader(tmp_path)
+
+
+# Adding up
+
+
+def test_an_audit_finds_what_is_missing_and_what_is_too_much(journal: Journal) -> None:
+    workdir = journal.path.parent
+    run = journal.start_run("toy", {}, {})
+    lost, extra, open_ = (enter(journal, source, "a", run=run) for source in ("v1", "v2", "v3"))
+    journal.settle(lost, "a", End("done", "f"), None, run)
+    journal.enter(extra, ["b"], [], run)
+    journal.end_item(open_, "done")
+    with JournalReader(workdir) as reader:
+        assert sorted(reader.audit(PIPELINE, frozenset())) == [
+            "1 items are recorded as ended with a stage pending",
+            "1 items entered stage 'b' and should not have",
+            "1 items should have entered stage 'b' and did not",
+        ]
+
+
+def test_an_audit_looks_at_the_items_of_the_last_run(journal: Journal) -> None:
+    """Those of earlier ones may have gone by other settings: `optional` may have been another."""
+    run = journal.start_run("toy", {}, {})
+    item = enter(journal, "v", "a", run=run)
+    journal.settle(item, "a", End("failed", "f"), Failure("k", "r"), run)
+    journal.end_item(item, "failed")
+    with JournalReader(journal.path.parent) as reader:
+        assert len(reader.audit(PIPELINE, frozenset({"a"}))) == 1
+        journal.start_run("toy", {}, {})
+        assert reader.audit(PIPELINE, frozenset({"a"})) == []
+
+
+def test_reading_many_items_is_lazy_and_complete(journal: Journal) -> None:
+    journal.begin()
+    for number in range(1203):
+        enter(journal, f"v{number}", "a")
+    journal.commit()
+    with JournalReader(journal.path.parent) as reader:
+        assert len(dict(reader.pending_items())) == 1203
+        assert [record.id for record in reader.item_records()] == sorted(
+            dict(reader.pending_items())
+        )
+
+
+# Group commit
+
+
+async def test_many_requests_at_once_are_few_transactions(journal: Journal) -> None:
+    class Counting(Journal):
+        commits = 0
+
+        def commit(self) -> None:
+            self.commits += 1
+            super().commit()
+
+    counting = Counting(journal.path)
+    commit = GroupCommit(counting)
+    items = [Item.at(journal.path.parent, f"v{number}") for number in range(200)]
+    async with anyio.create_task_group() as tasks:
+        for item in items:
+            tasks.start_soon(commit.do, lambda journal, item=item: journal.admit(item, None, 1))
+    commit.close()
+    assert query(journal.path.parent, "SELECT count(*) FROM items") == [(200,)]
+    assert counting.commits <= 3
+    counting.close()
+    assert engine_threads() == []
+
+
+async def test_requests_are_applied_in_order_and_answered(journal: Journal) -> None:
+    commit = GroupCommit(journal)
+    applied: list[int] = []
+    answers: dict[int, int] = {}
+
+    async def ask(number: int) -> None:
+        def work(journal: Journal) -> int:
+            applied.append(number)
+            return number * 10
+
+        answers[number] = await commit.do(work)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(50):
+            tasks.start_soon(ask, number)
+    commit.close()
+    assert applied == sorted(applied)
+    assert answers == {number: number * 10 for number in range(50)}
+
+
+async def test_an_error_rolls_all_of_it_back_and_everyone_hears(journal: Journal) -> None:
+    commit = GroupCommit(journal)
+    heard = []
+
+    async def ask(number: int) -> None:
+        def work(journal: Journal) -> None:
+            enter(journal, f"v{number}", "a")
+            if number == 3:
+                raise ValueError("a bug")
+
+        try:
+            await commit.do(work)
+        except ValueError:
+            heard.append(number)
+
+    await commit.do(lambda journal: enter(journal, "first", "a"))
+    async with anyio.create_task_group() as tasks:
+        for number in range(6):
+            tasks.start_soon(ask, number)
+    rows = query(journal.path.parent, "SELECT source FROM items WHERE source != 'first'")
+    assert {f"v{number}" for number in range(6) if number not in heard} == {s for (s,) in rows}
+    assert 3 in heard
+    await commit.do(lambda journal: enter(journal, "later", "a"))
+    commit.close()
+
+
+async def test_a_ledger_that_cannot_be_written_stops_the_run_in_one_line(journal: Journal) -> None:
+    commit = GroupCommit(journal)
+    journal._db.execute("PRAGMA busy_timeout = 1")
+    other = connect(journal.path)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StopRun, match=r"the ledger .* cannot be written \(database is locked\)"):
+        await commit.do(lambda journal: enter(journal, "v", "a"))
+    other.execute("ROLLBACK")
+    other.close()
+    await commit.do(lambda journal: enter(journal, "v", "a"))
+    commit.close()
+
+
+async def test_who_is_cancelled_takes_nobody_with_them(journal: Journal) -> None:
+    commit = GroupCommit(journal)
+    answers = []
+
+    async def ask(number: int, scope: anyio.CancelScope) -> None:
+        with scope:
+            answers.append(
+                await commit.do(lambda journal: enter(journal, f"v{number}", "a").source)
+            )
+
+    scopes = [anyio.CancelScope() for _ in range(9)]
+    async with anyio.create_task_group() as tasks:
+        for number, scope in enumerate(scopes):
+            tasks.start_soon(ask, number, scope)
+        await anyio.wait_all_tasks_blocked()
+        for scope in scopes[::2]:
+            scope.cancel()
+    assert {f"v{number}" for number in range(1, 9, 2)} <= set(answers)
+    commit.close()

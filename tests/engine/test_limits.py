@@ -1,0 +1,221 @@
+"""What the whole run keeps to: a rate, a number at once and a breaker per host, disk, failures."""
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import anyio
+import pytest
+from anyio import wait_all_tasks_blocked
+
+from engine import StopRun, limits
+from engine.events import DiskLow, DiskRecovered, Event, Events, GateClosed
+from engine.limits import DiskGate, FailureBudget, Gates, pause_after
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def events() -> Events:
+    return Events()
+
+
+@pytest.fixture
+def told(events: Events) -> list[Event]:
+    told: list[Event] = []
+    events.subscribe(told.append)
+    return told
+
+
+# Gates
+
+
+async def test_so_many_are_inside_at_once_and_others_pass(events: Events) -> None:
+    gates = Gates(rate=0, concurrency=2, events=events)
+    assert [gates.enter("one") for _ in range(3)] == [True, True, False]
+    assert gates.enter("other")
+    gates.leave("one", throttled=False)
+    assert gates.enter("one")
+
+
+async def test_who_waits_goes_on_as_soon_as_someone_leaves(events: Events) -> None:
+    gates = Gates(rate=0, concurrency=1, events=events)
+    gates.enter("one")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(gates.wait, "one")
+        await wait_all_tasks_blocked()
+        gates.leave("one", throttled=False)
+    assert gates.enter("one")
+
+
+async def test_starts_are_spaced_by_the_rate(events: Events) -> None:
+    gates = Gates(rate=50, concurrency=0, events=events)
+    starts = []
+    for _ in range(4):
+        await gates.wait("one")
+        assert gates.enter("one")
+        starts.append(anyio.current_time())
+        assert not gates.enter("one")
+        gates.leave("one", throttled=False)
+    assert min(b - a for a, b in zip(starts, starts[1:], strict=False)) >= 0.02
+    assert gates.enter("other"), "another host has a rate of its own"
+
+
+async def test_a_closed_gate_is_closed_for_everyone_and_says_so_once(
+    events: Events, told: list[Event]
+) -> None:
+    gates = Gates(rate=0, concurrency=0, events=events)
+    gates.enter("one")
+    gates.enter("one")
+    assert gates.close("one", 0.05, "429") == pytest.approx(0.05, abs=0.01)
+    gates.leave("one", throttled=True)
+    gates.close("one", 0.05, "429")
+    gates.leave("one", throttled=True)
+    assert not gates.enter("one")
+    assert gates.enter("other")
+    assert gates.is_slowed("one")
+    assert not gates.is_slowed("other")
+    assert told == [GateClosed("one", 0.05, "429")]
+    began = anyio.current_time()
+    await gates.wait("one")
+    assert anyio.current_time() - began >= 0.04
+
+
+async def test_a_closed_gate_lets_one_through_alone_before_all(events: Events) -> None:
+    gates = Gates(rate=0, concurrency=0, events=events)
+    gates.enter("one")
+    gates.close("one", 0.01, "429")
+    gates.leave("one", throttled=True)
+    await gates.wait("one")
+    assert gates.enter("one")
+    assert not gates.enter("one"), "the first one tries alone"
+    gates.leave("one", throttled=False)
+    assert gates.enter("one")
+    assert gates.enter("one")
+
+
+async def test_a_success_from_before_the_closing_does_not_open_the_gate(events: Events) -> None:
+    gates = Gates(rate=0, concurrency=0, events=events)
+    gates.enter("one")
+    gates.enter("one")
+    gates.close("one", 0.02, "429")
+    gates.leave("one", throttled=True)
+    gates.leave("one", throttled=False)  # it was on its way when the gate closed
+    await gates.wait("one")
+    assert gates.enter("one")
+    assert not gates.enter("one")
+
+
+async def test_the_next_refusal_closes_for_twice_as_long_until_one_goes_well(
+    events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "FIRST_PAUSE", 0.02)
+    gates = Gates(rate=0, concurrency=0, events=events)
+    pauses = []
+    for throttled in (True, True, False, True):
+        await gates.wait("one")
+        gates.enter("one")
+        if throttled:
+            pauses.append(gates.close("one", None, "429"))
+        gates.leave("one", throttled=throttled)
+    assert pauses == pytest.approx([0.02, 0.04, 0.02], abs=0.005)
+
+
+def test_a_pause_is_bounded_and_grows_though_the_other_side_says_none() -> None:
+    assert [pause_after(None, times) for times in (1, 2, 3)] == [30, 60, 120]
+    assert pause_after(None, 5000) == 3600
+    assert pause_after(10**9, 1) == 3600
+    assert pause_after(7.5, 1) == 7.5
+    assert pause_after(-1, 1) > 0
+    assert pause_after(0, 5000) == 30, "asking again and again at once would never end"
+
+
+@pytest.mark.parametrize("rate", [0, 1000])
+async def test_many_hosts_take_no_memory_once_they_are_quiet(rate: float, events: Events) -> None:
+    gates = Gates(rate=rate, concurrency=1, events=events)
+    for number in range(5000):
+        gates.enter(f"host {number}")
+        gates.leave(f"host {number}", throttled=False)
+    assert len(gates) <= 2 * limits.SWEEP
+
+
+# The disk
+
+
+class Disk(DiskGate):
+    """A disk of which the test says how much is free, look by look."""
+
+    def __init__(self, frees: Sequence[int], watermark: int, events: Events) -> None:
+        super().__init__(Path(), watermark, events)
+        self.frees = list(frees)
+
+    def free(self) -> int:
+        return self.frees.pop(0) if len(self.frees) > 1 else self.frees[0]
+
+
+async def test_enough_room_is_no_event(events: Events, told: list[Event]) -> None:
+    await Disk([100], 100, events).wait_for_room(lambda: False)
+    await Disk([0], 0, events).wait_for_room(lambda: False)
+    assert told == []
+
+
+async def test_a_full_disk_is_waited_for_while_something_may_free_it(
+    events: Events, told: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "DISK_CHECK_INTERVAL", 0.001)
+    await Disk([5, 5, 5, 20], 10, events).wait_for_room(lambda: True)
+    assert told == [DiskLow(5, 10), DiskRecovered(20)]
+
+
+async def test_a_full_disk_that_nothing_frees_stops_the_run(events: Events) -> None:
+    with pytest.raises(StopRun, match="nearly full") as stop:
+        await Disk([5], 10, events).wait_for_room(lambda: False)
+    assert "free some and run again" in str(stop.value)
+
+
+def test_what_is_free_is_the_disks_own_figure(tmp_path: Path, events: Events) -> None:
+    free = DiskGate(tmp_path, 1, events).free()
+    assert free == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.2)
+
+
+# The failure budget
+
+
+def test_too_many_failures_are_too_many_from_the_minimum_on() -> None:
+    budget = FailureBudget(share=0.5, window=20, minimum=5)
+    assert [budget.record(True) for _ in range(4)] == [None] * 4
+    why = budget.record(True)
+    assert why is not None
+    assert why.startswith("5 of the last 5 items failed, over the failure budget")
+
+
+def test_half_of_them_is_not_more_than_half() -> None:
+    budget = FailureBudget(share=0.5, window=10, minimum=1)
+    for failed in [False, True] * 20:
+        assert budget.record(failed) is None
+    assert budget.record(True) is not None
+
+
+def test_only_the_latest_count() -> None:
+    budget = FailureBudget(share=0.5, window=4, minimum=3)
+    for failed in (True, True, False, False, False, True, True):
+        assert budget.record(failed) is None
+    assert budget.record(True) is not None
+
+
+def test_a_budget_of_everything_is_never_spent() -> None:
+    budget = FailureBudget(share=1, window=5, minimum=1)
+    assert all(budget.record(True) is None for _ in range(50))
+
+
+def test_looking_back_costs_no_more_for_a_long_run() -> None:
+    budget, began = FailureBudget(share=1, window=50, minimum=10), time.perf_counter()
+    for _ in range(10_000):
+        budget.record(False)
+    assert time.perf_counter() - began < 1

@@ -1,0 +1,607 @@
+"""Whole runs: what is redone and what is not, crashes mended, disks that fill, budgets that end."""
+
+import errno
+import gc
+import os
+import shutil
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from engine import FinishContext, Item, PenstockError, Pipeline, StopRun, WorkFolderError, limits
+from engine.events import (
+    DiskLow,
+    DiskRecovered,
+    Event,
+    ItemEntered,
+    Repaired,
+    RunStarted,
+    SourceEnded,
+    Stopping,
+)
+from engine.item import FINGERPRINT_FILE, item_id
+from engine.journal import FILE, Journal
+from engine.journey import Graph
+from engine.run import Run
+from engine.workfolder import locked
+from tests.engine import toys
+from tests.engine.toys import (
+    LoopToy,
+    Toy,
+    engine_threads,
+    executions,
+    line,
+    outcomes,
+    query,
+    run,
+    toy,
+    tree,
+)
+
+
+@pytest.fixture
+def fast() -> Iterator[Path]:
+    with toys.fast_folder() as folder:
+        yield folder
+
+
+def stages_run(workdir: Path, *arguments: Any, **more: Any) -> list[str]:
+    """Run; the names of the stages that had anything to do."""
+    before = executions(workdir)
+    run(*arguments, **more)
+    return sorted({stage for stage, _ in executions(workdir) - before})
+
+
+def diamond(version: int = 1, **does: toys.Does) -> Pipeline:
+    return line(
+        toy("a", does=does.get("a")),
+        toy("b", "a", does=does.get("b"), version=version),
+        toy("c", "a", does=does.get("c")),
+        toy("d", "b", "c", does=does.get("d")),
+    )
+
+
+# Doing again
+
+
+def test_settings_decide_what_is_done_again(fast: Path) -> None:
+    sources = ["v1", "v2"]
+    assert stages_run(fast, diamond(), fast, sources) == ["a", "b", "c", "d"]
+    done = tree(fast)
+    assert stages_run(fast, diamond(), fast, sources) == []
+    assert stages_run(fast, diamond(), fast, sources, "stages.a.note=other") == []
+    assert stages_run(fast, diamond(), fast, sources, "stages.b.value=1") == ["b", "d"]
+    assert tree(fast) != done
+    assert stages_run(fast, diamond(), fast, sources) == ["b", "d"]
+    assert tree(fast) == done
+    assert stages_run(fast, diamond(version=2), fast, sources) == ["b", "d"]
+    assert stages_run(fast, diamond(version=2), fast, [*sources, "v3"]) == ["a", "b", "c", "d"]
+
+
+def test_how_work_is_done_changes_nothing(fast: Path) -> None:
+    run(diamond(), fast, ["v"])
+    options = [
+        "stages.b.workers=3",
+        "stages.b.queue=2",
+        "stages.b.timeout=9",
+        "stages.c.attempts=1",
+    ]
+    assert stages_run(fast, diamond(), fast, ["v"], *options) == []
+
+
+def test_a_rerun_reports_what_it_found_done(fast: Path) -> None:
+    run(diamond(), fast, ["v1", "v2"])
+    report = run(diamond(), fast, ["v1", "v2", "v1", "v3"])
+    assert report.items == {"done": 3, "dropped": 0, "failed": 0, "reused": 2}
+    assert report.exit_code == 0
+
+
+def test_a_deleted_output_is_known_and_made_again_only_to_be_read(fast: Path) -> None:
+    raw = "stages.a.keep=false"
+    run(diamond(), fast, ["v"], raw)
+    assert not any("/a/" in path for path in tree(fast))
+    assert stages_run(fast, diamond(), fast, ["v"], raw) == []
+    assert stages_run(fast, diamond(), fast, ["v"], raw, "stages.d.value=1") == ["d"]
+    assert stages_run(fast, diamond(), fast, ["v"], raw, "stages.c.value=1") == ["a", "c", "d"]
+    assert not any("/a/" in path for path in tree(fast))
+    assert stages_run(fast, diamond(), fast, ["v"], raw, "stages.c.value=1") == []
+
+
+def test_a_deleted_output_is_gone_as_soon_as_all_have_read_it(fast: Path) -> None:
+    gone: list[bool] = []
+
+    class Looks(Toy):
+        def act(self, item: Item, out: Path) -> None:
+            gone.append(not item.has_output("a"))
+            super().act(item, out)
+
+    pipeline = line(toy("a"), toy("b", "a"), toy("c", "b", base=Looks))
+    run(pipeline, fast, ["v1", "v2"], "stages.a.keep=false")
+    assert gone == [True, True]
+
+
+def test_what_ended_ill_stays_so_until_it_is_asked_for(fast: Path) -> None:
+    does = {"bad": ["transient", 3], "enough": ["drop"]}
+    pipeline = diamond(b=does)
+    report = run(pipeline, fast, ["bad", "enough", "v"])
+    assert (report.items["failed"], report.items["dropped"], report.exit_code) == (1, 1, 1)
+    assert stages_run(fast, pipeline, fast, ["bad", "enough", "v"]) == []
+    reset_failures(fast, pipeline)
+    assert stages_run(fast, pipeline, fast, ["bad", "enough", "v"]) == ["b", "d"]
+    assert outcomes(fast)["d", item_id("bad")] == ("done", None)
+
+
+def test_a_retry_finds_what_the_failed_stage_reads(fast: Path) -> None:
+    pipeline = line(toy("a"), toy("b", "a", does={"bad": ["transient", 3]}))
+    raw = "stages.a.keep=false"
+    for _ in range(2):
+        run(pipeline, fast, ["bad", "v"], raw)
+        assert [path for path in tree(fast, marks=False) if "/a/" in path] == [
+            f"{item_id('bad')}/a/value.json"
+        ]
+    reset_failures(fast, pipeline)
+    assert stages_run(fast, pipeline, fast, ["bad", "v"], raw) == ["b"]
+    assert not any("/a/" in path for path in tree(fast))
+
+
+def reset_failures(workdir: Path, pipeline: Pipeline) -> None:
+    graph, journal = Graph(pipeline, {}), Journal(workdir / FILE)
+    assert journal.reset({n: graph.descendants(n) for n in graph.names}, None, None) == 1
+    journal.close()
+
+
+def test_an_optional_stage_degrades_the_item(fast: Path) -> None:
+    pipeline = diamond(b={"bad": ["permanent"]})
+    report = run(pipeline, fast, ["bad", "v"], "stages.b.optional=true")
+    assert report.items["done"] == 2
+    assert report.exit_code == 0
+    last = Item.at(fast, "bad")
+    assert toys.read_value(last, "d")["before"]["b"] is None
+    assert toys.read_value(last, "d")["before"]["c"] is not None
+    assert stages_run(fast, pipeline, fast, ["bad"], "stages.b.optional=true") == []
+
+
+def test_a_way_that_is_not_taken_any_more_leaves_nothing(fast: Path) -> None:
+    run(diamond(), fast, ["v"])
+    drops = diamond(b={"v": ["drop"]})
+    report = run(drops, fast, ["v"], "stages.b.value=1")
+    assert report.items["dropped"] == 1
+    assert {path.split("/")[1] for path in tree(fast)} == {"a", "c"}
+
+
+# Items that hold others
+
+
+def test_items_come_out_of_items_once_each(fast: Path) -> None:
+    does = {"list": ["expand", ["v1", "deeper", "v1", "list"]], "deeper": ["expand", ["v1", "v2"]]}
+    events: list[Event] = []
+    report = run(diamond(a=does), fast, ["list", "v2"], listen=events.append)
+    entered = [event for event in events if isinstance(event, ItemEntered)]
+    assert sorted(event.source for event in entered) == ["deeper", "list", "v1", "v2"]
+    parents = {event.source: event.parent for event in entered}
+    assert parents["v1"] == item_id("list")
+    assert report.items["done"] == 4
+    assert stages_run(fast, diamond(a=does), fast, ["list"]) == []
+
+
+def test_a_list_that_shares_items_with_another_still_holds_them_in_later_runs(fast: Path) -> None:
+    does = {"one": ["expand", ["v1", "v2"]], "two": ["expand", ["v2", "v3"]]}
+    run(diamond(a=does), fast, ["one", "two"])
+    report = run(diamond(a=does), fast, ["two"], "stages.d.value=1")
+    assert report.items["done"] == 3, "v2 came out of the first, and is in the second all the same"
+
+
+def test_a_list_that_breaks_off_is_read_again_from_the_start(fast: Path) -> None:
+    does = {"list": ["expand", ["v1", "v2", "v3"], 1]}
+    report = run(diamond(a=does), fast, ["list"])
+    assert report.items == {"done": 4, "dropped": 0, "failed": 0, "reused": 0}
+    assert executions(fast)["b", item_id("v1")] == 1
+
+
+@pytest.mark.parametrize("among", ["v1", 7, None])
+def test_what_is_no_item_is_a_bug_of_the_stage_and_no_hang(fast: Path, among: object) -> None:
+    class Odd(Toy):
+        def act(self, item: Item, out: Path) -> Any:
+            return [item.child("fine"), among] if item.source == "bad" else super().act(item, out)
+
+    report = run(line(toy("a", base=Odd)), fast, ["bad", "v"])
+    assert outcomes(fast)["a", item_id("bad")] == ("failed", "unexpected")
+    assert report.items["done"] == 2
+    assert (
+        report.failures[0].example_reason == f"TypeError: process() gave {among!r} among its items"
+    )
+
+
+# After a crash
+
+
+def one_repair(
+    workdir: Path, pipeline: Pipeline, *sources: str
+) -> tuple[list[str], list[Repaired]]:
+    events: list[Event] = []
+    ran = stages_run(workdir, pipeline, workdir, sources, listen=events.append)
+    return ran, [event for event in events if isinstance(event, Repaired)]
+
+
+def change(workdir: Path, sql: str, *values: Any) -> None:
+    journal = Journal(workdir / FILE)
+    journal._db.execute(sql, values)
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    "sql", ["DELETE FROM stages WHERE stage = 'b'", "UPDATE stages SET outcome = 'pending'"]
+)
+def test_an_output_that_the_ledger_missed_counts(fast: Path, sql: str) -> None:
+    run(diamond(), fast, ["v"])
+    change(fast, sql)
+    ran, repairs = one_repair(fast, diamond(), "v")
+    assert ran == []
+    assert {repair.stage for repair in repairs} >= {"b"}
+    assert "its output is whole" in repairs[0].what
+    assert one_repair(fast, diamond(), "v") == ([], []), "it is mended"
+
+
+def test_an_output_that_is_gone_is_made_again(fast: Path) -> None:
+    run(diamond(), fast, ["v"])
+    shutil.rmtree(Item.at(fast, "v").output("d"))
+    ran, (repair,) = one_repair(fast, diamond(), "v")
+    assert (ran, repair.stage) == (["d"], "d")
+    assert "its output is gone" in repair.what
+    shutil.rmtree(Item.at(fast, "v").output("a"))
+    assert one_repair(fast, diamond(), "v") == ([], []), "nobody has to read it"
+
+
+def test_a_damaged_output_is_made_again(fast: Path) -> None:
+    run(diamond(), fast, ["v"])
+    (Item.at(fast, "v").output("d") / FINGERPRINT_FILE).write_text("{")
+    assert one_repair(fast, diamond(), "v")[0] == ["d"]
+
+
+def test_half_work_of_a_killed_run_is_swept_away(fast: Path) -> None:
+    run(line(toy("a")), fast, ["v"])
+    folder = Item.at(fast, "v").folder
+    (folder / ".b.scratch-abc").mkdir()
+    (folder / ".b.scratch-abc" / "half").touch()
+    (folder / ".a.partial").mkdir()  # killed between the commit and the removal
+    change(fast, "UPDATE stages SET outcome = 'pending'")
+    run(line(toy("a"), toy("b", "a")), fast, ["v"])
+    assert toys.leftovers(fast) == []
+
+
+def test_attempts_of_a_killed_run_are_interrupted(fast: Path) -> None:
+    run(line(toy("a")), fast, ["v"])
+    change(fast, "UPDATE attempts SET ended = NULL, outcome = NULL")
+    change(fast, "UPDATE runs SET ended = NULL, outcome = NULL")
+    _, (repair,) = one_repair(fast, line(toy("a")), "v")
+    assert "a killed run had it in hand" in repair.what
+    assert query(fast, "SELECT outcome FROM attempts") == [("interrupted",)]
+    assert query(fast, "SELECT outcome FROM runs") == [("killed",), ("done",)]
+
+
+# Two runs on one folder
+
+
+def test_a_second_run_is_refused_and_told_who_the_first_is(tmp_path: Path) -> None:
+    with locked(tmp_path), pytest.raises(WorkFolderError) as refusal:
+        run(line(toy("a")), tmp_path, ["v"])
+    assert f"is in use by process {os.getpid()} on " in str(refusal.value)
+    run(line(toy("a")), tmp_path, ["v"])
+
+
+def test_a_killed_run_leaves_the_folder_free(tmp_path: Path) -> None:
+    script = (
+        "import sys, time; from pathlib import Path; from engine.workfolder import locked\n"
+        "with locked(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(1000)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    with pytest.raises(WorkFolderError, match=f"process {holder.pid} "):
+        run(line(toy("a")), tmp_path, ["v"])
+    holder.kill()
+    holder.communicate()
+    assert run(line(toy("a")), tmp_path, ["v"]).items["done"] == 1
+
+
+def test_a_place_that_cannot_be_a_work_folder_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(WorkFolderError, match="cannot be used as a work folder"):
+        run(line(toy("a")), tmp_path / "file", ["v"])
+
+
+# Stopping itself
+
+
+def test_too_many_failures_stop_the_run_and_the_next_one_goes_on(fast: Path) -> None:
+    does = {f"v{n}": ["permanent"] for n in range(0, 14)}
+    sources = [f"v{n}" for n in range(20)]
+    pipeline = line(toy("a", does=does), toy("b", "a"))
+    events: list[Event] = []
+    report = run(pipeline, fast, sources, "limits.failure_budget=0.5", listen=events.append)
+    assert (report.outcome, report.exit_code) == ("stopped", 3)
+    assert report.items["failed"] < 14
+    assert report.why is not None
+    assert "over the failure budget" in report.why
+    assert [event.why for event in events if isinstance(event, Stopping)] == [report.why]
+    report = run(pipeline, fast, sources, "limits.failure_budget=0.5")
+    assert (report.outcome, report.exit_code) == ("done", 1), "what failed is not counted again"
+    assert (report.items["done"], report.items["failed"]) == (6, 14)
+
+
+class Full(Toy):
+    """The disk is full until the test frees it."""
+
+    def act(self, item: Item, out: Path) -> Any:
+        if item.source == "big" and not (self.workdir / "freed").exists():
+            toys.note(self.workdir / "executions", f"{self.name} {item.id}")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(out / "frame"))
+        return super().act(item, out)
+
+
+def test_a_stage_that_fills_the_disk_stops_the_run_and_blames_no_item(fast: Path) -> None:
+    pipeline = line(toy("a", base=Full), toy("b", "a"))
+    sources = ["v1", "big", *(f"v{n}" for n in range(2, 50))]
+    report = run(pipeline, fast, sources)
+    assert (report.outcome, report.exit_code) == ("stopped", 3)
+    assert report.why is not None
+    assert report.why.startswith("the disk is full while writing ")
+    assert outcomes(fast)["a", item_id("big")] == ("pending", None)
+    assert report.items["failed"] == 0
+    (fast / "freed").touch()
+    assert run(pipeline, fast, sources).items["done"] == 50
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of two megabytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.mark.parametrize("big", [2000, 20])
+def test_a_really_full_disk_stops_the_run_wherever_it_shows(tiny_disk: Path, big: int) -> None:
+    """In a stage, in the engine's own files or in the ledger: the exit is the same, the run goes on
+    when there is room."""
+
+    class Fills(Toy):
+        def act(self, item: Item, out: Path) -> Any:
+            (out / "big").write_bytes(b"x" * 1000 * big)
+            return super().act(item, out)
+
+    def raw(pipeline: Pipeline, keep: str) -> Any:
+        return run(pipeline, tiny_disk / "work", [f"v{n}" for n in range(60)], keep)
+
+    pipeline = line(toy("a", base=Fills), toy("b", "a"))
+    report = raw(pipeline, "stages.a.keep=true")
+    assert (report.outcome, report.exit_code) == ("stopped", 3)
+    assert report.why is not None
+    assert "free some space and run again" in report.why or "cannot be written" in report.why
+    assert report.items["failed"] == 0
+    subprocess.run(["mount", "-o", "remount,size=200m", tiny_disk], check=True)
+    assert raw(pipeline, "stages.a.keep=true").items["done"] == 60
+
+
+def test_the_source_waits_while_the_disk_is_low(
+    fast: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is room for three raw outputs; the source is held back, and so is a list in it."""
+
+    class Slow(Toy):
+        def act(self, item: Item, out: Path) -> Any:
+            time.sleep(0.003)
+            return super().act(item, out)
+
+    class Usage:
+        def __init__(self) -> None:
+            self.free = 100 * (3 - len(list(fast.glob("items/*/a/value.json"))))
+
+    monkeypatch.setattr(limits.shutil, "disk_usage", lambda folder: Usage())
+    monkeypatch.setattr(limits, "DISK_CHECK_INTERVAL", 0.001)
+    events: list[Event] = []
+    does = {"list": ["expand", [f"w{n}" for n in range(30)]]}
+    pipeline = line(toy("z", does=does), toy("a", "z"), toy("b", "a", base=Slow))
+    settings = ["stages.a.keep=false", "limits.free_disk=50"]
+    report = run(pipeline, fast, ["list"], *settings, listen=events.append)
+    assert report.items["done"] == 31
+    low = [index for index, event in enumerate(events) if isinstance(event, DiskLow)]
+    recovered = [index for index, event in enumerate(events) if isinstance(event, DiskRecovered)]
+    assert len(low) == len(recovered) > 0
+    for start, end in zip(low, recovered, strict=True):
+        assert not any(isinstance(event, ItemEntered) for event in events[start:end])
+
+
+@pytest.mark.parametrize("sources", [["v1", "v2"], ["list"]])
+def test_a_disk_that_nothing_can_free_stops_the_run(
+    fast: Path, sources: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "DISK_CHECK_INTERVAL", 0.001)
+
+    class Usage:
+        free = 10 if sources != ["list"] else 10**9
+
+    def usage(folder: Path) -> Usage:
+        found, Usage.free = Usage(), Usage.free
+        if (fast / "executions").exists():
+            type(found).free = 10
+        return found
+
+    monkeypatch.setattr(limits.shutil, "disk_usage", usage)
+    does = {"list": ["expand", [f"w{n}" for n in range(5)]]}
+    report = run(line(toy("a", does=does)), fast, sources, "limits.free_disk=50")
+    assert (report.outcome, report.exit_code) == ("stopped", 3)
+    assert report.why is not None
+    assert "nearly full" in report.why
+    monkeypatch.undo()
+    assert run(line(toy("a", does=does)), fast, sources).outcome == "done"
+
+
+# The source
+
+
+def test_an_endless_source_is_read_only_as_far_ahead_as_there_is_room(fast: Path) -> None:
+    read = 0
+    entered = 0
+    ahead: list[int] = []
+
+    def source() -> Iterator[str]:
+        nonlocal read
+        while True:
+            read += 1
+            yield f"v{read}"
+
+    def listen(event: Event) -> None:
+        nonlocal entered
+        entered += isinstance(event, ItemEntered)
+        ended = sum(run_.pools["b"].statistics().done for run_ in runs)
+        ahead.append(read - ended)
+        if ended >= 100:
+            runs[0].drain("interrupted", "seen enough")
+
+    runs: list[Run] = []
+
+    def prepare(run: Run) -> list[Any]:
+        runs.append(run)
+        return []
+
+    pipeline = line(toy("a", base=LoopToy), toy("b", "a", base=LoopToy))
+    tight = ["stages.a.queue=2", "stages.b.queue=2", "stages.a.workers=2"]
+    report = run(pipeline, fast, source(), *tight, listen=listen, prepare=prepare)
+    assert report.outcome == "interrupted"
+    assert max(ahead) <= 2 + 2 + 2 + 1 + 2, "two queues, three workers, one at the door, one read"
+
+
+def test_a_long_list_takes_no_memory(fast: Path) -> None:
+    class Drops(LoopToy):
+        async def process(self, item: Item, out: Path) -> None:
+            raise toys.Drop("nothing to do")
+
+    sizes: list[int] = []
+
+    def source() -> Iterator[str]:
+        for number in range(2000):
+            if number in (600, 1999):
+                gc.collect()
+                sizes.append(tracemalloc.get_traced_memory()[0])
+            yield f"v{number}"
+
+    tracemalloc.start()
+    try:
+        report = run(line(toy("a", base=Drops)), fast, source(), "stages.a.workers=8")
+    finally:
+        tracemalloc.stop()
+    assert report.items["dropped"] == 2000
+    assert sizes[1] - sizes[0] < 70_000, "50 bytes an item would show"
+
+
+def test_a_source_that_goes_wrong_ends_the_run_with_its_error(fast: Path) -> None:
+    def source() -> Iterator[str]:
+        yield "v1"
+        raise PenstockError("the list ends in the middle of a line")
+
+    with pytest.raises(PenstockError, match="the list ends in the middle"):
+        run(line(toy("a")), fast, source())
+    assert engine_threads() == []
+
+
+def test_a_name_that_the_pipeline_does_not_understand_is_its_first_stages_matter(
+    fast: Path,
+) -> None:
+    def canonical(source: str) -> str:
+        if source == "bad":
+            raise toys.UsageError("no such thing")
+        return source.lower()
+
+    report = run(line(toy("a"), canonical=canonical), fast, ["V1", "bad", "v1"])
+    assert report.items["done"] == 2
+
+
+# Ending
+
+
+def test_a_run_can_be_drained_before_it_has_begun(fast: Path) -> None:
+    def listen(event: Event) -> None:
+        if isinstance(event, RunStarted):
+            runs[0].drain("interrupted", "too early")
+
+    runs: list[Run] = []
+
+    def prepare(run: Run) -> list[Any]:
+        runs.append(run)
+        return []
+
+    report = run(line(toy("a")), fast, ["v"], listen=listen, prepare=prepare)
+    assert (report.outcome, report.items["done"]) == ("interrupted", 0)
+
+
+def test_an_empty_list_is_a_run_too(fast: Path) -> None:
+    events: list[Event] = []
+    report = run(diamond(), fast, [], listen=events.append)
+    assert (report.outcome, report.exit_code) == ("done", 0)
+    assert SourceEnded(0) in events
+
+
+def test_the_finish_has_every_item_of_the_folder_and_ends_last(fast: Path) -> None:
+    seen: list[tuple[str, str, str | None]] = []
+
+    def finish(context: FinishContext) -> list[str]:
+        assert context.workdir == fast
+        seen.extend((item.source, item.outcome, item.stage) for item in context.items())
+        return ["all is well"]
+
+    pipeline = line(toy("a", does={"bad": ["permanent"]}), finish=finish)
+    run(pipeline, fast, ["earlier"])
+    seen.clear()
+    report = run(pipeline, fast, ["v", "bad"])
+    assert report.finish == ["all is well"]
+    assert sorted(seen) == [("bad", "failed", "a"), ("earlier", "done", None), ("v", "done", None)]
+    assert engine_threads() == []
+
+
+def test_a_finish_that_fills_the_disk_stops_the_run(fast: Path) -> None:
+    def finish(context: FinishContext) -> list[str]:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "dataset.parquet")
+
+    report = run(line(toy("a"), finish=finish), fast, ["v"])
+    assert (report.outcome, report.exit_code) == ("stopped", 3)
+    assert (
+        report.why
+        == "the disk is full while writing dataset.parquet; free some space and run again"
+    )
+
+
+def test_stages_that_stop_the_run_leave_their_item_pending(fast: Path) -> None:
+    class Spent(Toy):
+        def act(self, item: Item, out: Path) -> Any:
+            raise StopRun("the money is spent; raise stages.a.budget")
+
+    report = run(line(toy("a", base=Spent)), fast, ["v"])
+    assert (report.exit_code, report.why) == (3, "the money is spent; raise stages.a.budget")
+    assert outcomes(fast)["a", item_id("v")] == ("pending", None)
+
+
+def test_what_runs_beside_is_told_nothing_and_ended(fast: Path) -> None:
+    ended: list[str] = []
+
+    async def beside() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append("ended")
+
+    run(line(toy("a")), fast, ["v"], prepare=lambda run: [beside])
+    assert ended == ["ended"]

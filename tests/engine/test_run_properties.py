@@ -1,0 +1,285 @@
+"""Any graph, any endings, any disturbance: every item is accounted for, once, and ends as it must.
+
+A model of a page computes how each item has to end; runs that are resized, drained and cancelled at
+random moments, and then run again until they complete, have to come to the same.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from engine import Pipeline
+from engine.events import Event, Events, PoolResized
+from engine.item import item_id
+from engine.run import Run, RunReport
+from tests.engine import toys
+from tests.engine.toys import Does, GatedLoopToy, GatedToy, configured, executions, toy
+
+ATTEMPTS = 3
+
+
+@dataclass
+class Plan:
+    """A stage of the random pipeline, and what it does to which item."""
+
+    name: str
+    after: Sequence[str]
+    options: Mapping[str, int | bool]
+    on_loop: bool
+    does: Does
+
+    def overrides(self) -> list[str]:
+        return [f"stages.{self.name}.{key}={json.dumps(v)}" for key, v in self.options.items()]
+
+
+@dataclass
+class Disturbance:
+    """At the `moment`-th event of a run: drain it, cancel it, or resize its pools."""
+
+    kind: str
+    moment: int
+
+
+@dataclass
+class Case:
+    plans: Sequence[Plan]
+    sources: Sequence[str]
+    disturbances: Sequence[Disturbance]
+    rate: int
+
+    @property
+    def pipeline(self) -> Pipeline:
+        steps = [
+            toy(p.name, *p.after, base=GatedLoopToy if p.on_loop else GatedToy, does=p.does)
+            for p in self.plans
+        ]
+        return toys.line(*steps)
+
+    def overrides(self) -> list[str]:
+        each = [override for plan in self.plans for override in plan.overrides()]
+        return [*each, f"limits.concurrency={self.rate}"]
+
+
+NAMES = [f"v{number}{host}" for number in range(9) for host in ("", "@one", "@two")]
+
+ENDINGS = st.one_of(
+    st.sampled_from([["drop"], ["permanent"], ["transient", -1], ["bug", -1]]),
+    st.tuples(st.sampled_from(["transient", "bug"]), st.integers(1, ATTEMPTS - 1)).map(list),
+    st.tuples(st.just("throttled"), st.integers(1, 3), st.just(0.002)).map(list),
+    st.tuples(
+        st.just("expand"),
+        st.lists(st.sampled_from(NAMES), max_size=5),
+        st.integers(0, ATTEMPTS - 1),
+    ).map(list),
+)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    names = "abcdef"[: draw(st.integers(2, 6))]
+    plans = []
+    for index, name in enumerate(names):
+        after = draw(st.sets(st.sampled_from(names[:index]), max_size=3)) if index else set()
+        options = {
+            "workers": draw(st.integers(1, 3)),
+            "queue": draw(st.integers(1, 3)),
+            "attempts": ATTEMPTS,
+            "optional": draw(st.booleans()),
+            "keep": draw(st.booleans()),
+            "batch": draw(st.integers(1, 3)),
+        }
+        does = draw(st.dictionaries(st.sampled_from(NAMES), ENDINGS, max_size=6))
+        plans.append(Plan(name, sorted(after), options, draw(st.booleans()), does))
+    read = {before for plan in plans for before in plan.after}
+    for plan in plans:
+        plan.options["keep"] |= plan.name not in read  # a result is kept: anything else is refused
+    kinds = st.sampled_from(["drain", "cancel", "resize"])
+    disturbance = st.builds(Disturbance, kinds, st.integers(0, 80))
+    return Case(
+        plans=plans,
+        sources=draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=10)),
+        disturbances=draw(st.lists(disturbance, max_size=4)),
+        rate=draw(st.integers(0, 2)),
+    )
+
+
+# The model
+
+
+@dataclass
+class Expected:
+    """How every stage ends with every item that enters it, by (stage, id), and what stands there."""
+
+    stages: dict[tuple[str, str], str] = field(default_factory=dict)
+    items: dict[str, str] = field(default_factory=dict)
+    values: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+
+def model(case: Case) -> Expected:
+    expected, queue = Expected(), list(case.sources)
+    while queue:
+        source = queue.pop()
+        if item_id(source) not in expected.items:
+            queue += _travel(case, source, expected)
+    return expected
+
+
+def _travel(case: Case, source: str, expected: Expected) -> list[str]:
+    ends: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    children: list[str] = []
+    optional = {plan.name for plan in case.plans if plan.options["optional"]}
+    for plan in case.plans:
+        if not all(ends.get(b) == "done" or (b in optional and b in ends) for b in plan.after):
+            continue
+        if any(before not in values and ends[before] == "expanded" for before in plan.after):
+            continue
+        word, *arguments = plan.does.get(source, ["done"])
+        ends[plan.name] = _end(word, *arguments)
+        if ends[plan.name] == "done":
+            before = {name: values.get(name) for name in plan.after}
+            values[plan.name] = {"stage": plan.name, "value": 0, "before": before}
+        if ends[plan.name] == "expanded":
+            children += arguments[0]
+    decisive = {end.partition(" ")[0] for name, end in ends.items() if name not in optional}
+    id_ = item_id(source)
+    expected.items[id_] = next((o for o in ("failed", "dropped") if o in decisive), "done")
+    for plan in case.plans:
+        if plan.name in ends:
+            end = ends[plan.name]
+            expected.stages[plan.name, id_] = "done" if end == "expanded" else end.split()[0]
+            readers = [ends.get(p.name) for p in case.plans if plan.name in p.after]
+            mendable = "failed retryable" in (ends.values() if None in readers else readers)
+            if end == "done" and (plan.options["keep"] or mendable):
+                expected.values[plan.name, id_] = values[plan.name]
+    return children
+
+
+def _end(word: str, *arguments: Any) -> str:
+    if word == "drop":
+        return "dropped"
+    if word == "permanent":
+        return "failed"
+    if word == "expand":
+        return "expanded"
+    return "failed retryable" if arguments and arguments[0] == -1 else "done"
+
+
+# The runs
+
+
+class Watch:
+    """Looks at the pools at every event, and disturbs the run when its moment has come."""
+
+    def __init__(self, run: Run, disturbance: Disturbance | None, scope: anyio.CancelScope) -> None:
+        self.run, self.disturbance, self.scope = run, disturbance, scope
+        self.events = 0
+        self.most = {name: pool.options.workers for name, pool in run.pools.items()}
+        self.overfull: list[str] = []
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, PoolResized):
+            self.most[event.stage] = max(self.most[event.stage], event.before, event.after)
+        for name, pool in self.run.pools.items():
+            now = pool.statistics()
+            held = now.waiting + now.in_hand + now.parked
+            is_root = name in self.run.pipeline.roots  # there, what is parked does not count
+            if now.waiting > now.queue or not (is_root or held <= now.queue + self.most[name]):
+                self.overfull.append(f"{name}: {now}")
+        if self.disturbance is not None and self.events == self.disturbance.moment:
+            self._disturb(self.disturbance.kind)
+        self.events += 1
+
+    def _disturb(self, kind: str) -> None:
+        if kind == "drain":
+            self.run.drain("interrupted", "at random")
+        elif kind == "cancel":
+            self.scope.cancel()
+        else:
+            self.disturbance = None
+            for number, pool in enumerate(self.run.pools.values()):
+                pool.resize(1 + (number + self.events) % 4)
+
+
+def run_once(case: Case, workdir: Path, disturbance: Disturbance | None) -> RunReport | None:
+    """One run of the case, None if it was cancelled; nothing may be overfull, leak, or hang."""
+    pipeline, events = case.pipeline, Events()
+
+    async def main() -> tuple[RunReport | None, list[str]]:
+        run = Run(pipeline, configured(pipeline, *case.overrides()), workdir, case.sources, events)
+        report = None
+        before = {task.id for task in anyio.get_running_tasks()}
+        with anyio.fail_after(8), anyio.CancelScope() as scope:
+            watch = Watch(run, disturbance, scope)
+            events.subscribe(watch)
+            report = await run.execute()
+        left = [t.name or "" for t in anyio.get_running_tasks() if t.id not in before]
+        assert left == []
+        return report, watch.overfull
+
+    report, overfull = anyio.run(main)
+    assert overfull == [], overfull[:3]
+    assert toys.engine_threads() == []
+    assert report is None or report.discrepancies == []
+    return report
+
+
+def run_to_the_end(case: Case, workdir: Path) -> RunReport:
+    """Run with every disturbance in turn, then without; what was settled is not done again."""
+    settled: set[tuple[str, str]] = set()
+    for disturbance in disturbances(case):
+        before = executions(workdir)
+        report = run_once(case, workdir, disturbance)
+        again = {key for key in executions(workdir) - before if key in settled}
+        assert not again, "what had been settled was done again"
+        settled = {key for key, (end, _) in toys.outcomes(workdir).items() if end != "pending"}
+    assert report is not None
+    return report
+
+
+def disturbances(case: Case) -> Iterator[Disturbance | None]:
+    yield from case.disturbances
+    yield None
+
+
+def check(case: Case) -> None:
+    with toys.fast_folder() as workdir:
+        (workdir / "items").mkdir()
+        report = run_to_the_end(case, workdir)
+        expected = model(case)
+        assert report.outcome == "done"
+        found = {key: outcome for key, (outcome, _) in toys.outcomes(workdir).items()}
+        assert found == expected.stages
+        items = dict(toys.query(workdir, "SELECT id, outcome FROM items"))
+        assert items == expected.items
+        assert sum(report.items[o] for o in ("done", "dropped", "failed")) == len(items)
+        values = {
+            path: json.loads(text)
+            for path, text in toys.tree(workdir, marks=False).items()
+            if path.endswith("value.json") and not _is_expanded(case, path)
+        }
+        assert values == {
+            f"{id_}/{stage}/value.json": value for (stage, id_), value in expected.values.items()
+        }
+        assert toys.leftovers(workdir) == []
+        before = executions(workdir)
+        assert run_once(case, workdir, None) is not None
+        assert executions(workdir) == before, "a rerun of what is complete did something"
+
+
+def _is_expanded(case: Case, path: str) -> bool:
+    id_, stage, _ = path.split("/")
+    does = next(plan.does for plan in case.plans if plan.name == stage)
+    return any(item_id(s) == id_ and words[0] == "expand" for s, words in does.items())
+
+
+@given(cases())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_every_item_is_accounted_for_whatever_happens(case: Case) -> None:
+    check(case)

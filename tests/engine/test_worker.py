@@ -1,0 +1,390 @@
+"""Workers: one contract for the loop, a thread and a process; and what each does with the hung."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import psutil
+import pytest
+
+from engine import Item, PenstockError, StopRun, Throttled, UsageError, worker
+from engine.errors import BatchFault, Fault
+from engine.item import open_scratch
+from engine.process_worker import ProcessWorker
+from engine.worker import (
+    LoopWorker,
+    Result,
+    StageFactory,
+    StageOpenError,
+    ThreadWorker,
+    Worker,
+    result_of_whole_batch,
+)
+from tests.engine.toys import LoopObedient, Obedient, engine_threads
+
+pytestmark = pytest.mark.anyio
+
+KINDS = ["loop", "thread", "process"]
+OFF_LOOP = ["thread", "process"]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "GRACE", 0.2)
+
+
+Make = Callable[..., Worker]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    def make(kind: str, timeout: float = 30, broken: str = "") -> Worker:
+        stage = LoopObedient if kind == "loop" else Obedient
+        factory = StageFactory(stage, stage.Settings(broken=broken), tmp_path)
+        if kind == "loop":
+            return LoopWorker(factory(), timeout)
+        if kind == "process":
+            return ProcessWorker(factory, timeout)
+        return ThreadWorker(factory, timeout, "penstock-test")
+
+    return make
+
+
+@asynccontextmanager
+async def opened(worker: Worker) -> AsyncIterator[Worker]:
+    try:
+        await worker.open()
+        yield worker
+    finally:
+        await worker.close()
+
+
+class Work:
+    """Items and the folders that they may write into."""
+
+    def __init__(self, workdir: Path) -> None:
+        self.workdir = workdir
+
+    def __call__(self, source: str) -> tuple[Item, Path]:
+        item = Item.at(self.workdir, source)
+        return item, open_scratch(item, "obedient")
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    return Work(tmp_path)
+
+
+# What all workers have in common
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_a_stage_does_comes_back_as_a_result(kind: str, make: Make, work: Work) -> None:
+    async with opened(make(kind)) as worker:
+        item, out = work("done ")
+        assert await worker.process(item, out) == Result()
+        assert (out / "hello").read_text() == "hello"
+        for word, name, ending_kind, reason in (
+            ("drop", "Drop", "empty", "nothing to do"),
+            ("permanent", "Permanent", "http-404", "it is gone"),
+            ("bug", "Fault", "unexpected", "ValueError: a bug of two lines"),
+            ("group", "Permanent", "permanent", "it is gone"),
+            ("nonsense", "Fault", "unexpected", "TypeError: process() returned 7; it returns None"),
+            ("exit", "Fault", "unexpected", "SystemExit: a library gave up"),
+        ):
+            ending = (await worker.process(*work(word))).ending
+            assert ending is not None
+            assert type(ending).__name__ == name
+            assert ending.kind == ending_kind
+            assert ending.reason.startswith(reason)
+        assert isinstance(ending, Fault)
+        assert ending.traceback is not None
+        assert "toys.py" in ending.traceback
+        assert not worker.broken
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_throttled_keeps_its_figures(kind: str, make: Make, work: Work) -> None:
+    async with opened(make(kind)) as worker:
+        ending = (await worker.process(*work("throttled"))).ending
+        assert isinstance(ending, Throttled)
+        assert (ending.after, ending.key, ending.kind) == (12.5, "example.org", "throttled")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_ending_of_a_stages_own_counts_as_what_it_is(
+    kind: str, make: Make, work: Work
+) -> None:
+    async with opened(make(kind)) as worker:
+        ending = (await worker.process(*work("own"))).ending
+        assert ending is not None
+        assert (ending.kind, ending.reason) == ("too-long", "too long")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_full_disk_stops_the_run(kind: str, make: Make, work: Work) -> None:
+    async with opened(make(kind)) as worker:
+        stop = (await worker.process(*work("full"))).stop
+        assert isinstance(stop, StopRun)
+        assert "the disk is full while writing" in str(stop)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_items_come_out(kind: str, make: Make, work: Work) -> None:
+    async with opened(make(kind)) as worker:
+        item, out = work("items one two")
+        produced = (await worker.process(item, out)).produced
+        assert produced is not None
+        assert list(produced) == [item.child("one"), item.child("two")]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_batch_has_an_answer_for_each(kind: str, make: Make, work: Work) -> None:
+    async with opened(make(kind)) as worker:
+        items, outs = zip(*(work(word) for word in ("done 1", "drop", "done 2")), strict=True)
+        results = await worker.process_batch(list(items), list(outs))
+        kinds = [result.ending and result.ending.kind for result in results]
+        assert kinds == [None, "empty", None]
+        assert (outs[2] / "hello").read_text() == "hello2"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("word", ["bug", "exit", "full"])
+async def test_what_breaks_a_batch_is_raised(kind: str, word: str, make: Make, work: Work) -> None:
+    async with opened(make(kind)) as worker:
+        items, outs = zip(*(work(word) for word in ("done", word)), strict=True)
+        try:
+            await worker.process_batch(list(items), list(outs))
+        except (Exception, SystemExit) as error:
+            result = result_of_whole_batch(error)
+            assert isinstance(result.stop if word == "full" else result.ending, PenstockError)
+            assert result.stop is not None or isinstance(result.ending, BatchFault)
+        else:
+            pytest.fail("nothing was raised")
+        assert (await worker.process(*work("done"))).ending is None, "it can still be used"
+
+
+@pytest.mark.parametrize("kind", OFF_LOOP)
+@pytest.mark.parametrize(
+    ("broken", "error", "text"),
+    [
+        ("told", PenstockError, "there is no such model; give another"),
+        ("bug", (StageOpenError, ValueError), "a bug"),
+        ("exit", (StageOpenError, RuntimeError), "a library gave up|exited with code"),
+    ],
+)
+async def test_a_stage_that_cannot_start_says_why(
+    kind: str, broken: str, error: type[Exception], text: str, make: Make
+) -> None:
+    with pytest.raises(error, match=text):
+        async with opened(make(kind, broken=broken)):
+            pytest.fail("it opened")
+
+
+@pytest.mark.parametrize("kind", OFF_LOOP)
+async def test_a_stage_is_opened_and_closed_once_where_it_runs(
+    kind: str, make: Make, work: Work, tmp_path: Path
+) -> None:
+    async with opened(make(kind)) as worker:
+        item, out = work("pid")
+        await worker.process(item, out)
+        await worker.process(item, out)
+        pid = (out / "pid").read_text()
+    assert (pid == str(os.getpid())) == (kind == "thread")
+    assert (tmp_path / "opened").read_text() == f"{pid}\n"
+    assert (tmp_path / "closed").read_text() == f"{pid}\n"
+    assert engine_threads() == []
+
+
+# Time
+
+
+async def hanging(tmp_path: Path) -> int:
+    """Wait until the stage hangs; returns what process that is in."""
+    while not (tmp_path / "hanging").exists() or not (tmp_path / "hanging").read_text():
+        await anyio.sleep(0.005)
+    return int((tmp_path / "hanging").read_text())
+
+
+async def test_a_coroutine_that_hangs_is_given_up_at_once(make: Make, work: Work) -> None:
+    class Sleeper(LoopObedient):
+        async def process(self, item: Item, out: Path) -> None:
+            await anyio.sleep_forever()
+
+    worker = LoopWorker(Sleeper(Sleeper.Settings(), work.workdir), 0.02)
+    ending = (await worker.process(*work("done"))).ending
+    assert isinstance(ending, Fault)
+    assert (ending.kind, ending.reason) == ("timeout", "gave up after 0.02 seconds")
+    assert not worker.broken
+
+
+async def test_a_thread_that_checks_is_given_up_and_used_again(
+    make: Make, work: Work, tmp_path: Path
+) -> None:
+    async with opened(make("thread", timeout=0.1)) as worker:
+        ending = (await worker.process(*work("patient"))).ending
+        assert ending is not None
+        assert ending.kind == "timeout"
+        assert not worker.broken
+        item, out = work("pid")
+        assert (await worker.process(item, out)).ending is None
+    assert (tmp_path / "closed").exists()
+
+
+async def test_a_thread_that_hangs_is_given_up_and_left(
+    make: Make, work: Work, tmp_path: Path
+) -> None:
+    async with opened(make("thread", timeout=0.05)) as worker:
+        ending = (await worker.process(*work("hang release"))).ending
+        assert ending is not None
+        assert ending.kind == "timeout"
+        assert worker.broken
+    assert not (tmp_path / "closed").exists()
+    (tmp_path / "release").touch()
+    assert engine_threads() == []
+
+
+async def test_a_batch_in_a_thread_can_hang_too(make: Make, work: Work, tmp_path: Path) -> None:
+    async with opened(make("thread", timeout=0.05)) as worker:
+        items, outs = zip(work("hang release"), work("done"), strict=True)
+        with pytest.raises(TimeoutError):
+            await worker.process_batch(list(items), list(outs))
+        assert worker.broken
+    (tmp_path / "release").touch()
+
+
+async def test_a_process_that_hangs_is_killed_with_all_it_started(
+    make: Make, work: Work, tmp_path: Path
+) -> None:
+    async with opened(make("process", timeout=1)) as worker:
+        ending = (await worker.process(*work("family"))).ending
+        assert ending is not None
+        assert ending.kind == "timeout"
+        assert worker.broken
+        assert await has_gone(await hanging(tmp_path))
+
+
+@pytest.mark.parametrize("kind", OFF_LOOP)
+@pytest.mark.parametrize("word", ["hang release", "patient"])
+async def test_cancelling_is_prompt_whatever_the_stage_does(
+    kind: str, word: str, make: Make, work: Work, tmp_path: Path
+) -> None:
+    async with anyio.create_task_group() as tasks:
+
+        async def serve() -> None:
+            async with opened(make(kind)) as worker:
+                await worker.process(*work(word))
+
+        tasks.start_soon(serve)
+        await hanging(tmp_path)
+        began = anyio.current_time()
+        tasks.cancel_scope.cancel()
+    assert anyio.current_time() - began < 2
+    (tmp_path / "release").touch()
+    assert engine_threads() == []
+
+
+async def test_a_stray_cancellation_is_a_bug_of_the_stage_and_ends_nothing_else(
+    work: Work,
+) -> None:
+    class Careless(LoopObedient):
+        async def process(self, item: Item, out: Path) -> None:
+            raise anyio.get_cancelled_exc_class()("awaited what somebody else cancelled")
+
+    worker = LoopWorker(Careless(Careless.Settings(), work.workdir), 5)
+    ending = (await worker.process(*work("done"))).ending
+    assert ending is not None
+    assert ending.kind == "unexpected"
+
+
+# Processes
+
+
+async def has_gone(pid: int) -> bool:
+    with anyio.move_on_after(5):
+        while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+            await anyio.sleep(0.01)
+        return True
+    return False
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGSEGV"])
+async def test_a_process_that_dies_costs_an_attempt_and_is_named(
+    name: str, make: Make, work: Work
+) -> None:
+    async with opened(make("process")) as worker:
+        ending = (await worker.process(*work(f"kill {name}"))).ending
+        assert isinstance(ending, Fault)
+        assert ending.kind == "crashed"
+        assert ending.reason.startswith(f"the worker process was killed by {name}")
+        assert worker.broken
+
+
+async def test_what_a_stage_prints_and_reads_does_not_disturb(make: Make, work: Work) -> None:
+    async with opened(make("process", timeout=10)) as worker:
+        assert await worker.process(*work("print")) == Result()
+        item, out = work("read")
+        assert await worker.process(item, out) == Result()
+        assert (out / "read").read_text() == "", "its standard input is empty"
+        assert await worker.process(*work("done")) == Result()
+
+
+async def test_a_process_ends_when_its_run_is_killed(tmp_path: Path) -> None:
+    script = f"""
+        import anyio
+        from pathlib import Path
+        from engine import Item
+        from engine.item import open_scratch
+        from engine.process_worker import ProcessWorker
+        from engine.worker import StageFactory
+        from tests.engine.toys import Obedient
+
+        async def main():
+            folder = Path({str(tmp_path)!r})
+            worker = ProcessWorker(StageFactory(Obedient, Obedient.Settings(), folder), 1000)
+            await worker.open()
+            item = Item.at(folder, "hang")
+            await worker.process(item, open_scratch(item, "obedient"))
+
+        anyio.run(main)
+    """
+    run = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)])
+    child = await hanging(tmp_path)
+    assert child != run.pid
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    assert await has_gone(child)
+
+
+async def test_a_process_answers_fast_enough_to_be_used(make: Make, work: Work) -> None:
+    async with opened(make("process")) as worker:
+        item, out = work("done")
+        began = time.perf_counter()
+        for _ in range(100):
+            await worker.process(item, out)
+        assert time.perf_counter() - began < 2, "20 ms an item would show"
+
+
+async def test_open_is_told_what_a_person_did_wrong(make: Make) -> None:
+    with pytest.raises(PenstockError) as refusal:
+        await make("process", broken="told").open()
+    assert not isinstance(refusal.value, StageOpenError)
+    assert isinstance(UsageError("x"), PenstockError)
+
+
+async def test_threads_are_named_for_who_looks(make: Make) -> None:
+    async with opened(make("thread")):
+        assert "penstock-test" in {thread.name for thread in threading.enumerate()}
