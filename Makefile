@@ -1,0 +1,44 @@
+# make demo   everything set up, and the whole job run on videos that it makes itself
+# make test   everything set up, and the tests
+# make lint   ruff and mypy
+
+PYTHON ?= python3
+VENV := .venv
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test torture lint aimock lock clean
+
+demo: $(STAMP)
+	$(VENV)/bin/penstock demo
+
+test: $(STAMP)
+	$(VENV)/bin/python -m pytest
+
+# Hundreds of random kills and large crawls: slow, and not part of `make test`.
+torture: $(STAMP)
+	$(VENV)/bin/python -m pytest -m torture
+
+lint: $(STAMP)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --constraint constraints.txt --editable '.[test,lint]'
+	touch $@
+
+# A server of OpenAI's and Gemini's APIs written by others, for tests that skip where it is missing.
+aimock: $(STAMP)
+	npm install --silent --no-fund --no-audit --prefix $(VENV)/aimock @copilotkit/aimock@1.43
+
+# Writes constraints.txt anew: the newest versions that pyproject.toml allows.
+lock:
+	rm -rf build/lock
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet --disable-pip-version-check '.[test,lint]'
+	build/lock/bin/python -m pip freeze --exclude penstock | sed 's/+cpu$$//' > constraints.txt
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,409 @@
+"""What the documentation says is held against the code.
+
+    python -m tests.test_docs     # writes the tables of settings in docs/ anew
+
+A fenced block may follow an HTML comment that says what it is: `file: NAME` (a file of the example
+package), `commands: NAME` and `example: NAME` (run by a test here). A table of settings stands
+between `<!-- settings: NAME -->` and `<!-- end -->`.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import dropwhile, pairwise
+from pathlib import Path
+
+import click
+import pyarrow.parquet as pq
+import pytest
+from pydantic.fields import FieldInfo
+
+from engine import StageOptions, events
+from engine.cli import main
+from engine.config import LimitSettings, load_config
+from engine.config_schema import Schema
+from engine.setting_text import accepted, toml_value
+from stages import download_errors
+from stages.dataset import build_dataset
+from stages.export import FORMATS
+from stages.pipelines import crawl
+from tests.stages.clips import make_clip, moving_picture
+from tests.stages.crawled import Crawl, Shot
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"(?:<!-- ([^\n]*) -->\n)?```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+TABLE = re.compile(r"(<!-- settings: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+FILLED_IN = re.compile(r"[A-Z]{2,}|…")
+
+by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, its text, and what the comment before it says."""
+
+    language: str
+    text: str
+    note: str
+
+
+def blocks(page: Path) -> list[Block]:
+    found = BLOCK.findall(page.read_text(encoding="utf-8"))
+    return [Block(language, text, note) for note, language, text in found]
+
+
+def block(page: Path, note: str) -> str:
+    [text] = [one.text for one in blocks(page) if one.note == note]
+    return text
+
+
+def prose(page: Path) -> str:
+    """The page without its fenced blocks."""
+    return BLOCK.sub("", page.read_text(encoding="utf-8"))
+
+
+def commands(page: Path, *, quoted: bool = True) -> Iterator[list[str]]:
+    """Every `penstock …` of the page as words: lines of shell blocks, and those quoted in prose."""
+    for one in blocks(page):
+        if one.language == "sh" and not one.note.startswith("commands:"):
+            for line in one.text.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                words = [*dropwhile(re.compile(r"[A-Z_]+=").match, words)]
+                if words[:1] == ["penstock"]:
+                    yield words[1:]
+    for text in re.findall(r"`penstock ([^`]+)`", prose(page)) if quoted else ():
+        yield shlex.split(text)
+
+
+def setting_field(dotted: str) -> FieldInfo | None:
+    return Schema.of(crawl, LimitSettings, ()).field(dotted)
+
+
+# Links
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives the page's headings."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    plain = (re.sub(r"[`*]|\[|\]\([^)]*\)", "", heading).lower() for heading in headings)
+    return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in plain}
+
+
+@by_page
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if re.match(r"https?://", target):
+            continue
+        file, _, anchor = target.partition("#")
+        linked = (page.parent / file).resolve() if file else page
+        assert linked.exists(), f"{target} does not exist"
+        if anchor:
+            assert anchor in anchors(linked), f"{target}: no such heading"
+
+
+def test_every_page_is_linked() -> None:
+    linked = {
+        (page.parent / target.partition("#")[0]).resolve()
+        for page in PAGES
+        for target in re.findall(r"\]\(([^)\s]+\.md[^)\s]*)\)", prose(page))
+    }
+    assert [page for page in PAGES if page not in linked and page.name != "README.md"] == []
+
+
+# Settings
+
+
+@by_page
+def test_settings_named_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    if page.name == "extending.md":
+        text = re.sub(r"stages\.poster\.(width|position)|stages\.dataset\.\w+", "", text)
+    for dotted in re.findall(r"\b((?:stages\.[a-z_]+|limits)\.[a-z_]+)\b", text):
+        stage = dotted.split(".")[1]
+        if stage in crawl.names or dotted.startswith("limits."):
+            assert setting_field(dotted) is not None, f"{dotted} is no setting"
+        else:
+            assert find_spec(dotted) is not None, f"{dotted} is neither setting nor module"
+
+
+@by_page
+def test_configuration_shown_is_accepted(page: Path, tmp_path: Path) -> None:
+    for one in blocks(page):
+        if one.language == "toml" and not one.note.startswith("file:"):
+            file = tmp_path / "config.toml"
+            file.write_text(one.text, encoding="utf-8")
+            load_config(crawl, file, {}, (), {})
+
+
+@by_page
+def test_environment_variables_exist(page: Path) -> None:
+    known = {*Schema.of(crawl, LimitSettings, ()).variables, "PENSTOCK_POSTER_WIDTH"}
+    assert set(re.findall(r"\bPENSTOCK_[A-Z_]*[A-Z]\b", page.read_text())) <= known
+
+
+def settings_table(name: str) -> str:
+    """The table of a stage's own settings, of the options of every stage, or of the limits."""
+    fields = {"options": StageOptions.model_fields, "limits": LimitSettings.model_fields}.get(name)
+    if fields is None:
+        fields = crawl[name].stage.Settings.model_fields
+    rows = [_row(key, field, own=name in crawl.names) for key, field in fields.items()]
+    head = ["setting", "default", "what it may be", "what it does"]
+    head += ["redoes the stage"] * (name in crawl.names)
+    lines = ["| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *rows]]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _row(key: str, field: FieldInfo, *, own: bool) -> list[str]:
+    default = field.get_default(call_default_factory=True)
+    shown = "unset" if default is None else f"`{_short(default)}`"
+    extra = field.json_schema_extra
+    changes = not isinstance(extra, dict) or extra.get("affects_output", True)
+    cells = [f"`{key}`", shown, accepted(field), field.description or ""]
+    cells += [("yes" if changes else "no")] * own
+    return [cell.replace("|", "\\|").replace("*", "\\*") for cell in cells]
+
+
+def _short(default: object) -> str:
+    text = toml_value(list(default) if isinstance(default, tuple) else default)
+    return text if len(text) <= 60 else f'{text[:57].rpartition(" ")[0]} …"'
+
+
+def with_tables(text: str) -> str:
+    """The page with its tables of settings as the code has them."""
+    return TABLE.sub(lambda found: found[1] + settings_table(found[2]) + found[4], text)
+
+
+@by_page
+def test_tables_of_settings_are_the_codes(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert text == with_tables(text), "run `python -m tests.test_docs` to write the tables anew"
+
+
+def test_every_setting_has_a_table() -> None:
+    named = {name for page in PAGES for _, name, *_ in TABLE.findall(page.read_text())}
+    assert named == {"limits", "options", *crawl.names}
+
+
+@pytest.mark.parametrize("stage", crawl.names)
+def test_defaults_of_options_are_told(stage: str) -> None:
+    """Where a stage's workers or timeout are not every stage's, its page says so."""
+    text = prose(ROOT / "docs" / "stages" / f"{stage}.md")
+    for key, default in crawl[stage].stage.defaults.items():
+        if default != StageOptions.model_fields[key].default:
+            assert re.search(rf"`{key} = {re.escape(toml_value(default))}`", text)
+
+
+# Commands
+
+
+@by_page
+def test_commands_exist(page: Path) -> None:
+    """The command, its options, and what it sets, unless "…" or capitals are to be filled in."""
+    for words in commands(page):
+        if words[0].startswith("--"):
+            assert words[0] in ("--help", "--version")
+            continue
+        command = main.get_command(click.Context(main), words[0])
+        assert command is not None, f"there is no penstock {words[0]}"
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert [word for word in words if word.startswith("--") and word not in known] == []
+        settings = [value for option, value in pairwise(words) if option == "--set"]
+        load_config(crawl, None, {}, [text for text in settings if not FILLED_IN.search(text)], {})
+
+
+@by_page
+def test_shell_lines_are_complete(page: Path) -> None:
+    """What a command needs is there, and every value is one that it takes."""
+    for words in commands(page, quoted=False):
+        command = main.get_command(click.Context(main), words[0])
+        if command is not None:
+            command.make_context(words[0], words[1:])
+
+
+@by_page
+def test_make_targets_and_scripts_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    shown = [line for one in blocks(page) if one.language == "sh" for line in one.text.splitlines()]
+    for target in re.findall(r"(?:^|`)make ([a-z]+)", "\n".join([text, *shown]), re.MULTILINE):
+        assert target in targets
+    for script in re.findall(r"\bbenchmarks/\w+\.py", text):
+        assert (ROOT / script).is_file()
+    for module in re.findall(r"python -m (stages\.\w+)", text):
+        assert find_spec(module) is not None
+
+
+# Failure classes
+
+
+def _kinds_in_code(*files: str) -> set[str]:
+    """Every failure class that these files of stages/ raise."""
+    found = set()
+    for file in files:
+        found |= set(re.findall(r'\bkind="([\w-]+)"', (ROOT / "stages" / file).read_text()))
+    return found
+
+
+KINDS = {
+    "download": {row.kind for _, row in download_errors.MESSAGES}
+    | {row.kind for row in download_errors.EXCEPTIONS.values()}
+    | {row.kind for row in download_errors.STATUSES.values()}
+    | {row.kind for row in vars(download_errors).values() if isinstance(row, download_errors.Row)}
+    | _kinds_in_code("download.py", "ytdlp_options.py", "ytdlp_guard.py", "download_errors.py"),
+    "extract": _kinds_in_code("extract.py", "media.py", "packets.py"),
+    "filter": _kinds_in_code("filter.py"),
+    "describe": _kinds_in_code("describe.py", "describe_frames.py") | {"throttled"},
+    "dedup": _kinds_in_code("dedup.py"),
+}
+
+
+def _kinds_on_page(page: Path) -> set[str]:
+    """The first cells of the rows of tables whose first column is headed "class"."""
+    found: set[str] = set()
+    for table in re.findall(r"^\| class \|.*\n\|[-| ]+\n((?:\|.*\n)*)", page.read_text(), re.M):
+        found |= set(re.findall(r"^\| `([\w-]+)`", table, re.MULTILINE))
+    return found
+
+
+@pytest.mark.parametrize("stage", crawl.names)
+def test_failure_classes_are_the_codes(stage: str) -> None:
+    assert _kinds_on_page(ROOT / "docs" / "stages" / f"{stage}.md") == KINDS[stage]
+
+
+def test_operating_says_what_to_do_about_every_class() -> None:
+    failing = set().union(*KINDS.values()) | {"timeout", "crashed", "unexpected"}
+    assert _kinds_on_page(ROOT / "docs" / "operating.md") == failing
+
+
+# Other lists
+
+
+def test_events_are_the_codes() -> None:
+    text = (ROOT / "docs" / "operating.md").read_text()
+    names = {
+        name
+        for name, value in vars(events).items()
+        if isinstance(value, type) and issubclass(value, events.Event) and value is not events.Event
+    }
+    assert names == set(re.findall(r"^\| `([A-Z]\w+)` \|", text, re.MULTILINE))
+
+
+def test_export_formats_are_the_codes() -> None:
+    text = (ROOT / "docs" / "tutorial.md").read_text()
+    assert set(re.findall(r"--format (\w+)", text)) == set(FORMATS)
+
+
+def test_dependencies_are_pyprojects() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    asked = [*project["dependencies"], *extras["test"], *extras["lint"]]
+    names = {re.split(r"[\[<>=~ ]", one)[0] for one in asked}
+    page = (ROOT / "docs" / "dependencies.md").read_text()
+    versions = dict(re.findall(r"^\| ([\w-]+) \| (\d[\w.]*) \|", page, re.MULTILINE))
+    assert set(versions) == names
+    pins = (ROOT / "constraints.txt").read_text().lower().splitlines()
+    assert [f"{name}=={version}".lower() for name, version in versions.items()] == [
+        pin for name in versions for pin in pins if pin.startswith(f"{name.lower()}==")
+    ]
+
+
+# Code
+
+
+@by_page
+def test_python_compiles(page: Path) -> None:
+    for one in blocks(page):
+        if one.language == "python":
+            compile(one.text, str(page), "exec")
+
+
+def run_in(folder: Path, *command: str, code: int = 0, python_path: Path | None = None) -> str:
+    """Run a command in a folder; returns what it printed."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PENSTOCK_")}
+    environment["PYTHONPATH"] = os.pathsep.join(map(str, filter(None, (python_path, ROOT))))
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert result.returncode == code, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_readme_reads_a_dataset(tmp_path: Path) -> None:
+    made = Crawl(tmp_path / "frames")
+    made.video("https://example.org/a.mp4", [Shot(1, 0.0), Shot(2, 1.0)])
+    build_dataset(made.context())
+    rows = pq.read_table(tmp_path / "frames" / "dataset" / "frames.parquet").num_rows
+
+    printed = run_in(tmp_path, sys.executable, "-c", block(ROOT / "README.md", "example: dataset"))
+
+    assert len(printed.splitlines()) == rows == 2
+    assert printed.splitlines()[0].endswith("A person.")
+
+
+@pytest.fixture
+def posters(tmp_path: Path) -> Path:
+    """A folder with a clip, and in `installed/` the example package as pip would install it."""
+    page = ROOT / "docs" / "extending.md"
+    installed = tmp_path / "installed"
+    about = installed / "penstock_posters-0.1.0.dist-info"
+    about.mkdir(parents=True)
+    (installed / "posters.py").write_text(block(page, "file: posters.py"))
+    project = tomllib.loads(block(page, "file: pyproject.toml"))["project"]
+    lines = [
+        line
+        for group, entries in project["entry-points"].items()
+        for line in (f"[{group}]", *(f"{name} = {value}" for name, value in entries.items()))
+    ]
+    (about / "entry_points.txt").write_text("\n".join(lines))
+    (about / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    make_clip(tmp_path / "clip.mp4", range(0, 3000, 100), size=(160, 96), picture=moving_picture)
+    return tmp_path
+
+
+def test_own_pipeline_runs_as_a_command(posters: Path) -> None:
+    page, installed = ROOT / "docs" / "extending.md", posters / "installed"
+    penstock = [sys.executable, "-c", "from engine.cli import main; main()"]
+    printed = [
+        run_in(posters, *penstock, *shlex.split(line)[1:], python_path=installed)
+        for line in block(page, "commands: posters").splitlines()
+    ]
+
+    assert "1 posters in" in printed[0]
+    assert "poster" in printed[1]
+    assert (posters / "work" / printed[2].strip()).is_file()
+
+
+def test_own_pipeline_runs_from_python(posters: Path) -> None:
+    page, installed = ROOT / "docs" / "extending.md", posters / "installed"
+    script = block(page, "example: run") + block(page, "example: extend")
+    script += "print(crawl_with_posters.names)\n"
+
+    printed = run_in(posters, sys.executable, "-c", script, python_path=installed).splitlines()
+
+    assert printed[0].startswith("0 1 ['1 posters in")
+    assert "poster" in printed[1]
+
+
+def test_exit_codes_are_told() -> None:
+    text = (ROOT / "docs" / "operating.md").read_text()
+    assert main.help is not None
+    codes = re.findall(r"\b(\d+) [a-z]", main.help.partition("Exit codes:")[2])
+    assert codes == re.findall(r"^\| (\d+) \|", text, re.MULTILINE)
+
+
+def write_tables() -> None:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        if with_tables(text) != text:
+            page.write_text(with_tables(text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_tables()
