@@ -122,9 +122,8 @@ def bottleneck_sentence(pools: Mapping[str, PoolStatistics]) -> str:
     held_back = max(pools.values(), key=lambda pool: (pool.throttled, pool.parked))
     if held_back.throttled or held_back.parked:
         return (
-            f"Waiting is the bottleneck, no stage: {held_back.stage} was told to slow down "
-            f"{_times(held_back.throttled)} and has {held_back.parked} items held back, while "
-            f"{calm}; more workers would not help."
+            f"Waiting is the bottleneck, no stage: {held_back.stage} {_what_holds_it(held_back)}, "
+            f"while {calm}; more workers would not help."
         )
     return (
         f"The source is the bottleneck, no stage: {calm} and waited for items "
@@ -154,6 +153,12 @@ def _who_waited(busiest: PoolStatistics, pools: Mapping[str, PoolStatistics]) ->
         if stage is not None and shares[stage] >= 0.1:
             return f" while {stage} waited {shares[stage]:.0%} of its time for {what_for}"
     return ""
+
+
+def _what_holds_it(pool: PoolStatistics) -> str:
+    told = f"was told to slow down {_times(pool.throttled)}" if pool.throttled else ""
+    held = f"has {pool.parked} items held back" if pool.parked else ""
+    return " and ".join(part for part in (told, held) if part)
 
 
 def _times(count: int) -> str:

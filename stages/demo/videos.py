@@ -1,0 +1,103 @@
+"""Makes the demo's video files: clips as they are drawn, and worse copies of them."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stages.demo.clips import Clip
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """What people call a codec, FFmpeg's name of an encoder for it, and the encoder's options."""
+
+    name: str
+    encoder: str
+    options: Mapping[str, str] = field(hash=False)
+
+
+# With weighted prediction, x264 does not make the same bytes every time, even with one thread.
+_X264 = {"preset": "veryfast", "weightp": "0"}
+_VPX = {"deadline": "realtime", "cpu-used": "8", "b": "0"}
+H264 = Encoding("H.264", "libx264", {**_X264, "crf": "20"})
+H264_COARSE = Encoding("H.264", "libx264", {**_X264, "crf": "33"})
+VP9 = Encoding("VP9", "libvpx-vp9", {**_VPX, "crf": "30"})
+VP9_COARSE = Encoding("VP9", "libvpx-vp9", {**_VPX, "crf": "48"})
+MPEG4 = Encoding("MPEG-4", "mpeg4", {"qmin": "3", "qmax": "3"})
+MPEG4_COARSE = Encoding("MPEG-4", "mpeg4", {"qmin": "8", "qmax": "8"})
+
+
+def write_clip(clip: Clip, encoding: Encoding, path: Path) -> None:
+    """Draw the clip and write it; the container follows from the file's suffix.
+
+    An `.m3u8` becomes an HLS stream, its pieces of two seconds beside it.
+    """
+    import av
+    import numpy as np
+
+    frames = (
+        av.VideoFrame.from_ndarray(np.asarray(picture), format="rgb24")
+        for picture in clip.pictures()
+    )
+    _encode(frames, clip.fps, (clip.width, clip.height), encoding, path)
+
+
+def write_copy(source: Path, size: tuple[int, int], encoding: Encoding, path: Path) -> None:
+    """Decode a video, scale it to this width and height in pixels, and encode it again."""
+    import av
+
+    with av.open(str(source)) as video:
+        fps = round(video.streams.video[0].average_rate or 0)
+        _encode(video.decode(video=0), fps, size, encoding, path)
+
+
+def cut_short(source: Path, share: float, path: Path) -> None:
+    """Copy the first share of a file's bytes, as an upload that broke off leaves them."""
+    content = source.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+
+
+def _encode(
+    frames: Iterable["VideoFrame"],
+    fps: int,
+    size: tuple[int, int],
+    encoding: Encoding,
+    path: Path,
+) -> None:
+    """Write a video with a keyframe every second; the same frames make the same bytes."""
+    import av
+
+    width, height = size
+    options = {"fflags": "bitexact"}
+    if path.suffix == ".m3u8":
+        pieces = path.with_name(f"{path.stem}-%d.ts")
+        options |= {"hls_time": "2", "hls_list_size": "0", "hls_segment_filename": str(pieces)}
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream(encoding.encoder, rate=fps, options=dict(encoding.options))
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        context = stream.codec_context
+        context.gop_size = fps
+        context.thread_count = 1  # with more, the bytes depend on how many there are
+        context.flags |= av.codec.context.Flags.bitexact
+        for frame in _numbered(frames, fps, size):
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def _numbered(
+    frames: Iterable["VideoFrame"], fps: int, size: tuple[int, int]
+) -> Iterator["VideoFrame"]:
+    """The frames at this size, evenly timed."""
+    from fractions import Fraction
+
+    from av.video.reformatter import Interpolation
+
+    for number, frame in enumerate(frames):
+        scaled = frame.reformat(*size, format="yuv420p", interpolation=Interpolation.AREA)
+        scaled.pts, scaled.time_base = number, Fraction(1, fps)
+        yield scaled
