@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from engine import plugins
-from engine.errors import PenstockError, StopRun, UsageError
+from engine.errors import PenstockError, PipelineError, StopRun, UsageError
 
 
 class PenstockGroup(click.Group):
@@ -17,12 +17,15 @@ class PenstockGroup(click.Group):
         return [*plugins.names(plugins.PIPELINES), *own, *plugins.names(plugins.COMMANDS)]
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name in plugins.names(plugins.PIPELINES):
-            from engine.run_command import run_command
+        try:
+            if name in plugins.names(plugins.PIPELINES):
+                from engine.run_command import run_command
 
-            return run_command(plugins.pipeline(name))
-        if name in plugins.names(plugins.COMMANDS):
-            return plugins.command(name)
+                return run_command(plugins.pipeline(name))
+            if name in plugins.names(plugins.COMMANDS):
+                return plugins.command(name)
+        except PipelineError as error:
+            return _broken_command(name, error)  # the others still work, and so does --help
         return super().get_command(context, name)
 
     def resolve_command(
@@ -53,6 +56,19 @@ class PenstockGroup(click.Group):
             # Whoever read our output has gone; what was to be said is said.
             sys.stderr.close()
             sys.exit(0)
+
+
+def _broken_command(name: str, error: PipelineError) -> click.Command:
+    def say_why(*_: object, **__: object) -> None:
+        raise error
+
+    return click.Command(
+        name,
+        callback=say_why,
+        help=f"Cannot be used: {error}",
+        short_help="Cannot be used; call it to see why.",
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )
 
 
 def fail(error: Exception, code: int) -> None:

@@ -39,14 +39,14 @@ class Crew:
         self._name = factory.stage.name
         self._target = 0
         self._hired = 0
-        self._live: set[int] = set()
+        self._count = 0
         self._idle: dict[int, anyio.CancelScope] = {}
         self._tasks: TaskGroup | None = None
         self.alive = Meter()
 
     def __len__(self) -> int:
-        """How many workers there are now, without those that are on their way out."""
-        return len(self._live)
+        """How many workers there are, without those let go; at the end, how many there were."""
+        return self._count
 
     async def run(self, workers: int) -> None:
         """Have `workers` workers until `serve` is false for each. Raises what a stage's `open`
@@ -64,11 +64,11 @@ class Crew:
     def resize(self, workers: int) -> None:
         """Hire, or let go: idle ones at once, those at work when they have finished."""
         self._target = workers
-        while self._tasks is not None and len(self._live) < workers:
+        while self._tasks is not None and self._count < workers:
             self._hired += 1
-            self._live.add(self._hired)
+            self._count += 1
             self._tasks.start_soon(self._work, self._hired, name=f"{self._name} {self._hired}")
-        for number in list(self._idle)[: max(0, len(self._live) - workers)]:
+        for number in list(self._idle)[: max(0, self._count - workers)]:
             self._idle.pop(number).cancel()
 
     @contextmanager
@@ -81,27 +81,24 @@ class Crew:
             finally:
                 self._idle.pop(number, None)
 
-    def _goes(self, number: int) -> bool:
-        """Whether this worker is one too many; then it counts no more, however long it takes."""
-        if len(self._live) <= self._target:
+    def _one_goes(self) -> bool:
+        """Whether there is one too many; then that one counts no more, however long it takes."""
+        if self._count <= self._target:
             return False
-        self._live.discard(number)
+        self._count -= 1
         return True
 
     async def _work(self, number: int) -> None:
-        try:
-            with self.alive.running():
-                worker = await self._opened(number)
-                try:
-                    while not self._goes(number) and await self._serve(worker, number):
-                        if worker.broken:
-                            await worker.close()
-                            self._events.emit(WorkerReplaced(self._name, number, "it died or hung"))
-                            worker = await self._opened(number)
-                finally:
-                    await worker.close()
-        finally:
-            self._live.discard(number)
+        with self.alive.running():
+            worker = await self._opened(number)
+            try:
+                while not self._one_goes() and await self._serve(worker, number):
+                    if worker.broken:
+                        await worker.close()
+                        self._events.emit(WorkerReplaced(self._name, number, "it died or hung"))
+                        worker = await self._opened(number)
+            finally:
+                await worker.close()
 
     async def _opened(self, number: int) -> Worker:
         worker = self._make(number)

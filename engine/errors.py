@@ -92,3 +92,12 @@ class Fault(Ending):
 
 class BatchFault(Fault):
     """A batch went wrong as a whole: none of its items is to blame, and each is tried alone."""
+
+
+def root_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What a person wants to hear of: the first error raised on purpose, else the first."""
+    told, rest = group.split(PenstockError)
+    first: BaseException = told or rest or group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first

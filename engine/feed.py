@@ -2,13 +2,15 @@
 
 import os
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from contextlib import aclosing, contextmanager
 from typing import BinaryIO, Generic, TypeVar
 
 import anyio
 
 from engine.call_thread import CallThread
+from engine.item import Item
+from engine.limits import DiskGate
 
 T = TypeVar("T")
 
@@ -91,3 +93,54 @@ class Turns:
         """Return when no deeper list is being read."""
         while any(count and other > depth for other, count in self._open.items()):
             await self._changed.wait()
+
+
+class Feed:
+    """Reads the source, and lists that turn up on the way, no faster than items find room."""
+
+    def __init__(
+        self,
+        disk: DiskGate,
+        admit: Callable[[Item, str | None, int], Awaitable[None]],
+        in_flight: Callable[[], int],
+    ) -> None:
+        """`admit` lets an item in, given its parent and depth; `in_flight` is how much is under
+        way, what is being read included."""
+        self._disk = disk
+        self._admit = admit
+        self._in_flight = in_flight
+        self._turns = Turns()
+        self._open = 0
+
+    async def feed(
+        self,
+        values: Iterable[T],
+        item: Callable[[T], Item],
+        parent: str | None,
+        depth: int,
+    ) -> int:
+        """Let in the items that `item` makes of these values; returns how many there were.
+
+        Raises what the values raise, and StopRun where the disk is full and nothing is at work that
+        could free it.
+        """
+        count = 0
+        self._open += 1
+        try:
+            with self._turns.reading(depth):
+                async with aclosing(read_lazily(values, f"penstock-{parent or 'source'}")) as read:
+                    async for value in read:
+                        await self._turns.wait(depth)
+                        await self._disk.wait_for_room(lambda: self._in_flight() > self._open)
+                        await self._admit(item(value), parent, depth)
+                        count += 1
+        finally:
+            self._open -= 1
+        return count
+
+
+def as_item(value: object) -> Item:
+    """`value`, if it is one: a stage may have returned anything."""
+    if not isinstance(value, Item):
+        raise TypeError(f"process() gave {value!r} among its items")
+    return value

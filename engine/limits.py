@@ -108,8 +108,6 @@ class Gates:
             gate.trips = 0
         gate.inside -= 1
         gate.notify()
-        if self._is_idle(gate):
-            self._gates.pop(key, None)
 
     def close(self, key: str, after: float | None, reason: str) -> float:
         """Let nothing more through for `after` seconds; returns for how long.

@@ -93,7 +93,10 @@ class Step:
         if not found:
             known = ", ".join(sorted({entry.name for entry in metadata.entry_points(group=STAGES)}))
             raise PipelineError(f"no stage is registered as {name!r}; there are: {known or 'none'}")
-        return cls(next(iter(found)).load(), after)
+        stage = next(iter(found)).load()
+        if not (isinstance(stage, type) and issubclass(stage, Stage)):
+            raise PipelineError(f"what is registered as stage {name!r} is no engine.Stage")
+        return cls(stage, after)
 
     @property
     def name(self) -> str:

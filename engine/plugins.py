@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from engine.errors import PipelineError, UsageError
+from engine.errors import PenstockError, PipelineError, UsageError
 from engine.pipeline import Pipeline
 
 PIPELINES = "penstock.pipelines"
@@ -50,4 +50,13 @@ def _load(group: str, name: str) -> Any:
     if not entries:
         known = ", ".join(names(group)) or "none"
         raise UsageError(f"no {group.removeprefix('penstock.')} named {name!r}; there are: {known}")
-    return next(iter(entries)).load()
+    entry = next(iter(entries))
+    try:
+        return entry.load()
+    except PenstockError:
+        raise
+    except Exception as error:  # another package's code: whatever it raises, ours goes on
+        raise PipelineError(
+            f"{name!r} in {group!r} ({entry.value}) cannot be loaded: "
+            f"{type(error).__name__}: {error}"
+        ) from error

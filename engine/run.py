@@ -2,12 +2,10 @@
 
 import signal
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
-from platform import python_version
 from typing import Any, Literal
 
 import anyio
@@ -15,9 +13,8 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from engine.admission import admit, record_end
-from engine.call_thread import CallThread
 from engine.config import Config, fingerprint_settings, settings_as_dict
-from engine.errors import PenstockError, StopRun, UsageError
+from engine.errors import PenstockError, StopRun, UsageError, root_cause
 from engine.events import (
     Events,
     ItemEnded,
@@ -28,7 +25,8 @@ from engine.events import (
     SourceEnded,
     Stopping,
 )
-from engine.feed import Turns, read_lazily
+from engine.feed import Feed, as_item
+from engine.finishing import installed_versions, run_finish
 from engine.group_commit import GroupCommit
 from engine.item import Item, discard_output
 from engine.journal import FILE, Failure, Journal
@@ -36,11 +34,10 @@ from engine.journal_reader import JournalReader
 from engine.journey import End, Graph, Journey, Settled, Step
 from engine.limits import DiskGate, FailureBudget, Gates
 from engine.parking import Entry
-from engine.pipeline import FinishContext, ItemRecord, Pipeline
+from engine.pipeline import Pipeline
 from engine.pool import Pool
 from engine.resizer import INTERVAL, Resizer
 from engine.statistics import FailureClass, PoolStatistics, StageCounts
-from engine.worker import result_of
 from engine.workfolder import locked
 
 Background = Callable[[], Coroutine[Any, Any, None]]
@@ -130,9 +127,8 @@ class Run:
         }
         self._items = {"done": 0, "dropped": 0, "failed": 0, "reused": 0}
         self._in_flight = 0
-        self._feeds = 0
         self._entered = 0
-        self._turns = Turns()
+        self._reading = Feed(self._disk, self._admit, lambda: self._in_flight)
         self._outcome: RunOutcome = "done"
         self._why: str | None = None
         self._number = 0
@@ -182,7 +178,7 @@ class Run:
     # Beginning and ending
 
     async def _begin(self) -> None:
-        settings, versions = settings_as_dict(self.config), self._versions()
+        settings, versions = settings_as_dict(self.config), installed_versions(self.pipeline)
         self._number = await self._commit.do(
             lambda journal: journal.start_run(self.pipeline.name, settings, versions)
         )
@@ -191,13 +187,6 @@ class Run:
             lambda journal: journal.close_attempts_of_dead_runs(self._number)
         ):
             self.events.emit(Repaired(id_, stage, "a killed run had it in hand; it is pending"))
-
-    def _versions(self) -> dict[str, str]:
-        versions = {"python": python_version()}
-        for package in ("penstock", "anyio", "pydantic", *self.pipeline.packages):
-            with suppress(metadata.PackageNotFoundError):
-                versions[package] = metadata.version(package)
-        return versions
 
     async def _work(self) -> Sequence[str]:
         """Take the items through the pools, and finish; returns the lines of the finish."""
@@ -217,7 +206,7 @@ class Run:
                     lines = await self._finish()
                 helpers.cancel_scope.cancel()
         except BaseExceptionGroup as group:
-            cause = _root_cause(group)
+            cause = root_cause(group)
             if not isinstance(cause, StopRun):
                 raise cause from group
             self.stop(cause)
@@ -226,20 +215,20 @@ class Run:
     async def _watch_signals(self) -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async for number in signals:
-                name = signal.Signals(number).name
-                if self._outcome == "interrupted":
-                    self._why = "interrupted twice: what was in hand is given up and stays pending"
-                    self._in_hand.cancel()
-                    return
-                self._outcome = "done"  # a person's word goes before the run's own
-                if self._finishing:
-                    self.drain("interrupted", f"{name}: every item had ended, the finish is left")
-                    self._in_hand.cancel()
-                    return
-                self.drain(
-                    "interrupted",
-                    f"{name}: taking nothing new, finishing what is in hand; once more to stop now",
-                )
+                self._interrupt(signal.Signals(number).name)
+
+    def _interrupt(self, name: str) -> None:
+        if self._outcome == "interrupted":
+            self._why = "interrupted twice: what was in hand is given up and stays pending"
+            self._in_hand.cancel()
+            return
+        self._outcome = "done"  # a person's word goes before the run's own
+        if self._finishing:
+            self.drain("interrupted", f"{name}: every item had ended, the finish is left")
+            self._in_hand.cancel()
+        else:
+            why = "taking nothing new, finishing what is in hand; once more to stop now"
+            self.drain("interrupted", f"{name}: {why}")
 
     async def _resize_pools(self) -> None:
         resizer = Resizer(self.pools)
@@ -248,30 +237,10 @@ class Run:
             resizer.resize()
 
     async def _finish(self) -> Sequence[str]:
-        finish = self.pipeline.finish
-        if finish is None or self._outcome != "done":
+        if self.pipeline.finish is None or self._outcome != "done":
             return ()
-        context = FinishContext(
-            workdir=self.workdir,
-            settings={name: stage.settings for name, stage in self.config.stages.items()},
-            versions=self._versions(),
-            items=self._item_records,
-        )
-        self._finishing, thread = True, CallThread("penstock-finish")
-        try:
-            return await thread.call(finish, context)
-        except OSError as error:
-            stop = result_of(error).stop
-            if stop is None:
-                raise
-            self.stop(stop)
-            return ()
-        finally:
-            thread.close()
-
-    def _item_records(self) -> Iterator[ItemRecord]:
-        with JournalReader(self.workdir) as reader:
-            yield from reader.item_records()
+        self._finishing = True
+        return await run_finish(self.pipeline, self.config, self.workdir)
 
     def _report(self, seconds: float, finish: Sequence[str]) -> RunReport:
         with JournalReader(self.workdir) as reader:
@@ -297,25 +266,12 @@ class Run:
         self._in_flight += 1
         async with anyio.create_task_group() as self._feeders:
             try:
-                with self._feed_at(0):
-                    async with aclosing(read_lazily(self._sources, "penstock-source")) as sources:
-                        async for source in sources:
-                            await self._admit(self._item(source), None, 0)
+                await self._reading.feed(self._sources, self._item, None, 0)
             except StopRun as stop:
                 self.stop(stop)
             else:
                 self.events.emit(SourceEnded(self._entered))
                 self._left()
-
-    @contextmanager
-    def _feed_at(self, depth: int) -> Iterator[None]:
-        """What is in flight feeds during the block, at this depth, and does nothing else."""
-        self._feeds += 1
-        try:
-            with self._turns.reading(depth):
-                yield
-        finally:
-            self._feeds -= 1
 
     def _item(self, source: str | tuple[str, str]) -> Item:
         if isinstance(source, tuple):
@@ -327,30 +283,17 @@ class Run:
 
     async def expand(self, journey: Journey, produced: Iterable[Item]) -> int:
         """Feed the items that came out of this one; returns how many there were."""
-        depth, count = journey.depth + 1, 0
-        with self._feed_at(depth):
-            async with aclosing(read_lazily(produced, f"penstock-{journey.item.id}")) as children:
-                async for child in children:
-                    if not isinstance(child, Item):
-                        raise TypeError(f"process() gave {child!r} among its items")
-                    await self._admit(child, journey.item.id, depth)
-                    count += 1
-        return count
+        return await self._reading.feed(produced, as_item, journey.item.id, journey.depth + 1)
 
     async def _feed_known_children(self, journey: Journey) -> None:
         """An earlier run had read this list to its end: its items are in the ledger."""
-        parent, depth = journey.item.id, journey.depth + 1
+        parent = journey.item.id
         children = await self._commit.do(lambda journal: journal.children(parent))
-        with self._feed_at(depth):
-            for id_, source in children:
-                await self._admit(Item.at(self.workdir, source, id_), parent, depth)
+        await self._reading.feed(children, self._item, parent, journey.depth + 1)
         self._left()
 
     async def _admit(self, item: Item, parent: str | None, depth: int) -> None:
-        """Let the item in when its turn has come and there is room; raises StopRun if there is
-        none on the disk and nothing is at work that could make some."""
-        await self._turns.wait(depth)
-        await self._disk.wait_for_room(lambda: self._in_flight > self._feeds)
+        """The item comes in; called when its turn has come and there is room."""
         if self._outcome != "done":
             await anyio.sleep_forever()  # whoever feeds a run that drains is about to be cancelled
         self._in_flight += 1
@@ -438,15 +381,6 @@ class Run:
 def _delete_outputs(item: Item, stages: Sequence[str]) -> None:
     for stage in stages:
         discard_output(item, stage)
-
-
-def _root_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What a person wants to hear of: the first error raised on purpose, else the first."""
-    told, rest = group.split(PenstockError)
-    first: BaseException = told or rest or group
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return first
 
 
 def run_pipeline(

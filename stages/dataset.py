@@ -7,8 +7,9 @@ WORKDIR/dataset/
     videos.parquet       everything that entered, and what became of it
     duplicates.parquet   every removed frame, and the kept frame that stands for it
 
-The same videos, settings and versions make the same bytes, in whatever order videos finished and
-however often the crawl was interrupted.
+The same outputs of the stages make the same bytes, in whatever order videos finished and however
+often the crawl was interrupted. (A paid description that near-identical frames of several videos
+share is asked for the one that came first, so there the order shows.)
 """
 
 import json

@@ -1,0 +1,105 @@
+"""The command as a person gives it, here or as a process of its own, and what it leaves behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner
+
+from engine.cli import main
+from stages.demo.shapes import WEIGHTS
+
+PENSTOCK = Path(sys.executable).with_name("penstock")
+
+SHAPES: Mapping[str, Any] = {
+    "stages.filter.weights": str(WEIGHTS),
+    "stages.filter.classes": [],
+    "stages.filter.image_size": 224,
+    "stages.extract.fps": 2,
+    "limits.free_disk": 0,
+    "limits.backoff": 0.05,
+}
+"""What a crawl of the clips of `tests.acceptance.clips` needs."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended: its exit code, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        return self.out + self.err
+
+
+def settings(*layers: Mapping[str, Any]) -> list[str]:
+    """`--set` for each setting; later layers go before earlier ones."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged |= layer
+    return [
+        part
+        for name, value in merged.items()
+        for part in ("--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}")
+    ]
+
+
+def penstock(*arguments: object, stdin: bytes | None = None) -> Ran:
+    """Give the command in this process. What would be a traceback fails the test."""
+    words = [str(argument) for argument in arguments]
+    result = CliRunner().invoke(main, words, input=stdin, prog_name="penstock")
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return Ran(result.exit_code, result.stdout, result.stderr)
+
+
+def crawl(
+    *sources: object, out: Path, sets: Mapping[str, Any] | None = None, **options: Any
+) -> Ran:
+    """`penstock crawl` of synthetic clips from servers on this machine."""
+    arguments = [*sources, "--out", out, "--allow-private", *settings(SHAPES, sets or {})]
+    return penstock("crawl", *arguments, **options)
+
+
+def crawl_command(*sources: object, out: Path, sets: Mapping[str, Any] | None = None) -> list[str]:
+    """The same as words for a process of its own, which tells its events on standard output."""
+    arguments = [*sources, "--out", out, "--allow-private", *settings(SHAPES, sets or {})]
+    told = ["--quiet", "--log-json", "/dev/stdout"]
+    return [str(PENSTOCK), "crawl", *map(str, arguments), *told]
+
+
+@contextmanager
+def started(
+    command: Sequence[str], environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """The command as a process of its own, which does not outlive the block."""
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | dict(environment or {}),
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+
+
+def events(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+    """The events that a process of `crawl_command` tells, as it tells them."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.endswith("\n"):  # a killed process leaves half a line
+            yield json.loads(line)

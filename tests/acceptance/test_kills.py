@@ -1,0 +1,160 @@
+"""Killed at any moment and given again: nothing that was finished is lost or done twice."""
+
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.demo.server import File, MediaServer, Route
+from tests.acceptance.command import crawl, crawl_command, events, started
+from tests.acceptance.outcome import (
+    STAGES,
+    attempts,
+    bytes_of,
+    check_dataset,
+    check_no_scratch,
+    check_nothing_ran_twice,
+    query,
+    status,
+)
+from tests.stages.vision_server import serving
+
+Serve = Callable[..., list[str]]
+
+
+def slowly(route: Route) -> Route:
+    """So that a kill also meets half a download."""
+    assert isinstance(route, File)
+    return File(route.path, bytes_per_second=300_000)
+
+
+def kill_after(
+    urls: list[str], work: Path, sets: dict[str, Any], after: int, name: str, delay: float
+) -> bool:
+    """Kill a crawl `delay` seconds after its `after`th event of this name; false if it had ended.
+
+    The crawl is in the middle of something at any moment: the delay only makes that random too.
+    """
+    with started(crawl_command(*urls, out=work, sets=sets)) as process:
+        seen = 0
+        for event in events(process):
+            seen += event["event"] == name
+            if seen == after:
+                time.sleep(delay)
+                process.send_signal(signal.SIGKILL)
+                break
+        return process.wait(60) == -signal.SIGKILL
+
+
+def check_kills(
+    tmp_path: Path, urls: list[str], sets: dict[str, Any], moments: list[tuple[str, int, float]]
+) -> None:
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    assert crawl(*urls, out=undisturbed, sets=sets).code == 0
+    kills = sum(kill_after(urls, killed, sets, after, name, wait) for name, after, wait in moments)
+    assert kills >= len(moments) * 2 // 3, "most of the runs were to be killed before their end"
+
+    ran = crawl(*urls, out=killed, sets=sets)
+    assert ran.code == 0, ran.said
+    assert bytes_of(killed / "dataset") == bytes_of(undisturbed / "dataset")
+    assert status(killed)["items"]["done"] == len(urls)
+    check_nothing_ran_twice(killed)
+    check_dataset(killed)
+    check_no_scratch(killed)
+    # An output may be whole though the kill came before the ledger had it: it is not made again.
+    ends: dict[tuple[str, str], set[str]] = {}
+    for item, stage, outcome in query(killed, "SELECT item, stage, outcome FROM attempts"):
+        ends.setdefault((item, stage), set()).add(outcome)
+    assert len(ends) == len(urls) * len(STAGES)
+    assert all(how & {"done", "interrupted"} for how in ends.values())
+    assert query(killed, "SELECT count(*) FROM attempts WHERE ended IS NULL") == [(0,)]
+
+
+def moments(seed: int, count: int, videos: int) -> list[tuple[str, int, float]]:
+    """Moments spread over the work that each run still has to do, the last one in the finish."""
+    chance = random.Random(seed)
+    share = 2 * len(STAGES) * videos // (count + 1)
+    found = [
+        (
+            chance.choice(["AttemptStarted", "AttemptEnded"]),
+            chance.randint(1, max(1, share // 2)),
+            chance.uniform(0, 0.05),
+        )
+        for _ in range(count - 1)
+    ]
+    return [*found, ("ItemEnded", videos, chance.uniform(0, 0.1))]
+
+
+@pytest.mark.timeout(300)
+def test_a_crawl_that_was_killed_four_times_makes_the_same_dataset(
+    tmp_path: Path, clips: list[Path], serve: Serve
+) -> None:
+    check_kills(tmp_path, serve(clips, slowly), {}, moments(seed=4, count=4, videos=len(clips)))
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    "sets",
+    [
+        {},
+        {"stages.download.keep": False, "stages.extract.keep": False},
+        {"stages.extract.placement": "process", "stages.filter.keep": False},
+    ],
+    ids=["all-kept", "raw-discarded", "in-processes"],
+)
+def test_a_crawl_that_was_killed_twenty_times_makes_the_same_dataset(
+    tmp_path: Path, clips: list[Path], serve: Serve, sets: dict[str, Any], seed: int
+) -> None:
+    check_kills(tmp_path, serve(clips, slowly), sets, moments(seed, 20, len(clips)))
+
+
+def test_answers_that_were_paid_for_before_a_kill_are_not_paid_for_again(
+    tmp_path: Path, clips: list[Path], serve: Serve
+) -> None:
+    urls = serve(clips[:6])
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    with serving(latency=0.1) as vision:
+        sets = {
+            "stages.describe.backend": "openai",
+            "stages.describe.base_url": f"{vision.origin}/v1",
+            "stages.describe.concurrency": 2,
+        }
+        assert crawl(*urls, out=undisturbed, sets=sets).code == 0
+        assert len(vision.requests) == 24
+        vision.requests.clear()
+        for done in (1, 2):
+            with started(crawl_command(*urls, out=killed, sets=sets)) as process:
+                for event in events(process):
+                    ended = event["event"] == "AttemptEnded" and event["stage"] == "describe"
+                    done -= ended
+                    if not done:
+                        process.send_signal(signal.SIGKILL)
+        ran = crawl(*urls, out=killed, sets=sets)
+        assert ran.code == 0, ran.said
+        assert 24 <= len(vision.requests) <= 24 + 2 * 2  # what was in flight at the two kills
+    assert bytes_of(killed / "dataset") == bytes_of(undisturbed / "dataset")
+    check_nothing_ran_twice(killed)
+
+
+def test_a_ledger_that_lags_behind_the_folders_is_repaired_and_says_so(
+    tmp_path: Path, clips: list[Path], server: MediaServer, serve: Serve
+) -> None:
+    urls, work = serve(clips[:2]), tmp_path / "work"
+    assert crawl(*urls, out=work).code == 0
+    before = bytes_of(work / "dataset")
+    for output in work.glob("items/*/dedup"):
+        shutil.rmtree(output)
+    server.requests.clear()
+    ran = crawl(*urls, out=work)
+    assert ran.code == 0, ran.said
+    assert attempts(work, run=2) == {("dedup", "done"): 2}
+    assert "its output is gone" in ran.said
+    assert bytes_of(work / "dataset") == before
+    assert not server.requests
