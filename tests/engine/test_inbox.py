@@ -239,7 +239,8 @@ def test_nothing_is_lost_and_nothing_overflows(
                     parked.append(hand.pop())
                     inbox.park()
                 elif action == "unpark" and parked:
-                    tasks.start_soon(cancellable, lambda entry=parked.pop(): unpark(entry))
+                    entry = parked.pop()
+                    tasks.start_soon(cancellable, lambda entry=entry: unpark(entry))
                 elif action == "leave" and hand:
                     gone.append(hand.pop())
                     inbox.leave()
@@ -251,8 +252,8 @@ def test_nothing_is_lost_and_nothing_overflows(
             await wait_all_tasks_blocked()
             with anyio.fail_after(2):  # let all that is still waiting through
                 while hand or parked or inbox.statistics().ready:
-                    while (entry := inbox.take_nowait()) is not None:
-                        hand.append(entry)
+                    while (ready := inbox.take_nowait()) is not None:
+                        hand.append(ready)
                     while hand:
                         gone.append(hand.pop())
                         inbox.leave()

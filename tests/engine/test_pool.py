@@ -32,6 +32,7 @@ from tests.engine.toys import (
     query,
     run,
     toy,
+    until,
 )
 
 
@@ -195,17 +196,41 @@ def test_starts_to_one_host_are_spaced_over_all_stages(fast: Path) -> None:
     assert starts[-1] - starts[0] >= 11 * 0.01 - 0.005
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-def test_two_stages_that_share_a_host_do_not_wait_for_each_other_for_ever(
-    fast: Path, batch: int
-) -> None:
+def test_two_stages_that_share_a_host_do_not_wait_for_each_other_for_ever(fast: Path) -> None:
     """The first's workers wait for room in the second, whose items all wait for the gate."""
     base = GatedLoopToy
     pipeline = line(toy("a", base=base), toy("b", "a", base=base), toy("c", "b", base=base))
-    tight = [f"stages.{name}.{key}" for name in "abc" for key in ("queue=1", f"batch={batch}")]
+    tight = [f"stages.{name}.queue=1" for name in "abc"]
     sources = [f"v{n}@one" for n in range(40)]
-    report = run_within(30, line(*pipeline.steps), fast, sources, "limits.concurrency=1", *tight)
+    report = run_within(30, pipeline, fast, sources, "limits.concurrency=1", *tight)
     assert report.items["done"] == 40
+
+
+def test_a_batch_that_waits_for_room_holds_no_gate(fast: Path) -> None:
+    class AlwaysOne(LoopToy):
+        def gate(self, item: Item) -> str | None:
+            return "one"
+
+    pipeline = line(toy("a", base=GatedLoopToy), toy("b", "a", base=AlwaysOne))
+    tight = ["stages.a.queue=4", "stages.a.batch=2", "stages.b.queue=1", "limits.concurrency=1"]
+    sources = [f"v{n}@one" if n % 2 else f"v{n}" for n in range(40)]
+    report = run_within(30, pipeline, fast, sources, *tight)
+    assert report.items["done"] == 40
+
+
+def test_many_that_wait_for_one_host_do_not_all_wake_for_each_other(fast: Path) -> None:
+    asked = 0
+
+    class Counts(GatedLoopToy):
+        def gate(self, item: Item) -> str | None:
+            nonlocal asked
+            asked += 1
+            return "one"
+
+    settings = ["limits.concurrency=1", "stages.a.workers=4"]
+    report = run(line(toy("a", base=Counts)), fast, [f"v{n}" for n in range(100)], *settings)
+    assert report.items["done"] == 100
+    assert asked <= 400
 
 
 def run_within(seconds: float, *arguments: Any, **more: Any) -> Any:
@@ -293,7 +318,7 @@ class Batched(Toy):
     def act(self, item: Item, out: Path) -> Any:
         if item.source.startswith("poison"):
             raise ValueError("it is me")
-        while item.source == "first" and len(list(self.workdir.glob("items/*/a"))) < 13:
+        while item.source == "first" and len(list(self.workdir.glob("items/*/a"))) < 50:
             time.sleep(0.001)  # the others gather meanwhile
         return super().act(item, out)
 
@@ -306,13 +331,12 @@ def batched(does: toys.Does | None = None) -> tuple[list[list[str]], Step]:
 class Held(LoopToy):
     """Lets all items go at once, so that they wait together for what is next."""
 
-    many = 0
-    seen: set[str] = set()
+    many: int
+    seen: set[str]
 
     async def process(self, item: Item, out: Path) -> Any:
         self.seen.add(item.id)
-        while len(self.seen) < self.many:
-            await anyio.sleep(0.001)
+        await until(lambda: len(self.seen) >= self.many)
         return self.act(item, out)
 
 
@@ -333,12 +357,15 @@ def test_what_waits_is_handed_over_together_and_answered_one_by_one(fast: Path) 
 
 
 def test_a_batch_that_fails_is_blamed_on_the_items_that_fail_alone(fast: Path) -> None:
-    batches, step = batched()
-    poison = [f"poison {n}" for n in range(4)]
-    sources = ["first", *poison, *(f"v{n}" for n in range(8))]
-    wide = ["stages.a.queue=13", "stages.b.queue=13", "stages.b.batch=6", "stages.b.attempts=1"]
+    again = [f"again {n}" for n in range(20)]
+    batches, step = batched({source: ["transient", 1] for source in again})
+    poison = [f"poison {n}" for n in range(9)]
+    others = again + [f"v{n}" for n in range(20)]
+    mixed = [source for pair in zip(poison, others, strict=False) for source in pair]
+    sources = ["first", *mixed, *others[9:]]
+    wide = ["stages.a.queue=50", "stages.b.queue=50", "stages.b.batch=4", "limits.backoff=0.001"]
     report = run(line(toy("a"), step), fast, sources, *wide)
-    assert (report.items["done"], report.items["failed"]) == (9, 4)
+    assert (report.items["done"], report.items["failed"]) == (41, 9)
     assert {id_ for (_, id_), (o, _) in outcomes(fast).items() if o == "failed"} == {
         item_id(source) for source in poison
     }
@@ -414,7 +441,6 @@ class Steady(LoopToy):
     """Everyone at work waits until the test lets them go."""
 
     at_work = 0
-    gate = lambda self, item: None  # noqa: E731
 
     async def process(self, item: Item, out: Path) -> Any:
         type(self).at_work += 1
@@ -438,8 +464,7 @@ def test_pools_are_resized_while_they_work(fast: Path) -> None:
             for workers in (5, 2, 4, 1, 3):
                 pool.resize(workers)
                 with anyio.fail_after(10):
-                    while pool.statistics().workers != workers or stage.at_work > workers:
-                        await anyio.sleep(0.001)
+                    await until(lambda n=workers: pool.statistics().workers == n >= stage.at_work)
                     looks = most = 0
                     while looks < 20 or most < workers:
                         looks, most = looks + 1, max(most, stage.at_work)
@@ -474,8 +499,7 @@ def test_threads_that_are_let_go_take_nobody_with_them(fast: Path) -> None:
         pool = run.pools["a"]
 
         async def resize() -> None:
-            while pool.statistics().workers != 6:
-                await anyio.sleep(0.001)
+            await until(lambda: pool.statistics().workers == 6)
             pool.resize(4)
             fewest = 6
             for _ in range(60):
@@ -559,6 +583,7 @@ def test_what_a_pool_measures_adds_up(fast: Path) -> None:
     for pool in (a, b, c):
         assert pool.busy + pool.starved + pool.blocked <= pool.worker_seconds
         assert pool.attempts == pool.done == 40
+        assert pool.workers == 1, "also once they have gone home"
     assert b.busy >= 40 * 0.005
     assert a.blocked > a.busy, "the one before the slow one waits for room"
     assert c.starved > c.busy, "the one after it waits for items"

@@ -114,7 +114,7 @@ def cases(draw: st.DrawFn) -> Case:
 
 @dataclass
 class Expected:
-    """How every stage ends with every item that enters it, by (stage, id), and what stands there."""
+    """How every stage ends with every item that enters it, and what it leaves, by (stage, id)."""
 
     stages: dict[tuple[str, str], str] = field(default_factory=dict)
     items: dict[str, str] = field(default_factory=dict)

@@ -28,7 +28,7 @@ from engine.worker import (
     Worker,
     result_of_whole_batch,
 )
-from tests.engine.toys import LoopObedient, Obedient, engine_threads
+from tests.engine.toys import LoopObedient, Obedient, engine_threads, until
 
 pytestmark = pytest.mark.anyio
 
@@ -214,9 +214,9 @@ async def test_a_stage_is_opened_and_closed_once_where_it_runs(
 
 async def hanging(tmp_path: Path) -> int:
     """Wait until the stage hangs; returns what process that is in."""
-    while not (tmp_path / "hanging").exists() or not (tmp_path / "hanging").read_text():
-        await anyio.sleep(0.005)
-    return int((tmp_path / "hanging").read_text())
+    file = tmp_path / "hanging"
+    await until(lambda: file.exists() and file.read_text())
+    return int(file.read_text())
 
 
 async def test_a_coroutine_that_hangs_is_given_up_at_once(make: Make, work: Work) -> None:
@@ -314,9 +314,14 @@ async def test_a_stray_cancellation_is_a_bug_of_the_stage_and_ends_nothing_else(
 
 
 async def has_gone(pid: int) -> bool:
+    def gone() -> bool:
+        try:
+            return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
     with anyio.move_on_after(5):
-        while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-            await anyio.sleep(0.01)
+        await until(gone)
         return True
     return False
 
@@ -361,7 +366,8 @@ async def test_a_process_ends_when_its_run_is_killed(tmp_path: Path) -> None:
 
         anyio.run(main)
     """
-    run = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)])
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    run = subprocess.Popen(command)  # noqa: ASYNC220 - it is killed, not awaited
     child = await hanging(tmp_path)
     assert child != run.pid
     run.send_signal(signal.SIGKILL)

@@ -262,9 +262,10 @@ def fast_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def interrupt() -> None:
-    """What Ctrl-C does to a run in this process."""
-    os.kill(os.getpid(), signal.SIGINT)
+async def until(condition: Callable[[], object]) -> None:
+    """Return when it holds: in another thread or process there is no event to wait for."""
+    while not condition():  # noqa: ASYNC110
+        await anyio.sleep(0.001)
 
 
 class Obedient(Stage):

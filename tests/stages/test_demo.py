@@ -132,12 +132,17 @@ def with_row(path: str, **values: Any) -> Callable[[Rows], Rows]:
 @pytest.mark.parametrize(
     ("path", "values", "found"),
     [
-        ("/kite.mp4", {"outcome": "failed", "kind": "transient"}, "transient"),
+        ("/kite.mp4", {"outcome": "failed", "kind": "transient"}, "failed: transient"),
         ("/kite.mp4", {"frames_filtered": 2}, "2 of 3 frames"),
         ("/kite.mp4", {"frames_sampled": 4}, "3 of 4 frames"),
         ("/gone.mp4", {"kind": "transient"}, "transient"),
-        ("/gone.mp4", {"outcome": "done", "frames_sampled": 1, "frames_filtered": 1}, "1 of 1"),
+        (
+            "/gone.mp4",
+            {"outcome": "done", "frames_sampled": 1, "frames_filtered": 1},
+            "done: 1 of 1",
+        ),
         ("/scenery.mp4", {"kind": "too_long"}, "too_long"),
+        ("/scenery.mp4", {"outcome": "failed"}, "failed: nothing_wanted"),
         ("/feed.xml", {"expanded": 1}, "1 videos"),
     ],
 )
