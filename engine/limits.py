@@ -37,7 +37,8 @@ def pause_after(after: float | None, times: int) -> float:
 
 
 class _Gate:
-    """One key's gate. `trips` counts the closures since something last went well."""
+    """One key's gate. `trips` counts the closures since something last went well; since the first
+    of them, and before in `slowed` seconds in all, it has been slowed."""
 
     def __init__(self) -> None:
         self.inside = 0
@@ -45,6 +46,8 @@ class _Gate:
         self.closed_until = 0.0
         self.next_start = 0.0
         self.trips = 0
+        self.slowed = 0.0
+        self.slowed_since = 0.0
         self.changed = anyio.Event()
 
     def notify(self) -> None:
@@ -97,15 +100,17 @@ class Gates:
         finally:
             gate.waiting -= 1
 
-    def is_slowed(self, key: str) -> bool:
-        """Whether the other side has said to slow down, and nothing has gone well since."""
-        return key in self._gates and self._gates[key].trips > 0
+    def slowed(self, key: str) -> float:
+        """For how many seconds in all the other side has had things slow: from when it said so
+        until one went well. Counted from some moment on, so only differences mean anything."""
+        gate = self._gate(key)
+        return gate.slowed + (self._now() - gate.slowed_since if gate.trips else 0.0)
 
     def leave(self, key: str, *, throttled: bool) -> None:
         """Come out again; `throttled` says whether the other side turned this one away."""
         gate = self._gate(key)
         if not throttled and self._now() >= gate.closed_until:  # else it went in before it closed
-            gate.trips = 0
+            gate.slowed, gate.trips = self.slowed(key), 0
         gate.inside -= 1
         gate.notify()
 
@@ -119,6 +124,8 @@ class Gates:
         now = self._now()
         was_closed = now < gate.closed_until
         if not was_closed:
+            if not gate.trips:
+                gate.slowed_since = now
             gate.trips += 1
         pause = pause_after(after, gate.trips)
         if now + pause > gate.closed_until:

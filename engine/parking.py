@@ -12,9 +12,13 @@ from engine.limits import Gates
 
 
 class _Turn:
-    """An entry that waited for its gate goes to it: `went_in` is the answer once `taken` is set."""
+    """An entry that waited for its gate goes to it: `went_in` is the answer once `taken` is set.
 
-    def __init__(self) -> None:
+    `slowed` is what the gate's `slowed` was when the entry began to wait for it.
+    """
+
+    def __init__(self, slowed: float) -> None:
+        self.slowed = slowed
         self.taken = anyio.Event()
         self.went_in = False
 
@@ -32,8 +36,7 @@ class Entry:
     turned_away: int = 0
     """How often it was told to slow down where there is no gate to close."""
     held_back: float = 0.0
-    """Seconds it has waited because someone was told to slow down."""
-    held_since: float | None = None
+    """Seconds it has waited because it, or others before it, were told to slow down."""
     turn: _Turn | None = None
 
     @property
@@ -63,22 +66,20 @@ class Parking:
 
     def enters(self, entry: Entry, key: str | None, tasks: TaskGroup) -> bool:
         """Whether the entry, in hand, may be worked on now; if not it is parked until it may."""
-        self._release(entry)
         if key is None:
             return True
         turn, entry.turn = entry.turn, None
-        if turn is None and key in self._lines:  # others wait already
-            self.park(entry, 0.0, key, tasks)
-            return False
-        went_in = self._gates.enter(key)
-        if went_in:
+        others_wait = turn is None and key in self._lines
+        if not others_wait and self._gates.enter(key):
             entry.gate = key
         elif turn is None:
             self.park(entry, 0.0, key, tasks)
         else:
-            self._hold(entry, key)
             self._inbox.park()
+        went_in = entry.gate is not None
         if turn is not None:
+            if went_in:
+                entry.held_back += self._gates.slowed(key) - turn.slowed
             turn.went_in = went_in
             turn.taken.set()
         return went_in
@@ -104,9 +105,7 @@ class Parking:
         `left`: it has left the pool, and has to come in again by the front door.
         """
         if throttled:
-            entry.held_since = anyio.current_time()
-        else:
-            self._hold(entry, key)
+            entry.held_back += delay
         if not left:
             self._inbox.park()
         tasks.start_soon(self._wait, entry, delay, key, left)
@@ -123,12 +122,13 @@ class Parking:
     async def _stand_in_line(self, entry: Entry, key: str) -> None:
         line = self._lines.setdefault(key, _Line())
         line.length += 1
+        slowed = self._gates.slowed(key)
         try:
             async with line.first:
                 went_in = False
                 while not went_in:
                     await self._gates.wait(key)
-                    entry.turn = turn = _Turn()
+                    entry.turn = turn = _Turn(slowed)
                     if not await self._inbox.unpark(entry):
                         return
                     await turn.taken.wait()
@@ -137,13 +137,3 @@ class Parking:
             line.length -= 1
             if not line.length:
                 del self._lines[key]
-
-    def _hold(self, entry: Entry, key: str | None) -> None:
-        if key is not None and self._gates.is_slowed(key):
-            entry.held_since = anyio.current_time()
-
-    @staticmethod
-    def _release(entry: Entry) -> None:
-        if entry.held_since is not None:
-            entry.held_back += anyio.current_time() - entry.held_since
-            entry.held_since = None

@@ -211,7 +211,7 @@ def notable(event: Event, longest_id: int = 200) -> str | None:
     """A line on an event that a person wants to know of at once; None for all others."""
     match event:
         case AttemptEnded(outcome="failed", final=True):
-            return f"failed in {event.stage}: {one_line(event.item, longest_id)}: {event.reason}"
+            return f"failed in {event.stage}: {_what_and_why(event, longest_id)}"
         case GateClosed():
             return f"{event.key}: nothing for {duration(event.seconds)}: {event.reason}"
         case DiskLow():
@@ -226,3 +226,11 @@ def notable(event: Event, longest_id: int = 200) -> str | None:
         case Stopping():
             return f"stopping: {event.why}"
     return None
+
+
+def _what_and_why(event: AttemptEnded, longest_id: int) -> str:
+    """The reason, behind the item's id unless it says itself what it speaks of."""
+    reason = event.reason or ""
+    if "://" in reason or reason.startswith("/"):
+        return reason
+    return f"{one_line(event.item, longest_id)}: {reason}"

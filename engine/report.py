@@ -169,12 +169,11 @@ def _failures(failures: Sequence[FailureClass], workdir: Path, width: int) -> st
     lines = []
     for failure in failures[:FAILURES_SHOWN]:
         items = "1 item" if failure.count == 1 else f"{failure.count} items"
-        lines += [
-            f"{items} failed in {failure.stage}: {failure.kind}",
-            f"  {one_line(failure.example_item, width - 2)}",
-            f"  {one_line(failure.example_reason, 4 * width)}",
-            f"  try again: {retry_command(workdir, failure)}",
-        ]
+        lines.append(f"{items} failed in {failure.stage}: {failure.kind}")
+        if failure.example_item not in failure.example_reason:
+            lines.append(f"  {one_line(failure.example_item, width - 2)}")
+        lines.append(f"  {one_line(failure.example_reason, 4 * width)}")
+        lines.append(f"  try again: {retry_command(workdir, failure)}")
     if len(failures) > FAILURES_SHOWN:
         more = len(failures) - FAILURES_SHOWN
         lines.append(f"{more} more classes of failure: penstock status {_word(workdir)} --json")

@@ -132,6 +132,8 @@ class Run:
         self._outcome: RunOutcome = "done"
         self._why: str | None = None
         self._number = 0
+        self._has_work = False  # a run that finds everything done opens no stage
+        self._first_work_or_end: anyio.Event
         self._in_hand: anyio.CancelScope
         self._finishing = False
         self._feeders: TaskGroup | None = None
@@ -145,6 +147,7 @@ class Run:
         """Run until every item has ended, or the run is stopped. Raises PenstockError where the
         run cannot be made: a stage that does not open, a ledger of another pipeline."""
         started = anyio.current_time()
+        self._first_work_or_end = anyio.Event()
         journal = Journal(self.workdir / FILE)
         self._commit = GroupCommit(journal)
         try:
@@ -172,6 +175,7 @@ class Run:
         self.events.emit(Stopping(why))
         if self._feeders is not None:
             self._feeders.cancel_scope.cancel()
+        self._first_work_or_end.set()
         for pool in self.pools.values():
             pool.inbox.drain()
 
@@ -200,9 +204,10 @@ class Run:
                 helpers.start_soon(self._resize_pools)
                 with anyio.CancelScope() as self._in_hand:
                     async with anyio.create_task_group() as tasks:
-                        for pool in self.pools.values():
-                            tasks.start_soon(pool.run, name=pool.name)
                         tasks.start_soon(self._feed)
+                        await self._first_work_or_end.wait()
+                        for pool in self.pools.values() if self._has_work else ():
+                            tasks.start_soon(pool.run, name=pool.name)
                     lines = await self._finish()
                 helpers.cancel_scope.cancel()
         except BaseExceptionGroup as group:
@@ -338,6 +343,9 @@ class Run:
         unneeded = [*step.discardable, *step.stale]
         if unneeded:
             await to_thread.run_sync(_delete_outputs, journey.item, unneeded)
+        if step.entering:
+            self._has_work = True
+            self._first_work_or_end.set()
         for stage in step.entering:
             await self.pools[stage].inbox.put(Entry(journey))
         if step.outcome is not None:
@@ -358,6 +366,7 @@ class Run:
         """One less is in flight; when nothing is, nothing can come any more."""
         self._in_flight -= 1
         if self._in_flight == 0:
+            self._first_work_or_end.set()
             for pool in self.pools.values():
                 pool.inbox.close()
 

@@ -200,8 +200,8 @@ def make_videos(folder: Path) -> Iterator[Video]:
 def routes(folder: Path, address: Callable[[str], str]) -> Mapping[str, Route]:
     """What the server answers, by path; `address` makes a path an address."""
     led_to = {
-        page: [address(planted.path) for planted in PLANTED if planted.page == page]
-        for page in ("/gallery.html", "/feed.xml")
+        listing: [address(planted.path) for planted in PLANTED if planted.page == listing]
+        for listing in ("/gallery.html", "/feed.xml")
     }
     files: dict[str, Route] = {
         f"/{path.name}": File(path, TYPES[path.suffix]) for path in sorted(folder.iterdir())

@@ -91,6 +91,8 @@ def _endings(found: Found) -> Iterator[Check]:
     for planted in PLANTED:
         row = found.videos.get(planted.path)
         ending = "never crawled" if row is None else _ending(row)
+        if row is not None and row["outcome"] != planted.outcome:
+            ending = f"{row['outcome']}: {ending}"
         expected = _expected_ending(planted)
         yield Check(planted.path[1:], planted.what, expected, ending, ending == expected)
     strays = found.videos.keys() - {planted.path for planted in PLANTED}
@@ -107,7 +109,7 @@ def _expected_ending(planted: Planted) -> str:
 
 def _ending(row: Row) -> str:
     if row["outcome"] != "done":
-        return str(row["kind"])
+        return str(row["kind"] or row["outcome"])
     if row["expanded"] is not None:
         return f"{row['expanded']} videos"
     return f"{row['frames_filtered']} of {row['frames_sampled']} frames"

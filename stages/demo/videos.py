@@ -20,8 +20,8 @@ class Encoding:
     options: Mapping[str, str] = field(hash=False)
 
 
-# With weighted prediction, x264 does not make the same bytes every time, even with one thread.
-_X264 = {"preset": "veryfast", "weightp": "0"}
+# x264's rate control by macroblock trees makes other bytes now and then, even with one thread.
+_X264 = {"preset": "veryfast", "mbtree": "0"}
 _VPX = {"deadline": "realtime", "cpu-used": "8", "b": "0"}
 H264 = Encoding("H.264", "libx264", {**_X264, "crf": "20"})
 H264_COARSE = Encoding("H.264", "libx264", {**_X264, "crf": "33"})

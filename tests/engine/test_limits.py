@@ -80,8 +80,6 @@ async def test_a_closed_gate_is_closed_for_everyone_and_says_so_once(
     gates.leave("one", throttled=True)
     assert not gates.enter("one")
     assert gates.enter("other")
-    assert gates.is_slowed("one")
-    assert not gates.is_slowed("other")
     assert told == [GateClosed("one", 0.05, "429")]
     began = anyio.current_time()
     await gates.wait("one")
@@ -111,6 +109,22 @@ async def test_a_success_from_before_the_closing_does_not_open_the_gate(events: 
     await gates.wait("one")
     assert gates.enter("one")
     assert not gates.enter("one")
+
+
+async def test_how_long_things_were_slow_is_counted_until_one_goes_well(events: Events) -> None:
+    gates = Gates(rate=0, concurrency=0, events=events)
+    gates.enter("one")
+    assert gates.slowed("one") == 0
+    gates.close("one", 0.02, "429")
+    gates.leave("one", throttled=True)
+    await gates.wait("one")
+    gates.enter("one")
+    assert gates.slowed("one") >= 0.02
+    gates.leave("one", throttled=False)
+    slowed = gates.slowed("one")
+    await anyio.sleep(0.01)
+    assert gates.slowed("one") == slowed
+    assert gates.slowed("other") == 0
 
 
 async def test_the_next_refusal_closes_for_twice_as_long_until_one_goes_well(

@@ -53,7 +53,7 @@ def test_stages_are_found_by_name() -> None:
     assert Step.named("extract", after="download").stage is Extract
     with pytest.raises(PipelineError, match=r"'extrct'.*extract"):
         Step.named("extrct", after="download")
-    with pytest.raises(PipelineError, match="'odd' is no engine.Stage"):
+    with pytest.raises(PipelineError, match=r"'odd' is no engine\.Stage"):
         Step.named("odd", after="download")
 
 

@@ -207,15 +207,28 @@ def test_two_stages_that_share_a_host_do_not_wait_for_each_other_for_ever(fast: 
 
 
 def test_a_batch_that_waits_for_room_holds_no_gate(fast: Path) -> None:
-    class AlwaysOne(LoopToy):
+    """Three in the second stage sleep, which fills it, and then want the gate. Meanwhile a batch
+    ends in the first of which one has to wait for room, and another has been in that gate."""
+
+    class Gathers(GatedLoopToy):
+        async def process(self, item: Item, out: Path) -> Any:
+            if item.source == "w0":
+                await until((fast / "items" / item_id("y@one")).exists)
+            return self.act(item, out)
+
+    class Sleeps(LoopToy):
         def gate(self, item: Item) -> str | None:
             return "one"
 
-    pipeline = line(toy("a", base=GatedLoopToy), toy("b", "a", base=AlwaysOne))
-    tight = ["stages.a.queue=4", "stages.a.batch=2", "stages.b.queue=1", "limits.concurrency=1"]
-    sources = [f"v{n}@one" if n % 2 else f"v{n}" for n in range(40)]
-    report = run_within(30, pipeline, fast, sources, *tight)
-    assert report.items["done"] == 40
+        def act(self, item: Item, out: Path) -> Any:
+            super().act(item, out)
+            if item.source.startswith("w") and toys.tries(self, item) == 1:
+                raise Throttled("slow down", after=0.1, key="other")
+
+    pipeline = line(toy("z"), toy("a", "z", base=Gathers), toy("b", "a", base=Sleeps))
+    tight = ["stages.a.queue=4", "stages.a.batch=2", "stages.b.queue=2", "limits.concurrency=1"]
+    report = run_within(20, pipeline, fast, ["w0", "w1", "w2", "x", "y@one"], *tight)
+    assert report.items["done"] == 5
 
 
 def test_many_that_wait_for_one_host_do_not_all_wake_for_each_other(fast: Path) -> None:
@@ -273,6 +286,24 @@ def test_patience_counts_the_wait_for_a_gate_that_others_keep_closed(
     report = run(pipeline, fast, list(does), "stages.a.patience=0.3")
     assert report.items["failed"] == 12
     assert sum(executions(fast).values()) < 40
+
+
+def test_patience_does_not_count_a_wait_that_is_nobodys_refusal(fast: Path) -> None:
+    """Twelve wait for one slot, far longer than the patience, and two are turned away now and then.
+
+    What they wait for each other is not held against them.
+    """
+
+    class Slow(GatedLoopToy):
+        async def process(self, item: Item, out: Path) -> Any:
+            await anyio.sleep(0.02)
+            return self.act(item, out)
+
+    does = {f"v{n}@one": ["throttled", 1, 0.01] for n in (0, 6)}
+    pipeline = line(toy("a", base=Slow, does=does))
+    settings = ["stages.a.patience=0.1", "limits.concurrency=1"]
+    report = run(pipeline, fast, [f"v{n}@one" for n in range(12)], *settings)
+    assert report.items["done"] == 12
 
 
 def test_a_refusal_without_a_gate_holds_back_its_item_alone(fast: Path) -> None:

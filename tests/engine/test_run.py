@@ -219,6 +219,36 @@ def test_what_is_no_item_is_a_bug_of_the_stage_and_no_hang(fast: Path, among: ob
     )
 
 
+def test_lists_are_read_one_after_the_other(fast: Path) -> None:
+    reading = most = 0
+
+    class Lists(LoopToy):
+        def act(self, item: Item, out: Path) -> Any:
+            return self.read(item) if item.source.startswith("list") else None
+
+        def read(self, item: Item) -> Iterator[Item]:
+            nonlocal reading, most
+            reading += 1
+            most = max(most, reading)
+            for number in range(10):
+                yield item.child(f"{item.source} {number}".removeprefix("list"))
+            reading -= 1
+
+    sources = [f"list{n}" for n in range(30)]
+    report = run(line(toy("a", base=Lists)), fast, sources, "stages.a.queue=1")
+    assert report.items["done"] == 330
+    assert most <= 3
+
+
+def test_an_item_that_cannot_come_in_is_the_matter_of_the_list_that_holds_it(fast: Path) -> None:
+    folder = fast / "items" / item_id("v1")
+    folder.parent.mkdir()
+    folder.symlink_to(folder)
+    report = run(line(toy("a", does={"list": ["expand", ["v1"]]})), fast, ["list"])
+    assert outcomes(fast)["a", item_id("list")] == ("failed", "unexpected")
+    assert report.exit_code == 1
+
+
 # After a crash
 
 
@@ -425,14 +455,14 @@ def test_the_source_waits_while_the_disk_is_low(
         assert not any(isinstance(event, ItemEntered) for event in events[start:end])
 
 
-@pytest.mark.parametrize("sources", [["v1", "v2"], ["list"]])
+@pytest.mark.parametrize("sources", [["v1", "v2"], ["list"], ["list", "v1"]])
 def test_a_disk_that_nothing_can_free_stops_the_run(
     fast: Path, sources: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "DISK_CHECK_INTERVAL", 0.001)
 
     class Usage:
-        free = 10 if sources != ["list"] else 10**9
+        free = 10 if "list" not in sources else 10**9
 
     def usage(folder: Path) -> Usage:
         found, Usage.free = Usage(), Usage.free
