@@ -105,10 +105,14 @@ class Journal:
         """
         self.path = path
         self._db = connect(path)
-        if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:
-            self._db.executescript(
-                f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-            )
+        try:
+            if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:
+                self._db.executescript(
+                    f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+                )
+        except sqlite3.Error as error:
+            self._db.close()
+            raise WorkFolderError(f"{path} cannot be written ({error}); see to it") from error
 
     def close(self) -> None:
         self._db.close()

@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -43,9 +43,9 @@ def locked(workdir: Path) -> Iterator[Path]:
             f"{workdir} cannot be used as a work folder: {reason}; choose another with --out"
         ) from None
     try:
-        (workdir / HOLDER).write_text(
-            json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()})
-        )
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
+        with suppress(OSError):  # it only tells others who is at work
+            (workdir / HOLDER).write_text(json.dumps(holder))
         yield workdir
         (workdir / HOLDER).unlink(missing_ok=True)
     finally:

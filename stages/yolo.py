@@ -30,7 +30,12 @@ def import_ultralytics() -> Any:
     os.environ.setdefault("YOLO_VERBOSE", "false")
     os.environ.setdefault("YOLO_CONFIG_DIR", str(cache_folder()))
     import ultralytics
+    from PIL import Image
+    from ultralytics.utils import patches
 
+    # It replaces Pillow's function for the whole process, by one that reports a file that is no
+    # image as a missing package for HEIC.
+    Image.open = getattr(patches, "_image_open", Image.open)
     for handler in ultralytics.utils.LOGGER.handlers:
         if getattr(handler, "stream", None) is sys.stdout:
             handler.setStream(sys.stderr)

@@ -426,6 +426,15 @@ def test_a_really_full_disk_stops_the_run_wherever_it_shows(tiny_disk: Path, big
     assert raw(pipeline, "stages.a.keep=true").items["done"] == 60
 
 
+def test_a_disk_that_is_full_from_the_start_is_one_line(tiny_disk: Path) -> None:
+    (tiny_disk / "work").mkdir()
+    with pytest.raises(OSError, match="No space left"):
+        (tiny_disk / "big").write_bytes(b"x" * 3_000_000)
+    with pytest.raises(PenstockError, match=r"disk is full|cannot be") as refusal:
+        run(line(toy("a")), tiny_disk / "work", ["v"])
+    assert "\n" not in str(refusal.value)
+
+
 def test_the_source_waits_while_the_disk_is_low(
     fast: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -455,7 +464,7 @@ def test_the_source_waits_while_the_disk_is_low(
         assert not any(isinstance(event, ItemEntered) for event in events[start:end])
 
 
-@pytest.mark.parametrize("sources", [["v1", "v2"], ["list"], ["list", "v1"]])
+@pytest.mark.parametrize("sources", [["v1", "v2"], ["list"], ["list", *"abcdefghijklmnop"]])
 def test_a_disk_that_nothing_can_free_stops_the_run(
     fast: Path, sources: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image, UnidentifiedImageError
 
 from engine import ConfigError, UsageError
 from stages import yolo
@@ -380,3 +381,10 @@ def test_nothing_is_printed_or_written_but_the_class_names(tmp_path: Path) -> No
     assert ran.stdout.splitlines() == list(KINDS)
     assert [path.name for path in tmp_path.iterdir()] == [".cache"]
     assert [path.name for path in (tmp_path / ".cache").iterdir()] == ["penstock"]
+
+
+def test_importing_it_leaves_pillow_as_it_was(tmp_path: Path) -> None:
+    import_ultralytics()
+    (tmp_path / "page.jpg").write_text("<html>")
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(tmp_path / "page.jpg")

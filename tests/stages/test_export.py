@@ -17,6 +17,7 @@ from engine import UsageError
 from stages.dataset import build_dataset
 from stages.export import FORMATS, export
 from stages.exports.reader import Dataset
+from stages.yolo import import_ultralytics
 from tests.stages.crawled import Crawl, Shot, tree
 
 BOXES = [
@@ -74,6 +75,7 @@ class TestYOLO:
 
     @pytest.mark.parametrize("split", [0.0, 0.5])
     def test_ultralytics_reads_it(self, exported: Callable[..., Path], split: float) -> None:
+        import_ultralytics()
         utils = pytest.importorskip("ultralytics.data.utils")
         from ultralytics.data.dataset import YOLODataset
 
