@@ -127,6 +127,7 @@ class Run:
         }
         self._items = {"done": 0, "dropped": 0, "failed": 0, "reused": 0}
         self._in_flight = 0
+        self._empty = anyio.Event()
         self._entered = 0
         self._reading = Feed(self._disk, self._admit, lambda: self._in_flight)
         self._outcome: RunOutcome = "done"
@@ -277,6 +278,7 @@ class Run:
             else:
                 self.events.emit(SourceEnded(self._entered))
                 self._left()
+                await self._empty.wait()  # until then a list may turn up that has been read before
 
     def _item(self, source: str | tuple[str, str]) -> Item:
         if isinstance(source, tuple):
@@ -317,10 +319,6 @@ class Run:
         self.events.emit(ItemEntered(item.id, item.source, parent))
         for repair in admitted.repairs:
             self.events.emit(repair)
-        if any(end.expanded is not None for _, end in step.reused):
-            assert self._feeders is not None
-            self._in_flight += 1
-            self._feeders.start_soon(self._feed_known_children, journey)
         await self._go_on(journey, step)
 
     # Passing items on
@@ -346,6 +344,10 @@ class Run:
         if step.entering:
             self._has_work = True
             self._first_work_or_end.set()
+        if self._outcome == "done" and any(end.expanded is not None for _, end in step.reused):
+            assert self._feeders is not None
+            self._in_flight += 1
+            self._feeders.start_soon(self._feed_known_children, journey)
         for stage in step.entering:
             await self.pools[stage].inbox.put(Entry(journey))
         if step.outcome is not None:
@@ -366,6 +368,7 @@ class Run:
         """One less is in flight; when nothing is, nothing can come any more."""
         self._in_flight -= 1
         if self._in_flight == 0:
+            self._empty.set()
             self._first_work_or_end.set()
             for pool in self.pools.values():
                 pool.inbox.close()

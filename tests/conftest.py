@@ -5,9 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from engine import Item
 from engine.item import commit_output, open_scratch
+
+# A change is judged by the same cases every time; new ones are looked for wherever people work.
+settings.register_profile("same-cases", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("same-cases")
 
 DATA = Path(
     os.environ.get("PENSTOCK_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")

@@ -31,6 +31,7 @@ from tests.engine.toys import (
     outcomes,
     query,
     run,
+    run_within,
     toy,
     until,
 )
@@ -244,16 +245,6 @@ def test_many_that_wait_for_one_host_do_not_all_wake_for_each_other(fast: Path) 
     report = run(line(toy("a", base=Counts)), fast, [f"v{n}" for n in range(100)], *settings)
     assert report.items["done"] == 100
     assert asked <= 400
-
-
-def run_within(seconds: float, *arguments: Any, **more: Any) -> Any:
-    """`run`, which fails where it would hang."""
-
-    async def watchdog() -> None:
-        await anyio.sleep(seconds)
-        raise TimeoutError(f"the run hangs: {seconds} seconds are over")
-
-    return run(*arguments, prepare=lambda run: [watchdog], **more)
 
 
 def test_throttling_closes_the_gate_for_its_host_and_costs_no_attempt(fast: Path) -> None:

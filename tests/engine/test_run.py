@@ -41,6 +41,7 @@ from tests.engine.toys import (
     outcomes,
     query,
     run,
+    run_within,
     toy,
     tree,
 )
@@ -203,6 +204,30 @@ def test_a_list_that_breaks_off_is_read_again_from_the_start(fast: Path) -> None
     report = run(diamond(a=does), fast, ["list"])
     assert report.items == {"done": 4, "dropped": 0, "failed": 0, "reused": 0}
     assert executions(fast)["b", item_id("v1")] == 1
+
+
+def test_a_list_that_an_earlier_run_read_may_turn_up_after_the_source_has_ended(
+    fast: Path,
+) -> None:
+    does = {"outer": ["expand", ["inner", "v1"], 3], "inner": ["expand", ["v2", "v3"]]}
+    pipeline = line(toy("a", does=does), toy("b", "a"))
+    report = run(pipeline, fast, ["outer"])
+    assert outcomes(fast)["a", item_id("outer")][0] == "failed"
+    assert outcomes(fast)["a", item_id("inner")][0] == "done"
+    reset_failures(fast, pipeline)
+    report = run_within(20, pipeline, fast, ["outer"], "stages.b.value=1")
+    assert report.items["done"] == 5
+
+
+def test_a_list_is_known_again_also_behind_a_stage_that_has_to_be_redone(fast: Path) -> None:
+    does = {"list": ["expand", ["v1", "v2"]]}
+    pipeline = line(toy("a"), toy("b", "a", does=does), toy("c", "a"))
+    run(pipeline, fast, ["list"], "stages.a.keep=false")
+    before = executions(fast)
+    report = run(pipeline, fast, ["list"], "stages.a.keep=false", "stages.c.value=1")
+    assert report.items["done"] == 3
+    again = {item_id(source) for source in ("list", "v1", "v2")}
+    assert set(executions(fast) - before) == {(stage, id_) for id_ in again for stage in "ac"}
 
 
 @pytest.mark.parametrize("among", ["v1", 7, None])

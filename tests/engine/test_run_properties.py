@@ -52,6 +52,8 @@ class Case:
     sources: Sequence[str]
     disturbances: Sequence[Disturbance]
     rate: int
+    changed: str
+    """The stage whose settings change in the end."""
 
     @property
     def pipeline(self) -> Pipeline:
@@ -106,6 +108,7 @@ def cases(draw: st.DrawFn) -> Case:
         sources=draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=10)),
         disturbances=draw(st.lists(disturbance, max_size=4)),
         rate=draw(st.integers(0, 2)),
+        changed=draw(st.sampled_from(names)),
     )
 
 
@@ -171,6 +174,45 @@ def _end(word: str, *arguments: Any) -> str:
     return "failed retryable" if arguments and arguments[0] == -1 else "done"
 
 
+def redone(case: Case, expected: Expected) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+    """What a change of one stage's settings makes necessary, and what it may make necessary.
+
+    That stage, what comes after it, and what these read and is not there any more. Nobody knows
+    beforehand how they end this time: what would be read if they ended well is made as well.
+    """
+    after = {case.changed}
+    for plan in case.plans:
+        if after.intersection(plan.after):
+            after.add(plan.name)
+    due = {(case.changed, id_) for id_ in expected.items} & set(expected.stages)
+    for plan in case.plans:
+        for id_ in expected.items:
+            changed = (name for name in plan.after if (name, id_) in due)
+            if (plan.name, id_) in expected.stages and any(
+                expected.stages[name, id_] == "done" for name in changed
+            ):
+                due.add((plan.name, id_))  # an output that is not there is the same as before
+    hoped = {
+        (plan.name, id_)
+        for id_ in expected.items
+        for plan in case.plans
+        if plan.name in after and (case.changed, id_) in expected.stages
+    }
+    return _with_what_they_read(case, expected, due), _with_what_they_read(case, expected, hoped)
+
+
+def _with_what_they_read(
+    case: Case, expected: Expected, stages: set[tuple[str, str]]
+) -> set[tuple[str, str]]:
+    found = set(stages)
+    for plan in reversed(case.plans):
+        for stage, id_ in list(found):
+            if stage == plan.name:
+                gone = ((name, id_) for name in plan.after if (name, id_) not in expected.values)
+                found.update(key for key in gone if expected.stages.get(key) == "done")
+    return found
+
+
 # The runs
 
 
@@ -207,12 +249,15 @@ class Watch:
                 pool.resize(1 + (number + self.events) % 4)
 
 
-def run_once(case: Case, workdir: Path, disturbance: Disturbance | None) -> RunReport | None:
+def run_once(
+    case: Case, workdir: Path, disturbance: Disturbance | None, *more: str
+) -> RunReport | None:
     """One run of the case, None if it was cancelled; nothing may be overfull, leak, or hang."""
     pipeline, events = case.pipeline, Events()
+    config = configured(pipeline, *case.overrides(), *more)
 
     async def main() -> tuple[RunReport | None, list[str]]:
-        run = Run(pipeline, configured(pipeline, *case.overrides()), workdir, case.sources, events)
+        run = Run(pipeline, config, workdir, case.sources, events)
         report = None
         before = {task.id for task in anyio.get_running_tasks()}
         with anyio.fail_after(8), anyio.CancelScope() as scope:
@@ -271,6 +316,15 @@ def check(case: Case) -> None:
         before = executions(workdir)
         assert run_once(case, workdir, None) is not None
         assert executions(workdir) == before, "a rerun of what is complete did something"
+        value = f"stages.{case.changed}.value=1"
+        assert run_once(case, workdir, None, value) is not None
+        again, (due, hoped) = set(executions(workdir) - before), redone(case, expected)
+        assert due <= again, f"missing: {due - again}"
+        assert again <= hoped, f"too much: {again - hoped}"
+        before = executions(workdir)
+        assert run_once(case, workdir, None, value) is not None
+        assert executions(workdir) == before, "a rerun after a change did something"
+        assert toys.leftovers(workdir) == []
 
 
 def _is_expanded(case: Case, path: str) -> bool:

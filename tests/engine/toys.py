@@ -182,6 +182,16 @@ def run(
     return report
 
 
+def run_within(seconds: float, *arguments: Any, **more: Any) -> RunReport:
+    """`run`, which fails where it would hang."""
+
+    async def watchdog() -> None:
+        await anyio.sleep(seconds)
+        raise TimeoutError(f"the run hangs: {seconds} seconds are over")
+
+    return run(*arguments, prepare=lambda run: [watchdog], **more)
+
+
 # What happened
 
 
