@@ -260,7 +260,7 @@ def run_once(
         run = Run(pipeline, config, workdir, case.sources, events)
         report = None
         before = {task.id for task in anyio.get_running_tasks()}
-        with anyio.fail_after(8), anyio.CancelScope() as scope:
+        with anyio.fail_after(20), anyio.CancelScope() as scope:
             watch = Watch(run, disturbance, scope)
             events.subscribe(watch)
             report = await run.execute()
