@@ -26,7 +26,7 @@ lint: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
-	    --constraint constraints.txt --editable '.[test,lint]'
+	    --constraint constraints.txt --editable '.[test,bench,lint]'
 	touch $@
 
 # A server of OpenAI's and Gemini's APIs written by others, for tests that skip where it is missing.
@@ -37,7 +37,7 @@ aimock: $(STAMP)
 lock:
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock
-	build/lock/bin/python -m pip install --quiet --disable-pip-version-check '.[test,lint]'
+	build/lock/bin/python -m pip install --quiet --disable-pip-version-check '.[test,bench,lint]'
 	build/lock/bin/python -m pip freeze --exclude penstock | sed 's/+cpu$$//' > constraints.txt
 
 clean:

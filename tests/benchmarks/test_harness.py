@@ -1,0 +1,151 @@
+"""The scorer: what the benchmarks count with is itself held against known answers."""
+
+import json
+import random
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.harness import (
+    Interval,
+    Result,
+    Target,
+    interval,
+    ratios,
+    result_of_file,
+    table,
+    take_turns,
+    timed,
+)
+from benchmarks.page import PAGE, block, with_results
+
+MACHINE = {"processor": "p", "cores": 2, "python": "3", "date": "2026-01-01", "versions": {}}
+
+
+def test_a_few_values_are_bounded_by_their_range() -> None:
+    assert interval([3.0]) == Interval(3.0, 3.0, 3.0)
+    assert interval([5.0, 1.0, 2.0]) == Interval(2.0, 1.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("count", "rank"),
+    [(6, 1), (8, 1), (9, 2), (12, 3), (20, 6), (25, 8)],  # Conover, Table A3, 95%
+)
+def test_the_interval_is_the_textbooks(count: int, rank: int) -> None:
+    found = interval([float(value) for value in range(1, count + 1)])
+    assert (found.low, found.high) == (rank, count + 1 - rank)
+
+
+def test_the_interval_holds_the_true_median_as_often_as_it_says() -> None:
+    draw = random.Random(1)
+    held = 0
+    for _ in range(2000):
+        found = interval([draw.expovariate(1.0) for _ in range(11)])
+        held += found.low <= 0.693147 <= found.high
+    assert 0.95 <= held / 2000 <= 0.999
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40))
+def test_an_interval_holds_its_median(values: list[float]) -> None:
+    found = interval(values)
+    assert found.low <= found.median <= found.high
+
+
+def test_nothing_has_no_median() -> None:
+    with pytest.raises(ValueError, match="nothing"):
+        interval([])
+
+
+def test_a_ratio_is_taken_turn_by_turn() -> None:
+    """The machine slows down tenfold for one round: the ratio does not notice."""
+    own = [{"wall s": 1.0}, {"wall s": 10.0}, {"wall s": 1.0}]
+    other = [{"wall s": 2.0}, {"wall s": 20.0}, {"wall s": 2.0}]
+    assert ratios(own, other, "wall s") == Interval(0.5, 0.5, 0.5)
+
+
+def test_different_numbers_of_turns_are_no_pairs() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        ratios([{"wall s": 1.0}], [{"wall s": 1.0}] * 2, "wall s")
+
+
+def test_turns_are_interleaved_and_the_first_does_not_count() -> None:
+    order: list[str] = []
+
+    def contestant(name: str) -> dict[str, float]:
+        order.append(name)
+        return {"wall s": float(len(order))}
+
+    taken = take_turns({n: lambda n=n: contestant(n) for n in "abc"}, rounds=3)  # type: ignore[misc]
+
+    rounds = ["".join(order[at : at + 3]) for at in range(0, 12, 3)]
+    assert [sorted(one) for one in rounds] == [["a", "b", "c"]] * 4
+    assert len(set(rounds[1:])) == 3, "whoever goes first changes"
+    assert {name: len(turns) for name, turns in taken.items()} == dict.fromkeys("abc", 3)
+    assert min(turn["wall s"] for turns in taken.values() for turn in turns) == 4
+
+
+def test_processor_time_is_not_waiting() -> None:
+    figures = timed(lambda: sum(range(3_000_000)))()
+    assert figures["wall s"] > 0
+    assert figures["CPU s"] > 0
+
+
+def test_targets_are_judged_by_the_median() -> None:
+    value = Interval(0.6, 0.4, 0.9)
+    assert Target("x", value, 0.6).met
+    assert not Target("x", value, 0.59).met
+    assert Target("x", value, 0.6, at_least=True).met
+    assert not Target("x", value, 0.61, at_least=True).met
+
+
+@pytest.fixture
+def result() -> Result:
+    taken = {
+        "penstock": [{"wall s": 1.0, "CPU s": 2.0}] * 3,
+        "the other": [{"wall s": 4.0, "CPU s": 1.0}] * 3,
+    }
+    return Result(
+        name="one",
+        title="One thing",
+        tables=[table("work", taken, "penstock")],
+        targets=[Target("time", Interval(0.25, 0.2, 0.3), 0.5)],
+        rounds=3,
+        command="python -m benchmarks.one",
+        machine=MACHINE,
+    )
+
+
+def test_a_result_comes_back_as_it_was_saved(result: Result, tmp_path: Path) -> None:
+    result.save(tmp_path)
+    assert result_of_file(tmp_path / "one.json").as_dict() == result.as_dict()
+    assert json.loads((tmp_path / "one.json").read_text())["targets"][0]["met"] is True
+    assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_result_becomes_a_page(result: Result, tmp_path: Path) -> None:
+    result.save(tmp_path)
+    page = with_results("a\n<!-- benchmark: one -->\nold\n<!-- end -->\nz\n", tmp_path)
+    assert "| time | at most 0.5 | 0.250 [0.200 to 0.300] | met |" in page
+    assert "old" not in page
+    assert page.startswith("a\n")
+    assert page.endswith("<!-- end -->\nz\n")
+    assert with_results(page, tmp_path) == page
+
+
+def test_a_missed_target_is_said_to_be(result: Result) -> None:
+    missed = Target("time", Interval(0.6, 0.5, 0.7), 0.5)
+    assert "**missed**" in block(Result("n", "t", [], [missed], 3, machine=MACHINE))
+    assert "MISSED" in Result("n", "t", [], [missed], 3, machine=MACHINE).render()
+
+
+def test_the_page_shows_what_was_measured() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert text == with_results(text), "run `python -m benchmarks.page` to write it anew"
+
+
+def test_no_quick_result_is_quoted() -> None:
+    for name in re.findall(r"<!-- benchmark: ([\w-]+) -->", PAGE.read_text(encoding="utf-8")):
+        assert not result_of_file(PAGE.with_suffix("") / f"{name}.json").quick
