@@ -26,7 +26,7 @@ lint: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
-	    --constraint constraints.txt --editable '.[test,bench,lint]'
+	    --constraint constraints.txt --editable '.[test,lint]'
 	touch $@
 
 # A server of OpenAI's and Gemini's APIs written by others, for tests that skip where it is missing.
