@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 
 import anyio
 
+_FIRST_GUESS = 1.0
 _LONGEST_GUESS = 60.0
-"""Seconds: the longest pause after a refusal that does not say how long to wait."""
+"""Seconds: the first and the longest pause after a refusal that does not say how long to wait."""
 
 
 class Closed(Exception):
@@ -23,7 +24,8 @@ class Gate:
 
     At most `concurrency` calls are in flight. `requests_per_minute` and `tokens_per_minute` are
     spread evenly over the minute (a minute's requests in one burst are what servers refuse); None
-    is no limit. Tokens are taken at what a call is expected to cost, which starts as
+    is no limit. Half a second's requests may go at once, which keeps clear of servers that count by
+    the second. Tokens are taken at what a call is expected to cost, which starts as
     `expected_tokens` and becomes what calls did cost, and each call's difference is settled with
     the next one.
     """
@@ -40,8 +42,9 @@ class Gate:
         self._slots = anyio.Semaphore(concurrency)
         self._requests = None
         if requests_per_minute is not None:
-            burst = max(1.0, requests_per_minute / 60)
+            burst = max(1.0, requests_per_minute / 120)
             self._requests = AsyncLimiter(burst, 60 * burst / requests_per_minute)
+        self._first_guess = min(_FIRST_GUESS, 60 / (requests_per_minute or 60))
         self._tokens = None
         if tokens_per_minute is not None:
             # The bucket holds one call at least, or none would ever pass.
@@ -73,7 +76,7 @@ class Gate:
 
     def answered(self, tokens: int | None, charged: float) -> None:
         """A call got its answer and cost `tokens`, where the server said; it was charged others."""
-        self._refusals = 0
+        self._refusals = max(0, self._refusals - 1)
         if tokens is None:
             return
         self._owed += tokens - charged
@@ -81,7 +84,11 @@ class Gate:
         self._expected += (tokens - self._expected) / self._calls
 
     def pause(self, seconds: float | None) -> float:
-        """Holds back every call for so long, or for a growing while where that is None or 0.
+        """Holds back every call for so long, or for a guess where that is None or 0.
+
+        The guess begins at the time between two requests, a second where no rate is known. Each
+        refusal doubles it and each answer halves it: a server that refuses at random is hardly
+        slowed down for, one that refuses more than it answers is left alone ever longer.
 
         Returns how long that is from now.
         """
@@ -89,8 +96,9 @@ class Gate:
         if not seconds:
             if now < self._opens:  # an answer to a call from before the pause: no news
                 return self._opens - now
-            seconds = min(_LONGEST_GUESS, 2.0**self._refusals) * random.uniform(0.75, 1.0)
-            self._refusals += 1
+            guess = self._first_guess * 2.0**self._refusals
+            seconds = min(_LONGEST_GUESS, guess) * random.uniform(0.75, 1.0)
+            self._refusals += guess < _LONGEST_GUESS
         self._opens = max(self._opens, now + seconds)
         return self._opens - now
 

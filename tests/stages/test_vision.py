@@ -212,8 +212,35 @@ def test_pauses_grow_while_the_server_does_not_say_how_long() -> None:
         await anyio.sleep(first)
         assert 1.4 < gate.pause(None) <= 2
         gate.answered(None, 100)
+        gate.answered(None, 100)
         await anyio.sleep(2)
         assert gate.pause(None) <= 1
+
+    anyio.run(main)
+
+
+def test_a_lone_refusal_costs_the_time_of_one_request() -> None:
+    async def main() -> None:
+        gate = Gate(2, 600, None, expected_tokens=100)
+        for _ in range(3):  # each refusal is followed by an answer, so the guess does not grow
+            pause = gate.pause(None)
+            assert 0.05 < pause <= 0.1
+            await anyio.sleep(pause)
+            gate.answered(None, 100)
+
+    anyio.run(main)
+
+
+def test_refusals_that_outnumber_answers_slow_down_ever_more() -> None:
+    async def main() -> None:
+        gate = Gate(2, 60_000, None, expected_tokens=100)
+        pauses = []
+        for _ in range(8):
+            for _ in range(2):
+                pauses.append(gate.pause(None))
+                await anyio.sleep(pauses[-1])
+            gate.answered(None, 100)
+        assert pauses[-1] > 100 * pauses[0]
 
     anyio.run(main)
 

@@ -1,0 +1,202 @@
+"""The servers that benchmarks crawl and ask, each in a process of its own: their time is nobody's.
+
+`answering` is an OpenAI-compatible server that takes its time, allows so many requests a minute,
+and fails when told to; `serving` hands out files at so many bytes a second and connection.
+"""
+
+import hashlib
+import json
+import multiprocessing
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from stages.demo.server import File, MediaServer
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """How the description server answers. `refused` and `failed` are the shares, 0 to 1, that get a
+    429 without a Retry-After, and a 500, whatever the pace."""
+
+    latency: float = 0.3
+    requests_per_minute: float = 600.0
+    refused: float = 0.0
+    failed: float = 0.0
+    seed: int = 0
+
+
+@dataclass
+class Tally:
+    """What the server has seen: requests by how they were answered, and images paid for twice."""
+
+    answers: Counter[str] = field(default_factory=Counter)
+    paid: Counter[str] = field(default_factory=Counter)
+    first: float = 0.0
+    last: float = 0.0
+
+    def figures(self) -> dict[str, float]:
+        return {
+            "requests": sum(self.answers.values()),
+            "answered": self.answers["answered"],
+            "over the limit": self.answers["over the limit"],
+            "refused": self.answers["refused"],
+            "failed": self.answers["failed"],
+            "paid twice": sum(count - 1 for count in self.paid.values()),
+            "seconds": self.last - self.first,
+        }
+
+
+class _Allowance:
+    """A token bucket that holds a second's worth, as the providers' own limits do."""
+
+    def __init__(self, requests_per_minute: float) -> None:
+        self._rate = requests_per_minute / 60
+        self._level = max(1.0, self._rate)
+        self._at = time.monotonic()
+
+    def take(self) -> bool:
+        now = time.monotonic()
+        self._level = min(max(1.0, self._rate), self._level + (now - self._at) * self._rate)
+        self._at = now
+        if self._level < 1:
+            return False
+        self._level -= 1
+        return True
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: "_Server"
+
+    def do_POST(self) -> None:
+        arrived = time.monotonic()
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        answer = self.server.judge(body, arrived)
+        time.sleep(self.server.behaviour.latency)
+        status = {"answered": 200, "failed": 500}.get(answer, 429)
+        reply: dict[str, Any] = {
+            "choices": [{"message": {"content": "A frame."}, "finish_reason": "stop"}]
+        }
+        if status != 200:
+            reply = {"error": {"message": answer}}
+        content = json.dumps(reply).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+        self.server.tally.last = time.monotonic()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Nothing is logged."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.lock = threading.Lock()
+        self.restart(Behaviour())
+
+    def restart(self, behaviour: Behaviour) -> None:
+        with self.lock:
+            self.behaviour = behaviour
+            self.tally = Tally()
+            self._allowance = _Allowance(behaviour.requests_per_minute)
+            self._dice = random.Random(behaviour.seed)
+
+    def judge(self, body: bytes, arrived: float) -> str:
+        with self.lock:
+            self.tally.first = self.tally.first or arrived
+            answer, roll = "answered", self._dice.random()
+            if not self._allowance.take():
+                answer = "over the limit"
+            elif roll < self.behaviour.refused:
+                answer = "refused"
+            elif roll < self.behaviour.refused + self.behaviour.failed:
+                answer = "failed"
+            else:
+                self.tally.paid[hashlib.sha256(body).hexdigest()] += 1
+            self.tally.answers[answer] += 1
+            return answer
+
+
+class DescriptionServer:
+    """The description server in its process. `url` is its API's address."""
+
+    def __init__(self, pipe: Connection, url: str) -> None:
+        self._pipe = pipe
+        self.url = url
+
+    def restart(self, behaviour: Behaviour) -> None:
+        """Forget what was seen, and behave so from now on."""
+        self._pipe.send(behaviour)
+        self._pipe.recv()
+
+    def figures(self) -> dict[str, float]:
+        """What it has seen since it was restarted."""
+        self._pipe.send(None)
+        found: dict[str, float] = self._pipe.recv()
+        return found
+
+
+def _answer(pipe: Connection) -> None:
+    server = _Server()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    pipe.send(f"http://127.0.0.1:{server.server_address[1]}/v1")
+    while True:
+        asked = pipe.recv()
+        if asked is None:
+            with server.lock:
+                pipe.send(server.tally.figures())
+        else:
+            server.restart(asked)
+            pipe.send("restarted")
+
+
+@contextmanager
+def answering(behaviour: Behaviour) -> Iterator[DescriptionServer]:
+    """A description server for the length of the block."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_answer, args=(there,), daemon=True)
+    process.start()
+    try:
+        server = DescriptionServer(here, here.recv())
+        server.restart(behaviour)
+        yield server
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _serve(files: list[Path], bytes_per_second: float, pipe: Connection) -> None:
+    routes = {f"/{path.name}": File(path, bytes_per_second=bytes_per_second) for path in files}
+    with MediaServer(routes) as media:
+        pipe.send([media.url(f"/{path.name}") for path in files])
+        threading.Event().wait()
+
+
+@contextmanager
+def serving(files: list[Path], bytes_per_second: float) -> Iterator[list[str]]:
+    """The files' addresses, in their order, served for the length of the block."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_serve, args=(files, bytes_per_second, there), daemon=True)
+    process.start()
+    try:
+        yield here.recv()
+    finally:
+        process.terminate()
+        process.join()
