@@ -1,12 +1,13 @@
 # make demo   everything set up, and the whole job run on videos that it makes itself
 # make test   everything set up, and the tests
 # make lint   ruff and mypy
+# make bench  everything set up, the peers too, and the quick set of benchmarks
 
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test torture lint aimock lock clean
+.PHONY: demo test torture lint bench aimock lock clean
 
 demo: $(STAMP)
 	$(VENV)/bin/penstock demo
@@ -28,6 +29,12 @@ $(STAMP): pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 	    --constraint constraints.txt --editable '.[test,lint]'
 	touch $@
+
+# Quick runs show that all of them work; docs/benchmarks.md says how to run them for figures.
+bench: $(STAMP)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --constraint constraints.txt --editable '.[test,bench]'
+	$(VENV)/bin/python -m benchmarks.quick
 
 # A server of OpenAI's and Gemini's APIs written by others, for tests that skip where it is missing.
 aimock: $(STAMP)

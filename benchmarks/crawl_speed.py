@@ -1,239 +1,307 @@
-"""Seconds that a crawl takes, against the same stages called by a plain script.
+"""Seconds that a whole crawl takes, against its bound and what people would use instead.
 
-    python benchmarks/crawl_speed.py                        # videos that it makes itself
-    python benchmarks/crawl_speed.py --folder VIDEOS --weights yolo11n.pt --classes person,car
-    python benchmarks/crawl_speed.py --json crawl_speed.json
+    python -m benchmarks.crawl_speed                          # 120 videos that it makes itself
+    python -m benchmarks.crawl_speed --folder CLIPS --weights yolo11n.onnx --classes person,car
 
-Three contenders do the same work on the same videos, in turn, each in a process of its own: one
-video after the other; three videos at once, each from its start to its end; and Penstock. A server
-on this machine hands out videos at --speed bytes a second for each connection and answers
-description requests after --latency seconds. The machine's limit stands beside them: the CPU time
-that the sequential contender took, divided by the cores. Penstock's figures include its ledger,
-its syncing of every output to the disk, and the dataset at the end, which the others do without.
+Videos come over HTTP at --speed bytes a second and connection; descriptions from a server that
+takes 300 ms and allows 600 requests a minute. Every contestant does the same work with the same
+stage functions (`benchmarks/crawl_contestants.py`), once each round, in a process of its own; its
+memory, processor time and disk are watched from outside, its children included. Penstock also
+writes its ledger, syncs every output and builds the dataset. `reuse` is off, so that all make the
+same requests; Penstock takes part once more with it on, as people use it.
+
+The bound is the largest of: the processor seconds that the thriftiest contestant used in that round
+over the cores; the bytes over what all download connections give; the requests over the allowed
+rate; the frames over the detector's own rate with full batches and nothing else at work.
 """
 
-import argparse
-import http.server
 import json
-import multiprocessing
 import os
-import platform
-import resource
-import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from functools import partial
+from contextlib import ExitStack
+from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
 
-import anyio
-from anyio import to_thread
+import psutil
 
-from engine import Drop, Item, Permanent
-from engine.config import Config, load_config
-from engine.item import open_scratch
-from engine.run import run_pipeline
+from benchmarks.crawl_contestants import CONTESTANTS, WORKERS, Job
+from benchmarks.harness import (
+    Figures,
+    Result,
+    Row,
+    Table,
+    Target,
+    cores,
+    finish,
+    interval,
+    parse,
+    parser,
+    table,
+)
+from benchmarks.servers import Behaviour, DescriptionServer, answering, serving
 from stages.demo.script import make_videos
-from stages.demo.server import File, MediaServer
-from stages.pipelines import crawl
+from stages.demo.shapes import WEIGHTS
+from stages.detector import Detector
 
-CONTENDERS = ("sequential", "three at once", "penstock")
-TYPES = {".mp4", ".webm", ".mkv", ".avi", ".mov"}
-
-
-class Answers(http.server.BaseHTTPRequestHandler):
-    """An OpenAI-compatible server that takes its time."""
-
-    latency = 0.3
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        time.sleep(self.latency)
-        reply = {"choices": [{"message": {"content": "A frame."}, "finish_reason": "stop"}]}
-        body = json.dumps(reply).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Nothing is logged."""
+TYPES = {".mp4", ".webm", ".mkv", ".avi", ".mov", ".gif"}
+RATE = 600.0
+REUSING = "Penstock, reuse on"
+EVERY = 0.2
+"""Seconds between two looks at a contestant's processes."""
 
 
-def serve(folder: Path, speed: float, latency: float, addresses: Any) -> None:
-    """Runs in a process of its own, so that its time is not the contenders'."""
-    files = sorted(path for path in folder.iterdir() if path.suffix in TYPES)
-    Answers.latency = latency
-    answers = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    threading.Thread(target=answers.serve_forever, daemon=True).start()
-    routes = {f"/{path.name}": File(path, bytes_per_second=speed) for path in files}
-    with MediaServer(routes) as media:
-        urls = [media.url(f"/{path.name}") for path in files]
-        addresses.put((urls, f"http://127.0.0.1:{answers.server_address[1]}/v1"))
-        threading.Event().wait()
+class Watch:
+    """Looks at a process and its children again and again: memory and disk at their highest, and
+    the processor time that all of them used."""
 
+    def __init__(self, process: psutil.Process, folder: Path) -> None:
+        self.memory = 0.0
+        self.disk = 0.0
+        self._process = process
+        self._folder = folder
+        self._seconds: dict[tuple[int, float], float] = {}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
 
-def configure(arguments: argparse.Namespace, api: str) -> Config:
-    values = [
-        f"stages.filter.weights={arguments.weights}",
-        f"stages.filter.classes={json.dumps(arguments.classes)}",
-        f"stages.filter.image_size={arguments.image_size}",
-        "stages.describe.backend=openai",
-        f"stages.describe.base_url={api}",
-        "stages.describe.reuse=off",
-        "stages.download.allow_private=true",
-        "limits.free_disk=0",
-    ]
-    return load_config(crawl, None, {}, values, {})
+    @property
+    def seconds(self) -> float:
+        return sum(self._seconds.values())
 
+    def stop(self) -> None:
+        self._over.set()
+        self._thread.join()
 
-async def script(config: Config, workdir: Path, urls: list[str], at_once: int) -> None:
-    """What one writes in an afternoon: every video from its start to its end, `at_once` of them."""
-    detector = anyio.Lock()
-    todo = iter(urls)
+    def _watch(self) -> None:
+        looks = 0
+        while not self._over.wait(EVERY):
+            self._look()
+            if looks % 5 == 0:  # the folder is walked once a second
+                self.disk = max(self.disk, _size(self._folder))
+            looks += 1
 
-    async def go_through() -> None:
-        stages = [crawl[name].stage(config.stages[name].settings, workdir) for name in crawl.names]
-        for stage in stages:
-            if stage.is_async():
-                await stage.open()
-            else:
-                await to_thread.run_sync(stage.open)
-        for url in todo:
-            item = Item.at(workdir, url)
+    def _look(self) -> None:
+        memory = 0
+        try:
+            family = [self._process, *self._process.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return
+        for process in family:
             try:
-                for stage in stages:
-                    out = open_scratch(item, stage.name)
-                    if stage.is_async():
-                        await stage.process(item, out)
-                    elif stage.name == "filter":
-                        async with detector:
-                            await to_thread.run_sync(stage.process, item, out)
-                    else:
-                        await to_thread.run_sync(stage.process, item, out)
-                    out.chmod(0o755)
-                    (out / ".penstock.json").write_text("{}")
-                    out.rename(item.folder / stage.name)
-            except (Permanent, Drop):
-                shutil.rmtree(out)
-        for stage in stages:
-            if stage.is_async():
-                await stage.close()
-
-    async with anyio.create_task_group() as tasks:
-        for _ in range(at_once):
-            tasks.start_soon(go_through)
+                with process.oneshot():
+                    times = process.cpu_times()
+                    memory += process.memory_info().rss
+                    key = (process.pid, process.create_time())
+            except psutil.NoSuchProcess:
+                continue
+            self._seconds[key] = times.user + times.system
+        self.memory = max(self.memory, memory / 1e6)
 
 
-def contend(arguments: argparse.Namespace) -> None:
-    """One contender, in this process: prints its figures as JSON."""
-    config = configure(arguments, arguments.api)
-    workdir = Path(arguments.out)
-    urls = Path(arguments.urls).read_text().split()
-    started = time.monotonic()
-    if arguments.contender == "penstock":
-        run_pipeline(crawl, config, workdir, urls)
-    else:
-        at_once = 1 if arguments.contender == "sequential" else 3
-        anyio.run(partial(script, config, workdir, urls, at_once))
-    wall = time.monotonic() - started
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    described = sum(
-        len(path.read_text().splitlines())
-        for path in workdir.glob("items/*/describe/descriptions.jsonl")
-    )
-    figures = {
-        "wall": wall,
-        "cpu": used.ru_utime + used.ru_stime,
-        "memory": used.ru_maxrss / 1024,
-        "described": described,
+def _size(folder: Path) -> float:
+    """The megabytes in a folder, hard links counted once."""
+    found: dict[int, int] = {}
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                entry = os.lstat(os.path.join(parent, name))  # noqa: PTH118 - in a hot loop
+            except FileNotFoundError:
+                continue
+            found[entry.st_ino] = entry.st_blocks * 512
+    return sum(found.values()) / 1e6
+
+
+def contend(name: str, job: Job, server: DescriptionServer) -> Figures:
+    """One contestant, from a cold work folder; returns its figures."""
+    server.restart(Behaviour(requests_per_minute=RATE))
+    with tempfile.TemporaryDirectory() as folder:
+        settings = [*job.settings, f"stages.describe.reuse={'run' if name == REUSING else 'off'}"]
+        given = Job(job.urls, settings, str(Path(folder, "work")))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.crawl_contestants", name.partition(",")[0]],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        watch = Watch(psutil.Process(process.pid), Path(folder))
+        printed, _ = process.communicate(json.dumps(vars(given)))
+        watch.stop()
+        if process.returncode != 0:
+            raise SystemExit(f"{name} failed; see above")
+    found = json.loads(printed.splitlines()[-1])
+    return {
+        "wall s": found["wall s"],
+        "CPU s": watch.seconds,
+        "memory MB": watch.memory,
+        "disk MB": watch.disk,
+        "described": found["described"],
+        "requests": server.figures()["requests"],
     }
-    print(json.dumps(figures))
 
 
-def measure(contender: str, arguments: argparse.Namespace, urls: Path, api: str) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as out:
-        command = [sys.executable, __file__, "--contender", contender, "--out", out]
-        command += ["--urls", str(urls), "--api", api, "--weights", str(arguments.weights)]
-        command += ["--classes", ",".join(arguments.classes)]
-        command += ["--image-size", str(arguments.image_size)]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
+def detector_rate(weights: str, size: int, frames: int = 64) -> float:
+    """Frames a second of the detector alone, in full batches."""
+    import numpy as np
+
+    detector = Detector(Path(weights), image_size=size)
+    noise = np.random.default_rng(0)
+    images = [noise.integers(0, 255, (360, 640, 3), np.uint8) for _ in range(frames)]
+    detector.detect(images[: detector.batch])
+    began = time.monotonic()
+    detector.detect(images)
+    return frames / (time.monotonic() - began)
+
+
+def bounds(
+    turns: list[Figures], frames: int, downloaded: int, speed: float, rate: float
+) -> Figures:
+    """What no contestant can go below, in seconds, and the largest of it."""
+    found = {
+        "processor": min(turn["CPU s"] for turn in turns) / cores(),
+        "bytes": downloaded / (speed * WORKERS["download"]),
+        "requests": max(turn["described"] for turn in turns) / (RATE / 60),
+        "detector": frames / rate,
+    }
+    return found | {"bound": max(found.values())}
+
+
+def sampled_frames(job: Job) -> int:
+    """The frames that extract makes of all videos: counted once, by doing it."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = [*job.settings, "stages.describe.backend=detections"]
+        given = Job(list(dict.fromkeys(job.urls)), settings, folder)
+        CONTESTANTS["Penstock"](given)
+        return sum(
+            len(path.read_text().splitlines())
+            for path in Path(folder).glob("items/*/extract/frames.jsonl")
+        )
 
 
 def main() -> None:
-    shapes = Path(sys.modules["stages.demo.server"].__file__ or "").with_name("shapes.pt")
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--folder", type=Path, help="videos to crawl; default: made for this")
-    parser.add_argument("--weights", default=str(shapes))
-    parser.add_argument(
+    command = parser(__doc__, rounds=3)
+    command.add_argument(
+        "--folder", type=Path, action="append", help="videos to crawl; default: made for this"
+    )
+    command.add_argument("--weights", default=str(WEIGHTS))
+    command.add_argument(
         "--classes", type=lambda text: [c for c in text.split(",") if c], default=[]
     )
-    parser.add_argument("--image-size", type=int, default=640)
-    parser.add_argument("--times", type=int, default=1, help="how often each video is in the list")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="one repeat; not to be quoted")
-    parser.add_argument("--speed", type=float, default=2e6, help="bytes a second and connection")
-    parser.add_argument("--latency", type=float, default=0.3, help="seconds before an answer")
-    parser.add_argument("--json", type=Path, help="write all figures here")
-    for hidden in ("--contender", "--urls", "--out", "--api"):
-        parser.add_argument(hidden, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.contender:
-        contend(arguments)
-        return
+    command.add_argument("--image-size", type=int, default=640)
+    command.add_argument("--videos", type=int, default=120)
+    command.add_argument("--speed", type=float, default=2e6, help="bytes a second and connection")
+    command.add_argument("--only", help="these contestants, with commas between; default: all")
+    arguments = parse(command)
+    names = [*CONTESTANTS, REUSING]
+    if arguments.quick:
+        arguments.videos, arguments.rounds = 6, 1
+        names = ["asyncio sketch", "Penstock"]
+    if arguments.only:
+        names = [name for name in names if name in arguments.only.split(",")]
+    notes = []
+    if "Ray Data" in names and not _has_ray():
+        names.remove("Ray Data")
+        notes.append("Ray Data is not installed: left out.")
 
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = arguments.folder
-        if folder is None:
-            folder = Path(temporary) / "videos"
-            folder.mkdir()
-            list(make_videos(folder))
-        addresses: Any = multiprocessing.Queue()
-        server = multiprocessing.Process(
-            target=serve, args=(folder, arguments.speed, arguments.latency, addresses), daemon=True
-        )
-        server.start()
-        urls, api = addresses.get()
-        listed = Path(temporary) / "urls.txt"
-        listed.write_text(
-            "\n".join(f"{url}?copy={copy}" for copy in range(arguments.times) for url in urls)
-        )
-        runs: dict[str, list[dict[str, Any]]] = {contender: [] for contender in CONTENDERS}
-        for repeat in range(1 if arguments.quick else arguments.repeats):
-            for contender in CONTENDERS:
-                figures = measure(contender, arguments, listed, api)
-                runs[contender].append(figures)
-                print(f"{repeat + 1}. {contender}: {figures['wall']:.1f} s", file=sys.stderr)
-        server.terminate()
-    show(runs, len(urls) * arguments.times)
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": platform.platform(), "runs": runs}))
+    with ExitStack() as stack:
+        temporary = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        if not arguments.folder:
+            made = temporary / "videos"
+            made.mkdir()
+            list(make_videos(made))
+            (made / "cut.mp4").unlink()
+        folders = arguments.folder or [made]
+        files = sorted(path for one in folders for path in one.iterdir() if path.suffix in TYPES)
+        served = stack.enter_context(serving(files, arguments.speed))
+        server = stack.enter_context(answering(Behaviour()))
+        urls = [
+            f"{url}?copy={number // len(served)}"
+            for number, url in enumerate(islice(cycle(served), arguments.videos))
+        ]
+        job = Job(urls, _settings(arguments, server.url), "")
+        frames = sampled_frames(job)
+        rate = detector_rate(arguments.weights, arguments.image_size)
+        downloaded = sum(path.stat().st_size for path in islice(cycle(files), arguments.videos))
+        taken: dict[str, list[Figures]] = {name: [] for name in names}
+        limits: list[Figures] = []
+        for round_ in range(arguments.rounds):
+            for name in names[round_ % len(names) :] + names[: round_ % len(names)]:
+                taken[name].append(contend(name, job, server))
+                wall = taken[name][-1]["wall s"]
+                print(f"round {round_ + 1}: {name}: {wall:.1f} s", file=sys.stderr)
+            same = [taken[name][-1] for name in names if name != REUSING]
+            limits.append(bounds(same, frames, downloaded, arguments.speed, rate))
+    finish(_result(arguments, taken, limits, frames, notes), arguments)
 
 
-def show(runs: dict[str, list[dict[str, Any]]], videos: int) -> None:
-    def median(contender: str, figure: str) -> float:
-        return statistics.median(run[figure] for run in runs[contender])
+def _settings(arguments: object, api: str) -> list[str]:
+    given = vars(arguments)
+    return [
+        f"stages.filter.weights={given['weights']}",
+        f"stages.filter.classes={json.dumps(given['classes'])}",
+        f"stages.filter.image_size={given['image_size']}",
+        "stages.describe.backend=openai",
+        f"stages.describe.base_url={api}",
+        f"stages.describe.requests_per_minute={RATE:g}",
+        "stages.download.allow_private=true",
+        'stages.download.proxy=""',
+        "limits.free_disk=0",
+    ]
 
-    cores = len(os.sched_getaffinity(0))
-    base = median("sequential", "wall")
-    limit = median("sequential", "cpu") / cores
-    counts = {run["described"] for contender in runs.values() for run in contender}
-    print(f"\n{videos} videos, {sorted(counts)} frames described, {cores} cores, medians of "
-          f"{len(runs['penstock'])}\n")  # fmt: skip
-    print(f"{'':<16}{'wall s':>8}{'of sequential':>15}{'of the limit':>14}{'CPU s':>8}{'MB':>7}")
-    for contender in CONTENDERS:
-        wall = median(contender, "wall")
-        print(
-            f"{contender:<16}{wall:>8.1f}{wall / base:>15.2f}{wall / limit:>14.2f}"
-            f"{median(contender, 'cpu'):>8.1f}{median(contender, 'memory'):>7.0f}"
-        )
-    print(f"{'limit':<16}{limit:>8.1f}{limit / base:>15.2f}{1:>14.2f}   (CPU time / cores)")
+
+def _has_ray() -> bool:
+    try:
+        import ray  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _result(
+    arguments: object,
+    taken: dict[str, list[Figures]],
+    limits: list[Figures],
+    frames: int,
+    notes: list[str],
+) -> Result:
+    given = vars(arguments)
+    targets = []
+    if "Penstock" in taken:
+        own = [turn["wall s"] for turn in taken["Penstock"]]
+        bound = [limit["bound"] for limit in limits]
+        over = [mine / least for mine, least in zip(own, bound, strict=True)]
+        targets.append(Target("wall over the bound", interval(over), 1.10))
+        for name, turns in taken.items():
+            if not name.startswith("Penstock"):
+                pairs = zip(own, turns, strict=True)
+                share = [mine / turn["wall s"] for mine, turn in pairs]
+                targets.append(Target(f"wall over {name}'s", interval(share), 1.0))
+    described = sorted(
+        {int(turn["described"]) for name, turns in taken.items() for turn in turns
+         if name != REUSING}
+    )  # fmt: skip
+    limit_rows = [
+        Row(key, {"seconds": interval([limit[key] for limit in limits])}) for key in limits[0]
+    ]
+    about = (
+        f"{given['videos']} videos, {frames} frames sampled, {described} described without reuse; "
+        f"{given['speed'] / 1e6:g} MB/s a connection."
+    )
+    return Result(
+        name="crawl_speed",
+        title="A whole crawl, against its bound and what people would use instead",
+        tables=[
+            table("crawl", taken, "Penstock"),
+            Table("the bound is the largest of", limit_rows),
+        ],
+        targets=targets,
+        rounds=given["rounds"],
+        quick=given["quick"],
+        notes=[about, *notes],
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,228 @@
+"""What people would use in Penstock's place for a crawl, each calling the same stage functions.
+
+    python -m benchmarks.crawl_contestants NAME < job.json      # prints {"wall s", "described"}
+
+Every contestant is a process of its own. None of the others keeps a ledger, syncs its outputs,
+retries, resumes or builds a dataset: they stop where their last video is deduplicated in itself.
+"""
+
+import asyncio
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from engine import Drop, Item, Permanent, Stage
+from engine.config import Config, load_config
+from engine.item import open_scratch
+from engine.run import run_pipeline
+from stages.pipelines import crawl
+
+THREADS = 4
+"""Videos at once of the thread pool: as many as Penstock has download workers."""
+
+WORKERS = {"download": 4, "extract": 2, "filter": 1, "describe": 4, "dedup": 2}
+"""Penstock's own defaults, which the sketch and Ray Data are given too."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to crawl, and how: settings as --set takes them."""
+
+    urls: Sequence[str]
+    settings: Sequence[str]
+    workdir: str
+
+    def config(self) -> Config:
+        return load_config(crawl, None, {}, self.settings, {})
+
+
+class Stages:
+    """The stages' instances, as their contract wants them: one for each thread that calls it, but
+    for the detector and the async stage, which has a loop in a thread of its own."""
+
+    def __init__(self, job: Job) -> None:
+        self.workdir = Path(job.workdir)
+        self._config = job.config()
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self._lock = threading.Lock()
+        self._opened: dict[tuple[str, int], Stage] = {}
+
+    def _stage(self, name: str) -> Stage:
+        kind = crawl[name].stage
+        shared = kind.is_async() or kind.max_workers == 1
+        key = (name, 0 if shared else threading.get_ident())
+        with self._lock:
+            if key not in self._opened:
+                stage = kind(self._config.stages[name].settings, self.workdir)
+                self._call(stage, stage.open)
+                self._opened[key] = stage
+            return self._opened[key]
+
+    def _call(self, stage: Stage, function: Callable[..., Any], *arguments: Any) -> None:
+        if stage.is_async():
+            asyncio.run_coroutine_threadsafe(function(*arguments), self._loop).result()
+        else:
+            function(*arguments)
+
+    def process(self, name: str, item: Item) -> bool:
+        """One stage over one item; false where that is the end of it."""
+        stage, out = self._stage(name), open_scratch(item, name)
+        try:
+            self._call(stage, stage.process, item, out)
+        except (Permanent, Drop):
+            return False
+        (out / ".penstock.json").write_text("{}")
+        out.rename(item.folder / name)
+        return True
+
+    def close(self) -> None:
+        for stage in self._opened.values():
+            self._call(stage, stage.close)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+
+def sequential(job: Job) -> None:
+    """A plain loop: one video after the other."""
+    stages = Stages(job)
+    for url in job.urls:
+        item = Item.at(stages.workdir, url)
+        all(stages.process(name, item) for name in crawl.names)
+    stages.close()
+
+
+def threads(job: Job) -> None:
+    """One video a thread, from its start to its end; the detector behind a lock."""
+    stages, detector = Stages(job), threading.Lock()
+
+    def one(url: str) -> None:
+        item = Item.at(stages.workdir, url)
+        for name in crawl.names:
+            if name == "filter":
+                with detector:
+                    going_on = stages.process(name, item)
+            else:
+                going_on = stages.process(name, item)
+            if not going_on:
+                return
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        found: list[Future[None]] = [pool.submit(one, url) for url in job.urls]
+        for future in found:
+            future.result()
+    stages.close()
+
+
+def sketch(job: Job) -> None:
+    """The asyncio script that people write first: unbounded queues, looked into once a second."""
+    stages = Stages(job)
+
+    async def main() -> None:
+        queues: dict[str, asyncio.Queue[Item]] = {name: asyncio.Queue() for name in crawl.names}
+        running = dict.fromkeys(crawl.names, True)
+        order = list(crawl.names)
+        for url in job.urls:
+            queues[order[0]].put_nowait(Item.at(stages.workdir, url))
+
+        async def work(place: int) -> None:
+            name = order[place]
+            while True:
+                try:
+                    item = queues[name].get_nowait()
+                except asyncio.QueueEmpty:
+                    if place == 0 or not running[order[place - 1]]:
+                        return
+                    await asyncio.sleep(1)
+                    continue
+                if await asyncio.to_thread(stages.process, name, item) and place + 1 < len(order):
+                    queues[order[place + 1]].put_nowait(item)
+
+        async def pool(place: int) -> None:
+            await asyncio.gather(*(work(place) for _ in range(WORKERS[order[place]])))
+            running[order[place]] = False
+
+        await asyncio.gather(*(pool(place) for place in range(len(order))))
+
+    asyncio.run(main())
+    stages.close()
+
+
+def ray_data(job: Job) -> None:
+    """Ray Data: a map for each stage, with as many actors as Penstock has workers."""
+    import ray
+
+    ray.init(
+        num_cpus=2 * sum(WORKERS.values()),
+        include_dashboard=False,
+        object_store_memory=200 * 2**20,
+        log_to_driver=False,
+        logging_level="ERROR",
+        runtime_env={"env_vars": {"RAY_USAGE_STATS_ENABLED": "0"}},
+    )
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+
+    class Mapper:
+        def __init__(self, name: str, given: dict[str, Any]) -> None:
+            self.name = name
+            self.stages = Stages(Job(**given))
+
+        def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+            if row["going_on"]:
+                item = Item.at(self.stages.workdir, row["url"])
+                row["going_on"] = self.stages.process(self.name, item)
+            return row
+
+    rows = [{"url": url, "going_on": True} for url in job.urls]
+    data = ray.data.from_items(rows, override_num_blocks=len(rows))
+    for name in crawl.names:
+        data = data.map(
+            Mapper,
+            fn_constructor_args=(name, asdict(job)),
+            num_cpus=1,
+            compute=ray.data.ActorPoolStrategy(size=_actors(name)),
+        )
+    data.materialize()
+    ray.shutdown()
+
+
+def _actors(name: str) -> int:
+    return 1 if name == "describe" else WORKERS[name]  # one limiter, or the rate is exceeded
+
+
+def penstock(job: Job) -> None:
+    """Penstock as a user runs it: ledger, syncing, dataset."""
+    run_pipeline(crawl, job.config(), Path(job.workdir), job.urls)
+
+
+CONTESTANTS: dict[str, Callable[[Job], None]] = {
+    "sequential": sequential,
+    "one video a thread": threads,
+    "asyncio sketch": sketch,
+    "Ray Data": ray_data,
+    "Penstock": penstock,
+}
+
+
+def main() -> None:
+    job = Job(**json.load(sys.stdin))
+    Path(job.workdir).mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    CONTESTANTS[sys.argv[1]](job)
+    wall = time.monotonic() - began
+    described = sum(
+        bool(json.loads(line)["description"])
+        for path in Path(job.workdir).glob("items/*/describe/descriptions.jsonl")
+        for line in path.read_text().splitlines()
+    )
+    print(json.dumps({"wall s": wall, "described": described}))
+
+
+if __name__ == "__main__":
+    main()
