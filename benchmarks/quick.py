@@ -20,10 +20,6 @@ def benchmarks() -> list[str]:
     )
 
 
-def main" in path.read_text()
-    )
-
-
 def main() -> None:
     failed = []
     for name in sys.argv[1:] or benchmarks():
