@@ -7,12 +7,10 @@ the ratio of two medians. A `Result` prints itself, writes itself as JSON and dr
 """
 
 import json
-import math
 import os
 import platform
 import resource
 import shlex
-import statistics
 import sys
 import time
 from argparse import ArgumentParser, Namespace
@@ -21,6 +19,8 @@ from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from engine.intervals import Interval, interval
 
 Figures = Mapping[str, float]
 """What one turn came to, by the figure's name with its unit: {"wall s": 1.2, "CPU s": 2.1}."""
@@ -32,37 +32,6 @@ FOLDER = Path(__file__).parents[1] / "docs" / "benchmarks"
 
 PACKAGES = ("av", "numpy", "torch", "ultralytics", "onnxruntime", "openvino", "faiss-cpu", "anyio")
 PACKAGES += ("torchcodec", "spdl-core", "ray", "yt-dlp", "httpx")
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A median, and the interval that holds the true one with 95% confidence."""
-
-    median: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{_short(self.median)} [{_short(self.low)} to {_short(self.high)}]"
-
-
-def interval(values: Sequence[float]) -> Interval:
-    """The median of `values` and its 95% interval by order statistics.
-
-    The interval needs no assumption about the distribution: the k-th smallest and k-th largest
-    value bound the true median unless fewer than k of n fall on one side, which has a binomial
-    probability (Conover, "Practical Nonparametric Statistics", 3.2). Fewer than six values cannot
-    bound it so surely: then the interval is their whole range. Raises ValueError for no values.
-    """
-    if not values:
-        raise ValueError("there is nothing to take a median of")
-    ordered, count = sorted(values), len(values)
-    outside, rank = 0.5**count, 0  # the chance that all fall on one given side
-    while 2 * outside <= 0.05 and 2 * (rank + 1) < count:
-        rank += 1
-        outside += math.comb(count, rank) * 0.5**count
-    rank = max(rank, 1)
-    return Interval(statistics.median(ordered), ordered[rank - 1], ordered[-rank])
 
 
 def ratios(own: Sequence[Figures], other: Sequence[Figures], figure: str) -> Interval:
@@ -304,11 +273,3 @@ def _command(words: Iterable[str]) -> str:
         elif not word.startswith("--save="):
             kept.append(word)
     return shlex.join(["python", "-m", f"benchmarks.{Path(program).stem}", *kept])
-
-
-def _short(value: float) -> str:
-    """Three digits that count."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    digits = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{digits}f}"

@@ -1,0 +1,49 @@
+"""A median and how sure one can be of it, from a few values that need not be distributed nicely."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A median, and the interval that holds the true one with 95% confidence."""
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{_short(self.median)} [{_short(self.low)} to {_short(self.high)}]"
+
+    def times(self, factor: float) -> "Interval":
+        """The same in another unit; `factor` is over 0."""
+        return Interval(self.median * factor, self.low * factor, self.high * factor)
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """The median of `values` and its 95% interval by order statistics.
+
+    The interval needs no assumption about the distribution: the k-th smallest and k-th largest
+    value bound the true median unless fewer than k of n fall on one side, which has a binomial
+    probability (Conover, "Practical Nonparametric Statistics", 3.2). Fewer than six values cannot
+    bound it so surely: then the interval is their whole range. Raises ValueError for no values.
+    """
+    if not values:
+        raise ValueError("there is nothing to take a median of")
+    ordered, count = sorted(values), len(values)
+    outside, rank = 0.5**count, 0  # the chance that all fall on one given side
+    while 2 * outside <= 0.05 and 2 * (rank + 1) < count:
+        rank += 1
+        outside += math.comb(count, rank) * 0.5**count
+    rank = max(rank, 1)
+    return Interval(statistics.median(ordered), ordered[rank - 1], ordered[-rank])
+
+
+def _short(value: float) -> str:
+    """Three digits that count."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{digits}f}"
