@@ -7,32 +7,87 @@ neither the run nor the end of the process.
 import asyncio
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 
-import anyio
+from anyio.lowlevel import RunVar
 
 T = TypeVar("T")
 
 
-class _Call(Generic[T]):
+class Bell:
+    """Has an event loop do something, from threads: what several of them ring for at the same time
+    wakes the loop once, and waking it is most of what a short call costs."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._rung: deque[Callable[[], None]] = deque()
+        self._waking = False
+
+    def ring(self, callback: Callable[[], None]) -> None:
+        """Have `callback`, which does not raise, called on the loop. From any thread."""
+        self._rung.append(callback)
+        if self._waking:  # it is cleared before they are looked at, so this one is seen
+            return
+        self._waking = True
+        try:
+            self._loop.call_soon_threadsafe(self._wake)
+        except RuntimeError:
+            return  # the loop has closed: who waited had given up
+
+    def _wake(self) -> None:
+        self._waking = False
+        while self._rung:
+            self._rung.popleft()()
+
+
+_bells: RunVar[Bell] = RunVar("penstock_bell")
+
+
+def bell() -> Bell:
+    """The one of the running event loop."""
+    found = _bells.get(None)
+    if found is None:
+        found = Bell()
+        _bells.set(found)
+    return found
+
+
+class Call(Generic[T]):
+    """A call under way in a thread."""
+
     def __init__(self, function: Callable[..., T], arguments: tuple[Any, ...]) -> None:
-        self.function = function
-        self.arguments = arguments
-        self.loop = asyncio.get_running_loop()
-        self.ended = anyio.Event()
-        self.value: T | None = None
-        self.error: BaseException | None = None
+        self._function = function
+        self._arguments = arguments
+        self._value: T | None = None
+        self._error: BaseException | None = None
+        self._ended = False
+        self._waiting: asyncio.Future[None] | None = None
 
     def run(self) -> None:
+        """In the thread. Then `end` is called, on the loop."""
         try:
-            self.value = self.function(*self.arguments)
+            self._value = self._function(*self._arguments)
         except BaseException as error:  # handed to whoever awaits the call
-            self.error = error
-        try:
-            self.loop.call_soon_threadsafe(self.ended.set)
-        except RuntimeError:
-            return  # the loop has closed: the call had been given up
+            self._error = error
+
+    def end(self) -> None:
+        self._ended = True
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    async def result(self) -> T:
+        """Wait for it, one task at a time; returns or raises what it does. Who was cancelled while
+        waiting may wait again."""
+        if not self._ended:
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+        if isinstance(self._error, Exception):
+            raise self._error
+        if self._error is not None:  # sys.exit() in a stage's code is not ours to obey
+            raise RuntimeError(f"it raised {self._error!r}") from self._error
+        return cast(T, self._value)
 
 
 class CallThread:
@@ -40,25 +95,26 @@ class CallThread:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._calls: queue.SimpleQueue[_Call[Any] | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[Call[Any] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._bell: Bell
+
+    def begin(self, function: Callable[..., T], *arguments: Any) -> Call[T]:
+        """Have `function(*arguments)` run in the thread. It does, whoever is cancelled."""
+        if self._thread is None:
+            self._bell = bell()
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
+        call = Call(function, arguments)
+        self._calls.put(call)
+        return call
 
     async def call(self, function: Callable[..., T], *arguments: Any) -> T:
         """Run `function(*arguments)` in the thread; returns or raises what it does.
 
         When the awaiting task is cancelled the call itself goes on, and nobody hears of its end.
         """
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
-        call = _Call(function, arguments)
-        self._calls.put(call)
-        await call.ended.wait()
-        if isinstance(call.error, Exception):
-            raise call.error
-        if call.error is not None:  # sys.exit() in a stage's code is not ours to obey
-            raise RuntimeError(f"it raised {call.error!r}") from call.error
-        return cast(T, call.value)
+        return await self.begin(function, *arguments).result()
 
     def close(self) -> None:
         """End the thread once the calls made so far have ended. Does not wait for it."""
@@ -67,3 +123,4 @@ class CallThread:
     def _run(self) -> None:
         while (call := self._calls.get()) is not None:
             call.run()
+            self._bell.ring(call.end)

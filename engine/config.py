@@ -49,6 +49,11 @@ class LimitSettings(Settings):
         "Take nothing new while less than this is free on the work folder's disk; 0: never wait.",
         affects_output=False,
     )
+    sync: bool = setting(
+        True,
+        "Bring every output to the disk before it counts; false: a power cut may cost the latest.",
+        affects_output=False,
+    )
     failure_budget: float = setting(
         0.5,
         "Stop the run when more than this share of the latest items failed; 1: never.",

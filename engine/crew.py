@@ -89,7 +89,7 @@ class Crew:
         return True
 
     async def _work(self, number: int) -> None:
-        with self.alive.running():
+        with self.alive:
             worker = await self._opened(number)
             try:
                 while not self._one_goes() and await self._serve(worker, number):

@@ -1,74 +1,145 @@
 """The async way into the ledger: what several tasks ask for at once is one transaction."""
 
+import asyncio
 import sqlite3
+import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar, cast
+from functools import partial
+from typing import TypeVar, cast
 
 import anyio
 
-from engine.call_thread import CallThread
+from engine.call_thread import Bell, bell
 from engine.errors import StopRun
 from engine.journal import Journal
 
 T = TypeVar("T")
 
+LINGER = 0.01
+"""Seconds that what nobody waits for gathers before it is written."""
+
+BACKLOG = 1000
+"""Requests that may gather before `room` waits."""
+
 
 class _Request:
-    def __init__(self, work: Callable[[Journal], Any]) -> None:
+    def __init__(
+        self, work: Callable[[Journal], object], committed: asyncio.Future[None] | None = None
+    ) -> None:
         self.work = work
-        self.value: Any = None
+        self.committed = committed
+        self.value: object = None
         self.error: Exception | None = None
-        self.ended = False
 
 
 class GroupCommit:
-    """Runs functions on the journal in a thread of its own; each returns once it is committed.
+    """Runs functions on the journal, in a thread of its own, in the order in which they were given.
 
     While one transaction is being written the requests of other tasks gather, and the next
-    transaction takes them all. They are applied in the order in which they were made.
+    transaction takes them all. `do` waits for its own; `note` does not, and what it was given is
+    written within LINGER, sooner if somebody waits.
     """
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
-        self._thread = CallThread("penstock-journal")
-        self._gathering: list[_Request] = []
-        self._turn = anyio.Lock()
+        self._gathering: deque[_Request] = deque()
+        self._stirred = threading.Event()
+        self._urgent = threading.Event()
+        self._closing = False
+        self._thread: threading.Thread | None = None
+        self._bell: Bell
+        self._failure: Exception | None = None
+        self._failed = anyio.Event()
 
     async def do(self, work: Callable[[Journal], T]) -> T:
         """Run `work` on the journal and return its result, once both are committed.
 
-        Raises what the transaction raised; then nothing of it was written. If the waiting task is
-        cancelled, the work may or may not be done.
+        Raises what `work` raised; then nothing of it was written. If the waiting task is cancelled,
+        the work is done nevertheless. `work` may be run twice, the first time to no effect.
         """
-        request = _Request(work)
-        self._gathering.append(request)
-        async with self._turn:
-            if not request.ended:
-                batch, self._gathering = self._gathering, []
-                with anyio.CancelScope(shield=True):
-                    await self._thread.call(self._write, batch)
+        request = _Request(work, asyncio.get_running_loop().create_future())
+        self._add(request)
+        self._urgent.set()
+        assert request.committed is not None
+        await request.committed
         if request.error is not None:
             raise request.error
         return cast(T, request.value)
 
+    def note(self, work: Callable[[Journal], object]) -> None:
+        """Have `work` run on the journal before long. What that raises `watch` raises."""
+        self._add(_Request(work))
+
+    async def room(self) -> None:
+        """Return when not too much waits to be written."""
+        if len(self._gathering) >= BACKLOG:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Return when all that was given so far is written."""
+        await self.do(lambda journal: None)
+
+    async def watch(self) -> None:
+        """Wait, and raise what a transaction raised in which nobody waits for anything."""
+        await self._failed.wait()
+        assert self._failure is not None
+        raise self._failure
+
+    def close(self) -> None:
+        """Write what has gathered, and end the thread."""
+        self._closing = True
+        self._stirred.set()
+        self._urgent.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _add(self, request: _Request) -> None:
+        self._gathering.append(request)
+        if self._thread is None:
+            self._bell = bell()
+            self._thread = threading.Thread(target=self._run, name="penstock-journal", daemon=True)
+            self._thread.start()
+        if not self._stirred.is_set():  # it is cleared before requests are taken
+            self._stirred.set()
+
+    def _run(self) -> None:
+        while not self._closing or self._gathering:
+            self._stirred.wait()
+            self._urgent.wait(LINGER)
+            self._stirred.clear()
+            self._urgent.clear()
+            batch = [self._gathering.popleft() for _ in range(len(self._gathering))]
+            if batch:
+                self._write(batch)
+                self._bell.ring(partial(self._answer, batch))
+
     def _write(self, batch: list[_Request]) -> None:
+        """One transaction for all; where one of them goes wrong, one for each."""
         try:
             self.journal.begin()
             for request in batch:
                 request.value = request.work(self.journal)
             self.journal.commit()
         except Exception as error:
-            for request in batch:
-                request.error = _explained(error, self.journal)
             with suppress(sqlite3.Error):  # what cannot be rolled back was never written
                 self.journal.rollback()
-        finally:
+            if len(batch) > 1 and not isinstance(error, sqlite3.Error):
+                for request in batch:
+                    self._write([request])
+                return
             for request in batch:
-                request.ended = True
+                request.error = _explained(error, self.journal)
 
-    def close(self) -> None:
-        self._thread.close()
+    def _answer(self, batch: list[_Request]) -> None:
+        for request in batch:
+            if request.committed is None:
+                self._failure = self._failure or request.error
+            elif not request.committed.done():  # who waited for it was cancelled
+                request.committed.set_result(None)
+        if self._failure is not None:
+            self._failed.set()
 
 
 def _explained(error: Exception, journal: Journal) -> Exception:

@@ -5,8 +5,11 @@ WORKDIR/items/<id>/.<stage>.scratch-*  one attempt at it, removed when the attem
 WORKDIR/items/<id>/.<stage>.partial    what the stage keeps between attempts (half a download)
 """
 
+import errno
 import hashlib
+import itertools
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -78,28 +81,66 @@ def item_id(source: str) -> str:
     return f"{words[-40:].strip('-')}-{digest}" if words else digest
 
 
+_scratch_numbers = itertools.count(1)
+
+
 def open_scratch(item: Item, stage: str) -> Path:
     """A fresh, empty folder for one attempt, beside the place where its output will stand."""
-    item.folder.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=f".{stage}.scratch-", dir=item.folder))
+    while True:
+        # No other process has this work folder, and what a killed one left is swept: a number does.
+        scratch = item.folder / f".{stage}.scratch-{next(_scratch_numbers)}"
+        try:
+            scratch.mkdir()
+        except FileNotFoundError:
+            item.folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            continue
+        else:
+            return scratch
 
 
 def commit_output(
-    item: Item, stage: str, scratch: Path, fingerprint: str, expanded: int | None = None
+    item: Item,
+    stage: str,
+    scratch: Path,
+    fingerprint: str,
+    expanded: int | None = None,
+    *,
+    synced: bool = True,
 ) -> None:
     """Make `scratch` the output of `stage`: sync it, rename it into place, sync the name.
 
     A crash before the rename leaves no output, a crash after it a whole one. `expanded` is the
-    number of items that came out of this one, None for an ordinary output.
+    number of items that came out of this one, None for an ordinary output. Without `synced` that
+    holds for a crash of this process, but not for one of the machine.
     """
-    mark = {"fingerprint": fingerprint, "expanded": expanded}
-    (scratch / FINGERPRINT_FILE).write_text(json.dumps(mark) + "\n")
-    scratch.chmod(0o755)  # mkdtemp made it private; an output is as readable as any folder
-    sync_tree(scratch)
-    _remove(item.folder / stage)
-    scratch.rename(item.folder / stage)
-    sync(item.folder)
-    _remove(item.folder / f".{stage}.partial")
+    _write_mark(f"{scratch}/{FINGERPRINT_FILE}", fingerprint, expanded)
+    if synced:
+        sync_tree(scratch)
+    _replace(scratch, item.folder / stage)
+    if synced:
+        sync(str(item.folder))
+    discard_partial(item, stage)
+
+
+def _write_mark(path: str, fingerprint: str, expanded: int | None) -> None:
+    text = json.dumps({"fingerprint": fingerprint, "expanded": expanded})
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    try:
+        os.write(descriptor, f"{text}\n".encode())
+    finally:
+        os.close(descriptor)
+
+
+def _replace(folder: Path, target: Path) -> None:
+    """Rename `folder` to `target`, in place of the folder that may be there."""
+    try:
+        folder.rename(target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        _remove(target)
+        folder.rename(target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +180,19 @@ def discard_partial(item: Item, stage: str) -> None:
 
 def sweep_scratch(item: Item) -> int:
     """Delete the scratch folders that a killed run left behind; returns how many there were."""
-    if not item.folder.is_dir():
-        return 0
-    left = [path for path in item.folder.iterdir() if ".scratch-" in path.name]
-    for path in left:
-        shutil.rmtree(path, ignore_errors=True)
+    left = [name for name in _names(item.folder) if ".scratch-" in name]
+    for name in left:
+        shutil.rmtree(item.folder / name, ignore_errors=True)
     return len(left)
+
+
+def _names(folder: Path) -> list[str]:
+    """What stands in `folder`, which may be missing, or no folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _remove(folder: Path) -> None:

@@ -57,6 +57,32 @@ class Failure:
     traceback: str | None = None
 
 
+@dataclass(slots=True)
+class AttemptRow:
+    """A row of `attempts`. Times are seconds since the epoch; `item` is an id.
+
+    The run fills it in while the ledger's thread may be writing it: what is there is written, and
+    `ended` is set last.
+    """
+
+    id: int
+    run: int
+    item: str
+    stage: str
+    worker: int
+    attempt: int
+    started: float
+    outcome: str | None = None
+    failure: Failure | None = None
+    ended: float | None = None
+    whole: bool = False
+    """Whether the ledger has its end too."""
+
+    def end(self, outcome: str, failure: Failure | None) -> None:
+        self.outcome, self.failure = outcome, failure
+        self.ended = time.time()
+
+
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection to the ledger at `path`. Raises WorkFolderError where that is not to be had."""
     try:
@@ -274,25 +300,48 @@ class Journal:
 
     # Attempts
 
-    def start_attempt(self, item: Item, stage: str, worker: int, attempt: int, run: int) -> int:
-        cursor = self._db.execute(
-            "INSERT INTO attempts (run, item, stage, worker, attempt, started)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (run, item.id, stage, worker, attempt, time.time()),
-        )
-        return int(cursor.lastrowid or 0)
+    def last_attempt(self) -> int:
+        """The highest number of an attempt so far, 0 where there is none."""
+        return int(self._db.execute("SELECT coalesce(max(id), 0) FROM attempts").fetchone()[0])
 
-    def end_attempt(self, number: int, outcome: str, failure: Failure | None) -> None:
+    def start_attempt(self, row: AttemptRow) -> None:
+        """Record it; one that has ended meanwhile with its end."""
+        ended = row.ended
+        failure = row.failure if ended is not None else None
+        self._db.execute(
+            "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                row.id,
+                row.run,
+                row.item,
+                row.stage,
+                row.worker,
+                row.attempt,
+                row.started,
+                ended,
+                row.outcome if ended is not None else None,
+                failure.kind if failure else None,
+                failure.reason if failure else None,
+                failure.traceback if failure else None,
+            ),
+        )
+        row.whole = ended is not None
+
+    def end_attempt(self, row: AttemptRow) -> None:
+        """Record how an attempt that has been recorded ended."""
+        if row.whole:
+            return
+        failure = row.failure
         self._db.execute(
             "UPDATE attempts SET ended = ?, outcome = ?, error_class = ?, message = ?,"
             " traceback = ? WHERE id = ?",
             (
-                time.time(),
-                outcome,
+                row.ended,
+                row.outcome,
                 failure.kind if failure else None,
                 failure.reason if failure else None,
                 failure.traceback if failure else None,
-                number,
+                row.id,
             ),
         )
 

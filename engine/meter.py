@@ -1,31 +1,34 @@
 """How long the workers of a pool have been busy, starved and blocked."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 
 class Meter:
-    """Adds up the time that any number of tasks spend inside it, in seconds.
+    """Adds up the time that any number of tasks spend inside it, in seconds: `with meter: ...`.
 
     Time still going on counts, so a stage that takes an hour an item shows as busy meanwhile.
     """
+
+    __slots__ = ("_inside", "_since", "_total")
 
     def __init__(self) -> None:
         self._inside = 0
         self._total = 0.0
         self._since = time.monotonic()
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """One more task is inside, until the block ends."""
+    def __enter__(self) -> None:
         self._settle()
         self._inside += 1
-        try:
-            yield
-        finally:
-            self._settle()
-            self._inside -= 1
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._settle()
+        self._inside -= 1
 
     @property
     def seconds(self) -> float:

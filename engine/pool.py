@@ -5,14 +5,14 @@ the time that call takes is the time its worker was blocked by what comes after.
 """
 
 import random
+import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import anyio
-from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from engine.config import LimitSettings, StageConfig
@@ -26,16 +26,17 @@ from engine.events import (
     PoolResized,
 )
 from engine.inbox import Closed, Inbox
-from engine.item import Item, commit_output, discard_partial, open_scratch, remove_scratch
-from engine.journal import Failure
+from engine.item import Item
+from engine.journal import AttemptRow, Failure
 from engine.journey import End, Journey, Settled
 from engine.limits import Gates, pause_after
 from engine.meter import Meter
+from engine.outputs import Draft, Outputs
 from engine.parking import Entry, Parking
 from engine.retry import RetryPolicy
 from engine.stage import Stage
 from engine.statistics import PoolStatistics
-from engine.worker import Result, StageFactory, Worker, result_of, result_of_whole_batch
+from engine.worker import DONE, Result, StageFactory, Worker, result_of
 
 FREE_PARKED = 1000
 """Items that may wait for a retry in a stage that takes them from the source, beyond its bound:
@@ -45,14 +46,14 @@ there they occupy no disk, so a throttled host does not hold back the others."""
 class Hooks(Protocol):
     """What a pool asks of the run."""
 
-    async def attempt_started(self, item: Item, stage: str, worker: int, attempt: int) -> int:
-        """Record it; returns the attempt's number in the ledger."""
+    def attempt_started(self, item: Item, stage: str, worker: int, attempt: int) -> AttemptRow:
+        """Have it recorded before long; returns what it is to be known by."""
 
-    async def attempt_ended(self, number: int, outcome: str, failure: Failure | None) -> None:
-        """Record how an attempt ended with which the stage has not ended."""
+    def attempt_ended(self, row: AttemptRow, outcome: str, failure: Failure | None) -> None:
+        """Have it recorded how an attempt ended with which the stage has not ended."""
 
     async def settled(
-        self, journey: Journey, stage: str, end: End, number: int, failure: Failure | None
+        self, journey: Journey, stage: str, end: End, row: AttemptRow, failure: Failure | None
     ) -> None:
         """The stage has ended with the item: record it, and pass the item on."""
 
@@ -65,20 +66,19 @@ class Hooks(Protocol):
 
 @dataclass(slots=True)
 class Attempt:
-    """One attempt at one item: its number in the ledger, where it writes, and how it went.
+    """One attempt at one item: its row in the ledger, what it writes, and how it went.
 
     `seconds` is the service time, `gate` the key of the gate that it went through, and `pause` how
     long a gate is closed because of it, in seconds.
     """
 
     entry: Entry
-    worker: int
-    number: int
+    row: AttemptRow
+    draft: Draft
     gate: str | None
-    out: Path | None = None
     seconds: float = 0.0
     pause: float = 0.0
-    result: Result = field(default_factory=Result)
+    result: Result = DONE
 
 
 class Pool:
@@ -93,6 +93,7 @@ class Pool:
         gates: Gates,
         events: Events,
         hooks: Hooks,
+        outputs: Outputs,
         *,
         is_root: bool,
     ) -> None:
@@ -109,6 +110,7 @@ class Pool:
         self._gates = gates
         self._events = events
         self._hooks = hooks
+        self._outputs = outputs
         factory = StageFactory(stage, config.settings, workdir)
         self._crew = Crew(factory, config.options, events, self._serve_next)
         self._probe = factory()  # never opened: it only answers `gate`
@@ -173,13 +175,18 @@ class Pool:
     # Taking
 
     async def _serve_next(self, worker: Worker, number: int) -> bool:
-        """Wait for an entry, and more if they make a batch; false once no more can come."""
-        first = None
-        try:
-            with self._crew.idle(number), self._starved.running():
-                first = await self.inbox.take()
-        except Closed:
-            return False
+        """Wait for an entry, and more if they make a batch; false once no more can come.
+
+        Does not wait where an entry is there: then the bounds of the inboxes see to it that all
+        have their turn.
+        """
+        first = self.inbox.take_nowait()
+        if first is None:
+            try:
+                with self._crew.idle(number), self._starved:
+                    first = await self.inbox.take()
+            except Closed:
+                return False
         if first is not None and await self._may_start(first, number):
             await self._serve(worker, number, await self._batch(first, number))
         return True
@@ -199,7 +206,7 @@ class Pool:
         try:
             key = self._probe.gate(entry.item)
         except Exception as error:
-            attempt = await self._record_start(entry, worker)
+            attempt = self._start(entry, worker)
             attempt.result = result_of(error)
             await self._conclude(attempt)
             return False
@@ -208,18 +215,9 @@ class Pool:
     # Attempts
 
     async def _serve(self, worker: Worker, number: int, entries: list[Entry]) -> None:
-        attempts: list[Attempt] = []
-        try:
-            for entry in entries:
-                attempts.append(await self._record_start(entry, number))
-                await self._open_scratch(attempts[-1])
-            if ready := [attempt for attempt in attempts if attempt.out is not None]:
-                with self._busy.running():
-                    await self._work(worker, ready)
-        except BaseException:
-            for attempt in attempts:  # cancelled: the next run marks the attempt as interrupted
-                _remove_scratch(attempt)
-            raise
+        attempts = [self._start(entry, number) for entry in entries]
+        with self._busy:
+            await self._work(worker, attempts)
         for attempt in attempts:
             self._leave_gate(attempt)  # all, before any has to wait for room
         for attempt in attempts:
@@ -227,31 +225,25 @@ class Pool:
 
     @staticmethod
     async def _work(worker: Worker, attempts: list[Attempt]) -> None:
-        items = [attempt.entry.item for attempt in attempts]
-        outs = [attempt.out for attempt in attempts if attempt.out is not None]
-        clock = anyio.current_time()
+        clock = time.monotonic()
         if len(attempts) == 1:
-            results = [await worker.process(items[0], outs[0])]
+            attempts[0].result = await worker.process(attempts[0].draft)
         else:
-            try:
-                results = await worker.process_batch(items, outs)
-            except Exception as error:
-                results = [result_of_whole_batch(error)] * len(attempts)
-        seconds = (anyio.current_time() - clock) / len(attempts)
-        for attempt, result in zip(attempts, results, strict=True):
-            attempt.result, attempt.seconds = result, seconds
-            attempt.entry.alone |= isinstance(result.ending, BatchFault)
+            results = await worker.process_batch([attempt.draft for attempt in attempts])
+            for attempt, result in zip(attempts, results, strict=True):
+                attempt.result = result
+                attempt.entry.alone |= isinstance(result.ending, BatchFault)
+        seconds = (time.monotonic() - clock) / len(attempts)
+        for attempt in attempts:
+            attempt.seconds = seconds
 
-    async def _open_scratch(self, attempt: Attempt) -> None:
-        try:
-            attempt.out = await to_thread.run_sync(open_scratch, attempt.entry.item, self.name)
-        except OSError as error:
-            attempt.result = result_of(error)
-
-    async def _record_start(self, entry: Entry, worker: int) -> Attempt:
-        self._events.emit(AttemptStarted(entry.item.id, self.name, worker, entry.attempt))
-        number = await self._hooks.attempt_started(entry.item, self.name, worker, entry.attempt)
-        return Attempt(entry, worker, number, entry.gate)
+    def _start(self, entry: Entry, worker: int) -> Attempt:
+        item = entry.item
+        if self._events.listeners:
+            self._events.emit(AttemptStarted(item.id, self.name, worker, entry.attempt))
+        row = self._hooks.attempt_started(item, self.name, worker, entry.attempt)
+        draft = Draft(self._outputs, item, self.name, entry.journey.fingerprint(self.name))
+        return Attempt(entry, row, draft, entry.gate)
 
     async def _conclude(self, attempt: Attempt) -> None:
         """Commit, end, or plan another attempt, as the result says."""
@@ -269,28 +261,34 @@ class Pool:
             except Exception as error:
                 attempt.result = result_of(error)
             else:
-                attempt.result = Result(expanded=expanded)
+                attempt.result = await self._commit_list(attempt.draft, expanded)
             self._leave_gate(attempt)
+            await attempt.draft.aremove()
             await self._settle(attempt, left=True)
         except BaseException:
-            _remove_scratch(attempt)
+            attempt.draft.remove()
             raise
+
+    @staticmethod
+    async def _commit_list(draft: Draft, expanded: int) -> Result:
+        try:
+            await draft.acommit(expanded)
+        except OSError as error:
+            return result_of(error)
+        return Result(expanded=expanded)
 
     async def _settle(self, attempt: Attempt, *, left: bool = False) -> bool:
         """Bring the attempt to its end; returns whether the item leaves the pool with it.
 
         `left`: it has left already, and another attempt has to come in by the front door.
         """
-        if attempt.result.ending is None and attempt.result.stop is None:
-            await self._commit(attempt)
         if attempt.result.stop is not None:
-            await self._interrupt(attempt, attempt.result.stop)
+            self._interrupt(attempt, attempt.result.stop)
             return True
         ending = attempt.result.ending
         if ending is None:
             await self._done(attempt)
             return True
-        await to_thread.run_sync(_remove_scratch, attempt)
         entry, throttled = attempt.entry, isinstance(ending, Throttled)
         verdict = self._policy.judge(ending, entry.attempt, entry.held_back, attempt.pause)
         failure = Failure(ending.kind, ending.reason, getattr(ending, "traceback", None))
@@ -298,58 +296,47 @@ class Pool:
         if verdict.delay is None:
             await self._ended(attempt, ending, failure)
             return True
-        await self._hooks.attempt_ended(attempt.number, verdict.outcome, failure)
+        self._hooks.attempt_ended(attempt.row, verdict.outcome, failure)
         entry.attempt += verdict.counts
         self._parking.park(
             entry, verdict.delay, attempt.gate, self._tasks, throttled=throttled, left=left
         )
         return False
 
-    async def _interrupt(self, attempt: Attempt, stop: StopRun) -> None:
-        await to_thread.run_sync(_remove_scratch, attempt)
+    def _interrupt(self, attempt: Attempt, stop: StopRun) -> None:
         failure = Failure("stopped", str(stop))
         self._tell(attempt, "interrupted", False, failure)
         self._hooks.stop(stop)
-        await self._hooks.attempt_ended(attempt.number, "interrupted", failure)
-
-    async def _commit(self, attempt: Attempt) -> None:
-        """Make what the attempt wrote the stage's output, which may turn out to be impossible."""
-        journey, expanded = attempt.entry.journey, attempt.result.expanded
-        fingerprint = journey.fingerprint(self.name)
-        try:
-            assert attempt.out is not None
-            await to_thread.run_sync(
-                commit_output, journey.item, self.name, attempt.out, fingerprint, expanded
-            )
-        except OSError as error:
-            attempt.result = result_of(error)
+        self._hooks.attempt_ended(attempt.row, "interrupted", failure)
 
     async def _done(self, attempt: Attempt) -> None:
         journey = attempt.entry.journey
         self._tell(attempt, "done", True, None)
-        end = End("done", journey.fingerprint(self.name), attempt.result.expanded)
-        with self._blocked.running():
-            await self._hooks.settled(journey, self.name, end, attempt.number, None)
+        end = End("done", attempt.draft.fingerprint, attempt.result.expanded)
+        with self._blocked:
+            await self._hooks.settled(journey, self.name, end, attempt.row, None)
 
     async def _ended(self, attempt: Attempt, ending: Ending, failure: Failure) -> None:
         journey = attempt.entry.journey
         outcome: Settled = "dropped" if isinstance(ending, Drop) else "failed"
         retryable = outcome == "failed" and not isinstance(ending, Permanent)
-        end = End(outcome, journey.fingerprint(self.name), retryable=retryable)
+        end = End(outcome, attempt.draft.fingerprint, retryable=retryable)
         if not retryable:
-            await to_thread.run_sync(discard_partial, journey.item, self.name)
-        with self._blocked.running():
-            await self._hooks.settled(journey, self.name, end, attempt.number, failure)
+            await attempt.draft.adiscard_partial()
+        with self._blocked:
+            await self._hooks.settled(journey, self.name, end, attempt.row, failure)
 
     def _tell(
         self, attempt: Attempt, outcome: AttemptOutcome, final: bool, failure: Failure | None
     ) -> None:
         self._counts[outcome] += 1
+        if not self._events.listeners:
+            return
         self._events.emit(
             AttemptEnded(
                 item=attempt.entry.item.id,
                 stage=self.name,
-                worker=attempt.worker,
+                worker=attempt.row.worker,
                 attempt=attempt.entry.attempt,
                 outcome=outcome,
                 final=final,
@@ -371,8 +358,3 @@ class Pool:
             else:
                 attempt.pause = self._gates.close(key, ending.after, ending.reason)
         self._parking.leave(attempt.entry, throttled=throttled)
-
-
-def _remove_scratch(attempt: Attempt) -> None:
-    if attempt.out is not None:
-        remove_scratch(attempt.out)

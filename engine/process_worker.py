@@ -27,9 +27,9 @@ from engine.stage import Stage
 from engine.worker import (
     GRACE,
     Result,
+    SeparateWorker,
     StageFactory,
     StageOpenError,
-    Worker,
     gave_up,
     result_of,
     result_of_return,
@@ -43,7 +43,7 @@ class WorkerDiedError(PenstockError):
     """The process ended in the middle of a call."""
 
 
-class ProcessWorker(Worker):
+class ProcessWorker(SeparateWorker):
     """A process with an instance of the stage of its own."""
 
     def __init__(self, factory: StageFactory, timeout: float) -> None:
@@ -71,7 +71,7 @@ class ProcessWorker(Worker):
         if error is not None:
             raise StageOpenError(stage.name, RuntimeError(error))
 
-    async def process(self, item: Item, out: Path) -> Result:
+    async def _attempt(self, item: Item, out: Path) -> Result:
         with anyio.move_on_after(self.timeout) as scope:
             try:
                 reply = await self._ask("process", item, out)
@@ -83,7 +83,7 @@ class ProcessWorker(Worker):
         self._kill()
         return Result(ending=gave_up(self.timeout))
 
-    async def process_batch(self, items: list[Item], outs: list[Path]) -> list[Result]:
+    async def _attempt_batch(self, items: list[Item], outs: list[Path]) -> list[Result]:
         with anyio.move_on_after(self.timeout):
             try:
                 reply = await self._ask("process_batch", items, outs)

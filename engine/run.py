@@ -1,8 +1,10 @@
 """One run: pools joined up, the source fed in, drained, finished, reported."""
 
+import itertools
 import signal
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +31,11 @@ from engine.feed import Feed, as_item
 from engine.finishing import installed_versions, run_finish
 from engine.group_commit import GroupCommit
 from engine.item import Item, discard_output
-from engine.journal import FILE, Failure, Journal
+from engine.journal import FILE, AttemptRow, Failure, Journal
 from engine.journal_reader import JournalReader
 from engine.journey import End, Graph, Journey, Settled, Step
 from engine.limits import DiskGate, FailureBudget, Gates
+from engine.outputs import FolderOutputs
 from engine.parking import Entry
 from engine.pipeline import Pipeline
 from engine.pool import Pool
@@ -112,6 +115,7 @@ class Run:
         )
         self._gates = Gates(limits.rate, limits.concurrency, events)
         self._disk = DiskGate(workdir, int(limits.free_disk), events)
+        outputs = FolderOutputs(synced=limits.sync)
         self.pools = {
             name: Pool(
                 pipeline[name].stage,
@@ -121,6 +125,7 @@ class Run:
                 self._gates,
                 events,
                 self,
+                outputs,
                 is_root=name in pipeline.roots,
             )
             for name in pipeline.names
@@ -139,6 +144,7 @@ class Run:
         self._finishing = False
         self._feeders: TaskGroup | None = None
         self._commit: GroupCommit
+        self._attempt_numbers: Iterator[int]
 
     def snapshot(self) -> list[PoolStatistics]:
         """Every pool's figures now, in graph order."""
@@ -187,6 +193,8 @@ class Run:
         self._number = await self._commit.do(
             lambda journal: journal.start_run(self.pipeline.name, settings, versions)
         )
+        last = await self._commit.do(Journal.last_attempt)
+        self._attempt_numbers = itertools.count(last + 1)
         self.events.emit(RunStarted(self._number, self.pipeline.name, str(self.workdir)))
         for id_, stage in await self._commit.do(
             lambda journal: journal.close_attempts_of_dead_runs(self._number)
@@ -203,6 +211,7 @@ class Run:
                 for task in self.background:
                     helpers.start_soon(task)
                 helpers.start_soon(self._resize_pools)
+                helpers.start_soon(self._commit.watch)
                 with anyio.CancelScope() as self._in_hand:
                     async with anyio.create_task_group() as tasks:
                         tasks.start_soon(self._feed)
@@ -246,6 +255,7 @@ class Run:
         if self.pipeline.finish is None or self._outcome != "done":
             return ()
         self._finishing = True
+        await self._commit.flush()  # the finish reads the ledger
         return await run_finish(self.pipeline, self.config, self.workdir)
 
     def _report(self, seconds: float, finish: Sequence[str]) -> RunReport:
@@ -324,17 +334,22 @@ class Run:
     # Passing items on
 
     async def settled(
-        self, journey: Journey, stage: str, end: End, number: int, failure: Failure | None
+        self, journey: Journey, stage: str, end: End, row: AttemptRow, failure: Failure | None
     ) -> None:
         """The stage has ended with the item: record it, and pass the item on."""
         journey.settle(stage, end)
         step = journey.advance()
 
         def record(journal: Journal) -> None:
-            journal.end_attempt(number, end.outcome, failure)
+            journal.end_attempt(row)
             record_end(journal, journey, stage, end, failure, step, self._number)
 
-        await self._commit.do(record)
+        row.end(end.outcome, failure)
+        if end.outcome == "done" and end.expanded is None and not step.discardable:
+            await self._commit.room()  # its output says it, should the ledger miss it
+            self._commit.note(record)
+        else:
+            await self._commit.do(record)
         await self._go_on(journey, step)
 
     async def _go_on(self, journey: Journey, step: Step) -> None:
@@ -379,15 +394,17 @@ class Run:
 
     # What pools ask
 
-    async def attempt_started(self, item: Item, stage: str, worker: int, attempt: int) -> int:
-        """Record it; returns the attempt's number in the ledger."""
-        return await self._commit.do(
-            lambda journal: journal.start_attempt(item, stage, worker, attempt, self._number)
-        )
+    def attempt_started(self, item: Item, stage: str, worker: int, attempt: int) -> AttemptRow:
+        """Have it recorded before long; returns its row."""
+        number = next(self._attempt_numbers)
+        row = AttemptRow(number, self._number, item.id, stage, worker, attempt, time.time())
+        self._commit.note(lambda journal: journal.start_attempt(row))
+        return row
 
-    async def attempt_ended(self, number: int, outcome: str, failure: Failure | None) -> None:
-        """Record how an attempt ended with which the stage has not ended."""
-        await self._commit.do(lambda journal: journal.end_attempt(number, outcome, failure))
+    def attempt_ended(self, row: AttemptRow, outcome: str, failure: Failure | None) -> None:
+        """Have it recorded how an attempt ended with which the stage has not ended."""
+        row.end(outcome, failure)
+        self._commit.note(lambda journal: journal.end_attempt(row))
 
 
 def _delete_outputs(item: Item, stages: Sequence[str]) -> None:

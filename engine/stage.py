@@ -1,6 +1,7 @@
 """`Stage`: what a stage is, and the options that every stage has."""
 
 import inspect
+import threading
 from collections.abc import Iterable
 from contextvars import ContextVar
 from pathlib import Path
@@ -71,10 +72,27 @@ class Cancelled(PenstockError):
 
 
 class Cancellation:
-    """Tells the code of one attempt, in its own thread, that nobody waits for it any more."""
+    """Tells the code of one attempt, in its own thread, that nobody waits for it any more.
+
+    Either the attempt is given up or it ends: whichever is said first holds.
+    """
 
     def __init__(self) -> None:
         self.requested = False
+        self._ended = False
+        self._lock = threading.Lock()
+
+    def request(self) -> bool:
+        """Give the attempt up; false if it has ended before."""
+        with self._lock:
+            self.requested |= not self._ended
+            return self.requested
+
+    def end(self) -> bool:
+        """The stage's code has ended; returns whether what it came to is still wanted."""
+        with self._lock:
+            self._ended |= not self.requested
+            return self._ended
 
 
 current_attempt: ContextVar[Cancellation | None] = ContextVar("current_attempt", default=None)

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -11,16 +12,24 @@ MANY = 16
 
 def sync_tree(folder: Path) -> None:
     """Return once everything under `folder` is on the disk. Raises OSError where that fails."""
-    paths = []
-    for parent, _, names in os.walk(folder):
-        paths += [path for name in names if not (path := Path(parent, name)).is_symlink()]
-        paths.append(Path(parent))
+    paths = list(_tree(str(folder)))
     if len(paths) < MANY or not _sync_file_system(folder):
         for path in paths:
             sync(path)
 
 
-def sync(path: Path) -> None:
+def _tree(folder: str) -> Iterator[str]:
+    """Every file and folder, what is in a folder before it."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _tree(entry.path)
+            elif not entry.is_symlink():
+                yield entry.path
+    yield folder
+
+
+def sync(path: str) -> None:
     """Return once this file's content, or this folder's list of names, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -12,17 +12,22 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
+from anyio import to_thread
 from pydantic import BaseModel
 
-from engine.call_thread import CallThread
+from engine.call_thread import Call, CallThread
 from engine.errors import BatchFault, Ending, Fault, PenstockError, StopRun, Throttled
 from engine.item import Item
+from engine.outputs import Draft
 from engine.stage import Cancellation, Stage, current_attempt
+from engine.time_limit import TimeLimit
 
 log = logging.getLogger("penstock.engine")
+
+T = TypeVar("T")
 
 GRACE = 5.0
 """Seconds that a thread whose attempt was given up has to notice, before it is replaced."""
@@ -43,6 +48,9 @@ class Result:
     produced: Iterable[Item] | None = None
     expanded: int | None = None
     stop: StopRun | None = None
+
+
+DONE = Result()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +108,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterable[BaseException]
 def result_of_return(value: object) -> Result:
     """What the value that `process` returned means."""
     if value is None:
-        return Result()
+        return DONE
     if isinstance(value, Iterable):
         return Result(produced=value)
     fault = TypeError(f"process() returned {value!r}; it returns None or an iterable of items")
@@ -111,10 +119,10 @@ def results_of_batch(answers: object, count: int) -> list[Result]:
     """What `process_batch` returned for `count` items means."""
     if not isinstance(answers, Sequence) or len(answers) != count:
         raise TypeError(f"process_batch() returned {answers!r}; it returns {count} answers")
-    return [Result() if answer is None else result_of(answer) for answer in answers]
+    return [DONE if answer is None else result_of(answer) for answer in answers]
 
 
-def result_of_whole_batch(error: Exception) -> Result:
+def result_of_whole_batch(error: BaseException) -> Result:
     """What an exception that `process_batch` raised means for each item of the batch."""
     result = result_of(error)
     ending = result.ending
@@ -129,8 +137,29 @@ def gave_up(timeout: float) -> Fault:
     return Fault(f"gave up after {timeout:g} seconds", kind="timeout")
 
 
+def conclude(draft: Draft, result: Result) -> Result:
+    """Make the draft of an attempt that went so the stage's output, or remove it. Keeps it where
+    items came out, which have to be read first. Blocks; returns how the attempt went after all."""
+    if result.produced is not None:
+        return result
+    if result.ending is None and result.stop is None:
+        try:
+            draft.commit()
+        except Exception as error:
+            result = result_of(error)
+        else:
+            return result
+    draft.remove()
+    return result
+
+
 class Worker(ABC):
-    """Where a stage's code runs. One call at a time, each given up after `timeout` seconds."""
+    """Where a stage's code runs. One call at a time, each given up after `timeout` seconds.
+
+    A draft that was handed in has been opened, and has become the stage's output or been removed,
+    when the call returns; unless items came out, for then that is left to the caller. All calls
+    belong in one task.
+    """
 
     broken = False
     """Set when this worker can take no more items and has to be replaced."""
@@ -143,16 +172,82 @@ class Worker(ABC):
         """Load what the stage needs. Raises what the stage's `open` raises."""
 
     @abstractmethod
-    async def process(self, item: Item, out: Path) -> Result:
+    async def process(self, draft: Draft) -> Result:
         """One attempt at one item."""
 
     @abstractmethod
-    async def process_batch(self, items: list[Item], outs: list[Path]) -> list[Result]:
-        """One attempt at several items together. An exception of the batch as a whole is raised."""
+    async def process_batch(self, drafts: Sequence[Draft]) -> list[Result]:
+        """One attempt at several items together; a result for each."""
 
     @abstractmethod
     async def close(self) -> None:
         """Let go of what was loaded. Does not raise, and does not wait for a hung stage."""
+
+
+class SeparateWorker(Worker):
+    """A worker whose stage runs where files are not written: the engine's part is done around it,
+    in a thread where that takes time."""
+
+    async def process(self, draft: Draft) -> Result:
+        try:
+            out = await draft.aopen()
+        except Exception as error:
+            return result_of(error)
+        try:
+            result = await self._attempt(draft.item, out)
+            if draft.outputs.instant:
+                return conclude(draft, result)
+            return await to_thread.run_sync(conclude, draft, result)
+        except BaseException:
+            draft.remove()  # cancelled: the next run marks the attempt as interrupted
+            raise
+
+    async def process_batch(self, drafts: Sequence[Draft]) -> list[Result]:
+        try:
+            results = await to_thread.run_sync(_open_all, drafts)
+            opened = [draft for draft in drafts if draft.folder is not None]
+            items = [draft.item for draft in opened]
+            outs = [draft.folder for draft in opened if draft.folder is not None]
+            try:
+                answers = await self._attempt_batch(items, outs)
+            except (Exception, SystemExit) as error:
+                answers = [result_of_whole_batch(error)] * len(opened)
+            return await to_thread.run_sync(_conclude_all, drafts, results, answers)
+        except BaseException:
+            for draft in drafts:
+                draft.remove()
+            raise
+
+    @abstractmethod
+    async def _attempt(self, item: Item, out: Path) -> Result:
+        """One attempt at one item, and what it came to. Only the run's cancellation is raised."""
+
+    @abstractmethod
+    async def _attempt_batch(self, items: list[Item], outs: list[Path]) -> list[Result]:
+        """One attempt at several items together. An exception of the batch as a whole is raised."""
+
+
+def _open_all(drafts: Sequence[Draft]) -> list[Result | None]:
+    """Open every draft; for each, what went wrong."""
+    failures: list[Result | None] = []
+    for draft in drafts:
+        try:
+            draft.open()
+            failures.append(None)
+        except Exception as error:
+            failures.append(result_of(error))
+    return failures
+
+
+def _conclude_all(
+    drafts: Sequence[Draft], failures: Sequence[Result | None], answers: Iterable[Result]
+) -> list[Result]:
+    """`answers` are those of the drafts that did not fail before."""
+    following = iter(answers)
+    return [
+        conclude(draft, next(following)) if failure is None else failure
+        for draft, failure in zip(drafts, failures, strict=True)
+    ]
 
 
 class SharedStage:
@@ -183,18 +278,20 @@ class SharedStage:
                 _log_close_error(self.stage.name, error)
 
 
-class LoopWorker(Worker):
+class LoopWorker(SeparateWorker):
     """A slot on the event loop. All workers of an async stage share one instance of it."""
 
     def __init__(self, stage: Stage, timeout: float) -> None:
         super().__init__(timeout)
         self._stage = stage
+        self._limit = TimeLimit(timeout)
 
     async def open(self) -> None:
-        """Nothing: the crew opens the instance that its workers share."""
+        """Nothing of the stage's: the crew opens the instance that its workers share."""
+        self._limit.open()
 
-    async def process(self, item: Item, out: Path) -> Result:
-        with anyio.move_on_after(self.timeout):
+    async def _attempt(self, item: Item, out: Path) -> Result:
+        with self._limit:
             try:
                 return result_of_return(await self._stage.process(item, out))
             except (Exception, SystemExit) as error:
@@ -205,19 +302,22 @@ class LoopWorker(Worker):
                 return result_of(error)  # nobody cancelled us: it awaited what others cancelled
         return Result(ending=gave_up(self.timeout))
 
-    async def process_batch(self, items: list[Item], outs: list[Path]) -> list[Result]:
-        with anyio.fail_after(self.timeout):
+    async def _attempt_batch(self, items: list[Item], outs: list[Path]) -> list[Result]:
+        with self._limit:
             answers: Any = self._stage.process_batch(items, outs)
             if inspect.isawaitable(answers):
                 answers = await answers
-        return results_of_batch(answers, len(items))
+            return results_of_batch(answers, len(items))
+        raise TimeoutError(f"gave up the batch after {self.timeout:g} seconds")
 
     async def close(self) -> None:
-        """Nothing: the crew closes the instance that its workers share."""
+        """Nothing of the stage's: the crew closes the instance that its workers share."""
+        self._limit.close()
 
 
 class ThreadWorker(Worker):
-    """A thread with an instance of the stage of its own."""
+    """A thread with an instance of the stage of its own. It opens and commits the drafts too: going
+    to another thread takes longer than small files do."""
 
     def __init__(self, factory: StageFactory, timeout: float, name: str) -> None:
         super().__init__(timeout)
@@ -225,8 +325,10 @@ class ThreadWorker(Worker):
         self._thread = CallThread(name)
         self._stage: Stage | None = None
         self._grace = GRACE
+        self._limit = TimeLimit(timeout)
 
     async def open(self) -> None:
+        self._limit.open()
         self._stage = await self._thread.call(self._open)
 
     def _open(self) -> Stage:
@@ -234,64 +336,87 @@ class ThreadWorker(Worker):
         stage.open()
         return stage
 
-    async def process(self, item: Item, out: Path) -> Result:
+    async def process(self, draft: Draft) -> Result:
         assert self._stage is not None
         attempt = Cancellation()
-        result: Result | None = None
-        try:
-            with anyio.move_on_after(self.timeout):
-                result = await self._thread.call(_process, self._stage, item, out, attempt)
-                return result
-            await self._give_up(attempt)
-            return Result(ending=gave_up(self.timeout))
-        except anyio.get_cancelled_exc_class():
-            self._grace = HASTE
-            raise
-        finally:
-            attempt.requested = result is None
+        call = self._thread.begin(_process, self._stage, draft, attempt)
+        result = await self._within_limit(call, attempt, [draft])
+        return result or Result(ending=gave_up(self.timeout))
 
-    async def process_batch(self, items: list[Item], outs: list[Path]) -> list[Result]:
+    async def process_batch(self, drafts: Sequence[Draft]) -> list[Result]:
         assert self._stage is not None
         attempt = Cancellation()
-        answers: object = None
+        call = self._thread.begin(_process_batch, self._stage, drafts, attempt)
+        results = await self._within_limit(call, attempt, drafts)
+        if results is None:
+            error = TimeoutError(f"gave up the batch after {self.timeout:g} seconds")
+            return [result_of_whole_batch(error)] * len(drafts)
+        return results
+
+    async def _within_limit(
+        self, call: Call[T], attempt: Cancellation, drafts: Sequence[Draft]
+    ) -> T | None:
+        """What the call returns, or None if it was given up, and its drafts with it. Once it
+        commits it is waited for, whatever happens."""
         try:
-            with anyio.move_on_after(self.timeout) as scope:
-                answers = await self._thread.call(_batch, self._stage, items, outs, attempt)
-            if scope.cancelled_caught:
-                await self._give_up(attempt)
-                raise TimeoutError(f"gave up the batch after {self.timeout:g} seconds")
-            return results_of_batch(answers, len(items))
+            with self._limit:
+                return await call.result()
+            if not attempt.request():
+                return await call.result()
+            with anyio.move_on_after(GRACE) as scope:
+                await call.result()
+            self.broken = scope.cancelled_caught
         except anyio.get_cancelled_exc_class():
             self._grace = HASTE
+            if not attempt.request():
+                with anyio.CancelScope(shield=True):
+                    await call.result()
+            for draft in drafts:
+                draft.remove()
             raise
-        finally:
-            attempt.requested = answers is None
-
-    async def _give_up(self, attempt: Cancellation) -> None:
-        """Ask the thread to stop; one that does not within the grace is left to itself."""
-        attempt.requested = True
-        with anyio.move_on_after(GRACE) as scope:
-            await self._thread.call(int)  # answered once the call before it has ended
-        self.broken = scope.cancelled_caught
+        for draft in drafts:
+            await draft.aremove()
+        return None
 
     async def close(self) -> None:
         if self._stage is not None and not self.broken:
             with anyio.move_on_after(self._grace, shield=True):
                 await self._thread.call(_close, self._stage)
         self._thread.close()
+        self._limit.close()
 
 
-def _process(stage: Stage, item: Item, out: Path, attempt: Cancellation) -> Result:
+def _process(stage: Stage, draft: Draft, attempt: Cancellation) -> Result:
     current_attempt.set(attempt)
     try:
-        return result_of_return(stage.process(item, out))
-    except BaseException as error:
+        out = draft.open()
+    except Exception as error:
         return result_of(error)
+    try:
+        result = result_of_return(stage.process(draft.item, out))
+    except BaseException as error:
+        result = result_of(error)
+    if not attempt.end():
+        draft.remove()
+        return result
+    return conclude(draft, result)
 
 
-def _batch(stage: Stage, items: list[Item], outs: list[Path], attempt: Cancellation) -> object:
+def _process_batch(stage: Stage, drafts: Sequence[Draft], attempt: Cancellation) -> list[Result]:
     current_attempt.set(attempt)
-    return stage.process_batch(items, outs)
+    failures = _open_all(drafts)
+    opened = [draft for draft in drafts if draft.folder is not None]
+    items = [draft.item for draft in opened]
+    outs = [draft.folder for draft in opened if draft.folder is not None]
+    try:
+        answers = results_of_batch(stage.process_batch(items, outs), len(items))
+    except BaseException as error:
+        answers = [result_of_whole_batch(error)] * len(opened)
+    if not attempt.end():
+        for draft in drafts:
+            draft.remove()
+        return answers
+    return _conclude_all(drafts, failures, answers)
 
 
 def _close(stage: Stage) -> None:

@@ -1,6 +1,7 @@
 """The ledger: what it holds after anything, and many requests in few transactions."""
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,8 +9,8 @@ import anyio
 import pytest
 
 from engine import Item, StopRun, WorkFolderError
-from engine.group_commit import GroupCommit
-from engine.journal import FILE, Failure, Journal, connect
+from engine.group_commit import BACKLOG, GroupCommit
+from engine.journal import FILE, AttemptRow, Failure, Journal, connect
 from engine.journal_reader import JournalReader
 from engine.journey import End, Known
 from tests.engine.toys import engine_threads, line, query, toy
@@ -89,12 +90,13 @@ def test_a_file_name_that_is_not_utf8_comes_back_as_it_was(journal: Journal) -> 
 def test_attempts_that_a_dead_run_left_open_are_closed(journal: Journal) -> None:
     first = journal.start_run("toy", {}, {})
     item = enter(journal, "v", "a")
-    number = journal.start_attempt(item, "a", 1, 1, first)
+    row = AttemptRow(journal.last_attempt() + 1, first, item.id, "a", 1, 1, started=1.0)
+    journal.start_attempt(row)
     second = journal.start_run("toy", {}, {})
     assert journal.close_attempts_of_dead_runs(second) == [(item.id, "a")]
     assert journal.close_attempts_of_dead_runs(second) == []
     workdir = journal.path.parent
-    assert query(workdir, "SELECT id, outcome FROM attempts") == [(number, "interrupted")]
+    assert query(workdir, "SELECT id, outcome FROM attempts") == [(row.id, "interrupted")]
     assert query(workdir, "SELECT outcome FROM runs") == [("killed",), (None,)]
 
 
@@ -226,7 +228,7 @@ async def test_requests_are_applied_in_order_and_answered(journal: Journal) -> N
     assert answers == {number: number * 10 for number in range(50)}
 
 
-async def test_an_error_rolls_all_of_it_back_and_everyone_hears(journal: Journal) -> None:
+async def test_an_error_is_undone_and_heard_by_whom_it_concerns(journal: Journal) -> None:
     commit = GroupCommit(journal)
     heard = []
 
@@ -246,8 +248,8 @@ async def test_an_error_rolls_all_of_it_back_and_everyone_hears(journal: Journal
         for number in range(6):
             tasks.start_soon(ask, number)
     rows = query(journal.path.parent, "SELECT source FROM items WHERE source != 'first'")
-    assert {f"v{number}" for number in range(6) if number not in heard} == {s for (s,) in rows}
-    assert 3 in heard
+    assert {s for (s,) in rows} == {"v0", "v1", "v2", "v4", "v5"}
+    assert heard == [3]
     await commit.do(lambda journal: enter(journal, "later", "a"))
     commit.close()
 
@@ -262,6 +264,43 @@ async def test_a_ledger_that_cannot_be_written_stops_the_run_in_one_line(journal
     other.execute("ROLLBACK")
     other.close()
     await commit.do(lambda journal: enter(journal, "v", "a"))
+    commit.close()
+
+
+async def test_what_nobody_waits_for_is_written_in_its_turn(journal: Journal) -> None:
+    commit = GroupCommit(journal)
+    order: list[int] = []
+    for number in range(3):
+        commit.note(lambda journal, number=number: order.append(number))
+    await commit.do(lambda journal: order.append(3))
+    assert order == [0, 1, 2, 3]
+    commit.note(lambda journal: enter(journal, "v", "a"))
+    commit.close()
+    assert query(journal.path.parent, "SELECT source FROM items") == [("v",)]
+    assert engine_threads() == []
+
+
+async def test_the_backlog_is_bounded(journal: Journal) -> None:
+    commit = GroupCommit(journal)
+    gate = threading.Event()
+    commit.note(lambda journal: gate.wait(10))
+    for _ in range(BACKLOG + 1):
+        commit.note(lambda journal: None)
+    with anyio.move_on_after(0.05) as scope:
+        await commit.room()
+    assert scope.cancelled_caught
+    gate.set()
+    await commit.room()
+    commit.close()
+
+
+async def test_what_goes_wrong_where_nobody_waits_is_told_to_who_watches(journal: Journal) -> None:
+    commit = GroupCommit(journal)
+    commit.note(lambda journal: enter(journal, "before", "a"))
+    commit.note(lambda journal: 1 / 0)
+    with anyio.fail_after(5), pytest.raises(ZeroDivisionError):
+        await commit.watch()
+    assert query(journal.path.parent, "SELECT source FROM items") == [("before",)]
     commit.close()
 
 

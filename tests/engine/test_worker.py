@@ -17,7 +17,7 @@ import pytest
 
 from engine import Item, PenstockError, StopRun, Throttled, UsageError, worker
 from engine.errors import BatchFault, Fault
-from engine.item import open_scratch
+from engine.outputs import Draft, FolderOutputs
 from engine.process_worker import ProcessWorker
 from engine.worker import (
     LoopWorker,
@@ -26,9 +26,8 @@ from engine.worker import (
     StageOpenError,
     ThreadWorker,
     Worker,
-    result_of_whole_batch,
 )
-from tests.engine.toys import LoopObedient, Obedient, engine_threads, until
+from tests.engine.toys import LoopObedient, Obedient, engine_threads, leftovers, until
 
 pytestmark = pytest.mark.anyio
 
@@ -73,14 +72,18 @@ async def opened(worker: Worker) -> AsyncIterator[Worker]:
 
 
 class Work:
-    """Items and the folders that they may write into."""
+    """Drafts of outputs, of items whose source says what a stage does with them."""
 
     def __init__(self, workdir: Path) -> None:
         self.workdir = workdir
 
-    def __call__(self, source: str) -> tuple[Item, Path]:
+    def __call__(self, source: str) -> Draft:
         item = Item.at(self.workdir, source)
-        return item, open_scratch(item, "obedient")
+        return Draft(FolderOutputs(), item, "obedient", "fingerprint")
+
+    def wrote(self, source: str, name: str) -> str:
+        """What stands in this file of the output."""
+        return (Item.at(self.workdir, source).output("obedient") / name).read_text()
 
 
 @pytest.fixture
@@ -94,9 +97,8 @@ def work(tmp_path: Path) -> Work:
 @pytest.mark.parametrize("kind", KINDS)
 async def test_what_a_stage_does_comes_back_as_a_result(kind: str, make: Make, work: Work) -> None:
     async with opened(make(kind)) as worker:
-        item, out = work("done ")
-        assert await worker.process(item, out) == Result()
-        assert (out / "hello").read_text() == "hello"
+        assert await worker.process(work("done ")) == Result()
+        assert work.wrote("done ", "hello") == "hello"
         for word, name, ending_kind, reason in (
             ("drop", "Drop", "empty", "nothing to do"),
             ("permanent", "Permanent", "http-404", "it is gone"),
@@ -105,7 +107,7 @@ async def test_what_a_stage_does_comes_back_as_a_result(kind: str, make: Make, w
             ("nonsense", "Fault", "unexpected", "TypeError: process() returned 7; it returns None"),
             ("exit", "Fault", "unexpected", "SystemExit: a library gave up"),
         ):
-            ending = (await worker.process(*work(word))).ending
+            ending = (await worker.process(work(word))).ending
             assert ending is not None
             assert type(ending).__name__ == name
             assert ending.kind == ending_kind
@@ -119,7 +121,7 @@ async def test_what_a_stage_does_comes_back_as_a_result(kind: str, make: Make, w
 @pytest.mark.parametrize("kind", KINDS)
 async def test_throttled_keeps_its_figures(kind: str, make: Make, work: Work) -> None:
     async with opened(make(kind)) as worker:
-        ending = (await worker.process(*work("throttled"))).ending
+        ending = (await worker.process(work("throttled"))).ending
         assert isinstance(ending, Throttled)
         assert (ending.after, ending.key, ending.kind) == (12.5, "example.org", "throttled")
 
@@ -129,7 +131,7 @@ async def test_an_ending_of_a_stages_own_counts_as_what_it_is(
     kind: str, make: Make, work: Work
 ) -> None:
     async with opened(make(kind)) as worker:
-        ending = (await worker.process(*work("own"))).ending
+        ending = (await worker.process(work("own"))).ending
         assert ending is not None
         assert (ending.kind, ending.reason) == ("too-long", "too long")
 
@@ -137,7 +139,7 @@ async def test_an_ending_of_a_stages_own_counts_as_what_it_is(
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_full_disk_stops_the_run(kind: str, make: Make, work: Work) -> None:
     async with opened(make(kind)) as worker:
-        stop = (await worker.process(*work("full"))).stop
+        stop = (await worker.process(work("full"))).stop
         assert isinstance(stop, StopRun)
         assert "the disk is full while writing" in str(stop)
 
@@ -145,36 +147,35 @@ async def test_a_full_disk_stops_the_run(kind: str, make: Make, work: Work) -> N
 @pytest.mark.parametrize("kind", KINDS)
 async def test_items_come_out(kind: str, make: Make, work: Work) -> None:
     async with opened(make(kind)) as worker:
-        item, out = work("items one two")
-        produced = (await worker.process(item, out)).produced
+        draft = work("items one two")
+        produced = (await worker.process(draft)).produced
         assert produced is not None
-        assert list(produced) == [item.child("one"), item.child("two")]
+        assert list(produced) == [draft.item.child("one"), draft.item.child("two")]
+        assert draft.folder is not None, "what is written about them is not whole before"
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_batch_has_an_answer_for_each(kind: str, make: Make, work: Work) -> None:
     async with opened(make(kind)) as worker:
-        items, outs = zip(*(work(word) for word in ("done 1", "drop", "done 2")), strict=True)
-        results = await worker.process_batch(list(items), list(outs))
+        drafts = [work(word) for word in ("done 1", "drop", "done 2")]
+        results = await worker.process_batch(drafts)
         kinds = [result.ending and result.ending.kind for result in results]
         assert kinds == [None, "empty", None]
-        assert (outs[2] / "hello").read_text() == "hello2"
+        assert work.wrote("done 2", "hello") == "hello2"
+        assert leftovers(work.workdir) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("word", ["bug", "exit", "full"])
-async def test_what_breaks_a_batch_is_raised(kind: str, word: str, make: Make, work: Work) -> None:
+async def test_what_breaks_a_batch_is_nobodys_fault(
+    kind: str, word: str, make: Make, work: Work
+) -> None:
     async with opened(make(kind)) as worker:
-        items, outs = zip(*(work(word) for word in ("done", word)), strict=True)
-        try:
-            await worker.process_batch(list(items), list(outs))
-        except (Exception, SystemExit) as error:
-            result = result_of_whole_batch(error)
+        for result in await worker.process_batch([work("done"), work(word)]):
             assert isinstance(result.stop if word == "full" else result.ending, PenstockError)
             assert result.stop is not None or isinstance(result.ending, BatchFault)
-        else:
-            pytest.fail("nothing was raised")
-        assert (await worker.process(*work("done"))).ending is None, "it can still be used"
+        assert leftovers(work.workdir) == []
+        assert (await worker.process(work("done"))).ending is None, "it can still be used"
 
 
 @pytest.mark.parametrize("kind", OFF_LOOP)
@@ -199,10 +200,9 @@ async def test_a_stage_is_opened_and_closed_once_where_it_runs(
     kind: str, make: Make, work: Work, tmp_path: Path
 ) -> None:
     async with opened(make(kind)) as worker:
-        item, out = work("pid")
-        await worker.process(item, out)
-        await worker.process(item, out)
-        pid = (out / "pid").read_text()
+        await worker.process(work("pid"))
+        await worker.process(work("pid"))
+        pid = work.wrote("pid", "pid")
     assert (pid == str(os.getpid())) == (kind == "thread")
     assert (tmp_path / "opened").read_text() == f"{pid}\n"
     assert (tmp_path / "closed").read_text() == f"{pid}\n"
@@ -224,8 +224,8 @@ async def test_a_coroutine_that_hangs_is_given_up_at_once(make: Make, work: Work
         async def process(self, item: Item, out: Path) -> None:
             await anyio.sleep_forever()
 
-    worker = LoopWorker(Sleeper(Sleeper.Settings(), work.workdir), 0.02)
-    ending = (await worker.process(*work("done"))).ending
+    async with opened(LoopWorker(Sleeper(Sleeper.Settings(), work.workdir), 0.02)) as worker:
+        ending = (await worker.process(work("done"))).ending
     assert isinstance(ending, Fault)
     assert (ending.kind, ending.reason) == ("timeout", "gave up after 0.02 seconds")
     assert not worker.broken
@@ -235,12 +235,11 @@ async def test_a_thread_that_checks_is_given_up_and_used_again(
     make: Make, work: Work, tmp_path: Path
 ) -> None:
     async with opened(make("thread", timeout=0.1)) as worker:
-        ending = (await worker.process(*work("patient"))).ending
+        ending = (await worker.process(work("patient"))).ending
         assert ending is not None
         assert ending.kind == "timeout"
         assert not worker.broken
-        item, out = work("pid")
-        assert (await worker.process(item, out)).ending is None
+        assert (await worker.process(work("pid"))).ending is None
     assert (tmp_path / "closed").exists()
 
 
@@ -248,7 +247,7 @@ async def test_a_thread_that_hangs_is_given_up_and_left(
     make: Make, work: Work, tmp_path: Path
 ) -> None:
     async with opened(make("thread", timeout=0.05)) as worker:
-        ending = (await worker.process(*work("hang release"))).ending
+        ending = (await worker.process(work("hang release"))).ending
         assert ending is not None
         assert ending.kind == "timeout"
         assert worker.broken
@@ -259,9 +258,9 @@ async def test_a_thread_that_hangs_is_given_up_and_left(
 
 async def test_a_batch_in_a_thread_can_hang_too(make: Make, work: Work, tmp_path: Path) -> None:
     async with opened(make("thread", timeout=0.05)) as worker:
-        items, outs = zip(work("hang release"), work("done"), strict=True)
-        with pytest.raises(TimeoutError):
-            await worker.process_batch(list(items), list(outs))
+        results = await worker.process_batch([work("hang release"), work("done")])
+        assert [result.ending and result.ending.kind for result in results] == ["unexpected"] * 2
+        assert all(isinstance(result.ending, BatchFault) for result in results)
         assert worker.broken
     (tmp_path / "release").touch()
 
@@ -270,7 +269,7 @@ async def test_a_process_that_hangs_is_killed_with_all_it_started(
     make: Make, work: Work, tmp_path: Path
 ) -> None:
     async with opened(make("process", timeout=1)) as worker:
-        ending = (await worker.process(*work("family"))).ending
+        ending = (await worker.process(work("family"))).ending
         assert ending is not None
         assert ending.kind == "timeout"
         assert worker.broken
@@ -286,7 +285,7 @@ async def test_cancelling_is_prompt_whatever_the_stage_does(
 
         async def serve() -> None:
             async with opened(make(kind)) as worker:
-                await worker.process(*work(word))
+                await worker.process(work(word))
 
         tasks.start_soon(serve)
         await hanging(tmp_path)
@@ -304,8 +303,8 @@ async def test_a_stray_cancellation_is_a_bug_of_the_stage_and_ends_nothing_else(
         async def process(self, item: Item, out: Path) -> None:
             raise anyio.get_cancelled_exc_class()("awaited what somebody else cancelled")
 
-    worker = LoopWorker(Careless(Careless.Settings(), work.workdir), 5)
-    ending = (await worker.process(*work("done"))).ending
+    async with opened(LoopWorker(Careless(Careless.Settings(), work.workdir), 5)) as worker:
+        ending = (await worker.process(work("done"))).ending
     assert ending is not None
     assert ending.kind == "unexpected"
 
@@ -331,7 +330,7 @@ async def test_a_process_that_dies_costs_an_attempt_and_is_named(
     name: str, make: Make, work: Work
 ) -> None:
     async with opened(make("process")) as worker:
-        ending = (await worker.process(*work(f"kill {name}"))).ending
+        ending = (await worker.process(work(f"kill {name}"))).ending
         assert isinstance(ending, Fault)
         assert ending.kind == "crashed"
         assert ending.reason.startswith(f"the worker process was killed by {name}")
@@ -340,11 +339,10 @@ async def test_a_process_that_dies_costs_an_attempt_and_is_named(
 
 async def test_what_a_stage_prints_and_reads_does_not_disturb(make: Make, work: Work) -> None:
     async with opened(make("process", timeout=10)) as worker:
-        assert await worker.process(*work("print")) == Result()
-        item, out = work("read")
-        assert await worker.process(item, out) == Result()
-        assert (out / "read").read_text() == "", "its standard input is empty"
-        assert await worker.process(*work("done")) == Result()
+        assert await worker.process(work("print")) == Result()
+        assert await worker.process(work("read")) == Result()
+        assert work.wrote("read", "read") == "", "its standard input is empty"
+        assert await worker.process(work("done")) == Result()
 
 
 async def test_a_process_ends_when_its_run_is_killed(tmp_path: Path) -> None:
@@ -352,7 +350,7 @@ async def test_a_process_ends_when_its_run_is_killed(tmp_path: Path) -> None:
         import anyio
         from pathlib import Path
         from engine import Item
-        from engine.item import open_scratch
+        from engine.outputs import Draft, FolderOutputs
         from engine.process_worker import ProcessWorker
         from engine.worker import StageFactory
         from tests.engine.toys import Obedient
@@ -362,7 +360,7 @@ async def test_a_process_ends_when_its_run_is_killed(tmp_path: Path) -> None:
             worker = ProcessWorker(StageFactory(Obedient, Obedient.Settings(), folder), 1000)
             await worker.open()
             item = Item.at(folder, "hang")
-            await worker.process(item, open_scratch(item, "obedient"))
+            await worker.process(Draft(FolderOutputs(), item, "obedient", "fingerprint"))
 
         anyio.run(main)
     """
@@ -377,10 +375,9 @@ async def test_a_process_ends_when_its_run_is_killed(tmp_path: Path) -> None:
 
 async def test_a_process_answers_fast_enough_to_be_used(make: Make, work: Work) -> None:
     async with opened(make("process")) as worker:
-        item, out = work("done")
         began = time.perf_counter()
         for _ in range(100):
-            await worker.process(item, out)
+            await worker.process(work("done"))
         assert time.perf_counter() - began < 2, "20 ms an item would show"
 
 

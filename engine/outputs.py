@@ -1,0 +1,106 @@
+"""Where attempts write, and how that becomes an output: a collaborator of the pools."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from anyio import to_thread
+
+from engine.item import Item, commit_output, discard_partial, open_scratch, remove_scratch
+
+
+class Outputs(Protocol):
+    """Makes outputs. Called from any thread, and from the event loop only where it is `instant`."""
+
+    instant: bool
+    """Whether its calls return at once, so that nothing has to wait for them in a thread."""
+
+    def open(self, item: Item, stage: str) -> Path:
+        """A fresh, empty folder for one attempt. Raises OSError."""
+
+    def commit(
+        self, item: Item, stage: str, scratch: Path, fingerprint: str, expanded: int | None
+    ) -> None:
+        """Make `scratch` the output of `stage`, whole or not at all. Raises OSError."""
+
+    def remove(self, scratch: Path) -> None:
+        """Delete what an attempt wrote that does not become an output. Does not raise."""
+
+    def discard_partial(self, item: Item, stage: str) -> None:
+        """Delete what `stage` kept between attempts."""
+
+
+class FolderOutputs:
+    """The real ones: folders of a work folder, as engine/item.py lays them out."""
+
+    instant = False
+
+    def __init__(self, *, synced: bool = True) -> None:
+        """`synced`: an output is on the disk, safe from a power cut, before it counts."""
+        self._synced = synced
+
+    def open(self, item: Item, stage: str) -> Path:
+        return open_scratch(item, stage)
+
+    def commit(
+        self, item: Item, stage: str, scratch: Path, fingerprint: str, expanded: int | None
+    ) -> None:
+        commit_output(item, stage, scratch, fingerprint, expanded, synced=self._synced)
+
+    def remove(self, scratch: Path) -> None:
+        remove_scratch(scratch)
+
+    def discard_partial(self, item: Item, stage: str) -> None:
+        discard_partial(item, stage)
+
+
+@dataclass(slots=True)
+class Draft:
+    """One attempt's output in the making: of `stage`, from `item`, to carry `fingerprint`.
+
+    `folder` is where the attempt writes, None before it is opened and after it was removed or has
+    become the output. The calls without an `a` may wait for the disk, so they belong in a thread.
+    """
+
+    outputs: Outputs
+    item: Item
+    stage: str
+    fingerprint: str
+    folder: Path | None = None
+
+    def open(self) -> Path:
+        self.folder = self.outputs.open(self.item, self.stage)
+        return self.folder
+
+    def commit(self, expanded: int | None = None) -> None:
+        assert self.folder is not None
+        self.outputs.commit(self.item, self.stage, self.folder, self.fingerprint, expanded)
+        self.folder = None
+
+    def remove(self) -> None:
+        folder, self.folder = self.folder, None
+        if folder is not None:
+            self.outputs.remove(folder)
+
+    async def aopen(self) -> Path:
+        return self.open() if self.outputs.instant else await to_thread.run_sync(self.open)
+
+    async def acommit(self, expanded: int | None = None) -> None:
+        if self.outputs.instant:
+            self.commit(expanded)
+        else:
+            await to_thread.run_sync(self.commit, expanded)
+
+    async def aremove(self) -> None:
+        if self.outputs.instant:
+            self.remove()
+        elif self.folder is not None:
+            await to_thread.run_sync(self.remove)
+
+    async def adiscard_partial(self) -> None:
+        """Delete what the stage kept between attempts at this item."""
+        discard = self.outputs.discard_partial
+        if self.outputs.instant:
+            discard(self.item, self.stage)
+        else:
+            await to_thread.run_sync(discard, self.item, self.stage)

@@ -1,0 +1,70 @@
+"""A limit on how long each of many attempts takes, for the task that makes them one by one."""
+
+import asyncio
+import math
+import time
+from types import TracebackType
+
+import anyio
+
+
+class TimeLimit:
+    """`with limit:` leaves its block after `seconds`, as `anyio.move_on_after` would; `expired`
+    then says so.
+
+    What is short has to be cheap, so the cancel scope and the timer outlive the block: the scope
+    is entered by `open` and left by `close`, which belong around everything in one task, and the
+    timer finds, when it rings, that the block which it was set for has long ended.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._due = math.inf
+        self._scope: anyio.CancelScope | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.expired = False
+
+    def open(self) -> None:
+        self._scope = anyio.CancelScope()
+        self._scope.__enter__()
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._scope is not None:
+            self._scope.__exit__(None, None, None)
+            self._scope = None
+
+    def __enter__(self) -> None:
+        self.expired = False
+        self._due = time.monotonic() + self._seconds
+        if self._timer is None:
+            self._set_timer()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        self._due = math.inf
+        assert self._scope is not None
+        if not self._scope.cancel_called:
+            return False
+        swallowed = self._scope.__exit__(kind, error, trace)
+        self.open()
+        self.expired = kind is not None and bool(swallowed)
+        return self.expired
+
+    def _set_timer(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_at(loop.time() + self._due - time.monotonic(), self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._due <= time.monotonic():
+            assert self._scope is not None
+            self._scope.cancel()
+        elif self._due < math.inf:
+            self._set_timer()
