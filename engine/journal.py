@@ -15,6 +15,7 @@ from typing import Any
 from engine.errors import WorkFolderError
 from engine.item import Item
 from engine.journey import End, Known
+from engine.processor_time import ProcessorTime, run_seconds
 
 FILE = "penstock.db"
 
@@ -48,6 +49,15 @@ CREATE INDEX attempts_unended ON attempts (run) WHERE ended IS NULL;
 """
 
 
+ADDED = {
+    "runs": {"cores": "INTEGER"},
+    "attempts": {"processor": "REAL", "delayed": "REAL", "run_processor": "REAL"},
+}
+"""Columns that the first ledgers did not have, NULL where they were not measured. An older Penstock
+names the columns it writes and reads, so it goes on with a ledger that has these, and leaves them
+NULL; hence SCHEMA_VERSION stays as it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why a stage ended other than done: class, one line, and the traceback of a bug."""
@@ -74,13 +84,34 @@ class AttemptRow:
     started: float
     outcome: str | None = None
     failure: Failure | None = None
+    cost: ProcessorTime | None = None
+    run_processor: float | None = None
     ended: float | None = None
     whole: bool = False
     """Whether the ledger has its end too."""
 
-    def end(self, outcome: str, failure: Failure | None) -> None:
-        self.outcome, self.failure = outcome, failure
+    def end(self, outcome: str, failure: Failure | None, cost: ProcessorTime | None = None) -> None:
+        self.outcome, self.failure, self.cost = outcome, failure, cost
+        self.run_processor = run_seconds()
         self.ended = time.time()
+
+    def how_it_ended(self) -> tuple[object, ...]:
+        """What the columns from `ended` on hold, in their order."""
+        failure, cost = self.failure, self.cost
+        return (
+            self.ended,
+            self.outcome,
+            failure.kind if failure else None,
+            failure.reason if failure else None,
+            failure.traceback if failure else None,
+            cost.used if cost else None,
+            cost.delayed if cost else None,
+            self.run_processor,
+        )
+
+
+NOT_ENDED = (None,) * 8
+"""What these columns hold until then."""
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -121,6 +152,11 @@ def _check_that_it_is_ours(db: sqlite3.Connection, path: Path) -> None:
         )
 
 
+def columns_of(db: sqlite3.Connection, table: str) -> set[str]:
+    """The columns that `table` has: a ledger that is only read may be an older one."""
+    return {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
+
+
 class Journal:
     """The ledger of one work folder. Not thread-safe: one caller at a time."""
 
@@ -136,9 +172,16 @@ class Journal:
                 self._db.executescript(
                     f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
                 )
+            self._add_columns()
         except sqlite3.Error as error:
             self._db.close()
             raise WorkFolderError(f"{path} cannot be written ({error}); see to it") from error
+
+    def _add_columns(self) -> None:
+        for table, columns in ADDED.items():
+            there = columns_of(self._db, table)
+            for name in columns.keys() - there:
+                self._db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {columns[name]}")
 
     def close(self) -> None:
         self._db.close()
@@ -156,9 +199,13 @@ class Journal:
     # Runs
 
     def start_run(
-        self, pipeline: str, settings: Mapping[str, Any], versions: Mapping[str, str]
+        self,
+        pipeline: str,
+        settings: Mapping[str, Any],
+        versions: Mapping[str, str],
+        cores: int | None = None,
     ) -> int:
-        """Record a new run and return its number.
+        """Record a new run, on a machine of that many cores, and return its number.
 
         Raises WorkFolderError where the folder holds another pipeline's work.
         """
@@ -171,8 +218,15 @@ class Journal:
                 "folder of its own"
             )
         cursor = self._db.execute(
-            "INSERT INTO runs (pipeline, started, settings, versions) VALUES (?, ?, ?, ?)",
-            (pipeline, time.time(), json.dumps(settings, sort_keys=True), json.dumps(versions)),
+            "INSERT INTO runs (pipeline, started, settings, versions, cores)"
+            " VALUES (?, ?, ?, ?, ?)",
+            (
+                pipeline,
+                time.time(),
+                json.dumps(settings, sort_keys=True),
+                json.dumps(versions),
+                cores,
+            ),
         )
         return int(cursor.lastrowid or 0)
 
@@ -306,10 +360,11 @@ class Journal:
 
     def start_attempt(self, row: AttemptRow) -> None:
         """Record it; one that has ended meanwhile with its end."""
-        ended = row.ended
-        failure = row.failure if ended is not None else None
+        ended = row.ended is not None
         self._db.execute(
-            "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO attempts (id, run, item, stage, worker, attempt, started, ended, outcome,"
+            " error_class, message, traceback, processor, delayed, run_processor)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 row.id,
                 row.run,
@@ -318,31 +373,19 @@ class Journal:
                 row.worker,
                 row.attempt,
                 row.started,
-                ended,
-                row.outcome if ended is not None else None,
-                failure.kind if failure else None,
-                failure.reason if failure else None,
-                failure.traceback if failure else None,
+                *(row.how_it_ended() if ended else NOT_ENDED),
             ),
         )
-        row.whole = ended is not None
+        row.whole = ended
 
     def end_attempt(self, row: AttemptRow) -> None:
         """Record how an attempt that has been recorded ended."""
         if row.whole:
             return
-        failure = row.failure
         self._db.execute(
             "UPDATE attempts SET ended = ?, outcome = ?, error_class = ?, message = ?,"
-            " traceback = ? WHERE id = ?",
-            (
-                row.ended,
-                row.outcome,
-                failure.kind if failure else None,
-                failure.reason if failure else None,
-                failure.traceback if failure else None,
-                row.id,
-            ),
+            " traceback = ?, processor = ?, delayed = ?, run_processor = ? WHERE id = ?",
+            (*row.how_it_ended(), row.id),
         )
 
     # Retrying

@@ -33,6 +33,7 @@ from engine.limits import Gates, pause_after
 from engine.meter import Meter
 from engine.outputs import Draft, Outputs
 from engine.parking import Entry, Parking
+from engine.processor_time import ProcessorTime
 from engine.retry import RetryPolicy
 from engine.stage import Stage
 from engine.statistics import PoolStatistics
@@ -49,11 +50,19 @@ class Hooks(Protocol):
     def attempt_started(self, item: Item, stage: str, worker: int, attempt: int) -> AttemptRow:
         """Have it recorded before long; returns what it is to be known by."""
 
-    def attempt_ended(self, row: AttemptRow, outcome: str, failure: Failure | None) -> None:
+    def attempt_ended(
+        self, row: AttemptRow, outcome: str, failure: Failure | None, cost: ProcessorTime | None
+    ) -> None:
         """Have it recorded how an attempt ended with which the stage has not ended."""
 
     async def settled(
-        self, journey: Journey, stage: str, end: End, row: AttemptRow, failure: Failure | None
+        self,
+        journey: Journey,
+        stage: str,
+        end: End,
+        row: AttemptRow,
+        failure: Failure | None,
+        cost: ProcessorTime | None,
     ) -> None:
         """The stage has ended with the item: record it, and pass the item on."""
 
@@ -68,8 +77,8 @@ class Hooks(Protocol):
 class Attempt:
     """One attempt at one item: its row in the ledger, what it writes, and how it went.
 
-    `seconds` is the service time, `gate` the key of the gate that it went through, and `pause` how
-    long a gate is closed because of it, in seconds.
+    `seconds` is the service time, `cost` what it took of the processor, `gate` the key of the gate
+    that it went through, and `pause` how long a gate is closed because of it, in seconds.
     """
 
     entry: Entry
@@ -78,6 +87,7 @@ class Attempt:
     gate: str | None
     seconds: float = 0.0
     pause: float = 0.0
+    cost: ProcessorTime | None = None
     result: Result = DONE
 
 
@@ -235,7 +245,7 @@ class Pool:
                 attempt.entry.alone |= isinstance(result.ending, BatchFault)
         seconds = (time.monotonic() - clock) / len(attempts)
         for attempt in attempts:
-            attempt.seconds = seconds
+            attempt.seconds, attempt.cost = seconds, attempt.result.processor
 
     def _start(self, entry: Entry, worker: int) -> Attempt:
         item = entry.item
@@ -296,7 +306,7 @@ class Pool:
         if verdict.delay is None:
             await self._ended(attempt, ending, failure)
             return True
-        self._hooks.attempt_ended(attempt.row, verdict.outcome, failure)
+        self._hooks.attempt_ended(attempt.row, verdict.outcome, failure, attempt.cost)
         entry.attempt += verdict.counts
         self._parking.park(
             entry, verdict.delay, attempt.gate, self._tasks, throttled=throttled, left=left
@@ -307,14 +317,14 @@ class Pool:
         failure = Failure("stopped", str(stop))
         self._tell(attempt, "interrupted", False, failure)
         self._hooks.stop(stop)
-        self._hooks.attempt_ended(attempt.row, "interrupted", failure)
+        self._hooks.attempt_ended(attempt.row, "interrupted", failure, attempt.cost)
 
     async def _done(self, attempt: Attempt) -> None:
         journey = attempt.entry.journey
         self._tell(attempt, "done", True, None)
         end = End("done", attempt.draft.fingerprint, attempt.result.expanded)
         with self._blocked:
-            await self._hooks.settled(journey, self.name, end, attempt.row, None)
+            await self._hooks.settled(journey, self.name, end, attempt.row, None, attempt.cost)
 
     async def _ended(self, attempt: Attempt, ending: Ending, failure: Failure) -> None:
         journey = attempt.entry.journey
@@ -324,7 +334,7 @@ class Pool:
         if not retryable:
             await attempt.draft.adiscard_partial()
         with self._blocked:
-            await self._hooks.settled(journey, self.name, end, attempt.row, failure)
+            await self._hooks.settled(journey, self.name, end, attempt.row, failure, attempt.cost)
 
     def _tell(
         self, attempt: Attempt, outcome: AttemptOutcome, final: bool, failure: Failure | None

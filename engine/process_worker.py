@@ -23,6 +23,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from engine.errors import Ending, Fault, PenstockError, StopRun
 from engine.item import Item
+from engine.processor_time import ProcessorTime, measured
 from engine.stage import Stage
 from engine.worker import (
     GRACE,
@@ -129,6 +130,9 @@ class ProcessWorker(SeparateWorker):
             raise WorkerDiedError(_obituary(await self._process.wait())) from None
 
 
+Packed = tuple[str, Any, ProcessorTime | None]
+
+
 def _obituary(code: int) -> str:
     if code >= 0:
         return f"the worker process exited with code {code}"
@@ -140,39 +144,39 @@ def _obituary(code: int) -> str:
     return f"the worker process was killed by {name} ({-code}){hint}"
 
 
-def _pack(result: Result) -> tuple[str, Any]:
+def _pack(result: Result) -> Packed:
     """A result as plain values: an exception of a stage's own may not survive pickling."""
     if result.stop is not None:
-        return "stop", str(result.stop)
+        return "stop", str(result.stop), result.processor
     if result.ending is not None:
         ending = result.ending
         state = {key: value for key, value in vars(ending).items() if _is_plain(value)}
         base = next(kind for kind in type(ending).__mro__ if kind.__module__ == "engine.errors")
-        return "ending", (base.__name__, state)
+        return "ending", (base.__name__, state), result.processor
     if result.produced is not None:
-        return "produced", list(result.produced)
-    return "done", None
+        return "produced", list(result.produced), result.processor
+    return "done", None, result.processor
 
 
 def _is_plain(value: object) -> bool:
     return value is None or isinstance(value, (str, int, float))
 
 
-def _unpack(reply: tuple[str, Any]) -> Result:
+def _unpack(reply: Packed) -> Result:
     import engine.errors
 
-    word, value = reply
+    word, value, processor = reply
     if word == "stop":
-        return Result(stop=StopRun(value))
+        return Result(stop=StopRun(value), processor=processor)
     if word == "produced":
-        return Result(produced=value)
+        return Result(produced=value, processor=processor)
     if word == "done":
-        return Result()
+        return Result(processor=processor)
     name, state = value
     ending: Ending = Ending.__new__(getattr(engine.errors, name), state["reason"])
     Exception.__init__(ending, state["reason"])
     vars(ending).update(state)
-    return Result(ending=ending)
+    return Result(ending=ending, processor=processor)
 
 
 class _Child:
@@ -225,18 +229,22 @@ class _Child:
             return f"{type(error).__name__}: {error}"
         return None
 
-    def _process(self, item: Item, out: Path) -> tuple[str, Any]:
+    def _process(self, item: Item, out: Path) -> Packed:
         assert self._stage is not None
-        try:
-            return _pack(result_of_return(self._stage.process(item, out)))
-        except BaseException as error:
-            return _pack(result_of(error))
+        with measured(whole_process=True) as cost:
+            try:
+                packed = _pack(result_of_return(self._stage.process(item, out)))
+            except BaseException as error:
+                packed = _pack(result_of(error))
+        word, value, _ = packed  # a list of items has been read with it
+        return word, value, cost
 
     def _process_batch(self, items: list[Item], outs: list[Path]) -> Any:
         assert self._stage is not None
         try:
-            answers = self._stage.process_batch(items, outs)
-            return [_pack(result) for result in results_of_batch(answers, len(items))]
+            with measured(whole_process=True) as cost:
+                answers = self._stage.process_batch(items, outs)
+            return [_pack(result) for result in results_of_batch(answers, len(items), cost)]
         except (Exception, SystemExit) as error:
             return _pack(result_of(error))
 

@@ -39,7 +39,8 @@ from engine.outputs import FolderOutputs
 from engine.parking import Entry
 from engine.pipeline import Pipeline
 from engine.pool import Pool
-from engine.resizer import INTERVAL, Resizer
+from engine.processor_time import ProcessorTime
+from engine.resizer import INTERVAL, Resizer, available_cores
 from engine.statistics import FailureClass, PoolStatistics, StageCounts
 from engine.workfolder import locked
 
@@ -191,7 +192,9 @@ class Run:
     async def _begin(self) -> None:
         settings, versions = settings_as_dict(self.config), installed_versions(self.pipeline)
         self._number = await self._commit.do(
-            lambda journal: journal.start_run(self.pipeline.name, settings, versions)
+            lambda journal: journal.start_run(
+                self.pipeline.name, settings, versions, available_cores()
+            )
         )
         last = await self._commit.do(Journal.last_attempt)
         self._attempt_numbers = itertools.count(last + 1)
@@ -334,7 +337,13 @@ class Run:
     # Passing items on
 
     async def settled(
-        self, journey: Journey, stage: str, end: End, row: AttemptRow, failure: Failure | None
+        self,
+        journey: Journey,
+        stage: str,
+        end: End,
+        row: AttemptRow,
+        failure: Failure | None,
+        cost: ProcessorTime | None,
     ) -> None:
         """The stage has ended with the item: record it, and pass the item on."""
         journey.settle(stage, end)
@@ -344,7 +353,7 @@ class Run:
             journal.end_attempt(row)
             record_end(journal, journey, stage, end, failure, step, self._number)
 
-        row.end(end.outcome, failure)
+        row.end(end.outcome, failure, cost)
         if end.outcome == "done" and end.expanded is None and not step.discardable:
             await self._commit.room()  # its output says it, should the ledger miss it
             self._commit.note(record)
@@ -401,9 +410,11 @@ class Run:
         self._commit.note(lambda journal: journal.start_attempt(row))
         return row
 
-    def attempt_ended(self, row: AttemptRow, outcome: str, failure: Failure | None) -> None:
+    def attempt_ended(
+        self, row: AttemptRow, outcome: str, failure: Failure | None, cost: ProcessorTime | None
+    ) -> None:
         """Have it recorded how an attempt ended with which the stage has not ended."""
-        row.end(outcome, failure)
+        row.end(outcome, failure, cost)
         self._commit.note(lambda journal: journal.end_attempt(row))
 
 

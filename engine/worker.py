@@ -10,7 +10,7 @@ import logging
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from engine.call_thread import Call, CallThread
 from engine.errors import BatchFault, Ending, Fault, PenstockError, StopRun, Throttled
 from engine.item import Item
 from engine.outputs import Draft
+from engine.processor_time import ProcessorTime, measured
 from engine.stage import Cancellation, Stage, current_attempt
 from engine.time_limit import TimeLimit
 
@@ -41,13 +42,15 @@ class Result:
     """How an attempt went: `ending` is None for done. `stop`: the whole run has to stop instead.
 
     `produced` are the items that came out of this one, to be read lazily, off the event loop;
-    `expanded` is how many there were, once they have been read.
+    `expanded` is how many there were, once they have been read. `processor` is what the attempt
+    cost, None where that cannot be told, as on the event loop.
     """
 
     ending: Ending | None = None
     produced: Iterable[Item] | None = None
     expanded: int | None = None
     stop: StopRun | None = None
+    processor: ProcessorTime | None = field(default=None, compare=False)
 
 
 DONE = Result()
@@ -115,11 +118,15 @@ def result_of_return(value: object) -> Result:
     return result_of(fault)
 
 
-def results_of_batch(answers: object, count: int) -> list[Result]:
-    """What `process_batch` returned for `count` items means."""
+def results_of_batch(
+    answers: object, count: int, cost: ProcessorTime | None = None
+) -> list[Result]:
+    """What `process_batch` returned for `count` items means; `cost` is that of all of them."""
     if not isinstance(answers, Sequence) or len(answers) != count:
         raise TypeError(f"process_batch() returned {answers!r}; it returns {count} answers")
-    return [DONE if answer is None else result_of(answer) for answer in answers]
+    share = cost and cost.shared_by(count)
+    results = [DONE if answer is None else result_of(answer) for answer in answers]
+    return [replace(result, processor=share) for result in results]
 
 
 def result_of_whole_batch(error: BaseException) -> Result:
@@ -392,14 +399,16 @@ def _process(stage: Stage, draft: Draft, attempt: Cancellation) -> Result:
         out = draft.open()
     except Exception as error:
         return result_of(error)
-    try:
-        result = result_of_return(stage.process(draft.item, out))
-    except BaseException as error:
-        result = result_of(error)
-    if not attempt.end():
+    with measured() as cost:
+        try:
+            result = result_of_return(stage.process(draft.item, out))
+        except BaseException as error:
+            result = result_of(error)
+    if attempt.end():
+        result = conclude(draft, result)
+    else:
         draft.remove()
-        return result
-    return conclude(draft, result)
+    return replace(result, processor=cost)
 
 
 def _process_batch(stage: Stage, drafts: Sequence[Draft], attempt: Cancellation) -> list[Result]:
@@ -409,14 +418,16 @@ def _process_batch(stage: Stage, drafts: Sequence[Draft], attempt: Cancellation)
     items = [draft.item for draft in opened]
     outs = [draft.folder for draft in opened if draft.folder is not None]
     try:
-        answers = results_of_batch(stage.process_batch(items, outs), len(items))
+        with measured() as cost:
+            answers: object = stage.process_batch(items, outs)
+        results = results_of_batch(answers, len(items), cost)
     except BaseException as error:
-        answers = [result_of_whole_batch(error)] * len(opened)
+        results = [result_of_whole_batch(error)] * len(opened)
     if not attempt.end():
         for draft in drafts:
             draft.remove()
-        return answers
-    return _conclude_all(drafts, failures, answers)
+        return results
+    return _conclude_all(drafts, failures, results)
 
 
 def _close(stage: Stage) -> None:

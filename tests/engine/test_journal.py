@@ -10,9 +10,18 @@ import pytest
 
 from engine import Item, StopRun, WorkFolderError
 from engine.group_commit import BACKLOG, GroupCommit
-from engine.journal import FILE, AttemptRow, Failure, Journal, connect
+from engine.journal import (
+    FILE,
+    SCHEMA,
+    SCHEMA_VERSION,
+    AttemptRow,
+    Failure,
+    Journal,
+    connect,
+)
 from engine.journal_reader import JournalReader
 from engine.journey import End, Known
+from engine.processor_time import ProcessorTime
 from tests.engine.toys import engine_threads, line, query, toy
 
 pytestmark = pytest.mark.anyio
@@ -135,6 +144,35 @@ def test_another_versions_ledger_is_refused(tmp_path: Path) -> None:
     db.close()
     with pytest.raises(WorkFolderError, match="written by another version"):
         Journal(tmp_path / FILE)
+
+
+def test_an_older_ledger_gains_what_it_lacks_and_keeps_what_it_has(tmp_path: Path) -> None:
+    db = sqlite3.connect(tmp_path / FILE)
+    db.executescript(f"{SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};")
+    db.execute("INSERT INTO runs (pipeline, started, settings, versions) VALUES ('toy', 1, '', '')")
+    insert = "INSERT INTO attempts (run, item, stage, worker, attempt, started)"
+    db.execute(f"{insert} VALUES (1, 'old', 'a', 1, 1, 5)")
+    db.commit()
+    journal = Journal(tmp_path / FILE)
+    run = journal.start_run("toy", {}, {}, cores=4)
+    row = AttemptRow(2, run, "v", "a", 1, 1, 6.0)
+    journal.start_attempt(row)
+    row.end("done", None, ProcessorTime(1.5, 0.25))
+    journal.end_attempt(row)
+    assert query(tmp_path, "SELECT cores FROM runs") == [(None,), (4,)]
+    assert query(tmp_path, "SELECT item, started, processor, delayed FROM attempts")[0] == (
+        "old", 5.0, None, None,
+    )  # fmt: skip
+    [cost] = query(
+        tmp_path, "SELECT processor, delayed, run_processor FROM attempts WHERE item != 'old'"
+    )
+    assert cost[:2] == (1.5, 0.25)
+    assert cost[2] > 0
+    db.execute(f"{insert} VALUES (2, 'by an older Penstock', 'a', 1, 1, 6)")
+    db.commit()
+    db.close()
+    journal.close()
+    Journal(tmp_path / FILE).close()  # and again, when there is nothing to add
 
 
 def test_a_folder_without_a_ledger_is_no_work_folder(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from engine import Item, PenstockError, StopRun, Throttled, UsageError, worker
 from engine.errors import BatchFault, Fault
 from engine.outputs import Draft, FolderOutputs
 from engine.process_worker import ProcessWorker
+from engine.processor_time import SCHEDULER
 from engine.worker import (
     LoopWorker,
     Result,
@@ -116,6 +117,24 @@ async def test_what_a_stage_does_comes_back_as_a_result(kind: str, make: Make, w
         assert ending.traceback is not None
         assert "toys.py" in ending.traceback
         assert not worker.broken
+
+
+@pytest.mark.parametrize("kind", OFF_LOOP)
+async def test_an_attempt_tells_what_it_cost_the_processor(
+    kind: str, make: Make, work: Work
+) -> None:
+    async with opened(make(kind)) as worker:
+        costs = [(await worker.process(work(f"burn {seconds}"))).processor for seconds in (0, 0.2)]
+        slept = (await worker.process(work("sleep 0.05"))).processor
+        [one, other] = await worker.process_batch([work("burn 0.1"), work("burn 0.1")])
+    idle, busy = costs
+    assert idle is not None and busy is not None and slept is not None
+    assert idle.used < 0.1 < 0.199 < busy.used < 0.4
+    assert slept.used < 0.05
+    assert one.processor == other.processor
+    assert one.processor is not None and 0.099 < one.processor.used < 0.2
+    if os.access(SCHEDULER, os.R_OK):
+        assert busy.delayed is not None and busy.delayed >= 0
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -322,6 +322,14 @@ class Obedient(Stage):
     def _done(self, item: Item, out: Path, argument: str) -> None:
         (out / "hello").write_text(self.settings.greeting + argument)
 
+    def _burn(self, item: Item, out: Path, argument: str) -> None:
+        burnt = time.thread_time() + float(argument)
+        while time.thread_time() < burnt:
+            pass
+
+    def _sleep(self, item: Item, out: Path, argument: str) -> None:
+        time.sleep(float(argument))
+
     def _drop(self, item: Item, out: Path, argument: str) -> None:
         raise Drop("nothing to do", kind="empty")
 

@@ -1,0 +1,75 @@
+"""What an attempt cost the processor: how long it ran, and how long it waited for a free core."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+SCHEDULER = "/proc/thread-self/schedstat"
+"""Where Linux says of the reading thread: nanoseconds on a core, nanoseconds waiting for one."""
+
+
+@dataclass(slots=True)
+class ProcessorTime:
+    """Seconds of one attempt on a core (`used`), and waiting for one to be free (`delayed`; None
+    where the operating system does not say).
+
+    Both are of the thread that the attempt runs in, or of the process that was started for it.
+    What helper threads of a library use is not in them: see `run_seconds`.
+    """
+
+    used: float = 0.0
+    delayed: float | None = None
+
+    def shared_by(self, count: int) -> "ProcessorTime":
+        """One item's part of what a batch of `count` cost."""
+        return ProcessorTime(self.used / count, self.delayed and self.delayed / count)
+
+
+@contextmanager
+def measured(*, whole_process: bool = False) -> Iterator[ProcessorTime]:
+    """Measures the block, which has to begin and end in one thread, or with `whole_process` the
+    process and what it has started; the figures are there once the block has ended."""
+    found = ProcessorTime()
+    clock = run_seconds if whole_process else time.thread_time
+    used, delayed = clock(), _delayed()
+    try:
+        yield found
+    finally:
+        found.used = clock() - used
+        now = _delayed()
+        found.delayed = now - delayed if now is not None and delayed is not None else None
+
+
+def run_seconds() -> float:
+    """Processor seconds of this process and of those that it has waited for, until now."""
+    times = os.times()  # it counts in hundredths of a second, which is too coarse for our own
+    return time.process_time() + times.children_user + times.children_system
+
+
+class _OwnScheduling(threading.local):
+    """This thread's file, kept open: it is read at both ends of every attempt."""
+
+    def __init__(self) -> None:
+        try:
+            self._file: int | None = os.open(SCHEDULER, os.O_RDONLY)
+        except OSError:  # another operating system, or a Linux built without it
+            self._file = None
+
+    def delayed(self) -> float | None:
+        if self._file is None:
+            return None
+        return int(os.pread(self._file, 100, 0).split()[1]) / 1e9
+
+    def __del__(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+
+
+_own = _OwnScheduling()
+
+
+def _delayed() -> float | None:
+    return _own.delayed()
