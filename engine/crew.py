@@ -1,7 +1,6 @@
 """The workers of a pool: hired, opened, replaced when they break, let go when they are too many."""
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 
 import anyio
 from anyio.abc import TaskGroup
@@ -21,7 +20,7 @@ from engine.worker import (
 )
 
 Serve = Callable[[Worker, int], Awaitable[bool]]
-"""Takes the next items and works on them; false once no more can come."""
+"""Waits for the next items and works on them; false once no more can come."""
 
 
 class Crew:
@@ -29,18 +28,25 @@ class Crew:
     again. A worker is told its number, which no other of this crew ever has."""
 
     def __init__(
-        self, factory: StageFactory, options: StageOptions, events: Events, serve: Serve
+        self,
+        factory: StageFactory,
+        options: StageOptions,
+        events: Events,
+        serve: Serve,
+        release: Callable[[int], None],
     ) -> None:
+        """`release` is asked to have as many workers as are idle, at most so many, return from
+        `serve`."""
         self._factory = factory
         self._options = options
         self._events = events
         self._serve = serve
+        self._release = release
         self._shared = SharedStage(factory()) if factory.stage.is_async() else None
         self._name = factory.stage.name
         self._target = 0
         self._hired = 0
         self._count = 0
-        self._idle: dict[int, anyio.CancelScope] = {}
         self._tasks: TaskGroup | None = None
         self.alive = Meter()
 
@@ -68,18 +74,8 @@ class Crew:
             self._hired += 1
             self._count += 1
             self._tasks.start_soon(self._work, self._hired, name=f"{self._name} {self._hired}")
-        for number in list(self._idle)[: max(0, self._count - workers)]:
-            self._idle.pop(number).cancel()
-
-    @contextmanager
-    def idle(self, number: int) -> Iterator[None]:
-        """The worker waits during the block, which is left early if it is to go."""
-        with anyio.CancelScope() as scope:
-            self._idle[number] = scope
-            try:
-                yield
-            finally:
-                self._idle.pop(number, None)
+        if self._count > workers:
+            self._release(self._count - workers)
 
     def _one_goes(self) -> bool:
         """Whether there is one too many; then that one counts no more, however long it takes."""

@@ -1,11 +1,10 @@
 """A pool's inbox: bounded, and it knows of every item that the pool holds, wherever it waits."""
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
-
-import anyio
 
 T = TypeVar("T")
 
@@ -44,9 +43,9 @@ class Inbox(Generic[T]):
         self._parked = 0
         self._closed = False
         self._draining = False
-        self._putters: deque[anyio.Event] = deque()
-        self._takers: deque[anyio.Event] = deque()
-        self._unparkers: deque[anyio.Event] = deque()
+        self._putters: deque[asyncio.Future[bool]] = deque()
+        self._takers: deque[asyncio.Future[bool]] = deque()
+        self._unparkers: deque[asyncio.Future[bool]] = deque()
 
     async def put(self, entry: T) -> bool:
         """Wait for room, then leave `entry` here. False, and nothing done, when draining."""
@@ -60,17 +59,26 @@ class Inbox(Generic[T]):
         self._wake()
         return True
 
-    async def take(self) -> T:
-        """Wait for an entry and take it in hand. Raises Closed when none can come any more."""
+    async def take(self) -> T | None:
+        """Wait for an entry and take it in hand; None if `release` sent the taker away.
+
+        Raises Closed when none can come any more.
+        """
         while not self._ready or self._draining:
             if self._closed or self._draining:
                 raise Closed
-            await self._wait(self._takers)
+            if not await self._wait(self._takers):
+                return None
         return self._take()
 
-    def take_nowait(self, suits: Callable[[T], bool] = lambda entry: True) -> T | None:
+    def release(self, takers: int) -> None:
+        """Send away as many of those who wait in `take`, or as there are."""
+        for _ in range(min(takers, len(self._takers))):
+            _answer(self._takers, False)
+
+    def take_nowait(self, suits: Callable[[T], bool] | None = None) -> T | None:
         """Take the next entry in hand if there is one, and it suits."""
-        if not self._ready or self._draining or not suits(self._ready[0]):
+        if not self._ready or self._draining or (suits and not suits(self._ready[0])):
             return None
         return self._take()
 
@@ -123,17 +131,23 @@ class Inbox(Generic[T]):
         return InboxStatistics(len(self._ready), self._in_hand, self._parked)
 
     def _has_room(self) -> bool:
-        held = len(self._ready) + self._in_hand + max(0, self._parked - self._free_parked)
-        return len(self._ready) < self.bound and held < self.bound + self._workers
+        ready = len(self._ready)
+        if ready >= self.bound:
+            return False
+        held = ready + self._in_hand
+        if self._parked > self._free_parked:
+            held += self._parked - self._free_parked
+        return held < self.bound + self._workers
 
-    async def _wait(self, queue: deque[anyio.Event]) -> None:
-        event = anyio.Event()
-        queue.append(event)
+    async def _wait(self, queue: deque[asyncio.Future[bool]]) -> bool:
+        """Wait until woken; false if sent away."""
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        queue.append(future)
         try:
-            await event.wait()
+            return await future
         except BaseException:
-            if event in queue:
-                queue.remove(event)
+            if future in queue:
+                queue.remove(future)
             else:
                 self._wake()  # woken, then cancelled: the wake-up is somebody else's
             raise
@@ -141,13 +155,20 @@ class Inbox(Generic[T]):
     def _wake(self) -> None:
         """Wake whoever can go on now; each, having gone on, wakes the next."""
         if self._takers and self._ready:
-            self._takers.popleft().set()
-        if len(self._ready) < self.bound and self._unparkers:
-            self._unparkers.popleft().set()
+            _answer(self._takers, True)
+        if self._unparkers and len(self._ready) < self.bound:
+            _answer(self._unparkers, True)
         elif self._putters and self._has_room():
-            self._putters.popleft().set()
+            _answer(self._putters, True)
 
     def _wake_all(self) -> None:
         for queue in (self._putters, self._takers, self._unparkers):
             while queue:
-                queue.popleft().set()
+                _answer(queue, True)
+
+
+def _answer(queue: deque[asyncio.Future[bool]], answer: bool) -> None:
+    """Tell the first who waits. Who has been cancelled meanwhile passes it on when it notices."""
+    waiting = queue.popleft()
+    if not waiting.done():
+        waiting.set_result(answer)

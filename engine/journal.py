@@ -71,8 +71,9 @@ class Failure:
 class AttemptRow:
     """A row of `attempts`. Times are seconds since the epoch; `item` is an id.
 
-    The run fills it in while the ledger's thread may be writing it: what is there is written, and
-    `ended` is set last.
+    `cost` is the attempt's own, `run_processor` what the whole run had used when it ended, in
+    processor seconds. The run fills the row in while the ledger's thread may be writing it: what is
+    there is written, and `ended` is set last.
     """
 
     id: int
@@ -90,8 +91,8 @@ class AttemptRow:
     whole: bool = False
     """Whether the ledger has its end too."""
 
-    def end(self, outcome: str, failure: Failure | None, cost: ProcessorTime | None = None) -> None:
-        self.outcome, self.failure, self.cost = outcome, failure, cost
+    def end(self, outcome: str, failure: Failure | None) -> None:
+        self.outcome, self.failure = outcome, failure
         self.run_processor = run_seconds()
         self.ended = time.time()
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from engine.item import Item
 from engine.pipeline import Pipeline
@@ -35,8 +35,7 @@ class Known:
     retryable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(NamedTuple):
     """How a stage ended with an item. `retryable`: a failure that `penstock retry` may mend."""
 
     outcome: Settled
@@ -45,8 +44,7 @@ class End:
     retryable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """What follows from an item's latest settlement.
 
     It enters the stages `entering`; `reused` are the ends of earlier runs that hold. The outputs of
@@ -78,28 +76,42 @@ class Graph:
         `optional`, `discarding` and `rereading` name the stages with `optional = true`,
         `keep = false` and `reread = true`."""
         self.names = pipeline.names
-        self.roots = pipeline.roots
+        self.roots = [name for name in self.names if name in pipeline.roots]
         self.predecessors = {name: pipeline.predecessors(name) for name in self.names}
-        self.successors = {name: pipeline.successors(name) for name in self.names}
+        self.successors = {
+            name: [after for after in self.names if after in pipeline.successors(name)]
+            for name in self.names
+        }
         self.optional = optional
-        self.discarding = discarding
+        self.discarding = [name for name in self.names if name in discarding]
         self.rereading = rereading
         self._recipes = {
             name: [name, pipeline[name].stage.version, fingerprints.get(name)]
             for name in self.names
         }
+        self._fingerprints: dict[tuple[str | None, ...], str] = {}
+        self._descendants = {name: self._after(name) for name in self.names}
 
     def fingerprint(self, stage: str, upstream: Mapping[str, str | None]) -> str:
         """What identifies an output of `stage` made from these upstream fingerprints.
 
-        None stands for an optional predecessor's output that is absent.
+        None stands for an optional predecessor's output that is absent. Nothing of the item goes
+        into it, so there are few, and each is made once.
         """
-        before = sorted((name, upstream[name]) for name in self.predecessors[stage])
-        text = json.dumps([self._recipes[stage], before], sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+        key = (stage, *[upstream[name] for name in self.predecessors[stage]])
+        found = self._fingerprints.get(key)
+        if found is None:
+            before = sorted((name, upstream[name]) for name in self.predecessors[stage])
+            text = json.dumps([self._recipes[stage], before], sort_keys=True, default=str)
+            found = hashlib.sha256(text.encode()).hexdigest()[:32]
+            self._fingerprints[key] = found
+        return found
 
-    def descendants(self, stage: str) -> list[str]:
+    def descendants(self, stage: str) -> Sequence[str]:
         """Every stage that comes after `stage`, however far, in topological order."""
+        return self._descendants[stage]
+
+    def _after(self, stage: str) -> list[str]:
         found = {stage}
         for name in self.names:
             if found.intersection(self.predecessors[name]):
@@ -120,8 +132,12 @@ class Journey:
     ended: dict[str, End] = field(default_factory=dict)
     ran: bool = False
     """Whether any stage had work to do in this run."""
-    _entered: set[str] = field(default_factory=set)
+    _entered: dict[str, str] = field(default_factory=dict)
+    """The fingerprint that each stage which has the item now would give its output."""
     _discarded: set[str] = field(default_factory=set)
+    _latest: list[str] = field(default_factory=list)
+    """The stages that have ended since the item last went on."""
+    _begun: bool = False
 
     def advance(self) -> Step:
         """Enter every stage that can take the item now, reusing what earlier runs left.
@@ -131,52 +147,65 @@ class Journey:
         """
         entering: list[str] = []
         reused: list[tuple[str, End]] = []
-        while ready := self._ready():
-            for stage in ready:
-                end = self._reusable(stage, self.fingerprint(stage))
+        while self._latest or not self._begun:  # who has ended may let others begin
+            for stage, fingerprint in self._ready():
+                end = self._reusable(stage, fingerprint)
                 if end is None:
-                    self._entered.add(stage)
+                    self._entered[stage] = fingerprint
                     self.ran = True
                     entering.append(stage)
                 else:
                     self.ended[stage] = end
+                    self._latest.append(stage)
                     reused.append((stage, end))
         finished = not self._entered
-        discardable = [
-            name
-            for name in self.graph.names
-            if name in self.graph.discarding and self._is_discardable(name, finished)
-        ]
-        self._discarded.update(discardable)
+        discardable: list[str] = []
+        for name in self.graph.discarding:
+            if self._is_discardable(name, finished):
+                self._discarded.add(name)
+                discardable.append(name)
         return Step(
-            entering=entering,
-            reused=reused,
-            discardable=discardable,
+            entering,
+            reused,
+            discardable,
+            stale=self._stale(finished) if self.known else (),
             outcome=self._outcome() if finished else None,
-            stale=self._stale(finished),
             obsolete=self._obsolete() if finished else (),
         )
 
     def settle(self, stage: str, end: End) -> None:
         """`stage` has ended with the item."""
-        self._entered.discard(stage)
+        self._entered.pop(stage, None)
         self.ended[stage] = end
+        self._latest.append(stage)
 
-    def _ready(self) -> list[str]:
-        """The stages that can take the item now and have not had it yet, in graph order."""
-        return [
-            name
-            for name in self.graph.names
-            if name not in self._entered
-            and name not in self.ended
-            and self._upstream(name, self.ended) is not None
-        ]
+    def _ready(self) -> list[tuple[str, str]]:
+        """The stages that can take the item now and have not had it yet, in graph order, with the
+        fingerprints that their outputs would carry.
+
+        Only what follows a stage that has just ended can have become ready.
+        """
+        graph, latest = self.graph, self._latest
+        if not self._begun:
+            self._begun = True
+            candidates = graph.roots
+        elif len(latest) == 1:
+            candidates = graph.successors[latest[0]]
+        else:
+            following = {name for stage in latest for name in graph.successors[stage]}
+            candidates = [name for name in graph.names if name in following]
+        self._latest = []
+        ready = []
+        for name in candidates:
+            if name not in self._entered and name not in self.ended:
+                upstream = self._upstream(name, self.ended)
+                if upstream is not None:
+                    ready.append((name, graph.fingerprint(name, upstream)))
+        return ready
 
     def fingerprint(self, stage: str) -> str:
-        """What an output of `stage` made now would carry; its predecessors have ended."""
-        upstream = self._upstream(stage, self.ended)
-        assert upstream is not None
-        return self.graph.fingerprint(stage, upstream)
+        """What an output of `stage`, which has the item now, is to carry."""
+        return self._entered[stage]
 
     def _upstream(self, stage: str, ends: Mapping[str, End | None]) -> dict[str, str | None] | None:
         """The fingerprints before `stage` if the stages before it end so; None: it is not entered.
@@ -198,7 +227,9 @@ class Journey:
 
         An output that is gone holds as long as nothing that has to run would read it.
         """
-        known = self.known.get(stage, Known())
+        known = self.known.get(stage)
+        if known is None:
+            return None
         if known.expanded is not None and stage in self.graph.rereading:
             return None
         if known.outcome in ("dropped", "failed") and known.fingerprint == fingerprint:

@@ -18,7 +18,9 @@ class Meter:
         self._since = time.monotonic()
 
     def __enter__(self) -> None:
-        self._settle()
+        now = time.monotonic()
+        self._total += self._inside * (now - self._since)
+        self._since = now
         self._inside += 1
 
     def __exit__(
@@ -27,16 +29,12 @@ class Meter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._settle()
+        now = time.monotonic()
+        self._total += self._inside * (now - self._since)
+        self._since = now
         self._inside -= 1
 
     @property
     def seconds(self) -> float:
         """The total until now."""
-        self._settle()
-        return self._total
-
-    def _settle(self) -> None:
-        now = time.monotonic()
-        self._total += self._inside * (now - self._since)
-        self._since = now
+        return self._total + self._inside * (time.monotonic() - self._since)

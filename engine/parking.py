@@ -64,10 +64,8 @@ class Parking:
         self._gates = gates
         self._lines: dict[str, _Line] = {}
 
-    def enters(self, entry: Entry, key: str | None, tasks: TaskGroup) -> bool:
+    def enters(self, entry: Entry, key: str, tasks: TaskGroup) -> bool:
         """Whether the entry, in hand, may be worked on now; if not it is parked until it may."""
-        if key is None:
-            return True
         turn, entry.turn = entry.turn, None
         others_wait = turn is None and key in self._lines
         if not others_wait and self._gates.enter(key):

@@ -33,7 +33,6 @@ from engine.limits import Gates, pause_after
 from engine.meter import Meter
 from engine.outputs import Draft, Outputs
 from engine.parking import Entry, Parking
-from engine.processor_time import ProcessorTime
 from engine.retry import RetryPolicy
 from engine.stage import Stage
 from engine.statistics import PoolStatistics
@@ -50,19 +49,11 @@ class Hooks(Protocol):
     def attempt_started(self, item: Item, stage: str, worker: int, attempt: int) -> AttemptRow:
         """Have it recorded before long; returns what it is to be known by."""
 
-    def attempt_ended(
-        self, row: AttemptRow, outcome: str, failure: Failure | None, cost: ProcessorTime | None
-    ) -> None:
+    def attempt_ended(self, row: AttemptRow, outcome: str, failure: Failure | None) -> None:
         """Have it recorded how an attempt ended with which the stage has not ended."""
 
     async def settled(
-        self,
-        journey: Journey,
-        stage: str,
-        end: End,
-        row: AttemptRow,
-        failure: Failure | None,
-        cost: ProcessorTime | None,
+        self, journey: Journey, stage: str, end: End, row: AttemptRow, failure: Failure | None
     ) -> None:
         """The stage has ended with the item: record it, and pass the item on."""
 
@@ -77,7 +68,7 @@ class Hooks(Protocol):
 class Attempt:
     """One attempt at one item: its row in the ledger, what it writes, and how it went.
 
-    `seconds` is the service time, `cost` what it took of the processor, `gate` the key of the gate
+    `seconds` is the service time, `gate` the key of the gate
     that it went through, and `pause` how long a gate is closed because of it, in seconds.
     """
 
@@ -87,7 +78,6 @@ class Attempt:
     gate: str | None
     seconds: float = 0.0
     pause: float = 0.0
-    cost: ProcessorTime | None = None
     result: Result = DONE
 
 
@@ -122,13 +112,13 @@ class Pool:
         self._hooks = hooks
         self._outputs = outputs
         factory = StageFactory(stage, config.settings, workdir)
-        self._crew = Crew(factory, config.options, events, self._serve_next)
         self._probe = factory()  # never opened: it only answers `gate`
         workers = self.options.workers
         self._target = 1 if workers == "auto" else workers
         self.inbox: Inbox[Entry] = Inbox(
             self.options.queue, self._target, FREE_PARKED if is_root else 0
         )
+        self._crew = Crew(factory, config.options, events, self._serve_next, self.inbox.release)
         self._counts: Counter[str] = Counter()
         self._busy, self._starved, self._blocked = Meter(), Meter(), Meter()
         self._parking = Parking(self.inbox, gates)
@@ -193,17 +183,19 @@ class Pool:
         first = self.inbox.take_nowait()
         if first is None:
             try:
-                with self._crew.idle(number), self._starved:
+                with self._starved:
                     first = await self.inbox.take()
             except Closed:
                 return False
         if first is not None and await self._may_start(first, number):
-            await self._serve(worker, number, await self._batch(first, number))
+            many = self.options.batch > 1 and not first.alone
+            entries = await self._batch(first, number) if many else [first]
+            await self._serve(worker, number, entries)
         return True
 
     async def _batch(self, first: Entry, number: int) -> list[Entry]:
         entries = [first]
-        while len(entries) < self.options.batch and not first.alone:
+        while len(entries) < self.options.batch:
             following = self.inbox.take_nowait(lambda entry: not entry.alone)
             if following is None:
                 break
@@ -214,41 +206,40 @@ class Pool:
     async def _may_start(self, entry: Entry, worker: int) -> bool:
         """Whether the entry, in hand, may be worked on now; if not it is parked until it may."""
         try:
-            key = self._probe.gate(entry.item)
+            key = self._probe.gate(entry.journey.item)
         except Exception as error:
             attempt = self._start(entry, worker)
             attempt.result = result_of(error)
             await self._conclude(attempt)
             return False
-        return self._parking.enters(entry, key, self._tasks)
+        return key is None or self._parking.enters(entry, key, self._tasks)
 
     # Attempts
 
     async def _serve(self, worker: Worker, number: int, entries: list[Entry]) -> None:
         attempts = [self._start(entry, number) for entry in entries]
+        clock = time.monotonic()
         with self._busy:
-            await self._work(worker, attempts)
+            if len(attempts) == 1:
+                attempts[0].result = await worker.process(attempts[0].draft)
+            else:
+                await self._process_batch(worker, attempts)
+        seconds = (time.monotonic() - clock) / len(attempts)
         for attempt in attempts:
+            attempt.seconds, attempt.row.cost = seconds, attempt.result.processor
             self._leave_gate(attempt)  # all, before any has to wait for room
         for attempt in attempts:
             await self._conclude(attempt)
 
     @staticmethod
-    async def _work(worker: Worker, attempts: list[Attempt]) -> None:
-        clock = time.monotonic()
-        if len(attempts) == 1:
-            attempts[0].result = await worker.process(attempts[0].draft)
-        else:
-            results = await worker.process_batch([attempt.draft for attempt in attempts])
-            for attempt, result in zip(attempts, results, strict=True):
-                attempt.result = result
-                attempt.entry.alone |= isinstance(result.ending, BatchFault)
-        seconds = (time.monotonic() - clock) / len(attempts)
-        for attempt in attempts:
-            attempt.seconds, attempt.cost = seconds, attempt.result.processor
+    async def _process_batch(worker: Worker, attempts: list[Attempt]) -> None:
+        results = await worker.process_batch([attempt.draft for attempt in attempts])
+        for attempt, result in zip(attempts, results, strict=True):
+            attempt.result = result
+            attempt.entry.alone |= isinstance(result.ending, BatchFault)
 
     def _start(self, entry: Entry, worker: int) -> Attempt:
-        item = entry.item
+        item = entry.journey.item
         if self._events.listeners:
             self._events.emit(AttemptStarted(item.id, self.name, worker, entry.attempt))
         row = self._hooks.attempt_started(item, self.name, worker, entry.attempt)
@@ -297,7 +288,10 @@ class Pool:
             return True
         ending = attempt.result.ending
         if ending is None:
-            await self._done(attempt)
+            self._tell(attempt, "done", True, None)
+            end = End("done", attempt.draft.fingerprint, attempt.result.expanded)
+            with self._blocked:
+                await self._hooks.settled(attempt.entry.journey, self.name, end, attempt.row, None)
             return True
         entry, throttled = attempt.entry, isinstance(ending, Throttled)
         verdict = self._policy.judge(ending, entry.attempt, entry.held_back, attempt.pause)
@@ -306,7 +300,7 @@ class Pool:
         if verdict.delay is None:
             await self._ended(attempt, ending, failure)
             return True
-        self._hooks.attempt_ended(attempt.row, verdict.outcome, failure, attempt.cost)
+        self._hooks.attempt_ended(attempt.row, verdict.outcome, failure)
         entry.attempt += verdict.counts
         self._parking.park(
             entry, verdict.delay, attempt.gate, self._tasks, throttled=throttled, left=left
@@ -317,14 +311,7 @@ class Pool:
         failure = Failure("stopped", str(stop))
         self._tell(attempt, "interrupted", False, failure)
         self._hooks.stop(stop)
-        self._hooks.attempt_ended(attempt.row, "interrupted", failure, attempt.cost)
-
-    async def _done(self, attempt: Attempt) -> None:
-        journey = attempt.entry.journey
-        self._tell(attempt, "done", True, None)
-        end = End("done", attempt.draft.fingerprint, attempt.result.expanded)
-        with self._blocked:
-            await self._hooks.settled(journey, self.name, end, attempt.row, None, attempt.cost)
+        self._hooks.attempt_ended(attempt.row, "interrupted", failure)
 
     async def _ended(self, attempt: Attempt, ending: Ending, failure: Failure) -> None:
         journey = attempt.entry.journey
@@ -334,7 +321,7 @@ class Pool:
         if not retryable:
             await attempt.draft.adiscard_partial()
         with self._blocked:
-            await self._hooks.settled(journey, self.name, end, attempt.row, failure, attempt.cost)
+            await self._hooks.settled(journey, self.name, end, attempt.row, failure)
 
     def _tell(
         self, attempt: Attempt, outcome: AttemptOutcome, final: bool, failure: Failure | None
@@ -359,6 +346,8 @@ class Pool:
     def _leave_gate(self, attempt: Attempt) -> None:
         """Come out of the gate, if there is one, and close the one that a Throttled names."""
         ending = attempt.result.ending
+        if ending is None and attempt.entry.gate is None:
+            return
         throttled = isinstance(ending, Throttled)
         if isinstance(ending, Throttled):
             key = ending.key or attempt.gate

@@ -39,7 +39,6 @@ from engine.outputs import FolderOutputs
 from engine.parking import Entry
 from engine.pipeline import Pipeline
 from engine.pool import Pool
-from engine.processor_time import ProcessorTime
 from engine.resizer import INTERVAL, Resizer, available_cores
 from engine.statistics import FailureClass, PoolStatistics, StageCounts
 from engine.workfolder import locked
@@ -337,13 +336,7 @@ class Run:
     # Passing items on
 
     async def settled(
-        self,
-        journey: Journey,
-        stage: str,
-        end: End,
-        row: AttemptRow,
-        failure: Failure | None,
-        cost: ProcessorTime | None,
+        self, journey: Journey, stage: str, end: End, row: AttemptRow, failure: Failure | None
     ) -> None:
         """The stage has ended with the item: record it, and pass the item on."""
         journey.settle(stage, end)
@@ -353,7 +346,7 @@ class Run:
             journal.end_attempt(row)
             record_end(journal, journey, stage, end, failure, step, self._number)
 
-        row.end(end.outcome, failure, cost)
+        row.end(end.outcome, failure)
         if end.outcome == "done" and end.expanded is None and not step.discardable:
             await self._commit.room()  # its output says it, should the ledger miss it
             self._commit.note(record)
@@ -410,11 +403,9 @@ class Run:
         self._commit.note(lambda journal: journal.start_attempt(row))
         return row
 
-    def attempt_ended(
-        self, row: AttemptRow, outcome: str, failure: Failure | None, cost: ProcessorTime | None
-    ) -> None:
+    def attempt_ended(self, row: AttemptRow, outcome: str, failure: Failure | None) -> None:
         """Have it recorded how an attempt ended with which the stage has not ended."""
-        row.end(outcome, failure, cost)
+        row.end(outcome, failure)
         self._commit.note(lambda journal: journal.end_attempt(row))
 
 

@@ -12,6 +12,7 @@ from engine import plugins
 from engine.config import Config, load_config
 from engine.errors import UsageError
 from engine.events import Events
+from engine.feed import standard_input
 from engine.pipeline import Pipeline
 from engine.run import Background, Run, RunReport, run_pipeline
 
@@ -168,7 +169,7 @@ def open_list(name: str) -> Iterator[str]:
     Raises UsageError where the file cannot be opened, and where it is no text.
     """
     if name == "-":
-        return _lines(sys.stdin.buffer)
+        return _lines(standard_input())
     try:
         file = Path(name).open("rb")  # noqa: SIM115 - read lazily
         begins = file.peek(BINARY_SHOWS)

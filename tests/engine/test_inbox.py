@@ -146,6 +146,23 @@ async def test_draining_wakes_takers() -> None:
         inbox.drain()
 
 
+async def test_who_is_idle_can_be_sent_away() -> None:
+    inbox, log = Inbox[int](2, 3), Log()
+    async with anyio.create_task_group() as tasks:
+        for number in range(3):
+            tasks.start_soon(log.note, f"take {number}", inbox.take)
+        await wait_all_tasks_blocked()
+        inbox.release(2)
+        await wait_all_tasks_blocked()
+        assert log == ["take 0: None", "take 1: None"]
+        await inbox.put(7)
+        await wait_all_tasks_blocked()
+        assert log[2:] == ["take 2: 7"]
+        inbox.release(2)
+        await inbox.put(8)
+        assert await inbox.take() == 8, "who comes later is not meant"
+
+
 async def test_more_workers_make_room() -> None:
     inbox, log = Inbox[int](1, 1), Log()
     for number in range(2):

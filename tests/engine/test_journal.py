@@ -157,7 +157,8 @@ def test_an_older_ledger_gains_what_it_lacks_and_keeps_what_it_has(tmp_path: Pat
     run = journal.start_run("toy", {}, {}, cores=4)
     row = AttemptRow(2, run, "v", "a", 1, 1, 6.0)
     journal.start_attempt(row)
-    row.end("done", None, ProcessorTime(1.5, 0.25))
+    row.cost = ProcessorTime(1.5, 0.25)
+    row.end("done", None)
     journal.end_attempt(row)
     assert query(tmp_path, "SELECT cores FROM runs") == [(None,), (4,)]
     assert query(tmp_path, "SELECT item, started, processor, delayed FROM attempts")[0] == (
