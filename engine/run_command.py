@@ -168,9 +168,9 @@ def open_list(name: str) -> Iterator[str]:
 
     Raises UsageError where the file cannot be opened, and where it is no text.
     """
-    if name == "-":
-        return _lines(standard_input())
     try:
+        if name == "-":
+            return _lines(standard_input())
         file = Path(name).open("rb")  # noqa: SIM115 - read lazily
         begins = file.peek(BINARY_SHOWS)
     except OSError as error:

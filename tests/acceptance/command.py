@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,10 +55,26 @@ def settings(*layers: Mapping[str, Any]) -> list[str]:
     ]
 
 
+@contextmanager
+def standing_in(content: bytes) -> Iterator[None]:
+    """This process's standard input holds `content` during the block."""
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.seek(0)
+        before = os.dup(0)
+        os.dup2(file.fileno(), 0)
+        try:
+            yield
+        finally:
+            os.dup2(before, 0)
+            os.close(before)
+
+
 def penstock(*arguments: object, stdin: bytes | None = None) -> Ran:
     """Give the command in this process. What would be a traceback fails the test."""
     words = [str(argument) for argument in arguments]
-    result = CliRunner().invoke(main, words, input=stdin, prog_name="penstock")
+    with standing_in(stdin or b""):
+        result = CliRunner().invoke(main, words, prog_name="penstock")
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Ran(result.exit_code, result.stdout, result.stderr)
@@ -80,11 +97,15 @@ def crawl_command(*sources: object, out: Path, sets: Mapping[str, Any] | None = 
 
 @contextmanager
 def started(
-    command: Sequence[str], environment: Mapping[str, str] | None = None
+    command: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    stdin: int | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
-    """The command as a process of its own, which does not outlive the block."""
+    """The command as a process of its own, which does not outlive the block. `stdin` is as
+    `subprocess.Popen` takes it."""
     with subprocess.Popen(
         command,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

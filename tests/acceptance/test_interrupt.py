@@ -114,6 +114,20 @@ def test_the_second_signal_gives_up_what_is_in_hand(
     assert outcomes == [("interrupted",)]
 
 
+def test_a_signal_ends_a_crawl_that_waits_for_its_list(tmp_path: Path) -> None:
+    command = crawl_command("--from", "-", out=tmp_path / "work")
+    with started(command, stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write("http://127.0.0.1:1/nobody-answers.mp4\n")
+        process.stdin.flush()
+        next(event for event in events(process) if event["event"] == "ItemEnded")
+        process.send_signal(signal.SIGINT)
+        assert [event["event"] for event in events(process)][-1] == "RunEnded"
+        assert process.wait(30) == 130, "the thread that still waits for a line is no matter"
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
 def test_a_second_crawl_in_the_same_folder_is_refused(
     tmp_path: Path, clips: list[Path], serve: Serve, server: MediaServer, held: Held
 ) -> None:
