@@ -9,7 +9,24 @@ from engine import plugins
 from engine.errors import PenstockError, PipelineError, StopRun, UsageError
 
 
-class PenstockGroup(click.Group):
+class SuggestingGroup(click.Group):
+    """Says which subcommand may have been meant."""
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(context, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], self.list_commands(context), 1)
+            if not near:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", context) from None
+
+
+class PenstockGroup(SuggestingGroup):
     """Loads a subcommand only when it is used, and turns errors into one line and an exit code."""
 
     def list_commands(self, context: click.Context) -> list[str]:
@@ -28,19 +45,6 @@ class PenstockGroup(click.Group):
             return _broken_command(name, error)  # the others still work, and so does --help
         return super().get_command(context, name)
 
-    def resolve_command(
-        self, context: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(context, args)
-        except click.UsageError as error:
-            from difflib import get_close_matches
-
-            near = get_close_matches(args[0], self.list_commands(context), 1)
-            if not near:
-                raise
-            raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", context) from None
-
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
@@ -56,6 +60,23 @@ class PenstockGroup(click.Group):
             # Whoever read our output has gone; what was to be said is said.
             sys.stderr.close()
             sys.exit(0)
+
+
+class BenchGroup(SuggestingGroup):
+    """Has every pipeline as a subcommand, loaded only when it is used."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return plugins.names(plugins.PIPELINES)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in plugins.names(plugins.PIPELINES):
+            return None
+        from engine.bench.command import bench_command
+
+        try:
+            return bench_command(plugins.pipeline(name))
+        except PipelineError as error:
+            return _broken_command(name, error)
 
 
 def _broken_command(name: str, error: PipelineError) -> click.Command:
@@ -142,3 +163,8 @@ def doctor(config: str | None) -> None:
     from engine.doctor import run_checks
 
     sys.exit(run_checks(config))
+
+
+@main.group(cls=BenchGroup)
+def bench() -> None:
+    """Find the numbers of workers with which a pipeline is fastest."""

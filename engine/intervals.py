@@ -15,7 +15,7 @@ class Interval:
     high: float
 
     def __str__(self) -> str:
-        return f"{_short(self.median)} [{_short(self.low)} to {_short(self.high)}]"
+        return f"{short(self.median)} [{short(self.low)} to {short(self.high)}]"
 
     def times(self, factor: float) -> "Interval":
         """The same in another unit; `factor` is over 0."""
@@ -41,7 +41,7 @@ def interval(values: Sequence[float]) -> Interval:
     return Interval(statistics.median(ordered), ordered[rank - 1], ordered[-rank])
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     """Three digits that count."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"

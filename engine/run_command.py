@@ -68,7 +68,7 @@ def run_command(pipeline: Pipeline) -> click.Command:
             config_file(config),
             os.environ,
             overrides,
-            _flag_settings(pipeline, flags),
+            flag_settings(pipeline, flags),
             others=list(plugins.pipelines().values()),
         )
         given = _given(typed, open_list(from_) if from_ is not None else ())
@@ -150,7 +150,7 @@ def _show(pipeline: Pipeline, workdir: Path, report: RunReport) -> None:
     click.echo(render_summary(summary, width=width, color=color), nl=False)
 
 
-def _flag_settings(pipeline: Pipeline, flags: dict[str, bool]) -> dict[str, Any]:
+def flag_settings(pipeline: Pipeline, flags: dict[str, bool]) -> dict[str, Any]:
     chosen: dict[str, Any] = {}
     for flag in pipeline.flags:
         if flags[flag.name.removeprefix("--").replace("-", "_")]:

@@ -1,0 +1,108 @@
+"""What is tried: numbers of workers for some of a pipeline's stages."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+
+from engine.config_schema import did_you_mean, section_of
+from engine.errors import UsageError
+from engine.pipeline import Pipeline
+
+MOST_CONFIGURATIONS = 20_000
+"""A grid of more is a slip of the finger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Workers by stage, of the stages that are tried, in the pipeline's order."""
+
+    pairs: tuple[tuple[str, int], ...]
+
+    @classmethod
+    def of(cls, **workers: int) -> "Configuration":
+        return cls(tuple(workers.items()))
+
+    @property
+    def workers(self) -> Mapping[str, int]:
+        return dict(self.pairs)
+
+    @property
+    def total(self) -> int:
+        """The workers of all its stages together."""
+        return sum(count for _, count in self.pairs)
+
+    @property
+    def overrides(self) -> list[str]:
+        """What `--set` takes to run with it."""
+        return [f"{section_of(stage)}.workers={count}" for stage, count in self.pairs]
+
+    @property
+    def toml(self) -> str:
+        """The block of config.toml that sets it, ending in a line break."""
+        blocks = [f"[{section_of(stage)}]\nworkers = {count}\n" for stage, count in self.pairs]
+        return "\n".join(blocks)
+
+    def __str__(self) -> str:
+        return " ".join(f"{stage}={count}" for stage, count in self.pairs)
+
+
+def parse_tries(texts: Sequence[str], pipeline: Pipeline) -> Mapping[str, tuple[int, ...]]:
+    """The numbers to try by stage, in the pipeline's order, from texts such as "extract=1,2,4".
+
+    Raises UsageError with one line for each text that cannot be meant.
+    """
+    tries: dict[str, tuple[int, ...]] = {}
+    problems = []
+    for text in texts:
+        try:
+            stage, numbers = _parse(text, pipeline)
+            if stage in tries:
+                raise UsageError("the stage is given twice; name all its numbers in one --try")
+            tries[stage] = numbers
+        except UsageError as problem:
+            problems.append(f"--try {text}: {problem}")
+    if problems:
+        raise UsageError("\n".join(problems))
+    if not tries:
+        raise UsageError("nothing to try: give --try STAGE=1,2,4, once for each stage to vary")
+    count = prod(len(numbers) for numbers in tries.values())
+    if count > MOST_CONFIGURATIONS:
+        raise UsageError(
+            f"--try makes {count:,} configurations, more than {MOST_CONFIGURATIONS:,}; "
+            "try fewer numbers"
+        )
+    return {name: tries[name] for name in pipeline.names if name in tries}
+
+
+def grid(tries: Mapping[str, Sequence[int]]) -> list[Configuration]:
+    """Every combination, the first stage's number changing slowest."""
+    return [
+        Configuration(tuple(zip(tries, numbers, strict=True)))
+        for numbers in product(*tries.values())
+    ]
+
+
+def _parse(text: str, pipeline: Pipeline) -> tuple[str, tuple[int, ...]]:
+    name, equals, listed = text.partition("=")
+    name = name.strip()
+    if not equals:
+        raise UsageError("write it as STAGE=1,2,4")
+    if name not in pipeline.names:
+        hint = did_you_mean(name, pipeline.names)
+        raise UsageError(f"{pipeline.name} has no stage {name!r}{hint}")
+    numbers = sorted({_number(part.strip()) for part in listed.split(",")})
+    most = pipeline[name].stage.max_workers
+    if most is not None and numbers[-1] > most:
+        raise UsageError(f"stage {name!r} can use {most} at most")
+    return name, tuple(numbers)
+
+
+def _number(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise UsageError(f"{text!r} is no number of workers; give whole numbers over 0: 1,2,4")
+    return number

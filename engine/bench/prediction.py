@@ -1,0 +1,103 @@
+"""The grid on the model in place of the machine, and how far the model was off."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engine.bench.configuration import Configuration
+from engine.bench.sweep import Standing, recommend, standings
+from engine.bench.trial import StageShares, Trial
+from engine.config import Config
+from engine.errors import UsageError
+from engine.intervals import Interval, interval
+
+if TYPE_CHECKING:
+    from engine.bench.recorded import Recording
+
+CLOSE = 0.10
+"""A prediction of throughput is meant to be off by no more than this share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What the model said of a configuration and what came of it, in items per second."""
+
+    configuration: Configuration
+    predicted: float
+    measured: Interval
+
+    @property
+    def error(self) -> float:
+        """How far off the prediction is, as a share of what was measured; over 0: too high."""
+        return self.predicted / self.measured.median - 1
+
+
+def fixed_workers(config: Config, tried: Iterable[str]) -> Mapping[str, int]:
+    """The workers of the stages that are not tried. Raises UsageError where they are "auto": the
+    model has to know how many."""
+    fixed = {}
+    for name, stage in config.stages.items():
+        if name in tried:
+            continue
+        if stage.options.workers == "auto":
+            raise UsageError(
+                f'stages.{name}.workers is "auto", which the model does not know: give '
+                f"--try {name}=… or --set stages.{name}.workers=…"
+            )
+        fixed[name] = stage.options.workers
+    return fixed
+
+
+def predict(
+    recording: "Recording",
+    configuration: Configuration,
+    fixed: Mapping[str, int],
+    items: int,
+    *,
+    cores: int | None = None,
+    seed: int = 0,
+) -> Trial:
+    """What the model says of the configuration on so many items."""
+    from engine.bench.simulation import simulate
+
+    workers = {**fixed, **configuration.workers}
+    found = simulate(recording, workers, items=items, cores=cores, seed=seed)
+    return Trial(
+        configuration,
+        items,
+        seconds=found.seconds,
+        throughput=found.throughput,
+        stages={
+            name: StageShares(count, found.busy[name], found.starved[name], found.blocked[name])
+            for name, count in workers.items()
+        },
+        bottleneck=found.bottleneck,
+        simulated=True,
+    )
+
+
+def worth_checking(
+    grid: Sequence[Configuration], predicted: Sequence[Trial], count: int
+) -> list[Configuration]:
+    """The `count` configurations that the model finds best, the one that it would recommend among
+    them; and the first of the grid, so that the model is also held against what is slow."""
+    ranked = [standing.configuration for standing in standings(predicted)]
+    found = recommend(standings(predicted))
+    chosen = [found.chosen.configuration] if found is not None else []
+    best = list(dict.fromkeys([*chosen, *ranked]))[:count]
+    return list(dict.fromkeys([*best, grid[0]])) if count else []
+
+
+def checks(predicted: Sequence[Trial], measured: Sequence[Trial]) -> list[Check]:
+    """The model against the machine, for each configuration that both know."""
+    by_configuration: dict[Configuration, Standing] = {
+        standing.configuration: standing for standing in standings(predicted)
+    }
+    found = []
+    for standing in standings(measured):
+        paces = [trial.pace for trial in standing.trials if trial.pace > 0]
+        model = by_configuration.get(standing.configuration)
+        if model is not None and paces:
+            said = model.throughput.median
+            found.append(Check(standing.configuration, said, interval(paces)))
+    return found

@@ -1,0 +1,182 @@
+"""Which configuration is tried when, on how many items, and which is the one to take.
+
+Pure policy: it knows neither processes nor clocks, only `evaluate`.
+
+Successive halving (Jamieson and Talwalkar, "Non-stochastic best arm identification and
+hyperparameter optimization", AISTATS 2016, arXiv:1502.07943) spends as much on each rung: many
+configurations on few items, then the best third of them on three times as many.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from engine.bench.configuration import Configuration
+from engine.bench.trial import Trial
+from engine.intervals import Interval, interval
+
+ETA = 3
+"""The best 1/ETA of a rung go on, with ETA times the items."""
+
+AS_GOOD = 0.98
+"""A throughput of at least this share of the best's is as good as the best."""
+
+Evaluate = Callable[[Configuration, int], Trial]
+"""Tries a configuration on so many items."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """So many configurations are each tried on so many items."""
+
+    configurations: int
+    items: int
+
+
+def rungs(configurations: int, items: int, fewest: int) -> list[Rung]:
+    """Successive halving from at least `fewest` items to all; the whole grid on all items where
+    that is small, or where there are too few items to begin with fewer.
+
+    The last rung has all items and at least ETA configurations, if there are as many.
+    """
+    steps = 0
+    while configurations >= ETA ** (steps + 2) and items >= fewest * ETA ** (steps + 1):
+        steps += 1
+    return [
+        Rung(ceil(configurations / ETA**step), ceil(items / ETA ** (steps - step)))
+        for step in range(steps + 1)
+    ]
+
+
+def sweep(
+    grid: Sequence[Configuration], plan: Sequence[Rung], repeats: int, evaluate: Evaluate
+) -> Iterator[Trial]:
+    """Try the configurations as planned; yields each trial as it ends.
+
+    Round by round each configuration has a turn, in an order that changes: a machine that is slow
+    for a while is so for all of them. One that could not run is not tried again.
+    """
+    remaining = list(grid)
+    for rung in plan:
+        remaining = remaining[: rung.configurations]
+        trials: list[Trial] = []
+        for number in range(repeats):
+            shift = number % len(remaining)
+            broken = {trial.configuration for trial in trials if trial.problem is not None}
+            for configuration in remaining[shift:] + remaining[:shift]:
+                if configuration not in broken:
+                    trials.append(evaluate(configuration, rung.items))
+                    yield trials[-1]
+        ranked = standings(trials)
+        remaining = [standing.configuration for standing in ranked if standing.problem is None]
+        if not remaining:
+            return
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the trials of one configuration on most items came to."""
+
+    configuration: Configuration
+    items: int
+    trials: Sequence[Trial]
+    throughput: Interval
+    """Items per second."""
+    problem: str | None
+
+    @property
+    def typical(self) -> Trial:
+        """The trial nearest to the median."""
+        median = self.throughput.median
+        return min(self.trials, key=lambda trial: abs(trial.throughput - median))
+
+    @property
+    def peak_memory(self) -> int | None:
+        return _highest([trial.peak_memory for trial in self.trials])
+
+    @property
+    def peak_disk(self) -> int | None:
+        return _highest([trial.peak_disk for trial in self.trials])
+
+    @property
+    def failed(self) -> int:
+        """Items that failed, in the worst of the trials."""
+        return max(trial.failed for trial in self.trials)
+
+
+def standings(trials: Sequence[Trial]) -> list[Standing]:
+    """Each configuration as it did on the most items that it got; the best first.
+
+    Those that got further go before those that were left out on the way, and of equals that with
+    fewer workers goes first.
+    """
+    by_configuration: dict[Configuration, list[Trial]] = {}
+    for trial in trials:
+        by_configuration.setdefault(trial.configuration, []).append(trial)
+    found = [_standing(configuration, own) for configuration, own in by_configuration.items()]
+    return sorted(
+        found,
+        key=lambda standing: (
+            standing.problem is not None,
+            -standing.items,
+            -standing.throughput.median,
+            standing.configuration.total,
+        ),
+    )
+
+
+def _standing(configuration: Configuration, trials: Sequence[Trial]) -> Standing:
+    items = max(trial.items for trial in trials)
+    last = [trial for trial in trials if trial.items == items]
+    problem = next((trial.problem for trial in last if trial.problem is not None), None)
+    measured = interval([trial.throughput for trial in last])
+    return Standing(configuration, items, last, measured, problem)
+
+
+def _highest(values: Sequence[int | None]) -> int | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """The configuration to take, the fastest one, and in words how they compare."""
+
+    chosen: Standing
+    best: Standing
+    why: str
+
+
+def recommend(found: Sequence[Standing]) -> Recommendation | None:
+    """The fewest workers in all among the configurations that did as well as the best, as far as
+    their intervals tell; of equals the faster one. None where none came to its end.
+
+    Only those count that were tried on the most items that any was.
+    """
+    whole = [standing for standing in found if standing.problem is None]
+    if not whole:
+        return None
+    finals = [one for one in whole if one.items == max(standing.items for standing in whole)]
+    best = max(finals, key=lambda one: (one.throughput.median, -one.configuration.total))
+    as_good = [one for one in finals if _as_good(one, best)]
+    chosen = min(as_good, key=lambda one: (one.configuration.total, -one.throughput.median))
+    return Recommendation(chosen, best, _why(chosen, best, len(finals)))
+
+
+def _as_good(one: Standing, best: Standing) -> bool:
+    mine, others = one.throughput, best.throughput
+    return mine.high >= others.low or mine.median >= AS_GOOD * others.median
+
+
+def _why(chosen: Standing, best: Standing, finals: int) -> str:
+    if chosen is best:
+        return f"{chosen.configuration} is the fastest" + (
+            "." if finals > 1 else ", the only one that was tried to the end."
+        )
+    repeats = len(best.trials)
+    tell = "one run tells" if repeats == 1 else f"{repeats} runs of each tell"
+    slower = 1 - chosen.throughput.median / best.throughput.median
+    return (
+        f"{chosen.configuration} is as fast as the fastest, {best.configuration}, as far as {tell} "
+        f"(its median is {slower:.0%} lower), with {chosen.configuration.total} workers in place "
+        f"of {best.configuration.total}."
+    )
