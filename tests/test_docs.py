@@ -203,6 +203,14 @@ def test_defaults_of_options_are_told(stage: str) -> None:
 # Commands
 
 
+def command_of(words: list[str]) -> click.Command | None:
+    """The command, or the subcommand of a command that has any: `bench crawl`."""
+    command = main.get_command(click.Context(main), words[0])
+    if isinstance(command, click.Group) and len(words) > 1:
+        return command.get_command(click.Context(command), words[1])
+    return command
+
+
 @by_page
 def test_commands_exist(page: Path) -> None:
     """The command, its options, and what it sets, unless "…" or capitals are to be filled in."""
@@ -210,8 +218,8 @@ def test_commands_exist(page: Path) -> None:
         if words[0].startswith("--"):
             assert words[0] in ("--help", "--version")
             continue
-        command = main.get_command(click.Context(main), words[0])
-        assert command is not None, f"there is no penstock {words[0]}"
+        command = command_of(words)
+        assert command is not None, f"there is no penstock {' '.join(words[:2])}"
         known = {option for parameter in command.params for option in parameter.opts}
         assert [word for word in words if word.startswith("--") and word not in known] == []
         settings = [value for option, value in pairwise(words) if option == "--set"]
@@ -222,9 +230,9 @@ def test_commands_exist(page: Path) -> None:
 def test_shell_lines_are_complete(page: Path) -> None:
     """What a command needs is there, and every value is one that it takes."""
     for words in commands(page, quoted=False):
-        command = main.get_command(click.Context(main), words[0])
+        command = command_of(words)
         if command is not None:
-            command.make_context(words[0], words[1:])
+            command.make_context(words[0], words[words.index(command.name or words[0]) + 1 :])
 
 
 @by_page

@@ -46,14 +46,21 @@ def test_help_answers_at_once(tmp_path: Path) -> None:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(seconds) < 0.5
-    for command in ("crawl", "demo", "doctor", "export", "init", "retry", "status"):
+    for command in ("bench", "crawl", "demo", "doctor", "export", "init", "retry", "status"):
         assert re.search(rf"^  {command}  ", told.stdout, re.MULTILINE), command
     assert "Exit codes: 0 all ended well" in told.stdout
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["crawl", "--help"], ["export", "--help"], ["demo", "--help"], ["--version"]],
+    [
+        ["--help"],
+        ["crawl", "--help"],
+        ["bench", "crawl", "--help"],
+        ["export", "--help"],
+        ["demo", "--help"],
+        ["--version"],
+    ],
 )
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = (
