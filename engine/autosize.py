@@ -1,152 +1,266 @@
 """`workers = "auto"`: how many workers each pool should have, from what the pools measured.
 
-Pure policy: figures in, numbers out. The idea, growing what is saturated and shrinking what waits,
-is that of the saturation-aware scheduler in NVIDIA's cosmos-xenna.
+Pure policy: figures in, numbers out, no clock of its own. The figures are those of operational
+analysis (Denning & Buzen, "The Operational Analysis of Queueing Network Models", ACM Computing
+Surveys 10(3), 1978). By the utilisation law the mean number of a pool's workers that are at work is
+its throughput times its service time. So a pool whose workers never wait, with a backlog before
+them, is what holds the pipeline back; a pool whose workers do wait needs no more of them than those
+that did not; and throughput can rise until the processor is full, and no further. Where the
+processor is full there is nothing to share out: bounded queues already hold back whoever is ahead.
+
+Growth is that of TCP's slow start (Jacobson, "Congestion Avoidance and Control", SIGCOMM 1988):
+doubling at once while it costs little, then only if the doubling before got more done.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from engine.statistics import PoolStatistics
 
 SATURATED = 0.85
-"""Workers busy for at least this share of their time, with the inbox half full, are too few."""
+"""Workers at work for at least this share of their time, before a backlog, are too few."""
 
-ROOM = 0.7
-"""A pool shrinks only to where its workers would be needed for at most this share of their time.
-Well under SATURATED, so that what has just shrunk does not grow at once again."""
-
-MARGIN = 1.15
-"""A worker moves only from a pool that will then still be this much better off than the taker was,
-so that it does not move back."""
+ROOM = 0.6
+"""A pool shrinks only to where its workers would be needed for at most this share of their time,
+and only if that halves it. Well under SATURATED, so that what has just shrunk does not grow at once
+again; and a few workers too many do less harm than one too few."""
 
 CPU_FULL = 0.95
 """With this share of the machine's cores at work, more threads would only share them."""
 
-MOST_ON_LOOP = 32
-"""Workers of an async stage that names no maximum of its own: they cost little but their items."""
+MOST = 32
+"""Workers of a stage that names no maximum of its own, on a machine of up to half as many cores."""
+
+UNPROVEN = 16
+"""Up to here, and to two for every core, a pool grows without proof that it helps. Waiting for the
+proof would cost more than a few workers too many do."""
+
+LEAST_PROOF = 8
+"""Attempts that have to end before the rate at which they do counts as measured; and one for every
+worker, if that is more."""
+
+GAIN = 0.25
+"""The part of what a growth promised that it has to bring: a doubling 1.25 times as much."""
+
+HOLD = 60.0
+"""Seconds until a growth that brought nothing is tried again; doubled each time."""
+
+PATIENCE = 30.0
+"""Seconds for which a pool has to have workers to spare before it shrinks; four times as long each
+time that it had to grow again after that. So the number of changes grows with the logarithm of the
+time."""
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+"""Seconds between two looks."""
+
+PART = 0.05
+"""The next look comes after this part of the time since the last change. So a pool that has become
+too small is found after a time that is short against what was done until then, and figures are
+taken over longer, thus steadier, stretches the longer nothing happens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What one pool measured over the last interval.
+    """What one pool measured since the last look, and what its number of workers may be.
 
-    `busy`, `starved` and `blocked` are shares of the workers' time, 0 to 1. `waiting` is the number
-    of items in the inbox now, `queue` its bound. `automatic` is false for a pool whose number of
-    workers a person chose; `on_loop` is true for an async stage.
+    `waiting` is the number of items in the inbox now, `queue` its bound, `ended` the attempts that
+    ended in these `seconds`. `open` is the mean number of workers that were ready to work,
+    `at_work` of those that waited neither for items nor for room. `automatic` is false for a pool
+    whose number of workers a person chose; `on_loop` is true for an async stage.
     """
 
     workers: int
-    minimum: int
     maximum: int
     waiting: int
     queue: int
-    busy: float
-    starved: float
-    blocked: float
+    seconds: float
+    ended: int
+    open: float
+    at_work: float
     automatic: bool
     on_loop: bool
+    minimum: int = 1
 
     @classmethod
     def between(
         cls,
         earlier: PoolStatistics,
         now: PoolStatistics,
+        seconds: float,
         *,
+        workers: int,
         maximum: int,
         automatic: bool,
         on_loop: bool,
-        minimum: int = 1,
     ) -> "Window":
-        """The interval between two of a pool's statistics."""
+        """The `seconds` between two of a pool's statistics; `workers` is how many it is to have."""
         passed = now.since(earlier)
+        at_work = passed.worker_seconds - passed.starved - passed.blocked
         return cls(
-            workers=now.workers,
-            minimum=minimum,
+            workers=workers,
             maximum=maximum,
             waiting=now.waiting,
             queue=now.queue,
-            busy=passed.utilisation,
-            starved=passed.share(passed.starved),
-            blocked=passed.share(passed.blocked),
+            seconds=seconds,
+            ended=passed.attempts,
+            open=passed.worker_seconds / seconds if seconds > 0 else 0.0,
+            at_work=max(0.0, at_work) / seconds if seconds > 0 else 0.0,
             automatic=automatic,
             on_loop=on_loop,
         )
 
     @property
     def saturated(self) -> bool:
-        """Whether there was more work than the workers could do."""
-        return self.busy >= SATURATED and 2 * self.waiting >= self.queue
+        """Whether there was more work than the workers could do. Not before all of them are open:
+        those that load a model are neither at work nor too few."""
+        all_open = self.open >= 0.9 * self.workers
+        return all_open and self.at_work >= SATURATED * self.open and 2 * self.waiting >= self.queue
 
     @property
-    def needed(self) -> float:
-        """How many workers were needed on average: those that did not wait."""
-        return self.workers * max(0.0, 1.0 - self.starved - self.blocked)
+    def enough(self) -> int:
+        """How many workers would have done what was done, with some room."""
+        return max(self.minimum, math.ceil(self.at_work / ROOM))
 
 
-def maximum_workers(max_workers: int | None, cores: int, *, on_loop: bool) -> int:
-    """The most workers that "auto" gives a stage, whose own maximum is `max_workers`."""
-    return max_workers or (MOST_ON_LOOP if on_loop else 2 * cores)
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """The number of workers that a pool should have, and why, in words for a person."""
+
+    workers: int
+    why: str
 
 
-def ceiling(pools: Mapping[str, Window], cores: int) -> int:
-    """The most workers that the automatic pools off the event loop have together: one each, and two
-    for every core, since a thread often waits for a disk or a network."""
-    return 2 * cores + sum(_is_bounded(window) for window in pools.values())
+def maximum_workers(max_workers: int | None, cores: int, placement: str) -> int:
+    """The most workers that "auto" gives a stage, whose own maximum is `max_workers`. A process is
+    for what keeps a core busy, and its processor time is not seen here."""
+    return max_workers or (2 * cores if placement == "process" else max(MOST, 2 * cores))
 
 
-def decide(pools: Mapping[str, Window], cores: int, *, cpu: float = 0.0) -> dict[str, int]:
-    """The automatic pools that should have another number of workers, and which.
-
-    `cpu` is the share of the cores' time that was used in the interval, 0 to 1: where it is full,
-    nothing grows off the loop, and workers at most move from one pool to another. Empty when all is
-    well; the same figures always give the same answer.
-    """
-    automatic = {name: window for name, window in pools.items() if window.automatic}
-    sizes = {name: _shrunk(window) for name, window in automatic.items()}
-    pressed = [
-        (window.busy, place, name)
-        for place, (name, window) in enumerate(automatic.items())
-        if window.saturated and window.workers < window.maximum
-    ]
-    # Of equals the later stage first: what it drains makes room for those before it.
-    for _, _, name in sorted(pressed, reverse=True):
-        window = automatic[name]
-        if window.on_loop:
-            sizes[name] = min(window.maximum, 2 * window.workers)
-        elif cpu < CPU_FULL and _bounded_total(automatic, sizes) < ceiling(pools, cores):
-            sizes[name] = window.workers + 1
-        elif donor := _donor(name, automatic, sizes):
-            sizes[donor] -= 1
-            sizes[name] = window.workers + 1
-    return {name: size for name, size in sizes.items() if size != automatic[name].workers}
+def pause_before_next(calm: float) -> float:
+    """Seconds until the next look, when nothing has changed for `calm` seconds."""
+    return min(max(PART * calm, SHORTEST_PAUSE), LONGEST_PAUSE)
 
 
-def _shrunk(window: Window) -> int:
-    """Half the way to what was needed with some room, since one interval may mislead."""
-    enough = max(window.minimum, -int(-window.needed // ROOM))
-    if window.saturated or enough >= window.workers:
-        return window.workers
-    return window.workers - max(1, (window.workers - enough) // 2)
+class Autosizer:
+    """Decides look by look; the same looks always lead to the same answers."""
+
+    def __init__(self, cores: int) -> None:
+        self._cores = cores
+        self._sizers: dict[str, _Sizer] = {}
+
+    def decide(self, pools: Mapping[str, Window], cpu: float) -> dict[str, Resize]:
+        """The automatic pools that should have another number of workers; empty when all is well.
+
+        `cpu` is the share of the cores' time that was used since the last look, 0 to 1.
+        """
+        answers = {}
+        for name, window in pools.items():
+            if window.automatic and window.open > 0:
+                sizer = self._sizers.setdefault(name, _Sizer(self._cores))
+                answer = sizer.look(window, cpu)
+                if answer is not None and answer.workers != window.workers:
+                    answers[name] = answer
+        return answers
 
 
-def _donor(taker: str, pools: Mapping[str, Window], sizes: Mapping[str, int]) -> str | None:
-    """The pool that can best do with a worker fewer, if that helps: how often over it could do
-    what it did is the measure, and the least of those is what holds the pipeline back."""
-    least = MARGIN * pools[taker].workers / pools[taker].needed
-    best = None
-    for name, window in pools.items():
-        if name == taker or not _is_bounded(window) or sizes[name] <= window.minimum:
-            continue
-        left = (sizes[name] - 1) / window.needed if window.needed else float("inf")
-        if left > least:
-            best, least = name, left
-    return best
+class _Sizer:
+    """One pool: what is known of the size it has, and what was learnt from others."""
 
+    def __init__(self, cores: int) -> None:
+        self._cores = cores
+        self._unproven = max(UNPROVEN, 2 * cores)
+        self._size = 0
+        self._settling = 0  # attempts still to end that may have begun before the last change
+        self._ended, self._seconds = 0, 0.0  # since then, while saturated
+        self._before: tuple[int, float] | None = None  # the size it grew from, and its rate
+        self._hold, self._held_for = HOLD, 0.0
+        self._patience, self._spare_for, self._spare_most = PATIENCE, 0.0, 0
+        self._shrunk_from = 0
 
-def _is_bounded(window: Window) -> bool:
-    return window.automatic and not window.on_loop
+    def look(self, window: Window, cpu: float) -> Resize | None:
+        """The size that the pool should have, if that is another."""
+        if window.workers != self._size:
+            self._begin_at(window.workers)
+        self._measure(window)
+        if window.saturated:
+            return self._undone(window) or self._grown(window, cpu)
+        return self._shrunk(window)
 
+    def _begin_at(self, size: int) -> None:
+        if self._before is not None and size <= self._before[0]:
+            self._before = None
+        self._size = self._settling = size
+        self._ended, self._seconds = 0, 0.0
+        self._spare_for, self._spare_most = 0.0, 0
 
-def _bounded_total(pools: Mapping[str, Window], sizes: Mapping[str, int]) -> int:
-    return sum(sizes[name] for name, window in pools.items() if _is_bounded(window))
+    def _measure(self, window: Window) -> None:
+        was_held, self._held_for = self._held_for > 0, max(0.0, self._held_for - window.seconds)
+        if was_held and not self._held_for:
+            self._begin_at(self._size)  # what is compared with the next size has to be recent
+        if not window.saturated:
+            return
+        self._spare_for, self._spare_most = 0.0, 0
+        if self._settling > 0:
+            self._settling -= window.ended
+        else:
+            self._ended += window.ended
+            self._seconds += window.seconds
+
+    @property
+    def _rate(self) -> float | None:
+        """Attempts that end in a second at this size, once enough have."""
+        enough = self._ended >= max(LEAST_PROOF, self._size)
+        return self._ended / self._seconds if enough else None
+
+    def _undone(self, window: Window) -> Resize | None:
+        """Back to the size before, if this one turns out to bring too little."""
+        if self._before is None or self._rate is None:
+            return None
+        size, rate = self._before
+        self._before = None
+        if self._rate >= rate * (1 + GAIN * (window.workers / size - 1)):
+            return None
+        self._held_for, self._hold = self._hold, 2 * self._hold
+        return Resize(size, f"{window.workers} got hardly more done than {size}")
+
+    def _grown(self, window: Window, cpu: float) -> Resize | None:
+        size = window.workers
+        free = MOST if window.on_loop else self._unproven
+        needs_proof = size >= free
+        if needs_proof and (self._held_for or self._rate is None):
+            return None
+        most = min(window.maximum, max(2 * size, self._shrunk_from))
+        if not window.on_loop:
+            most = min(most, max(self._room_on_cores(size, cpu), self._shrunk_from))
+        if not needs_proof:
+            most = min(most, max(free, self._shrunk_from))
+        if most <= size or (cpu >= CPU_FULL and not window.on_loop):
+            return None
+        if needs_proof and self._rate is not None:
+            self._before = size, self._rate
+        if self._shrunk_from:
+            self._shrunk_from, self._patience = 0, 4 * self._patience
+        who = f"all {size} were" if size > 1 else "its worker was"
+        return Resize(most, f"{who} at work, and {window.waiting} of {window.queue} waited")
+
+    def _room_on_cores(self, workers: int, cpu: float) -> int:
+        """As many as would fill the processor if it goes up with their number. Where that leaves no
+        whole worker, one more, up to two a core: threads also wait for a disk."""
+        one_more = workers + 1 if workers < 2 * self._cores else workers
+        return max(one_more, int(min(workers / cpu, 2 * workers))) if cpu > 0 else 2 * workers
+
+    def _shrunk(self, window: Window) -> Resize | None:
+        if 2 * window.enough > window.workers + 1:
+            self._spare_for, self._spare_most = 0.0, 0
+            return None
+        self._spare_for += window.seconds
+        self._spare_most = max(self._spare_most, window.enough)
+        if self._spare_for < self._patience:
+            return None
+        self._shrunk_from = max(self._shrunk_from, window.workers)
+        return Resize(
+            self._spare_most,
+            f"{window.at_work:.1f} of {window.workers} were at work, and so for "
+            f"{self._spare_for:.0f} s",
+        )

@@ -85,16 +85,16 @@ class Crew:
         return True
 
     async def _work(self, number: int) -> None:
-        with self.alive:
-            worker = await self._opened(number)
-            try:
+        worker = await self._opened(number)
+        try:
+            with self.alive:
                 while not self._one_goes() and await self._serve(worker, number):
                     if worker.broken:
                         await worker.close()
                         self._events.emit(WorkerReplaced(self._name, number, "it died or hung"))
                         worker = await self._opened(number)
-            finally:
-                await worker.close()
+        finally:
+            await worker.close()
 
     async def _opened(self, number: int) -> Worker:
         worker = self._make(number)

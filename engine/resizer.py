@@ -1,15 +1,11 @@
-"""Applies the `workers = "auto"` policy to the pools of a run, now and then."""
+"""Applies the `workers = "auto"` policy to the pools of a run: often at first, seldom once calm."""
 
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 
-from engine.autosize import Window, decide, maximum_workers
+from engine.autosize import Autosizer, Window, maximum_workers, pause_before_next
 from engine.pool import Pool
-
-INTERVAL = 5.0
-"""Seconds between two looks. Long against a service time, the figures are steadier."""
 
 
 def available_cores() -> int:
@@ -20,41 +16,50 @@ def available_cores() -> int:
 
 
 class Resizer:
-    """Call `resize` every INTERVAL seconds; it compares the pools with how they were before."""
+    """Call `resize` after `pause` seconds, again and again; it compares the pools with how they
+    were before."""
 
     def __init__(self, pools: Mapping[str, Pool]) -> None:
         self._pools = pools
         self._cores = available_cores()
+        self._autosizer = Autosizer(self._cores)
         self._before = {name: pool.statistics() for name, pool in pools.items()}
-        self._clock = (time.monotonic(), time.process_time())
+        self._clock = self._changed = time.monotonic()
+        self._processor = time.process_time()
 
     @property
     def has_work(self) -> bool:
         """Whether any pool has `workers = "auto"`."""
         return any(pool.options.workers == "auto" for pool in self._pools.values())
 
+    @property
+    def pause(self) -> float:
+        """Seconds to wait before the next look."""
+        return pause_before_next(self._clock - self._changed)
+
     def resize(self) -> None:
         """Look at what the pools did since the last call, and resize those that are automatic."""
-        windows = {}
-        for name, pool in self._pools.items():
-            now = pool.statistics()
-            on_loop = pool.stage.is_async()
-            window = Window.between(
-                self._before[name],
-                now,
-                maximum=maximum_workers(pool.stage.max_workers, self._cores, on_loop=on_loop),
-                automatic=pool.options.workers == "auto",
-                on_loop=on_loop,
-            )
-            windows[name] = replace(window, workers=pool.target)
-            self._before[name] = now
-        for name, workers in decide(windows, self._cores, cpu=self._cpu()).items():
-            window = windows[name]
-            why = f"busy {window.busy:.0%}, {window.waiting} of {window.queue} waiting"
-            self._pools[name].resize(workers, why)
+        clock, processor = time.monotonic(), time.process_time()
+        seconds, used = clock - self._clock, processor - self._processor
+        self._clock, self._processor = clock, processor
+        windows = {name: self._window(name, pool, seconds) for name, pool in self._pools.items()}
+        if not any(window.open for window in windows.values()):
+            self._changed = clock  # reading what earlier runs did is no calm that lasts
+        cpu = used / (seconds * self._cores) if seconds > 0 else 0.0
+        for name, answer in self._autosizer.decide(windows, cpu).items():
+            self._pools[name].resize(answer.workers, answer.why)
+            self._changed = clock
 
-    def _cpu(self) -> float:
-        """The share of the cores' time that this process used since the last call."""
-        now = (time.monotonic(), time.process_time())
-        (wall, cpu), self._clock = (now[0] - self._clock[0], now[1] - self._clock[1]), now
-        return cpu / (wall * self._cores) if wall else 0.0
+    def _window(self, name: str, pool: Pool, seconds: float) -> Window:
+        now, stage = pool.statistics(), pool.stage
+        earlier, self._before[name] = self._before[name], now
+        placement = pool.options.placement
+        return Window.between(
+            earlier,
+            now,
+            seconds,
+            workers=pool.target,
+            maximum=maximum_workers(stage.max_workers, self._cores, placement),
+            automatic=pool.options.workers == "auto",
+            on_loop=stage.is_async(),
+        )

@@ -39,7 +39,7 @@ from engine.outputs import FolderOutputs
 from engine.parking import Entry
 from engine.pipeline import Pipeline
 from engine.pool import Pool
-from engine.resizer import INTERVAL, Resizer, available_cores
+from engine.resizer import Resizer, available_cores
 from engine.statistics import FailureClass, PoolStatistics, StageCounts
 from engine.workfolder import locked
 
@@ -249,9 +249,10 @@ class Run:
 
     async def _resize_pools(self) -> None:
         resizer = Resizer(self.pools)
-        while resizer.has_work:
-            await anyio.sleep(INTERVAL)
-            resizer.resize()
+        while resizer.has_work and self._outcome == "done":
+            await anyio.sleep(resizer.pause)
+            if self._outcome == "done":  # else a new worker would find nothing to take
+                resizer.resize()
 
     async def _finish(self) -> Sequence[str]:
         if self.pipeline.finish is None or self._outcome != "done":

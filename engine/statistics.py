@@ -11,9 +11,9 @@ LEAST_BUSY = 0.5
 class PoolStatistics:
     """One pool, from its start until now. Immutable: ask the pool again for newer figures.
 
-    `worker_seconds` is the time its workers have existed, summed; each moment of it is `busy` (in
-    the stage's own code), `starved` (waiting for an item), `blocked` (waiting for room in a
-    successor's inbox) or the engine's own overhead. All are in seconds.
+    `worker_seconds` is the time its workers have been open for work, summed; each moment of it is
+    `busy` (in the stage's own code), `starved` (waiting for an item), `blocked` (waiting for room
+    in a successor's inbox) or the engine's own overhead. All are in seconds.
     """
 
     stage: str
