@@ -6,19 +6,23 @@ seconds, width, height, keyframe; and `extract.json`: frames, duration in second
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import model_validator
+from pydantic import PositiveInt, model_validator
 
 import engine
 from engine import Item, Permanent, Stage, setting
+from stages.cores import Cores, available_cores, share_out
 from stages.folders import carry_info
 from stages.media import Damage, Renderer, Video, decode_frames, open_video, write_jpeg
-from stages.packets import Flag, PacketTable, ShortcutError, decode_needed, scan_video
+from stages.packets import Flag, PacketTable, Segment, scan_video
 from stages.sampling import Sampler, Sampling, at_rate, choose, evenly_spread, every_frame
+from stages.shortcut import SegmentDecoder, ShortcutError
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -32,8 +36,10 @@ class Extract(Stage):
     extract.json says what was wrong.
     """
 
-    # One decoder thread a worker costs the least processor time for many videos at once.
     defaults: ClassVar[dict[str, Any]] = {"workers": 2}
+
+    cores: ClassVar[Cores] = Cores(available_cores())
+    """Shared by the workers of a process: who decodes, and which cores are idle."""
 
     class Settings(engine.Settings):
         sample: Literal["fps", "count", "keyframes", "all"] = setting(
@@ -58,8 +64,10 @@ class Extract(Stage):
             640, "Pixels along the longer side; never enlarges; 0: as it is.", ge=0, le=16384
         )
         quality: int = setting(90, "JPEG quality.", ge=1, le=95)
-        threads: int = setting(
-            1, "Decoder threads of one worker.", affects_output=False, ge=1, le=64
+        threads: PositiveInt | Literal["auto"] = setting(
+            "auto",
+            'Threads that decode one video: a number, or "auto": more than one if cores are idle.',
+            affects_output=False,
         )
 
         @model_validator(mode="after")
@@ -73,6 +81,10 @@ class Extract(Stage):
     settings: "Extract.Settings"
 
     def process(self, item: Item, out: Path) -> None:
+        with self.cores.held():
+            self._process(item, out)
+
+    def _process(self, item: Item, out: Path) -> None:
         folder = item.output("download")
         path = folder / json.loads((folder / "info.json").read_text())["file"]
         damage = Damage()
@@ -84,10 +96,10 @@ class Extract(Stage):
             length = f"{path.name} is {float(table.end()):.1f} s long"
             raise Permanent(f"{length}: nothing of it comes after `start`", kind="no_frames")
         try:
-            written = self._write(path, table, decode_by_shortcut, damage, out)
+            written = self._write_by_shortcut(path, table, out)
         except ShortcutError:
-            shutil.rmtree(out / "frames")
-            written = self._write(path, table, decode_whole, damage, out)
+            shutil.rmtree(out / "frames", ignore_errors=True)
+            written = self._write_whole(path, table, damage, out)
         if not written:
             raise _nothing_found(path, table, damage)
         duration = table.end() if table.complete else table.declared_duration
@@ -100,35 +112,78 @@ class Extract(Stage):
         (out / "extract.json").write_text(json.dumps(summary, indent=2) + "\n")
         carry_info(item.output("download"), out)
 
-    def _write(
-        self, path: Path, table: PacketTable, decode: "Decode", damage: Damage, out: Path
-    ) -> int:
-        """Write the wanted frames as `decode` finds them; returns how many there are."""
-        written = 0
-        last_stem, again = "", 0
+    def _write_by_shortcut(self, path: Path, table: PacketTable, out: Path) -> int:
+        """Write the wanted frames, decoding what they need and no more; returns how many there are.
+
+        A long video is decoded by several threads at once, as many as may be. Raises ShortcutError
+        where that is not sure to give what `decode_whole` gives.
+        """
+        wanted = choose_frames(table, sampling_for(self.settings, table))
+        segments = find_segments(table, wanted)
+        files = FileNames()
+        names = {ticks: files.take(table.seconds(ticks)) for ticks in wanted}
+        threads = None if self.settings.threads == "auto" else self.settings.threads
+
+        @contextmanager
+        def begin() -> Iterator[Callable[[Segment], list[tuple[int, int]]]]:
+            with open_video(path, decoder_threads) as video:
+                decoder = SegmentDecoder(video, table, table.only_keyframes(wanted))
+                write = self._picture_writer(video, out)
+                yield lambda part: [write(frame, names[at]) for frame, at in decoder.frames(part)]
+
         (out / "frames").mkdir()
-        with (
-            open_video(path, self.settings.threads) as video,
-            (out / "frames.jsonl").open("w") as lines,
-        ):
-            renderer = Renderer(self.settings.size, video.stream.sample_aspect_ratio)
-            for picked in decode(video, table, sampling_for(self.settings, table), damage):
-                stem = f"{float(picked.time):010.3f}"
-                again = again + 1 if stem == last_stem else 0
-                last_stem = stem
-                name = f"{stem}-{again}.jpg" if again else f"{stem}.jpg"
-                pixels = renderer.render(picked.frame)
-                write_jpeg(pixels, out / "frames" / name, self.settings.quality)
-                record = {
-                    "file": name,
-                    "timestamp": _rounded(picked.time),
-                    "width": pixels.shape[1],
-                    "height": pixels.shape[0],
-                    "keyframe": picked.keyframe,
-                }
-                lines.write(json.dumps(record) + "\n")
+        with self._decoder_threads(segments) as decoder_threads:
+            sizes = chain.from_iterable(share_out(segments, begin, self.cores, threads))
+        with (out / "frames.jsonl").open("w") as lines:
+            for (ticks, keyframe), size in zip(wanted.items(), sizes, strict=True):
+                lines.write(_record(names[ticks], table.seconds(ticks), size, keyframe))
+        return len(wanted)
+
+    @contextmanager
+    def _decoder_threads(self, segments: Sequence[Segment]) -> Iterator[int]:
+        """How many threads each decoder should have: more than one where there is one segment."""
+        if len(segments) > 1:
+            yield 1
+        elif self.settings.threads == "auto":
+            with self.cores.borrowed(_MOST_DECODER_THREADS - 1) as idle:
+                yield 1 + idle
+        else:
+            yield self.settings.threads
+
+    def _write_whole(self, path: Path, table: PacketTable, damage: Damage, out: Path) -> int:
+        """Write the wanted frames of all that decode; returns how many there are."""
+        threads = 1 if self.settings.threads == "auto" else self.settings.threads
+        sampling = sampling_for(self.settings, table)
+        (out / "frames").mkdir()
+        with open_video(path, threads) as video, (out / "frames.jsonl").open("w") as lines:
+            write = self._picture_writer(video, out)
+            names = FileNames()
+            written = 0
+            for frame, time, keyframe in decode_whole(video, table, sampling, damage):
+                name = names.take(time)
+                lines.write(_record(name, time, write(frame, name), keyframe))
                 written += 1
         return written
+
+    def _picture_writer(
+        self, video: Video, out: Path
+    ) -> Callable[["VideoFrame", str], tuple[int, int]]:
+        """What writes a frame of this video to a file of that name; returns its width and height.
+
+        Not for two threads at once.
+        """
+        renderer = Renderer(self.settings.size, video.stream.sample_aspect_ratio)
+
+        def write(frame: "VideoFrame", name: str) -> tuple[int, int]:
+            pixels = renderer.render(frame)
+            write_jpeg(pixels, out / "frames" / name, self.settings.quality)
+            return pixels.shape[1], pixels.shape[0]
+
+        return write
+
+
+_MOST_DECODER_THREADS = 8
+"""Threads of a decoder whose video cannot be cut into segments; more of them gain little."""
 
 
 class Picked(NamedTuple):
@@ -139,25 +194,28 @@ class Picked(NamedTuple):
     keyframe: bool
 
 
-Decode = Callable[[Video, PacketTable, Sampling, Damage], Iterator[Picked]]
-"""Finds the wanted frames of a freshly opened video."""
-
-
-def decode_by_shortcut(
-    video: Video, table: PacketTable, sampling: Sampling, damage: Damage
-) -> Iterator[Picked]:
-    """The wanted frames, chosen by their packets' times; the others are decoded only if needed.
-
-    Raises ShortcutError where that is not sure to give what `decode_whole` gives.
-    """
+def choose_frames(table: PacketTable, sampling: Sampling) -> dict[int, bool]:
+    """The frames that are wanted, by their packets: the times in ticks, and which are keyframes."""
     packets = table.shown()
     times = [table.times[packet] for packet in packets]
     keyframes = [bool(table.flags[packet] & Flag.KEYFRAME) for packet in packets]
     seconds = [table.seconds(time) for time in times]
     chosen = choose(sampling, seconds, keyframes, table.end())
-    wanted = {times[index]: keyframes[index] for index in chosen}
-    for frame, ticks in decode_needed(video, table, wanted):
-        yield Picked(frame, table.seconds(ticks), wanted[ticks])
+    return {times[index]: keyframes[index] for index in chosen}
+
+
+def find_segments(table: PacketTable, wanted: Mapping[int, bool]) -> list[Segment]:
+    """What has to be decoded for these frames, in parts that can be decoded apart.
+
+    Raises ShortcutError where that is not sure to give what `decode_whole` gives.
+    """
+    actions = table.plan(wanted)
+    if actions is None:
+        raise ShortcutError("this stream has to be decoded whole")
+    segments = table.segments(actions, wanted)
+    if [time for segment in segments for time in segment.wanted] != list(wanted):
+        raise ShortcutError("the frames come in another order")
+    return segments
 
 
 def decode_whole(
@@ -190,6 +248,34 @@ def sampling_for(settings: Extract.Settings, table: PacketTable) -> Sampling:
         last = table.end() if end is None else min(end, table.end())
         return evenly_spread(settings.count, start, last, settings.max_frames)
     return every_frame(start, end, settings.sample == "keyframes", settings.max_frames)
+
+
+class FileNames:
+    """Names for the frames of one video, in the order in which they are shown."""
+
+    def __init__(self) -> None:
+        self._last = ""
+        self._again = 0
+
+    def take(self, time: Fraction) -> str:
+        """The name of the next frame, which is shown at that second."""
+        stem = f"{float(time):010.3f}"
+        self._again = self._again + 1 if stem == self._last else 0
+        self._last = stem
+        return f"{stem}-{self._again}.jpg" if self._again else f"{stem}.jpg"
+
+
+def _record(name: str, time: Fraction, size: tuple[int, int], keyframe: bool) -> str:
+    """The line of frames.jsonl for a frame of that width and height."""
+    width, height = size
+    record = {
+        "file": name,
+        "timestamp": _rounded(time),
+        "width": width,
+        "height": height,
+        "keyframe": keyframe,
+    }
+    return json.dumps(record) + "\n"
 
 
 def _nothing_found(path: Path, table: PacketTable, damage: Damage) -> Permanent:

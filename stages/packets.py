@@ -1,25 +1,27 @@
-"""Which packets of a video have to be decoded for the frames that are wanted; decoding only those.
+"""Which packets of a video have to be decoded for the frames that are wanted. Nothing is decoded.
 
 Decoding is what extraction costs, and most of it is for frames that nobody wants. Two things can
 be left out without changing a pixel of the rest: frames that no other frame refers to, and whatever
-lies between the last wanted frame and the next point where the decoder starts afresh. Where only
-keyframes are wanted, nothing else is decoded.
+lies between the last wanted frame and the next point where the decoder starts afresh. AV1 says of
+each frame what it refers to, so that all can be left out that no wanted frame leads back to. Where
+only keyframes are wanted, nothing else is decoded.
 """
 
-import re
 from array import array
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.media import Damage, UndecodableError, Video, open_video
+from stages import nal_units
+from stages.av1_headers import HeaderReader
+from stages.media import Damage, Video, open_video
 
 if TYPE_CHECKING:
     from av.packet import Packet
-    from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
 SEEK_FROM = 10
@@ -31,6 +33,12 @@ _SEEKABLE = {"mov", "matroska"}
 _HEAD = 32
 """Packets among which the frame that is shown first must be: codecs reorder 16 at most."""
 
+_WORTHWHILE = 50
+"""The least work in a segment, in frames decoded, that makes up for opening the file once more."""
+
+_PICTURE = 6
+"""What it takes to scale and write one picture, in frames decoded."""
+
 NONREF_SAFE = {"h264", "hevc"}
 """Codecs whose decoder, told to skip non-reference frames, gives the others unchanged: they mark
 such frames in the packet's header and predict nothing, not even entropy state, from them."""
@@ -40,9 +48,6 @@ KEYFRAME_RESETS = {"vp8", "vp9", "av1"}
 
 INTRA_KEYFRAMES = {"hevc", "mpeg4", "mpeg2video", "mjpeg"}
 """Codecs whose decoder takes one keyframe after another, if they are I-frames, resets or not."""
-
-_SLICES = {"h264": range(1, 6), "hevc": range(32)}
-_RESETTING_SLICES = {"h264": {5}, "hevc": {19, 20}}  # instantaneous decoder refresh (IDR)
 
 
 class Flag(IntFlag):
@@ -61,11 +66,21 @@ class Action(IntEnum):
     DECODE = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Packets that can be decoded apart from all others: those from `first` on, one per action."""
+
+    first: int
+    actions: Sequence[Action]
+    wanted: Sequence[int]
+    """The times of the frames that are wanted of it, in ticks, in ascending order."""
+
+
 @dataclass(slots=True)
 class PacketTable:
     """The packets of a video stream in decoding order; times in ticks of its time base.
 
-    It keeps 17 bytes a packet, so that ten hours of video take some 20 MB.
+    It keeps up to 23 bytes a packet, so that ten hours of video take some 25 MB.
     """
 
     codec: str
@@ -82,11 +97,20 @@ class PacketTable:
     """Every packet has a presentation time of its own, and none runs back."""
     intact: bool = True
     """No packet is known to be incomplete."""
+    steady: bool = True
+    """No packet brings parameters that later ones may need, so that any of them may be left out."""
+    seekable: bool = False
+    """The container stores when each keyframe is shown and where it is."""
     complete: bool = True
     """The packets were read up to the last."""
     times: "array[int]" = field(default_factory=lambda: array("q"))
     durations: "array[int]" = field(default_factory=lambda: array("q"))
+    sizes: "array[int]" = field(default_factory=lambda: array("I"))
     flags: bytearray = field(default_factory=bytearray)
+    reads: bytearray = field(default_factory=bytearray)
+    """For AV1, the decoder's slots that the packet's frames refer to, bit i for slot i."""
+    writes: bytearray = field(default_factory=bytearray)
+    """For AV1, the slots that they replace."""
     layered: bool = False
     """There are temporal layers, whose frames may refer to what is no reference within a layer."""
 
@@ -124,77 +148,72 @@ class PacketTable:
 
         None where the codec or the timestamps leave no choice but to decode all of it.
         """
-        if not self.ordered or not self.intact:
+        if not (self.ordered and self.intact and self.steady):
             return None
         if self.only_keyframes(wanted):
-            return self._without_the_rest(
-                [Action.DECODE if time in wanted else Action.SKIP for time in self.times]
-            )
-        if self.codec not in NONREF_SAFE | KEYFRAME_RESETS:
+            actions = [Action.DECODE if time in wanted else Action.SKIP for time in self.times]
+        elif self.reads:
+            actions = self._plan_by_references(wanted)
+        elif self.codec in NONREF_SAFE | KEYFRAME_RESETS:
+            actions = self._plan_by_groups(wanted)
+        else:
             return None
+        while actions and actions[-1] == Action.SKIP:
+            actions.pop()
+        return actions
+
+    def _plan_by_groups(self, wanted: Collection[int]) -> list[Action]:
         skippable = self.codec in NONREF_SAFE and not self.layered
         rest = Action.REFERENCE if skippable else Action.DECODE
         actions = [Action.SKIP] * len(self.times)
         needed = False
         for index in reversed(range(len(self.times))):
-            if self.times[index] in wanted and not self.flags[index] & Flag.HIDDEN:
+            if self._is_wanted(index, wanted):
                 actions[index] = Action.DECODE
                 needed = True
             elif needed:
                 actions[index] = rest
             if self.flags[index] & Flag.RESET:
                 needed = False
-        return self._without_the_rest(actions)
+        return actions
+
+    def _plan_by_references(self, wanted: Collection[int]) -> list[Action]:
+        actions = [Action.SKIP] * len(self.times)
+        needed = 0  # the slots whose content matters from here on
+        for index in reversed(range(len(self.times))):
+            if self._is_wanted(index, wanted) or self.writes[index] & needed:
+                actions[index] = Action.DECODE
+                needed = needed & ~self.writes[index] | self.reads[index]
+            if self.flags[index] & Flag.RESET:
+                needed = 0
+        return actions
+
+    def _is_wanted(self, index: int, wanted: Collection[int]) -> bool:
+        return self.times[index] in wanted and not self.flags[index] & Flag.HIDDEN
+
+    def segments(self, actions: Sequence[Action], wanted: Collection[int]) -> list[Segment]:
+        """These actions in parts that can be carried out apart, each enough work for a thread."""
+        cuts, work = [0], 0
+        for index, action in enumerate(actions):
+            if work >= _WORTHWHILE and self.flags[index] & Flag.RESET:
+                cuts.append(index)
+                work = 0
+            if action != Action.SKIP:
+                work += _PICTURE if self.times[index] in wanted else 1
+        return [self._segment(*ends, actions, wanted) for ends in pairwise([*cuts, len(actions)])]
+
+    def _segment(
+        self, first: int, end: int, actions: Sequence[Action], wanted: Collection[int]
+    ) -> Segment:
+        times = [self.times[i] for i in range(first, end) if self._is_wanted(i, wanted)]
+        start = next((i for i in range(first, end) if actions[i] != Action.SKIP), first)
+        if not self.flags[start] & Flag.RESET:
+            start = first
+        return Segment(start, actions[start:end], sorted(times))
 
     def only_keyframes(self, wanted: Collection[int]) -> bool:
         """Whether these frames are all keyframes, of a codec in which those stand alone."""
         return self.codec in INTRA_KEYFRAMES and self.keyframe_times().issuperset(wanted)
-
-    def _without_the_rest(self, actions: list[Action]) -> list[Action] | None:
-        while actions and actions[-1] == Action.SKIP:
-            actions.pop()
-        return None if actions == [Action.DECODE] * len(self.times) else actions
-
-
-def first_slice(codec: str, data: bytes, extradata: bytes | None) -> int:
-    """The 16-bit header of the first slice in a packet of H.264 or HEVC; 0 if there is none."""
-    for header in _unit_headers(data, codec, extradata):
-        if _unit_type(codec, header) in _SLICES[codec]:
-            return header
-    return 0
-
-
-def is_reset(codec: str, header: int) -> bool:
-    """Whether the decoder starts afresh at a slice with this header.
-
-    In H.264 and HEVC what a container marks as a keyframe may also be a mere entry point, before
-    which later frames still reach back (ITU-T H.264 table 7-1, H.265 table 7-1).
-    """
-    return _unit_type(codec, header) in _RESETTING_SLICES[codec]
-
-
-def _unit_type(codec: str, header: int) -> int:
-    return header >> 8 & 0x1F if codec == "h264" else header >> 9 & 0x3F
-
-
-def _unit_headers(data: bytes, codec: str, extradata: bytes | None) -> Iterator[int]:
-    """The first two bytes of each NAL unit in the packet."""
-    if not extradata or extradata[0] != 1:  # ITU-T H.264 annex B: units after start codes
-        for match in re.finditer(rb"\x00\x00\x01(..)", data, re.DOTALL):
-            yield int.from_bytes(match[1], "big")
-        return
-    # ISO/IEC 14496-15: units after their lengths, whose size the decoder configuration tells.
-    size_at = 4 if codec == "h264" else 21
-    size = (extradata[size_at] & 3) + 1 if len(extradata) > size_at else 4
-    position = 0
-    while position + size < len(data):
-        unit = position + size
-        yield int.from_bytes(data[unit : unit + 2], "big")
-        position = unit + int.from_bytes(data[position:unit], "big")
-
-
-class ShortcutError(Exception):
-    """Decoding only what is needed did not give exactly the frames that were asked for."""
 
 
 def scan_video(
@@ -221,7 +240,7 @@ def _scan_after_seek(path: Path, start: Fraction, end: Fraction | None) -> Packe
 
     damage = Damage()
     with open_video(path) as video:
-        if not _SEEKABLE & set(video.container.format.name.split(",")):
+        if not _is_seekable(video):
             return None
         origin = _scan(video, damage, Fraction(0)).origin
         if origin is None:
@@ -244,21 +263,19 @@ def _scan(
     table = PacketTable(
         video.codec, video.time_base, video.frame_duration, video.declared_duration, origin
     )
-    extradata = video.stream.codec_context.extradata
+    table.seekable = _is_seekable(video)
+    look = _Look(video, table)
     head: list[int] = []
     latest: int | None = None
     for packet in video.packets(damage):
-        header = 0
-        if video.codec == "hevc" or (video.codec == "h264" and packet.is_keyframe):
-            header = first_slice(video.codec, bytes(packet), extradata)
-        flag = _flags(packet, video.codec, header)
-        table.layered = table.layered or (video.codec == "hevc" and header & 7 > 1)
+        flag = look.at(packet)
         runs_back = packet.dts is not None and latest is not None and packet.dts < latest
         if packet.pts is None or runs_back:
             table.ordered = False
         table.intact = table.intact and not packet.is_corrupt
         table.times.append(packet.pts or 0)
         table.durations.append(packet.duration or 0)
+        table.sizes.append(packet.size)
         table.flags.append(flag)
         latest = packet.dts if packet.dts is not None else latest
         # A decoder starts with the first keyframe, though frames shown before it may follow.
@@ -281,13 +298,41 @@ def _scan(
     return table
 
 
-def _flags(packet: "Packet[VideoStream]", codec: str, header: int) -> Flag:
-    flags = Flag.HIDDEN if packet.is_discard else Flag(0)
-    if packet.is_keyframe:
-        flags |= Flag.KEYFRAME
-        if codec in KEYFRAME_RESETS or (codec in _SLICES and is_reset(codec, header)):
-            flags |= Flag.RESET
-    return flags
+class _Look:
+    """Looks into packets, as far as their headers tell what depends on what."""
+
+    def __init__(self, video: Video, table: PacketTable) -> None:
+        self._table = table
+        self._extradata = video.stream.codec_context.extradata
+        self._av1 = HeaderReader()
+
+    def at(self, packet: "Packet[VideoStream]") -> Flag:
+        """The packet's flags; what else there is to tell goes into the table."""
+        flags = Flag.HIDDEN if packet.is_discard else Flag(0)
+        if packet.is_keyframe:
+            flags |= Flag.KEYFRAME
+        return flags | (Flag.RESET if self._resets(packet) and packet.is_keyframe else Flag(0))
+
+    def _resets(self, packet: "Packet[VideoStream]") -> bool:
+        table = self._table
+        if table.codec == "av1":
+            found = self._av1.dependencies(bytes(packet))
+            table.reads.append(found.reads)
+            table.writes.append(found.writes)
+            table.steady = table.steady and self._av1.steady
+            return found.reset
+        if table.codec in nal_units.CODECS:
+            header, new_parameters = nal_units.beginning(
+                table.codec, bytes(packet), self._extradata
+            )
+            table.steady = table.steady and not new_parameters
+            table.layered = table.layered or (table.codec == "hevc" and header & 7 > 1)
+            return nal_units.is_reset(table.codec, header)
+        return table.codec in KEYFRAME_RESETS
+
+
+def _is_seekable(video: Video) -> bool:
+    return bool(_SEEKABLE & set(video.container.format.name.split(",")))
 
 
 def _note_missing_end(table: PacketTable, damage: Damage) -> None:
@@ -300,54 +345,3 @@ def _note_missing_end(table: PacketTable, damage: Damage) -> None:
             f"the video ends at {float(end):.1f} s although its header says"
             f" {float(declared):.1f} s: the file may be cut off"
         )
-
-
-def decode_needed(
-    video: Video, table: PacketTable, wanted: Collection[int]
-) -> Iterator[tuple["VideoFrame", int]]:
-    """The frames with these presentation times, in that order, each with its time in ticks.
-
-    Each is what decoding everything would give, to the pixel. Raises ShortcutError as soon as that
-    is not sure: the codec has no safe shortcut, a packet is damaged, or a frame does not come.
-    """
-    from av.video.frame import PictureType
-
-    actions = table.plan(wanted)
-    if actions is None:
-        raise ShortcutError("this stream has to be decoded whole")
-    keyframes_alone = table.only_keyframes(wanted)
-    if table.seek is not None:
-        video.seek(table.seek)
-    context = video.stream.codec_context
-    missing = sorted(wanted, reverse=True)
-    for packet, action in _planned_packets(video, table, actions):
-        context.skip_frame = "NONREF" if action == Action.REFERENCE else "DEFAULT"
-        try:
-            frames = video.decode(packet)
-        except UndecodableError as error:
-            raise ShortcutError(f"damaged: {error}") from error
-        for frame in frames:
-            if frame.is_corrupt:
-                raise ShortcutError("a frame is damaged")
-            if frame.pts in wanted:
-                if not missing or frame.pts != missing.pop():
-                    raise ShortcutError("the frames come in another order")
-                if keyframes_alone and frame.pict_type != PictureType.I:
-                    raise ShortcutError("a keyframe refers to other frames")
-                yield frame, frame.pts
-    if missing:
-        raise ShortcutError("frames are missing")
-
-
-def _planned_packets(
-    video: Video, table: PacketTable, actions: list[Action]
-) -> Iterator[tuple["Packet[VideoStream] | None", Action]]:
-    """The packets that the decoder gets, and None at the end for the frames it still holds."""
-    packets = video.packets(Damage())
-    for action, time in zip(actions, table.times, strict=False):
-        packet = next(packets, None)
-        if packet is None or packet.pts != time:
-            raise ShortcutError("the packets are not the ones that were there before")
-        if action != Action.SKIP:
-            yield packet, action
-    yield None, Action.DECODE

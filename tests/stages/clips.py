@@ -20,6 +20,7 @@ def make_clip(
     *,
     codec: str = "libx264",
     options: dict[str, str] | None = None,
+    container_options: dict[str, str] | None = None,
     size: tuple[int, int] = (64, 48),
     pixel_format: str = "yuv420p",
     time_base: Fraction = MILLISECONDS,
@@ -30,7 +31,7 @@ def make_clip(
 ) -> Path:
     """Write a clip whose frame i is shown at times[i] ticks: evenly grey, at level 16 + 8 i."""
     width, height = size
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=rate or 1000, options=options or {})
         stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
         stream.time_base = time_base

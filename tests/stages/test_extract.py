@@ -15,8 +15,11 @@ from pydantic import ValidationError
 from engine import Item, Permanent
 from engine.item import open_scratch
 from engine.stage import Cancellation, Cancelled, current_attempt
-from stages.extract import Extract
-from tests.stages.clips import frame_number, make_clip
+from stages.cores import Cores
+from stages.extract import Extract, choose_frames, find_segments, sampling_for
+from stages.media import Damage, open_video
+from stages.packets import scan_video
+from tests.stages.clips import frame_number, make_clip, moving_picture
 
 VARIABLE = [0, 40, 80, 500, 540, 1000, 1700, 1701, 1999, 2000, 2001, 3500, 3600, 4400, 4700]
 """Milliseconds at which the frames of a clip with a variable frame rate are shown."""
@@ -161,6 +164,85 @@ def test_the_same_video_and_settings_give_the_same_bytes(extract, data):
     path = data / "video/mdn_friday.mp4"
 
     assert extract(path, fps=2).all_bytes() == extract(path, fps=2, threads=3).all_bytes()
+
+
+LONG = {
+    ".mp4": ("libx264", {"x264-params": "keyint=40:bframes=3:scenecut=0"}, {}),
+    "fragmented.mp4": (
+        "libx264",
+        {"x264-params": "keyint=40:open-gop=0:bframes=3:scenecut=0"},
+        {"movflags": "frag_keyframe+empty_moov"},
+    ),
+    ".mkv": ("libsvtav1", {"g": "40", "preset": "12"}, {}),
+    ".webm": ("libvpx-vp9", {"g": "40", "cpu-used": "8", "deadline": "realtime"}, {}),
+    ".ts": ("libx264", {"x264-params": "keyint=40:bframes=3:scenecut=0"}, {}),
+    ".flv": ("libx264", {"x264-params": "keyint=40:bframes=3:scenecut=0"}, {}),
+    "single.mp4": ("libx264", {"x264-params": "keyint=infinite:bframes=3:scenecut=0"}, {}),
+}
+"""Clips of 400 frames by name: codec, its options, the container's options."""
+
+
+@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize(
+    "settings", [{"fps": 3}, {"sample": "all", "start": 2.3, "end": 14}], ids=["fps", "all"]
+)
+def test_however_many_threads_there_are_the_bytes_are_the_same(
+    extract, tmp_path, monkeypatch, name, settings
+):
+    codec, options, container_options = LONG[name]
+    clip = make_clip(
+        tmp_path / f"clip-{name}",
+        range(400),
+        time_base=Fraction(1, 25),
+        codec=codec,
+        options=options,
+        container_options=container_options,
+        size=(160, 96),
+        rate=25,
+        picture=moving_picture,
+    )
+    table = scan_video(clip, Damage())
+    wanted = choose_frames(table, sampling_for(Extract.Settings(**settings), table))
+    segments = len(find_segments(table, wanted))
+    monkeypatch.setattr(Extract, "_write_whole", None)  # nobody falls back to it
+    monkeypatch.setattr(Extract, "cores", Cores(4))
+
+    alone = extract(clip, threads=1, **settings)
+
+    assert extract(clip, **settings).all_bytes() == alone.all_bytes()
+    assert extract(clip, threads=3, **settings).all_bytes() == alone.all_bytes()
+    assert Extract.cores.busy == 0
+    assert len(alone.frames) > 30
+    assert segments == 1 if name == "single.mp4" else segments >= 3
+
+
+def test_a_frame_that_does_not_come_in_one_thread_makes_all_of_it_decoded_in_order(
+    extract, tmp_path, monkeypatch
+):
+    _, options, _ = LONG[".mp4"]
+    clip = make_clip(
+        tmp_path / "clip.mp4",
+        range(400),
+        time_base=Fraction(1, 25),
+        options=options | {"crf": "10"},
+        size=(160, 96),
+        rate=25,
+        picture=moving_picture,
+    )
+    with open_video(clip) as video:
+        packets = [(packet.pos, packet.size) for packet in video.packets(Damage())]
+    broken = bytearray(clip.read_bytes())
+    position, size = max(packets[200:240], key=lambda it: it[1])
+    broken[position + 40 : position + size] = bytes(size - 40)
+    clip.write_bytes(broken)
+    monkeypatch.setattr(Extract, "cores", Cores(4))
+
+    alone = extract(clip, fps=5, threads=1)
+    together = extract(clip, fps=5)
+
+    assert alone.summary["damage"] != []
+    assert together.all_bytes() == alone.all_bytes()
+    assert len(alone.frames) == 80
 
 
 def test_seeking_far_in_changes_no_byte(extract, data):

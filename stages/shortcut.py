@@ -1,0 +1,113 @@
+"""Decoding only the packets that are needed, segment by segment, and making sure that it worked."""
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from stages.media import Damage, UndecodableError, Video
+from stages.packets import Action, PacketTable, Segment
+
+if TYPE_CHECKING:
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+_READ_ON = 50
+"""Packets that are read through rather than sought across."""
+
+
+class ShortcutError(Exception):
+    """Decoding only what is needed did not give exactly the frames that were asked for."""
+
+
+class SegmentDecoder:
+    """Decodes segments of a freshly opened video. Each call takes one that comes after the last.
+
+    `keyframes_alone`: the segments hold keyframes only, of a codec that does not promise that
+    nothing after them depends on anything before. It is checked that they are intra pictures.
+    """
+
+    def __init__(self, video: Video, table: PacketTable, keyframes_alone: bool = False) -> None:
+        self._video = video
+        self._table = table
+        self._keyframes_alone = keyframes_alone
+        self._packets: Iterator[Packet[VideoStream]] | None = None
+        self._next = 0
+
+    def frames(self, segment: Segment) -> Iterator[tuple["VideoFrame", int]]:
+        """The frames that are wanted of this segment, in order, each with its time in ticks.
+
+        Each is what decoding everything would give, to the pixel. Raises ShortcutError as soon as
+        that is not sure: a packet is damaged, or not the one that was there when the table was
+        made, or a frame does not come.
+        """
+        from av.video.frame import PictureType
+
+        context = self._video.stream.codec_context
+        missing = list(reversed(segment.wanted))
+        wanted = set(segment.wanted)
+        for packet, action in self._planned_packets(segment):
+            context.skip_frame = "NONREF" if action == Action.REFERENCE else "DEFAULT"
+            try:
+                frames = self._video.decode(packet)
+            except UndecodableError as error:
+                raise ShortcutError(f"damaged: {error}") from error
+            for frame in frames:
+                if frame.is_corrupt:
+                    raise ShortcutError("a frame is damaged")
+                if frame.pts in wanted:
+                    if not missing or frame.pts != missing.pop():
+                        raise ShortcutError("the frames come in another order")
+                    if self._keyframes_alone and frame.pict_type != PictureType.I:
+                        raise ShortcutError("a keyframe refers to other frames")
+                    yield frame, frame.pts
+        if missing:
+            raise ShortcutError("frames are missing")
+        context.flush_buffers()  # it has been told that the stream has ended, and is to go on
+
+    def _planned_packets(
+        self, segment: Segment
+    ) -> Iterator[tuple["Packet[VideoStream] | None", Action]]:
+        """The packets that the decoder gets, and None at the end for the frames it still holds."""
+        packets = self._packets_from(segment.first)
+        for index, action in enumerate(segment.actions, segment.first):
+            packet = next(packets, None)
+            if packet is None or not self._is_at(index, packet):
+                raise ShortcutError("the packets are not the ones that were there before")
+            self._next = index + 1
+            if action != Action.SKIP:
+                yield packet, action
+        yield None, Action.DECODE
+
+    def _packets_from(self, first: int) -> Iterator["Packet[VideoStream]"]:
+        gap = first - self._next
+        if self._table.seekable and gap > _READ_ON:
+            return self._sought(first)
+        if self._packets is None:
+            if self._table.seek is not None:
+                self._video.seek(self._table.seek)
+            self._packets = self._video.packets(Damage())
+        for _ in range(gap):
+            next(self._packets, None)
+        return self._packets
+
+    def _sought(self, first: int) -> Iterator["Packet[VideoStream]"]:
+        """The packets from `first` on, which is a keyframe, after a seek to it.
+
+        A seek may end up before it, or, in a broken file, anywhere.
+        """
+        import av
+
+        try:
+            self._video.seek(self._table.times[first])
+        except av.FFmpegError as error:
+            raise ShortcutError(f"there is no seeking in this file: {error.strerror}") from error
+        self._packets = self._video.packets(Damage())
+        for packet in self._packets:
+            if self._is_at(first, packet):
+                return chain([packet], self._packets)
+        raise ShortcutError("a seek ended up in the wrong place")
+
+    def _is_at(self, index: int, packet: "Packet[VideoStream]") -> bool:
+        table = self._table
+        return packet.pts == table.times[index] and packet.size == table.sizes[index]
