@@ -102,6 +102,16 @@ H264 = {
     "intra refresh": "intra-refresh=1:keyint=30",
     "interlaced": "interlaced=1:keyint=30",
     "no B-frames": "bframes=0:keyint=30",
+    "several slices": "slices=4:keyint=30",
+    "repeated headers": "repeat-headers=1:keyint=30",
+}
+AV1 = {
+    "low delay": "pred-struct=1",
+    "forward keyframes": "irefresh-type=1",
+    "film grain": "film-grain=20",
+    "screen content": "scm=1",
+    "reduced resolution": "resize-mode=3",
+    "error resilient": "sframe-dist=12:pred-struct=1",
 }
 ENCODINGS = {f"h264 {name}": ("libx264", {"x264-params": it}) for name, it in H264.items()} | {
     "hevc open groups": ("libx265", {"x265-params": "keyint=30:log-level=none"}),
@@ -112,7 +122,15 @@ ENCODINGS = {f"h264 {name}": ("libx264", {"x264-params": it}) for name, it in H2
     ),
     "vp9": ("libvpx-vp9", {"g": "30", "auto-alt-ref": "1", "lag-in-frames": "16", "cpu-used": "8"}),
     "vp8": ("libvpx", {"g": "30", "cpu-used": "8"}),
+    "vp9 layers": (
+        "libvpx-vp9",
+        {"g": "40", "auto-alt-ref": "2", "lag-in-frames": "25", "cpu-used": "5", "b": "100k"},
+    ),
     "av1": ("libsvtav1", {"g": "30", "preset": "12"}),
+    **{
+        f"av1 {name}": ("libsvtav1", {"g": "30", "preset": "11", "svtav1-params": it})
+        for name, it in AV1.items()
+    },
     "mpeg4": ("mpeg4", {"bf": "2", "g": "14"}),
     "mpeg2": ("mpeg2video", {"bf": "2", "g": "14"}),
     "mjpeg": ("mjpeg", {}),
@@ -141,6 +159,29 @@ def test_the_shortcut_changes_no_pixel_however_the_video_is_encoded(tmp_path, na
     )
 
     assert assert_shortcut_changes_nothing(clip, threads) == SHORTCUTS.get(name, len(SETTINGS))
+
+
+def test_a_stream_that_changes_its_parameters_is_decoded_whole(tmp_path):
+    """Two recordings in one transport stream, of which the header knows only the first."""
+    joined = tmp_path / "joined.ts"
+    for number, parameters in enumerate(("cabac=1:ref=1", "cabac=0:ref=3")):
+        part = make_clip(
+            tmp_path / f"part{number}.ts",
+            [9000 * number + index * 40 for index in range(100)],
+            options={"x264-params": f"keyint=25:scenecut=0:{parameters}"},
+            rate=25,
+            size=(160, 96),
+            picture=moving_picture,
+        )
+        with joined.open("ab") as file:
+            file.write(part.read_bytes())
+    table = scan_video(joined, Damage())
+
+    assert table.ordered
+    assert sum(1 for flag in table.flags if flag & Flag.RESET) == 8
+    assert not table.steady
+    assert table.plan({table.times[60]}) is None
+    assert scan_video(part, Damage()).steady
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".ts"])
