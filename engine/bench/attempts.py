@@ -1,0 +1,72 @@
+"""Every attempt that a ledger knows, with what it cost; NULL where an older version wrote it."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.journal import ADDED, FILE, columns_of, connect
+from engine.journey import Settled
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt that has ended. Times are seconds since the epoch, `processor`, `delayed` and
+    `run_processor` seconds; `expanded` is the number of items that came out, None for an ordinary
+    output."""
+
+    id: int
+    run: int
+    item: str
+    stage: str
+    worker: int
+    started: float
+    ended: float
+    outcome: str
+    processor: float | None
+    delayed: float | None
+    run_processor: float | None
+    expanded: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunTimes:
+    """When a run began and ended (None: it was killed), and the cores of its machine, if known."""
+
+    id: int
+    started: float
+    ended: float | None
+    cores: int | None
+
+
+def read_attempts(workdir: Path) -> list[Attempt]:
+    """All that were not broken off, in the order in which they began."""
+    with closing(connect(workdir / FILE, read_only=True)) as db:
+        there = columns_of(db, "attempts")
+        added = ", ".join(
+            f"a.{name}" if name in there else f"NULL AS {name}" for name in ADDED["attempts"]
+        )
+        rows = db.execute(
+            "SELECT a.id, a.run, a.item, a.stage, a.worker, a.started, a.ended, a.outcome,"
+            f" {added}, s.expanded FROM attempts a LEFT JOIN stages s ON s.item = a.item"
+            " AND s.stage = a.stage WHERE a.ended IS NOT NULL AND a.outcome != 'interrupted'"
+            " ORDER BY a.id"
+        )
+        return [Attempt(*row) for row in rows]
+
+
+def read_runs(workdir: Path) -> dict[int, RunTimes]:
+    """The runs, by their number."""
+    with closing(connect(workdir / FILE, read_only=True)) as db:
+        cores = "cores" if "cores" in columns_of(db, "runs") else "NULL"
+        rows = db.execute(f"SELECT id, started, ended, {cores} FROM runs")
+        return {row[0]: RunTimes(*row) for row in rows}
+
+
+def read_ends(workdir: Path) -> dict[str, tuple[str, Settled]]:
+    """The source and the outcome of each item that has ended, by its id."""
+    with closing(connect(workdir / FILE, read_only=True)) as db:
+        rows: Sequence[tuple[str, str, Settled]] = db.execute(
+            "SELECT id, source, outcome FROM items WHERE outcome != 'pending'"
+        ).fetchall()
+        return {id_: (source, outcome) for id_, source, outcome in rows}

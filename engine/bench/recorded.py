@@ -1,0 +1,342 @@
+"""What a ledger says of the work: how long each item took in each stage, and of what that was made.
+
+A recorded attempt took time for three reasons, and only one of them stays as it is when other
+workers do other things at the same time: it waited for others (a network, a disk, a GPU), it ran on
+a core, and it was ready to run while no core was free. The last is left out here, for the model to
+make anew.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from statistics import median
+
+from engine.bench.attempts import Attempt, RunTimes, read_attempts, read_ends, read_runs
+from engine.bench.helper_threads import helper_cores
+from engine.config import Config, load_config
+from engine.errors import WorkFolderError
+from engine.item import Item
+from engine.journal_reader import JournalReader
+from engine.journey import Settled
+from engine.pipeline import Pipeline
+from engine.resizer import available_cores
+from engine.stage import Stage
+
+LEAST_WAIT = 0.05
+"""Seconds that an item waited for a stage's first attempt from which it shows that the stage was
+still being opened."""
+
+LEAST_GAPS = 5
+"""Pauses of a stage's workers between two attempts that it takes to learn from them."""
+
+LONGEST_HANDOVER = 0.1
+"""Seconds from which a pause between two attempts is waiting and not the engine's own work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One attempt. It waits for `wait` seconds, whatever else is at work, and needs `processor`
+    seconds of a core, or of up to `cores` of them at once. Before it the item was held back outside
+    any worker for `pause` seconds, as a retry is."""
+
+    wait: float
+    processor: float = 0.0
+    cores: float = 1.0
+    pause: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """What it takes where as many cores are free as it can use."""
+        return self.wait + self.processor / self.cores
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One item in one stage: its attempts in their order, and how it ended. `key` names the gate
+    that it goes through, usually a host."""
+
+    services: Sequence[Service]
+    outcome: Settled = "done"
+    key: str | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Of a worker, over all attempts, where cores are free."""
+        return sum(service.seconds for service in self.services)
+
+    @property
+    def processor(self) -> float:
+        """Seconds of a core, over all attempts."""
+        return sum(service.processor for service in self.services)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedItem:
+    """One item's whole way, kept together: a long video is long in every stage. `expanded` is the
+    number of items that came out of it, None for an ordinary one."""
+
+    id: str
+    visits: Mapping[str, Visit]
+    outcome: Settled = "done"
+    expanded: int | None = None
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What was recorded of a pipeline's work, for a model of the engine to replay.
+
+    `stages` are in topological order. `workers` and `queues` are those of the recorded run, `most`
+    the most workers that a stage can have, `opening` how long after the first attempt it was until
+    a stage was open, where items waited for that. `handover` seconds pass between two attempts of a
+    worker for the engine's own books. `rate` and `concurrency` are the limits of each gate.
+    `start_up` seconds passed before the first attempt, and `finish` after the last item.
+    """
+
+    stages: Sequence[str]
+    predecessors: Mapping[str, Sequence[str]]
+    queues: Mapping[str, int]
+    workers: Mapping[str, int]
+    items: Sequence[RecordedItem]
+    cores: int
+    most: Mapping[str, int | None] = field(default_factory=dict)
+    keep: Mapping[str, bool] = field(default_factory=dict)
+    """Whether the outputs of a stage stay."""
+    opening: Mapping[str, float] = field(default_factory=dict)
+    handover: float = 0.0
+    rate: float = 0.0
+    concurrency: int = 0
+    start_up: float = 0.0
+    finish: float = 0.0
+    seconds: float = 0.0
+    """From the first attempt of the recorded run to the end of its last."""
+    ended: int = 0
+    """Items that ended in it."""
+    knows_processor: bool = True
+    """Whether the ledger has the processor's time: those of older versions have not, and then all
+    of an attempt counts as waiting."""
+    left_out: int = 0
+    """Items of the ledger that cannot be replayed: they have not ended, or stages of theirs were
+    not worked on in any run that the ledger knows."""
+
+    @property
+    def throughput(self) -> float:
+        """Items that ended a second, in the recorded run."""
+        return self.ended / self.seconds if self.seconds else 0.0
+
+    @property
+    def fan_out(self) -> float:
+        """Items that came out of one that held others, on average; 0 where none did."""
+        lists = [item.expanded for item in self.items if item.expanded is not None]
+        return sum(lists) / len(lists) if lists else 0.0
+
+
+def read_recording(workdir: Path, pipeline: Pipeline) -> Recording:
+    """What the ledger of `workdir` says of the work of `pipeline`.
+
+    Items of all its runs are in it, each stage of an item as the last run worked on it; figures of
+    a whole run (the pauses, the opening of stages) are those of the run with the most attempts.
+    Raises WorkFolderError where there is no ledger, or nothing to learn from.
+    """
+    with JournalReader(workdir) as reader:
+        last = reader.last_run()
+        attempts = read_attempts(workdir)
+        runs = read_runs(workdir)
+        ends = read_ends(workdir)
+    ours = [attempt for attempt in attempts if attempt.stage in pipeline.names]
+    if last is None or not ours:
+        raise WorkFolderError(
+            f"{workdir} has no finished attempt to learn from; run {pipeline.name!r} on a few "
+            "items first"
+        )
+    if last.pipeline != pipeline.name:
+        raise WorkFolderError(
+            f"{workdir} holds the work of pipeline {last.pipeline!r}, not of {pipeline.name!r}"
+        )
+    config = load_config(pipeline, None, {}, (), {}, stored=last.settings)
+    run = _longest(ours, runs)
+    of_run = [attempt for attempt in ours if attempt.run == run.id]
+    busy = _occupied(ours)
+    apart = {n for n, stage in config.stages.items() if stage.options.placement == "process"}
+    cores = run.cores or available_cores()
+    helpers = helper_cores(of_run, busy, pipeline.names, apart)
+    gates = _Gates(pipeline, config, workdir)
+    items = list(_items(ours, busy, helpers, pipeline, ends, gates))
+    if not items:
+        raise WorkFolderError(
+            f"{workdir} has no item that was worked on from its start to its end; let a run of "
+            f"{pipeline.name!r} come to its end first"
+        )
+    started = min(attempt.started for attempt in of_run)
+    ended = max(attempt.ended for attempt in of_run)
+    return Recording(
+        stages=pipeline.names,
+        predecessors={name: pipeline.predecessors(name) for name in pipeline.names},
+        queues={name: stage.options.queue for name, stage in config.stages.items()},
+        workers={name: _workers(name, config, of_run) for name in pipeline.names},
+        items=items,
+        cores=cores,
+        most={name: pipeline[name].stage.max_workers for name in pipeline.names},
+        keep={name: stage.options.keep for name, stage in config.stages.items()},
+        opening=_opening(of_run, pipeline, started),
+        handover=_handover(of_run),
+        rate=config.limits.rate,
+        concurrency=config.limits.concurrency,
+        start_up=max(0.0, started - run.started),
+        finish=max(0.0, run.ended - ended) if run.ended is not None else 0.0,
+        seconds=ended - started,
+        ended=len({attempt.item for attempt in of_run}),
+        knows_processor=any(attempt.run_processor is not None for attempt in of_run),
+        left_out=len(ends) - len(items),
+    )
+
+
+def _longest(attempts: Iterable[Attempt], runs: Mapping[int, RunTimes]) -> RunTimes:
+    counts: defaultdict[int, int] = defaultdict(int)
+    for attempt in attempts:
+        counts[attempt.run] += 1
+    return runs[max(counts, key=lambda run: (counts[run], run))]
+
+
+def _occupied(attempts: Iterable[Attempt]) -> dict[int, float]:
+    """For how many seconds each attempt had its worker, by its number.
+
+    A batch has its worker once: its attempts begin together, and share its time. A list that is
+    read lets its worker go on, so it had it until the next attempt at most.
+    """
+
+    def worker(attempt: Attempt) -> tuple[int, str, int]:
+        return attempt.run, attempt.stage, attempt.worker
+
+    occupied: dict[int, float] = {}
+    for _, group in groupby(sorted(attempts, key=lambda a: (worker(a), a.started)), key=worker):
+        line = list(group)
+        while line:
+            first = line[0]
+            together = [first]
+            if first.expanded is None:
+                # Concluding them takes turns too, so the end of the first is that of their work.
+                together += [a for a in line[1:] if a.started < first.ended and a.expanded is None]
+            following = line[len(together) :]
+            end = min(first.ended, following[0].started if following else first.ended)
+            for attempt in together:
+                occupied[attempt.id] = max(0.0, end - first.started) / len(together)
+            line = following
+    return occupied
+
+
+def _items(
+    attempts: Iterable[Attempt],
+    busy: Mapping[int, float],
+    helpers: Mapping[str, float],
+    pipeline: Pipeline,
+    ends: Mapping[str, tuple[str, Settled]],
+    gates: "_Gates",
+) -> Iterable[RecordedItem]:
+    """The items that can be replayed, in the order in which they came in."""
+    by_item: defaultdict[str, defaultdict[str, list[Attempt]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for attempt in sorted(attempts, key=lambda attempt: attempt.started):
+        by_item[attempt.item][attempt.stage].append(attempt)
+    for item, by_stage in by_item.items():
+        if item not in ends:
+            continue
+        source, outcome = ends[item]
+        visits: dict[str, Visit] = {}
+        expanded = None
+        for stage in pipeline.names:
+            tries = [a for a in by_stage.get(stage, ()) if a.run == by_stage[stage][-1].run]
+            if tries and tries[-1].outcome in ("done", "dropped", "failed"):
+                services = _services(tries, busy, helpers.get(stage, 0.0))
+                ending: Settled = tries[-1].outcome  # type: ignore[assignment]
+                visits[stage] = Visit(services, ending, gates.key(stage, item, source))
+                expanded = tries[-1].expanded if expanded is None else expanded
+        if visits and all(set(pipeline.predecessors(name)) <= visits.keys() for name in visits):
+            yield RecordedItem(item, visits, outcome, expanded)
+
+
+def _services(
+    tries: Sequence[Attempt], busy: Mapping[int, float], helpers: float
+) -> tuple[Service, ...]:
+    """`helpers` are the cores that helper threads keep busy while the stage is at work."""
+    services = []
+    before = tries[0].started
+    for attempt in tries:
+        taken = max(busy[attempt.id] - (attempt.delayed or 0.0), 0.0)
+        processor = (attempt.processor or 0.0) + helpers * busy[attempt.id]
+        # More processor time than time: it ran on several cores, and hardly waited for others.
+        cores = max(1.0, processor / taken) if taken > 0 else 1.0
+        wait = max(0.0, taken - processor / cores)
+        services.append(Service(wait, processor, cores, max(0.0, attempt.started - before)))
+        before = attempt.ended
+    return tuple(services)
+
+
+def _workers(name: str, config: Config, attempts: Iterable[Attempt]) -> int:
+    """As many as were set; of "auto", the most that were at work at once."""
+    workers = config.stages[name].options.workers
+    if workers != "auto":
+        return workers
+    changes = [(a.started, 1) for a in attempts if a.stage == name]
+    changes += [(a.ended, -1) for a in attempts if a.stage == name]
+    most = at_work = 0
+    for _, change in sorted(changes):
+        at_work += change
+        most = max(most, at_work)
+    return max(1, most)
+
+
+def _handover(attempts: Iterable[Attempt]) -> float:
+    """Seconds between two attempts of a worker that had no reason to wait: the median of the stage
+    whose workers paused least."""
+    gaps: defaultdict[str, list[float]] = defaultdict(list)
+    last: dict[tuple[str, int], float] = {}
+    for attempt in sorted(attempts, key=lambda attempt: attempt.started):
+        worker = (attempt.stage, attempt.worker)
+        if worker in last and attempt.started >= last[worker]:
+            gaps[attempt.stage].append(attempt.started - last[worker])
+        last[worker] = max(attempt.ended, last.get(worker, 0.0))
+    typical = [median(some) for some in gaps.values() if len(some) >= LEAST_GAPS]
+    return min(typical) if typical and min(typical) <= LONGEST_HANDOVER else 0.0
+
+
+def _opening(attempts: Sequence[Attempt], pipeline: Pipeline, started: float) -> dict[str, float]:
+    """Seconds from the first attempt until a stage was open, for those that kept items waiting."""
+    ends: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    firsts: dict[str, Attempt] = {}
+    for attempt in attempts:
+        ends[attempt.item][attempt.stage] = attempt.ended
+        first = firsts.get(attempt.stage)
+        if first is None or attempt.started < first.started:
+            firsts[attempt.stage] = attempt
+    opening = {}
+    for stage, first in firsts.items():
+        before = pipeline.predecessors(stage)
+        # The others that were there first are in the ledger before it: it was the first to come.
+        ready = max((ends[first.item].get(name, started) for name in before), default=started)
+        if first.started - ready > LEAST_WAIT:
+            opening[stage] = first.started - started
+    return opening
+
+
+class _Gates:
+    """Answers which gate an item goes through, as the pools ask their stages."""
+
+    def __init__(self, pipeline: Pipeline, config: Config, workdir: Path) -> None:
+        self._workdir = workdir
+        self._stages = {
+            name: pipeline[name].stage(stage.settings, workdir)
+            for name, stage in config.stages.items()
+            if pipeline[name].stage.gate is not Stage.gate
+        }
+
+    def key(self, stage: str, item: str, source: str) -> str | None:
+        probe = self._stages.get(stage)
+        if probe is None:
+            return None
+        try:
+            return probe.gate(Item.at(self._workdir, source, item))
+        except Exception:  # a stage's own code: then the run had recorded a failed attempt
+            return None
