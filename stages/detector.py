@@ -4,20 +4,28 @@ python -m stages.detector yolo11n.pt     # lists the classes that the weights kn
 """
 
 import sys
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine import ConfigError, UsageError
+from stages.inference import Streams
 from stages.yolo import find_weights, import_ultralytics
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
     Image = NDArray[np.uint8]
+
+Thing = TypeVar("Thing")
 
 COCO_CLASSES = 80
 
@@ -40,13 +48,28 @@ class Detection:
         return (x2 - x1) * (y2 - y1)
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One image as the network takes it: `pixels` of shape (3, height, width), RGB, letterboxed.
+
+    On a CPU they are floats, 0 to 1, otherwise bytes. `shape` is the image's own height and width.
+    """
+
+    pixels: "Tensor"
+    shape: tuple[int, int]
+
+
 class Detector:
-    """A loaded YOLO detection model. Not to be used from two threads at once.
+    """A loaded YOLO detection model, which any number of threads may use at once.
 
     `weights` is a .pt or .onnx file, a TensorRT .engine or an OpenVINO folder. `classes` are names
     of the model's classes, none for all. `confidence` and `iou` are the thresholds of a detection
     and of non-maximum suppression. `image_size` is the longer side the network sees, in pixels,
-    and `batch` the images per inference; a model exported with a fixed size or batch keeps its own.
+    and `batch` the images that the model has before it at once: on a GPU in one inference, on a CPU
+    shared out over its streams. A model exported with a fixed size or batch keeps its own.
+
+    What it finds in an image is what ultralytics' predict finds: the letterbox, the network, the
+    suppression and the scaling are its own.
 
     Raises UsageError where the weights cannot be loaded, ConfigError for an unknown class or a
     device that is not there.
@@ -65,8 +88,7 @@ class Detector:
         half: bool = False,
     ) -> None:
         self.weights = weights
-        self.batch = batch
-        self._predictor = _load(
+        predictor = _load(
             weights,
             {
                 "conf": confidence,
@@ -76,39 +98,125 @@ class Detector:
                 "quantize": 16 if half else None,
             },
         )
-        self.names = self._adapt()
-        self._predictor.args.classes = class_numbers(self.names, classes, str(weights)) or None
+        self._model, self._settings = predictor.model, predictor.args
+        fixed_batch = self._fit_to_graph()
+        self.names = self._names()
+        self._settings.classes = class_numbers(self.names, classes, str(weights)) or None
+        self._letterbox = _letterbox(self._model, self._settings.imgsz)
+        self._streams = Streams(self._model, weights)
+        share = -(-batch // self.streams) if self._model.device.type == "cpu" else batch
+        self.batch = fixed_batch or share
+        self._busy = 0.0
+        self._lock = threading.Lock()
+
+    @property
+    def streams(self) -> int:
+        """Inferences that run at once."""
+        return len(self._streams)
+
+    @property
+    def busy(self) -> float:
+        """Seconds spent in the network and in suppression until now, added up over the streams."""
+        return self._busy
+
+    def prepare(self, image: "Image") -> Prepared:
+        """An image of shape (height, width, 3), BGR, 0 to 255, as OpenCV decodes it, made ready."""
+        import numpy as np
+        import torch
+
+        boxed = self._letterbox(image=image)
+        pixels = torch.from_numpy(np.ascontiguousarray(boxed.transpose(2, 0, 1)[::-1]))
+        if self._model.device.type == "cpu":
+            pixels = _normalised(pixels, self._model.fp16)
+        return Prepared(pixels, (image.shape[0], image.shape[1]))
+
+    def submit(self, images: Sequence[Prepared]) -> Future[list[list[Detection]]]:
+        """Find the objects in each image, the surest first, when a stream is free.
+
+        The images' `pixels` are of one shape. When CUDA memory runs out, this and later inferences
+        go on with half the batch.
+        """
+        return self._streams.submit(lambda model: self._infer(model, images))
 
     def detect(self, images: Sequence["Image"]) -> list[list[Detection]]:
-        """The objects in each image, the surest first.
+        """The objects in each image, as `prepare` takes it; of images of any shapes."""
+        prepared = map(self.prepare, images)
+        alike = batches_of(prepared, self.batch, lambda one: one.pixels.shape)
+        batches = [self.submit(batch) for batch in alike]
+        return [detections for batch in batches for detections in batch.result()]
 
-        `images` are arrays of shape (height, width, 3), BGR, 0 to 255, as OpenCV decodes them.
-        When CUDA memory runs out, this and later calls go on with half the batch.
+    def close(self) -> None:
+        """Finish what has been submitted."""
+        self._streams.close()
+
+    def _infer(self, model: Any, images: Sequence[Prepared]) -> list[list[Detection]]:
+        found, enough = predict_in_batches(partial(self._predict, model), images, self.batch)
+        self.batch = min(self.batch, enough)
+        return found
+
+    def _predict(self, model: Any, images: list[Prepared]) -> list[list[Detection]]:
+        from ultralytics.utils.ops import scale_boxes
+
+        network_input = _as_input([image.pixels for image in images], model)
+        height, width = network_input.shape[2:]
+        start = time.perf_counter()
+        kept = self._suppress(model, model(network_input))
+        with self._lock:
+            self._busy += time.perf_counter() - start
+        for rows, image in zip(kept, images, strict=True):
+            scale_boxes((height, width), rows[:, :4], image.shape)
+        return [self._detections(rows) for rows in kept]
+
+    def _suppress(self, model: Any, output: Any) -> list["Tensor"]:
+        """ultralytics' non-maximum suppression, of what is as good as on the CPU already.
+
+        Without its deadline: on a machine that is busy for two seconds it would leave the rest of a
+        batch without detections, and another run would differ.
         """
-        found, self.batch = predict_in_batches(self._predictor, images, self.batch)
-        return [self._detections(result) for result in found]
+        from ultralytics.utils.nms import non_max_suppression
 
-    def _detections(self, result: Any) -> list[Detection]:
-        rows = result.boxes.data.cpu().tolist()
+        settings = self._settings
+        end2end = getattr(model, "end2end", False)
+        output = output[0] if isinstance(output, list | tuple) else output
+        if output.device.type == "cuda":
+            if output.shape[-1] != 6 and not end2end:
+                output = only_candidates(output, settings.conf)
+            output = output.cpu()
+        kept: list[Tensor] = non_max_suppression(
+            output,
+            settings.conf,
+            settings.iou,
+            settings.classes,
+            max_det=settings.max_det,
+            max_time_img=float("inf"),
+            end2end=end2end,
+        )
+        return kept
+
+    def _detections(self, rows: "Tensor") -> list[Detection]:
         return [
             Detection(self.names[int(number)], confidence, (x1, y1, x2, y2))
-            for x1, y1, x2, y2, confidence, number in rows
+            for x1, y1, x2, y2, confidence, number in rows[:, :6].tolist()
         ]
 
-    def _adapt(self) -> dict[int, str]:
-        """Fit the image size and the batch to what the model's graph takes; returns its names.
+    def _fit_to_graph(self) -> int | None:
+        """Take the size of image that the network's graph was made for; returns its batch.
 
-        ultralytics takes all of that from the metadata it writes when it exports. A graph that
-        comes from elsewhere has none, so the graph itself is asked.
+        ultralytics takes that from the metadata it writes when it exports. A graph that comes from
+        elsewhere has none, so the graph itself is asked.
         """
-        backend = self._predictor.model.backend
+        backend = self._model.backend
         batch, height, width = _fixed_input(backend)
         if batch is not None:
-            self.batch = backend.batch = batch
+            backend.batch = batch
         if height is not None and width is not None:
-            self._predictor.args.imgsz = [height, width]
+            self._settings.imgsz = [height, width]
             backend.dynamic = False
-        if backend.metadata.get("names") or self._predictor.model.format == "pt":
+        return batch
+
+    def _names(self) -> dict[int, str]:
+        backend = self._model.backend
+        if backend.metadata.get("names") or self._model.format == "pt":
             return dict(backend.names)
         count = self._count_classes(backend)
         if count == COCO_CLASSES:
@@ -118,10 +226,10 @@ class Detector:
     def _count_classes(self, backend: Any) -> int:
         import torch
 
-        size = self._predictor.args.imgsz
+        size = self._settings.imgsz
         height, width = (size, size) if isinstance(size, int) else size
-        blank = torch.zeros(backend.batch, 3, height, width, device=self._predictor.device)
-        output = self._predictor.model(blank)
+        blank = torch.zeros(backend.batch, 3, height, width, device=self._model.device)
+        output = self._model(blank)
         shape = tuple((output[0] if isinstance(output, list) else output).shape)
         # (batch, channels, boxes): x, y, width, height, then one channel a class; many more boxes.
         if len(shape) != 3 or not 4 < shape[1] < shape[2]:
@@ -166,6 +274,20 @@ def class_numbers(names: dict[int, str], wanted: Sequence[str], weights: str) ->
     return [number for number, name in names.items() if name in wanted]
 
 
+def batches_of(
+    things: Iterable[Thing], most: int, shape: Callable[[Thing], object]
+) -> Iterator[list[Thing]]:
+    """The things in their order, at most `most` neighbours of one shape at a time."""
+    batch: list[Thing] = []
+    for thing in things:
+        if batch and (len(batch) == most or shape(thing) != shape(batch[0])):
+            yield batch
+            batch = []
+        batch.append(thing)
+    if batch:
+        yield batch
+
+
 def predict_in_batches(
     predict: Callable[[list[Any]], list[Any]], images: Sequence[Any], batch: int
 ) -> tuple[list[Any], int]:
@@ -195,7 +317,9 @@ def predict_in_batches(
 def _load(weights: Path, arguments: dict[str, Any]) -> Any:
     """ultralytics' predictor for these weights, with the model loaded."""
     import_ultralytics()
-    predictor = _predictor_class()(
+    from ultralytics.models.yolo.detect import DetectionPredictor
+
+    predictor: Any = DetectionPredictor(
         overrides={
             "task": "detect",
             "mode": "predict",
@@ -220,30 +344,58 @@ def _load(weights: Path, arguments: dict[str, Any]) -> Any:
     task = getattr(backend.model, "task", None) or backend.task or "detect"
     if task != "detect":
         raise _unusable(weights, f"its task is {task!r}")
+    if predictor.model.format == "pt" and predictor.model.end2end:
+        # As predict has it: wanted classes are picked before what is left is cut off.
+        backend.model.set_head_attr(
+            max_det=max(predictor.args.max_det, 300), agnostic_nms=predictor.args.agnostic_nms
+        )
     return predictor
 
 
-def _predictor_class() -> Any:
-    from ultralytics.models.yolo.detect import DetectionPredictor
-    from ultralytics.utils.nms import non_max_suppression
+def _letterbox(model: Any, image_size: int | Sequence[int]) -> Callable[..., Any]:
+    """ultralytics' own way to fit an image into the network's input, as its predict uses it.
 
-    class Predictor(DetectionPredictor):
-        """ultralytics' own, but for its suppression's deadline: on a machine that is busy for two
-        seconds it leaves the rest of a batch without detections, and another run would differ."""
+    A network that takes any size gets the smallest rectangle, whatever the image's neighbours.
+    """
+    from ultralytics.data.augment import LetterBox
+    from ultralytics.utils.checks import check_imgsz
 
-        def postprocess(self, preds: Any, img: Any, orig_imgs: Any, **_: Any) -> Any:
-            kept = non_max_suppression(
-                preds,
-                self.args.conf,
-                self.args.iou,
-                self.args.classes,
-                max_det=self.args.max_det,
-                max_time_img=float("inf"),
-                end2end=getattr(self.model, "end2end", False),
-            )
-            return self.construct_results(kept, img, orig_imgs)  # type: ignore[no-untyped-call]
+    any_size = model.format == "pt" or bool(getattr(model, "dynamic", False))
+    if hasattr(model, "imgsz") and not any_size:
+        image_size = model.imgsz
+    shape = check_imgsz(image_size, stride=model.stride, min_dim=2)  # type: ignore[no-untyped-call]
+    return LetterBox(shape, auto=any_size, stride=model.stride)
 
-    return Predictor
+
+def _as_input(pixels: list["Tensor"], model: Any) -> "Tensor":
+    """The network's input, of shape (batch, 3, height, width), where the network is."""
+    import torch
+
+    batch = pixels[0].unsqueeze(0) if len(pixels) == 1 else torch.stack(pixels)
+    if batch.is_floating_point():
+        return batch
+    if model.device.type == "cuda":
+        batch = batch.pin_memory()  # so that copying it does not wait for what the device does
+    return _normalised(batch.to(model.device, non_blocking=True), model.fp16)
+
+
+def _normalised(pixels: "Tensor", half: bool) -> "Tensor":
+    """Bytes to 0 to 1, by the operations that ultralytics' predict uses, to the last bit."""
+    return (pixels.half() if half else pixels.float()).div_(255)
+
+
+def only_candidates(output: "Tensor", confidence: float) -> "Tensor":
+    """Of a network's output (batch, 4 + classes, boxes) only boxes that suppression looks at.
+
+    Each image's boxes surer than `confidence` come first, in their order; the images that have
+    fewer are filled up with others. So little is left to be copied off a GPU, and at one go.
+    """
+    import torch
+
+    sure = output[:, 4:].amax(1) > confidence
+    most = int(sure.sum(1).max())
+    places = torch.argsort((~sure).byte(), dim=1, stable=True)[:, :most]
+    return output.gather(2, places.unsqueeze(1).expand(-1, output.shape[1], -1))
 
 
 def _fixed_input(backend: Any) -> tuple[int | None, int | None, int | None]:

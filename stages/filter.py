@@ -3,24 +3,24 @@
 import json
 import re
 from collections import Counter, deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
 import engine
 from engine import Drop, Item, Permanent, Stage, checkpoint, setting
-from stages.detector import Detection, Detector
+from stages.detector import Detection, Detector, Prepared, batches_of
 from stages.folders import carry_info, link_or_copy
 from stages.frame_quality import Quality, measure
 from stages.yolo import find_weights
 
-if TYPE_CHECKING:
-    from stages.detector import Image
+Thing = TypeVar("Thing")
+Outcome = TypeVar("Outcome")
 
 UNWANTED = "shows nothing wanted"
 BLURRED = "too blurred"
@@ -30,11 +30,11 @@ BRIGHT = "too bright"
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One decoded frame: its line of frames.jsonl, its pixels, and their quality."""
+    """One decoded frame: its line of frames.jsonl, its quality, and itself ready for the model."""
 
     line: dict[str, Any]
-    image: "Image"
     quality: Quality
+    prepared: Prepared
 
 
 class Filter(Stage):
@@ -150,46 +150,59 @@ class Filter(Stage):
 
     def close(self) -> None:
         self._decoders.shutdown(cancel_futures=True)
+        self._detector.close()
 
     def _kept(
         self, folder: Path, lines: list[dict[str, Any]], rejected: Counter[str]
     ) -> Iterator[dict[str, Any]]:
-        good = self._good(folder, lines, rejected)
-        try:
-            while batch := list(islice(good, self.settings.inference_batch)):
+        detector = self._detector
+        frames = self._good(folder, lines, rejected)
+        batches = batches_of(frames, detector.batch, lambda frame: frame.prepared.pixels.shape)
+        # Two more than can be worked on wait, so that no stream has to wait for one.
+        seen = in_order(self._detect, batches, detector.streams + 2)
+        with closing(frames), closing(seen):
+            for batch, found in seen:
                 checkpoint()
-                found = self._detector.detect([frame.image for frame in batch])
                 for frame, detections in zip(batch, found, strict=True):
                     wanted = self._large_enough(frame, detections)
                     if wanted:
                         yield described(frame, wanted)
                     else:
                         rejected[UNWANTED] += 1
-        finally:
-            good.close()
 
     def _good(
         self, folder: Path, lines: list[dict[str, Any]], rejected: Counter[str]
     ) -> Generator[Frame, None, None]:
-        """Frames that are sharp and bright enough, decoded ahead by two batches at most."""
-        ahead = 2 * self.settings.inference_batch
-        waiting: deque[Future[Frame]] = deque()
-        upcoming = iter(lines)
-        try:
-            while True:
-                for line in islice(upcoming, ahead - len(waiting)):
-                    waiting.append(self._decoders.submit(decode, folder, line))
-                if not waiting:
-                    return
-                frame = waiting.popleft().result()
+        """Frames that are sharp and bright enough, decoded ahead by a batch for each stream."""
+        ahead = self._detector.batch * self._detector.streams + self.settings.decode_threads
+        decoded = in_order(
+            lambda line: self._decoders.submit(self._decode, folder, line), lines, ahead
+        )
+        with closing(decoded) as frames:
+            for _, frame in frames:
                 fault = self._fault(frame.quality)
                 if fault is None:
                     yield frame
                 else:
                     rejected[fault] += 1
-        finally:
-            for future in waiting:
-                future.cancel()
+
+    def _decode(self, folder: Path, line: dict[str, Any]) -> Frame:
+        """The frame of one line of frames.jsonl. Raises Permanent for a file that is no image."""
+        import cv2
+        import numpy as np
+
+        image = cv2.imread(str(folder / line["file"]), cv2.IMREAD_COLOR)
+        if image is None:
+            raise Permanent(
+                f"frame {line['file']} cannot be read as an image; "
+                f"delete the item's extract folder and run again",
+                kind="unreadable_frame",
+            )
+        pixels = np.asarray(image, np.uint8)
+        return Frame(line, measure(pixels), self._detector.prepare(pixels))
+
+    def _detect(self, batch: list[Frame]) -> Future[list[list[Detection]]]:
+        return self._detector.submit([frame.prepared for frame in batch])
 
     def _fault(self, quality: Quality) -> str | None:
         settings = self.settings
@@ -202,7 +215,7 @@ class Filter(Stage):
         return None
 
     def _large_enough(self, frame: Frame, detections: Sequence[Detection]) -> list[Detection]:
-        height, width = frame.image.shape[:2]
+        height, width = frame.prepared.shape
         least = self.settings.min_area * width * height
         return [detection for detection in detections if detection.area >= least]
 
@@ -218,20 +231,26 @@ class Filter(Stage):
         )
 
 
-def decode(folder: Path, line: dict[str, Any]) -> Frame:
-    """The frame of one line of frames.jsonl. Raises Permanent for a file that is not an image."""
-    import cv2
-    import numpy as np
+def in_order(
+    start: Callable[[Thing], Future[Outcome]], things: Iterable[Thing], ahead: int
+) -> Generator[tuple[Thing, Outcome], None, None]:
+    """Each thing with what came of it, in order, while `ahead` more have been started already.
 
-    image = cv2.imread(str(folder / line["file"]), cv2.IMREAD_COLOR)
-    if image is None:
-        raise Permanent(
-            f"frame {line['file']} cannot be read as an image; "
-            f"delete the item's extract folder and run again",
-            kind="unreadable_frame",
-        )
-    pixels: Image = np.asarray(image, np.uint8)
-    return Frame(line, pixels, measure(pixels))
+    Raises what a thing's future does. Close it if it is left early: what waits is then cancelled.
+    """
+    waiting: deque[tuple[Thing, Future[Outcome]]] = deque()
+    try:
+        for thing in things:
+            waiting.append((thing, start(thing)))
+            if len(waiting) > ahead:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    finally:
+        for _, future in waiting:
+            future.cancel()
 
 
 def described(frame: Frame, detections: Sequence[Detection]) -> dict[str, Any]:

@@ -1,0 +1,152 @@
+"""Runs a loaded YOLO model on several batches at once, each in a thread of its own.
+
+One inference rarely fills a machine. On a CPU its operators wait for each other at every layer, so
+as many inferences of one thread each get more done in the same processor time; on a GPU the next
+one's kernels have to be waiting when this one's end.
+"""
+
+import copy
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+Answer = TypeVar("Answer")
+
+MOST_STREAMS = 8
+"""Inferences at once on a CPU; with more cores than that, each has several threads."""
+
+ON_CPU = "CPUExecutionProvider"
+
+GPU_STREAMS = 2
+"""Inferences at once on a GPU: one computes while another's batch goes there and its boxes back."""
+
+
+class Streams:
+    """Copies of a loaded model, which share its weights, each used by one thread at a time.
+
+    `model` is ultralytics' AutoBackend, loaded from `weights`. A format whose runtime takes one
+    inference at a time gets one stream.
+    """
+
+    def __init__(self, model: Any, weights: Path) -> None:
+        models, self._threads = _copies(model, weights)
+        self._models: SimpleQueue[tuple[Any, AbstractContextManager[Any]]] = SimpleQueue()
+        for one in models:
+            self._models.put((one, _own_queue(model.device)))
+        self._count = len(models)
+        self._pool = ThreadPoolExecutor(len(self), "penstock-infer", self._start_thread)
+
+    def __len__(self) -> int:
+        """How many inferences run at once."""
+        return self._count
+
+    def submit(self, infer: Callable[[Any], Answer]) -> Future[Answer]:
+        """Call `infer(model)` in the first stream that is free; first come, first served."""
+        return self._pool.submit(self._run, infer)
+
+    def close(self) -> None:
+        """Finish what has been submitted."""
+        self._pool.shutdown()
+
+    def _run(self, infer: Callable[[Any], Answer]) -> Answer:
+        import torch
+
+        model, queue = self._models.get()
+        try:
+            with queue, torch.inference_mode():
+                return infer(model)
+        finally:
+            self._models.put((model, queue))
+
+    def _start_thread(self) -> None:
+        import torch
+
+        if self._threads is not None:
+            torch.set_num_threads(self._threads)
+
+
+def cores() -> int:
+    """The cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _copies(model: Any, weights: Path) -> tuple[list[Any], int | None]:
+    """The model and its copies; and the threads that each uses, None where torch has no say."""
+    kind = model.device.type
+    streams = min(cores(), MOST_STREAMS)
+    if model.format == "pt" and kind == "cuda":
+        return [model, *(_copy_of_torch(model) for _ in range(1, GPU_STREAMS))], None
+    if model.format == "pt" and kind == "cpu":
+        return [model, *(_copy_of_torch(model) for _ in range(1, streams))], cores() // streams
+    if model.format == "onnx" and model.backend.session.get_providers() == [ON_CPU]:
+        model.backend.session = _onnx_session(weights, cores() // streams)
+        return [model] * streams, None
+    if model.format == "openvino" and _recompile_openvino(model.backend, weights, streams):
+        return [model, *(_copy_of_openvino(model) for _ in range(1, streams))], None
+    return [model], None
+
+
+def _onnx_session(weights: Path, threads: int) -> Any:
+    """A session, for any number of threads at once, whose every inference uses so many threads."""
+    import onnxruntime  # type: ignore[import-untyped]
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(str(weights), options, providers=[ON_CPU])
+
+
+def _recompile_openvino(backend: Any, weights: Path, streams: int) -> bool:
+    """Compile the network for so many inferences at once; False where it has to stay as it is.
+
+    ultralytics compiles it for one at a time, each on all cores, and some networks for each shape
+    of input anew.
+    """
+    import openvino
+
+    compiled = backend.ov_compiled_model
+    if compiled.get_property("EXECUTION_DEVICES") != ["CPU"] or backend.read_model is not None:
+        return False
+    kept = ("INFERENCE_PRECISION_HINT", "EXECUTION_MODE_HINT")
+    properties = {name: compiled.get_property(name) for name in kept}
+    properties |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(streams)}
+    graph = weights if weights.is_file() else next(weights.glob("*.xml"))
+    core = openvino.Core()
+    backend.ov_compiled_model = core.compile_model(core.read_model(graph), "CPU", properties)
+    return True
+
+
+def _copy_of_torch(model: Any) -> Any:
+    """A model of the same parameters, but with its own caches (the grid of its detection head)."""
+    twin, module = _shallow(model), model.backend.model
+    shared = {id(parameter): parameter for parameter in module.parameters()}
+    twin.backend.model = copy.deepcopy(module, shared)
+    return twin
+
+
+def _copy_of_openvino(model: Any) -> Any:
+    """The same compiled model with a request of its own."""
+    twin = _shallow(model)
+    compiled = twin.backend.ov_compiled_model
+    twin.backend.ov_compiled_model = type(compiled)(compiled)
+    return twin
+
+
+def _own_queue(device: Any) -> AbstractContextManager[Any]:
+    """On CUDA a queue of kernels apart from the other streams'."""
+    import torch
+
+    if device.type != "cuda":
+        return nullcontext()
+    return torch.cuda.stream(torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
+
+
+def _shallow(model: Any) -> Any:
+    twin = copy.copy(model)
+    twin.backend = copy.copy(model.backend)
+    return twin
