@@ -8,7 +8,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from engine.errors import WorkFolderError
 from engine.item import Item
 from engine.journey import End, Known
 from engine.processor_time import ProcessorTime, run_seconds
+from engine.statistics import PoolStatistics, Sample
 
 FILE = "penstock.db"
 
@@ -48,10 +49,26 @@ CREATE INDEX attempts_by_item ON attempts (item, stage);
 CREATE INDEX attempts_unended ON attempts (run) WHERE ended IS NULL;
 """
 
+POOL_COLUMNS = tuple(field.name for field in fields(PoolStatistics))
+
+SAMPLES = f"""
+CREATE TABLE IF NOT EXISTS samples (
+    run INTEGER NOT NULL, tick INTEGER NOT NULL, time REAL NOT NULL, cores INTEGER NOT NULL,
+    processor REAL NOT NULL, memory INTEGER NOT NULL, free_disk INTEGER NOT NULL,
+    PRIMARY KEY (run, tick)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pool_samples (
+    run INTEGER NOT NULL, tick INTEGER NOT NULL, {", ".join(POOL_COLUMNS)},
+    PRIMARY KEY (run, tick, stage)
+) WITHOUT ROWID;
+"""
+"""How runs went over time; a ledger of before there was this gains it with its next run."""
+
 
 ADDED = {
     "runs": {"cores": "INTEGER"},
     "attempts": {"processor": "REAL", "delayed": "REAL", "run_processor": "REAL"},
+    "pool_samples": dict.fromkeys(POOL_COLUMNS, ""),
 }
 """Columns that the first ledgers did not have, NULL where they were not measured. An older Penstock
 names the columns it writes and reads, so it goes on with a ledger that has these, and leaves them
@@ -173,6 +190,7 @@ class Journal:
                 self._db.executescript(
                     f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
                 )
+            self._db.executescript(f"BEGIN; {SAMPLES} COMMIT;")
             self._add_columns()
         except sqlite3.Error as error:
             self._db.close()
@@ -388,6 +406,33 @@ class Journal:
             " traceback = ?, processor = ?, delayed = ?, run_processor = ? WHERE id = ?",
             (*row.how_it_ended(), row.id),
         )
+
+    # Samples
+
+    def add_sample(self, run: int, tick: int, sample: Sample) -> None:
+        """Record how the run stands; `tick` counts up within a run."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO samples VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                run,
+                tick,
+                sample.time,
+                sample.cores,
+                sample.processor,
+                sample.memory,
+                sample.free_disk,
+            ),
+        )
+        self._db.executemany(
+            f"INSERT OR REPLACE INTO pool_samples (run, tick, {', '.join(POOL_COLUMNS)})"
+            f" VALUES (?, ?{', ?' * len(POOL_COLUMNS)})",
+            [(run, tick, *astuple(pool)) for pool in sample.pools],
+        )
+
+    def thin_samples(self, run: int, stride: int) -> None:
+        """Keep those samples of the run whose ticks are multiples of `stride`."""
+        for table in ("samples", "pool_samples"):
+            self._db.execute(f"DELETE FROM {table} WHERE run = ? AND tick % ? != 0", (run, stride))
 
     # Retrying
 

@@ -4,17 +4,17 @@ Reading takes no lock that a run at work would notice.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from engine.errors import WorkFolderError
 from engine.item import Item
-from engine.journal import FILE, connect
+from engine.journal import FILE, POOL_COLUMNS, connect
 from engine.pipeline import ItemRecord, Pipeline
-from engine.statistics import FailureClass, StageCounts
+from engine.statistics import FailureClass, PoolStatistics, Sample, StageCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,21 @@ class RunRow:
     outcome: str | None
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """One attempt as the ledger has it; `ended` and `outcome` are None while it goes on."""
+
+    id: int
+    run: int
+    item: str
+    source: str
+    stage: str
+    worker: int
+    started: float
+    ended: float | None
+    outcome: str | None
 
 
 class JournalReader:
@@ -58,16 +73,18 @@ class JournalReader:
         self._db.close()
 
     def last_run(self) -> RunRow | None:
-        row = self._db.execute(
+        return next(self.runs(), None)
+
+    def runs(self) -> Iterator[RunRow]:
+        """Every run, the last one first, read lazily."""
+        rows = self._db.execute(
             "SELECT id, pipeline, started, ended, outcome, settings, versions FROM runs"
-            " ORDER BY id DESC LIMIT 1"
-        ).fetchone()
-        if row is None:
-            return None
-        id_, pipeline, started, ended, outcome, settings, versions = row
-        return RunRow(
-            id_, pipeline, started, ended, outcome, json.loads(settings), json.loads(versions)
+            " ORDER BY id DESC"
         )
+        for id_, pipeline, started, ended, outcome, settings, versions in rows:
+            yield RunRow(
+                id_, pipeline, started, ended, outcome, json.loads(settings), json.loads(versions)
+            )
 
     def counts(self, stages: Sequence[str]) -> list[StageCounts]:
         """How many items entered each of `stages` and how they ended, over the whole ledger."""
@@ -96,6 +113,72 @@ class JournalReader:
             " GROUP BY s.stage, s.kind ORDER BY n DESC, s.stage, s.kind"
         )
         return [FailureClass(*row) for row in rows]
+
+    def endings(self, outcome: Literal["failed", "dropped"]) -> list[tuple[str, str, int]]:
+        """The stage, the class and the count of what ended so, the most frequent first."""
+        return self._db.execute(
+            "SELECT stage, coalesce(kind, ''), count(*) AS n FROM stages WHERE outcome = ?"
+            " GROUP BY 1, 2 ORDER BY n DESC, 1, 2",
+            (outcome,),
+        ).fetchall()
+
+    def examples(
+        self, outcome: Literal["failed", "dropped"], stage: str, kind: str, most: int
+    ) -> list[tuple[str, str, str | None]]:
+        """Sources, reasons and tracebacks of up to `most` items that a stage ended so."""
+        return self._db.execute(
+            "SELECT i.source, s.reason, (SELECT a.traceback FROM attempts a WHERE a.item = s.item"
+            " AND a.stage = s.stage ORDER BY a.id DESC LIMIT 1) FROM stages s"
+            " JOIN items i ON i.id = s.item"
+            " WHERE s.stage = ? AND s.outcome = ? AND coalesce(s.kind, '') = ? LIMIT ?",
+            (stage, outcome, kind, most),
+        ).fetchall()
+
+    def attempts(self, after: int, besides: Collection[int] = ()) -> Iterator[AttemptRow]:
+        """The attempts of these numbers, `besides`, then all that are numbered higher than `after`;
+        read lazily."""
+        rows = self._db.execute(
+            "SELECT a.id, a.run, a.item, i.source, a.stage, a.worker, a.started, a.ended, a.outcome"
+            " FROM (SELECT value AS id FROM json_each(?) UNION ALL SELECT id FROM attempts"
+            " WHERE id > ?) AS chosen JOIN attempts a ON a.id = chosen.id"
+            " JOIN items i ON i.id = a.item",
+            (json.dumps(sorted(besides)), after),
+        )
+        return (AttemptRow(*row) for row in rows)
+
+    def last_sign(self, run: int) -> float | None:
+        """When a run last wrote of an attempt or a sample; None if it never did."""
+        rows = self._db.execute(
+            "SELECT coalesce(ended, started) FROM attempts WHERE run = ?"
+            " ORDER BY id DESC LIMIT 100",
+            (run,),
+        )
+        times = [time for (time,) in rows]
+        times += [sample.time for _, sample in self.samples(run, newest=1)]
+        return max(times, default=None)
+
+    def samples(self, run: int, newest: int | None = None) -> list[tuple[int, Sample]]:
+        """A run's samples and their ticks, in order; at most the `newest`. None of them where the
+        ledger is of before there were any."""
+        if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'samples'").fetchone():
+            return []
+        limit = -1 if newest is None else newest
+        rows = self._db.execute(
+            "SELECT tick, time, cores, processor, memory, free_disk FROM samples WHERE run = ?"
+            " ORDER BY tick DESC LIMIT ?",
+            (run, limit),
+        ).fetchall()
+        since = rows[-1][0] if rows else 0
+        pools: dict[int, list[PoolStatistics]] = {row[0]: [] for row in rows}
+        for tick, *values in self._db.execute(
+            f"SELECT tick, {', '.join(POOL_COLUMNS)} FROM pool_samples WHERE run = ? AND tick >= ?",
+            (run, since),
+        ):
+            pools.setdefault(tick, []).append(PoolStatistics(*values))
+        return [
+            (tick, Sample(time, cores, processor, memory, free_disk, pools[tick]))
+            for tick, time, cores, processor, memory, free_disk in reversed(rows)
+        ]
 
     def drop_classes(self) -> set[str]:
         """The classes of what was dropped."""

@@ -30,6 +30,7 @@ from engine.events import (
 from engine.feed import Feed, as_item
 from engine.finishing import installed_versions, run_finish
 from engine.group_commit import GroupCommit
+from engine.history import History
 from engine.item import Item, discard_output
 from engine.journal import FILE, AttemptRow, Failure, Journal
 from engine.journal_reader import JournalReader
@@ -142,6 +143,7 @@ class Run:
         self._first_work_or_end: anyio.Event
         self._in_hand: anyio.CancelScope
         self._finishing = False
+        self._went_through = False
         self._feeders: TaskGroup | None = None
         self._commit: GroupCommit
         self._attempt_numbers: Iterator[int]
@@ -149,6 +151,11 @@ class Run:
     def snapshot(self) -> list[PoolStatistics]:
         """Every pool's figures now, in graph order."""
         return [pool.statistics() for pool in self.pools.values()]
+
+    @property
+    def outcome(self) -> RunOutcome:
+        """How the run ends, for what is still beside it then; "stopped" if it broke off."""
+        return self._outcome if self._went_through or self._outcome != "done" else "stopped"
 
     async def execute(self) -> RunReport:
         """Run until every item has ended, or the run is stopped. Raises PenstockError where the
@@ -214,6 +221,8 @@ class Run:
                     helpers.start_soon(task)
                 helpers.start_soon(self._resize_pools)
                 helpers.start_soon(self._commit.watch)
+                history = History(self._commit, self._number, self.snapshot, self.workdir)
+                helpers.start_soon(history.keep)
                 with anyio.CancelScope() as self._in_hand:
                     async with anyio.create_task_group() as tasks:
                         tasks.start_soon(self._feed)
@@ -221,6 +230,7 @@ class Run:
                         for pool in self.pools.values() if self._has_work else ():
                             tasks.start_soon(pool.run, name=pool.name)
                     lines = await self._finish()
+                self._went_through = True
                 helpers.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             cause = root_cause(group)

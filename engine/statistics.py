@@ -1,6 +1,6 @@
 """What a pool measures about itself, and what follows from it: which stage is the bottleneck."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 LEAST_BUSY = 0.5
@@ -74,6 +74,23 @@ class PoolStatistics:
     def share(self, seconds: float) -> float:
         """What part of the workers' time `seconds` are, 0 to 1."""
         return seconds / self.worker_seconds if self.worker_seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """How a run stood at one moment.
+
+    `time` is in seconds since the epoch. `processor` counts the seconds that the `cores` which the
+    run may use were busy, with whatever: only the difference of two samples says something.
+    `memory` is what the run's own process holds, `free_disk` what its disk has left, in bytes.
+    """
+
+    time: float
+    cores: int
+    processor: float
+    memory: int
+    free_disk: int
+    pools: Sequence[PoolStatistics]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,88 @@
+"""What a run leaves of how it went over time."""
+
+import sqlite3
+from pathlib import Path
+
+import anyio
+import pytest
+
+from engine import history
+from engine.group_commit import GroupCommit
+from engine.history import History
+from engine.journal import FILE, Journal
+from engine.journal_reader import JournalReader
+from engine.statistics import PoolStatistics
+from tests.engine.toys import line, query, run, toy
+
+BUSY = PoolStatistics("a", 1, 8, 0, 0, 1, 0, 0, 0, 0, 0, 0.5, 0.0, 0.0, 1.0, 0)
+
+
+def samples_of(workdir: Path, number: int = 1) -> list[tuple[int, history.Sample]]:
+    with JournalReader(workdir) as reader:
+        return reader.samples(number)
+
+
+def test_the_last_sample_is_how_the_run_ended(tmp_path: Path) -> None:
+    pipeline = line(toy("a", does={"v1": ["permanent"]}), toy("b", "a"))
+
+    report = run(pipeline, tmp_path, ["v1", "v2", "v3"])
+
+    _, last = samples_of(tmp_path)[-1]
+    assert {pool.stage: pool.ended for pool in last.pools} == {"a": 3, "b": 2}
+    assert {pool.stage: pool.failed for pool in last.pools} == {"a": 1, "b": 0}
+    assert last.memory > 10**6
+    assert last.free_disk > 0
+    assert last.pools[0].busy <= report.pools["a"].busy
+
+
+def test_a_run_that_finds_all_done_leaves_no_history(tmp_path: Path) -> None:
+    pipeline = line(toy("a"))
+    run(pipeline, tmp_path, ["v1"])
+
+    run(pipeline, tmp_path, ["v1"])
+
+    assert samples_of(tmp_path, 1)
+    assert not samples_of(tmp_path, 2)
+
+
+def test_a_ledger_of_before_is_read_and_gains_its_history(tmp_path: Path) -> None:
+    pipeline = line(toy("a"))
+    run(pipeline, tmp_path, ["v1"])
+    with sqlite3.connect(tmp_path / FILE) as db:
+        db.executescript("DROP TABLE samples; DROP TABLE pool_samples")
+    assert samples_of(tmp_path) == []
+
+    run(pipeline, tmp_path, ["v2"])
+
+    assert samples_of(tmp_path, 2)
+
+
+async def keep_for(workdir: Path, ticks: int) -> None:
+    """Keep a history until so many intervals have passed in it."""
+    journal = Journal(workdir / FILE)
+    commit = GroupCommit(journal)
+    number = await commit.do(lambda journal: journal.start_run("toy", {}, {}))
+    kept = History(commit, number, lambda: [BUSY], workdir, interval=0.0001)
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(kept.keep)
+            while query(workdir, "SELECT coalesce(max(tick), 0) FROM samples")[0][0] < ticks:
+                await anyio.sleep(0.001)  # noqa: ASYNC110
+            tasks.cancel_scope.cancel()
+    finally:
+        commit.close()
+        journal.close()
+
+
+def test_a_long_history_stays_bounded_and_even(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "MOST", 20)
+
+    anyio.run(keep_for, tmp_path, 300)
+
+    ticks = [tick for tick, _ in samples_of(tmp_path)]
+    assert 10 <= len(ticks) <= 21
+    gaps = {later - earlier for earlier, later in zip(ticks, ticks[1:], strict=False)}
+    assert gaps == {ticks[0]}
+    assert len(query(tmp_path, "SELECT * FROM pool_samples")) == len(ticks)
