@@ -14,7 +14,17 @@ from engine.errors import (
     WorkFolderError,
 )
 from engine.item import Item, MissingOutput
-from engine.pipeline import SOURCE, Check, FinishContext, Flag, ItemRecord, Pipeline, Step
+from engine.pipeline import (
+    SOURCE,
+    Check,
+    FinishContext,
+    Flag,
+    ItemRecord,
+    PageContext,
+    Pipeline,
+    Section,
+    Step,
+)
 from engine.stage import (
     Cancelled,
     Produced,
@@ -37,11 +47,13 @@ __all__ = [
     "Item",
     "ItemRecord",
     "MissingOutput",
+    "PageContext",
     "PenstockError",
     "Permanent",
     "Pipeline",
     "PipelineError",
     "Produced",
+    "Section",
     "Settings",
     "Stage",
     "StageOptions",

@@ -58,6 +58,32 @@ Finish = Callable[[FinishContext], Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
+class PageContext:
+    """What the sections of a page are made from: the work folder and the ledger's items."""
+
+    workdir: Path
+    items: Callable[[], Iterator[ItemRecord]]
+    """Every item of the work folder, ordered by id; streamed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the report page that a pipeline contributes, as HTML that may be trusted.
+
+    `body` is `markupsafe.Markup`: whatever came from outside has been escaped in making it. A
+    plain text is escaped. `style` is CSS for it; images have to be in `data:` addresses.
+    """
+
+    title: str
+    body: str
+    style: str = ""
+
+
+Sections = Callable[[PageContext], Iterable[Section]]
+"""Makes a pipeline's own part of the page, in a thread, for a run at any point of its way."""
+
+
+@dataclass(frozen=True, slots=True)
 class Flag:
     """A command-line flag of a pipeline's own, which stands for settings: `--allow-private`."""
 
@@ -131,6 +157,8 @@ class Pipeline:
     flags: Sequence[Flag] = ()
     checks: Callable[[Mapping[str, BaseModel]], Iterable[Check]] | None = None
     """What `penstock doctor` looks at with these settings, by stage name."""
+    sections: Sections | None = None
+    """What the report page shows beside the engine's own: pictures, say."""
     packages: Sequence[str] = ()
     """Distributions whose versions each run records."""
 

@@ -13,6 +13,7 @@ from stages.describe import Describe
 from stages.download import Download
 from stages.extract import Extract
 from stages.filter import Filter
+from stages.gallery import crawl_sections
 
 
 def _resolve_crawl(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
@@ -61,5 +62,6 @@ crawl = Pipeline(
         ),
     ],
     checks=crawl_checks,
+    sections=crawl_sections,
     packages=["yt-dlp", "av", "ultralytics", "torch", "ImageHash", "Pillow", "numpy", "httpx"],
 )

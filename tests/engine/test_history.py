@@ -1,6 +1,7 @@
 """What a run leaves of how it went over time."""
 
 import sqlite3
+from itertools import pairwise
 from pathlib import Path
 
 import anyio
@@ -12,7 +13,7 @@ from engine.history import History
 from engine.journal import FILE, Journal
 from engine.journal_reader import JournalReader
 from engine.statistics import PoolStatistics
-from tests.engine.toys import line, query, run, toy
+from tests.engine.toys import line, query, run, toy, until
 
 BUSY = PoolStatistics("a", 1, 8, 0, 0, 1, 0, 0, 0, 0, 0, 0.5, 0.0, 0.0, 1.0, 0)
 
@@ -66,8 +67,8 @@ async def keep_for(workdir: Path, ticks: int) -> None:
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(kept.keep)
-            while query(workdir, "SELECT coalesce(max(tick), 0) FROM samples")[0][0] < ticks:
-                await anyio.sleep(0.001)  # noqa: ASYNC110
+            sql = "SELECT coalesce(max(tick), 0) FROM samples"
+            await until(lambda: query(workdir, sql)[0][0] >= ticks)
             tasks.cancel_scope.cancel()
     finally:
         commit.close()
@@ -83,6 +84,6 @@ def test_a_long_history_stays_bounded_and_even(
 
     ticks = [tick for tick, _ in samples_of(tmp_path)]
     assert 10 <= len(ticks) <= 21
-    gaps = {later - earlier for earlier, later in zip(ticks, ticks[1:], strict=False)}
+    gaps = {later - earlier for earlier, later in pairwise(ticks)}
     assert gaps == {ticks[0]}
     assert len(query(tmp_path, "SELECT * FROM pool_samples")) == len(ticks)

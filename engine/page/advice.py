@@ -1,0 +1,59 @@
+"""What one more worker would give, by the laws of queues that hold whatever the service times are.
+
+The utilisation law: a stage that ends X items a second and works D seconds on each is busy for U =
+X D / m of its m workers' time. D does not depend on how many there are. So with another worker for
+the busiest stage all goes faster by (m + 1) / m at most, and no faster than makes another stage, or
+the processor, as busy as the busiest stage is now. (Denning and Buzen, "The Operational Analysis of
+Queueing Network Models", ACM Computing Surveys 10(3), 1978.)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from engine.statistics import LEAST_BUSY, PoolStatistics, bottleneck
+
+PROCESSOR = "the processor"
+
+LEAST_GAIN = 0.02
+"""Less than this is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """One more worker for `stage` makes the run up to `gain` times as fast, 1.0 for no faster;
+    `capped_by` is the stage, or the processor, that allows no more, None if it is `stage`."""
+
+    stage: str
+    workers: int
+    gain: float
+    capped_by: str | None
+
+    @property
+    def sentence(self) -> str:
+        after = f"A worker more for {self.stage} ({self.workers + 1} in place of {self.workers})"
+        cap = "" if self.capped_by is None else f"; then {self.capped_by} holds it back"
+        if self.gain - 1 < LEAST_GAIN:
+            return f"{after} would give next to nothing: {self.capped_by} is as busy."
+        return f"{after} would make it at most about {self.gain - 1:.0%} faster{cap}."
+
+
+def advise(pools: Mapping[str, PoolStatistics], processor: float | None) -> Advice | None:
+    """What another worker for the bottleneck would give; None where no stage is the bottleneck, or
+    where it can have no more workers.
+
+    `processor` is the share of the cores' time that was used, 0 to 1; None if that is not known.
+    """
+    stage = bottleneck(pools)
+    if stage is None or pools[stage].utilisation < LEAST_BUSY:
+        return None
+    busiest = pools[stage]
+    workers = max(1, busiest.workers)
+    if busiest.most is not None and workers >= busiest.most:
+        return None
+    gain, cap = (workers + 1) / workers, None
+    for pool in pools.values():
+        if pool.stage != stage and pool.utilisation * gain > busiest.utilisation:
+            gain, cap = busiest.utilisation / pool.utilisation, pool.stage
+    if processor is not None and processor * gain > 1:
+        gain, cap = max(1.0, 1 / processor), PROCESSOR
+    return Advice(stage, workers, gain, cap)

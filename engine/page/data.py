@@ -1,0 +1,219 @@
+"""What the page shows, read from the ledger of a work folder; nothing here knows of HTML."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from engine.journal_reader import JournalReader, RunRow
+from engine.page.advice import advise
+from engine.page.curves import curves, processor_share
+from engine.page.timeline import Span, Timeline, spans_of
+from engine.pipeline import Pipeline
+from engine.report import retry_command
+from engine.statistics import (
+    FailureClass,
+    PoolStatistics,
+    Sample,
+    StageCounts,
+    bottleneck_sentence,
+)
+from engine.text import duration, one_line
+
+EXAMPLES = 5
+"""Items that the page names of each class of failure or drop."""
+
+LONGEST_REASON = 1000
+LONGEST_TRACEBACK = 20_000
+"""Characters."""
+
+RUNS = 50
+"""Runs that the page lists, the last ones."""
+
+State = Literal["running", "done", "stopped", "interrupted", "killed", "could not start"]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One item that ended so, and why."""
+
+    source: str
+    reason: str
+    traceback: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The items that one stage ended in the same way; `retry` is the command that tries again."""
+
+    stage: str
+    kind: str
+    count: int
+    examples: Sequence[Example]
+    retry: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageRow:
+    """One stage: its items of all runs, and what its pool measured in the last run, if it did."""
+
+    counts: StageCounts
+    pool: PoolStatistics | None
+
+
+@dataclass(frozen=True, slots=True)
+class PageData:
+    """A work folder at one moment."""
+
+    pipeline: str
+    workdir: Path
+    state: State
+    why: str | None
+    """More on the state: why a run takes nothing new."""
+    taken: float
+    """Seconds of running, over all runs."""
+    taken_at: float
+    """When this was read, in seconds since the epoch."""
+    total: StageCounts
+    stages: Sequence[StageRow]
+    bottleneck: str | None
+    """A sentence; None where nothing was measured."""
+    advice: str | None
+    failures: Sequence[Ending]
+    drops: Sequence[Ending]
+    runs: Sequence[RunRow]
+    """The last one first."""
+    more_runs: int
+
+
+class Book:
+    """Reads a work folder again and again, and remembers what need not be read twice.
+
+    Not thread-safe: one caller at a time. `workdir` is named as it was given, in the commands that
+    the page shows.
+    """
+
+    def __init__(self, pipeline: Pipeline, workdir: Path) -> None:
+        self.pipeline = pipeline
+        self.workdir = workdir
+        self.timeline = Timeline(pipeline.names)
+        self.spans: Sequence[Span] = ()
+        self.history: dict[int, list[Sample]] = {}
+
+    def read(
+        self,
+        *,
+        running: bool,
+        pools: Sequence[PoolStatistics] | None = None,
+        why: str | None = None,
+        ended: State | None = None,
+    ) -> PageData:
+        """Read the ledger.
+
+        `running`: a run is going on; `pools` are its pools now, else those of the last sample.
+        `ended` is how the run has just ended, where that is not in the ledger yet.
+        """
+        now = time.time()
+        with JournalReader(self.workdir) as reader:
+            runs = list(reader.runs())
+            self.spans = spans_of(runs, reader, now if running or ended else None)
+            self._read_history(reader)
+            self.timeline.read(reader, self.spans)
+            measured = pools if pools is not None else self._last_pools()
+            by_stage = {pool.stage: pool for pool in measured}
+            total = reader.item_counts()
+            return PageData(
+                pipeline=self.pipeline.name,
+                workdir=self.workdir,
+                state=ended or ("running" if running else _state(runs)),
+                why=why,
+                taken=sum(span.length for span in self.spans) / 1000,
+                taken_at=now,
+                total=total,
+                stages=[
+                    StageRow(counts, by_stage.get(counts.stage))
+                    for counts in reader.counts(self.pipeline.names)
+                ],
+                bottleneck=bottleneck_sentence(by_stage) if by_stage else None,
+                advice=self._advice(by_stage),
+                failures=self._endings(reader, "failed"),
+                drops=self._endings(reader, "dropped"),
+                runs=runs[:RUNS],
+                more_runs=max(0, len(runs) - RUNS),
+            )
+
+    def curves(self) -> dict[str, Any]:
+        """The history as columns, JSON-able."""
+        return curves(self.history, self.spans, self.pipeline.names)
+
+    def axis(self) -> list[dict[str, Any]]:
+        """The runs on the axis, JSON-able; times are milliseconds."""
+        return [
+            {
+                "run": span.run,
+                "started": round(1000 * span.started),
+                "offset": span.offset,
+                "length": span.length,
+            }
+            for span in self.spans
+        ]
+
+    def _read_history(self, reader: JournalReader) -> None:
+        newest = max((span.run for span in self.spans), default=0)
+        for span in self.spans:
+            if span.run not in self.history or span.run == newest:
+                self.history[span.run] = [sample for _, sample in reader.samples(span.run)]
+
+    def _last_pools(self) -> Sequence[PoolStatistics]:
+        measured = [samples[-1] for _, samples in sorted(self.history.items()) if samples]
+        return measured[-1].pools if measured else ()
+
+    def _advice(self, pools: Mapping[str, PoolStatistics]) -> str | None:
+        measured = [samples for _, samples in sorted(self.history.items()) if samples]
+        used = processor_share(measured[-1][0], measured[-1][-1]) if measured else None
+        advice = advise(pools, None if used is None else used / 100)
+        return advice.sentence if advice is not None else None
+
+    def _endings(
+        self, reader: JournalReader, outcome: Literal["failed", "dropped"]
+    ) -> list[Ending]:
+        return [
+            Ending(
+                stage=stage,
+                kind=kind,
+                count=count,
+                examples=[
+                    Example(
+                        source=source,
+                        reason=one_line(reason or "", LONGEST_REASON).removeprefix(f"{source}: "),
+                        traceback=traceback and traceback[-LONGEST_TRACEBACK:],
+                    )
+                    for source, reason, traceback in reader.examples(outcome, stage, kind, EXAMPLES)
+                ],
+                retry=retry_command(self.workdir, FailureClass(stage, kind, count, "", "")),
+            )
+            for stage, kind, count in reader.endings(outcome)
+        ]
+
+
+def _state(runs: Sequence[RunRow]) -> State:
+    """How the last run ended; it may have been killed before it could say."""
+    outcome = runs[0].outcome if runs else None
+    known: dict[str | None, State] = {
+        "done": "done",
+        "stopped": "stopped",
+        "interrupted": "interrupted",
+        "could not start": "could not start",
+    }
+    return known.get(outcome, "killed")
+
+
+def clock(seconds: float) -> str:
+    """A time of day with its date, in this machine's zone."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def took(run: RunRow) -> str:
+    """How long a run took, as far as is known."""
+    return duration(run.ended - run.started) if run.ended is not None else ""

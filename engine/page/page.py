@@ -1,0 +1,167 @@
+"""Turns what was read of a work folder into HTML: one file that needs nothing else, or a live page.
+
+Everything that comes from outside (addresses, titles, messages) is escaped by the templates, which
+escape all that is not marked as HTML, and the page's policy lets no script run but its own.
+"""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from engine.journal_reader import JournalReader
+from engine.page.data import Book, PageData, clock, took
+from engine.page.timeline import OUTCOMES
+from engine.pipeline import PageContext, Pipeline, Section
+from engine.text import duration, pace
+
+PARTS = ("overview", "stages", "failures")
+"""What of the page changes while a run goes on, beside the charts and the pipeline's sections."""
+
+
+def render_file(pipeline: Pipeline, workdir: Path, *, running: bool) -> str:
+    """The page as one file. Raises WorkFolderError where `workdir` is no work folder."""
+    book = Book(pipeline, workdir)
+    data = book.read(running=running)
+    return render_page(book, data, sections_of(pipeline, workdir), live=False)
+
+
+def render_page(book: Book, data: PageData, sections: Sequence[Section], *, live: bool) -> str:
+    """The whole page; a `live` one loads its scripts and then asks its server for what is new."""
+    scripts = [] if live else [Markup(plotly()), Markup(part("page.js"))]
+    page = _templates().get_template("page.html")
+    html = page.render(
+        data=data,
+        parts={name: Markup(html) for name, html in render_parts(data).items()},
+        sections=Markup(render_sections(sections)),
+        style=Markup(part("page.css")),
+        scripts=scripts,
+        policy=_policy(scripts, live=live),
+        payload=Markup(as_script(payload(book))),
+        live=live,
+    )
+    # What a site calls itself may hold half a surrogate pair, which is no UTF-8.
+    return html.encode("utf-8", "replace").decode()
+
+
+def render_parts(data: PageData) -> dict[str, str]:
+    """The HTML of each of PARTS, by name."""
+    return {name: _templates().get_template(f"{name}.html").render(data=data) for name in PARTS}
+
+
+def render_sections(sections: Sequence[Section]) -> str:
+    """The HTML of what the pipeline contributes."""
+    return _templates().get_template("sections.html").render(sections=sections)
+
+
+def sections_of(pipeline: Pipeline, workdir: Path) -> list[Section]:
+    """What the pipeline contributes to the page, for the work folder as it stands."""
+    if pipeline.sections is None:
+        return []
+
+    def items() -> Any:
+        with JournalReader(workdir) as reader:
+            yield from reader.item_records()
+
+    return list(pipeline.sections(PageContext(workdir, items)))
+
+
+def payload(book: Book) -> dict[str, Any]:
+    """What the page's charts are drawn from, JSON-able."""
+    return {
+        "stages": list(book.pipeline.names),
+        "outcomes": list(OUTCOMES),
+        "runs": book.axis(),
+        "timeline": book.timeline.since(-1, 0, 0),
+        "curves": book.curves(),
+    }
+
+
+def as_script(value: Any) -> str:
+    """JSON that can stand inside a script element: nothing in it can end that."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True)
+    return text.replace("<", "\\u003c")
+
+
+def part(name: str) -> str:
+    """A file of the page's own."""
+    return files("engine.page").joinpath("parts", name).read_text(encoding="utf-8")
+
+
+@cache
+def plotly() -> str:
+    """plotly.js, as the package of that name brings it."""
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs())
+
+
+def _policy(scripts: Sequence[str], *, live: bool) -> str:
+    """The page's Content-Security-Policy: its own scripts, pictures inside it, and its server."""
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
+    allowed = " ".join(f"'sha256-{value}'" for value in hashes)
+    return "; ".join(
+        [
+            "default-src 'none'",
+            f"script-src {allowed or chr(39) + 'self' + chr(39)}",
+            "style-src 'unsafe-inline'",  # plotly.js writes its own
+            "img-src data: blob:",
+            f"connect-src {chr(39) + ('self' if live else 'none') + chr(39)}",
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
+
+
+@cache
+def _templates() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("engine.page", "parts"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "clock": clock,
+        "count": lambda number: f"{number:,}",
+        "duration": duration,
+        "link": _link,
+        "pace": pace,
+        "percent": lambda share: f"{share:.0%}",
+        "sections": _settings_by_section,
+        "setting": _setting,
+        "took": took,
+    }
+    return environment
+
+
+def _link(source: str) -> str:
+    """A link where `source` is an address on the web, else the text itself."""
+    if not re.match(r"https?://", source):
+        return source
+    return Markup('<a href="{}" rel="noopener noreferrer">{}</a>').format(source, source)
+
+
+def _setting(value: Any) -> str:
+    """A setting's value. Of free options only the names, and no passwords in addresses."""
+    if value is None:
+        return "unset"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: …' for key in sorted(value))}}}"
+    text = json.dumps(value, ensure_ascii=False)
+    return re.sub(r"(\w+://)[^/@\s\"]+@", r"\1…@", text)
+
+
+def _settings_by_section(settings: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The sections of config.toml and what is in them, the stages first."""
+    stages = [(f"stages.{name}", table) for name, table in settings.get("stages", {}).items()]
+    return [*stages, *((name, table) for name, table in settings.items() if name != "stages")]

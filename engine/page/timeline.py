@@ -1,0 +1,160 @@
+"""Every attempt of a ledger as columns of numbers, to be drawn: which item, which stage, when.
+
+Time is counted in milliseconds of running: what passed between two runs is left out.
+"""
+
+import zlib
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.journal_reader import AttemptRow, JournalReader, RunRow
+
+MOST = 100_000
+"""Attempts that a timeline holds: beyond that it shows some of the items, with all of theirs."""
+
+LAST_STRIDE = 2**32
+"""There are no more keys than that."""
+
+OUTCOMES = ("done", "dropped", "failed", "retried", "throttled", "interrupted")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One run on the axis: it began at `started` (seconds since the epoch), which is `offset` on
+    the axis, and took `length`, both in milliseconds."""
+
+    run: int
+    started: float
+    offset: int
+    length: int
+
+    def at(self, time: float) -> int:
+        return self.offset + max(0, round(1000 * (time - self.started)))
+
+
+def spans_of(runs: Iterable[RunRow], reader: JournalReader, now: float | None) -> list[Span]:
+    """The runs end to end, in order. `now` is the time while the last one is going on."""
+    spans: list[Span] = []
+    offset = 0
+    for run in sorted(runs, key=lambda run: run.id):
+        ended = run.ended or reader.last_sign(run.id) or run.started
+        spans.append(Span(run.id, run.started, offset, round(1000 * (ended - run.started))))
+        offset += spans[-1].length
+    if spans and now is not None:
+        last = spans[-1]
+        spans[-1] = Span(last.run, last.started, last.offset, last.at(now) - last.offset)
+    return spans
+
+
+class Timeline:
+    """Grows as the ledger does: `read` takes in what has ended since it was last called.
+
+    The columns are in the order in which attempts were found to have ended, so how many of them
+    somebody has seen says which ones are new. When there are too many, half of the items go and
+    `generation` is another: whoever has seen the columns before has to start anew.
+    """
+
+    def __init__(self, stages: Sequence[str], most: int = MOST) -> None:
+        self.generation = 0
+        self.stride = 1
+        """One of how many items is shown."""
+        self._most = most
+        self._stages = {name: number for number, name in enumerate(stages)}
+        self._last = 0
+        self._open: dict[int, AttemptRow] = {}
+        self._spans: dict[int, Span] = {}
+        self._clear()
+
+    def _clear(self) -> None:
+        self.items: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._keys: list[int] = []
+        self.columns = {name: array("q") for name in ("item", "stage", "worker", "start", "length")}
+        self.columns["outcome"] = array("q")
+
+    def __len__(self) -> int:
+        return len(self.columns["item"])
+
+    def read(self, reader: JournalReader, spans: Sequence[Span]) -> None:
+        """Take in what the ledger has gained."""
+        self._spans = {span.run: span for span in spans}
+        for row in reader.attempts(self._last, self._open):
+            self._last = max(self._last, row.id)
+            self._open.pop(row.id, None)
+            if row.stage not in self._stages:
+                continue  # an earlier version's stage, of which there is no colour
+            if row.ended is None or row.outcome is None:
+                self._open[row.id] = row
+            elif _key(row.item) % self.stride == 0:
+                self._add(row, row.ended, row.outcome)
+                while len(self) > self._most and self.stride < LAST_STRIDE:
+                    self._thin()
+
+    def since(self, generation: int, seen: int, seen_items: int) -> dict[str, Any]:
+        """What somebody who has seen so much lacks, JSON-able; all of it, of another generation."""
+        if generation != self.generation:
+            seen = seen_items = 0
+        new = {name: list(column[seen:]) for name, column in self.columns.items()}
+        return {
+            "generation": self.generation,
+            "stride": self.stride,
+            "from": seen,
+            "fromItem": seen_items,
+            "items": self.items[seen_items:],
+            "open": self._at_work(),
+            **new,
+        }
+
+    def _at_work(self) -> list[list[Any]]:
+        """The attempts that have not ended: source, stage, worker, start. One whose run is over
+        was killed with it, and has no length that is known."""
+        newest = max(self._spans, default=0)
+        return [
+            [row.source, self._stages[row.stage], row.worker, self._spans[row.run].at(row.started)]
+            for row in self._open.values()
+            if row.run == newest and _key(row.item) % self.stride == 0
+        ]
+
+    def _add(self, row: AttemptRow, ended: float, outcome: str) -> None:
+        number = self._numbers.get(row.item)
+        if number is None:
+            number = self._numbers[row.item] = len(self.items)
+            self.items.append(row.source)
+            self._keys.append(_key(row.item))
+        start = self._spans[row.run].at(row.started)
+        length = max(1, round(1000 * (ended - row.started)))
+        values = (
+            number,
+            self._stages[row.stage],
+            row.worker,
+            start,
+            length,
+            OUTCOMES.index(outcome),
+        )
+        for column, value in zip(self.columns.values(), values, strict=True):
+            column.append(value)
+
+    def _thin(self) -> None:
+        """Leave out every other item, as their ids have it: the same ones however it came to be."""
+        self.stride *= 2
+        self.generation += 1
+        items, keys, columns = self.items, self._keys, self.columns
+        ids = list(self._numbers)
+        self._clear()
+        renumbered: dict[int, int] = {}
+        for old, key in enumerate(keys):
+            if key % self.stride == 0:
+                renumbered[old] = self._numbers[ids[old]] = len(self.items)
+                self.items.append(items[old])
+                self._keys.append(key)
+        for values in zip(*columns.values(), strict=True):
+            if values[0] in renumbered:
+                moved = (renumbered[values[0]], *values[1:])
+                for column, value in zip(self.columns.values(), moved, strict=True):
+                    column.append(value)
+
+
+def _key(item: str) -> int:
+    return zlib.crc32(item.encode("utf-8", "surrogateescape"))

@@ -1,0 +1,81 @@
+"""Ledgers as runs would have written them, row by row, for what is read from them."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from engine.item import Item
+from engine.journal import FILE, Journal
+from engine.journey import End
+from engine.statistics import PoolStatistics, Sample
+
+START = 1_700_000_000.0
+"""When the first run began, in seconds since the epoch."""
+
+IDLE = PoolStatistics("a", 1, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0)
+
+
+def pool(stage: str = "a", **changes: Any) -> PoolStatistics:
+    return replace(IDLE, stage=stage, **changes)
+
+
+def sample(time: float, *pools: PoolStatistics, processor: float = 0.0) -> Sample:
+    return Sample(START + time, 2, processor, 10**8, 10**9, pools)
+
+
+@contextmanager
+def ledger(workdir: Path) -> Iterator[Journal]:
+    """The ledger of a work folder, to be written in one transaction."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    journal = Journal(workdir / FILE)
+    try:
+        journal.begin()
+        yield journal
+        journal.commit()
+    finally:
+        journal.close()
+
+
+def add_run(journal: Journal, started: float, ended: float | None, pipeline: str = "toy") -> int:
+    """A run at `started` seconds after START; None for one that never ended."""
+    number = journal.start_run(pipeline, {"stages": {"a": {"value": 1}}}, {"penstock": "0.1.0"})
+    end = None if ended is None else START + ended
+    journal._db.execute(
+        "UPDATE runs SET started = ?, ended = ?, outcome = ? WHERE id = ?",
+        (START + started, end, None if ended is None else "done", number),
+    )
+    return number
+
+
+def add_attempts(
+    journal: Journal, run: int, rows: Sequence[tuple[str, str, float, float | None, str]]
+) -> None:
+    """Attempts: source, stage, when it began and ended (None: at work), and how."""
+    for source, stage, started, ended, outcome in rows:
+        item = Item.at(journal.path.parent, source)
+        journal._db.execute(
+            "INSERT OR IGNORE INTO items (id, source, entered_run) VALUES (?, ?, ?)",
+            (item.id, source, run),
+        )
+        journal._db.execute(
+            "INSERT INTO attempts (run, item, stage, worker, attempt, started, ended, outcome)"
+            " VALUES (?, ?, ?, 1, 1, ?, ?, ?)",
+            (
+                run,
+                item.id,
+                stage,
+                START + started,
+                None if ended is None else START + ended,
+                None if ended is None else outcome,
+            ),
+        )
+        if ended is not None and outcome in ("done", "dropped", "failed"):
+            journal.settle(item, stage, End(outcome, "mark"), None, run)  # type: ignore[arg-type]
+
+
+def finish_attempt(journal: Journal, number: int, ended: float) -> None:
+    journal._db.execute(
+        "UPDATE attempts SET ended = ?, outcome = 'done' WHERE id = ?", (START + ended, number)
+    )

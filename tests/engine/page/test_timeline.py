@@ -1,0 +1,145 @@
+"""Attempts as columns: complete however often they were read, and bounded."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from engine.journal_reader import JournalReader
+from engine.page.timeline import OUTCOMES, Timeline, spans_of
+from tests.engine.page.ledgers import START, add_attempts, add_run, finish_attempt, ledger
+from tests.engine.toys import fast_folder
+
+Rows = set[tuple[object, ...]]
+
+
+def take_in(timeline: Timeline, workdir: Path, now: float | None = None) -> None:
+    with JournalReader(workdir) as reader:
+        timeline.read(reader, spans_of(reader.runs(), reader, None if now is None else START + now))
+
+
+def rows(timeline: Timeline) -> Rows:
+    told = timeline.since(-1, 0, 0)
+    return {
+        (told["items"][item], *rest)
+        for item, *rest in zip(
+            *(told[name] for name in ("item", "stage", "start", "length", "outcome")), strict=True
+        )
+    }
+
+
+def test_attempts_are_placed_on_the_time_of_running(tmp_path: Path) -> None:
+    with ledger(tmp_path) as journal:
+        first = add_run(journal, 0.0, 10.0)
+        add_attempts(journal, first, [("v1", "a", 1.0, 3.5, "done"), ("v1", "b", 4, 5, "failed")])
+        second = add_run(journal, 1000.0, 1020.0)
+        add_attempts(journal, second, [("v2", "a", 1001.0, 1001.25, "retried")])
+    timeline = Timeline(["a", "b"])
+
+    take_in(timeline, tmp_path)
+
+    assert rows(timeline) == {
+        ("v1", 0, 1000, 2500, OUTCOMES.index("done")),
+        ("v1", 1, 4000, 1000, OUTCOMES.index("failed")),
+        ("v2", 0, 11000, 250, OUTCOMES.index("retried")),
+    }
+
+
+def test_a_killed_run_lasted_until_its_last_sign(tmp_path: Path) -> None:
+    with ledger(tmp_path) as journal:
+        killed = add_run(journal, 0.0, None)
+        add_attempts(journal, killed, [("v1", "a", 1.0, 7.0, "done")])
+        add_run(journal, 100.0, 101.0)
+    with JournalReader(tmp_path) as reader:
+        spans = spans_of(reader.runs(), reader, None)
+
+    assert [(span.offset, span.length) for span in spans] == [(0, 7000), (7000, 1000)]
+
+
+def test_what_is_at_work_is_told_and_then_over(tmp_path: Path) -> None:
+    with ledger(tmp_path) as journal:
+        run = add_run(journal, 0.0, None)
+        add_attempts(journal, run, [("v1", "a", 1.0, None, "")])
+    timeline = Timeline(["a"])
+    take_in(timeline, tmp_path, now=5.0)
+    assert timeline.since(-1, 0, 0)["open"] == [["v1", 0, 1, 1000]]
+    assert len(timeline) == 0
+
+    with ledger(tmp_path) as journal:
+        finish_attempt(journal, 1, 6.0)
+    take_in(timeline, tmp_path, now=7.0)
+
+    told = timeline.since(timeline.generation, 0, 0)
+    assert (told["open"], told["start"], told["length"]) == ([], [1000], [5000])
+
+
+def test_who_has_seen_some_is_told_the_rest(tmp_path: Path) -> None:
+    with ledger(tmp_path) as journal:
+        run = add_run(journal, 0.0, 100.0)
+        add_attempts(journal, run, [("v1", "a", 1, 2, "done"), ("v2", "a", 2, 3, "done")])
+    timeline = Timeline(["a"])
+    take_in(timeline, tmp_path)
+
+    told = timeline.since(0, 1, 1)
+
+    assert (told["from"], told["fromItem"]) == (1, 1)
+    assert (told["items"], told["item"], told["start"]) == (["v2"], [1], [2000])
+
+
+ATTEMPTS = st.lists(
+    st.tuples(
+        st.sampled_from([f"v{number}" for number in range(12)]),
+        st.sampled_from(["a", "b", "gone"]),
+        st.integers(0, 50),
+        st.none() | st.integers(1, 50),
+        st.sampled_from(OUTCOMES),
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(parts=st.lists(ATTEMPTS, min_size=1, max_size=4), most=st.sampled_from([5, 1000]))
+def test_reading_bit_by_bit_finds_what_reading_once_does(
+    parts: list[list[tuple[str, str, int, int | None, str]]], most: int
+) -> None:
+    with fast_folder() as workdir:
+        bit_by_bit = Timeline(["a", "b"], most)
+        with ledger(workdir) as journal:
+            run = add_run(journal, 0.0, None)
+        for part in parts:
+            attempts = [
+                (source, stage, float(begin), None if took is None else float(begin + took), how)
+                for source, stage, begin, took, how in part
+            ]
+            with ledger(workdir) as journal:
+                add_attempts(journal, run, attempts)
+            take_in(bit_by_bit, workdir, now=200.0)
+        at_once = Timeline(["a", "b"], most)
+        take_in(at_once, workdir, now=200.0)
+
+        assert rows(bit_by_bit) == rows(at_once)
+        assert bit_by_bit.stride == at_once.stride
+        assert len(at_once) <= most
+        shown = {source for source, *_ in rows(at_once)}
+        everything = Timeline(["a", "b"])
+        take_in(everything, workdir, now=200.0)
+        assert rows(at_once) == {row for row in rows(everything) if row[0] in shown}
+
+
+@pytest.mark.parametrize("most", [10, 1000])
+def test_a_timeline_is_bounded_and_says_what_it_leaves_out(tmp_path: Path, most: int) -> None:
+    with ledger(tmp_path) as journal:
+        run = add_run(journal, 0.0, 1000.0)
+        add_attempts(
+            journal, run, [(f"v{n}", stage, n, n + 1, "done") for n in range(200) for stage in "ab"]
+        )
+    timeline = Timeline(["a", "b"], most)
+
+    take_in(timeline, tmp_path)
+
+    assert len(timeline) <= most
+    assert (timeline.stride > 1) == (most < 400)
+    told = timeline.since(0, 3, 3)
+    assert told["from"] == (0 if timeline.generation else 3)
