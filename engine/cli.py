@@ -128,6 +128,17 @@ def status(workdir: str, as_json: bool) -> None:
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--log-json", metavar="FILE", type=click.Path(), help="Append every event to FILE.")
+@click.option(
+    "--web",
+    metavar="PORT",
+    type=click.IntRange(0, 65535),
+    help="Serve a live page on this port while it runs; 0: any that is free.",
+)
+@click.option(
+    "--web-host",
+    metavar="ADDRESS",
+    help="The address to serve it on; without it only this machine can reach the page.",
+)
 def retry(
     workdir: str,
     kind: str | None,
@@ -135,6 +146,8 @@ def retry(
     overrides: tuple[str, ...],
     quiet: bool,
     log_json: str | None,
+    web: int | None,
+    web_host: str | None,
 ) -> None:
     """Try again what failed, and finish what was left, with the settings of the last run.
 
@@ -143,7 +156,21 @@ def retry(
     """
     from engine.folder_commands import retry_failures
 
-    sys.exit(retry_failures(workdir, kind, stage, overrides, quiet, log_json))
+    sys.exit(retry_failures(workdir, kind, stage, overrides, quiet, log_json, web, web_host))
+
+
+@main.command()
+@click.argument("workdir", metavar="DIR", type=click.Path())
+@click.option("--out", metavar="FILE", type=click.Path(), help="Default: report.html in DIR.")
+def report(workdir: str, out: str | None) -> None:
+    """Write a page that shows what a work folder came to: one file, for any browser.
+
+    The timeline of every item, queues and workers over time, the bottleneck, failures and how to
+    retry them. It may be written while a run is going on; see also --web of the run itself.
+    """
+    from engine.page.command import write_report
+
+    write_report(workdir, out)
 
 
 @main.command()

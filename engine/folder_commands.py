@@ -17,7 +17,7 @@ from engine.journal_reader import JournalReader, RunRow
 from engine.journey import Graph
 from engine.pipeline import Pipeline
 from engine.report import Status, render_status, status_as_dict
-from engine.run_command import execute
+from engine.run_command import execute, web_address
 from engine.workfolder import is_locked, locked
 
 
@@ -53,6 +53,8 @@ def retry_failures(
     overrides: Sequence[str],
     quiet: bool,
     log_json: str | None,
+    web: int | None = None,
+    web_host: str | None = None,
 ) -> int:
     """Run again what failed and what is pending; returns the exit code.
 
@@ -61,6 +63,7 @@ def retry_failures(
     The settings are those of the last run, so that what is finished stays finished; `overrides` and
     the environment go before them.
     """
+    served = web_address(web, web_host)
     folder = Path(workdir)
     with JournalReader(folder) as reader:
         last = _last_run(reader)
@@ -83,7 +86,7 @@ def retry_failures(
             journal.close()
     if not quiet:
         click.echo(f"trying again: {count} item{'' if count == 1 else 's'}", err=True)
-    return execute(pipeline, config, folder, _pending(folder), quiet, log_json)
+    return execute(pipeline, config, folder, _pending(folder), quiet, log_json, served)
 
 
 def write_config(file: str, force: bool) -> None:

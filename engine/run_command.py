@@ -3,8 +3,9 @@
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -15,6 +16,9 @@ from engine.events import Events
 from engine.feed import standard_input
 from engine.pipeline import Pipeline
 from engine.run import Background, Run, RunReport, run_pipeline
+
+if TYPE_CHECKING:
+    from engine.page.live import LivePage
 
 CONFIG = "config.toml"
 
@@ -47,6 +51,7 @@ def run_command(pipeline: Pipeline) -> click.Command:
         ),
         click.Option(["--quiet"], is_flag=True, help="Show no progress."),
         click.Option(["--log-json"], metavar="FILE", help="Append every event to FILE."),
+        *web_options(),
     ]
     options += [click.Option([flag.name], is_flag=True, help=flag.help) for flag in pipeline.flags]
 
@@ -58,6 +63,8 @@ def run_command(pipeline: Pipeline) -> click.Command:
         overrides: tuple[str, ...],
         quiet: bool,
         log_json: str | None,
+        web: int | None,
+        web_host: str | None,
         **flags: bool,
     ) -> None:
         if not sources and from_ is None:
@@ -72,7 +79,8 @@ def run_command(pipeline: Pipeline) -> click.Command:
             others=list(plugins.pipelines().values()),
         )
         given = _given(typed, open_list(from_) if from_ is not None else ())
-        sys.exit(execute(pipeline, settings, Path(workdir), given, quiet, log_json))
+        served = web_address(web, web_host)
+        sys.exit(execute(pipeline, settings, Path(workdir), given, quiet, log_json, served))
 
     return click.Command(
         pipeline.name,
@@ -81,6 +89,38 @@ def run_command(pipeline: Pipeline) -> click.Command:
         help=pipeline.summary,
         no_args_is_help=True,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class WebAddress:
+    """Where the live page is served; None for this machine alone."""
+
+    port: int
+    host: str | None
+
+
+def web_options() -> list[click.Option]:
+    """The options of every command that runs a pipeline."""
+    return [
+        click.Option(
+            ["--web"],
+            metavar="PORT",
+            type=click.IntRange(0, 65535),
+            help="Serve a live page on this port while it runs; 0: any that is free.",
+        ),
+        click.Option(
+            ["--web-host"],
+            metavar="ADDRESS",
+            help="The address to serve it on; without it only this machine can reach the page.",
+        ),
+    ]
+
+
+def web_address(port: int | None, host: str | None) -> WebAddress | None:
+    """What the options say. Raises UsageError for a host without a port."""
+    if port is None and host is not None:
+        raise UsageError("--web-host says where to serve the page; give --web PORT with it")
+    return None if port is None else WebAddress(port, host)
 
 
 def config_file(given: str | None) -> Path | None:
@@ -97,12 +137,14 @@ def execute(
     sources: Iterable[str | tuple[str, str]],
     quiet: bool,
     log_json: str | None,
+    web: WebAddress | None = None,
 ) -> int:
     """Run, showing how it goes and what it came to; returns the exit code."""
     from engine.log import JsonLog
     from engine.progress import choose_view
 
     events = Events()
+    page = _live_page(pipeline, workdir, web) if web is not None else None
     log = JsonLog(Path(log_json)) if log_json is not None else None
     if log is not None:
         events.subscribe(log)
@@ -110,13 +152,19 @@ def execute(
     def prepare(run: Run) -> Sequence[Background]:
         view = choose_view(run.snapshot, quiet=quiet)
         events.subscribe(view)
-        return [view.refresh_forever]
+        if page is None:
+            return [view.refresh_forever]
+        page.watch(run.snapshot, lambda: run.outcome)
+        events.subscribe(page)
+        return [view.refresh_forever, page.serve]
 
     try:
         report = run_pipeline(pipeline, config, workdir, sources, events=events, prepare=prepare)
     finally:
         if log is not None:
             log.close()
+        if page is not None:
+            page.close()
     if not quiet:
         _show(pipeline, workdir, report)
     for line in report.discrepancies:
@@ -124,6 +172,16 @@ def execute(
     if log is not None and log.problem is not None:
         click.echo(f"penstock: {log.problem}", err=True)
     return report.exit_code
+
+
+def _live_page(pipeline: Pipeline, workdir: Path, web: WebAddress) -> "LivePage":
+    """The page, whose port is taken from here on; says where it is."""
+    from engine.page.live import LivePage
+
+    page = LivePage(pipeline, workdir, web.port, web.host)
+    told = "; anybody who can reach that address can read it" if page.is_public else ""
+    click.echo(f"live page: {page.url}{told}", err=True)
+    return page
 
 
 def _show(pipeline: Pipeline, workdir: Path, report: RunReport) -> None:

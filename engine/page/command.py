@@ -1,0 +1,36 @@
+"""`penstock report`: the page of a work folder, as one file."""
+
+import os
+from pathlib import Path
+
+import click
+
+from engine import plugins
+from engine.errors import UsageError, WorkFolderError
+from engine.journal_reader import JournalReader
+from engine.page.page import render_file
+from engine.workfolder import is_locked
+
+FILE = "report.html"
+
+
+def write_report(workdir: str, out: str | None) -> None:
+    """Write the page of `workdir`, also while a run is at work there.
+
+    Raises WorkFolderError where it is no work folder, UsageError where `out` cannot be written.
+    """
+    folder = Path(workdir)
+    with JournalReader(folder) as reader:
+        last = reader.last_run()
+    if last is None:
+        raise WorkFolderError(f"{folder} has seen no run yet")
+    html = render_file(plugins.pipeline(last.pipeline), folder, running=is_locked(folder))
+    path = Path(out) if out is not None else folder / FILE
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        new.write_text(html, encoding="utf-8")
+        new.replace(path)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        raise UsageError(f"{path} cannot be written: {error.strerror}; give --out") from None
+    click.echo(f"wrote {path}")

@@ -1,0 +1,339 @@
+"""`--web PORT`: the page of a run, served while it goes on, and its metrics.
+
+GET /            the page
+GET /events      what is new, as server-sent events; the last one says that the run has ended
+GET /metrics     for Prometheus
+GET /plotly.js, /page.js
+
+It reads the ledger, in a thread, only while somebody looks, and only so often that it takes a
+twentieth of one core at most.
+"""
+
+import contextlib
+import errno
+import ipaddress
+import json
+import socket
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import uvicorn
+from anyio import to_thread
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from engine.errors import UsageError, WorkFolderError
+from engine.events import Event, Stopping
+from engine.page.data import Book, PageData, State
+from engine.page.metrics import Metrics
+from engine.page.page import (
+    part,
+    plotly,
+    render_page,
+    render_parts,
+    render_sections,
+    sections_of,
+)
+from engine.pipeline import Pipeline, Section
+from engine.progress import Snapshot
+from engine.statistics import PoolStatistics
+
+LOOPBACK = "127.0.0.1"
+
+REFRESH = 1.0
+"""Seconds between two looks at the ledger."""
+
+SECTIONS_REFRESH = 10.0
+"""Seconds between two makings of the pipeline's sections, which may take pictures."""
+
+REST = 20
+"""How many times as long as a look took nothing is looked at, at least."""
+
+HEARTBEAT = 15.0
+"""Seconds after which a client that was told nothing new is told so, to keep the line open."""
+
+GOODBYE = 5.0
+"""Seconds that the last look and telling it may take; a run ends no later for its page."""
+
+HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What of the timeline a client has: see `Timeline.since`."""
+
+    generation: int = -1
+    attempts: int = 0
+    items: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> "Seen":
+        """What `str` made; nothing at all for anything else."""
+        numbers = text.split(".")
+        if len(numbers) != 3 or not all(part.isascii() and part.isdigit() for part in numbers):
+            return cls()
+        return cls(*map(int, numbers))
+
+    def __str__(self) -> str:
+        return f"{self.generation}.{self.attempts}.{self.items}"
+
+
+class _Server(uvicorn.Server):
+    """uvicorn in a loop that is there already: signals are the run's."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class LivePage:
+    """Serves one run's page. Make it before the run, which it listens to, and have `serve` run
+    beside it."""
+
+    def __init__(
+        self, pipeline: Pipeline, workdir: Path, port: int, host: str | None = None
+    ) -> None:
+        """Take the port, 0 for any that is free. Raises UsageError where it is not to be had."""
+        self._socket = _listen(host or LOOPBACK, port)
+        self._host = host or LOOPBACK
+        self._book = Book(pipeline, workdir)
+        self._reading = anyio.Lock()
+        self._data: PageData | None = None
+        self._parts: dict[str, str] = {}
+        self._sections: Sequence[Section] = ()
+        self._sections_html = ""
+        self._sections_due = 0.0
+        self._clients = 0
+        self._arrived = anyio.Event()
+        self._changed = anyio.Event()
+        self._why: str | None = None
+        self._over = False
+        self._snapshot: Snapshot
+        self._outcome: Callable[[], State]
+        self._metrics: Metrics
+
+    @property
+    def url(self) -> str:
+        """The page's address."""
+        host, port = self._socket.getsockname()[:2]
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+    @property
+    def is_public(self) -> bool:
+        """Whether other machines can reach it."""
+        return not ipaddress.ip_address(self._socket.getsockname()[0]).is_loopback
+
+    def watch(self, snapshot: Snapshot, outcome: Callable[[], State]) -> None:
+        """The run that it is the page of: its pools, and, once it ends, how."""
+        self._snapshot, self._outcome = snapshot, outcome
+        self._metrics = Metrics(snapshot)
+
+    def __call__(self, event: Event) -> None:
+        self._metrics(event)
+        if isinstance(event, Stopping):
+            self._why = event.why
+
+    def close(self) -> None:
+        """Give the port back, for a run that never began."""
+        self._socket.close()
+
+    async def serve(self) -> None:
+        """Serve until cancelled: then whoever looks is told how the run ended."""
+        server = _Server(
+            uvicorn.Config(
+                self._app(),
+                http="h11",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                log_level="critical",
+                access_log=False,
+                server_header=False,
+                limit_concurrency=100,
+                timeout_graceful_shutdown=1,
+            )
+        )
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_serve_shielded, server, self._socket)
+            try:
+                await self._refresh_forever()
+            finally:
+                with anyio.CancelScope(shield=True), anyio.move_on_after(GOODBYE):
+                    await self._say_goodbye()
+                self._over = True
+                self._changed.set()
+                server.should_exit = True
+
+    def _app(self) -> Starlette:
+        host = ipaddress.ip_address(self._socket.getsockname()[0])
+        # A site whose name was made to lead to this machine must not read what is here.
+        hosts = [self._host, LOOPBACK, "localhost", "::1", "[::1]"] if host.is_loopback else ["*"]
+        return Starlette(
+            routes=[
+                Route("/", self._page),
+                Route("/events", self._events),
+                Route("/metrics", self._show_metrics),
+                Route("/plotly.js", partial(_script, plotly)),
+                Route("/page.js", partial(_script, partial(part, "page.js"))),
+            ],
+            middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
+        )
+
+    # Looking
+
+    async def _refresh_forever(self) -> None:
+        while True:
+            if not self._clients:
+                self._arrived = anyio.Event()
+                await self._arrived.wait()
+            began = time.monotonic()
+            async with self._reading:
+                await self._look()
+            await anyio.sleep(max(REFRESH, REST * (time.monotonic() - began)))
+
+    async def _say_goodbye(self) -> None:
+        if self._clients:
+            async with self._reading:
+                self._sections_due = 0.0
+                await self._look(ended=self._outcome())
+
+    async def _look(self, ended: State | None = None) -> None:
+        """Read how things stand, and wake those who wait for it. A ledger that cannot be read just
+        now is read the next time."""
+        with contextlib.suppress(sqlite3.Error, OSError, WorkFolderError):
+            pools = self._snapshot()  # on the loop, where they are at work
+            await to_thread.run_sync(self._read, pools, ended, abandon_on_cancel=True)
+            self._changed.set()
+            self._changed = anyio.Event()
+
+    def _read(self, pools: Sequence[PoolStatistics], ended: State | None) -> None:
+        why = None if ended == "done" else self._why
+        self._data = self._book.read(running=ended is None, pools=list(pools), why=why, ended=ended)
+        self._parts = render_parts(self._data)
+        if (began := time.monotonic()) >= self._sections_due:
+            self._sections = sections_of(self._book.pipeline, self._book.workdir)
+            self._sections_html = render_sections(self._sections)
+            now = time.monotonic()
+            self._sections_due = now + max(SECTIONS_REFRESH, REST * (now - began))
+
+    # Answering
+
+    async def _page(self, request: Request) -> Response:
+        async with self._reading:
+            await self._look()
+            if self._data is None:
+                return PlainTextResponse("The ledger cannot be read just now.", 503, HEADERS)
+            html = await to_thread.run_sync(
+                partial(render_page, self._book, self._data, self._sections, live=True)
+            )
+        return HTMLResponse(html, headers=HEADERS)
+
+    async def _show_metrics(self, request: Request) -> Response:
+        content, content_type = self._metrics.render(request.headers.get("accept", ""))
+        return Response(content, headers={**HEADERS, "Content-Type": content_type})
+
+    async def _events(self, request: Request) -> Response:
+        # A client that lost the line says what it was told last.
+        said = request.headers.get("last-event-id") or request.query_params.get("seen", "")
+        stream = self._tell(Seen.parse(said))
+        return StreamingResponse(stream, media_type="text/event-stream", headers=HEADERS)
+
+    async def _tell(self, seen: Seen) -> AsyncIterator[str]:
+        """What is new, again and again: as much as the client has missed, however slow it is."""
+        told: dict[str, str] = {}
+        self._clients += 1
+        self._arrived.set()
+        try:
+            while True:
+                changed, over = self._changed, self._over
+                if self._data is not None:
+                    async with self._reading:
+                        text, seen = await to_thread.run_sync(self._news, seen, told)
+                    yield _event("update", text, str(seen))
+                if over:
+                    yield _event("end", "{}", str(seen))
+                    return
+                while not changed.is_set():
+                    with anyio.move_on_after(HEARTBEAT):
+                        await changed.wait()
+                        break
+                    yield ":\n\n"
+        finally:
+            self._clients -= 1
+
+    def _news(self, seen: Seen, told: dict[str, str]) -> tuple[str, Seen]:
+        """A message with what this client lacks, and what it will have seen by then."""
+        timeline = self._book.timeline
+        drawn = timeline.since(seen.generation, seen.attempts, seen.items)
+        curves = json.dumps(self._book.curves(), separators=(",", ":"))
+        now = {**self._parts, "sections": self._sections_html, "curves": curves}
+        fresh = {name: text for name, text in now.items() if told.get(name) != text}
+        told |= fresh
+        news: dict[str, Any] = {
+            "parts": {name: text for name, text in fresh.items() if name in self._parts},
+            "runs": self._book.axis(),
+            "timeline": drawn,
+        }
+        if "sections" in fresh:
+            news["sections"] = fresh["sections"]
+        if "curves" in fresh:
+            news["curves"] = self._book.curves()
+        text = json.dumps(news, separators=(",", ":"))
+        return text, Seen(timeline.generation, len(timeline), len(timeline.items))
+
+
+async def _serve_shielded(server: uvicorn.Server, listening: socket.socket) -> None:
+    with anyio.CancelScope(shield=True):  # it ends by `should_exit`, and so closes what is open
+        await server.serve(sockets=[listening])
+        for connection in list(server.server_state.connections):
+            connection.transport.abort()  # a client that did not take what it had asked for
+        await anyio.lowlevel.checkpoint()
+
+
+async def _script(text: Callable[[], str], request: Request) -> Response:
+    headers = {**HEADERS, "Cache-Control": "max-age=3600"}
+    return Response(await to_thread.run_sync(text), 200, headers, "text/javascript")
+
+
+def _event(kind: str, data: str, number: str) -> str:
+    return f"event: {kind}\nid: {number}\ndata: {data}\n\n"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise UsageError(
+            f"--web-host {host}: {error.strerror}; give an address of this machine"
+        ) from None
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen()
+    except OSError as error:
+        listening.close()
+        if error.errno == errno.EADDRINUSE:
+            why = "is taken; give another port, or 0 for any that is free"
+        else:
+            why = f"is not to be had ({error.strerror}); give another --web or --web-host"
+        raise UsageError(f"--web {port}: port {port} of {host} {why}") from None
+    return listening

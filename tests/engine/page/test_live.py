@@ -1,0 +1,245 @@
+"""The live page's server: beside a run, never in its way."""
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from engine import Pipeline, UsageError
+from engine.page.live import GOODBYE, LivePage
+from engine.run import Run, RunReport
+from tests.engine.toys import Toy, line, run, toy
+
+
+class Held(Toy):
+    """Waits with every item but the first until the test lets it go."""
+
+    def act(self, item: Any, out: Path) -> Any:
+        while not item.source.endswith("0") and not (self.workdir / "release").exists():
+            time.sleep(0.002)
+        return super().act(item, out)
+
+
+class Served:
+    """A run with its page, in a thread."""
+
+    def __init__(self, pipeline: Pipeline, workdir: Path, items: int) -> None:
+        self.workdir = workdir
+        self.page = LivePage(pipeline, workdir, 0)
+        self.at_work = threading.Event()
+        self.report: RunReport | None = None
+        self.thread = threading.Thread(target=self._run, args=(pipeline, items))
+        self.thread.start()
+
+    def _run(self, pipeline: Pipeline, items: int) -> None:
+        def prepare(run: Run) -> list[Any]:
+            self.page.watch(run.snapshot, lambda: run.outcome)
+            run.events.subscribe(self.page)
+            return [self.page.serve]
+
+        sources = [f"v{number}" for number in range(items)]
+        self.report = run(pipeline, self.workdir, sources, prepare=prepare)
+
+    def get(self, path: str = "", **more: Any) -> httpx.Response:
+        return httpx.get(self.page.url + path, timeout=20, **more)
+
+    def release(self) -> float:
+        """Let the run go on to its end; returns the seconds that took."""
+        began = time.monotonic()
+        (self.workdir / "release").touch()
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+        return time.monotonic() - began
+
+
+@contextmanager
+def served(
+    workdir: Path, items: int = 5, does: dict[str, list[Any]] | None = None
+) -> Iterator[Served]:
+    pipeline = line(toy("a", base=Held, does=does or {}), toy("b", "a"))
+    running = Served(pipeline, workdir, items)
+    try:
+        yield running
+    finally:
+        running.release()
+
+
+Event = tuple[str, dict[str, Any]]
+
+
+def events(stream: httpx.Response) -> Iterator[Event]:
+    """The server-sent events of a response: kind and data."""
+    kind = ""
+    for text in stream.iter_lines():
+        name, _, value = text.partition(": ")
+        if name == "event":
+            kind = value
+        elif name == "data":
+            yield kind, json.loads(value)
+
+
+def first(stream: Iterator[Event], wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    return next(data for kind, data in stream if kind == "update" and wanted(data))
+
+
+def test_the_page_shows_how_the_run_stands(tmp_path: Path) -> None:
+    with served(tmp_path) as running:
+        html = running.get().text
+    assert 'class="state running"' in html
+    assert "data-live" in html
+    assert '<script src="page.js"></script>' in html
+
+
+def test_events_tell_what_is_new_and_that_the_run_has_ended(tmp_path: Path) -> None:
+    with (
+        served(tmp_path, does={"v3": ["permanent"]}) as running,
+        httpx.stream("GET", f"{running.page.url}events", timeout=20) as response,
+    ):
+        told = events(response)
+        before = first(told, lambda news: news["timeline"]["item"] != [])
+        assert before["timeline"]["open"], "v1 is held"
+        (tmp_path / "release").touch()
+        rest = list(told)
+
+    assert rest[-1][0] == "end"
+    kind, last = rest[-2]
+    assert kind == "update"
+    assert 'class="state done"' in last["parts"]["overview"]
+    assert '<b id="count-failed">1</b>' in last["parts"]["overview"]
+    assert last["timeline"]["open"] == []
+    seen = [before, *(news for kind, news in rest if kind == "update")]
+    drawn = sum(len(news["timeline"]["item"]) for news in seen)
+    assert drawn == 5 + 4
+    assert [news["timeline"]["from"] for news in seen] == sorted(
+        news["timeline"]["from"] for news in seen
+    )
+
+
+def test_who_comes_back_is_told_only_what_was_missed(tmp_path: Path) -> None:
+    with served(tmp_path) as running:
+        url = f"{running.page.url}events"
+        with httpx.stream("GET", url, timeout=20) as response:
+            first(events(response), lambda news: len(news["timeline"]["item"]) == 2)
+        with httpx.stream("GET", url, headers={"Last-Event-ID": "0.2.1"}, timeout=20) as response:
+            again = first(events(response), lambda news: True)
+        with httpx.stream("GET", f"{url}?seen=nonsense", timeout=20) as response:
+            anew = first(events(response), lambda news: True)
+    assert (again["timeline"]["from"], again["timeline"]["item"]) == (2, [])
+    assert (anew["timeline"]["from"], len(anew["timeline"]["item"])) == (0, 2)
+
+
+def test_a_client_that_does_not_read_holds_up_nothing(tmp_path: Path) -> None:
+    with served(tmp_path, items=300) as running:
+        address = httpx.URL(running.page.url)
+        clients = [socket.create_connection((address.host, address.port or 0)) for _ in range(3)]
+        for client, path in zip(clients, ("events", "plotly.js", ""), strict=True):
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            client.sendall(f"GET /{path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            client.recv(1)
+
+        took = running.release()
+
+        for client in clients:
+            client.close()
+    assert running.report is not None
+    assert running.report.items["done"] == 300
+    assert took < GOODBYE + 5
+
+
+def test_a_site_whose_name_leads_here_may_not_read(tmp_path: Path) -> None:
+    with served(tmp_path) as running:
+        for host in ("evil.example", "evil.example:80", "localhost.evil.example"):
+            for path in ("", "events", "metrics"):
+                assert running.get(path, headers={"Host": host}).status_code == 400
+        assert running.get("metrics", headers={"Host": "localhost"}).status_code == 200
+
+
+def test_metrics_count_what_the_run_does(tmp_path: Path) -> None:
+    with served(tmp_path) as running:
+        with httpx.stream("GET", f"{running.page.url}events", timeout=20) as response:
+            first(events(response), lambda news: len(news["timeline"]["item"]) == 2)
+        text = running.get("metrics").text
+        openmetrics = running.get("metrics", headers={"Accept": "application/openmetrics-text"})
+    lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if line[:1] != "#")
+    assert float(lines['penstock_stage_items_total{outcome="done",stage="b"}']) == 1
+    assert float(lines['penstock_items_ended_total{outcome="done"}']) == 1
+    assert float(lines['penstock_stage_in_hand_items{stage="a"}']) == 1
+    assert openmetrics.text.endswith("# EOF\n")
+
+
+def test_the_documentation_names_every_metric(tmp_path: Path) -> None:
+    page = Path(__file__).parents[3] / "docs" / "report.md"
+    with served(tmp_path) as running:
+        text = running.get("metrics").text
+    given = set(re.findall(r"^(penstock_\w+)", text, re.MULTILINE))
+    assert given == set(re.findall(r"^\| `(penstock_\w+)` \|", page.read_text(), re.MULTILINE))
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool")
+def test_promtool_finds_nothing_to_say_of_the_metrics(tmp_path: Path) -> None:
+    with served(tmp_path) as running:
+        text = running.get("metrics").text
+    lint = subprocess.run(
+        ["promtool", "check", "metrics"], input=text, capture_output=True, text=True
+    )
+    assert (lint.returncode, lint.stdout, lint.stderr) == (0, "", "")
+
+
+def test_a_taken_port_is_refused_in_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(UsageError, match=f"port {port} of 127.0.0.1 is taken"):
+            LivePage(line(toy("a")), tmp_path, port)
+
+
+def test_an_address_of_another_machine_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--web"):
+        LivePage(line(toy("a")), tmp_path, 0, "192.0.2.1")
+    with pytest.raises(UsageError, match="--web-host"):
+        LivePage(line(toy("a")), tmp_path, 0, "no.such.host.invalid")
+
+
+def test_only_this_machine_can_reach_it_unless_told(tmp_path: Path) -> None:
+    for host, public in ((None, False), ("::1", False), ("0.0.0.0", True)):
+        try:
+            page = LivePage(line(toy("a")), tmp_path, 0, host)
+        except UsageError:
+            assert host == "::1", "a machine may lack IPv6"
+            continue
+        assert page.is_public == public
+        page.close()
+
+
+def test_a_run_that_cannot_start_is_not_said_to_be_done(tmp_path: Path) -> None:
+    class Unopenable(Toy):
+        def open(self) -> None:
+            raise UsageError("there is no such model")
+
+    page = LivePage(pipeline := line(toy("a", base=Unopenable)), tmp_path, 0)
+    outcomes: list[str] = []
+
+    def prepare(run: Run) -> list[Any]:
+        page.watch(run.snapshot, lambda: run.outcome)
+
+        async def note_the_end() -> None:
+            try:
+                await page.serve()
+            finally:
+                outcomes.append(run.outcome)
+
+        return [note_the_end]
+
+    with pytest.raises(UsageError):
+        run(pipeline, tmp_path, ["v1"], prepare=prepare)
+
+    assert outcomes == ["stopped"]
