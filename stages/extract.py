@@ -148,11 +148,13 @@ class Extract(Stage):
             with self.cores.borrowed(_MOST_DECODER_THREADS - 1) as idle:
                 yield 1 + idle
         else:
-            yield self.settings.threads
+            yield min(self.settings.threads, _MOST_DECODER_THREADS)
 
     def _write_whole(self, path: Path, table: PacketTable, damage: Damage, out: Path) -> int:
         """Write the wanted frames of all that decode; returns how many there are."""
-        threads = 1 if self.settings.threads == "auto" else self.settings.threads
+        threads = 1  # several might conceal damage in another way: only if they are asked for
+        if self.settings.threads != "auto":
+            threads = min(self.settings.threads, _MOST_DECODER_THREADS)
         sampling = sampling_for(self.settings, table)
         (out / "frames").mkdir()
         with open_video(path, threads) as video, (out / "frames.jsonl").open("w") as lines:
