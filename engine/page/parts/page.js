@@ -110,7 +110,7 @@
     Plotly.react(chart, traces, layout(more), { ...CONFIG, displayModeBar: phone() ? false : "hover" });
     if (first) {
       chart.on("plotly_relayout", (change) => zoomed(id, change));
-      chart.on("plotly_doubleclick", () => { zoom = rowsInView = null; later(drawAll); });
+      chart.on("plotly_doubleclick", () => { zoom = rowsInView = null; drawAll(); });
     }
     return chart;
   }
@@ -125,14 +125,45 @@
     if (y) rowsInView = [Math.min(...y), Math.max(...y)];
     if (change["xaxis.autorange"]) zoom = null;
     if (change["yaxis.autorange"]) rowsInView = null;
-    if (x || y || change["xaxis.autorange"]) later(drawAll);
+    if (x || y || change["xaxis.autorange"]) drawAll();
   }
 
-  const waiting = new Set();
-  function later(work) {
-    if (waiting.has(work)) return;
-    waiting.add(work);
-    requestAnimationFrame(() => { waiting.delete(work); work(); });
+  // Charts are drawn one after the other, with room in between for whatever the reader does. One
+  // that is out of sight is drawn once, and then again when it comes into sight.
+
+  const stale = new Set();
+  const drawn = new Set();
+  let pumping = false;
+
+  function isNear(id) {
+    const box = byId(id).getBoundingClientRect();
+    return box.bottom > -300 && box.top < window.innerHeight + 300;
+  }
+
+  function drawAll() {
+    const last = runs[runs.length - 1];
+    reach.to = Math.max(1, last ? last.offset + last.length : 1);
+    const none = !curves.time.some((at) => at !== null);
+    byId("history-none").hidden = !none;
+    byId("history-charts").hidden = none;
+    for (const id of none ? ["chart-timeline"] : Object.keys(CHARTS)) stale.add(id);
+    pump();
+  }
+
+  function pump() {
+    if (pumping) return;
+    const next = [...stale].find((id) => !drawn.has(id) || isNear(id));
+    if (next === undefined) {
+      document.documentElement.dataset.drawn = "yes";
+      return;
+    }
+    pumping = true;
+    setTimeout(() => {
+      stale.delete(next);
+      drawn.add(next);
+      CHARTS[next]();
+      requestAnimationFrame(() => { pumping = false; pump(); });
+    });
   }
 
   // The timeline
@@ -326,18 +357,6 @@
 
   // The history
 
-  function drawHistory() {
-    const none = !curves.time.some((at) => at !== null);
-    byId("history-none").hidden = !none;
-    byId("history-charts").hidden = none;
-    if (none) return;
-    drawBusy();
-    drawLines("chart-waiting", "waiting", ",.0f");
-    drawLines("chart-pace", "pace", ",.1f");
-    drawOne("chart-memory", curves.memory.map((bytes) => bytes && bytes / 1e9), ".2f", " GB");
-    drawOne("chart-processor", curves.processor, ".0f", "%", [0, 100]);
-  }
-
   function drawBusy() {
     const traces = [];
     const axes = {};
@@ -378,12 +397,15 @@
     { yaxis: yAxis(range ? { range } : {}) });
   }
 
-  function drawAll() {
-    const last = runs[runs.length - 1];
-    reach.to = Math.max(1, last ? last.offset + last.length : 1);
-    drawTimeline();
-    drawHistory();
-  }
+  const CHARTS = {
+    "chart-timeline": drawTimeline,
+    "chart-busy": drawBusy,
+    "chart-waiting": () => drawLines("chart-waiting", "waiting", ",.0f"),
+    "chart-pace": () => drawLines("chart-pace", "pace", ",.1f"),
+    "chart-memory": () => drawOne("chart-memory",
+      curves.memory.map((bytes) => bytes && bytes / 1e9), ".2f", " GB"),
+    "chart-processor": () => drawOne("chart-processor", curves.processor, ".0f", "%", [0, 100]),
+  };
 
   function drawAnew() {
     readTheme();
@@ -418,7 +440,7 @@
       takeTimeline(news.timeline);
       say("Live.", false);
       readTheme();
-      later(drawAll);
+      drawAll();
     };
   }
 
@@ -438,8 +460,8 @@
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAnew);
   let wide = window.innerWidth;
   window.addEventListener("resize", () => {
-    if (window.innerWidth !== wide) { wide = window.innerWidth; later(drawAll); }
+    if (window.innerWidth !== wide) { wide = window.innerWidth; drawAll(); }
   });
+  window.addEventListener("scroll", pump, { passive: true });
   if ("live" in document.documentElement.dataset) listen();
-  document.documentElement.dataset.drawn = "yes";
 })();

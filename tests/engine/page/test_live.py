@@ -5,10 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,64 +13,12 @@ from typing import Any
 import httpx
 import pytest
 
-from engine import Pipeline, UsageError
+from engine import UsageError
+from engine.page import live
 from engine.page.live import GOODBYE, LivePage
-from engine.run import Run, RunReport
+from engine.run import Run
+from tests.engine.page.serving import served
 from tests.engine.toys import Toy, line, run, toy
-
-
-class Held(Toy):
-    """Waits with every item but the first until the test lets it go."""
-
-    def act(self, item: Any, out: Path) -> Any:
-        while not item.source.endswith("0") and not (self.workdir / "release").exists():
-            time.sleep(0.002)
-        return super().act(item, out)
-
-
-class Served:
-    """A run with its page, in a thread."""
-
-    def __init__(self, pipeline: Pipeline, workdir: Path, items: int) -> None:
-        self.workdir = workdir
-        self.page = LivePage(pipeline, workdir, 0)
-        self.at_work = threading.Event()
-        self.report: RunReport | None = None
-        self.thread = threading.Thread(target=self._run, args=(pipeline, items))
-        self.thread.start()
-
-    def _run(self, pipeline: Pipeline, items: int) -> None:
-        def prepare(run: Run) -> list[Any]:
-            self.page.watch(run.snapshot, lambda: run.outcome)
-            run.events.subscribe(self.page)
-            return [self.page.serve]
-
-        sources = [f"v{number}" for number in range(items)]
-        self.report = run(pipeline, self.workdir, sources, prepare=prepare)
-
-    def get(self, path: str = "", **more: Any) -> httpx.Response:
-        return httpx.get(self.page.url + path, timeout=20, **more)
-
-    def release(self) -> float:
-        """Let the run go on to its end; returns the seconds that took."""
-        began = time.monotonic()
-        (self.workdir / "release").touch()
-        self.thread.join(30)
-        assert not self.thread.is_alive()
-        return time.monotonic() - began
-
-
-@contextmanager
-def served(
-    workdir: Path, items: int = 5, does: dict[str, list[Any]] | None = None
-) -> Iterator[Served]:
-    pipeline = line(toy("a", base=Held, does=does or {}), toy("b", "a"))
-    running = Served(pipeline, workdir, items)
-    try:
-        yield running
-    finally:
-        running.release()
-
 
 Event = tuple[str, dict[str, Any]]
 
@@ -91,6 +36,13 @@ def events(stream: httpx.Response) -> Iterator[Event]:
 
 def first(stream: Iterator[Event], wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     return next(data for kind, data in stream if kind == "update" and wanted(data))
+
+
+@pytest.fixture(autouse=True)
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks as often as it can."""
+    monkeypatch.setattr(live, "REFRESH", 0.02)
+    monkeypatch.setattr(live, "REST", 1)
 
 
 def seen(news: dict[str, Any]) -> int:
