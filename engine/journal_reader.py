@@ -72,6 +72,10 @@ class JournalReader:
     ) -> None:
         self._db.close()
 
+    def hold(self) -> None:
+        """From here on see the ledger as it is now, whatever is written meanwhile."""
+        self._db.execute("BEGIN")
+
     def last_run(self) -> RunRow | None:
         return next(self.runs(), None)
 

@@ -144,8 +144,8 @@ def execute(
     from engine.progress import choose_view
 
     events = Events()
-    page = _live_page(pipeline, workdir, web) if web is not None else None
     log = JsonLog(Path(log_json)) if log_json is not None else None
+    page: LivePage | None = None
     if log is not None:
         events.subscribe(log)
 
@@ -159,6 +159,7 @@ def execute(
         return [view.refresh_forever, page.serve]
 
     try:
+        page = _live_page(pipeline, workdir, web) if web is not None else None
         report = run_pipeline(pipeline, config, workdir, sources, events=events, prepare=prepare)
     finally:
         if log is not None:

@@ -43,7 +43,7 @@ def curves(
         if samples:  # no line leads from one run to the next
             for column in machine.values():
                 column.append(None)
-            machine["time"][-1] = span.offset + span.length
+            machine["time"][-1] = machine["time"][-2]
             for pool in pools.values():
                 pool.interrupt()
     return {**machine, "pools": {stage: pool.columns for stage, pool in pools.items()}}

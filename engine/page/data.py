@@ -116,6 +116,7 @@ class Book:
         """
         now = time.time()
         with JournalReader(self.workdir) as reader:
+            reader.hold()
             runs = list(reader.runs())
             self.spans = spans_of(runs, reader, now if running or ended else None)
             self._read_history(reader)

@@ -14,7 +14,6 @@ import errno
 import ipaddress
 import json
 import socket
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from engine.errors import UsageError, WorkFolderError
+from engine.errors import UsageError
 from engine.events import Event, Stopping
 from engine.page.data import Book, PageData, State
 from engine.page.metrics import Metrics
@@ -48,6 +47,7 @@ from engine.page.page import (
 from engine.pipeline import Pipeline, Section
 from engine.progress import Snapshot
 from engine.statistics import PoolStatistics
+from engine.text import one_line
 
 LOOPBACK = "127.0.0.1"
 
@@ -64,7 +64,7 @@ HEARTBEAT = 15.0
 """Seconds after which a client that was told nothing new is told so, to keep the line open."""
 
 GOODBYE = 5.0
-"""Seconds that the last look and telling it may take; a run ends no later for its page."""
+"""Seconds that a run's end waits, at most, for somebody's look that is going on."""
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -116,12 +116,14 @@ class LivePage:
         self._reading = anyio.Lock()
         self._data: PageData | None = None
         self._parts: dict[str, str] = {}
+        self._curves: dict[str, Any] = {}
         self._sections: Sequence[Section] = ()
         self._sections_html = ""
         self._sections_due = 0.0
         self._clients = 0
         self._arrived = anyio.Event()
         self._changed = anyio.Event()
+        self._problem: str | None = None
         self._why: str | None = None
         self._over = False
         self._snapshot: Snapshot
@@ -214,18 +216,22 @@ class LivePage:
                 await self._look(ended=self._outcome())
 
     async def _look(self, ended: State | None = None) -> None:
-        """Read how things stand, and wake those who wait for it. A ledger that cannot be read just
-        now is read the next time."""
-        with contextlib.suppress(sqlite3.Error, OSError, WorkFolderError):
-            pools = self._snapshot()  # on the loop, where they are at work
-            await to_thread.run_sync(self._read, pools, ended, abandon_on_cancel=True)
-            self._changed.set()
-            self._changed = anyio.Event()
+        """Read how things stand, and wake those who wait for it."""
+        pools = self._snapshot()  # on the loop, where they are at work
+        try:
+            await to_thread.run_sync(self._read, pools, ended)
+        except Exception as error:  # said on the page; no run has to end because of it
+            self._problem = f"{type(error).__name__}: {one_line(str(error))}"
+            return
+        self._problem = None
+        self._changed.set()
+        self._changed = anyio.Event()
 
     def _read(self, pools: Sequence[PoolStatistics], ended: State | None) -> None:
         why = None if ended == "done" else self._why
         self._data = self._book.read(running=ended is None, pools=list(pools), why=why, ended=ended)
         self._parts = render_parts(self._data)
+        self._curves = self._book.curves()
         if (began := time.monotonic()) >= self._sections_due:
             self._sections = sections_of(self._book.pipeline, self._book.workdir)
             self._sections_html = render_sections(self._sections)
@@ -237,8 +243,9 @@ class LivePage:
     async def _page(self, request: Request) -> Response:
         async with self._reading:
             await self._look()
-            if self._data is None:
-                return PlainTextResponse("The ledger cannot be read just now.", 503, HEADERS)
+            if self._data is None or self._problem is not None:
+                text = f"The page cannot be made just now: {self._problem}"
+                return PlainTextResponse(text, 503, HEADERS)
             html = await to_thread.run_sync(
                 partial(render_page, self._book, self._data, self._sections, live=True)
             )
@@ -281,7 +288,7 @@ class LivePage:
         """A message with what this client lacks, and what it will have seen by then."""
         timeline = self._book.timeline
         drawn = timeline.since(seen.generation, seen.attempts, seen.items)
-        curves = json.dumps(self._book.curves(), separators=(",", ":"))
+        curves = json.dumps(self._curves["time"])  # there is nothing new without a later time
         now = {**self._parts, "sections": self._sections_html, "curves": curves}
         fresh = {name: text for name, text in now.items() if told.get(name) != text}
         told |= fresh
@@ -293,7 +300,7 @@ class LivePage:
         if "sections" in fresh:
             news["sections"] = fresh["sections"]
         if "curves" in fresh:
-            news["curves"] = self._book.curves()
+            news["curves"] = self._curves
         text = json.dumps(news, separators=(",", ":"))
         return text, Seen(timeline.generation, len(timeline), len(timeline.items))
 

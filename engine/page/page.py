@@ -8,7 +8,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -20,8 +20,8 @@ from markupsafe import Markup
 from engine.journal_reader import JournalReader
 from engine.page.data import Book, PageData, clock, took
 from engine.page.timeline import OUTCOMES
-from engine.pipeline import PageContext, Pipeline, Section
-from engine.text import duration, pace
+from engine.pipeline import ItemRecord, PageContext, Pipeline, Section
+from engine.text import duration, one_line, pace
 
 PARTS = ("overview", "stages", "failures")
 """What of the page changes while a run goes on, beside the charts and the pipeline's sections."""
@@ -63,15 +63,20 @@ def render_sections(sections: Sequence[Section]) -> str:
 
 
 def sections_of(pipeline: Pipeline, workdir: Path) -> list[Section]:
-    """What the pipeline contributes to the page, for the work folder as it stands."""
+    """What the pipeline contributes to the page, for the work folder as it stands. Where that goes
+    wrong, a section says so: a damaged picture is no reason to show nothing."""
     if pipeline.sections is None:
         return []
 
-    def items() -> Any:
+    def items() -> Iterator[ItemRecord]:
         with JournalReader(workdir) as reader:
             yield from reader.item_records()
 
-    return list(pipeline.sections(PageContext(workdir, items)))
+    try:
+        return list(pipeline.sections(PageContext(workdir, items)))
+    except Exception as error:  # another package's code: whatever it raises, ours goes on
+        what = f"{type(error).__name__}: {one_line(str(error))}"
+        return [Section("Not shown", f"What {pipeline.name} adds cannot be made now ({what}).")]
 
 
 def payload(book: Book) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def test_shares_are_of_the_time_since_the_sample_before() -> None:
 
     drawn = curves({1: history}, [SPAN], ["a"])
 
-    assert drawn["time"] == [5000, 15000, 20000]
+    assert drawn["time"] == [5000, 15000, 15000]
     assert drawn["processor"] == [None, 25.0, None]
     stage = drawn["pools"]["a"]
     assert stage["busy"] == [100.0, 20.0, None]
@@ -36,7 +36,7 @@ def test_runs_follow_one_another_and_are_not_joined() -> None:
 
     drawn = curves(history, [SPAN, later], ["a"])
 
-    assert drawn["time"] == [5000, 20000, 24000, 30000]
+    assert drawn["time"] == [5000, 5000, 24000, 24000]
     assert drawn["memory"] == [10**8, None, 10**8, None]
 
 

@@ -112,6 +112,18 @@ def test_a_client_that_does_not_read_holds_up_nothing(tmp_path: Path) -> None:
     assert took < GOODBYE + 5
 
 
+def test_a_ledger_that_cannot_be_read_ends_no_run(tmp_path: Path) -> None:
+    with served(tmp_path) as running:
+        assert running.get().status_code == 200
+        running.page._book.workdir = tmp_path / "elsewhere"
+        answer = running.get()
+        running.release()
+    assert answer.status_code == 503
+    assert "is not a work folder" in answer.text
+    assert running.report is not None
+    assert running.report.items["done"] == 5
+
+
 def test_a_site_whose_name_leads_here_may_not_read(tmp_path: Path) -> None:
     with served(tmp_path) as running:
         for host in ("evil.example", "evil.example:80", "localhost.evil.example"):

@@ -144,6 +144,18 @@ def test_a_pipeline_contributes_sections(tmp_path: Path) -> None:
     assert "<style>.own {color: red}</style>" in html
 
 
+def test_sections_that_go_wrong_say_so(tmp_path: Path) -> None:
+    def sections(context: PageContext) -> list[Section]:
+        raise ValueError("<b>no picture</b>")
+
+    pipeline = line(toy("a"), sections=sections)
+    run(pipeline, tmp_path, ["v1"])
+
+    html = render_file(pipeline, tmp_path, running=False)
+
+    assert "(ValueError: &lt;b&gt;no picture&lt;/b&gt;)" in html
+
+
 def test_what_is_no_work_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WorkFolderError, match="is not a work folder"):
         render_file(line(toy("a")), tmp_path, running=False)
