@@ -82,13 +82,16 @@
       font: { family: "system-ui, sans-serif", size: 12, color: theme.muted },
       hoverlabel: { bgcolor: theme.panel, bordercolor: theme.line, font: { color: theme.text } },
       hovermode: "x unified",
+      hoverdistance: -1, // however far apart the samples are
       dragmode: phone() ? false : "zoom",
       showlegend: false,
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: theme.muted, activecolor: theme.accent },
       ...more,
       xaxis: {
         range: [from, to], minallowed: reach.from, maxallowed: reach.to, ...ticks(from, to),
         gridcolor: theme.line, zeroline: false, linecolor: theme.line, fixedrange: phone(),
-        unifiedhovertitle: { text: " " }, ...more.xaxis,
+        unifiedhovertitle: { text: " " }, spikecolor: theme.muted, spikethickness: 1, spikedash: "solid",
+        ...more.xaxis,
       },
     };
   }
@@ -101,7 +104,8 @@
   const CONFIG = {
     displaylogo: false,
     responsive: true,
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "toImage", "autoScale2d"],
+    showTips: false,
+    modeBarButtons: [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
   };
 
   function draw(id, traces, more) {
