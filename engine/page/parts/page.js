@@ -412,6 +412,7 @@
   };
 
   function drawAnew() {
+    drawn.clear();
     readTheme();
     drawLegend();
     drawAll();
