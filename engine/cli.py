@@ -174,6 +174,37 @@ def report(workdir: str, out: str | None) -> None:
 
 
 @main.command()
+@click.argument("ledger", metavar="LEDGER", type=click.Path())
+@click.option("--videos", "--items", "items", type=int, required=True, help="How many of them.")
+@click.option("--within", metavar="TIME", required=True, help="Time for them: 24h, 90m, 7d.")
+@click.option(
+    "--rate",
+    "rates",
+    multiple=True,
+    metavar="NAME=N/UNIT",
+    help="How many may start at a host, or be spent: youtube.com=300/h, requests=600/m.",
+)
+@click.option("--cores", type=int, help="Cores of a machine; default: of the recorded one.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def plan(
+    ledger: str,
+    items: int,
+    within: str,
+    rates: tuple[str, ...],
+    cores: int | None,
+    as_json: bool,
+) -> None:
+    """Say what a larger crawl takes, from the LEDGER of a small one.
+
+    LEDGER is a work folder, or its penstock.db. The answer is workers, machines, what the pipeline
+    counts (requests, bytes fetched), the disk, and what binds first.
+    """
+    from engine.bench.plan_command import show_plan
+
+    show_plan(ledger, items, within, rates, cores, as_json)
+
+
+@main.command()
 @click.argument("file", metavar="[FILE]", type=click.Path(), default="config.toml")
 @click.option("--force", is_flag=True, help="Overwrite FILE if it is there.")
 def init(file: str, force: bool) -> None:

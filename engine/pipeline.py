@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from engine.errors import PipelineError
+from engine.item import Item
 from engine.stage import Stage
 
 SOURCE = "source"
@@ -159,6 +160,10 @@ class Pipeline:
     """What `penstock doctor` looks at with these settings, by stage name."""
     sections: Sections | None = None
     """What the report page shows beside the engine's own: pictures, say."""
+    costs: Callable[[Item, Mapping[str, BaseModel]], Mapping[str, float]] | None = None
+    """What an item that has ended has cost that the engine has no word for, given every stage's
+    settings: {"requests": 12, "bytes fetched": 3e6}. `penstock plan` adds these up, so they have to
+    be amounts; names that begin with "bytes" are shown as sizes."""
     packages: Sequence[str] = ()
     """Distributions whose versions each run records."""
 

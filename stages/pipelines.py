@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from engine import SOURCE, Flag, Pipeline, Step
 from stages.addresses import canonical_source
 from stages.checks import crawl_checks
+from stages.costs import crawl_costs
 from stages.dataset import build_dataset
 from stages.dedup import Dedup
 from stages.describe import Describe
@@ -63,5 +64,6 @@ crawl = Pipeline(
     ],
     checks=crawl_checks,
     sections=crawl_sections,
+    costs=crawl_costs,
     packages=["yt-dlp", "av", "ultralytics", "torch", "ImageHash", "Pillow", "numpy", "httpx"],
 )

@@ -1,0 +1,61 @@
+"""`penstock plan LEDGER --videos N --within 24h`."""
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from engine import plugins
+from engine.bench.footprint import read_footprint
+from engine.bench.plan_report import render_plan
+from engine.bench.planning import Plan, make_plan
+from engine.bench.quantities import rate_of, seconds_of
+from engine.bench.recorded import read_recording
+from engine.errors import UsageError, WorkFolderError
+from engine.journal import FILE
+from engine.journal_reader import JournalReader
+
+
+def show_plan(
+    ledger: str,
+    items: int,
+    within: str,
+    rates: Sequence[str],
+    cores: int | None,
+    as_json: bool,
+) -> None:
+    """Print what so many items within that time take, as the ledger tells.
+
+    Raises UsageError for what is no duration or rate, and WorkFolderError where there is nothing to
+    learn from.
+    """
+    seconds = seconds_of(within, "--within")
+    allowed = dict(rate_of(rate, "--rate") for rate in rates)
+    for name, value in (("--videos", items), ("--cores", cores)):
+        if value is not None and value < 1:
+            raise UsageError(f"{name} {value}: give at least 1")
+    folder = Path(ledger)
+    if folder.name == FILE and not folder.is_dir():
+        folder = folder.parent
+    with JournalReader(folder) as reader:
+        last = reader.last_run()
+    if last is None:
+        raise WorkFolderError(f"{folder} has seen no run yet")
+    pipeline = plugins.pipeline(last.pipeline)
+    recording = read_recording(folder, pipeline)
+    footprint = read_footprint(folder, pipeline, [item.id for item in recording.items])
+    plan = make_plan(recording, footprint, items, seconds, rates=allowed, cores=cores)
+    if as_json:
+        click.echo(json.dumps(plan_as_dict(plan), indent=2))
+        return
+    width = min(shutil.get_terminal_size().columns, 120)
+    click.echo(render_plan(plan, width=width, color=sys.stdout.isatty()), nl=False)
+
+
+def plan_as_dict(plan: Plan) -> dict[str, object]:
+    """JSON-able: the plan with what follows from it. Times are in seconds, sizes in bytes."""
+    return asdict(plan) | {"binds": plan.binds.what, "in_time": plan.in_time}

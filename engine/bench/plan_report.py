@@ -1,0 +1,133 @@
+"""A plan for people: what it takes, of what that is made, and what binds first."""
+
+import io
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from engine.bench.amounts import Estimate
+from engine.bench.planning import Limit, Plan
+from engine.text import duration, pace, size
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+WIDTH = 100
+
+
+def render_plan(plan: Plan, *, width: int = WIDTH, color: bool = False) -> str:
+    """The plan as text that ends in a line break."""
+    blocks = [
+        f"{plan.items:,} items within {duration(plan.within)}, if they are as the "
+        f"{plan.recorded:,} recorded ones:\n",
+        _as_text(_takes(plan), width, color),
+        _as_text(_stages(plan), width, color),
+        _as_text(_limits(plan), width, color),
+        _lines(_sentences(plan)),
+    ]
+    return "\n".join(blocks)
+
+
+def _takes(plan: Plan) -> "Table":
+    table = _table("It takes", "", "95% interval")
+    table.add_row(_machines(plan), f"of {plan.cores} cores", "")
+    table.add_row("workers", f"{sum(one.workers for one in plan.stages) * plan.machines:,}", "")
+    for stage in plan.stages:
+        if stage.most is not None:
+            count = f"{stage.workers * plan.machines:,}"
+            bound = "one for each machine or GPU" if stage.most == 1 else f"{stage.most} a machine"
+            table.add_row(f"of them {stage.stage}", count, bound)
+    hours = plan.processor.times(1 / 3600)
+    table.add_row("core hours", f"{hours.value:,.1f}", f"{hours.low:,.1f} to {hours.high:,.1f}")
+    for name, cost in plan.costs.items():
+        table.add_row(name, *_amount(cost, is_size=name.startswith("bytes")))
+    table.add_row("disk", *(_amount(plan.disk, is_size=True) if plan.disk else ("unknown", "")))
+    return table
+
+
+def _machines(plan: Plan) -> str:
+    return "1 machine" if plan.machines == 1 else f"{plan.machines:,} machines"
+
+
+def _stages(plan: Plan) -> "Table":
+    """For each item that enters; workers, and what is stored at once, for each machine."""
+    table = _table(
+        "Stage", "Workers", "Reached", "Dropped", "Failed", "Seconds", "Core s", "Disk", "At once"
+    )
+    for stage in plan.stages:
+        table.add_row(
+            stage.stage,
+            f"{stage.workers:,}",
+            f"{stage.reached.value:.0%}",
+            f"{stage.dropped:.1%}",
+            f"{stage.failed:.1%}",
+            f"{stage.seconds.value:.3g}",
+            f"{stage.processor.value:.3g}",
+            "deleted" if stage.stored is None else size(round(stage.stored.value)),
+            "?" if stage.passing is None else size(round(stage.passing)),
+        )
+    return table
+
+
+def _limits(plan: Plan) -> "Table":
+    table = _table("Limit", "Alone it takes", "95% interval", f"On {_machines(plan)}")
+    for limit in plan.limits:
+        table.add_row(
+            limit.what,
+            duration(limit.seconds.value),
+            f"{duration(limit.seconds.low)} to {duration(limit.seconds.high)}",
+            duration(limit.seconds.value / (plan.machines if limit.divides else 1)),
+        )
+    return table
+
+
+def _sentences(plan: Plan) -> Iterator[str]:
+    first = plan.binds
+    yield f"What binds first is {first.what}: {duration(first.seconds.value)} on one machine."
+    for limit in plan.limits:
+        if not limit.divides and limit.seconds.value > plan.within:
+            yield _too_late(limit, plan)
+    if plan.machines > 1:
+        yield "Each machine takes a part of the list, and a work folder of its own."
+    yield (
+        f"With these workers the model of the engine does {pace(plan.pace)} on a machine, where "
+        f"{pace(plan.needed)} is needed."
+    )
+    yield from plan.notes
+
+
+def _too_late(limit: Limit, plan: Plan) -> str:
+    times = limit.seconds.value / plan.within
+    return (
+        f"{limit.what} cannot be kept to within {duration(plan.within)}, whatever the machines: it "
+        f"takes {duration(limit.seconds.value)}, so {times:.1f} times that rate is needed."
+    )
+
+
+def _amount(estimate: Estimate, *, is_size: bool) -> tuple[str, str]:
+    def shown(value: float) -> str:
+        return size(round(value)) if is_size else f"{value:,.0f}"
+
+    return shown(estimate.value), f"{shown(estimate.low)} to {shown(estimate.high)}"
+
+
+def _table(*columns: str) -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number > 0)
+    return table
+
+
+def _as_text(table: "Table", width: int, color: bool) -> str:
+    from rich.console import Console
+
+    buffer = io.StringIO()
+    Console(
+        file=buffer, width=width, force_terminal=color, color_system="standard" if color else None
+    ).print(table)
+    return _lines(line.rstrip() for line in buffer.getvalue().splitlines())
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,297 @@
+"""How many workers and machines so many items in such a time take, and what would bind first.
+
+Everything follows from what was recorded of each item: its workers' seconds, its core seconds, the
+hosts it went to, what it left on the disk, what its pipeline says it cost. The numbers of workers
+are then tried on the model of the engine, and raised until that keeps the pace.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from engine.bench.amounts import Amounts, Estimate
+from engine.bench.footprint import Footprint
+from engine.bench.recorded import Recording
+from engine.bench.simulation import simulate
+from engine.errors import UsageError
+
+FULL = 0.9
+"""The share of the time that cores and workers are planned to be busy: queues grow beyond it."""
+
+TRIALS = 60
+"""Times that the model is asked, at most, before a plan counts as not to be had."""
+
+FEWEST_SIMULATED, MOST_SIMULATED, SIMULATED_A_WORKER = 1000, 30_000, 40
+"""Items that the model is asked about: enough for every worker to have its share of odd ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """One stage. Amounts are for an item that enters the pipeline, lists left out: `reached`,
+    `dropped` and `failed` are shares of these, `seconds` a worker's (with free cores), `processor`
+    those of a core, `stored` bytes (None where its outputs were deleted). `workers` are for each
+    machine, `most` is what the stage can use on one, and `held` is how many of its outputs are on
+    one at most while others still read them."""
+
+    stage: str
+    reached: Estimate
+    dropped: float
+    failed: float
+    seconds: Estimate
+    processor: Estimate
+    workers: int
+    most: int | None
+    keep: bool
+    stored: Estimate | None
+    held: int
+
+    @property
+    def passing(self) -> float | None:
+        """Bytes of its outputs that are on a machine at most where they do not stay."""
+        if self.stored is None or not self.reached.value:
+            return None
+        return self.held * self.stored.value / self.reached.value
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Something there is only so much of: how long all items take if it is the only thing that
+    holds them up. `seconds` are for one machine where `divides`, which means that two machines take
+    half as long."""
+
+    what: str
+    seconds: Estimate
+    divides: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `items` items `within` seconds take.
+
+    `machines` are of `cores` cores each, with `stages` on every one. `processor` (core seconds),
+    `costs` and `disk` (bytes that stay, None where unknown) are of all items together. `limits` are
+    ordered by how long they take: the first binds first. `pace` is the items a second of one
+    machine that the model comes to, and `needed` what it has to come to. `notes` are lines on what
+    the figures leave out.
+    """
+
+    items: int
+    within: float
+    machines: int
+    cores: int
+    stages: Sequence[StagePlan]
+    processor: Estimate
+    costs: Mapping[str, Estimate]
+    disk: Estimate | None
+    limits: Sequence[Limit]
+    needed: float
+    pace: float
+    recorded: int
+    notes: Sequence[str]
+
+    @property
+    def binds(self) -> Limit:
+        """What holds one machine up most."""
+        return self.limits[0]
+
+    @property
+    def in_time(self) -> bool:
+        """Whether the machines make it: what they do not divide may take longer."""
+        return all(limit.seconds.value <= self.within for limit in self.limits if not limit.divides)
+
+
+def make_plan(
+    recording: Recording,
+    footprint: Footprint,
+    items: int,
+    within: float,
+    *,
+    rates: Mapping[str, float] | None = None,
+    cores: int | None = None,
+    seed: int = 0,
+) -> Plan:
+    """The plan for `items` items, such as were recorded, `within` seconds.
+
+    `rates` are, for each second, items that may start at a host, or of a cost that the pipeline
+    counts. `cores` are those of a machine, of the recorded one if None. Raises UsageError where the
+    recording has nothing that a rate could be of, and where no number of machines will do.
+    """
+    rates = rates or {}
+    cores = cores or recording.cores
+    amounts = Amounts(recording, footprint, seed)
+    limits = [Limit(f"{cores} cores", amounts.processor().times(items / cores), divides=True)]
+    for stage in recording.stages:
+        most = recording.most.get(stage)
+        if most is not None:
+            what = f"{most} worker" if most == 1 else f"{most} workers"
+            alone = amounts.of_stage("seconds", stage).times(items / most)
+            limits.append(Limit(f"{stage}: {what} at most", alone, divides=True))
+    limits += _limits_by_rate(recording, amounts, rates, items)
+    seconds = {stage: amounts.of_stage("seconds", stage) for stage in recording.stages}
+    machines, workers, needed, pace = _sized(recording, seconds, limits, items, within, cores, seed)
+    stages = [
+        StagePlan(
+            stage=stage,
+            reached=amounts.of_stage("reached", stage),
+            dropped=amounts.of_stage("dropped", stage).value,
+            failed=amounts.of_stage("failed", stage).value,
+            seconds=seconds[stage],
+            processor=amounts.of_stage("processor", stage),
+            workers=workers[stage],
+            most=recording.most.get(stage),
+            keep=recording.keep.get(stage, True),
+            stored=amounts.stored(stage),
+            held=_held(recording, workers, stage),
+        )
+        for stage in recording.stages
+    ]
+    known = all(one.stored is not None for one in stages if one.keep)
+    notes = list(_notes(recording, stages, items))
+    return Plan(
+        items=items,
+        within=within,
+        machines=machines,
+        cores=cores,
+        stages=stages,
+        processor=amounts.processor().times(items),
+        costs={name: amounts.cost(name).times(items) for name in amounts.costs},
+        disk=amounts.kept().times(items) if known else None,
+        limits=sorted(limits, key=lambda limit: -limit.seconds.value),
+        needed=needed,
+        pace=pace,
+        recorded=len(recording.items),
+        notes=notes,
+    )
+
+
+def _limits_by_rate(
+    recording: Recording, amounts: Amounts, rates: Mapping[str, float], items: int
+) -> list[Limit]:
+    keys, limits = amounts.keys, []
+    for name, rate in rates.items():
+        if name in keys:
+            needed, word = amounts.starts(name), "started"
+        elif name in amounts.costs:
+            needed, word = amounts.cost(name), "in all"
+        else:
+            known = ", ".join([*keys[:5], *amounts.costs]) or "none"
+            raise UsageError(
+                f"--rate {name}: nothing that was recorded goes there; there are: {known}"
+            )
+        what = f"{name}: {_per_hour(rate)} {word}"
+        limits.append(Limit(what, needed.times(items / rate), divides=False))
+    if recording.rate:
+        # Every machine keeps to it on its own.
+        for name in [key for key in keys if key not in rates][:1]:
+            seconds = amounts.starts(name).times(items / recording.rate)
+            limits.append(Limit(f"{name}: limits.rate = {recording.rate:g}", seconds, divides=True))
+    return limits
+
+
+def _per_hour(rate: float) -> str:
+    return f"{3600 * rate:,.0f} an hour" if 3600 * rate >= 10 else f"{86400 * rate:,.3g} a day"
+
+
+def _sized(
+    recording: Recording,
+    seconds: Mapping[str, Estimate],
+    limits: Sequence[Limit],
+    items: int,
+    within: float,
+    cores: int,
+    seed: int,
+) -> tuple[int, dict[str, int], float, float]:
+    """Machines, workers of each stage on one, the pace that one needs and that it comes to, in
+    ordinary items a second."""
+    ordinary = sum(item.expanded is None for item in recording.items) / len(recording.items)
+    steady = replace(recording, opening={}, rate=0.0)
+    opening = recording.start_up + max(recording.opening.values(), default=0.0)
+    time = within - opening - recording.finish
+    if time <= 0:
+        raise UsageError(
+            f"--within {within:g} seconds: opening the stages took {opening:.0f} seconds when it "
+            f"was recorded, and the end {recording.finish:.0f}; give more"
+        )
+    least = max(limit.seconds.value for limit in limits if limit.divides) / (FULL * time)
+    machines = max(1, math.ceil(least))
+    while True:
+        needed = items / machines / time
+        workers = {
+            stage: max(1, math.ceil(needed * load.value / FULL)) for stage, load in seconds.items()
+        }
+        most = {stage: recording.most.get(stage) or max(workers.values()) for stage in workers}
+        workers = {stage: min(count, most[stage]) for stage, count in workers.items()}
+        share = math.ceil(items / machines)
+        fitted = _fitted(steady, workers, needed / ordinary, share, cores, seed)
+        if fitted is not None:
+            return machines, fitted[0], needed, fitted[1] * ordinary
+        if share == 1:
+            raise UsageError(
+                f"--within {within:g} seconds: a single item may take longer; give more"
+            )
+        machines += max(1, machines // 20)
+
+
+def _fitted(
+    recording: Recording,
+    workers: dict[str, int],
+    needed: float,
+    share: int,
+    cores: int,
+    seed: int,
+) -> tuple[dict[str, int], float] | None:
+    """Workers with which the model of one machine does `needed` items a second, and what it does
+    with them; None where more workers do not help."""
+    for _ in range(TRIALS):
+        count = min(
+            MOST_SIMULATED, max(FEWEST_SIMULATED, SIMULATED_A_WORKER * sum(workers.values()))
+        )
+        count = max(1, min(count, share))
+        found = simulate(recording, workers, items=count, cores=cores, seed=seed)
+        if found.throughput >= needed:
+            return workers, found.throughput
+        free = {
+            stage: found.busy[stage]
+            for stage in recording.stages
+            if workers[stage] < (recording.most.get(stage) or math.inf)
+        }
+        if not free or found.processor > 0.98:
+            return None
+        busiest = max(free, key=free.__getitem__)
+        workers = workers | {busiest: workers[busiest] + max(1, workers[busiest] // 20)}
+        limit = recording.most.get(busiest)
+        if limit is not None:
+            workers[busiest] = min(limit, workers[busiest])
+    return None
+
+
+def _held(recording: Recording, workers: Mapping[str, int], stage: str) -> int:
+    """Outputs of a stage, at most, that are made or that the pools which read them still hold."""
+    readers = [name for name in recording.stages if stage in recording.predecessors[name]]
+    return workers[stage] + sum(recording.queues[name] + workers[name] for name in readers)
+
+
+def _notes(recording: Recording, stages: Sequence[StagePlan], items: int) -> list[str]:
+    notes = []
+    if items > 10 * recording.ended and recording.finish > 1:
+        notes.append(
+            f"What comes after the last item took {recording.finish:.0f} s for {recording.ended} "
+            "items; how it grows is not known, and it is planned to take as long."
+        )
+    if not recording.knows_processor:
+        notes.append(
+            "The ledger is an older version's and does not tell work from waiting: the cores are "
+            "unknown. Record a few items anew."
+        )
+    gone = [one.stage for one in stages if one.stored is None]
+    if gone:
+        notes.append(
+            f"What {', '.join(gone)} stored was deleted (keep = false), so its size is unknown: "
+            "record with keep = true to know."
+        )
+    if recording.left_out:
+        notes.append(
+            f"{recording.left_out} items of the ledger were left out: earlier runs than it knows "
+            "had done a part of them."
+        )
+    return notes

@@ -1,0 +1,275 @@
+"""Plans: what follows from recordings whose figures are known, and what the model says of them."""
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine import Item, Settings, UsageError, plugins, setting
+from engine.bench.footprint import Footprint, read_footprint
+from engine.bench.planning import FULL, Plan, make_plan
+from engine.bench.quantities import rate_of, seconds_of
+from engine.bench.recorded import RecordedItem, Recording, Service, Visit, read_recording
+from engine.bench.simulation import simulate
+from engine.cli import main
+from engine.pipeline import Pipeline
+from tests.engine.bench.recordings import item, recording, tandem
+from tests.engine.toys import Toy, fast_folder, line, run, toy
+
+DAY = 86400.0
+
+
+def alike(count: int = 50, **seconds: float | Service) -> list[RecordedItem]:
+    return [item(str(number), **seconds) for number in range(count)]
+
+
+def test_what_a_plan_takes_by_hand() -> None:
+    """864,000 a day are 10 a second. a: 2 s of waiting each, 20 workers' worth of it; b: 0.3 core
+    seconds each, 3 cores' worth. At 90% that is 23 workers and 4 workers on one machine of 8."""
+    made = recording(tandem("a", "b"), alike(a=2, b=Service(0.0, 0.3)), cores=8)
+    plan = make_plan(made, Footprint(), 864_000, DAY)
+    assert (plan.machines, plan.cores, plan.needed) == (1, 8, pytest.approx(10))
+    workers = {stage.stage: stage.workers for stage in plan.stages}
+    assert 23 <= workers["a"] <= 26
+    assert 4 <= workers["b"] <= 5
+    assert plan.processor.value == pytest.approx(864_000 * 0.3)
+    [cores] = plan.limits
+    assert cores.what == "8 cores"
+    assert cores.seconds.value == pytest.approx(864_000 * 0.3 / 8)
+    assert plan.binds == cores
+    assert plan.in_time
+    assert plan.pace >= plan.needed
+
+
+def test_more_than_one_machine_can_do_is_shared_out() -> None:
+    """10 a second of 1.5 core seconds are 15 cores: 9 machines of 2 at 90%."""
+    made = recording(tandem("a"), alike(a=Service(0.1, 1.5)), cores=2)
+    plan = make_plan(made, Footprint(), 864_000, DAY)
+    assert plan.machines == 9
+    assert make_plan(made, Footprint(), 864_000, DAY, cores=64).machines == 1
+
+
+def test_a_stage_that_can_have_one_worker_takes_a_machine_for_each() -> None:
+    made = recording(tandem("a", "b"), alike(a=0.1, b=0.5), most={"a": None, "b": 1})
+    plan = make_plan(made, Footprint(), 864_000, DAY)
+    assert plan.machines == 6  # 10 * 0.5 / 0.9
+    assert {stage.stage: stage.workers for stage in plan.stages}["b"] == 1
+    assert plan.binds.what == "b: 1 worker at most"
+    assert plan.binds.seconds.value == pytest.approx(864_000 * 0.5)
+
+
+def test_hosts_bind_whatever_the_machines() -> None:
+    """Of ten items nine go to h: 900 of 1000, at 300 an hour three hours."""
+    items = [item(str(n), a=Visit([Service(1.0)], key="h" if n % 10 else "i")) for n in range(100)]
+    made = recording(tandem("a"), items)
+    plan = make_plan(made, Footprint(), 1000, 7200, rates={"h": 300 / 3600})
+    assert plan.binds.what == "h: 300 an hour started"
+    assert plan.binds.seconds.value == pytest.approx(3 * 3600)
+    assert plan.binds.seconds.low < 3 * 3600 < plan.binds.seconds.high
+    assert not plan.in_time
+    assert make_plan(made, Footprint(), 1000, 11000, rates={"h": 300 / 3600}).in_time
+    own = make_plan(recording(tandem("a"), items, rate=0.1), Footprint(), 1000, 7200)
+    assert own.binds.seconds.value == pytest.approx(9000)
+    assert own.machines == 2  # each keeps to a rate of its own
+    with pytest.raises(UsageError, match="--rate j: nothing that was recorded goes there"):
+        make_plan(made, Footprint(), 1000, 7200, rates={"j": 1.0})
+
+
+def test_lists_count_for_what_they_hold() -> None:
+    lists = [RecordedItem("l", {"a": Visit([Service(3.0)])}, expanded=30)]
+    plan = make_plan(
+        recording(tandem("a", "b"), [*lists, *alike(30, a=1, b=1)]), Footprint(), 300, DAY
+    )
+    a, b = plan.stages
+    assert a.seconds.value == pytest.approx(1 + 3 / 30)
+    assert (a.reached.value, b.seconds.value) == (1, 1)
+    with pytest.raises(UsageError, match="only lists were recorded"):
+        make_plan(recording(tandem("a"), lists), Footprint(), 300, DAY)
+
+
+def test_what_ends_on_the_way_is_not_planned_for() -> None:
+    gone = [item(f"g{n}", a=Visit([Service(1.0)], "failed")) for n in range(25)]
+    drop = [item(f"d{n}", a=Visit([Service(1.0)], "dropped")) for n in range(25)]
+    made = recording(tandem("a", "b"), [*gone, *drop, *alike(50, a=1, b=4)])
+    a, b = make_plan(made, Footprint(), 1000, DAY).stages
+    assert (a.failed, a.dropped, a.reached.value) == (0.25, 0.25, 1)
+    assert (b.reached.value, b.seconds.value) == (0.5, 2)
+    assert b.reached.low < 0.5 < b.reached.high
+
+
+def test_costs_and_disk_add_up() -> None:
+    made = recording(tandem("a", "b"), alike(4, a=1, b=1), keep={"a": True, "b": True})
+    footprint = Footprint(
+        outputs={str(n): {"a": 100, "b": 10 * n} for n in range(4)},
+        costs={str(n): {"requests": 2.0 * n} for n in range(4)},
+        rest=40,
+    )
+    plan = make_plan(made, footprint, 1000, DAY, rates={"requests": 1.0})
+    assert plan.costs["requests"].value == 3000
+    assert plan.disk is not None
+    assert plan.disk.value == 1000 * (100 + 15 + 10)
+    assert plan.binds.what == "requests: 3,600 an hour in all"
+    assert plan.binds.seconds.value == 3000
+    a = plan.stages[0]
+    assert (a.held, a.passing) == (1 + 8 + 1, 1000)
+
+
+def test_what_was_deleted_is_not_known() -> None:
+    made = recording(tandem("a", "b"), alike(2, a=1, b=1), keep={"a": False, "b": True})
+    footprint = Footprint(outputs={"0": {"b": 5}, "1": {"b": 5}})
+    plan = make_plan(made, footprint, 10, DAY)
+    assert plan.stages[0].stored is None
+    assert plan.disk is not None and plan.disk.value == 50
+    assert any("a stored was deleted" in note for note in plan.notes)
+
+
+def test_too_little_time_is_refused() -> None:
+    made = recording(tandem("a"), alike(a=1), start_up=20.0, finish=15.0)
+    with pytest.raises(UsageError, match="opening the stages took 20 seconds"):
+        make_plan(made, Footprint(), 10, 30.0)
+
+
+def plans(made: Recording, items: int) -> Plan:
+    return make_plan(made, Footprint(), items, 3600.0)
+
+
+@given(
+    st.lists(st.floats(0.01, 5), min_size=3, max_size=3),
+    st.lists(st.floats(0.0, 1), min_size=3, max_size=3),
+    st.integers(100, 30_000),
+    st.sampled_from([None, 1, 3]),
+    st.randoms(use_true_random=False),
+)
+def test_a_plans_workers_keep_the_pace_on_the_model(
+    waits: list[float], works: list[float], items: int, most: int | None, chance: random.Random
+) -> None:
+    recorded = []
+    for number in range(40):
+        size = chance.lognormvariate(0, 0.6)
+        services = zip("abc", waits, works, strict=True)
+        recorded.append(
+            item(str(number), **{n: Service(size * w, size * p) for n, w, p in services})
+        )
+    made = recording(tandem(*"abc"), recorded, cores=8, most={"b": most})
+    plan = plans(made, items)
+    workers = {stage.stage: stage.workers for stage in plan.stages}
+    assert most is None or workers["b"] <= most
+    share = -(-items // plan.machines)
+    found = simulate(made, workers, items=share, seed=7)
+    assert found.throughput >= 0.9 * share / 3600
+    assert plan.processor.value <= plan.machines * plan.cores * 3600 * FULL * 1.001
+
+
+# What a person types
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("24h", DAY), ("90m", 5400), ("7d", 7 * DAY), ("1d12h", 1.5 * DAY)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert seconds_of(text, "--within") == seconds
+
+
+@pytest.mark.parametrize("text", ["", "24", "h", "-3h", "0h", "3x", "3h!", "1h 2"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(UsageError, match=r"--within .*is no duration; give one such as 24h"):
+        seconds_of(text, "--within")
+
+
+def test_rates() -> None:
+    assert rate_of("youtube.com=300/h", "--rate") == ("youtube.com", 300 / 3600)
+    assert rate_of("a=b=5/s", "--rate") == ("a=b", 5)
+    assert rate_of("requests=600/m", "--rate") == ("requests", 10)
+    for text in ("300/h", "=300/h", "h=300", "h=0/h", "h=3/y", "h=-3/h"):
+        with pytest.raises(UsageError, match="is no rate; give one such as"):
+            rate_of(text, "--rate")
+
+
+# On a work folder
+
+
+class Writes(Toy):
+    """Writes as many bytes as its item's source says."""
+
+    class Settings(Settings):
+        value: int = setting(0, "A number.")
+        note: str = setting("", "Words.", affects_output=False)
+
+    def process(self, item: Item, out: Path) -> None:
+        (out / "bytes").write_bytes(bytes(int(item.source)))
+
+
+def count_bytes(item: Item, settings: object) -> dict[str, float]:
+    return {"bytes counted": (item.output("b") / "bytes").stat().st_size}
+
+
+@pytest.fixture
+def worked(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, Pipeline]]:
+    pipeline = line(toy("a", base=Writes), toy("b", "a", base=Writes), costs=count_bytes)
+    monkeypatch.setattr(plugins, "pipeline", lambda name: pipeline)
+    with fast_folder() as folder:
+        run(pipeline, folder, ["1000", "3000"], "stages.a.keep=false")
+        yield folder, pipeline
+
+
+def test_a_footprint_is_what_is_on_the_disk(worked: tuple[Path, Pipeline]) -> None:
+    folder, pipeline = worked
+    ids = [one.id for one in read_recording(folder, pipeline).items]
+    found = read_footprint(folder, pipeline, ids)
+    by_source = {source: found.outputs[Item.at(folder, source).id] for source in ("1000", "3000")}
+    assert by_source["3000"]["b"] - by_source["1000"]["b"] == 2000
+    assert all("a" not in outputs for outputs in by_source.values())
+    assert sorted(cost["bytes counted"] for cost in found.costs.values()) == [1000, 3000]
+    assert found.rest >= (folder / "penstock.db").stat().st_size
+
+
+def test_the_command_says_what_it_takes(worked: tuple[Path, Pipeline]) -> None:
+    folder, _ = worked
+    for ledger in (folder, folder / "penstock.db"):
+        asked = ["plan", str(ledger), "--videos", "1000000", "--within", "24h"]
+        told = CliRunner().invoke(main, asked)
+        assert told.exit_code == 0, told.output
+        assert "1,000,000 items within 1 d 00 h" in told.output
+        assert "bytes counted" in told.output
+        assert "2.0 GB" in told.output
+        assert "What binds first is" in told.output
+    found = json.loads(CliRunner().invoke(main, [*asked, "--json"]).output)
+    assert found["costs"]["bytes counted"]["value"] == 2e9
+    assert [stage["stage"] for stage in found["stages"]] == ["a", "b"]
+    assert found["in_time"] is True
+    assert found["machines"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (["--within", "soon"], "--within soon: is no duration"),
+        (["--rate", "h=300"], "--rate h=300: is no rate"),
+        (["--rate", "h=300/h"], "--rate h: nothing that was recorded goes there"),
+        (["--videos", "0"], "--videos 0: give at least 1"),
+        (["--cores", "0"], "--cores 0: give at least 1"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(
+    worked: tuple[Path, Pipeline], changed: list[str], message: str
+) -> None:
+    folder, _ = worked
+    asked = ["plan", str(folder), "--videos", "10", "--within", "1h", *changed]
+    told = CliRunner().invoke(main, asked)
+    assert told.exit_code == 2
+    assert told.stderr.startswith(f"penstock: {message}")
+    assert len(told.stderr.splitlines()) == 1
+
+
+def test_no_work_folder_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    told = CliRunner().invoke(main, ["plan", str(tmp_path), "--videos", "10", "--within", "1h"])
+    assert told.exit_code == 2
+    assert told.stderr == (
+        f"penstock: {tmp_path} is not a work folder: it has no penstock.db; give the folder that a "
+        "run wrote\n"
+    )
