@@ -138,6 +138,21 @@ def plans(made: Recording, items: int) -> Plan:
     return make_plan(made, Footprint(), items, 3600.0)
 
 
+def test_short_queues_and_uneven_items_take_more_workers() -> None:
+    """Workers that wait for each other are worth less than their number: the model tells."""
+    chance = random.Random(3)
+    items = [
+        item(str(n), **{stage: chance.lognormvariate(0, 1.5) for stage in "abc"})
+        for n in range(200)
+    ]
+    made = recording(tandem(*"abc"), items, queue=1)
+    plan = plans(made, 3 * 3600)
+    assert plan.machines == 1
+    for stage in plan.stages:
+        assert stage.workers > 3 * stage.seconds.value / FULL + 1
+    assert plan.pace >= plan.needed == pytest.approx(3)
+
+
 @given(
     st.lists(st.floats(0.01, 5), min_size=3, max_size=3),
     st.lists(st.floats(0.0, 1), min_size=3, max_size=3),
