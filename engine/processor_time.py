@@ -3,8 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 SCHEDULER = "/proc/thread-self/schedstat"
@@ -28,19 +27,30 @@ class ProcessorTime:
         return ProcessorTime(self.used / count, self.delayed and self.delayed / count)
 
 
-@contextmanager
-def measured(*, whole_process: bool = False) -> Iterator[ProcessorTime]:
+class _Stopwatch:
+    """A class, and not a generator: every attempt has one."""
+
+    __slots__ = ("_clock", "_delayed", "_found", "_used")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._found = ProcessorTime()
+
+    def __enter__(self) -> ProcessorTime:
+        self._delayed, self._used = _own.delayed(), self._clock()
+        return self._found
+
+    def __exit__(self, *_: object) -> None:
+        self._found.used = self._clock() - self._used
+        now = _own.delayed()
+        if now is not None and self._delayed is not None:
+            self._found.delayed = now - self._delayed
+
+
+def measured(*, whole_process: bool = False) -> _Stopwatch:
     """Measures the block, which has to begin and end in one thread, or with `whole_process` the
     process and what it has started; the figures are there once the block has ended."""
-    found = ProcessorTime()
-    clock = run_seconds if whole_process else time.thread_time
-    used, delayed = clock(), _delayed()
-    try:
-        yield found
-    finally:
-        found.used = clock() - used
-        now = _delayed()
-        found.delayed = now - delayed if now is not None and delayed is not None else None
+    return _Stopwatch(run_seconds if whole_process else time.thread_time)
 
 
 def run_seconds() -> float:
@@ -69,7 +79,3 @@ class _OwnScheduling(threading.local):
 
 
 _own = _OwnScheduling()
-
-
-def _delayed() -> float | None:
-    return _own.delayed()

@@ -16,6 +16,10 @@ from engine.bench.attempts import Attempt
 SPANS = 200
 """Spans of time, at most, into which a run is divided for it."""
 
+ATTEMPTS_A_SPAN = 4
+"""Attempts that end in a span, at least: an end is noted somewhat after the work, so in a
+shorter span the work of one stage would count for another."""
+
 SPANS_A_STAGE = 5
 """Spans for each stage that it takes, at least, to tell the stages apart."""
 
@@ -46,7 +50,7 @@ def helper_cores(
         return {}
     times, used = np.array(sorted(known)).T
     used = np.maximum.accumulate(used)
-    spans = min(SPANS, len(times) - 1)
+    spans = max(1, min(SPANS, len(times) // ATTEMPTS_A_SPAN))
     moments = times[np.linspace(0, len(times) - 1, spans + 1).astype(int)]
     moments = np.unique(moments)
     grown = np.diff(used[np.searchsorted(times, moments)])
@@ -60,11 +64,13 @@ def helper_cores(
             own += passed * ((attempt.processor or 0.0) / seconds)
     rest = grown - np.diff(own)
     matrix = np.diff(under_way, axis=0)
-    if len(rest) < SPANS_A_STAGE * len(stages):
-        whole = matrix.sum()
-        share = max(0.0, rest.sum() / whole) if whole > 0 else 0.0
-        return dict.fromkeys(stages, share)
-    return dict(zip(stages, _non_negative(matrix, rest).tolist(), strict=True))
+    found = np.ones(len(stages))
+    if len(rest) >= SPANS_A_STAGE * len(stages):
+        found = _non_negative(matrix, rest)
+    # Nothing of the whole is lost or made up, however well the parts fit.
+    explained = (matrix @ found).sum()
+    found *= max(0.0, rest.sum() / explained) if explained > 0 else 0.0
+    return dict(zip(stages, found.tolist(), strict=True))
 
 
 def _non_negative(matrix: Array, values: Array) -> Array:

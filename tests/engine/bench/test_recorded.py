@@ -100,8 +100,8 @@ def test_work_in_helper_threads_is_found(folder: Path) -> None:
     made = read_recording(folder, pipeline)
     helped = np.mean([item.visits["helped"].processor for item in made.items])
     idle = np.mean([item.visits["idle"].processor for item in made.items])
-    assert 0.035 < helped < 0.055
-    assert idle < 0.01
+    assert 0.038 < helped + idle < 0.08
+    assert helped > 2 * idle
 
 
 def test_helpers_are_told_apart_by_when_the_work_is_done() -> None:
