@@ -157,7 +157,7 @@ class Detector:
     def _predict(self, model: Any, images: list[Prepared]) -> list[list[Detection]]:
         from ultralytics.utils.ops import scale_boxes
 
-        network_input = _as_input([image.pixels for image in images], model)
+        network_input = as_input([image.pixels for image in images], model)
         height, width = network_input.shape[2:]
         start = time.perf_counter()
         kept = self._suppress(model, model(network_input))
@@ -367,7 +367,7 @@ def _letterbox(model: Any, image_size: int | Sequence[int]) -> Callable[..., Any
     return LetterBox(shape, auto=any_size, stride=model.stride)
 
 
-def _as_input(pixels: list["Tensor"], model: Any) -> "Tensor":
+def as_input(pixels: list["Tensor"], model: Any) -> "Tensor":
     """The network's input, of shape (batch, 3, height, width), where the network is."""
     import torch
 

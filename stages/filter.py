@@ -17,7 +17,10 @@ from engine import Drop, Item, Permanent, Stage, checkpoint, setting
 from stages.detector import Detection, Detector, Prepared, batches_of
 from stages.folders import carry_info, link_or_copy
 from stages.frame_quality import Quality, measure
+from stages.sharing import Shared
 from stages.yolo import find_weights
+
+_detectors: Shared[Detector] = Shared(Detector.close)
 
 Thing = TypeVar("Thing")
 Outcome = TypeVar("Outcome")
@@ -40,8 +43,9 @@ class Frame:
 class Filter(Stage):
     """Keep the frames that show a wanted object, as a YOLO model sees it."""
 
-    max_workers: ClassVar[int | None] = 1
-    defaults: ClassVar[dict[str, Any]] = {"workers": 1}
+    # They share the model: one keeps it busy while the other's output is committed.
+    max_workers: ClassVar[int | None] = 2
+    defaults: ClassVar[dict[str, Any]] = {"workers": 2}
 
     class Settings(engine.Settings):
         weights: str = setting(
@@ -67,7 +71,12 @@ class Filter(Stage):
         image_size: int = setting(
             640, "Longer side of a frame as the model sees it, in pixels.", ge=32, le=4096
         )
-        inference_batch: int = setting(8, "Frames per inference.", affects_output=False, ge=1)
+        inference_batch: int = setting(
+            8,
+            "Frames before the model at once: a GPU's batch; a CPU shares them over its cores.",
+            affects_output=False,
+            ge=1,
+        )
         device: str = setting(
             "auto",
             'Where the model runs: "auto", "cuda", "cuda:1", "mps" or "cpu".',
@@ -110,18 +119,8 @@ class Filter(Stage):
 
     def open(self) -> None:
         """Load the model. Raises UsageError where the weights are not to be had or do not load."""
-        settings = self.settings
-        self._detector = Detector(
-            find_weights(settings.weights),
-            classes=settings.classes,
-            confidence=settings.confidence,
-            iou=settings.iou,
-            image_size=settings.image_size,
-            batch=settings.inference_batch,
-            device=settings.device,
-            half=settings.half,
-        )
-        self._decoders = ThreadPoolExecutor(settings.decode_threads, "penstock-decode")
+        self._detector = _detectors.take(self.settings, self._load)
+        self._decoders = ThreadPoolExecutor(self.settings.decode_threads, "penstock-decode")
 
     def process(self, item: Item, out: Path) -> None:
         """Write frames/, detections.jsonl and filter.json; Drop where no frame is kept."""
@@ -150,7 +149,20 @@ class Filter(Stage):
 
     def close(self) -> None:
         self._decoders.shutdown(cancel_futures=True)
-        self._detector.close()
+        _detectors.let_go(self.settings)
+
+    def _load(self) -> Detector:
+        settings = self.settings
+        return Detector(
+            find_weights(settings.weights),
+            classes=settings.classes,
+            confidence=settings.confidence,
+            iou=settings.iou,
+            image_size=settings.image_size,
+            batch=settings.inference_batch,
+            device=settings.device,
+            half=settings.half,
+        )
 
     def _kept(
         self, folder: Path, lines: list[dict[str, Any]], rejected: Counter[str]

@@ -1,5 +1,7 @@
 """The detector on real weights: every format it loads, and what it says when it cannot."""
 
+import io
+import itertools
 import os
 import shutil
 import socket
@@ -7,19 +9,30 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, UnidentifiedImageError
 
 from engine import ConfigError, UsageError
 from stages import yolo
 from stages.demo.shapes import IMAGE_SIZE, KINDS, WEIGHTS, Shape, random_scene
-from stages.detector import Detection, Detector, choose_device, predict_in_batches
+from stages.detector import (
+    Detection,
+    Detector,
+    batches_of,
+    choose_device,
+    only_candidates,
+    predict_in_batches,
+)
 from stages.yolo import cache_folder, find_weights, import_ultralytics
+from tests.stages.real_frames import frames_of
 
 SIZE = (640, 360)
 SCENES = range(500, 532)
@@ -103,6 +116,110 @@ def test_it_finds_the_same_again_and_alone(
     assert detector.detect(images) == together
     assert_alike([detector.detect([image])[0] for image in images], together)
     assert detector.detect([]) == []
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The shapes model in another format, for 640 by 384 pixels or for any size."""
+
+    def make(form: str, dynamic: bool) -> Path:
+        pytest.importorskip(form, reason=f"needs {form}, which the project does without")
+        weights = Path(shutil.copy(WEIGHTS, tmp_path_factory.mktemp("exported")))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made = import_ultralytics().YOLO(str(weights))
+            size = 640 if dynamic else (384, 640)
+            return Path(made.export(format=form, imgsz=size, dynamic=dynamic, verbose=False))
+
+    return make
+
+
+def as_predict_finds(
+    weights: Path, images: list[np.ndarray], batch: int
+) -> list[list[tuple[float, ...]]]:
+    """What ultralytics' own predict finds: each object's box, confidence and class's number."""
+    model = import_ultralytics().YOLO(str(weights), task="detect")
+    batches = [images[start : start + batch] for start in range(0, len(images), batch)]
+    results = [
+        result
+        for some in batches
+        for result in model.predict(some, conf=0.1, iou=0.7, imgsz=640, verbose=False)
+    ]
+    return [[tuple(row) for row in result.boxes.data.tolist()] for result in results]
+
+
+def rows_of(detector: Detector, images: list[np.ndarray]) -> list[list[tuple[float, ...]]]:
+    numbers = {name: number for number, name in detector.names.items()}
+    return [
+        [(*found.box, found.confidence, float(numbers[found.name])) for found in many]
+        for many in detector.detect(images)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("form", "dynamic"),
+    [("pt", True), ("onnx", True), ("onnx", False), ("openvino", True), ("openvino", False)],
+)
+def test_it_finds_what_predict_finds_to_the_last_bit(
+    exported: Callable[..., Path],
+    scenes: list[tuple[np.ndarray, tuple[Shape, ...]]],
+    form: str,
+    dynamic: bool,
+) -> None:
+    weights = WEIGHTS if form == "pt" else exported(form, dynamic)
+    images = [image for image, _ in scenes[:13]]
+    found = rows_of(Detector(weights, image_size=640, confidence=0.1, batch=8), images)
+    assert sum(map(len, found)) > 30
+    assert found == as_predict_finds(weights, images, 8)
+
+
+@pytest.mark.parametrize("model", ["yolov8n_int8_lamri.onnx", "yolo11n_int8_droneeye.onnx"])
+def test_it_finds_what_predict_finds_in_real_frames(data: Path, model: str) -> None:
+    weights = data / "models" / model
+    people = data / "video" / "intel_one-by-one-person-detection.mp4"
+    images = [
+        bgr(Image.open(io.BytesIO(frame)).convert("RGB")) for frame in frames_of(people, 10.0)
+    ]
+    found = rows_of(Detector(weights, image_size=640, confidence=0.1), images)
+    assert any(found)
+    assert found == as_predict_finds(weights, images, 8)
+
+
+def test_threads_that_share_it_do_not_disturb_each_other(
+    detector: Detector, scenes: list[tuple[np.ndarray, tuple[Shape, ...]]]
+) -> None:
+    wide = [image for image, _ in scenes[:8]]
+    tall = [np.ascontiguousarray(image[:, :200]) for image in wide]
+    alone = [detector.detect(images) for images in (wide, tall)]
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(5):
+            assert list(threads.map(detector.detect, (wide, tall))) == alone
+    assert detector.detect([wide[0], tall[0], wide[1]]) == [alone[0][0], alone[1][0], alone[0][1]]
+
+
+@given(st.lists(st.integers(0, 2), max_size=20), st.integers(1, 5))
+def test_batches_hold_neighbours_of_one_shape(shapes: list[int], most: int) -> None:
+    batches = list(batches_of(shapes, most, lambda shape: shape))
+    assert [shape for batch in batches for shape in batch] == shapes
+    assert all(len(set(batch)) == 1 and len(batch) <= most for batch in batches)
+    assert all(
+        len(some) == most or some[0] != others[0] for some, others in itertools.pairwise(batches)
+    )
+
+
+@pytest.mark.parametrize("confidence", [0.3, 0.9, 0.9999])
+def test_leaving_out_the_unsure_boxes_changes_nothing(confidence: float) -> None:
+    import_ultralytics()
+    import torch
+    from ultralytics.utils.nms import non_max_suppression
+
+    torch.manual_seed(1)
+    boxes = torch.rand(3, 4, 500) * 100 + 20
+    output = torch.cat((boxes, torch.rand(3, 5, 500) ** 4), 1)
+    less = only_candidates(output, confidence)
+    assert less.shape[2] < 500
+    full, short = (non_max_suppression(x.clone(), confidence, 0.5) for x in (output, less))
+    assert all(torch.equal(some, others) for some, others in zip(full, short, strict=True))
 
 
 def test_only_the_wanted_classes_come_back(

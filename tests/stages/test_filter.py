@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from engine import Cancelled, ConfigError, Drop, Item, Permanent
 from engine.item import open_scratch
 from engine.stage import Cancellation, current_attempt
 from stages.demo.shapes import IMAGE_SIZE, WEIGHTS, Shape, draw, texture
-from stages.filter import Filter, link_or_copy
+from stages.filter import Filter, in_order, link_or_copy
 
 MakeItem = Callable[..., Item]
 Scene = tuple[Shape, ...]
@@ -194,6 +195,48 @@ def test_the_output_is_the_same_whatever_the_threads(make_item: MakeItem, run: A
         for detection, again in zip(line["detections"], same["detections"], strict=True):
             assert detection["class"] == again["class"]
             assert detection["box"] == pytest.approx(again["box"], abs=0.2)
+
+
+def test_workers_share_one_model_until_the_last_has_closed(tmp_path: Path) -> None:
+    settings = Filter.Settings(weights=str(WEIGHTS), image_size=IMAGE_SIZE, classes=())
+    first, second = (Filter(settings, tmp_path) for _ in range(2))
+    other = Filter(settings.model_copy(update={"iou": 0.5}), tmp_path)
+    for stage in (first, second, other):
+        stage.open()
+    assert first._detector is second._detector
+    assert first._detector is not other._detector
+    first.close()
+    assert second._detector.detect([]) == []
+    assert second._detector.submit([]).result() == []
+    second.close()
+    with pytest.raises(RuntimeError):
+        second._detector.submit([])
+    other.close()
+
+
+def test_things_come_back_in_order_and_so_many_are_started_ahead() -> None:
+    started: list[int] = []
+    futures: dict[int, Future[int]] = {}
+
+    def start(number: int) -> Future[int]:
+        started.append(number)
+        futures[number] = Future()
+        if number < 3:
+            futures[number].set_result(-number)
+        return futures[number]
+
+    outcomes = in_order(start, range(9), 2)
+    assert next(outcomes) == (0, 0)
+    assert started == [0, 1, 2]
+    assert next(outcomes) == (1, -1)
+    assert next(outcomes) == (2, -2)
+    assert started == [0, 1, 2, 3, 4]
+    futures[3].set_exception(ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        next(outcomes)
+    assert futures[4].cancelled()
+    assert started == [0, 1, 2, 3, 4, 5]
+    assert futures[5].cancelled()
 
 
 def test_an_attempt_that_was_given_up_stops_between_batches(make_item: MakeItem, run: Any) -> None:
