@@ -33,12 +33,17 @@ MOST = 32
 """Workers of a stage that names no maximum of its own, on a machine of up to half as many cores."""
 
 UNPROVEN = 16
-"""Up to here, and to two for every core, a pool grows without proof that it helps. Waiting for the
-proof would cost more than a few workers too many do."""
+"""Up to here, and to two for every core, a pool whose threads wait grows without proof that it
+helps, since waiting for that would cost more than a few workers too many do. One whose threads
+compute does so up to one more than there are cores."""
 
 LEAST_PROOF = 8
 """Attempts that have to end before the rate at which they do counts as measured; and one for every
 worker, if that is more."""
+
+WAITS, COMPUTES = 0.25, 0.5
+"""Threads that want a core for less than the first share of the time that they are at work wait for
+something else; those that want it for more than the second compute."""
 
 GAIN = 0.25
 """The part of what a growth promised that it has to bring: a doubling 1.25 times as much."""
@@ -67,7 +72,8 @@ class Window:
     `waiting` is the number of items in the inbox now, `queue` its bound, `ended` the attempts that
     ended in these `seconds`. `open` is the mean number of workers that were ready to work,
     `at_work` of those that waited neither for items nor for room. `automatic` is false for a pool
-    whose number of workers a person chose; `on_loop` is true for an async stage.
+    whose number of workers a person chose; `on_loop` is true for an async stage. `wanted` is the
+    mean number of cores that the pool's threads had or waited for, None where that is not known.
     """
 
     workers: int
@@ -80,6 +86,7 @@ class Window:
     at_work: float
     automatic: bool
     on_loop: bool
+    wanted: float | None = None
     minimum: int = 1
 
     @classmethod
@@ -93,6 +100,7 @@ class Window:
         maximum: int,
         automatic: bool,
         on_loop: bool,
+        wanted: float | None = None,
     ) -> "Window":
         """The `seconds` between two of a pool's statistics; `workers` is how many it is to have."""
         passed = now.since(earlier)
@@ -108,6 +116,7 @@ class Window:
             at_work=max(0.0, at_work) / seconds if seconds > 0 else 0.0,
             automatic=automatic,
             on_loop=on_loop,
+            wanted=wanted,
         )
 
     @property
@@ -169,7 +178,7 @@ class _Sizer:
 
     def __init__(self, cores: int) -> None:
         self._cores = cores
-        self._unproven = max(UNPROVEN, 2 * cores)
+        self._computes = False
         self._size = 0
         self._settling = 0  # attempts still to end that may have begun before the last change
         self._ended, self._seconds = 0, 0.0  # since then, while saturated
@@ -183,6 +192,9 @@ class _Sizer:
         if window.workers != self._size:
             self._begin_at(window.workers)
         self._measure(window)
+        if self._turns_out_to_compute(window) and window.workers > self._cores + 1:
+            why = f"{window.workers} threads that compute only share {self._cores} cores"
+            return Resize(self._cores + 1, why)
         if window.saturated:
             return self._undone(window) or self._grown(window, cpu)
         return self._shrunk(window)
@@ -207,6 +219,22 @@ class _Sizer:
             self._ended += window.ended
             self._seconds += window.seconds
 
+    def _turns_out_to_compute(self, window: Window) -> bool:
+        """Whether it is seen now, for the first time, that the pool's threads compute."""
+        if self._computes or window.wanted is None or not window.saturated:
+            return False
+        self._computes = window.wanted > COMPUTES * window.at_work
+        return self._computes
+
+    def _free(self, window: Window) -> int:
+        """Up to here the pool grows without proof that it helps."""
+        if window.on_loop:
+            return MOST
+        seems_to_wait = window.wanted is None or window.wanted < WAITS * window.at_work
+        if seems_to_wait and not self._computes:
+            return max(UNPROVEN, 2 * self._cores)
+        return self._cores + 1
+
     @property
     def _rate(self) -> float | None:
         """Attempts that end in a second at this size, once enough have."""
@@ -226,7 +254,7 @@ class _Sizer:
 
     def _grown(self, window: Window, cpu: float) -> Resize | None:
         size = window.workers
-        free = MOST if window.on_loop else self._unproven
+        free = self._free(window)
         needs_proof = size >= free
         if needs_proof and (self._held_for or self._rate is None):
             return None

@@ -1,8 +1,11 @@
 """Applies the `workers = "auto"` policy to the pools of a run: often at first, seldom once calm."""
 
 import os
+import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 
 from engine.autosize import Autosizer, Window, maximum_workers, pause_before_next
 from engine.pool import Pool
@@ -13,6 +16,33 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+class ThreadTimes:
+    """How many seconds the threads of each stage had a core or waited for one. Linux alone says so
+    (the first two figures of a thread's schedstat, in nanoseconds)."""
+
+    def __init__(self) -> None:
+        self._before: dict[int, int] = {}
+
+    def since_last(self) -> Mapping[str, float] | None:
+        """By stage, since the last call; None where it is not to be had."""
+        wanted: Counter[str] = Counter()
+        now: dict[int, int] = {}
+        for thread in threading.enumerate():
+            stage = thread.name.removeprefix("penstock-").rpartition("-")[0]
+            if thread.native_id is None or not thread.name.startswith("penstock-"):
+                continue
+            try:
+                figures = Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text().split()
+                now[thread.native_id] = int(figures[0]) + int(figures[1])
+            except FileNotFoundError:
+                if not Path("/proc/self/schedstat").exists():
+                    return None
+                continue  # it has just ended
+            wanted[stage] += now[thread.native_id] - self._before.get(thread.native_id, 0)
+        self._before = now
+        return {stage: nanoseconds / 1e9 for stage, nanoseconds in wanted.items()}
 
 
 class Resizer:
@@ -26,6 +56,7 @@ class Resizer:
         self._before = {name: pool.statistics() for name, pool in pools.items()}
         self._clock = self._changed = time.monotonic()
         self._processor = time.process_time()
+        self._threads = ThreadTimes()
 
     @property
     def has_work(self) -> bool:
@@ -42,7 +73,10 @@ class Resizer:
         clock, processor = time.monotonic(), time.process_time()
         seconds, used = clock - self._clock, processor - self._processor
         self._clock, self._processor = clock, processor
-        windows = {name: self._window(name, pool, seconds) for name, pool in self._pools.items()}
+        wanted = self._threads.since_last()
+        windows = {
+            name: self._window(name, pool, seconds, wanted) for name, pool in self._pools.items()
+        }
         if not any(window.open for window in windows.values()):
             self._changed = clock  # reading what earlier runs did is no calm that lasts
         cpu = used / (seconds * self._cores) if seconds > 0 else 0.0
@@ -50,7 +84,9 @@ class Resizer:
             self._pools[name].resize(answer.workers, answer.why)
             self._changed = clock
 
-    def _window(self, name: str, pool: Pool, seconds: float) -> Window:
+    def _window(
+        self, name: str, pool: Pool, seconds: float, wanted: Mapping[str, float] | None
+    ) -> Window:
         now, stage = pool.statistics(), pool.stage
         earlier, self._before[name] = self._before[name], now
         placement = pool.options.placement
@@ -62,4 +98,5 @@ class Resizer:
             maximum=maximum_workers(stage.max_workers, self._cores, placement),
             automatic=pool.options.workers == "auto",
             on_loop=stage.is_async(),
+            wanted=None if wanted is None or seconds <= 0 else wanted.get(name, 0.0) / seconds,
         )

@@ -258,6 +258,26 @@ def test_it_grows_no_further_than_the_processor_goes() -> None:
     assert first_answer(replace(PRESSED, on_loop=True), cpu=1.0) == 8
 
 
+def test_threads_that_compute_get_one_more_than_there_are_cores_and_those_that_wait_many() -> None:
+    waits = replace(PRESSED, workers=8, open=8.0, at_work=8.0, wanted=0.4)
+    assert first_answer(waits, cores=2, cpu=0.3) == 16
+    assert first_answer(replace(waits, wanted=2.5), cores=2, cpu=0.3) is None
+    two = replace(PRESSED, workers=2, open=2.0, at_work=2.0, wanted=1.9)
+    assert first_answer(two, cores=2, cpu=0.6) == 3
+
+
+def test_a_pool_that_turns_out_to_compute_gives_back_once_what_it_got_before_that_was_seen() -> (
+    None
+):
+    """While other threads load a model its own hardly run, so that they seem to wait."""
+    sizer = Autosizer(2)
+    window = replace(PRESSED, workers=16, open=16.0, at_work=16.0, wanted=1.0)
+    assert sizer.decide({"a": window}, 0.6) == {}
+    answer = sizer.decide({"a": replace(window, wanted=14.0)}, 1.0)["a"]
+    assert answer == Resize(3, "16 threads that compute only share 2 cores")
+    assert sizer.decide({"a": replace(window, wanted=14.0)}, 1.0) == {}, "it has been said"
+
+
 def test_beyond_a_size_it_waits_for_what_that_size_gets_done() -> None:
     sizer = Autosizer(4)
     window = replace(PRESSED, workers=16, open=16.0, at_work=16.0, ended=16)

@@ -1,5 +1,8 @@
 """`workers = "auto"` in whole runs: what grows and what does not, and what a person is told."""
 
+import hashlib
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +112,42 @@ def test_a_rerun_that_finds_everything_done_resizes_nothing(tmp_path: Path) -> N
     report = run_within(60, pipeline, tmp_path, sources, AUTO, listen=events.append)
     assert report.items["reused"] == 300
     assert resizes(events) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="only Linux says so")
+def test_threads_that_compute_are_told_from_those_that_wait() -> None:
+    times = resizer.ThreadTimes()
+    started, end = threading.Barrier(3), threading.Event()
+
+    def compute() -> None:
+        started.wait()
+        while not end.is_set():
+            sum(range(1000))
+
+    def wait() -> None:
+        started.wait()
+        end.wait()
+
+    threads = [
+        threading.Thread(target=compute, name="penstock-two-words-1"),
+        threading.Thread(target=wait, name="penstock-idle-1"),
+    ]
+    for thread in threads:
+        thread.start()
+    started.wait()
+    times.since_last()
+    clock = time.monotonic()
+    while time.monotonic() - clock < 0.3:
+        hashlib.sha256(bytes(1_000_000))  # lets go of the interpreter's lock
+    seconds = time.monotonic() - clock
+    found = times.since_last()
+    end.set()
+    for thread in threads:
+        thread.join()
+    assert found is not None
+    assert found["two-words"] > 0.5 * seconds
+    assert found["idle"] < 0.1 * seconds
+    assert times.since_last() == {}
 
 
 class SlowToOpen(Waits):

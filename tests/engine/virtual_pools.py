@@ -44,6 +44,7 @@ class _Pool:
     ended: int = 0
     open_seconds: float = 0.0
     work_seconds: float = 0.0
+    wanted_seconds: float = 0.0
 
     @property
     def busy(self) -> int:
@@ -77,8 +78,9 @@ class _Pool:
             at_work=self.work_seconds / seconds,
             automatic=self.stage.automatic,
             on_loop=self.stage.on_loop,
+            wanted=self.wanted_seconds / seconds,
         )
-        self.ended, self.open_seconds, self.work_seconds = 0, 0.0, 0.0
+        self.ended, self.open_seconds, self.work_seconds, self.wanted_seconds = 0, 0.0, 0.0, 0.0
         return window
 
 
@@ -227,6 +229,7 @@ class VirtualRun:
         speed = self._speed(pool)
         pool.open_seconds += pool.open * step
         pool.work_seconds += pool.busy * step
+        pool.wanted_seconds += len(pool.working) * step
         pool.opening = [left - step for left in pool.opening if left - step > EPSILON]
         for item in pool.waiting:
             item[0] -= speed * step
