@@ -256,7 +256,7 @@ class _Sizer:
         size = window.workers
         free = self._free(window)
         needs_proof = size >= free
-        if needs_proof and (self._held_for or self._rate is None):
+        if self._held_for or (needs_proof and self._rate is None):
             return None
         most = min(window.maximum, max(2 * size, self._shrunk_from))
         if not window.on_loop:
@@ -279,7 +279,7 @@ class _Sizer:
         return max(one_more, int(min(workers / cpu, 2 * workers))) if cpu > 0 else 2 * workers
 
     def _shrunk(self, window: Window) -> Resize | None:
-        if 2 * window.enough > window.workers + 1:
+        if 2 * window.enough > window.workers:
             self._spare_for, self._spare_most = 0.0, 0
             return None
         self._spare_for += window.seconds

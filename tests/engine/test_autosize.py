@@ -295,6 +295,16 @@ def test_it_shrinks_only_after_a_while_and_to_what_was_needed_in_all_of_it() -> 
     assert answer == Resize(3, "0.5 of 8 were at work, and so for 30 s")
 
 
+def test_one_worker_that_idles_is_left_and_does_not_count_as_a_shrink_that_proved_wrong() -> None:
+    sizer = Autosizer(4)
+    idle = replace(PRESSED, workers=1, open=1.0, at_work=0.1, waiting=0, seconds=40.0)
+    assert sizer.decide({"a": idle}, 0.1) == {}
+    busy = replace(PRESSED, workers=1, open=1.0, at_work=1.0)
+    assert sizer.decide({"a": busy}, 0.1)["a"].workers == 2
+    calm = replace(idle, workers=8, open=8.0)
+    assert sizer.decide({"a": calm}, 0.1)["a"].workers == 1
+
+
 def test_a_moment_of_need_begins_the_wait_anew() -> None:
     sizer = Autosizer(4)
     calm = replace(PRESSED, at_work=0.5, waiting=0, seconds=20.0)
