@@ -32,6 +32,8 @@ def admit(
     journey = Journey(graph, item, _with_disk(graph, item, known), parent, depth)
     step = journey.advance()
     repairs = _repair(journal, journey, step, run)
+    if step.entering:
+        journal.reopen(item)
     record_step(journal, journey, step, run)
     return Admission(journey, step, repairs)
 
@@ -54,8 +56,10 @@ def record_end(
 
 def record_step(journal: Journal, journey: Journey, step: Step, run: int) -> None:
     """Write down what follows from an item's latest settlement."""
-    graph = journey.graph
-    after = [name for stage in step.entering for name in graph.descendants(stage)]
+    descendants = journey.graph.descendants
+    after = [
+        name for stage in step.entering for name in descendants(stage) if name in journey.known
+    ]
     journal.enter(journey.item, step.entering, after, run)
     journal.discard(journey.item, step.discardable)
     if step.outcome is not None:

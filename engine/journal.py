@@ -308,16 +308,19 @@ class Journal:
         self, item: Item, stages: Sequence[str], descendants: Sequence[str], run: int
     ) -> None:
         """The item waits for these stages now; how it ended with their `descendants` is void."""
-        self._db.executemany(
-            "INSERT INTO stages (item, stage, outcome, run) VALUES (?, ?, 'pending', ?)"
-            " ON CONFLICT (item, stage) DO UPDATE SET outcome = 'pending', fingerprint = NULL,"
-            " kind = NULL, reason = NULL, retryable = 0, expanded = NULL, discarded = 0,"
-            " run = excluded.run",
-            [(item.id, stage, run) for stage in stages],
-        )
-        if stages:
-            self._db.execute("UPDATE items SET outcome = 'pending' WHERE id = ?", (item.id,))
-            self._forget(item.id, descendants)
+        for stage in stages:
+            self._db.execute(
+                "INSERT INTO stages (item, stage, outcome, run) VALUES (?, ?, 'pending', ?)"
+                " ON CONFLICT (item, stage) DO UPDATE SET outcome = 'pending', fingerprint = NULL,"
+                " kind = NULL, reason = NULL, retryable = 0, expanded = NULL, discarded = 0,"
+                " run = excluded.run",
+                (item.id, stage, run),
+            )
+        self._forget(item.id, descendants)
+
+    def reopen(self, item: Item) -> None:
+        """The item, which an earlier run may have brought to its end, is under way again."""
+        self._db.execute("UPDATE items SET outcome = 'pending' WHERE id = ?", (item.id,))
 
     def settle(self, item: Item, stage: str, end: End, failure: Failure | None, run: int) -> None:
         """`stage` has ended with the item."""
@@ -343,19 +346,18 @@ class Journal:
 
     def discard(self, item: Item, stages: Sequence[str]) -> None:
         """The outputs of these stages are about to be deleted, on purpose."""
-        self._db.executemany(
-            "UPDATE stages SET discarded = 1 WHERE item = ? AND stage = ?",
-            [(item.id, stage) for stage in stages],
-        )
+        for stage in stages:
+            self._db.execute(
+                "UPDATE stages SET discarded = 1 WHERE item = ? AND stage = ?", (item.id, stage)
+            )
 
     def forget(self, item: Item, stages: Sequence[str]) -> None:
         """The item does not reach these stages any more."""
         self._forget(item.id, stages)
 
     def _forget(self, item: str, stages: Sequence[str]) -> None:
-        self._db.executemany(
-            "DELETE FROM stages WHERE item = ? AND stage = ?", [(item, stage) for stage in stages]
-        )
+        for stage in stages:
+            self._db.execute("DELETE FROM stages WHERE item = ? AND stage = ?", (item, stage))
 
     def end_item(self, item: Item, outcome: str) -> None:
         self._db.execute("UPDATE items SET outcome = ? WHERE id = ?", (outcome, item.id))
