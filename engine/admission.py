@@ -56,10 +56,8 @@ def record_end(
 
 def record_step(journal: Journal, journey: Journey, step: Step, run: int) -> None:
     """Write down what follows from an item's latest settlement."""
-    descendants = journey.graph.descendants
-    after = [
-        name for stage in step.entering for name in descendants(stage) if name in journey.known
-    ]
+    known, descendants = journey.known, journey.graph.descendants
+    after = [name for stage in step.entering for name in descendants(stage) if name in known]
     journal.enter(journey.item, step.entering, after, run)
     journal.discard(journey.item, step.discardable)
     if step.outcome is not None:

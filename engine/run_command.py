@@ -13,12 +13,11 @@ from engine import plugins
 from engine.config import Config, load_config
 from engine.errors import UsageError
 from engine.events import Events
-from engine.feed import standard_input
 from engine.pipeline import Pipeline
-from engine.run import Background, Run, RunReport, run_pipeline
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the help does without all that makes a run
     from engine.page.live import LivePage
+    from engine.run import Background, Run, RunReport
 
 CONFIG = "config.toml"
 
@@ -142,6 +141,7 @@ def execute(
     """Run, showing how it goes and what it came to; returns the exit code."""
     from engine.log import JsonLog
     from engine.progress import choose_view
+    from engine.run import run_pipeline
 
     events = Events()
     log = JsonLog(Path(log_json)) if log_json is not None else None
@@ -149,7 +149,7 @@ def execute(
     if log is not None:
         events.subscribe(log)
 
-    def prepare(run: Run) -> Sequence[Background]:
+    def prepare(run: "Run") -> "Sequence[Background]":
         view = choose_view(run.snapshot, quiet=quiet)
         events.subscribe(view)
         if page is None:
@@ -185,7 +185,7 @@ def _live_page(pipeline: Pipeline, workdir: Path, web: WebAddress) -> "LivePage"
     return page
 
 
-def _show(pipeline: Pipeline, workdir: Path, report: RunReport) -> None:
+def _show(pipeline: Pipeline, workdir: Path, report: "RunReport") -> None:
     from shutil import get_terminal_size
 
     from engine.report import Summary, render_summary
@@ -229,6 +229,8 @@ def open_list(name: str) -> Iterator[str]:
     """
     try:
         if name == "-":
+            from engine.feed import standard_input
+
             return _lines(standard_input())
         file = Path(name).open("rb")  # noqa: SIM115 - read lazily
         begins = file.peek(BINARY_SHOWS)
