@@ -81,10 +81,22 @@ def test_a_new_output_takes_the_place_of_the_old_one_whole(tmp_path: Path) -> No
     assert [path.name for path in item.folder.iterdir()] == ["cut"]
 
 
-@pytest.mark.parametrize("files", [3, 40])
-def test_few_and_many_files_are_committed_alike(tmp_path: Path, files: int) -> None:
+def test_what_a_killed_run_left_is_not_in_the_way(tmp_path: Path) -> None:
     item = Item.at(tmp_path, "v")
-    commit(item, "cut", **{f"f{number}": str(number) for number in range(files)})
+    first = open_scratch(item, "cut")
+    stem, _, number = first.name.rpartition("-")
+    (item.folder / f"{stem}-{int(number) + 1}").mkdir()
+    assert list(open_scratch(item, "cut").iterdir()) == []
+
+
+@pytest.mark.parametrize("files", [3, 40])
+@pytest.mark.parametrize("synced", [True, False])
+def test_few_and_many_files_are_committed_alike(tmp_path: Path, files: int, synced: bool) -> None:
+    item = Item.at(tmp_path, "v")
+    scratch = open_scratch(item, "cut")
+    for number in range(files):
+        (scratch / f"f{number}").write_text(str(number))
+    commit_output(item, "cut", scratch, "f1", synced=synced)
     assert len(list(item.output("cut").iterdir())) == files + 1
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import psutil
@@ -410,3 +411,39 @@ async def test_open_is_told_what_a_person_did_wrong(make: Make) -> None:
 async def test_threads_are_named_for_who_looks(make: Make) -> None:
     async with opened(make("thread")):
         assert "penstock-test" in {thread.name for thread in threading.enumerate()}
+
+
+async def test_what_was_given_up_does_not_become_an_output(
+    make: Make, work: Work, tmp_path: Path
+) -> None:
+    async with opened(make("thread", timeout=0.05)) as worker:
+        draft = work("hang release")
+        await worker.process(draft)
+        (tmp_path / "release").touch()
+        assert engine_threads() == ["penstock-test"]
+    assert engine_threads() == []
+    assert not draft.item.has_output("obedient")
+    assert leftovers(tmp_path) == []
+
+
+async def test_who_commits_is_waited_for(make: Make, work: Work, tmp_path: Path) -> None:
+    class Slow(FolderOutputs):
+        def commit(self, *arguments: Any) -> None:
+            (tmp_path / "hanging").write_text("1")
+            while not (tmp_path / "release").exists():
+                time.sleep(0.005)
+            super().commit(*arguments)
+
+    draft = Draft(Slow(synced=False), work("done").item, "obedient", "fingerprint")
+    async with anyio.create_task_group() as tasks:
+
+        async def serve() -> None:
+            async with opened(make("thread", timeout=0.05)) as worker:
+                assert await worker.process(draft) == Result()
+                assert not worker.broken
+
+        tasks.start_soon(serve)
+        await hanging(tmp_path)
+        await anyio.sleep(0.1)  # past the timeout: what is being committed is no attempt any more
+        (tmp_path / "release").touch()
+    assert draft.item.has_output("obedient")
