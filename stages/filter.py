@@ -43,9 +43,9 @@ class Frame:
 class Filter(Stage):
     """Keep the frames that show a wanted object, as a YOLO model sees it."""
 
-    # They share the model: one keeps it busy while the other's output is committed.
+    # Two share one model: one can keep it busy while the other's output is committed.
     max_workers: ClassVar[int | None] = 2
-    defaults: ClassVar[dict[str, Any]] = {"workers": 2}
+    defaults: ClassVar[dict[str, Any]] = {"workers": 1}
 
     class Settings(engine.Settings):
         weights: str = setting(
