@@ -188,8 +188,6 @@ def _canonical(pipeline: Pipeline, source: str) -> str:
 @contextmanager
 def _held(out: Path) -> Iterator[Path]:
     """The folder for the files and the work folders, for this process alone."""
-    from engine.bench.trial import TRIAL_FOLDER
-
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock = FileLock(out / LOCK)
@@ -203,12 +201,19 @@ def _held(out: Path) -> Iterator[Path]:
             f"{out} cannot be written: {error.strerror}; choose another folder with --out"
         ) from None
     try:
-        for left in out.glob(f"{TRIAL_FOLDER}*"):  # by one that was killed
-            shutil.rmtree(left, ignore_errors=True)
+        _clear(out)  # what one that was killed has left
         yield out
     finally:
+        _clear(out)  # Ctrl-C may come while a work folder is being made, or removed
         lock.release()
         (out / LOCK).unlink(missing_ok=True)
+
+
+def _clear(out: Path) -> None:
+    from engine.bench.trial import TRIAL_FOLDER
+
+    for left in out.glob(f"{TRIAL_FOLDER}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 @contextmanager

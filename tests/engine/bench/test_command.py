@@ -225,7 +225,7 @@ def wait_for(file: Path) -> str:
 def test_ctrl_c_keeps_what_was_measured(number: signal.Signals) -> None:
     words = ("bench", "toybench", "--from", str(listed(*ITEMS)), "--out", "out")
     with started(*words, "--try", "work=1,2,4,8", "--repeat", "50") as process:
-        read_until(process, "3 of 200")
+        read_until(process, "1 of 200")
         process.send_signal(number)
         out, errors = process.communicate(timeout=20)
         assert process.returncode == 130, errors
@@ -233,7 +233,7 @@ def test_ctrl_c_keeps_what_was_measured(number: signal.Signals) -> None:
     assert "Interrupted: this is what was measured until then." in out
     found = json.loads(Path("out/bench.json").read_text())
     assert found["interrupted"]
-    assert len(found["trials"]) >= 3
+    assert len(found["trials"]) >= 1
     assert found["recommended"] is not None
     assert list(Path("out").glob(".trial-*")) == []
 
