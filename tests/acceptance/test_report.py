@@ -164,6 +164,11 @@ def test_it_is_readable_on_a_phone(demo: Path, show: Open) -> None:
             ".map(one => parseFloat(getComputedStyle(one).fontSize)))"
         )
         assert smallest >= 12
+        rows = "document.getElementById('chart-timeline').layout.yaxis.range"
+        page.locator("#chart-timeline [data-attr=zoom][data-val=in]").click()
+        until(page, f"Math.abs({rows}[0] - {rows}[1]) < 20")
+        page.locator("#chart-timeline [data-attr=zoom][data-val=auto]").click()
+        until(page, f"{rows}[0] === 20 && {rows}[1] === 0")
         page.set_viewport_size({"width": 844, "height": 390})
         expect(page.locator("#chart-timeline .main-svg").first).not_to_have_attribute(
             "width", re.compile(r"^3\d\d$")

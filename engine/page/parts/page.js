@@ -105,13 +105,15 @@
     displaylogo: false,
     responsive: true,
     showTips: false,
-    modeBarButtons: [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
+    modeBarButtons: [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]],
   };
 
   function draw(id, traces, more) {
     const chart = byId(id);
     const first = !chart.classList.contains("js-plotly-plot");
-    Plotly.react(chart, traces, layout(more), { ...CONFIG, displayModeBar: phone() ? false : "hover" });
+    // A finger that is drawn over a chart scrolls the page; the timeline is zoomed by buttons then.
+    const buttons = phone() ? id === "chart-timeline" : "hover";
+    Plotly.react(chart, traces, layout(more), { ...CONFIG, displayModeBar: buttons });
     if (first) {
       chart.on("plotly_relayout", (change) => zoomed(id, change));
       chart.on("plotly_doubleclick", () => { zoom = rowsInView = null; drawAll(); });
@@ -300,10 +302,11 @@
       ygap: exact && rows <= high / 8 ? 2 : 0, hoverinfo: "none",
     }], {
       hovermode: "closest",
-      margin: { l: named ? 190 : 46, r: 12, t: 10, b: 30 },
+      margin: { l: named ? 190 : 46, r: 12, t: phone() ? 34 : 10, b: 30 },
+      xaxis: { fixedrange: false },
       yaxis: {
         range: [bottom, top], minallowed: 0, maxallowed: all, gridcolor: theme.line, zeroline: false,
-        showgrid: false, fixedrange: phone(),
+        showgrid: false,
         ...(named ? { tickmode: "array", tickvals: labels.map((_, at) => first + at + 0.5),
           ticktext: labels.map((item) => plain(shortened(timeline.names[item]))) }
           : { nticks: 6, tickformat: ",d" }),
