@@ -144,7 +144,9 @@ def serve(folder: Path, addresses: Any) -> None:
     with MediaServer(routes) as media:
         urls = [media.url(path) for path in routes]
         addresses.put((urls, f"http://127.0.0.1:{answers.server_address[1]}/v1"))
-        threading.Event().wait()
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        parent.join()  # whatever ends the benchmark ends this too
 
 
 def make_videos(workload: str, folder: Path, count: int) -> list[Path]:
