@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.neardup import Frames, choose, pairs_within
+from stages.hamming import pairs_within
+from stages.neardup import Frames, choose
 
 Hashes = NDArray[np.uint64]
 SCENE = 25

@@ -1,45 +1,16 @@
-"""Near-duplicates: every pair of hashes within a Hamming distance, and which copy of a frame stays.
-
-Everything here is exact: it finds what comparing every hash with every other would find. Two
-methods share the work, whichever is expected to be cheaper:
-
-- comparing all, in blocks that stay in the processor's cache;
-- joining on bits that must be equal. Cut 64 bits into `distance + shared` blocks: two hashes that
-  differ in at most `distance` bits differ in at most that many blocks, so at least `shared` blocks
-  are equal. For every choice of that many blocks, only hashes that agree on all of them need be
-  compared. (Pigeonhole; Manku, Jain and Das Sarma, "Detecting near-duplicates for web crawling",
-  WWW 2007.)
-"""
+"""Near-duplicates: which copy of a frame stays for all that are nearly like it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations, pairwise
-from math import comb
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy as np
     from numpy.typing import NDArray
 
-    Hashes = NDArray[np.uint64]
-    Indices = NDArray[np.int64]
-    Distances = NDArray[np.uint8]
-    Pairs = tuple[Indices, Indices, Distances]
-    Hits = tuple[Indices, Indices, Hashes]
-
-HASH_BITS = 64
-MOST_SHARED = 4
-
-# What one step costs, in nanoseconds: measured, and only their ratios matter.
-COMPARE = 0.7
-SORT = 50.0
-VISIT = 8.0
-
-BLOCK_ROWS = 16
-BLOCK_COLUMNS = 4096
+    from stages.hamming import Distances, Hashes, Indices
 
 MANY_PAIRS = 100_000
 """With more pairs than this, and than hashes, the choice of keepers halves the hashes instead."""
@@ -91,6 +62,8 @@ def choose(frames: Frames, distance: int) -> Choice:
     """
     import numpy as np
 
+    from stages.hamming import nearest_within
+
     order = np.lexsort(
         (frames.files, frames.videos, frames.timestamps, -frames.sharpness, -frames.pixels)
     )
@@ -118,45 +91,6 @@ def choose(frames: Frames, distance: int) -> Choice:
     return Choice(nearest == np.arange(len(frames)), nearest, away)
 
 
-def pairs_within(hashes: Hashes, distance: int) -> Pairs:
-    """Every pair of `hashes` whose Hamming distance is at most `distance`, each once.
-
-    `hashes` has shape (n,) and holds no value twice: equal values make a number of pairs that is
-    quadratic in their count and tells nothing. Returns (i, j, distance), three arrays of one
-    length: indices into `hashes` with i < j, ordered by i, then j. Raises ValueError for a value
-    that is there twice and for a distance outside 0..64.
-    """
-    import numpy as np
-
-    _check(distance)
-    if len(np.unique(hashes)) != len(hashes):
-        raise ValueError("the hashes are not distinct; collapse equal ones with numpy.unique first")
-    pairs = _collect(_pairs(hashes, distance), len(hashes) ** 2)
-    assert pairs is not None, "there are fewer pairs than the square of the hashes"
-    return pairs
-
-
-def nearest_within(hashes: Hashes, others: Hashes, distance: int) -> tuple[Indices, Distances]:
-    """For each of `hashes` the nearest of `others` within `distance`, the first of equals.
-
-    Both have one dimension and may hold values twice. Returns (index, distance), each as long as
-    `hashes`: the index into `others`, or -1 where none is within `distance`. Raises ValueError for
-    a distance outside 0..64.
-    """
-    import numpy as np
-
-    _check(distance)
-    none = np.int64(HASH_BITS + 1) << 32
-    nearest = np.full(len(hashes), none)
-    for rows, columns, difference in _matches(hashes, others, distance):
-        # Distance above, index below: the least number is the nearest, and of equals the first.
-        candidate = np.bitwise_count(difference).astype(np.int64) << 32 | columns
-        np.minimum.at(nearest, rows, candidate)
-    missing = nearest == none
-    index = np.where(missing, -1, nearest & 0xFFFFFFFF)
-    return index, np.where(missing, 0, nearest >> 32).astype(np.uint8)
-
-
 def _keepers(hashes: Hashes, distance: int) -> Indices:
     """The indices that a walk over distinct `hashes`, best first, keeps; ascending.
 
@@ -165,7 +99,9 @@ def _keepers(hashes: Hashes, distance: int) -> Indices:
     """
     import numpy as np
 
-    pairs = _collect(_pairs(hashes, distance), max(MANY_PAIRS, len(hashes)))
+    from stages.hamming import nearest_within, pairs_up_to
+
+    pairs = pairs_up_to(hashes, distance, max(MANY_PAIRS, len(hashes)))
     if pairs is not None:
         return _walk(len(hashes), pairs[0], pairs[1])
     half = len(hashes) // 2
@@ -173,23 +109,6 @@ def _keepers(hashes: Hashes, distance: int) -> Indices:
     covered, _ = nearest_within(hashes[half:], hashes[first], distance)
     left = half + np.flatnonzero(covered < 0)
     return np.concatenate((first, left[_keepers(hashes[left], distance)]))
-
-
-def _collect(batches: Iterator[Hits], most: int) -> Pairs | None:
-    """The pairs in order, with their distances, or None as soon as there are more than `most`."""
-    import numpy as np
-
-    found: list[Hits] = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint64))]
-    count = 0
-    for hits in batches:
-        found.append(hits)
-        count += len(hits[0])
-        if count > most:
-            return None
-    one, other, difference = (np.concatenate(column) for column in zip(*found, strict=True))
-    i, j = np.minimum(one, other), np.maximum(one, other)
-    order = np.lexsort((j, i))
-    return i[order], j[order], np.bitwise_count(difference[order])
 
 
 def _walk(count: int, i: Indices, j: Indices) -> Indices:
@@ -202,113 +121,3 @@ def _walk(count: int, i: Indices, j: Indices) -> Indices:
         if kept[i[start]]:
             kept[j[start:stop]] = False
     return np.flatnonzero(kept)
-
-
-def _check(distance: int) -> None:
-    if not 0 <= distance <= HASH_BITS:
-        raise ValueError(f"a distance of 64-bit hashes is 0 to 64 bits, not {distance}")
-
-
-def _pairs(hashes: Hashes, distance: int) -> Iterator[Hits]:
-    """Every pair within `distance` once, as batches of (index, index, differing bits)."""
-    import numpy as np
-
-    count = len(hashes)
-    shared = _shared_blocks(count * count // 2, count, distance)
-    if not shared:
-        for start in range(0, count, BLOCK_ROWS):
-            block = hashes[start : start + BLOCK_ROWS]
-            for rows, columns, difference in _compare_all(block, hashes[start:], distance):
-                once = rows < columns
-                yield start + rows[once], start + columns[once], difference[once]
-        return
-    for mask, skipped in _masks(distance, shared):
-        key = hashes & mask
-        order = np.argsort(key)
-        ends = np.searchsorted(key[order], key[order], side="right")
-        sorted_hashes = hashes[order]
-        after = np.arange(1, count + 1)
-        for rows, columns, difference in _visit(
-            sorted_hashes, sorted_hashes, after, ends, distance
-        ):
-            # A pair that agrees on more blocks turns up again: only the first time counts.
-            once = np.ones(len(rows), bool)
-            for skip in skipped:
-                once &= (difference & skip) != 0
-            yield order[rows[once]], order[columns[once]], difference[once]
-
-
-def _matches(hashes: Hashes, others: Hashes, distance: int) -> Iterator[Hits]:
-    """Every pair of one of `hashes` and one of `others` within `distance`, some more than once."""
-    import numpy as np
-
-    shared = _shared_blocks(len(hashes) * len(others), len(hashes) + len(others), distance)
-    if not shared:
-        for start in range(0, len(hashes), BLOCK_ROWS):
-            block = hashes[start : start + BLOCK_ROWS]
-            for rows, columns, difference in _compare_all(block, others, distance):
-                yield start + rows, columns, difference
-        return
-    for mask, _ in _masks(distance, shared):
-        order = np.argsort(others & mask)
-        key = (others & mask)[order]
-        wanted = hashes & mask
-        starts = np.searchsorted(key, wanted)
-        ends = np.searchsorted(key, wanted, side="right")
-        for rows, columns, difference in _visit(hashes, others[order], starts, ends, distance):
-            yield rows, order[columns], difference
-
-
-def _shared_blocks(pairs: int, hashes: int, distance: int) -> int:
-    """On how many equal blocks to join so that it costs least; 0 where comparing all costs less."""
-    costs = {0: pairs * COMPARE}
-    for shared in range(1, MOST_SHARED + 1):
-        blocks = distance + shared
-        joins = comb(blocks, shared)
-        agreeing = pairs / 2 ** (HASH_BITS * shared / blocks)
-        costs[shared] = joins * (hashes * SORT + agreeing * VISIT)
-    return min(costs, key=lambda shared: costs[shared])
-
-
-def _masks(distance: int, shared: int) -> Iterator[tuple[np.uint64, list[np.uint64]]]:
-    """Each choice of `shared` blocks as one mask, with the masks of the blocks it skipped over."""
-    import numpy as np
-
-    count = distance + shared
-    edges = [round(HASH_BITS * edge / count) for edge in range(count + 1)]
-    blocks = [(1 << stop) - (1 << start) for start, stop in pairwise(edges)]
-    for chosen in combinations(range(count), shared):
-        skipped = [np.uint64(blocks[at]) for at in range(chosen[-1]) if at not in chosen]
-        yield np.uint64(sum(blocks[at] for at in chosen)), skipped
-
-
-def _visit(
-    hashes: Hashes, others: Hashes, starts: Indices, ends: Indices, distance: int
-) -> Iterator[Hits]:
-    """Compares hashes[i] with others[starts[i]:ends[i]] for every i, one step at a time."""
-    import numpy as np
-
-    rows = np.flatnonzero(starts < ends)
-    columns = starts[rows]
-    stops = ends[rows]
-    while len(rows):
-        difference = hashes[rows] ^ others[columns]
-        hits = np.flatnonzero(np.bitwise_count(difference) <= distance)
-        if len(hits):
-            yield rows[hits], columns[hits], difference[hits]
-        columns = columns + 1
-        more = np.flatnonzero(columns < stops)
-        rows, columns, stops = rows[more], columns[more], stops[more]
-
-
-def _compare_all(block: Hashes, others: Hashes, distance: int) -> Iterator[Hits]:
-    """Compares each of a few hashes with all of `others`, in pieces that fit the cache."""
-    import numpy as np
-
-    column: Any = block[:, np.newaxis]
-    for start in range(0, len(others), BLOCK_COLUMNS):
-        difference = column ^ others[start : start + BLOCK_COLUMNS]
-        hits = np.flatnonzero(np.bitwise_count(difference) <= distance)
-        if len(hits):
-            rows, columns = np.divmod(hits, difference.shape[1])
-            yield rows, start + columns, difference.ravel()[hits]

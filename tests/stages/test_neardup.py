@@ -1,49 +1,18 @@
-"""The search finds exactly what comparing everything finds, and the choice keeps its promises."""
+"""The choice of the copies that stay keeps its promises, however many are alike."""
 
 import time
 import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from stages import neardup
-from stages.neardup import Choice, Frames, choose, nearest_within, pairs_within
-
-CENTRES = (0, 2**64 - 1, 0x00FF00FF00FF00FF, 0x123456789ABCDEF0)
-flips = st.lists(st.integers(0, 63), max_size=9).map(lambda bits: sum({1 << b for b in bits}))
-hashes = st.builds(lambda centre, flipped: centre ^ flipped, st.sampled_from(CENTRES), flips)
-hash_lists = st.lists(hashes, max_size=60)
-distances = st.integers(0, 16)
-unhurried = settings(deadline=None)  # other tests may share the processor
-
-
-@pytest.fixture(params=["compare all", "join"], ids=["compare-all", "join"])
-def method(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes one of the two methods look so dear that the other is taken whatever the sizes."""
-    dear = {"compare all": ("SORT", "VISIT"), "join": ("COMPARE",)}[request.param]
-    for cost in dear:
-        monkeypatch.setattr(neardup, cost, 1e12)
-
-
-def array(values: list[int]) -> NDArray[np.uint64]:
-    return np.array(values, np.uint64)
-
-
-def distance_table(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.uint8]:
-    return np.bitwise_count(one[:, None] ^ other[None, :])
-
-
-def clusters(seed: int, count: int, size: int, radius: int) -> NDArray[np.uint64]:
-    """`count` random centres, each with `size` hashes around it, shuffled."""
-    random = np.random.default_rng(seed)
-    found = np.repeat(random.integers(0, 2**64, count, dtype=np.uint64), size)
-    for _ in range(radius):
-        found ^= np.uint64(1) << random.integers(0, 64, len(found), dtype=np.uint64)
-    random.shuffle(found)
-    return found
+from stages.hamming import pairs_within
+from stages.neardup import Choice, Frames, choose
+from tests.stages.hashes import array, clusters, distances, hash_lists, unhurried
 
 
 def make_frames(found: NDArray[np.uint64], seed: int = 0) -> Frames:
@@ -104,50 +73,11 @@ def by_file(frames: Frames, choice: Choice) -> dict[int, tuple[int, int]]:
     }
 
 
-@pytest.mark.usefixtures("method")
-class TestSearch:
-    @unhurried
-    @given(values=st.lists(hashes, max_size=60, unique=True), distance=distances)
-    def test_pairs_are_those_of_comparing_everything(
-        self, values: list[int], distance: int
-    ) -> None:
-        i, j, apart = pairs_within(array(values), distance)
-        table = distance_table(array(values), array(values))
-        rows, columns = np.nonzero(np.triu(table <= distance, 1))
-        assert np.array_equal(i, rows)
-        assert np.array_equal(j, columns)
-        assert np.array_equal(apart, table[rows, columns])
-
-    @unhurried
-    @given(values=hash_lists, others=hash_lists, distance=distances)
-    def test_nearest_is_the_first_of_the_nearest(
-        self, values: list[int], others: list[int], distance: int
-    ) -> None:
-        index, apart = nearest_within(array(values), array(others), distance)
-        for at, value in enumerate(values):
-            away = [(value ^ other).bit_count() for other in others]
-            if away and min(away) <= distance:
-                assert (index[at], apart[at]) == (away.index(min(away)), min(away))
-            else:
-                assert index[at] == -1
-
-    @unhurried
-    @given(values=hash_lists, distance=distances, seed=st.integers(0, 9))
-    def test_choice_is_that_of_a_plain_walk(
-        self, values: list[int], distance: int, seed: int
-    ) -> None:
-        frames = make_frames(array(values), seed)
-        assert by_file(frames, choose(frames, distance)) == walk(frames, distance)
-
-
-@pytest.mark.usefixtures("method")
-@pytest.mark.parametrize("distance", [0, 1, 3, 8, 12])
-def test_pairs_among_thousands(distance: int) -> None:
-    found = np.unique(clusters(seed=distance, count=300, size=20, radius=5))
-    i, j, _ = pairs_within(found, distance)
-    table = distance_table(found, found) <= distance
-    assert len(i) == (np.count_nonzero(table) - len(found)) // 2
-    assert table[i, j].all()
+@unhurried
+@given(values=hash_lists, distance=distances, seed=st.integers(0, 9))
+def test_choice_is_that_of_a_plain_walk(values: list[int], distance: int, seed: int) -> None:
+    frames = make_frames(array(values), seed)
+    assert by_file(frames, choose(frames, distance)) == walk(frames, distance)
 
 
 @pytest.mark.parametrize("distance", [0, 4, 8, 16])
@@ -203,17 +133,6 @@ def test_more_pixels_win_then_sharpness_then_the_earlier_frame_then_the_video() 
 def test_nothing_to_choose_among() -> None:
     choice = choose(make_frames(array([])), 8)
     assert len(choice.kept) == len(choice.nearest) == len(choice.distance) == 0
-    assert len(pairs_within(array([]), 8)[0]) == 0
-    assert nearest_within(array([5]), array([]), 8)[0].tolist() == [-1]
-
-
-def test_equal_hashes_are_refused_and_so_is_an_impossible_distance() -> None:
-    with pytest.raises(ValueError, match="not distinct"):
-        pairs_within(array([3, 3]), 8)
-    with pytest.raises(ValueError, match="0 to 64 bits, not 65"):
-        pairs_within(array([3]), 65)
-    with pytest.raises(ValueError, match="0 to 64 bits, not -1"):
-        nearest_within(array([3]), array([3]), -1)
 
 
 @pytest.mark.parametrize(
