@@ -197,7 +197,7 @@ class SeparateWorker(Worker):
 
     async def process(self, draft: Draft) -> Result:
         try:
-            out = await draft.aopen()
+            out = draft.open() if draft.outputs.instant else await draft.aopen()
         except Exception as error:
             return result_of(error)
         try:
