@@ -251,12 +251,12 @@ class Extract(Stage):
         )
 
 
-def crawl(case: Case, weights: Path, batch: int, videos: int, workers: int) -> Contestant:
+def crawl(case: Case, weights: Path, batch: int, videos: int) -> Contestant:
     """A run of the engine over short videos, timed while the filter has work."""
     pipeline = Pipeline("short", "Short videos.", [Step(Extract, SOURCE), Step(Filter, "extract")])
     settings = case.settings(weights, batch).model_dump(mode="json", exclude_none=True)
     chosen = [f"stages.filter.{name}={json.dumps(value)}" for name, value in settings.items()]
-    chosen += [f"stages.filter.workers={workers}", "stages.filter.queue=32", "limits.free_disk=0"]
+    chosen += ["stages.filter.queue=32", "limits.free_disk=0"]
     config = load_config(pipeline, None, {}, chosen, {})
 
     def turn() -> Figures:
@@ -334,14 +334,14 @@ def on_cpu(case: Case, torch_weights: Path, arguments: Namespace) -> Result:
 
     form = "openvino" if "openvino" in weights else "torch"
     videos = 4 if arguments.quick else 20
-    short = {
-        f"Penstock with {workers} worker{'s' * (workers > 1)}, {form}": crawl(
-            case, weights[form], batch, videos, workers
-        )
-        for workers in (1, 2)
-    }
-    taken = take_turns(short, arguments.rounds, warm_up=0)
-    tables.append(compared(f"{videos} videos of {SHORT} frames", taken, [list(short)[-1]]))
+    with ExitStack() as closing_time:
+        short = {
+            f"Penstock, {form}": crawl(case, weights[form], batch, videos),
+            f"the network alone, {form}": network(case, weights[form], batch, closing_time),
+        }
+        taken = take_turns(short, arguments.rounds)
+    shorts = {name: [{FPS: turn[FPS]} for turn in turns] for name, turns in taken.items()}
+    tables.append(compared(f"{videos} videos of {SHORT} frames", shorts, [f"Penstock, {form}"]))
     return result(case, tables, targets, arguments, notes)
 
 

@@ -108,6 +108,18 @@ class Detector:
         self.batch = fixed_batch or share
         self._busy = 0.0
         self._lock = threading.Lock()
+        self._try_once()
+
+    def _try_once(self) -> None:
+        """One inference, with no other beside it.
+
+        OpenVINO's binding fills in what it keeps for good during the first. Two first ones at once
+        may then wait for ever, one for that and one for Python's lock.
+        """
+        import numpy as np
+
+        self.detect([np.zeros((64, 64, 3), np.uint8)])
+        self._busy = 0.0
 
     @property
     def streams(self) -> int:

@@ -17,10 +17,7 @@ from engine import Drop, Item, Permanent, Stage, checkpoint, setting
 from stages.detector import Detection, Detector, Prepared, batches_of
 from stages.folders import carry_info, link_or_copy
 from stages.frame_quality import Quality, measure
-from stages.sharing import Shared
 from stages.yolo import find_weights
-
-_detectors: Shared[Detector] = Shared(Detector.close)
 
 Thing = TypeVar("Thing")
 Outcome = TypeVar("Outcome")
@@ -43,8 +40,7 @@ class Frame:
 class Filter(Stage):
     """Keep the frames that show a wanted object, as a YOLO model sees it."""
 
-    # Two share one model: one can keep it busy while the other's output is committed.
-    max_workers: ClassVar[int | None] = 2
+    max_workers: ClassVar[int | None] = 1
     defaults: ClassVar[dict[str, Any]] = {"workers": 1}
 
     class Settings(engine.Settings):
@@ -119,8 +115,18 @@ class Filter(Stage):
 
     def open(self) -> None:
         """Load the model. Raises UsageError where the weights are not to be had or do not load."""
-        self._detector = _detectors.take(self.settings, self._load)
-        self._decoders = ThreadPoolExecutor(self.settings.decode_threads, "penstock-decode")
+        settings = self.settings
+        self._detector = Detector(
+            find_weights(settings.weights),
+            classes=settings.classes,
+            confidence=settings.confidence,
+            iou=settings.iou,
+            image_size=settings.image_size,
+            batch=settings.inference_batch,
+            device=settings.device,
+            half=settings.half,
+        )
+        self._decoders = ThreadPoolExecutor(settings.decode_threads, "penstock-decode")
 
     def process(self, item: Item, out: Path) -> None:
         """Write frames/, detections.jsonl and filter.json; Drop where no frame is kept."""
@@ -149,20 +155,7 @@ class Filter(Stage):
 
     def close(self) -> None:
         self._decoders.shutdown(cancel_futures=True)
-        _detectors.let_go(self.settings)
-
-    def _load(self) -> Detector:
-        settings = self.settings
-        return Detector(
-            find_weights(settings.weights),
-            classes=settings.classes,
-            confidence=settings.confidence,
-            iou=settings.iou,
-            image_size=settings.image_size,
-            batch=settings.inference_batch,
-            device=settings.device,
-            half=settings.half,
-        )
+        self._detector.close()
 
     def _kept(
         self, folder: Path, lines: list[dict[str, Any]], rejected: Counter[str]

@@ -31,6 +31,7 @@ from stages.detector import (
     only_candidates,
     predict_in_batches,
 )
+from stages.inference import Streams
 from stages.yolo import cache_folder, find_weights, import_ultralytics
 from tests.stages.real_frames import frames_of
 
@@ -505,3 +506,18 @@ def test_importing_it_leaves_pillow_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "page.jpg").write_text("<html>")
     with pytest.raises(UnidentifiedImageError):
         Image.open(tmp_path / "page.jpg")
+
+
+def test_the_first_inference_has_no_other_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two first ones at once wait for each other for ever in OpenVINO's binding, now and then."""
+    at_once = []
+    submit = Streams.submit
+
+    def watched(self: Streams, infer: Callable[[Any], Any]) -> Any:
+        at_once.append(len(self))
+        return submit(self, infer)
+
+    monkeypatch.setattr(Streams, "submit", watched)
+    detector = Detector(WEIGHTS, image_size=IMAGE_SIZE)
+    assert len(at_once) == 1, "one inference ends before the detector is there to be used"
+    assert detector.busy == 0

@@ -197,23 +197,6 @@ def test_the_output_is_the_same_whatever_the_threads(make_item: MakeItem, run: A
             assert detection["box"] == pytest.approx(again["box"], abs=0.2)
 
 
-def test_workers_share_one_model_until_the_last_has_closed(tmp_path: Path) -> None:
-    settings = Filter.Settings(weights=str(WEIGHTS), image_size=IMAGE_SIZE, classes=())
-    first, second = (Filter(settings, tmp_path) for _ in range(2))
-    other = Filter(settings.model_copy(update={"iou": 0.5}), tmp_path)
-    for stage in (first, second, other):
-        stage.open()
-    assert first._detector is second._detector
-    assert first._detector is not other._detector
-    first.close()
-    assert second._detector.detect([]) == []
-    assert second._detector.submit([]).result() == []
-    second.close()
-    with pytest.raises(RuntimeError):
-        second._detector.submit([])
-    other.close()
-
-
 def test_things_come_back_in_order_and_so_many_are_started_ahead() -> None:
     started: list[int] = []
     futures: dict[int, Future[int]] = {}
