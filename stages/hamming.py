@@ -104,8 +104,8 @@ def nearest_within(hashes: Hashes, others: Hashes, distance: int) -> tuple[Indic
     `hashes`: the index into `others`, or -1 where none is within `distance`. Raises ValueError for
     a distance outside 0..64.
 
-    A few thousand hashes are looked for among a million others faster than the others could be
-    put into an index: nothing has to be kept up to date while hashes are added.
+    Nothing is prepared or kept, so adding to `others` costs nothing. Memory is a few copies of both
+    on each thread, however many pairs are near.
     """
     _check(distance)
     none = np.int64(HASH_BITS + 1) << 32
@@ -131,7 +131,10 @@ def nearest_within(hashes: Hashes, others: Hashes, distance: int) -> tuple[Indic
 
 
 def within(value: int, hashes: Hashes, distance: int) -> tuple[Indices, Distances]:
-    """The indices of `hashes` within `distance` of one `value`, ascending, and their distances."""
+    """The indices of `hashes`, shape (n,), within `distance` of one `value`, ascending, and their
+    distances. Compares all, in pieces that stay in the cache. Raises ValueError for a distance
+    outside 0..64."""
+    _check(distance)
     compare = _Comparison(distance)
     found = [(np.empty(0, np.int64), np.empty(0, np.uint64))]
     for start in range(0, len(hashes), CHUNK):
