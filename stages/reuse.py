@@ -53,8 +53,8 @@ class Original:
 class Originals:
     """Every original known, in the order they came, searched by Hamming distance.
 
-    A search is one pass over an array of unsigned 64-bit integers, which
-    `benchmarks/dedup_speed.py` times: little beside the reading and hashing of the frame.
+    A search is one pass over an array of unsigned 64-bit integers, on the event loop; its time
+    grows with the originals, and `benchmarks/dedup_speed.py` measures it at a million.
     `file` keeps them between runs; None keeps them nowhere. One event loop uses it.
     """
 
