@@ -16,7 +16,7 @@ from engine.bench.attempts import Attempt
 from engine.bench.helper_threads import helper_cores
 from engine.bench.recorded import read_recording
 from engine.bench.simulation import simulate
-from engine.journal import FILE, Journal
+from engine.journal import FILE, AttemptRow, Journal
 from tests.engine.toys import GatedToy, LoopToy, Toy, fast_folder, line, run, toy
 
 BLOCK = bytes(1 << 18)
@@ -192,7 +192,9 @@ def test_nothing_to_learn_from_is_said_in_one_line(folder: Path) -> None:
     number = journal.start_run("toy", {}, {})
     item = Item.at(folder, "v")
     journal.admit(item, None, number)
-    journal.end_attempt(journal.start_attempt(item, "a", 1, 1, number), "retried", None)
+    row = AttemptRow(1, number, item.id, "a", 1, 1, 1.0)
+    row.end("retried", None)
+    journal.start_attempt(row)
     journal.close()
     with pytest.raises(WorkFolderError, match="from its start to its end"):
         read_recording(folder, pipeline)
