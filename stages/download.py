@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from engine import (
     Settings,
     Stage,
     Throttled,
+    Transient,
     UsageError,
     checkpoint,
     setting,
@@ -130,12 +132,17 @@ class Download(Stage):
             return None
         try:
             produced = self._attempt(item, out)
-        except Throttled as refusal:
-            if refusal.kind != "media_403":
+        except (Throttled, Transient) as refusal:
+            if refusal.kind == "media_403":
+                # Addresses of media run out: look it up afresh once before blaming the host.
+                self._forget(item)
+            elif refusal.kind == "unresumable":
+                # A kill may come when all is here but not yet named as whole. yt-dlp then asks for
+                # what comes after the end, twice with the same header, and gives up.
+                shutil.rmtree(item.partial(self.name))
+            else:
                 raise
-            # Addresses of media run out: look it up afresh once before blaming the host.
             logger.info("%s", refusal)
-            self._forget(item)
             produced = self._attempt(item, out)
         self._systemic = 0
         return produced

@@ -173,6 +173,7 @@ STATUSES: dict[int, Row] = {
     404: Row(Permanent, "not_found", "is not there (404); check the address"),
     408: Row(Transient, "transient", "the server gave up waiting (408)"),
     410: Row(Permanent, "removed", "was removed (410)"),
+    416: Row(Transient, "unresumable", "the server does not go on from what is here already (416)"),
     425: Row(Transient, "transient", "the server asks to come back (425)"),
     429: Row(Throttled, "throttled", "the site asks to slow down (429)"),
     451: Row(Permanent, "geo", "is blocked here for legal reasons (451)"),

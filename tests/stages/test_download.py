@@ -221,6 +221,22 @@ def test_a_full_disk_is_raised_as_itself(tmp_path: Path, clip: Path) -> None:
     assert caught.value.errno == errno.ENOSPC
 
 
+def test_a_file_that_was_whole_but_for_its_name_is_fetched_again(
+    tmp_path: Path, clip: Path
+) -> None:
+    """A kill between the last byte and the rename leaves that."""
+    route = Turns(File(clip, cut=0.5), 2, File(clip))
+    with MediaServer({"/clip.mp4": route}) as server, opened(tmp_path, options=WHOLE) as stage:
+        with pytest.raises(Transient):
+            attempt(stage, server.url("/clip.mp4"))
+        (part,) = (tmp_path / "items").glob("*/.download.partial/*.part")
+        part.write_bytes(clip.read_bytes())
+        out, _ = attempt(stage, server.url("/clip.mp4"))
+        refused = [asked for asked in server.asked("/clip.mp4") if asked.range is not None]
+    assert refused[-1].range == f"bytes={clip.stat().st_size}-"
+    assert (out / "video.mp4").read_bytes() == clip.read_bytes()
+
+
 def test_media_that_is_refused_is_looked_up_afresh_once(tmp_path: Path, clip: Path) -> None:
     routes = {"/p": page(["/clip.mp4"]), "/clip.mp4": Turns(Status(403), 1, File(clip))}
     with MediaServer(routes) as server:
