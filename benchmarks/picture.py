@@ -1,6 +1,7 @@
 """Draws a benchmark's result: the contestants side by side, each target beside its limit."""
 
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def draw(result: "Result", path: Path) -> None:
 
     heights = [len(table.rows) + 1.2 for table in result.tables]
     if result.targets:
-        heights.append(len(result.targets) + 1.2)
+        heights.append(1.3 * len(result.targets) + 1.2)
     figure, axes = pyplot.subplots(
         len(heights),
         1,
@@ -66,12 +67,10 @@ def _targets(panel: Any, targets: "list[Target] | Any") -> None:
         panel.plot([median], [place], "o", color=color)
     panel.axvline(1, color="black", lw=1, ls="--")
     panel.set_yticks(range(len(targets)))
-    panel.set_yticklabels(
-        [
-            f"{target.what} ({'≥' if target.at_least else '≤'} {target.limit:g})"
-            for target in targets
-        ]
-    )
+    labels = [
+        f"{target.what} ({'≥' if target.at_least else '≤'} {target.limit:g})" for target in targets
+    ]
+    panel.set_yticklabels([fill(label, 50) for label in labels])
     panel.set_ylim(len(targets) - 0.4, -0.6)
     panel.set_xlim(left=0)
     panel.set_title("Targets: the value as a share of its limit (dashed)", fontsize=9, loc="left")
