@@ -49,8 +49,9 @@ from engine.config import load_config
 from engine.item import commit_output, open_scratch
 from engine.run import run_pipeline
 from stages.demo.shapes import random_scene
-from stages.detector import Detector, as_input
+from stages.detector import Detector
 from stages.filter import Filter
+from stages.network_input import as_input
 from stages.yolo import find_weights, import_ultralytics
 
 WIDTH, HEIGHT = 640, 360

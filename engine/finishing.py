@@ -10,7 +10,7 @@ from engine.call_thread import CallThread
 from engine.config import Config
 from engine.journal_reader import JournalReader
 from engine.pipeline import FinishContext, ItemRecord, Pipeline
-from engine.worker import result_of
+from engine.result import result_of
 
 
 def installed_versions(pipeline: Pipeline) -> dict[str, str]:

@@ -12,9 +12,10 @@ from engine import plugins
 from engine.config import load_config
 from engine.config_template import render_config
 from engine.errors import UsageError, WorkFolderError
-from engine.journal import FILE, Journal
+from engine.journal import Journal
 from engine.journal_reader import JournalReader, RunRow
 from engine.journey import Graph
+from engine.ledger_file import FILE
 from engine.pipeline import Pipeline
 from engine.report import Status, render_status, status_as_dict
 from engine.run_command import execute, web_address

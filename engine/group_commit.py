@@ -20,7 +20,7 @@ T = TypeVar("T")
 LINGER = 0.01
 """Seconds that what nobody waits for gathers before it is written."""
 
-BACKLOG = 1000
+BACKLOG = 200
 """Requests that may gather before `room` waits."""
 
 

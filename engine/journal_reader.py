@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from engine.errors import WorkFolderError
 from engine.item import Item
-from engine.journal import FILE, POOL_COLUMNS, connect
+from engine.ledger_file import FILE, POOL_COLUMNS, connect
 from engine.pipeline import ItemRecord, Pipeline
 from engine.statistics import FailureClass, PoolStatistics, Sample, StageCounts
 

@@ -33,10 +33,11 @@ from engine.limits import Gates, pause_after
 from engine.meter import Meter
 from engine.outputs import Draft, Outputs
 from engine.parking import Entry, Parking
+from engine.result import DONE, Result, result_of
 from engine.retry import RetryPolicy
 from engine.stage import Stage
 from engine.statistics import PoolStatistics
-from engine.worker import DONE, Result, StageFactory, Worker, result_of
+from engine.worker import StageFactory, Worker
 
 FREE_PARKED = 1000
 """Items that may wait for a retry in a stage that takes them from the source, beyond its bound:

@@ -24,18 +24,9 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from engine.errors import Ending, Fault, PenstockError, StopRun
 from engine.item import Item
 from engine.processor_time import ProcessorTime, measured
+from engine.result import Result, gave_up, result_of, result_of_return, results_of_batch
 from engine.stage import Stage
-from engine.worker import (
-    GRACE,
-    Result,
-    SeparateWorker,
-    StageFactory,
-    StageOpenError,
-    gave_up,
-    result_of,
-    result_of_return,
-    results_of_batch,
-)
+from engine.worker import GRACE, SeparateWorker, StageFactory, StageOpenError
 
 _HEADER = 8
 

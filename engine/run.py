@@ -32,9 +32,10 @@ from engine.finishing import installed_versions, run_finish
 from engine.group_commit import GroupCommit
 from engine.history import History
 from engine.item import Item, discard_output
-from engine.journal import FILE, AttemptRow, Failure, Journal
+from engine.journal import AttemptRow, Failure, Journal
 from engine.journal_reader import JournalReader
 from engine.journey import End, Graph, Journey, Settled, Step
+from engine.ledger_file import FILE
 from engine.limits import DiskGate, FailureBudget, Gates
 from engine.outputs import FolderOutputs
 from engine.parking import Entry

@@ -6,16 +6,17 @@ python -m stages.detector yolo11n.pt     # lists the classes that the weights kn
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from engine import ConfigError, UsageError
 from stages.inference import Streams
+from stages.network_input import Prepared, as_input, batches_of, letterbox_of, normalised
 from stages.yolo import find_weights, import_ultralytics
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     Image = NDArray[np.uint8]
-
-Thing = TypeVar("Thing")
 
 COCO_CLASSES = 80
 
@@ -46,17 +45,6 @@ class Detection:
         """Square pixels."""
         x1, y1, x2, y2 = self.box
         return (x2 - x1) * (y2 - y1)
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """One image as the network takes it: `pixels` of shape (3, height, width), RGB, letterboxed.
-
-    On a CPU they are floats, 0 to 1, otherwise bytes. `shape` is the image's own height and width.
-    """
-
-    pixels: "Tensor"
-    shape: tuple[int, int]
 
 
 class Detector:
@@ -102,7 +90,7 @@ class Detector:
         fixed_batch = self._fit_to_graph()
         self.names = self._names()
         self._settings.classes = class_numbers(self.names, classes, str(weights)) or None
-        self._letterbox = _letterbox(self._model, self._settings.imgsz)
+        self._letterbox = letterbox_of(self._model, self._settings.imgsz)
         self._streams = Streams(self._model, weights)
         share = -(-batch // self.streams) if self._model.device.type == "cpu" else batch
         self.batch = fixed_batch or share
@@ -139,7 +127,7 @@ class Detector:
         boxed = self._letterbox(image=image)
         pixels = torch.from_numpy(np.ascontiguousarray(boxed.transpose(2, 0, 1)[::-1]))
         if self._model.device.type == "cpu":
-            pixels = _normalised(pixels, self._model.fp16)
+            pixels = normalised(pixels, self._model.fp16)
         return Prepared(pixels, (image.shape[0], image.shape[1]))
 
     def submit(self, images: Sequence[Prepared]) -> Future[list[list[Detection]]]:
@@ -286,20 +274,6 @@ def class_numbers(names: dict[int, str], wanted: Sequence[str], weights: str) ->
     return [number for number, name in names.items() if name in wanted]
 
 
-def batches_of(
-    things: Iterable[Thing], most: int, shape: Callable[[Thing], object]
-) -> Iterator[list[Thing]]:
-    """The things in their order, at most `most` neighbours of one shape at a time."""
-    batch: list[Thing] = []
-    for thing in things:
-        if batch and (len(batch) == most or shape(thing) != shape(batch[0])):
-            yield batch
-            batch = []
-        batch.append(thing)
-    if batch:
-        yield batch
-
-
 def predict_in_batches(
     predict: Callable[[list[Any]], list[Any]], images: Sequence[Any], batch: int
 ) -> tuple[list[Any], int]:
@@ -362,38 +336,6 @@ def _load(weights: Path, arguments: dict[str, Any]) -> Any:
             max_det=max(predictor.args.max_det, 300), agnostic_nms=predictor.args.agnostic_nms
         )
     return predictor
-
-
-def _letterbox(model: Any, image_size: int | Sequence[int]) -> Callable[..., Any]:
-    """ultralytics' own way to fit an image into the network's input, as its predict uses it.
-
-    A network that takes any size gets the smallest rectangle, whatever the image's neighbours.
-    """
-    from ultralytics.data.augment import LetterBox
-    from ultralytics.utils.checks import check_imgsz
-
-    any_size = model.format == "pt" or bool(getattr(model, "dynamic", False))
-    if hasattr(model, "imgsz") and not any_size:
-        image_size = model.imgsz
-    shape = check_imgsz(image_size, stride=model.stride, min_dim=2)  # type: ignore[no-untyped-call]
-    return LetterBox(shape, auto=any_size, stride=model.stride)
-
-
-def as_input(pixels: list["Tensor"], model: Any) -> "Tensor":
-    """The network's input, of shape (batch, 3, height, width), where the network is."""
-    import torch
-
-    batch = pixels[0].unsqueeze(0) if len(pixels) == 1 else torch.stack(pixels)
-    if batch.is_floating_point():
-        return batch
-    if model.device.type == "cuda":
-        batch = batch.pin_memory()  # so that copying it does not wait for what the device does
-    return _normalised(batch.to(model.device, non_blocking=True), model.fp16)
-
-
-def _normalised(pixels: "Tensor", half: bool) -> "Tensor":
-    """Bytes to 0 to 1, by the operations that ultralytics' predict uses, to the last bit."""
-    return (pixels.half() if half else pixels.float()).div_(255)
 
 
 def only_candidates(output: "Tensor", confidence: float) -> "Tensor":

@@ -14,9 +14,10 @@ from pydantic import Field, field_validator, model_validator
 
 import engine
 from engine import Drop, Item, Permanent, Stage, checkpoint, setting
-from stages.detector import Detection, Detector, Prepared, batches_of
+from stages.detector import Detection, Detector
 from stages.folders import carry_info, link_or_copy
 from stages.frame_quality import Quality, measure
+from stages.network_input import Prepared, batches_of
 from stages.yolo import find_weights
 
 Thing = TypeVar("Thing")

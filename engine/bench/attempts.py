@@ -5,8 +5,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.journal import ADDED, FILE, columns_of, connect
 from engine.journey import Settled
+from engine.ledger_file import ADDED, FILE, columns_of, connect
 
 
 @dataclass(frozen=True, slots=True)

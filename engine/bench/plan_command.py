@@ -16,8 +16,8 @@ from engine.bench.planning import Plan, make_plan
 from engine.bench.quantities import rate_of, seconds_of
 from engine.bench.recorded import read_recording
 from engine.errors import UsageError, WorkFolderError
-from engine.journal import FILE
 from engine.journal_reader import JournalReader
+from engine.ledger_file import FILE
 
 
 def show_plan(

@@ -10,8 +10,9 @@ import pytest
 from engine import history
 from engine.group_commit import GroupCommit
 from engine.history import History
-from engine.journal import FILE, Journal
+from engine.journal import Journal
 from engine.journal_reader import JournalReader
+from engine.ledger_file import FILE
 from engine.statistics import PoolStatistics
 from tests.engine.toys import line, query, run, toy, until
 

@@ -28,8 +28,9 @@ from engine.events import (
     Stopping,
 )
 from engine.item import FINGERPRINT_FILE, item_id
-from engine.journal import FILE, Journal
+from engine.journal import Journal
 from engine.journey import Graph
+from engine.ledger_file import FILE
 from engine.run import Run
 from engine.workfolder import locked
 from tests.engine import toys

@@ -21,14 +21,8 @@ from engine.errors import BatchFault, Fault
 from engine.outputs import Draft, FolderOutputs
 from engine.process_worker import ProcessWorker
 from engine.processor_time import SCHEDULER
-from engine.worker import (
-    LoopWorker,
-    Result,
-    StageFactory,
-    StageOpenError,
-    ThreadWorker,
-    Worker,
-)
+from engine.result import Result
+from engine.worker import LoopWorker, StageFactory, StageOpenError, ThreadWorker, Worker
 from tests.engine.toys import LoopObedient, Obedient, engine_threads, leftovers, until
 
 pytestmark = pytest.mark.anyio

@@ -26,12 +26,12 @@ from stages.demo.shapes import IMAGE_SIZE, KINDS, WEIGHTS, Shape, random_scene
 from stages.detector import (
     Detection,
     Detector,
-    batches_of,
     choose_device,
     only_candidates,
     predict_in_batches,
 )
 from stages.inference import Streams
+from stages.network_input import batches_of
 from stages.yolo import cache_folder, find_weights, import_ultralytics
 from tests.stages.real_frames import frames_of
 

@@ -16,7 +16,8 @@ from engine.bench.attempts import Attempt
 from engine.bench.helper_threads import helper_cores
 from engine.bench.recorded import read_recording
 from engine.bench.simulation import simulate
-from engine.journal import FILE, AttemptRow, Journal
+from engine.journal import AttemptRow, Journal
+from engine.ledger_file import FILE
 from tests.engine.toys import GatedToy, LoopToy, Toy, fast_folder, line, run, toy
 
 BLOCK = bytes(1 << 18)

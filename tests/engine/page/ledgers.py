@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.item import Item
-from engine.journal import FILE, Journal
+from engine.journal import Journal
 from engine.journey import End
+from engine.ledger_file import FILE
 from engine.statistics import PoolStatistics, Sample
 
 START = 1_700_000_000.0

@@ -1,0 +1,124 @@
+"""The file that the ledger is: its tables, and how it is opened, made and brought up to date."""
+
+import sqlite3
+from dataclasses import fields
+from pathlib import Path
+
+from engine.errors import WorkFolderError
+from engine.statistics import PoolStatistics
+
+FILE = "penstock.db"
+
+SCHEMA_VERSION = 1
+
+SCHEMA = """
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY, pipeline TEXT NOT NULL, started REAL NOT NULL, ended REAL,
+    outcome TEXT, settings TEXT NOT NULL, versions TEXT NOT NULL
+);
+CREATE TABLE items (
+    id TEXT PRIMARY KEY, source TEXT NOT NULL, parent TEXT, entered_run INTEGER NOT NULL,
+    outcome TEXT NOT NULL DEFAULT 'pending'
+) WITHOUT ROWID;
+CREATE TABLE expansions (
+    parent TEXT NOT NULL, item TEXT NOT NULL, PRIMARY KEY (parent, item)
+) WITHOUT ROWID;
+CREATE TABLE stages (
+    item TEXT NOT NULL, stage TEXT NOT NULL, outcome TEXT NOT NULL, fingerprint TEXT,
+    kind TEXT, reason TEXT, retryable INTEGER NOT NULL DEFAULT 0, expanded INTEGER,
+    discarded INTEGER NOT NULL DEFAULT 0, run INTEGER NOT NULL, PRIMARY KEY (item, stage)
+) WITHOUT ROWID;
+CREATE INDEX stages_by_outcome ON stages (stage, outcome, kind);
+CREATE TABLE attempts (
+    id INTEGER PRIMARY KEY, run INTEGER NOT NULL, item TEXT NOT NULL, stage TEXT NOT NULL,
+    worker INTEGER NOT NULL, attempt INTEGER NOT NULL, started REAL NOT NULL, ended REAL,
+    outcome TEXT, error_class TEXT, message TEXT, traceback TEXT
+);
+CREATE INDEX attempts_by_item ON attempts (item, stage);
+CREATE INDEX attempts_unended ON attempts (run) WHERE ended IS NULL;
+"""
+
+POOL_COLUMNS = tuple(field.name for field in fields(PoolStatistics))
+
+SAMPLES = f"""
+CREATE TABLE IF NOT EXISTS samples (
+    run INTEGER NOT NULL, tick INTEGER NOT NULL, time REAL NOT NULL, cores INTEGER NOT NULL,
+    processor REAL NOT NULL, memory INTEGER NOT NULL, free_disk INTEGER NOT NULL,
+    PRIMARY KEY (run, tick)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pool_samples (
+    run INTEGER NOT NULL, tick INTEGER NOT NULL, {", ".join(POOL_COLUMNS)},
+    PRIMARY KEY (run, tick, stage)
+) WITHOUT ROWID;
+"""
+"""How runs went over time; a ledger of before there was this gains it with its next run."""
+
+
+ADDED = {
+    "runs": {"cores": "INTEGER"},
+    "attempts": {"processor": "REAL", "delayed": "REAL", "run_processor": "REAL"},
+    "pool_samples": dict.fromkeys(POOL_COLUMNS, ""),
+}
+"""Columns that the first ledgers did not have, NULL where they were not measured. An older Penstock
+names the columns it writes and reads, so it goes on with a ledger that has these, and leaves them
+NULL; hence SCHEMA_VERSION stays as it is."""
+
+
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """A connection to the ledger at `path`. Raises WorkFolderError where that is not to be had."""
+    try:
+        db = sqlite3.connect(
+            f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        # A file's name need not be UTF-8, and is kept as it is.
+        db.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+        db.execute("PRAGMA busy_timeout = 10000")
+        _check_that_it_is_ours(db, path)
+        if not read_only:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
+    except sqlite3.Error as error:
+        raise WorkFolderError(
+            f"{path} cannot be used as a ledger ({error}); move it away or choose another work "
+            "folder"
+        ) from error
+    return db
+
+
+def _check_that_it_is_ours(db: sqlite3.Connection, path: Path) -> None:
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+    if tables and not {"runs", "items", "stages", "attempts"} <= tables:
+        raise WorkFolderError(
+            f"{path} is another program's database; move it away or choose another work folder"
+        )
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version not in (0, SCHEMA_VERSION):
+        raise WorkFolderError(
+            f"{path} was written by another version of Penstock; use that one, or choose another "
+            "work folder"
+        )
+
+
+def columns_of(db: sqlite3.Connection, table: str) -> set[str]:
+    """The columns that `table` has: a ledger that is only read may be an older one."""
+    return {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
+
+
+def open_to_write(path: Path) -> sqlite3.Connection:
+    """The same for the one connection that writes: made if it is missing, with all that an older
+    ledger lacks. Raises WorkFolderError."""
+    db = connect(path)
+    try:
+        if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+            db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        db.executescript(f"BEGIN; {SAMPLES} COMMIT;")
+        for table, columns in ADDED.items():
+            for name in columns.keys() - columns_of(db, table):
+                db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {columns[name]}")
+    except sqlite3.Error as error:
+        db.close()
+        raise WorkFolderError(f"{path} cannot be written ({error}); see to it") from error
+    return db
