@@ -148,7 +148,8 @@ class Result:
 
     def render(self) -> str:
         """For a terminal."""
-        lines = [f"{self.title}: medians of {self.rounds} rounds, with 95% intervals"]
+        often = f"medians of {self.rounds} rounds, with 95% intervals"
+        lines = [f"{self.title}: {'one round' if self.rounds == 1 else often}"]
         if self.quick:
             lines[0] += " (quick: not to be quoted)"
         for one in self.tables:

@@ -39,7 +39,7 @@ def block(result: Result) -> str:
         lines += [*_table(one), ""]
     lines += [*result.notes, ""] if result.notes else []
     lines += [
-        f"`{result.command}`: medians of {result.rounds} rounds with 95% intervals; "
+        f"`{result.command}`: {_how_often(result.rounds)}; "
         f"{machine['processor']}, {machine['cores']} cores, {machine['date']}; "
         f"Python {machine['python']}, {versions}.",
         "",
@@ -47,6 +47,10 @@ def block(result: Result) -> str:
         "",
     ]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _how_often(rounds: int) -> str:
+    return "one round" if rounds == 1 else f"medians of {rounds} rounds with 95% intervals"
 
 
 def _table(one: Table) -> list[str]:

@@ -15,6 +15,8 @@ class Interval:
     high: float
 
     def __str__(self) -> str:
+        if self.low == self.high:
+            return short(self.median)
         return f"{short(self.median)} [{short(self.low)} to {short(self.high)}]"
 
     def times(self, factor: float) -> "Interval":

@@ -46,3 +46,4 @@ def test_nothing_has_no_median() -> None:
 def test_another_unit_changes_no_proportion() -> None:
     assert Interval(2.0, 1.0, 3.0).times(60) == Interval(120.0, 60.0, 180.0)
     assert str(Interval(2.0, 1.0, 3.0)) == "2.00 [1.00 to 3.00]"
+    assert str(Interval(2.0, 2.0, 2.0)) == "2.00", "one value has no interval to speak of"
