@@ -106,7 +106,8 @@ class Detector:
         """
         import numpy as np
 
-        self.detect([np.zeros((64, 64, 3), np.uint8)])
+        blank = self.prepare(np.zeros((64, 64, 3), np.uint8))
+        self._streams.run_here(lambda model: self._infer(model, [blank]))
         self._busy = 0.0
 
     @property

@@ -48,6 +48,10 @@ class Streams:
         """Call `infer(model)` in the first stream that is free; first come, first served."""
         return self._pool.submit(self._run, infer)
 
+    def run_here(self, infer: Callable[[Any], Answer]) -> Answer:
+        """Call `infer(model)` in this thread, in a stream that is free."""
+        return self._run(infer)
+
     def close(self) -> None:
         """Finish what has been submitted."""
         self._pool.shutdown()

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -510,14 +511,16 @@ def test_importing_it_leaves_pillow_as_it_was(tmp_path: Path) -> None:
 
 def test_the_first_inference_has_no_other_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two first ones at once wait for each other for ever in OpenVINO's binding, now and then."""
-    at_once = []
-    submit = Streams.submit
+    alone = []
+    run_here = Streams.run_here
 
     def watched(self: Streams, infer: Callable[[Any], Any]) -> Any:
-        at_once.append(len(self))
-        return submit(self, infer)
+        alone.append(threading.current_thread())
+        return run_here(self, infer)
 
-    monkeypatch.setattr(Streams, "submit", watched)
+    monkeypatch.setattr(Streams, "run_here", watched)
+    before = threading.active_count()
     detector = Detector(WEIGHTS, image_size=IMAGE_SIZE)
-    assert len(at_once) == 1, "one inference ends before the detector is there to be used"
+    assert alone == [threading.current_thread()]
+    assert threading.active_count() == before, "no thread is there before there is work"
     assert detector.busy == 0
