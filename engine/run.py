@@ -230,6 +230,7 @@ class Run:
                         await self._first_work_or_end.wait()
                         for pool in self.pools.values() if self._has_work else ():
                             tasks.start_soon(pool.run, name=pool.name)
+                    await self._commit.flush()  # the finish reads the ledger, and so do listeners
                     lines = await self._finish()
                 self._went_through = True
                 helpers.cancel_scope.cancel()
@@ -269,7 +270,6 @@ class Run:
         if self.pipeline.finish is None or self._outcome != "done":
             return ()
         self._finishing = True
-        await self._commit.flush()  # the finish reads the ledger
         return await run_finish(self.pipeline, self.config, self.workdir)
 
     def _report(self, seconds: float, finish: Sequence[str]) -> RunReport:
