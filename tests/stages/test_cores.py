@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import checkpoint
-from engine.stage import Cancellation, Cancelled, current_attempt
+from engine.stage import Cancellation, Cancelled
 from stages.cores import Cores, available_cores, share_out
+from tests.stages.attempts import attempting
 
 PATIENCE = 20
 """Seconds after which a test that waits for another thread has failed."""
@@ -184,12 +185,8 @@ def test_helpers_stop_when_the_attempt_is_given_up():
             seen.append(part)
             raise
 
-    token = current_attempt.set(attempt)
-    try:
-        with cores.held(), pytest.raises(Cancelled):
-            share_out(range(5), begin_with(do), cores)
-    finally:
-        current_attempt.reset(token)
+    with attempting(attempt), cores.held(), pytest.raises(Cancelled):
+        share_out(range(5), begin_with(do), cores)
     assert len(seen) == 1
     assert cores.busy == 0
 

@@ -14,11 +14,12 @@ from pydantic import ValidationError
 
 from engine import Item, Permanent
 from engine.item import open_scratch
-from engine.stage import Cancellation, Cancelled, current_attempt
+from engine.stage import Cancellation, Cancelled
 from stages.cores import Cores
 from stages.extract import Extract, choose_frames, find_segments, sampling_for
 from stages.media import Damage, open_video
 from stages.packets import scan_video
+from tests.stages.attempts import attempting
 from tests.stages.clips import frame_number, make_clip, moving_picture
 
 VARIABLE = [0, 40, 80, 500, 540, 1000, 1700, 1701, 1999, 2000, 2001, 3500, 3600, 4400, 4700]
@@ -355,12 +356,8 @@ def test_no_keyframe_where_they_are_looked_for(extract, data):
 def test_an_attempt_that_was_given_up_stops(extract, data):
     given_up = Cancellation()
     given_up.requested = True
-    token = current_attempt.set(given_up)
-    try:
-        with pytest.raises(Cancelled):
-            extract(data / "video/mdn_flower.mp4")
-    finally:
-        current_attempt.reset(token)
+    with attempting(given_up), pytest.raises(Cancelled):
+        extract(data / "video/mdn_flower.mp4")
 
 
 @pytest.mark.parametrize(

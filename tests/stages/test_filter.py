@@ -15,9 +15,10 @@ from pydantic import ValidationError
 
 from engine import Cancelled, ConfigError, Drop, Item, Permanent
 from engine.item import open_scratch
-from engine.stage import Cancellation, current_attempt
+from engine.stage import Cancellation
 from stages.demo.shapes import IMAGE_SIZE, WEIGHTS, Shape, draw, texture
 from stages.filter import Filter, in_order, link_or_copy
+from tests.stages.attempts import attempting
 
 MakeItem = Callable[..., Item]
 Scene = tuple[Shape, ...]
@@ -226,12 +227,8 @@ def test_an_attempt_that_was_given_up_stops_between_batches(make_item: MakeItem,
     item = make_item("a video", extract=frames_of(SCENES))
     attempt = Cancellation()
     attempt.requested = True
-    token = current_attempt.set(attempt)
-    try:
-        with pytest.raises(Cancelled):
-            run(item, classes=("star",))
-    finally:
-        current_attempt.reset(token)
+    with attempting(attempt), pytest.raises(Cancelled):
+        run(item, classes=("star",))
 
 
 def test_a_frame_that_is_no_image_fails_the_item(make_item: MakeItem, run: Any) -> None:
