@@ -89,19 +89,20 @@ class Graph:
             name: [name, pipeline[name].stage.version, fingerprints.get(name)]
             for name in self.names
         }
-        self._fingerprints: dict[tuple[str | None, ...], str] = {}
+        self._fingerprints: dict[tuple[str, tuple[str | None, ...]], str] = {}
         self._descendants = {name: self._after(name) for name in self.names}
 
-    def fingerprint(self, stage: str, upstream: Mapping[str, str | None]) -> str:
-        """What identifies an output of `stage` made from these upstream fingerprints.
+    def fingerprint(self, stage: str, upstream: tuple[str | None, ...]) -> str:
+        """What identifies an output of `stage` made from the outputs with these fingerprints, in
+        the order of its predecessors.
 
         None stands for an optional predecessor's output that is absent. Nothing of the item goes
         into it, so there are few, and each is made once.
         """
-        key = (stage, *[upstream[name] for name in self.predecessors[stage]])
+        key = (stage, upstream)
         found = self._fingerprints.get(key)
         if found is None:
-            before = sorted((name, upstream[name]) for name in self.predecessors[stage])
+            before = sorted(zip(self.predecessors[stage], upstream, strict=True))
             text = json.dumps([self._recipes[stage], before], sort_keys=True, default=str)
             found = hashlib.sha256(text.encode()).hexdigest()[:32]
             self._fingerprints[key] = found
@@ -149,7 +150,7 @@ class Journey:
         reused: list[tuple[str, End]] = []
         while self._latest or not self._begun:  # who has ended may let others begin
             for stage, fingerprint in self._ready():
-                end = self._reusable(stage, fingerprint)
+                end = self._reusable(stage, fingerprint) if self.known else None
                 if end is None:
                     self._entered[stage] = fingerprint
                     self.ran = True
@@ -164,14 +165,10 @@ class Journey:
             if self._is_discardable(name, finished):
                 self._discarded.add(name)
                 discardable.append(name)
-        return Step(
-            entering,
-            reused,
-            discardable,
-            stale=self._stale(finished) if self.known else (),
-            outcome=self._outcome() if finished else None,
-            obsolete=self._obsolete() if finished else (),
-        )
+        stale = self._stale(finished) if self.known else ()
+        if not finished:
+            return Step(entering, reused, discardable, stale, None, ())
+        return Step(entering, reused, discardable, stale, self._outcome(), self._obsolete())
 
     def settle(self, stage: str, end: End) -> None:
         """`stage` has ended with the item."""
@@ -207,20 +204,23 @@ class Journey:
         """What an output of `stage`, which has the item now, is to carry."""
         return self._entered[stage]
 
-    def _upstream(self, stage: str, ends: Mapping[str, End | None]) -> dict[str, str | None] | None:
-        """The fingerprints before `stage` if the stages before it end so; None: it is not entered.
+    def _upstream(
+        self, stage: str, ends: Mapping[str, End | None]
+    ) -> tuple[str | None, ...] | None:
+        """The fingerprints before `stage`, in the order of its predecessors, if those end so; None:
+        it is not entered.
 
         The stage that gave items, and with it what comes after it, is as far as its item goes.
         """
-        upstream: dict[str, str | None] = {}
+        upstream: list[str | None] = []
         for before in self.graph.predecessors[stage]:
             end = ends.get(before)
             if end is None or end.expanded is not None:
                 return None
             if end.outcome != "done" and before not in self.graph.optional:
                 return None
-            upstream[before] = end.fingerprint if end.outcome == "done" else None
-        return upstream
+            upstream.append(end.fingerprint if end.outcome == "done" else None)
+        return tuple(upstream)
 
     def _reusable(self, stage: str, fingerprint: str) -> End | None:
         """The end that an earlier run came to with `stage`, if it still holds; else None.

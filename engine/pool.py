@@ -5,7 +5,6 @@ the time that call takes is the time its worker was blocked by what comes after.
 """
 
 import random
-import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -191,7 +190,10 @@ class Pool:
         if first is not None and await self._may_start(first, number):
             many = self.options.batch > 1 and not first.alone
             entries = await self._batch(first, number) if many else [first]
-            await self._serve(worker, number, entries)
+            if len(entries) == 1:
+                await self._serve(worker, number, first)
+            else:
+                await self._serve_batch(worker, number, entries)
         return True
 
     async def _batch(self, first: Entry, number: int) -> list[Entry]:
@@ -217,27 +219,27 @@ class Pool:
 
     # Attempts
 
-    async def _serve(self, worker: Worker, number: int, entries: list[Entry]) -> None:
+    async def _serve(self, worker: Worker, number: int, entry: Entry) -> None:
+        attempt = self._start(entry, number)
+        with self._busy as began:
+            attempt.result = await worker.process(attempt.draft)
+        attempt.seconds = self._busy.changed - began
+        attempt.row.cost = attempt.result.processor
+        self._leave_gate(attempt)
+        await self._conclude(attempt)
+
+    async def _serve_batch(self, worker: Worker, number: int, entries: list[Entry]) -> None:
         attempts = [self._start(entry, number) for entry in entries]
-        clock = time.monotonic()
-        with self._busy:
-            if len(attempts) == 1:
-                attempts[0].result = await worker.process(attempts[0].draft)
-            else:
-                await self._process_batch(worker, attempts)
-        seconds = (time.monotonic() - clock) / len(attempts)
-        for attempt in attempts:
-            attempt.seconds, attempt.row.cost = seconds, attempt.result.processor
+        with self._busy as began:
+            results = await worker.process_batch([attempt.draft for attempt in attempts])
+        seconds = (self._busy.changed - began) / len(attempts)
+        for attempt, result in zip(attempts, results, strict=True):
+            attempt.result, attempt.seconds = result, seconds
+            attempt.row.cost = result.processor
+            attempt.entry.alone |= isinstance(result.ending, BatchFault)
             self._leave_gate(attempt)  # all, before any has to wait for room
         for attempt in attempts:
             await self._conclude(attempt)
-
-    @staticmethod
-    async def _process_batch(worker: Worker, attempts: list[Attempt]) -> None:
-        results = await worker.process_batch([attempt.draft for attempt in attempts])
-        for attempt, result in zip(attempts, results, strict=True):
-            attempt.result = result
-            attempt.entry.alone |= isinstance(result.ending, BatchFault)
 
     def _start(self, entry: Entry, worker: int) -> Attempt:
         item = entry.journey.item
