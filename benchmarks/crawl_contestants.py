@@ -2,8 +2,8 @@
 
     python -m benchmarks.crawl_contestants NAME < job.json      # prints {"wall s", "described"}
 
-Every contestant is a process of its own. None of the others keeps a ledger, syncs its outputs,
-retries, resumes or builds a dataset: they stop where their last video is deduplicated in itself.
+Every contestant is a process of its own, and ends with the dataset, which is deduplicated across
+videos. None of the others keeps a ledger, syncs its outputs, retries or resumes.
 """
 
 import asyncio
@@ -20,7 +20,9 @@ from typing import Any
 from engine import Drop, Item, Permanent, Stage
 from engine.config import Config, load_config
 from engine.item import open_scratch
+from engine.pipeline import FinishContext, ItemRecord
 from engine.run import run_pipeline
+from stages.dataset import build_dataset
 from stages.pipelines import crawl
 
 THREADS = 4
@@ -197,15 +199,41 @@ def _actors(name: str) -> int:
 
 
 def penstock(job: Job) -> None:
-    """Penstock as a user runs it: ledger, syncing, dataset."""
+    """Penstock as a user runs it: ledger, syncing."""
     run_pipeline(crawl, job.config(), Path(job.workdir), job.urls)
 
 
+def with_dataset(crawled: Callable[[Job], None]) -> Callable[[Job], None]:
+    """The same, and then what Penstock's run ends with: the dataset, of all that came through."""
+
+    def contend(job: Job) -> None:
+        crawled(job)
+        folders = sorted(Path(job.workdir, "items").iterdir())
+        records = [
+            ItemRecord(
+                id=folder.name,
+                source=folder.name,
+                folder=folder,
+                parent=None,
+                outcome="done" if (folder / "dedup").is_dir() else "failed",
+                stage=None,
+                reason=None,
+                kind=None,
+                expanded=None,
+            )
+            for folder in folders
+        ]
+        settings = {name: stage.settings for name, stage in job.config().stages.items()}
+        build_dataset(FinishContext(Path(job.workdir), settings, {}, lambda: iter(records)))
+
+    return contend
+
+
 CONTESTANTS: dict[str, Callable[[Job], None]] = {
-    "sequential": sequential,
-    "one video a thread": threads,
-    "asyncio sketch": sketch,
-    "Ray Data": ray_data,
+    "sequential": with_dataset(sequential),
+    "one video a thread": with_dataset(threads),
+    "asyncio sketch": with_dataset(sketch),
+    "Ray Data": with_dataset(ray_data),
     "Penstock": penstock,
 }
 

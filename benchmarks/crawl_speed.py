@@ -6,8 +6,8 @@
 Videos come over HTTP at --speed bytes a second and connection; descriptions from a server that
 takes 300 ms and allows 600 requests a minute. Every contestant does the same work with the same
 stage functions (`benchmarks/crawl_contestants.py`), once each round, in a process of its own; its
-memory, processor time and disk are watched from outside, its children included. Penstock also
-writes its ledger, syncs every output and builds the dataset. `reuse` is off, so that all make the
+memory, processor time and disk are watched from outside, its children included. All end with a
+dataset; Penstock also writes a ledger and syncs every output. `reuse` is off, so that all make the
 same requests; Penstock takes part once more with it on, as people use it.
 
 The bound is the largest of: the processor seconds that the thriftiest contestant used in that round

@@ -15,7 +15,7 @@ import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,9 @@ FOLDER = Path(__file__).parents[1] / "docs" / "benchmarks"
 
 PACKAGES = ("av", "numpy", "torch", "ultralytics", "onnxruntime", "openvino", "faiss-cpu", "anyio")
 PACKAGES += ("torchcodec", "spdl-core", "ray", "yt-dlp", "httpx")
+
+SAVING = ("--save", "--save-as")
+"""Options, each with a value, that say nothing of how a result came about."""
 
 
 def ratios(own: Sequence[Figures], other: Sequence[Figures], figure: str) -> Interval:
@@ -194,12 +197,15 @@ def result_of_file(path: Path) -> Result:
 
 
 def parser(description: str | None, *, rounds: int) -> ArgumentParser:
-    """A command line with what every benchmark takes: --quick, --rounds, --save."""
+    """A command line with what every benchmark takes: --quick, --rounds, --save, --save-as."""
     made = ArgumentParser(description=(description or "").partition("\n")[0])
     made.add_argument("--quick", action="store_true", help="small and short; never to be quoted")
     made.add_argument("--rounds", type=int, help=f"turns that each contestant takes ({rounds})")
     made.add_argument(
         "--save", type=Path, metavar="DIR", help="write the result there, as JSON and as a picture"
+    )
+    made.add_argument(
+        "--save-as", metavar="NAME", help="the result's name there; default the benchmark's"
     )
     made.set_defaults(default_rounds=rounds)
     return made
@@ -217,7 +223,7 @@ def finish(result: Result, arguments: Namespace) -> None:
     """Print the result, and write it where --save says."""
     print(result.render(), end="")
     if arguments.save is not None:
-        result.save(arguments.save)
+        replace(result, name=arguments.save_as or result.name).save(arguments.save)
 
 
 def machine() -> dict[str, Any]:
@@ -269,8 +275,8 @@ def _command(words: Iterable[str]) -> str:
     kept = []
     skip = False
     for word in rest:
-        if skip or word == "--save":
-            skip = word == "--save"
-        elif not word.startswith("--save="):
+        if skip or word in SAVING:
+            skip = not skip
+        elif not word.startswith(tuple(f"{option}=" for option in SAVING)):
             kept.append(word)
     return shlex.join(["python", "-m", f"benchmarks.{Path(program).stem}", *kept])

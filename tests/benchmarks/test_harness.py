@@ -10,6 +10,9 @@ from benchmarks.harness import (
     Interval,
     Result,
     Target,
+    finish,
+    parse,
+    parser,
     ratios,
     result_of_file,
     table,
@@ -85,6 +88,28 @@ def test_a_result_comes_back_as_it_was_saved(result: Result, tmp_path: Path) -> 
     assert result_of_file(tmp_path / "one.json").as_dict() == result.as_dict()
     assert json.loads((tmp_path / "one.json").read_text())["targets"][0]["met"] is True
     assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_result_is_saved_under_another_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [
+        "benchmarks/one.py",
+        "--rounds",
+        "2",
+        f"--save={tmp_path}",
+        "--save-as",
+        "two",
+        "--big",
+    ]
+    monkeypatch.setattr("sys.argv", words)
+    made = parser("One thing.", rounds=3)
+    made.add_argument("--big", action="store_true")
+    target = Target("time", Interval(0.25, 0.2, 0.3), 0.5)
+    finish(Result("one", "One thing", [], [target], rounds=2), parse(made))
+    found = result_of_file(tmp_path / "two.json")
+    assert (found.name, found.command) == ("two", "python -m benchmarks.one --rounds 2 --big")
+    assert (tmp_path / "two.png").exists()
 
 
 def test_a_result_becomes_a_page(result: Result, tmp_path: Path) -> None:
