@@ -33,8 +33,9 @@ _SEEKABLE = {"mov", "matroska"}
 _HEAD = 32
 """Packets among which the frame that is shown first must be: codecs reorder 16 at most."""
 
-_WORTHWHILE = 50
-"""The least work in a segment, in frames decoded, that makes up for opening the file once more."""
+_WORTHWHILE = 6
+"""The least work in a segment, in frames decoded, that makes up for opening the file once more. One
+picture is enough: the smaller the parts, the more evenly are threads at work until the end."""
 
 _PICTURE = 6
 """What it takes to scale and write one picture, in frames decoded."""
@@ -210,6 +211,8 @@ class PacketTable:
     ) -> Segment:
         times = [self.times[i] for i in range(first, end) if self._is_wanted(i, wanted)]
         start = next((i for i in range(first, end) if actions[i] != Action.SKIP), first)
+        while end > start and actions[end - 1] == Action.SKIP:
+            end -= 1  # so that what nobody needs before the next segment need not even be read
         if not self.flags[start] & Flag.RESET:
             start = first
         return Segment(start, actions[start:end], sorted(times))

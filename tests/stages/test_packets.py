@@ -227,7 +227,7 @@ def test_packets_nobody_needs_are_not_decoded(tmp_path, suffix):
     assert len(actions) < 60, "nothing after the last frame that is wanted"
 
 
-def test_of_av1_keyframes_alone_nothing_else_is_looked_into(tmp_path):
+def test_of_av1_keyframes_alone_nothing_else_is_looked_into_or_read(tmp_path):
     clip = make_clip(
         tmp_path / "clip.mp4",
         range(100),
@@ -243,8 +243,8 @@ def test_of_av1_keyframes_alone_nothing_else_is_looked_into(tmp_path):
 
     assert not table.reads
     assert len(wanted) >= 4
-    actions = [action for segment in segments for action in segment.actions]
-    assert actions.count(Action.DECODE) == len(wanted)
+    assert [segment.wanted for segment in segments] == [[time] for time in wanted]
+    assert all(segment.actions == [Action.DECODE] for segment in segments)
 
 
 def test_a_frame_that_is_not_there_ends_the_shortcut(data):
