@@ -292,6 +292,27 @@ def compared(title: str, taken: Mapping[str, Sequence[Figures]], own: Sequence[s
     return Table(title, rows)
 
 
+def over_torch(taken: Mapping[str, Sequence[Figures]], form: str) -> Table:
+    """How much faster each contestant is with weights in this format than with torch's.
+
+    The network's own ratio is the limit of what the stage can gain: reading, measuring and writing
+    frames costs the same with either.
+    """
+    names = ("Penstock", "predict", "the network alone")
+    rows = [
+        Row(
+            name,
+            {
+                f"frames/s, {form} over torch": ratios(
+                    taken[f"{name}, {form}"], taken[f"{name}, torch"], FPS
+                )
+            },
+        )
+        for name in names
+    ]
+    return Table("What the format gains on the CPU", rows)
+
+
 def on_cpu(case: Case, torch_weights: Path, arguments: Namespace) -> Result:
     """torch, ONNX Runtime and OpenVINO side by side; then short videos."""
     batch, notes = arguments.batch, []
@@ -313,6 +334,8 @@ def on_cpu(case: Case, torch_weights: Path, arguments: Namespace) -> Result:
         taken = take_turns(contestants, arguments.rounds)
     own = [f"Penstock, {form}" for form in weights]
     tables = [compared("One long video on the CPU", taken, own)]
+    if "openvino" in weights:
+        tables.append(over_torch(taken, "openvino"))
     targets = [
         Target(
             "frames/s of the stage over predict's, torch",

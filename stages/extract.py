@@ -89,7 +89,9 @@ class Extract(Stage):
         path = folder / json.loads((folder / "info.json").read_text())["file"]
         damage = Damage()
         start, end = self.settings.start, self.settings.end
-        table = scan_video(path, damage, _exact(start), None if end is None else _exact(end))
+        until = None if end is None else _exact(end)
+        keyframes_only = self.settings.sample == "keyframes"
+        table = scan_video(path, damage, _exact(start), until, keyframes_only)
         if not table.times:
             raise _nothing_found(path, table, damage)
         if start >= table.end():
@@ -199,6 +201,8 @@ class Picked(NamedTuple):
 def choose_frames(table: PacketTable, sampling: Sampling) -> dict[int, bool]:
     """The frames that are wanted, by their packets: the times in ticks, and which are keyframes."""
     packets = table.shown()
+    if sampling.keyframes_only:
+        packets = [packet for packet in packets if table.flags[packet] & Flag.KEYFRAME]
     times = [table.times[packet] for packet in packets]
     keyframes = [bool(table.flags[packet] & Flag.KEYFRAME) for packet in packets]
     seconds = [table.seconds(time) for time in times]

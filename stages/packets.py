@@ -10,11 +10,11 @@ only keyframes are wanted, nothing else is decoded.
 from array import array
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from stages import nal_units
 from stages.av1_headers import HeaderReader
@@ -33,8 +33,9 @@ _SEEKABLE = {"mov", "matroska"}
 _HEAD = 32
 """Packets among which the frame that is shown first must be: codecs reorder 16 at most."""
 
-_WORTHWHILE = 50
-"""The least work in a segment, in frames decoded, that makes up for opening the file once more."""
+_WORTHWHILE = 6
+"""The least work in a segment, in frames decoded, that makes up for opening the file once more. One
+picture is enough: the smaller the parts, the more evenly are threads at work until the end."""
 
 _PICTURE = 6
 """What it takes to scale and write one picture, in frames decoded."""
@@ -50,11 +51,13 @@ INTRA_KEYFRAMES = {"hevc", "mpeg4", "mpeg2video", "mjpeg"}
 """Codecs whose decoder takes one keyframe after another, if they are I-frames, resets or not."""
 
 
-class Flag(IntFlag):
-    KEYFRAME = 1
-    RESET = 2
+class Flag:
+    """Bits of a packet's flags: plain numbers, as an IntFlag's take ten times as long to test."""
+
+    KEYFRAME: Final = 1
+    RESET: Final = 2
     """Nothing after this packet depends on anything before it."""
-    HIDDEN = 4
+    HIDDEN: Final = 4
     """Decoded but not shown: an edit list cuts it off."""
 
 
@@ -108,9 +111,10 @@ class PacketTable:
     sizes: "array[int]" = field(default_factory=lambda: array("I"))
     flags: bytearray = field(default_factory=bytearray)
     reads: bytearray = field(default_factory=bytearray)
-    """For AV1, the decoder's slots that the packet's frames refer to, bit i for slot i."""
+    """For AV1, the decoder's slots that the packet's frames refer to, bit i for slot i. Empty where
+    only keyframes are wanted."""
     writes: bytearray = field(default_factory=bytearray)
-    """For AV1, the slots that they replace."""
+    """For AV1, the slots that they replace. As long as `reads`."""
     layered: bool = False
     """There are temporal layers, whose frames may refer to what is no reference within a layer."""
 
@@ -207,6 +211,8 @@ class PacketTable:
     ) -> Segment:
         times = [self.times[i] for i in range(first, end) if self._is_wanted(i, wanted)]
         start = next((i for i in range(first, end) if actions[i] != Action.SKIP), first)
+        while end > start and actions[end - 1] == Action.SKIP:
+            end -= 1  # so that what nobody needs before the next segment need not even be read
         if not self.flags[start] & Flag.RESET:
             start = first
         return Segment(start, actions[start:end], sorted(times))
@@ -217,21 +223,28 @@ class PacketTable:
 
 
 def scan_video(
-    path: Path, damage: Damage, start: Fraction = Fraction(0), end: Fraction | None = None
+    path: Path,
+    damage: Damage,
+    start: Fraction = Fraction(0),
+    end: Fraction | None = None,
+    keyframes_only: bool = False,
 ) -> PacketTable:
     """Read the packets, decoding none, that matter for what is shown from `start` until `end`.
 
+    `keyframes_only`: no other frames will be wanted, so that fewer headers have to be looked into.
     Raises Permanent as `open_video` does.
     """
-    table = _scan_after_seek(path, start, end) if start >= SEEK_FROM else None
+    table = _scan_after_seek(path, start, end, keyframes_only) if start >= SEEK_FROM else None
     if table is None:
         with open_video(path) as video:
-            table = _scan(video, damage, end)
+            table = _scan(video, damage, end, keyframes_only)
             _note_missing_end(table, damage)
     return table
 
 
-def _scan_after_seek(path: Path, start: Fraction, end: Fraction | None) -> PacketTable | None:
+def _scan_after_seek(
+    path: Path, start: Fraction, end: Fraction | None, keyframes_only: bool
+) -> PacketTable | None:
     """Read from the keyframe before `start`; None where that is not sure to give the same frames.
 
     Some files decode well from their beginning and give garbage after a seek.
@@ -242,7 +255,7 @@ def _scan_after_seek(path: Path, start: Fraction, end: Fraction | None) -> Packe
     with open_video(path) as video:
         if not _is_seekable(video):
             return None
-        origin = _scan(video, damage, Fraction(0)).origin
+        origin = _scan(video, damage, Fraction(0), keyframes_only).origin
         if origin is None:
             return None
         target = origin + int(start / video.time_base)
@@ -250,7 +263,7 @@ def _scan_after_seek(path: Path, start: Fraction, end: Fraction | None) -> Packe
             video.seek(target)
         except av.FFmpegError:
             return None
-        table = _scan(video, damage, end, origin)
+        table = _scan(video, damage, end, keyframes_only, origin)
     if not table.times or not table.ordered or damage.sentences():
         return None
     table.seek = target
@@ -258,13 +271,17 @@ def _scan_after_seek(path: Path, start: Fraction, end: Fraction | None) -> Packe
 
 
 def _scan(
-    video: Video, damage: Damage, end: Fraction | None, origin: int | None = None
+    video: Video,
+    damage: Damage,
+    end: Fraction | None,
+    keyframes_only: bool,
+    origin: int | None = None,
 ) -> PacketTable:
     table = PacketTable(
         video.codec, video.time_base, video.frame_duration, video.declared_duration, origin
     )
     table.seekable = _is_seekable(video)
-    look = _Look(video, table)
+    look = _Look(video, table, keyframes_only)
     head: list[int] = []
     latest: int | None = None
     for packet in video.packets(damage):
@@ -301,25 +318,30 @@ def _scan(
 class _Look:
     """Looks into packets, as far as their headers tell what depends on what."""
 
-    def __init__(self, video: Video, table: PacketTable) -> None:
+    def __init__(self, video: Video, table: PacketTable, keyframes_only: bool) -> None:
         self._table = table
+        self._keyframes_only = keyframes_only
         self._extradata = video.stream.codec_context.extradata
         self._av1 = HeaderReader()
 
-    def at(self, packet: "Packet[VideoStream]") -> Flag:
+    def at(self, packet: "Packet[VideoStream]") -> int:
         """The packet's flags; what else there is to tell goes into the table."""
-        flags = Flag.HIDDEN if packet.is_discard else Flag(0)
+        flags = Flag.HIDDEN if packet.is_discard else 0
+        resets = self._resets(packet)
         if packet.is_keyframe:
-            flags |= Flag.KEYFRAME
-        return flags | (Flag.RESET if self._resets(packet) and packet.is_keyframe else Flag(0))
+            flags |= Flag.KEYFRAME | (Flag.RESET if resets else 0)
+        return flags
 
     def _resets(self, packet: "Packet[VideoStream]") -> bool:
         table = self._table
         if table.codec == "av1":
+            if self._keyframes_only and not packet.is_keyframe:
+                return False  # the keyframes that reset bring all that a decoder needs
             found = self._av1.dependencies(bytes(packet))
-            table.reads.append(found.reads)
-            table.writes.append(found.writes)
             table.steady = table.steady and self._av1.steady
+            if not self._keyframes_only:
+                table.reads.append(found.reads)
+                table.writes.append(found.writes)
             return found.reset
         if table.codec in nal_units.CODECS:
             header, new_parameters = nal_units.beginning(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import UsageError
+from stages.suppression import suppress
 
 PATIENCE = 10.0
 """Seconds that a host may take to answer before there counts as being no network."""
@@ -47,10 +48,9 @@ def _import_torchvision() -> None:
     """Import torchvision, which ultralytics' predictor and trainer want, whatever its build.
 
     Beside a torch for the CPU, a torchvision built for CUDA cannot load its operators and does not
-    import. ultralytics needs one of them, and has its own implementation of it.
+    import. ultralytics needs one of them, for which there is one of our own.
     """
     import torch
-    from ultralytics.utils.nms import TorchNMS
 
     try:
         import torchvision
@@ -66,7 +66,7 @@ def _import_torchvision() -> None:
         _patches.append(library)
         import torchvision
 
-        torchvision.ops.nms = TorchNMS.nms
+        torchvision.ops.nms = suppress
 
 
 def find_weights(weights: str) -> Path:

@@ -45,7 +45,7 @@ def frames_of_whole(path: Path, settings: Extract.Settings, table=None) -> list[
 def segments_of(
     path: Path, settings: Extract.Settings
 ) -> tuple[PacketTable, dict[int, bool], list[Segment]]:
-    table = scan_video(path, Damage())
+    table = scan_video(path, Damage(), keyframes_only=settings.sample == "keyframes")
     wanted = choose_frames(table, sampling_for(settings, table))
     return table, wanted, find_segments(table, wanted)
 
@@ -225,6 +225,26 @@ def test_packets_nobody_needs_are_not_decoded(tmp_path, suffix):
     assert set(actions[1:50]) == {Action.SKIP}, "the rest of the first group, and the second"
     assert actions[50:].count(Action.DECODE) == 1
     assert len(actions) < 60, "nothing after the last frame that is wanted"
+
+
+def test_of_av1_keyframes_alone_nothing_else_is_looked_into_or_read(tmp_path):
+    clip = make_clip(
+        tmp_path / "clip.mp4",
+        range(100),
+        time_base=Fraction(1, 25),
+        codec="libsvtav1",
+        options={"g": "25", "preset": "12"},
+        rate=25,
+        size=(160, 96),
+        picture=moving_picture,
+    )
+
+    table, wanted, segments = segments_of(clip, Extract.Settings(sample="keyframes"))
+
+    assert not table.reads
+    assert len(wanted) >= 4
+    assert [segment.wanted for segment in segments] == [[time] for time in wanted]
+    assert all(segment.actions == [Action.DECODE] for segment in segments)
 
 
 def test_a_frame_that_is_not_there_ends_the_shortcut(data):
