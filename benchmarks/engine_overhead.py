@@ -167,7 +167,7 @@ class NoOutputs:
 
     instant = True
 
-    def open(self, item: Item, stage: str) -> Path:
+    def open(self, item: Item, stage: str, number: int) -> Path:
         return item.folder
 
     def commit(

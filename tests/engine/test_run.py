@@ -584,6 +584,23 @@ def test_a_long_list_takes_no_memory(fast: Path) -> None:
     assert sizes[1] - sizes[0] < 70_000, "50 bytes an item would show"
 
 
+def test_attempts_write_into_folders_of_few_names(fast: Path) -> None:
+    """Names that come and go cost memory in every thread; but those of one item's attempts differ:
+    one that was given up may be writing still."""
+    names: dict[str, list[str]] = {}
+
+    class Third(Toy):
+        def process(self, item: Item, out: Path) -> None:
+            names.setdefault(item.source, []).append(out.name)
+            if len(names[item.source]) < 3:
+                raise toys.Transient("not yet")
+
+    report = run(line(toy("a", base=Third)), fast, [f"v{number}" for number in range(20)])
+    assert report.items["done"] == 20
+    assert {len(set(used)) for used in names.values()} == {3}
+    assert len({name for used in names.values() for name in used}) == 3
+
+
 def test_a_source_that_goes_wrong_ends_the_run_with_its_error(fast: Path) -> None:
     def source() -> Iterator[str]:
         yield "v1"
