@@ -7,13 +7,13 @@ WORKDIR/items/<id>/.<stage>.partial    what the stage keeps between attempts (ha
 
 import errno
 import hashlib
-import itertools
 import json
 import os
 import re
 import shutil
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from engine.errors import PenstockError
@@ -68,7 +68,7 @@ class Item:
 
         The engine removes it once the stage has ended with the item.
         """
-        folder = self.folder / f".{stage}.partial"
+        folder = self.folder / _name(stage, "partial")
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -81,20 +81,31 @@ def item_id(source: str) -> str:
     return f"{words[-40:].strip('-')}-{digest}" if words else digest
 
 
-_scratch_numbers = itertools.count(1)
+@cache
+def _name(stage: str, what: str) -> str:
+    """The name of a folder beside the stage's output: one of few, so that all can be kept.
+
+    Path objects intern the names in them. Names that come and go have Python make its table of
+    interned strings anew, a megabyte, and malloc keeps that much for each thread that has done it.
+    """
+    return f".{stage}.{what}"
 
 
-def open_scratch(item: Item, stage: str) -> Path:
-    """A fresh, empty folder for one attempt, beside the place where its output will stand."""
+def open_scratch(item: Item, stage: str, number: int = 1) -> Path:
+    """A fresh, empty folder for one attempt, beside the place where its output will stand.
+
+    Attempts of a run at one item differ in `number`: one that was given up may still write into its
+    folder.
+    """
+    name = _name(stage, f"scratch-{number}")
     while True:
-        # No other process has this work folder, and what a killed one left is swept: a number does.
-        scratch = item.folder / f".{stage}.scratch-{next(_scratch_numbers)}"
+        scratch = item.folder / name
         try:
             scratch.mkdir()
         except FileNotFoundError:
             item.folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
-            continue
+            name += "+"  # a killed run left it, and it could not be swept
         else:
             return scratch
 
@@ -175,7 +186,7 @@ def discard_output(item: Item, stage: str) -> None:
 
 def discard_partial(item: Item, stage: str) -> None:
     """Delete what `stage` kept between attempts."""
-    _remove(item.folder / f".{stage}.partial")
+    _remove(item.folder / _name(stage, "partial"))
 
 
 def sweep_scratch(item: Item) -> int:

@@ -105,8 +105,11 @@ class JournalReader:
 
     def item_counts(self) -> StageCounts:
         """How many items there are and how they ended as a whole, over the whole ledger."""
-        by = dict.fromkeys(("done", "dropped", "failed", "pending"), 0)
-        by |= dict(self._db.execute("SELECT outcome, count(*) FROM items GROUP BY 1"))
+        outcomes = ("done", "dropped", "failed", "pending")
+        counts = ", ".join("count(*) FILTER (WHERE outcome = ?)" for _ in outcomes)
+        # No index has the outcomes, so to group by them would be to sort all items.
+        row = self._db.execute(f"SELECT {counts} FROM items", outcomes).fetchone()
+        by = dict(zip(outcomes, row, strict=True))
         return StageCounts(stage="items", entered=sum(by.values()), **by)
 
     def failure_classes(self) -> list[FailureClass]:

@@ -15,8 +15,8 @@ class Outputs(Protocol):
     instant: bool
     """Whether its calls return at once, so that nothing has to wait for them in a thread."""
 
-    def open(self, item: Item, stage: str) -> Path:
-        """A fresh, empty folder for one attempt. Raises OSError."""
+    def open(self, item: Item, stage: str, number: int) -> Path:
+        """A fresh, empty folder for attempt `number` of this run. Raises OSError."""
 
     def commit(
         self, item: Item, stage: str, scratch: Path, fingerprint: str, expanded: int | None
@@ -39,8 +39,8 @@ class FolderOutputs:
         """`synced`: an output is on the disk, safe from a power cut, before it counts."""
         self._synced = synced
 
-    def open(self, item: Item, stage: str) -> Path:
-        return open_scratch(item, stage)
+    def open(self, item: Item, stage: str, number: int) -> Path:
+        return open_scratch(item, stage, number)
 
     def commit(
         self, item: Item, stage: str, scratch: Path, fingerprint: str, expanded: int | None
@@ -58,18 +58,20 @@ class FolderOutputs:
 class Draft:
     """One attempt's output in the making: of `stage`, from `item`, to carry `fingerprint`.
 
-    `folder` is where the attempt writes, None before it is opened and after it was removed or has
-    become the output. The calls without an `a` may wait for the disk, so they belong in a thread.
+    `number` is another for each attempt of a run at the item. `folder` is where the attempt writes,
+    None before it is opened and after it was removed or has become the output. The calls without an
+    `a` may wait for the disk, so they belong in a thread.
     """
 
     outputs: Outputs
     item: Item
     stage: str
     fingerprint: str
+    number: int = 1
     folder: Path | None = None
 
     def open(self) -> Path:
-        self.folder = self.outputs.open(self.item, self.stage)
+        self.folder = self.outputs.open(self.item, self.stage, self.number)
         return self.folder
 
     def commit(self, expanded: int | None = None) -> None:

@@ -29,6 +29,8 @@ class Entry:
 
     journey: Journey
     attempt: int = 1
+    begun: int = 0
+    """How many attempts have begun, those that do not count included."""
     alone: bool = False
     """A batch with this item failed as a whole, so it is not put into another."""
     gate: str | None = None

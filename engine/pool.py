@@ -246,7 +246,9 @@ class Pool:
         if self._events.listeners:
             self._events.emit(AttemptStarted(item.id, self.name, worker, entry.attempt))
         row = self._hooks.attempt_started(item, self.name, worker, entry.attempt)
-        draft = Draft(self._outputs, item, self.name, entry.journey.fingerprint(self.name))
+        entry.begun += 1
+        fingerprint = entry.journey.fingerprint(self.name)
+        draft = Draft(self._outputs, item, self.name, fingerprint, entry.begun)
         return Attempt(entry, row, draft, entry.gate)
 
     async def _conclude(self, attempt: Attempt) -> None:

@@ -83,9 +83,8 @@ def test_a_new_output_takes_the_place_of_the_old_one_whole(tmp_path: Path) -> No
 
 def test_what_a_killed_run_left_is_not_in_the_way(tmp_path: Path) -> None:
     item = Item.at(tmp_path, "v")
-    first = open_scratch(item, "cut")
-    stem, _, number = first.name.rpartition("-")
-    (item.folder / f"{stem}-{int(number) + 1}").mkdir()
+    left = open_scratch(item, "cut")
+    (left / "half").write_text("1")
     assert list(open_scratch(item, "cut").iterdir()) == []
 
 
