@@ -1,7 +1,8 @@
 """What every test may use: the folder of real media, and items in a temporary work folder."""
 
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,17 @@ def data() -> Path:
     if not DATA.is_dir():
         pytest.skip("needs the folder of real media: set PENSTOCK_TEST_DATA to it")
     return DATA
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> Iterator[None]:
+    """A shell that runs the tests in the background has them ignore Ctrl-C, and processes that they
+    start, of which some are sent one, would ignore it too."""
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

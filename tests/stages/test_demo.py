@@ -1,7 +1,6 @@
 """`penstock demo`, from end to end, and its verdict on crawls that went otherwise."""
 
 import json
-import os
 import shutil
 import socket
 from collections.abc import Callable
@@ -44,7 +43,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     (folder / "config.toml").write_text("[stages.extract]\nfps = 7\n")
     out = folder / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("YOLO_CONFIG_DIR", os.environ.get("YOLO_CONFIG_DIR", str(folder)))
         patch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
         patch.setenv("http_proxy", "http://127.0.0.1:9")
         patch.setenv("PENSTOCK_STAGES_EXTRACT_FPS", "7")

@@ -38,12 +38,6 @@ SCENES: list[Scene] = [
 ]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keeps ultralytics' settings out of the home folder."""
-    os.environ.setdefault("YOLO_CONFIG_DIR", str(tmp_path_factory.mktemp("cache")))
-
-
 def frames_of(scenes: list[Scene], **changes: Callable[[Any], Any]) -> Callable[[Path], None]:
     """Writes what the extract stage leaves: one frame a second, each showing one scene."""
 
