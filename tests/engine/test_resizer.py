@@ -134,16 +134,18 @@ def test_threads_that_compute_are_told_from_those_that_wait() -> None:
     ]
     for thread in threads:
         thread.start()
-    started.wait()
-    times.since_last()
-    clock = time.monotonic()
-    while time.monotonic() - clock < 0.3:
-        hashlib.sha256(bytes(1_000_000))  # lets go of the interpreter's lock
-    seconds = time.monotonic() - clock
-    found = times.since_last()
-    end.set()
-    for thread in threads:
-        thread.join()
+    try:
+        started.wait()
+        times.since_last()
+        clock = time.monotonic()
+        while time.monotonic() - clock < 0.3:
+            hashlib.sha256(bytes(1_000_000))  # lets go of the interpreter's lock
+        seconds = time.monotonic() - clock
+        found = times.since_last()
+    finally:
+        end.set()
+        for thread in threads:
+            thread.join()
     assert found is not None
     assert found["two-words"] > 0.5 * seconds
     assert found["idle"] < 0.1 * seconds

@@ -430,10 +430,13 @@ async def test_a_process_ends_when_its_run_is_killed(tmp_path: Path) -> None:
 
 async def test_a_process_answers_fast_enough_to_be_used(make: Make, work: Work) -> None:
     async with opened(make("process")) as worker:
-        began = time.perf_counter()
-        for _ in range(100):
-            await worker.process(work("done"))
-        assert time.perf_counter() - began < 2, "20 ms an item would show"
+        seconds = []
+        for _ in range(10):
+            began = time.perf_counter()
+            for _ in range(10):
+                await worker.process(work("done"))
+            seconds.append(time.perf_counter() - began)
+    assert min(seconds) < 0.2, "20 ms an item would show each time, on a busy machine or not"
 
 
 async def test_open_is_told_what_a_person_did_wrong(make: Make) -> None:
@@ -455,8 +458,7 @@ async def test_what_was_given_up_does_not_become_an_output(
         draft = work("hang release")
         await worker.process(draft)
         (tmp_path / "release").touch()
-        assert engine_threads() == ["penstock-test"]
-    assert engine_threads() == []
+    assert engine_threads() == [], "its thread has come to the end of the attempt"
     assert not draft.item.has_output("obedient")
     assert leftovers(tmp_path) == []
 
