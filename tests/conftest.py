@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from engine import Item
 from engine.item import commit_output, open_scratch
+from tests.finished_demo import Demo, finish_demo
 
 # A change is judged by the same cases every time; new ones are looked for wherever people work.
 settings.register_profile("same-cases", derandomize=True)
@@ -38,6 +39,19 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ultralytics_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps ultralytics' settings out of the home folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("YOLO_CONFIG_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    return finish_demo(tmp_path_factory.mktemp("demo"))
 
 
 @pytest.fixture
