@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from engine.page import live
 from engine.page.page import render_file
 from engine.pipeline import Pipeline
 from tests.acceptance.command import penstock
@@ -184,7 +185,11 @@ def test_it_is_dark_where_that_is_wanted(report: Path, show: Open) -> None:
         assert brightness(page, ".tile") < 60
 
 
-def test_it_updates_itself_while_the_run_goes_on(tmp_path: Path, show: Open) -> None:
+def test_it_updates_itself_while_the_run_goes_on(
+    tmp_path: Path, show: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "REFRESH", 0.02)
+    monkeypatch.setattr(live, "REST", 1)
     with (
         served(tmp_path, items=6, does={"v4": ["permanent"]}) as running,
         show(running.page.url) as page,
