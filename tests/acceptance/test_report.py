@@ -41,6 +41,8 @@ Open = Callable[..., AbstractContextManager[Page]]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """While it is open a loop runs in this thread, where no run can be: the demo comes before it,
+    being of the session."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM,
