@@ -441,7 +441,8 @@ async def test_a_process_answers_fast_enough_to_be_used(make: Make, work: Work) 
 
 async def test_open_is_told_what_a_person_did_wrong(make: Make) -> None:
     with pytest.raises(PenstockError) as refusal:
-        await make("process", broken="told").open()
+        async with opened(make("process", broken="told")):
+            pytest.fail("it opened")
     assert not isinstance(refusal.value, StageOpenError)
     assert isinstance(UsageError("x"), PenstockError)
 
