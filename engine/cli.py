@@ -7,6 +7,7 @@ import click
 
 from engine import plugins
 from engine.errors import PenstockError, PipelineError, StopRun, UsageError
+from engine.options import set_option, view_options
 
 
 class SuggestingGroup(click.Group):
@@ -121,23 +122,14 @@ def status(workdir: str, as_json: bool) -> None:
     show_status(workdir, as_json)
 
 
-@main.command()
-@click.argument("workdir", metavar="DIR", type=click.Path())
-@click.option("--class", "kind", metavar="CLASS", help="Only failures of this class.")
-@click.option("--stage", metavar="STAGE", help="Only failures in this stage.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
-@click.option("--log-json", metavar="FILE", type=click.Path(), help="Append every event to FILE.")
-@click.option(
-    "--web",
-    metavar="PORT",
-    type=click.IntRange(0, 65535),
-    help="Serve a live page on this port while it runs; 0: any that is free.",
-)
-@click.option(
-    "--web-host",
-    metavar="ADDRESS",
-    help="The address to serve it on; without it only this machine can reach the page.",
+@main.command(
+    params=[
+        click.Argument(["workdir"], metavar="DIR"),
+        click.Option(["--class", "kind"], metavar="CLASS", help="Only failures of this class."),
+        click.Option(["--stage"], metavar="STAGE", help="Only failures in this stage."),
+        set_option(),
+        *view_options(),
+    ]
 )
 def retry(
     workdir: str,

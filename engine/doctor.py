@@ -11,8 +11,8 @@ import click
 
 from engine import plugins
 from engine.config import Config, load_config
+from engine.options import config_file
 from engine.pipeline import Check
-from engine.run_command import config_file
 from engine.text import size
 
 MARKS = {"ok": "ok", "warning": "warning", "problem": "PROBLEM"}

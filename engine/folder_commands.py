@@ -16,9 +16,10 @@ from engine.journal import Journal
 from engine.journal_reader import JournalReader, RunRow
 from engine.journey import Graph
 from engine.ledger_file import FILE
+from engine.options import web_address
 from engine.pipeline import Pipeline
 from engine.report import Status, render_status, status_as_dict
-from engine.run_command import execute, web_address
+from engine.run_command import execute
 from engine.workfolder import is_locked, locked
 
 

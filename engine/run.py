@@ -1,47 +1,31 @@
 """One run: pools joined up, the source fed in, drained, finished, reported."""
 
-import itertools
 import signal
 import threading
-import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import anyio
-from anyio import to_thread
-from anyio.abc import TaskGroup
 
-from engine.admission import admit, record_end
 from engine.config import Config, fingerprint_settings, settings_as_dict
-from engine.errors import PenstockError, StopRun, UsageError, root_cause
-from engine.events import (
-    Events,
-    ItemEnded,
-    ItemEntered,
-    Repaired,
-    RunEnded,
-    RunStarted,
-    SourceEnded,
-    Stopping,
-)
-from engine.feed import Feed, as_item
+from engine.errors import PenstockError, StopRun, root_cause
+from engine.events import Events, Repaired, RunEnded, RunStarted, Stopping
 from engine.finishing import installed_versions, run_finish
 from engine.group_commit import GroupCommit
 from engine.history import History
-from engine.item import Item, discard_output
-from engine.journal import AttemptRow, Failure, Journal
+from engine.journal import Journal
 from engine.journal_reader import JournalReader
-from engine.journey import End, Graph, Journey, Settled, Step
+from engine.journey import Graph
 from engine.ledger_file import FILE
 from engine.limits import DiskGate, FailureBudget, Gates
 from engine.outputs import FolderOutputs
-from engine.parking import Entry
 from engine.pipeline import Pipeline
 from engine.pool import Pool
 from engine.resizer import Resizer, available_cores
+from engine.routing import Routing
 from engine.statistics import FailureClass, PoolStatistics, StageCounts
 from engine.workfolder import locked
 
@@ -104,7 +88,7 @@ class Run:
         self.background: Sequence[Background] = ()
         stages = config.stages
         self._optional = frozenset(name for name in stages if stages[name].options.optional)
-        self._graph = Graph(
+        graph = Graph(
             pipeline,
             {n: fingerprint_settings(pipeline[n].stage, c.settings) for n, c in stages.items()},
             optional=self._optional,
@@ -112,11 +96,16 @@ class Run:
             rereading=frozenset(name for name in stages if stages[name].options.reread),
         )
         limits = config.limits
-        self._budget = FailureBudget(
-            limits.failure_budget, limits.failure_window, limits.failure_minimum
+        self._routing = Routing(
+            pipeline,
+            graph,
+            workdir,
+            DiskGate(workdir, int(limits.free_disk), events),
+            FailureBudget(limits.failure_budget, limits.failure_window, limits.failure_minimum),
+            events,
+            self._stop,
         )
-        self._gates = Gates(limits.rate, limits.concurrency, events)
-        self._disk = DiskGate(workdir, int(limits.free_disk), events)
+        gates = Gates(limits.rate, limits.concurrency, events)
         outputs = FolderOutputs(synced=limits.sync)
         self.pools = {
             name: Pool(
@@ -124,30 +113,21 @@ class Run:
                 stages[name],
                 limits,
                 workdir,
-                self._gates,
+                gates,
                 events,
-                self,
+                self._routing,
                 outputs,
                 is_root=name in pipeline.roots,
             )
             for name in pipeline.names
         }
-        self._items = {"done": 0, "dropped": 0, "failed": 0, "reused": 0}
-        self._in_flight = 0
-        self._empty = anyio.Event()
-        self._entered = 0
-        self._reading = Feed(self._disk, self._admit, lambda: self._in_flight)
         self._outcome: RunOutcome = "done"
         self._why: str | None = None
         self._number = 0
-        self._has_work = False  # a run that finds everything done opens no stage
-        self._first_work_or_end: anyio.Event
         self._in_hand: anyio.CancelScope
         self._finishing = False
         self._went_through = False
-        self._feeders: TaskGroup | None = None
         self._commit: GroupCommit
-        self._attempt_numbers: Iterator[int]
 
     def snapshot(self) -> list[PoolStatistics]:
         """Every pool's figures now, in graph order."""
@@ -162,7 +142,6 @@ class Run:
         """Run until every item has ended, or the run is stopped. Raises PenstockError where the
         run cannot be made: a stage that does not open, a ledger of another pipeline."""
         started = anyio.current_time()
-        self._first_work_or_end = anyio.Event()
         journal = Journal(self.workdir / FILE)
         self._commit = GroupCommit(journal)
         try:
@@ -188,11 +167,12 @@ class Run:
             return
         self._outcome, self._why = outcome, why
         self.events.emit(Stopping(why))
-        if self._feeders is not None:
-            self._feeders.cancel_scope.cancel()
-        self._first_work_or_end.set()
+        self._routing.drain()
         for pool in self.pools.values():
             pool.inbox.drain()
+
+    def _stop(self, why: StopRun) -> None:
+        self.drain("stopped", str(why))
 
     # Beginning and ending
 
@@ -204,7 +184,8 @@ class Run:
             )
         )
         last = await self._commit.do(Journal.last_attempt)
-        self._attempt_numbers = itertools.count(last + 1)
+        inboxes = {name: pool.inbox for name, pool in self.pools.items()}
+        self._routing.begin(self._commit, self._number, last + 1, inboxes)
         self.events.emit(RunStarted(self._number, self.pipeline.name, str(self.workdir)))
         for id_, stage in await self._commit.do(
             lambda journal: journal.close_attempts_of_dead_runs(self._number)
@@ -226,9 +207,9 @@ class Run:
                 helpers.start_soon(history.keep)
                 with anyio.CancelScope() as self._in_hand:
                     async with anyio.create_task_group() as tasks:
-                        tasks.start_soon(self._feed)
-                        await self._first_work_or_end.wait()
-                        for pool in self.pools.values() if self._has_work else ():
+                        tasks.start_soon(self._routing.feed, self._sources)
+                        has_work = await self._routing.has_work()
+                        for pool in self.pools.values() if has_work else ():
                             tasks.start_soon(pool.run, name=pool.name)
                     await self._commit.flush()  # the finish reads the ledger, and so do listeners
                     lines = await self._finish()
@@ -238,7 +219,7 @@ class Run:
             cause = root_cause(group)
             if not isinstance(cause, StopRun):
                 raise cause from group
-            self.stop(cause)
+            self._stop(cause)
         return lines
 
     async def _watch_signals(self) -> None:
@@ -279,7 +260,7 @@ class Run:
                 outcome=self._outcome,
                 why=self._why,
                 seconds=seconds,
-                items=dict(self._items),
+                items=dict(self._routing.ended),
                 total=reader.item_counts(),
                 counts=reader.counts(self.pipeline.names),
                 failures=reader.failure_classes(),
@@ -287,143 +268,6 @@ class Run:
                 discrepancies=reader.audit(self.pipeline, self._optional),
                 finish=finish,
             )
-
-    # Feeding
-
-    async def _feed(self) -> None:
-        if self._outcome != "done":
-            return
-        self._in_flight += 1
-        async with anyio.create_task_group() as self._feeders:
-            try:
-                await self._reading.feed(self._sources, self._item, None, 0)
-            except StopRun as stop:
-                self.stop(stop)
-            else:
-                self.events.emit(SourceEnded(self._entered))
-                self._left()
-                await self._empty.wait()  # until then a list may turn up that has been read before
-
-    def _item(self, source: str | tuple[str, str]) -> Item:
-        if isinstance(source, tuple):
-            return Item.at(self.workdir, source[1], source[0])
-        try:
-            return Item.at(self.workdir, self.pipeline.canonical(source))
-        except UsageError:
-            return Item.at(self.workdir, source.strip())  # its first stage says what is wrong
-
-    async def expand(self, journey: Journey, produced: Iterable[Item]) -> int:
-        """Feed the items that came out of this one; returns how many there were."""
-        return await self._reading.feed(produced, as_item, journey.item.id, journey.depth + 1)
-
-    async def _feed_known_children(self, journey: Journey) -> None:
-        """An earlier run had read this list to its end: its items are in the ledger."""
-        parent = journey.item.id
-        children = await self._commit.do(lambda journal: journal.children(parent))
-        await self._reading.feed(children, self._item, parent, journey.depth + 1)
-        self._left()
-
-    async def _admit(self, item: Item, parent: str | None, depth: int) -> None:
-        """The item comes in; called when its turn has come and there is room."""
-        if self._outcome != "done":
-            await anyio.sleep_forever()  # whoever feeds a run that drains is about to be cancelled
-        self._in_flight += 1
-        try:
-            admitted = await self._commit.do(
-                lambda journal: admit(journal, self._graph, item, parent, depth, self._number)
-            )
-        except BaseException:
-            self._in_flight -= 1
-            raise
-        if admitted is None:  # it is in this run already: the list names it twice
-            self._left()
-            return
-        journey, step = admitted.journey, admitted.step
-        self._entered += 1
-        self.events.emit(ItemEntered(item.id, item.source, parent))
-        for repair in admitted.repairs:
-            self.events.emit(repair)
-        await self._go_on(journey, step)
-
-    # Passing items on
-
-    async def settled(
-        self, journey: Journey, stage: str, end: End, row: AttemptRow, failure: Failure | None
-    ) -> None:
-        """The stage has ended with the item: record it, and pass the item on."""
-        journey.settle(stage, end)
-        step = journey.advance()
-
-        def record(journal: Journal) -> None:
-            journal.end_attempt(row)
-            record_end(journal, journey, stage, end, failure, step, self._number)
-
-        row.end(end.outcome, failure)
-        if end.outcome == "done" and end.expanded is None and not step.discardable:
-            await self._commit.room()  # its output says it, should the ledger miss it
-            self._commit.note(record)
-        else:
-            await self._commit.do(record)
-        await self._go_on(journey, step)
-
-    async def _go_on(self, journey: Journey, step: Step) -> None:
-        unneeded = [*step.discardable, *step.stale]
-        if unneeded:
-            await to_thread.run_sync(_delete_outputs, journey.item, unneeded)
-        if step.entering:
-            self._has_work = True
-            self._first_work_or_end.set()
-        if self._outcome == "done" and any(end.expanded is not None for _, end in step.reused):
-            assert self._feeders is not None
-            self._in_flight += 1
-            self._feeders.start_soon(self._feed_known_children, journey)
-        for stage in step.entering:
-            await self.pools[stage].inbox.put(Entry(journey))
-        if step.outcome is not None:
-            self._end(journey, step.outcome)
-
-    def _end(self, journey: Journey, outcome: Settled) -> None:
-        reused = not journey.ran
-        self._items[outcome] += 1
-        self._items["reused"] += reused
-        self.events.emit(ItemEnded(journey.item.id, outcome, reused))
-        if not reused:
-            why = self._budget.record(outcome == "failed")
-            if why is not None:
-                self.drain("stopped", why)
-        self._left()
-
-    def _left(self) -> None:
-        """One less is in flight; when nothing is, nothing can come any more."""
-        self._in_flight -= 1
-        if self._in_flight == 0:
-            self._empty.set()
-            self._first_work_or_end.set()
-            for pool in self.pools.values():
-                pool.inbox.close()
-
-    def stop(self, why: StopRun) -> None:
-        """The whole run has to stop, and no item is to blame."""
-        self.drain("stopped", str(why))
-
-    # What pools ask
-
-    def attempt_started(self, item: Item, stage: str, worker: int, attempt: int) -> AttemptRow:
-        """Have it recorded before long; returns its row."""
-        number = next(self._attempt_numbers)
-        row = AttemptRow(number, self._number, item.id, stage, worker, attempt, time.time())
-        self._commit.note(lambda journal: journal.start_attempt(row))
-        return row
-
-    def attempt_ended(self, row: AttemptRow, outcome: str, failure: Failure | None) -> None:
-        """Have it recorded how an attempt ended with which the stage has not ended."""
-        row.end(outcome, failure)
-        self._commit.note(lambda journal: journal.end_attempt(row))
-
-
-def _delete_outputs(item: Item, stages: Sequence[str]) -> None:
-    for stage in stages:
-        discard_output(item, stage)
 
 
 def run_pipeline(

@@ -3,9 +3,8 @@
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,25 +12,27 @@ from engine import plugins
 from engine.config import Config, load_config
 from engine.errors import UsageError
 from engine.events import Events
+from engine.options import (
+    WebAddress,
+    config_file,
+    flag_settings,
+    settings_options,
+    source_options,
+    view_options,
+    web_address,
+)
 from engine.pipeline import Pipeline
+from engine.source_list import open_list
 
 if TYPE_CHECKING:  # the help does without all that makes a run
     from engine.page.live import LivePage
     from engine.run import Background, Run, RunReport
 
-CONFIG = "config.toml"
-
-BINARY_SHOWS = 4096
-"""Bytes of a list in which a file that is no text gives itself away."""
-
 
 def run_command(pipeline: Pipeline) -> click.Command:
     """The click command that runs `pipeline`."""
-    options: list[click.Parameter] = [
-        click.Argument(["sources"], nargs=-1, metavar="[URL]..."),
-        click.Option(
-            ["--from", "from_"], metavar="FILE", help="Read more from FILE, one a line; - is stdin."
-        ),
+    options = [
+        *source_options(),
         click.Option(
             ["--out", "workdir"],
             metavar="DIR",
@@ -39,20 +40,9 @@ def run_command(pipeline: Pipeline) -> click.Command:
             show_default=True,
             help="The work folder: the outputs, and what lets a run go on.",
         ),
-        click.Option(
-            ["--config"], metavar="FILE", help=f"Settings; default {CONFIG} where there is one."
-        ),
-        click.Option(
-            ["--set", "overrides"],
-            multiple=True,
-            metavar="KEY=VALUE",
-            help="A setting, such as stages.NAME.workers=4; may be given again and again.",
-        ),
-        click.Option(["--quiet"], is_flag=True, help="Show no progress."),
-        click.Option(["--log-json"], metavar="FILE", help="Append every event to FILE."),
-        *web_options(),
+        *settings_options(pipeline),
+        *view_options(),
     ]
-    options += [click.Option([flag.name], is_flag=True, help=flag.help) for flag in pipeline.flags]
 
     def callback(
         sources: tuple[str, ...],
@@ -88,45 +78,6 @@ def run_command(pipeline: Pipeline) -> click.Command:
         help=pipeline.summary,
         no_args_is_help=True,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class WebAddress:
-    """Where the live page is served; None for this machine alone."""
-
-    port: int
-    host: str | None
-
-
-def web_options() -> list[click.Option]:
-    """The options of every command that runs a pipeline."""
-    return [
-        click.Option(
-            ["--web"],
-            metavar="PORT",
-            type=click.IntRange(0, 65535),
-            help="Serve a live page on this port while it runs; 0: any that is free.",
-        ),
-        click.Option(
-            ["--web-host"],
-            metavar="ADDRESS",
-            help="The address to serve it on; without it only this machine can reach the page.",
-        ),
-    ]
-
-
-def web_address(port: int | None, host: str | None) -> WebAddress | None:
-    """What the options say. Raises UsageError for a host without a port."""
-    if port is None and host is not None:
-        raise UsageError("--web-host says where to serve the page; give --web PORT with it")
-    return None if port is None else WebAddress(port, host)
-
-
-def config_file(given: str | None) -> Path | None:
-    """The settings file: the one that was given, else config.toml here, else none."""
-    if given is not None:
-        return Path(given)
-    return Path(CONFIG) if Path(CONFIG).is_file() else None
 
 
 def execute(
@@ -209,43 +160,6 @@ def _show(pipeline: Pipeline, workdir: Path, report: "RunReport") -> None:
     click.echo(render_summary(summary, width=width, color=color), nl=False)
 
 
-def flag_settings(pipeline: Pipeline, flags: dict[str, bool]) -> dict[str, Any]:
-    chosen: dict[str, Any] = {}
-    for flag in pipeline.flags:
-        if flags[flag.name.removeprefix("--").replace("-", "_")]:
-            chosen |= flag.sets
-    return chosen
-
-
 def _given(typed: Sequence[str], listed: Iterable[str]) -> Iterator[str]:
     yield from typed
     yield from listed
-
-
-def open_list(name: str) -> Iterator[str]:
-    """The lines of a list, read lazily, without blank ones and `#` comments; "-" is stdin.
-
-    Raises UsageError where the file cannot be opened, and where it is no text.
-    """
-    try:
-        if name == "-":
-            from engine.feed import standard_input
-
-            return _lines(standard_input())
-        file = Path(name).open("rb")  # noqa: SIM115 - read lazily
-        begins = file.peek(BINARY_SHOWS)
-    except OSError as error:
-        raise UsageError(f"--from {name}: {error.strerror}; give a file of URLs") from None
-    if b"\0" in begins:
-        file.close()
-        raise UsageError(f"--from {name}: is not UTF-8 text; save it as UTF-8, one URL a line")
-    return _lines(file)
-
-
-def _lines(file: BinaryIO) -> Iterator[str]:
-    with file:
-        for block in file:
-            for line in block.decode("utf-8", "replace").splitlines():
-                text = line.strip().removeprefix("\ufeff")
-                if text and not text.startswith("#"):
-                    yield text

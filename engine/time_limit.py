@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import time
 from types import TracebackType
 
 import anyio
@@ -22,9 +21,11 @@ class TimeLimit:
         self._due = math.inf
         self._scope: anyio.CancelScope | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop
         self.expired = False
 
     def open(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._scope = anyio.CancelScope()
         self._scope.__enter__()
 
@@ -38,7 +39,7 @@ class TimeLimit:
 
     def __enter__(self) -> None:
         self.expired = False
-        self._due = time.monotonic() + self._seconds
+        self._due = self._loop.time() + self._seconds
         if self._timer is None:
             self._set_timer()
 
@@ -58,12 +59,11 @@ class TimeLimit:
         return self.expired
 
     def _set_timer(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_at(loop.time() + self._due - time.monotonic(), self._ring)
+        self._timer = self._loop.call_at(self._due, self._ring)
 
     def _ring(self) -> None:
         self._timer = None
-        if self._due <= time.monotonic():
+        if self._due <= self._loop.time():
             assert self._scope is not None
             self._scope.cancel()
         elif self._due < math.inf:

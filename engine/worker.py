@@ -247,12 +247,16 @@ class ThreadWorker(Worker):
 
     async def open(self) -> None:
         self._limit.open()
-        self._stage = await self._thread.call(self._open)
+        try:
+            await self._thread.call(self._open)
+        except anyio.get_cancelled_exc_class():
+            self._grace = HASTE
+            raise
 
-    def _open(self) -> Stage:
+    def _open(self) -> None:
         stage = self._factory()
         stage.open()
-        return stage
+        self._stage = stage  # here, so that it is closed though nobody waits for it any more
 
     async def process(self, draft: Draft) -> Result:
         assert self._stage is not None
@@ -297,11 +301,19 @@ class ThreadWorker(Worker):
         return None
 
     async def close(self) -> None:
-        if self._stage is not None and not self.broken:
+        if not self.broken:
             with anyio.move_on_after(self._grace, shield=True):
-                await self._thread.call(_close, self._stage)
+                await self._thread.call(self._close)
         self._thread.close()
         self._limit.close()
+
+    def _close(self) -> None:
+        if self._stage is None:  # it did not open
+            return
+        try:
+            self._stage.close()
+        except Exception as error:
+            _log_close_error(self._stage.name, error)
 
 
 def _process(stage: Stage, draft: Draft, attempt: Cancellation) -> Result:
@@ -339,13 +351,6 @@ def _process_batch(stage: Stage, drafts: Sequence[Draft], attempt: Cancellation)
             draft.remove()
         return results
     return _conclude_all(drafts, failures, results)
-
-
-def _close(stage: Stage) -> None:
-    try:
-        stage.close()
-    except Exception as error:
-        _log_close_error(stage.name, error)
 
 
 def _log_close_error(stage: str, error: Exception) -> None:

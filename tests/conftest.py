@@ -1,7 +1,8 @@
 """What every test may use: the folder of real media, and items in a temporary work folder."""
 
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import settings
 
 from engine import Item
 from engine.item import commit_output, open_scratch
+from tests.finished_demo import Demo, finish_demo
 
 # A change is judged by the same cases every time; new ones are looked for wherever people work.
 settings.register_profile("same-cases", derandomize=True)
@@ -26,6 +28,30 @@ def data() -> Path:
     if not DATA.is_dir():
         pytest.skip("needs the folder of real media: set PENSTOCK_TEST_DATA to it")
     return DATA
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> Iterator[None]:
+    """A shell that runs the tests in the background has them ignore Ctrl-C, and processes that they
+    start, of which some are sent one, would ignore it too."""
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ultralytics_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps ultralytics' settings out of the home folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("YOLO_CONFIG_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    return finish_demo(tmp_path_factory.mktemp("demo"))
 
 
 @pytest.fixture

@@ -21,9 +21,16 @@ from engine.bench.configuration import parse_tries
 from engine.config import Config, LimitSettings, load_config
 from engine.config_schema import Schema
 from engine.errors import UsageError, WorkFolderError
+from engine.options import (
+    config_file,
+    flag_settings,
+    quiet_option,
+    settings_options,
+    source_options,
+)
 from engine.pipeline import Pipeline
-from engine.run_command import CONFIG, config_file, flag_settings, open_list
 from engine.setting_text import is_secret
+from engine.source_list import open_list
 
 MOST_ITEMS = 200
 """Items of a list that are used where nobody says how many: every trial takes them all."""
@@ -33,11 +40,8 @@ LOCK = "bench.lock"
 
 def bench_command(pipeline: Pipeline) -> click.Command:
     """The click command that benchmarks `pipeline`."""
-    options: list[click.Parameter] = [
-        click.Argument(["sources"], nargs=-1, metavar="[URL]..."),
-        click.Option(
-            ["--from", "from_"], metavar="FILE", help="Read more from FILE, one a line; - is stdin."
-        ),
+    options = [
+        *source_options(),
         click.Option(
             ["--try", "tries"],
             multiple=True,
@@ -83,13 +87,9 @@ def bench_command(pipeline: Pipeline) -> click.Command:
             type=click.IntRange(1),
             help="With --simulate --check 0: as if the machine had so many cores.",
         ),
-        click.Option(
-            ["--config"], metavar="FILE", help=f"Settings; default {CONFIG} where there is one."
-        ),
-        click.Option(["--set", "overrides"], multiple=True, metavar="KEY=VALUE", help="A setting."),
-        click.Option(["--quiet"], is_flag=True, help="Show no progress."),
+        *settings_options(pipeline),
+        quiet_option(),
     ]
-    options += [click.Option([flag.name], is_flag=True, help=flag.help) for flag in pipeline.flags]
 
     def callback(**given: Any) -> None:
         sys.exit(_bench(pipeline, given))

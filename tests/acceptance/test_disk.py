@@ -57,7 +57,7 @@ def check_disk(tmp_path: Path, count: int, serve: Serve, server: MediaServer) ->
 def test_raw_folders_never_exceed_what_the_queues_allow(
     tmp_path: Path, serve: Serve, server: MediaServer
 ) -> None:
-    check_disk(tmp_path, 20, serve, server)
+    check_disk(tmp_path, 12, serve, server)
 
 
 @pytest.mark.torture

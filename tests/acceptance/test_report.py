@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
@@ -13,12 +12,14 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from engine.page import live
 from engine.page.page import render_file
 from engine.pipeline import Pipeline
-from tests.acceptance.command import PENSTOCK, penstock
+from tests.acceptance.command import penstock
 from tests.engine.page import ledgers
 from tests.engine.page.serving import served
 from tests.engine.toys import line, toy
+from tests.finished_demo import Demo
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -40,6 +41,8 @@ Open = Callable[..., AbstractContextManager[Page]]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """While it is open a loop runs in this thread, where no run can be: the demo comes before it,
+    being of the session."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM,
@@ -73,14 +76,11 @@ def show(browser: Browser) -> Open:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The work folder of the demo's crawl, with its report."""
-    folder = tmp_path_factory.mktemp("report") / "demo"
-    # A process of its own: a loop runs in this thread while the browser is open.
-    crawl = [str(PENSTOCK), "demo", "--out", str(folder), "--quiet"]
-    subprocess.run(crawl, check=True, capture_output=True)
-    assert penstock("report", folder).out == f"wrote {folder}/report.html\n"
-    return folder
+def report(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the demo's crawl."""
+    file = tmp_path_factory.mktemp("report") / "report.html"
+    assert penstock("report", demo.out, "--out", file).out == f"wrote {file}\n"
+    return file
 
 
 def at(file: Path) -> str:
@@ -109,8 +109,8 @@ def brightness(page: Page, what: str) -> float:
     return (red + green + blue) / 3
 
 
-def test_it_shows_what_was_planted(demo: Path, show: Open) -> None:
-    with show(at(demo / "report.html")) as page:
+def test_it_shows_what_was_planted(report: Path, demo: Demo, show: Open) -> None:
+    with show(at(report)) as page:
         expect(page.locator(".state")).to_have_text("done")
         expect(page.locator("#count-failed")).to_have_text("2")
         expect(page.locator("#bottleneck")).not_to_be_empty()
@@ -120,7 +120,7 @@ def test_it_shows_what_was_planted(demo: Path, show: Open) -> None:
         gone = failures.filter(has_text="not_found")
         expect(gone.get_by_role("link")).to_have_text(re.compile("/gone.mp4$"))
         expect(gone.locator(".retry code")).to_have_text(
-            f"penstock retry {demo} --class not_found --stage download"
+            f"penstock retry {demo.out} --class not_found --stage download"
         )
 
         frames = page.locator(".shot")
@@ -139,8 +139,8 @@ def test_it_shows_what_was_planted(demo: Path, show: Open) -> None:
         expect(page.locator("#part-stages tbody tr")).to_have_count(5)
 
 
-def test_pointing_at_the_timeline_names_the_item(demo: Path, show: Open) -> None:
-    with show(at(demo / "report.html")) as page:
+def test_pointing_at_the_timeline_names_the_item(report: Path, show: Open) -> None:
+    with show(at(report)) as page:
         plot = page.locator("#chart-timeline .nsewdrag")
         plot.scroll_into_view_if_needed()
         box = plot.bounding_box()
@@ -153,8 +153,8 @@ def test_pointing_at_the_timeline_names_the_item(demo: Path, show: Open) -> None
         expect(readout).to_have_text(re.compile(r"^http://.*/\w+\.\w+$"))
 
 
-def test_it_is_readable_on_a_phone(demo: Path, show: Open) -> None:
-    with show(at(demo / "report.html"), width=390) as page:
+def test_it_is_readable_on_a_phone(report: Path, show: Open) -> None:
+    with show(at(report), width=390) as page:
         assert overflow(page) == 0
         charts = page.locator(".chart:visible")
         widths = charts.evaluate_all("all => all.map(one => one.getBoundingClientRect().width)")
@@ -176,8 +176,8 @@ def test_it_is_readable_on_a_phone(demo: Path, show: Open) -> None:
         assert overflow(page) == 0
 
 
-def test_it_is_dark_where_that_is_wanted(demo: Path, show: Open) -> None:
-    with show(at(demo / "report.html")) as page:
+def test_it_is_dark_where_that_is_wanted(report: Path, show: Open) -> None:
+    with show(at(report)) as page:
         assert brightness(page, "body") > 200
         axis = page.locator("#chart-waiting .xtick text").first
         light = axis.evaluate("one => getComputedStyle(one).fill")
@@ -187,7 +187,11 @@ def test_it_is_dark_where_that_is_wanted(demo: Path, show: Open) -> None:
         assert brightness(page, ".tile") < 60
 
 
-def test_it_updates_itself_while_the_run_goes_on(tmp_path: Path, show: Open) -> None:
+def test_it_updates_itself_while_the_run_goes_on(
+    tmp_path: Path, show: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "REFRESH", 0.02)
+    monkeypatch.setattr(live, "REST", 1)
     with (
         served(tmp_path, items=6, does={"v4": ["permanent"]}) as running,
         show(running.page.url) as page,

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.inbox import Closed, Inbox, InboxStatistics
+from tests.virtual_time import run_in_virtual_time
 
 pytestmark = pytest.mark.anyio
 
@@ -281,4 +282,4 @@ def test_nothing_is_lost_and_nothing_overflows(
             tasks.cancel_scope.cancel()
         assert sorted(gone) == sorted(went_in)
 
-    anyio.run(main)
+    run_in_virtual_time(main)

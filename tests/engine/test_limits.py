@@ -2,9 +2,10 @@
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -13,13 +14,14 @@ from anyio import wait_all_tasks_blocked
 from engine import StopRun, limits
 from engine.events import DiskLow, DiskRecovered, Event, Events, GateClosed
 from engine.limits import DiskGate, FailureBudget, Gates, pause_after
+from tests.virtual_time import BACKEND
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+def anyio_backend() -> tuple[str, Mapping[str, Any]]:
+    return BACKEND
 
 
 @pytest.fixture
@@ -158,6 +160,7 @@ async def test_many_hosts_take_no_memory_once_they_are_quiet(rate: float, events
     for number in range(5000):
         gates.enter(f"host {number}")
         gates.leave(f"host {number}", throttled=False)
+        await anyio.sleep(0.001)
     assert len(gates) <= 2 * limits.SWEEP
 
 
@@ -231,7 +234,7 @@ def test_a_budget_of_everything_is_never_spent() -> None:
 
 
 def test_looking_back_costs_no_more_for_a_long_run() -> None:
-    budget, began = FailureBudget(share=1, window=50, minimum=10), time.perf_counter()
+    budget, began = FailureBudget(share=1, window=50, minimum=10), time.process_time()
     for _ in range(10_000):
         budget.record(False)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1

@@ -1,6 +1,7 @@
 """`workers = "auto"` in whole runs: what grows and what does not, and what a person is told."""
 
 import hashlib
+import re
 import threading
 import time
 from pathlib import Path
@@ -52,7 +53,7 @@ def test_a_saturated_pool_doubles_and_says_why_and_a_fixed_one_stays(tmp_path: P
     assert resizes(events)[:2] == [(1, 2), (2, 4)]
     assert resizes(events, "b") == []
     first = next(event for event in events if isinstance(event, PoolResized))
-    assert first.why == "its worker was at work, and 8 of 8 waited"
+    assert re.fullmatch("its worker was at work, and [1-8] of 8 waited", first.why)
 
 
 @pytest.mark.usefixtures("quick_looks")
@@ -134,16 +135,18 @@ def test_threads_that_compute_are_told_from_those_that_wait() -> None:
     ]
     for thread in threads:
         thread.start()
-    started.wait()
-    times.since_last()
-    clock = time.monotonic()
-    while time.monotonic() - clock < 0.3:
-        hashlib.sha256(bytes(1_000_000))  # lets go of the interpreter's lock
-    seconds = time.monotonic() - clock
-    found = times.since_last()
-    end.set()
-    for thread in threads:
-        thread.join()
+    try:
+        started.wait()
+        times.since_last()
+        clock = time.monotonic()
+        while time.monotonic() - clock < 0.3:
+            hashlib.sha256(bytes(1_000_000))  # lets go of the interpreter's lock
+        seconds = time.monotonic() - clock
+        found = times.since_last()
+    finally:
+        end.set()
+        for thread in threads:
+            thread.join()
     assert found is not None
     assert found["two-words"] > 0.5 * seconds
     assert found["idle"] < 0.1 * seconds

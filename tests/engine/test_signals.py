@@ -58,6 +58,7 @@ def end(run: subprocess.Popen[str]) -> str:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_once_finishes_what_is_in_hand(start: Start, tmp_path: Path, number: int) -> None:
     run = start("stuck")
+    wait_for(run, f"ItemEntered {item_id('v5')}")
     wait_until_stuck(tmp_path)
     run.send_signal(number)
     wait_for(run, "Stopping")

@@ -1,17 +1,21 @@
 """A limit for one attempt after another: it ends those that take too long, and no others."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
 from engine.time_limit import TimeLimit
+from tests.virtual_time import BACKEND
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+def anyio_backend() -> tuple[str, Mapping[str, Any]]:
+    return BACKEND
 
 
 async def test_what_takes_too_long_is_left_and_the_next_is_not() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import anyio
 import psutil
 import pytest
+from anyio import to_thread
 
 from engine import Item, PenstockError, StopRun, Throttled, UsageError, worker
 from engine.errors import BatchFault, Fault
@@ -23,7 +24,7 @@ from engine.process_worker import ProcessWorker
 from engine.processor_time import SCHEDULER
 from engine.result import Result
 from engine.worker import LoopWorker, StageFactory, StageOpenError, ThreadWorker, Worker
-from tests.engine.toys import LoopObedient, Obedient, engine_threads, leftovers, until
+from tests.engine.toys import LoopObedient, Obedient, engine_threads, leftovers, note, until
 
 pytestmark = pytest.mark.anyio
 
@@ -223,6 +224,46 @@ async def test_a_stage_is_opened_and_closed_once_where_it_runs(
     assert engine_threads() == []
 
 
+class SlowToOpen(Obedient):
+    """Opens once it is told to."""
+
+    opening: threading.Event
+    told: threading.Event
+
+    def open(self) -> None:
+        self.opening.set()
+        self.told.wait()
+        super().open()
+
+    def close(self) -> None:
+        note(self.workdir / "closed", threading.current_thread().name)
+
+
+@pytest.mark.parametrize("in_time", [True, False])
+async def test_a_stage_that_opens_after_the_run_was_cancelled_is_closed(
+    in_time: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(worker, "HASTE", 60 if in_time else 0.01)
+    monkeypatch.setattr(SlowToOpen, "opening", threading.Event(), raising=False)
+    monkeypatch.setattr(SlowToOpen, "told", threading.Event(), raising=False)
+    factory = StageFactory(SlowToOpen, SlowToOpen.Settings(), tmp_path)
+    async with anyio.create_task_group() as tasks:
+
+        async def serve() -> None:
+            async with opened(ThreadWorker(factory, 30, "penstock-test")):
+                pytest.fail("it opened")
+
+        tasks.start_soon(serve)
+        await to_thread.run_sync(SlowToOpen.opening.wait)
+        tasks.cancel_scope.cancel()
+        if in_time:
+            SlowToOpen.told.set()
+    assert (tmp_path / "closed").exists() == in_time, "the run waits for as long as HASTE"
+    SlowToOpen.told.set()
+    assert engine_threads() == []
+    assert (tmp_path / "closed").read_text() == "penstock-test\n"
+
+
 # Time
 
 
@@ -389,15 +430,19 @@ async def test_a_process_ends_when_its_run_is_killed(tmp_path: Path) -> None:
 
 async def test_a_process_answers_fast_enough_to_be_used(make: Make, work: Work) -> None:
     async with opened(make("process")) as worker:
-        began = time.perf_counter()
-        for _ in range(100):
-            await worker.process(work("done"))
-        assert time.perf_counter() - began < 2, "20 ms an item would show"
+        seconds = []
+        for _ in range(10):
+            began = time.perf_counter()
+            for _ in range(10):
+                await worker.process(work("done"))
+            seconds.append(time.perf_counter() - began)
+    assert min(seconds) < 0.2, "20 ms an item would show each time, on a busy machine or not"
 
 
 async def test_open_is_told_what_a_person_did_wrong(make: Make) -> None:
     with pytest.raises(PenstockError) as refusal:
-        await make("process", broken="told").open()
+        async with opened(make("process", broken="told")):
+            pytest.fail("it opened")
     assert not isinstance(refusal.value, StageOpenError)
     assert isinstance(UsageError("x"), PenstockError)
 
@@ -414,8 +459,7 @@ async def test_what_was_given_up_does_not_become_an_output(
         draft = work("hang release")
         await worker.process(draft)
         (tmp_path / "release").touch()
-        assert engine_threads() == ["penstock-test"]
-    assert engine_threads() == []
+    assert engine_threads() == [], "its thread has come to the end of the attempt"
     assert not draft.item.has_output("obedient")
     assert leftovers(tmp_path) == []
 

@@ -13,6 +13,11 @@ STEP = 8
 
 MILLISECONDS = Fraction(1, 1000)
 
+SCENE = np.kron(
+    np.random.default_rng(7).integers(0, 255, (20, 32, 3), np.uint8), np.ones((8, 8, 1), np.uint8)
+)
+"""What moving pictures are cut out of."""
+
 
 def make_clip(
     path: Path,
@@ -58,9 +63,7 @@ def frame_number(pixels: np.ndarray) -> int:
 
 def moving_picture(index: int) -> np.ndarray:
     """A picture of 160x96 with enough in it, and enough change, for real motion and B-frames."""
-    rng = np.random.default_rng(7)
-    scene = np.kron(rng.integers(0, 255, (20, 32, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
     x, y = int(48 + 47 * np.sin(index / 7)), int(32 + 31 * np.cos(index / 11))
-    picture = scene[y : y + 96, x : x + 160].copy()
+    picture = SCENE[y : y + 96, x : x + 160].copy()
     picture[30:60, (index * 5) % 120 : (index * 5) % 120 + 40] = (index * 11) % 255
     return picture

@@ -1,10 +1,13 @@
 """Frames of real videos as JPEG."""
 
 import io
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 
-def frames_of(video: Path, every: float = 1.0) -> list[bytes]:
+@cache
+def frames_of(video: Path, every: float = 1.0) -> Sequence[bytes]:
     """One frame for each `every` seconds, 320 pixels wide."""
     import av
 

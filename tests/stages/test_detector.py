@@ -41,14 +41,6 @@ SCENES = range(500, 532)
 REPOSITORY = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Keeps ultralytics' settings out of the home folder."""
-    folder = tmp_path_factory.mktemp("cache")
-    os.environ.setdefault("YOLO_CONFIG_DIR", str(folder))
-    return folder
-
-
 @pytest.fixture(scope="module")
 def detector() -> Detector:
     return Detector(WEIGHTS, image_size=IMAGE_SIZE, confidence=0.4)

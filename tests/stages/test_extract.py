@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -183,25 +184,37 @@ LONG = {
 """Clips of 400 frames by name: codec, its options, the container's options."""
 
 
+@pytest.fixture(scope="module")
+def long_clip(tmp_path_factory):
+    """Makes the clip of this name, once."""
+    folder = tmp_path_factory.mktemp("long")
+
+    @cache
+    def make(name):
+        codec, options, container_options = LONG[name]
+        return make_clip(
+            folder / f"clip-{name}",
+            range(400),
+            time_base=Fraction(1, 25),
+            codec=codec,
+            options=options,
+            container_options=container_options,
+            size=(160, 96),
+            rate=25,
+            picture=moving_picture,
+        )
+
+    return make
+
+
 @pytest.mark.parametrize("name", LONG)
 @pytest.mark.parametrize(
     "settings", [{"fps": 3}, {"sample": "all", "start": 2.3, "end": 14}], ids=["fps", "all"]
 )
 def test_however_many_threads_there_are_the_bytes_are_the_same(
-    extract, tmp_path, monkeypatch, name, settings
+    extract, long_clip, monkeypatch, name, settings
 ):
-    codec, options, container_options = LONG[name]
-    clip = make_clip(
-        tmp_path / f"clip-{name}",
-        range(400),
-        time_base=Fraction(1, 25),
-        codec=codec,
-        options=options,
-        container_options=container_options,
-        size=(160, 96),
-        rate=25,
-        picture=moving_picture,
-    )
+    clip = long_clip(name)
     table = scan_video(clip, Damage())
     wanted = choose_frames(table, sampling_for(Extract.Settings(**settings), table))
     segments = len(find_segments(table, wanted))

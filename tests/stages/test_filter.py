@@ -5,12 +5,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 
 from engine import Cancelled, ConfigError, Drop, Item, Permanent
@@ -36,12 +38,6 @@ SCENES: list[Scene] = [
     (CIRCLE, SMALL_SQUARE),
     (STAR,),
 ]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keeps ultralytics' settings out of the home folder."""
-    os.environ.setdefault("YOLO_CONFIG_DIR", str(tmp_path_factory.mktemp("cache")))
 
 
 def frames_of(scenes: list[Scene], **changes: Callable[[Any], Any]) -> Callable[[Path], None]:
@@ -288,26 +284,35 @@ def test_importing_the_stage_imports_nothing_heavy() -> None:
 
 def sampled(video: Path, every: float, most: int) -> Callable[[Path], None]:
     """Frames of a real video, one each `every` seconds, as the extract stage would leave them."""
-    import av
 
     def write(folder: Path) -> None:
         (folder / "frames").mkdir()
         lines: list[str] = []
-        with av.open(str(video)) as container:
-            for frame in container.decode(video=0):
-                if len(lines) == most:
-                    break
-                if frame.time < len(lines) * every:
-                    continue
-                name = f"{frame.time:010.3f}.jpg"
-                picture = frame.to_image().resize((640, round(640 * frame.height / frame.width)))
-                picture.save(folder / "frames" / name)
-                size = {"width": picture.width, "height": picture.height}
-                line = {"file": name, "timestamp": round(frame.time, 6), **size, "keyframe": False}
-                lines.append(json.dumps(line) + "\n")
+        for time, picture in pictures_of(video, every, most):
+            name = f"{time:010.3f}.jpg"
+            picture.save(folder / "frames" / name)
+            size = {"width": picture.width, "height": picture.height}
+            line = {"file": name, "timestamp": round(time, 6), **size, "keyframe": False}
+            lines.append(json.dumps(line) + "\n")
         (folder / "frames.jsonl").write_text("".join(lines))
 
     return write
+
+
+@cache
+def pictures_of(video: Path, every: float, most: int) -> Sequence[tuple[float, Image.Image]]:
+    """When it is shown, in seconds, and the frame, 640 pixels wide."""
+    import av
+
+    found: list[tuple[float, Image.Image]] = []
+    with av.open(str(video)) as container:
+        for frame in container.decode(video=0):
+            if len(found) == most:
+                break
+            if frame.time >= len(found) * every:
+                size = (640, round(640 * frame.height / frame.width))
+                found.append((frame.time, frame.to_image().resize(size)))
+    return found
 
 
 @pytest.mark.parametrize("model", ["yolov8n_int8_lamri.onnx", "yolo11n_int8_droneeye.onnx"])

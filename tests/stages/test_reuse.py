@@ -86,7 +86,7 @@ def test_a_hundred_thousand_originals_are_searched_in_no_time(tmp_path: Path) ->
     file.write_text("".join(line.format(n, values.getrandbits(64)) for n in range(100_000)))
     originals = Originals(8, file)
     visit = originals.visit("x")
-    begin = time.perf_counter()
+    begin = time.process_time()
     for number in range(200):
         visit.claim(str(number), values.getrandbits(64))
-    assert (time.perf_counter() - begin) / 200 < 0.005
+    assert (time.process_time() - begin) / 200 < 0.005

@@ -24,6 +24,7 @@ from stages.vision_problem import read_problem
 from stages.vision_rate import Closed, Gate
 from tests.stages.describing import describe, kept, picture
 from tests.stages.vision_server import problem, sentence_on, serving
+from tests.virtual_time import run_in_virtual_time
 
 QUESTION = Question(model="eye", prompt="What?", max_tokens=50, temperature=0.0, detail="auto")
 
@@ -200,7 +201,7 @@ def test_a_gate_that_is_closed_for_long_says_so_at_once() -> None:
                 pass
         assert told.value.seconds == pytest.approx(3600, abs=5)
 
-    anyio.run(main)
+    run_in_virtual_time(main)
 
 
 def test_pauses_grow_while_the_server_does_not_say_how_long() -> None:
@@ -216,7 +217,7 @@ def test_pauses_grow_while_the_server_does_not_say_how_long() -> None:
         await anyio.sleep(2)
         assert gate.pause(None) <= 1
 
-    anyio.run(main)
+    run_in_virtual_time(main)
 
 
 def test_a_lone_refusal_costs_the_time_of_one_request() -> None:
@@ -228,7 +229,7 @@ def test_a_lone_refusal_costs_the_time_of_one_request() -> None:
             await anyio.sleep(pause)
             gate.answered(None, 100)
 
-    anyio.run(main)
+    run_in_virtual_time(main)
 
 
 def test_refusals_that_outnumber_answers_slow_down_ever_more() -> None:
@@ -242,7 +243,7 @@ def test_refusals_that_outnumber_answers_slow_down_ever_more() -> None:
             gate.answered(None, 100)
         assert pauses[-1] > 100 * pauses[0]
 
-    anyio.run(main)
+    run_in_virtual_time(main)
 
 
 def test_tokens_charged_too_low_are_paid_back() -> None:
@@ -255,7 +256,7 @@ def test_tokens_charged_too_low_are_paid_back() -> None:
         return anyio.current_time() - begin
 
     # 4 x 1,500 tokens, less the burst. At the first guess they would not have to wait.
-    assert 0.8 <= anyio.run(main) < 3
+    assert 0.8 <= run_in_virtual_time(main) < 3
 
 
 def test_newer_models_parameters_are_found_out(

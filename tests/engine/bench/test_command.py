@@ -41,16 +41,17 @@ def listed(*sources: str) -> Path:
 
 
 def test_a_sweep_recommends_what_is_fastest() -> None:
-    file = listed("# a comment", *ITEMS, ITEMS[0], "gone")
+    """An item takes so long that even what a busy machine adds to it is little."""
+    file = listed("# a comment", *ITEMS[:6], ITEMS[0], "gone")
     ran = penstock(
         *("bench", "toybench", "--from", file, "--try", "work=1,6", "--repeat", "2"),
-        *("--out", "out", "--set", "stages.fetch.size=5000"),
+        *("--out", "out", "--set", "stages.fetch.size=5000", "--set", "stages.work.seconds=0.15"),
     )
     assert ran.exit_code == 0, ran.output
     found = json.loads(Path("out/bench.json").read_text())
     assert found["recommended"]["workers"] == {"work": 6}
     assert found["recommended"]["toml"] == "[stages.work]\nworkers = 6\n"
-    assert (found["items"], found["repeats"], found["interrupted"]) == (13, 2, False)
+    assert (found["items"], found["repeats"], found["interrupted"]) == (7, 2, False)
     assert found["settings"]["stages"]["fetch"]["size"] == 5000
     fast, slow = found["measured"]
     assert (fast["workers"], slow["workers"]) == ({"work": 6}, {"work": 1})
@@ -58,13 +59,13 @@ def test_a_sweep_recommends_what_is_fastest() -> None:
     assert slow["bottleneck"] == "work"
     assert slow["stages"]["work"]["busy"] > 0.5
     assert slow["peak_memory"] > 10_000_000
-    assert slow["peak_disk"] > 13 * 5000
+    assert slow["peak_disk"] > 7 * 5000
     assert [trial["outcomes"]["failed"] for trial in found["trials"]] == [1] * 4
 
     with Path("out/bench.csv").open(newline="") as file_:
         rows = list(csv.DictReader(file_))
     assert [row["work workers"] for row in rows] == ["1", "6", "6", "1"]
-    assert {row["done"] for row in rows} == {"12"}
+    assert {row["done"] for row in rows} == {"6"}
     assert all(0 <= float(row["work busy"]) <= 1 for row in rows)
 
     assert "work=6 is the fastest." in ran.stdout
@@ -74,7 +75,7 @@ def test_a_sweep_recommends_what_is_fastest() -> None:
     Path("config.toml").write_text("\n".join(block))
     config = load_config(toybench, Path("config.toml"), {}, (), {})
     assert config.stages["work"].options.workers == 6
-    assert "4 of 4: work=1, 13 items: " in ran.stderr
+    assert "4 of 4: work=1, 7 items: " in ran.stderr
     assert sorted(path.name for path in Path("out").iterdir()) == [
         "bench.csv",
         "bench.html",

@@ -47,6 +47,7 @@ class Work(Stage):
     """Takes its time, and misbehaves where it is told to."""
 
     class Settings(Settings):
+        seconds: float = setting(SERVICE, "How long an item takes.")
         kill: int = setting(0, "Kills its process once so many items are at work at once.")
         refuse: bool = setting(False, "Cannot be opened.")
         hang: bool = setting(False, "Never ends.")
@@ -68,7 +69,7 @@ class Work(Stage):
         if Work.at_work == self.settings.kill:
             os.kill(os.getpid(), signal.SIGKILL)
         sys.stdout.write("what a stage prints is no answer\n")
-        time.sleep(SERVICE)
+        time.sleep(self.settings.seconds)
         Work.at_work -= 1
         (out / "done").write_text(str(len(held)))
 

@@ -1,0 +1,1 @@
+"""A discrete-event model of the engine: what replays a recording under the engine's own rules."""

@@ -1,0 +1,222 @@
+"""Items' ways through a run: in from the source, on from stage to stage, and out at the end."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import anyio
+from anyio import to_thread
+from anyio.abc import TaskGroup
+
+from engine.admission import admit, record_end
+from engine.errors import StopRun, UsageError
+from engine.events import Events, ItemEnded, ItemEntered, SourceEnded
+from engine.feed import Feed, as_item
+from engine.group_commit import GroupCommit
+from engine.inbox import Inbox
+from engine.item import Item, discard_output
+from engine.journal import AttemptRow, Failure, Journal
+from engine.journey import End, Graph, Journey, Settled, Step
+from engine.limits import DiskGate, FailureBudget
+from engine.parking import Entry
+from engine.pipeline import Pipeline
+
+
+class Routing:
+    """What pools ask of a run (`engine.pool.Hooks`), and the source that the items come from.
+
+    Has all of it recorded. When nothing is under way any more it closes the inboxes, and so the
+    pools end. `stop` is called where the whole run has to stop and no item is to blame. `ended`
+    counts the items that have ended in this run, by how.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        graph: Graph,
+        workdir: Path,
+        disk: DiskGate,
+        budget: FailureBudget,
+        events: Events,
+        stop: Callable[[StopRun], None],
+    ) -> None:
+        self._pipeline = pipeline
+        self._graph = graph
+        self._workdir = workdir
+        self._budget = budget
+        self._events = events
+        self.stop = stop
+        self.ended = {"done": 0, "dropped": 0, "failed": 0, "reused": 0}
+        self._reading = Feed(disk, self._admit, lambda: self._in_flight)
+        self._in_flight = 0
+        self._entered = 0
+        self._draining = False
+        self._feeders: TaskGroup | None = None
+        self._has_work = False
+        self._first_work_or_end: anyio.Event
+        self._empty: anyio.Event
+        self._commit: GroupCommit
+        self._run: int
+        self._attempt_numbers: Iterator[int]
+        self._inboxes: Mapping[str, Inbox[Entry]]
+
+    def begin(
+        self,
+        commit: GroupCommit,
+        run: int,
+        first_attempt: int,
+        inboxes: Mapping[str, Inbox[Entry]],
+    ) -> None:
+        """The run begins: `commit` records it as number `run`, with attempts numbered from
+        `first_attempt` on. On the event loop, before all else here."""
+        self._commit = commit
+        self._run = run
+        self._attempt_numbers = itertools.count(first_attempt)
+        self._inboxes = inboxes
+        self._first_work_or_end, self._empty = anyio.Event(), anyio.Event()
+
+    async def has_work(self) -> bool:
+        """Wait until a pool has something to do; false if the run ends without, for then no stage
+        need be opened."""
+        await self._first_work_or_end.wait()
+        return self._has_work
+
+    def drain(self) -> None:
+        """Let nothing new in."""
+        self._draining = True
+        if self._feeders is not None:
+            self._feeders.cancel_scope.cancel()
+        self._first_work_or_end.set()
+
+    # Feeding
+
+    async def feed(self, sources: Iterable[str | tuple[str, str]]) -> None:
+        """Let in what the sources yield; returns when nothing is under way any more."""
+        if self._draining:
+            return
+        self._in_flight += 1
+        async with anyio.create_task_group() as self._feeders:
+            try:
+                await self._reading.feed(sources, self._item, None, 0)
+            except StopRun as stop:
+                self.stop(stop)
+            else:
+                self._events.emit(SourceEnded(self._entered))
+                self._left()
+                await self._empty.wait()  # until then a list may turn up that has been read before
+
+    def _item(self, source: str | tuple[str, str]) -> Item:
+        if isinstance(source, tuple):
+            return Item.at(self._workdir, source[1], source[0])
+        try:
+            return Item.at(self._workdir, self._pipeline.canonical(source))
+        except UsageError:
+            return Item.at(self._workdir, source.strip())  # its first stage says what is wrong
+
+    async def expand(self, journey: Journey, produced: Iterable[Item]) -> int:
+        """Feed the items that came out of this one; returns how many there were."""
+        return await self._reading.feed(produced, as_item, journey.item.id, journey.depth + 1)
+
+    async def _feed_known_children(self, journey: Journey) -> None:
+        """An earlier run had read this list to its end: its items are in the ledger."""
+        parent = journey.item.id
+        children = await self._commit.do(lambda journal: journal.children(parent))
+        await self._reading.feed(children, self._item, parent, journey.depth + 1)
+        self._left()
+
+    async def _admit(self, item: Item, parent: str | None, depth: int) -> None:
+        """The item comes in; called when its turn has come and there is room."""
+        if self._draining:
+            await anyio.sleep_forever()  # whoever feeds a run that drains is about to be cancelled
+        self._in_flight += 1
+        try:
+            admitted = await self._commit.do(
+                lambda journal: admit(journal, self._graph, item, parent, depth, self._run)
+            )
+        except BaseException:
+            self._in_flight -= 1
+            raise
+        if admitted is None:  # it is in this run already: the list names it twice
+            self._left()
+            return
+        journey, step = admitted.journey, admitted.step
+        self._entered += 1
+        self._events.emit(ItemEntered(item.id, item.source, parent))
+        for repair in admitted.repairs:
+            self._events.emit(repair)
+        await self._go_on(journey, step)
+
+    # Passing items on
+
+    def attempt_started(self, item: Item, stage: str, worker: int, attempt: int) -> AttemptRow:
+        """Have it recorded before long; returns its row."""
+        number = next(self._attempt_numbers)
+        row = AttemptRow(number, self._run, item.id, stage, worker, attempt, time.time())
+        self._commit.note(lambda journal: journal.start_attempt(row))
+        return row
+
+    def attempt_ended(self, row: AttemptRow, outcome: str, failure: Failure | None) -> None:
+        """Have it recorded how an attempt ended with which the stage has not ended."""
+        row.end(outcome, failure)
+        self._commit.note(lambda journal: journal.end_attempt(row))
+
+    async def settled(
+        self, journey: Journey, stage: str, end: End, row: AttemptRow, failure: Failure | None
+    ) -> None:
+        """The stage has ended with the item: record it, and pass the item on."""
+        journey.settle(stage, end)
+        step = journey.advance()
+
+        def record(journal: Journal) -> None:
+            journal.end_attempt(row)
+            record_end(journal, journey, stage, end, failure, step, self._run)
+
+        row.end(end.outcome, failure)
+        if end.outcome == "done" and end.expanded is None and not step.discardable:
+            await self._commit.room()  # its output says it, should the ledger miss it
+            self._commit.note(record)
+        else:
+            await self._commit.do(record)
+        await self._go_on(journey, step)
+
+    async def _go_on(self, journey: Journey, step: Step) -> None:
+        unneeded = [*step.discardable, *step.stale]
+        if unneeded:
+            await to_thread.run_sync(_delete_outputs, journey.item, unneeded)
+        if step.entering:
+            self._has_work = True
+            self._first_work_or_end.set()
+        if not self._draining and any(end.expanded is not None for _, end in step.reused):
+            assert self._feeders is not None
+            self._in_flight += 1
+            self._feeders.start_soon(self._feed_known_children, journey)
+        for stage in step.entering:
+            await self._inboxes[stage].put(Entry(journey))
+        if step.outcome is not None:
+            self._end(journey, step.outcome)
+
+    def _end(self, journey: Journey, outcome: Settled) -> None:
+        reused = not journey.ran
+        self.ended[outcome] += 1
+        self.ended["reused"] += reused
+        self._events.emit(ItemEnded(journey.item.id, outcome, reused))
+        if not reused:
+            why = self._budget.record(outcome == "failed")
+            if why is not None:
+                self.stop(StopRun(why))
+        self._left()
+
+    def _left(self) -> None:
+        """One less is in flight; when nothing is, nothing can come any more."""
+        self._in_flight -= 1
+        if self._in_flight == 0:
+            self._empty.set()
+            self._first_work_or_end.set()
+            for inbox in self._inboxes.values():
+                inbox.close()
+
+
+def _delete_outputs(item: Item, stages: Sequence[str]) -> None:
+    for stage in stages:
+        discard_output(item, stage)
