@@ -52,7 +52,7 @@ from stages.demo.shapes import random_scene
 from stages.detector import Detector
 from stages.filter import Filter
 from stages.network_input import as_input
-from stages.yolo import find_weights, import_ultralytics
+from stages.yolo import find_weights, import_torchvision, import_ultralytics
 
 WIDTH, HEIGHT = 640, 360
 NETWORK_SHAPE = (640, 384)
@@ -191,6 +191,7 @@ def predict(case: Case, weights: Path, batch: int, threads: int = 1) -> Contesta
     import torch
 
     model = import_ultralytics().YOLO(str(weights), task="detect")
+    import_torchvision()
     settings = case.settings(weights, batch)
 
     def work() -> None:

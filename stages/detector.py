@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from engine import ConfigError, UsageError
 from stages.inference import Streams
 from stages.network_input import Prepared, as_input, batches_of, letterbox_of, normalised
-from stages.yolo import find_weights, import_ultralytics
+from stages.yolo import find_weights, import_torchvision, import_ultralytics
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,6 +87,8 @@ class Detector:
             },
         )
         self._model, self._settings = predictor.model, predictor.args
+        if self._model.device.type != "cpu":
+            import_torchvision()
         fixed_batch = self._fit_to_graph()
         self.names = self._names()
         self._settings.classes = class_numbers(self.names, classes, str(weights)) or None

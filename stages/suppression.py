@@ -1,4 +1,4 @@
-"""Non-maximum suppression, for where torchvision's own cannot be loaded."""
+"""Non-maximum suppression without torchvision, whose import takes long and may not work."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -12,7 +12,7 @@ PATIENCE = 10.0
 """Seconds that a host may take to answer before there counts as being no network."""
 
 _patches: list[Any] = []
-"""Keeps the operator definitions of `_import_torchvision` alive: they last as long as these do."""
+"""Keeps the operator definitions of `import_torchvision` alive: they last as long as these do."""
 
 
 def cache_folder() -> Path:
@@ -24,7 +24,7 @@ def cache_folder() -> Path:
 def import_ultralytics() -> Any:
     """The module `ultralytics`: with no network use, no installing, nothing printed.
 
-    The import takes some two seconds. What a person has set in the environment stays as it is.
+    The import takes a second or two. What a person has set in the environment stays as it is.
     """
     os.environ.setdefault("YOLO_OFFLINE", "true")
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
@@ -33,6 +33,7 @@ def import_ultralytics() -> Any:
     import ultralytics
     from PIL import Image
     from ultralytics.utils import patches
+    from ultralytics.utils.nms import TorchNMS
 
     # It replaces Pillow's function for the whole process, by one that reports a file that is no
     # image as a missing package for HEIC.
@@ -40,12 +41,15 @@ def import_ultralytics() -> Any:
     for handler in ultralytics.utils.LOGGER.handlers:
         if getattr(handler, "stream", None) is sys.stdout:
             handler.setStream(sys.stderr)
-    _import_torchvision()
+    # For as long as torchvision is not imported, ultralytics has its boxes suppressed by this.
+    TorchNMS.nms = staticmethod(suppress)  # type: ignore[method-assign]
     return ultralytics
 
 
-def _import_torchvision() -> None:
-    """Import torchvision, which ultralytics' predictor and trainer want, whatever its build.
+def import_torchvision() -> None:
+    """Import torchvision, whatever its build: ultralytics' own `predict` wants it, and a fast GPU
+    its suppression, which is compiled. The import takes a second, more than a crawl on the CPU
+    would ever gain from it.
 
     Beside a torch for the CPU, a torchvision built for CUDA cannot load its operators and does not
     import. ultralytics needs one of them, for which there is one of our own.

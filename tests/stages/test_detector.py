@@ -33,7 +33,7 @@ from stages.detector import (
 )
 from stages.inference import Streams
 from stages.network_input import batches_of
-from stages.yolo import cache_folder, find_weights, import_ultralytics
+from stages.yolo import cache_folder, find_weights, import_torchvision, import_ultralytics
 from tests.stages.real_frames import frames_of
 
 SIZE = (640, 360)
@@ -133,6 +133,7 @@ def as_predict_finds(
 ) -> list[list[tuple[float, ...]]]:
     """What ultralytics' own predict finds: each object's box, confidence and class's number."""
     model = import_ultralytics().YOLO(str(weights), task="detect")
+    import_torchvision()
     batches = [images[start : start + batch] for start in range(0, len(images), batch)]
     results = [
         result
@@ -472,7 +473,8 @@ sys.argv = ["detector", str(WEIGHTS)]
 main()
 sys.modules["ultralytics"].settings.update(runs_dir="results")
 picture = numpy.asarray(random_scene(500, 640, 360)[0])
-assert Detector(WEIGHTS).detect([picture[:, :, ::-1]])[0]
+assert Detector(WEIGHTS, device="cpu").detect([picture[:, :, ::-1]])[0]
+assert "torchvision" not in sys.modules, "its import takes a second"
 sys.modules["ultralytics"].utils.LOGGER.error("something went wrong")
 """
 
