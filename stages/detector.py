@@ -96,6 +96,7 @@ class Detector:
         self._streams = Streams(self._model, weights)
         share = -(-batch // self.streams) if self._model.device.type == "cpu" else batch
         self.batch = fixed_batch or share
+        self._shares_out = fixed_batch is None and self._model.device.type == "cpu"
         self._busy = 0.0
         self._lock = threading.Lock()
         self._try_once()
@@ -116,6 +117,11 @@ class Detector:
     def streams(self) -> int:
         """Inferences that run at once."""
         return len(self._streams)
+
+    def batch_of(self, images: int) -> int:
+        """How many of so many images belong into one inference. On a CPU so few that every stream
+        gets some of them: else one core has all frames of a short video, and the others none."""
+        return min(self.batch, -(-images // self.streams)) if self._shares_out else self.batch
 
     @property
     def busy(self) -> float:

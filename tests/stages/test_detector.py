@@ -244,6 +244,13 @@ def test_a_device_that_is_not_there_is_refused() -> None:
     assert choose_device("auto") in {"cpu", "cuda:0", "mps"}
 
 
+def test_a_short_video_is_shared_out_over_the_streams() -> None:
+    detector = Detector(WEIGHTS, device="cpu", batch=64)
+    assert [detector.batch_of(images * detector.streams) for images in (1, 2, 3)] == [1, 2, 3]
+    assert detector.batch_of(1) == 1
+    assert detector.batch_of(1_000_000) == detector.batch
+
+
 def test_when_cuda_memory_runs_out_the_batch_is_halved() -> None:
     import torch
 
@@ -298,7 +305,7 @@ def test_onnx_without_metadata_keeps_its_own_size_and_batch(
     bare_onnx: Path, detector: Detector, scenes: list[tuple[np.ndarray, tuple[Shape, ...]]]
 ) -> None:
     bare = Detector(bare_onnx, image_size=640, batch=8, confidence=0.4)
-    assert bare.batch == 3
+    assert bare.batch == bare.batch_of(1) == 3
     assert list(bare.names.values()) == ["class0", "class1", "class2", "class3"]
     images = [image for image, _ in scenes[:8]]
     renamed = [
