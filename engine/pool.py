@@ -112,6 +112,7 @@ class Pool:
         self._hooks = hooks
         self._outputs = outputs
         factory = StageFactory(stage, config.settings, workdir)
+        self._gated = stage.gate is not Stage.gate
         self._probe = factory()  # never opened: it only answers `gate`
         workers = self.options.workers
         self._target = 1 if workers == "auto" else workers
@@ -187,13 +188,14 @@ class Pool:
                     first = await self.inbox.take()
             except Closed:
                 return False
-        if first is not None and await self._may_start(first, number):
-            many = self.options.batch > 1 and not first.alone
-            entries = await self._batch(first, number) if many else [first]
-            if len(entries) == 1:
-                await self._serve(worker, number, first)
-            else:
+        if first is None or (self._gated and not await self._may_start(first, number)):
+            return True
+        if self.options.batch > 1 and not first.alone:
+            entries = await self._batch(first, number)
+            if len(entries) > 1:
                 await self._serve_batch(worker, number, entries)
+                return True
+        await self._serve(worker, number, first)
         return True
 
     async def _batch(self, first: Entry, number: int) -> list[Entry]:
@@ -202,7 +204,7 @@ class Pool:
             following = self.inbox.take_nowait(lambda entry: not entry.alone)
             if following is None:
                 break
-            if await self._may_start(following, number):
+            if not self._gated or await self._may_start(following, number):
                 entries.append(following)
         return entries
 
