@@ -45,6 +45,10 @@ WAITS, COMPUTES = 0.25, 0.5
 """Threads that want a core for less than the first share of the time that they are at work wait for
 something else; those that want it for more than the second compute."""
 
+EVIDENCE = 2.0
+"""Seconds for which a pool's threads have to compute until it counts as one that does. What waits
+computes at first, too: a stage imports what it needs with its first item."""
+
 GAIN = 0.25
 """The part of what a growth promised that it has to bring: a doubling 1.25 times as much."""
 
@@ -178,7 +182,7 @@ class _Sizer:
 
     def __init__(self, cores: int) -> None:
         self._cores = cores
-        self._computes = False
+        self._computes, self._computing_for = False, 0.0
         self._size = 0
         self._settling = 0  # attempts still to end that may have begun before the last change
         self._ended, self._seconds = 0, 0.0  # since then, while saturated
@@ -220,10 +224,12 @@ class _Sizer:
             self._seconds += window.seconds
 
     def _turns_out_to_compute(self, window: Window) -> bool:
-        """Whether it is seen now, for the first time, that the pool's threads compute."""
+        """Whether it is certain now, for the first time, that the pool's threads compute."""
         if self._computes or window.wanted is None or not window.saturated:
             return False
-        self._computes = window.wanted > COMPUTES * window.at_work
+        computing = window.wanted > COMPUTES * window.at_work
+        self._computing_for = self._computing_for + window.seconds if computing else 0.0
+        self._computes = self._computing_for >= EVIDENCE
         return self._computes
 
     def _free(self, window: Window) -> int:

@@ -273,9 +273,20 @@ def test_a_pool_that_turns_out_to_compute_gives_back_once_what_it_got_before_tha
     sizer = Autosizer(2)
     window = replace(PRESSED, workers=16, open=16.0, at_work=16.0, wanted=1.0)
     assert sizer.decide({"a": window}, 0.6) == {}
+    assert sizer.decide({"a": replace(window, wanted=14.0)}, 1.0) == {}, "it may be for a moment"
     answer = sizer.decide({"a": replace(window, wanted=14.0)}, 1.0)["a"]
     assert answer == Resize(3, "16 threads that compute only share 2 cores")
     assert sizer.decide({"a": replace(window, wanted=14.0)}, 1.0) == {}, "it has been said"
+
+
+def test_a_stage_that_computes_with_its_first_item_alone_grows_like_one_that_waits() -> None:
+    """It imports what it needs."""
+    sizer = Autosizer(2)
+    window = replace(PRESSED, workers=3, open=3.0, at_work=3.0, ended=0, wanted=2.5)
+    assert sizer.decide({"a": window}, 0.9) == {}
+    assert sizer.decide({"a": replace(window, wanted=0.2)}, 0.2)["a"].workers == 6
+    assert sizer.decide({"a": window}, 0.9) == {}, "and again with a new worker's first item"
+    assert sizer.decide({"a": replace(window, wanted=0.2)}, 0.2)["a"].workers == 6
 
 
 def test_beyond_a_size_it_waits_for_what_that_size_gets_done() -> None:
