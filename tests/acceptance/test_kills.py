@@ -66,11 +66,14 @@ def check_kills(
     check_nothing_ran_twice(killed)
     check_dataset(killed)
     check_no_scratch(killed)
+    done = query(killed, "SELECT count(*) FROM stages WHERE outcome = 'done'")
+    assert done == [(len(urls) * len(STAGES),)]
     # An output may be whole though the kill came before the ledger had it: it is not made again.
+    # The ledger, a hundredth of a second behind, may not even have had that it was begun.
     ends: dict[tuple[str, str], set[str]] = {}
     for item, stage, outcome in query(killed, "SELECT item, stage, outcome FROM attempts"):
         ends.setdefault((item, stage), set()).add(outcome)
-    assert len(ends) == len(urls) * len(STAGES)
+    assert len(ends) >= len(urls) * len(STAGES) - kills
     assert all(how & {"done", "interrupted"} for how in ends.values())
     assert query(killed, "SELECT count(*) FROM attempts WHERE ended IS NULL") == [(0,)]
 
