@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from engine import ConfigError, UsageError
 from stages.inference import Streams
 from stages.network_input import Prepared, as_input, batches_of, letterbox_of, normalised
+from stages.suppression import only_candidates
 from stages.yolo import find_weights, import_torchvision, import_ultralytics
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ class Detector:
     def batch_of(self, images: int) -> int:
         """How many of so many images belong into one inference. On a CPU so few that every stream
         gets some of them: else one core has all frames of a short video, and the others none."""
-        return min(self.batch, -(-images // self.streams)) if self._shares_out else self.batch
+        share = max(1, -(-images // self.streams))
+        return min(self.batch, share) if self._shares_out else self.batch
 
     @property
     def busy(self) -> float:
@@ -345,20 +347,6 @@ def _load(weights: Path, arguments: dict[str, Any]) -> Any:
             max_det=max(predictor.args.max_det, 300), agnostic_nms=predictor.args.agnostic_nms
         )
     return predictor
-
-
-def only_candidates(output: "Tensor", confidence: float) -> "Tensor":
-    """Of a network's output (batch, 4 + classes, boxes) only boxes that suppression looks at.
-
-    Each image's boxes surer than `confidence` come first, in their order; the images that have
-    fewer are filled up with others. So little is left to be copied off a GPU, and at one go.
-    """
-    import torch
-
-    sure = output[:, 4:].amax(1) > confidence
-    most = int(sure.sum(1).max())
-    places = torch.argsort((~sure).byte(), dim=1, stable=True)[:, :most]
-    return output.gather(2, places.unsqueeze(1).expand(-1, output.shape[1], -1))
 
 
 def _fixed_input(backend: Any) -> tuple[int | None, int | None, int | None]:

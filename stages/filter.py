@@ -163,7 +163,7 @@ class Filter(Stage):
     ) -> Iterator[dict[str, Any]]:
         detector = self._detector
         frames = self._good(folder, lines, rejected)
-        most = max(1, detector.batch_of(len(lines)))
+        most = detector.batch_of(len(lines))
         batches = batches_of(frames, most, lambda frame: frame.prepared.pixels.shape)
         # Two more than can be worked on wait, so that no stream has to wait for one.
         seen = in_order(self._detect, batches, detector.streams + 2)

@@ -1,4 +1,5 @@
-"""Non-maximum suppression without torchvision, whose import takes long and may not work."""
+"""Non-maximum suppression: what it is given, and one without torchvision, whose import takes long
+and may not work."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,20 @@ if TYPE_CHECKING:
 
 _BLOCK = 256
 """Boxes that are compared with all surer than none of them at once: bounds the memory it takes."""
+
+
+def only_candidates(output: "Tensor", confidence: float) -> "Tensor":
+    """Of a network's output (batch, 4 + classes, boxes) only boxes that suppression looks at.
+
+    Each image's boxes surer than `confidence` come first, in their order; the images that have
+    fewer are filled up with others. So little is left to be copied off a GPU, and at one go.
+    """
+    import torch
+
+    sure = output[:, 4:].amax(1) > confidence
+    most = int(sure.sum(1).max())
+    places = torch.argsort((~sure).byte(), dim=1, stable=True)[:, :most]
+    return output.gather(2, places.unsqueeze(1).expand(-1, output.shape[1], -1))
 
 
 def suppress(boxes: "Tensor", scores: "Tensor", iou_threshold: float) -> "Tensor":

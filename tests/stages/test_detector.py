@@ -28,11 +28,11 @@ from stages.detector import (
     Detection,
     Detector,
     choose_device,
-    only_candidates,
     predict_in_batches,
 )
 from stages.inference import Streams
 from stages.network_input import batches_of
+from stages.suppression import only_candidates
 from stages.yolo import cache_folder, find_weights, import_torchvision, import_ultralytics
 from tests.stages.real_frames import frames_of
 
