@@ -28,7 +28,7 @@ from stages.pipelines import crawl
 THREADS = 4
 """Videos at once of the thread pool: as many as Penstock has download workers."""
 
-WORKERS = {"download": 4, "extract": 2, "filter": 1, "describe": 4, "dedup": 2}
+WORKERS = {"download": 4, "extract": 2, "filter": 2, "describe": 4, "dedup": 2}
 """Penstock's own defaults, which the sketch and Ray Data are given too."""
 
 
@@ -46,7 +46,7 @@ class Job:
 
 class Stages:
     """The stages' instances, as their contract wants them: one for each thread that calls it, but
-    for the detector and the async stage, which has a loop in a thread of its own."""
+    for the async stage, which has a loop in a thread of its own."""
 
     def __init__(self, job: Job) -> None:
         self.workdir = Path(job.workdir)
@@ -58,8 +58,7 @@ class Stages:
 
     def _stage(self, name: str) -> Stage:
         kind = crawl[name].stage
-        shared = kind.is_async() or kind.max_workers == 1
-        key = (name, 0 if shared else threading.get_ident())
+        key = (name, 0 if kind.is_async() else threading.get_ident())
         with self._lock:
             if key not in self._opened:
                 stage = kind(self._config.stages[name].settings, self.workdir)
@@ -100,8 +99,9 @@ def sequential(job: Job) -> None:
 
 
 def threads(job: Job) -> None:
-    """One video a thread, from its start to its end; the detector behind a lock."""
-    stages, detector = Stages(job), threading.Lock()
+    """One video a thread, from its start to its end; before the detector as many at once as have
+    it in Penstock."""
+    stages, detector = Stages(job), threading.Semaphore(WORKERS["filter"])
 
     def one(url: str) -> None:
         item = Item.at(stages.workdir, url)
@@ -195,7 +195,8 @@ def ray_data(job: Job) -> None:
 
 
 def _actors(name: str) -> int:
-    return 1 if name == "describe" else WORKERS[name]  # one limiter, or the rate is exceeded
+    """One limiter, or the rate is exceeded; one model, where each process has its own."""
+    return 1 if name in ("describe", "filter") else WORKERS[name]
 
 
 def penstock(job: Job) -> None:

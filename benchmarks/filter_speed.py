@@ -58,6 +58,8 @@ WIDTH, HEIGHT = 640, 360
 NETWORK_SHAPE = (640, 384)
 SHORT = 15
 """Frames of a short video."""
+WORKERS = 2
+"""Of the filter, which is Penstock's default."""
 
 FPS, PROCESSOR, BUSY = "frames/s", "CPU s a frame", "model busy, share"
 
@@ -253,12 +255,12 @@ class Extract(Stage):
         )
 
 
-def crawl(case: Case, weights: Path, batch: int, videos: int) -> Contestant:
+def crawl(case: Case, weights: Path, batch: int, videos: int, workers: int) -> Contestant:
     """A run of the engine over short videos, timed while the filter has work."""
     pipeline = Pipeline("short", "Short videos.", [Step(Extract, SOURCE), Step(Filter, "extract")])
     settings = case.settings(weights, batch).model_dump(mode="json", exclude_none=True)
     chosen = [f"stages.filter.{name}={json.dumps(value)}" for name, value in settings.items()]
-    chosen += ["stages.filter.queue=32", "limits.free_disk=0"]
+    chosen += [f"stages.filter.workers={workers}", "stages.filter.queue=32", "limits.free_disk=0"]
     config = load_config(pipeline, None, {}, chosen, {})
 
     def turn() -> Figures:
@@ -361,7 +363,8 @@ def on_cpu(case: Case, torch_weights: Path, arguments: Namespace) -> Result:
     videos = 4 if arguments.quick else 20
     with ExitStack() as closing_time:
         short = {
-            f"Penstock, {form}": crawl(case, weights[form], batch, videos),
+            f"Penstock, {form}": crawl(case, weights[form], batch, videos, WORKERS),
+            f"one worker, {form}": crawl(case, weights[form], batch, videos, 1),
             f"the network alone, {form}": network(case, weights[form], batch, closing_time),
         }
         taken = take_turns(short, arguments.rounds)

@@ -131,7 +131,7 @@ class Stage:
     """Raise it when the same settings make a different output: what was finished is redone."""
 
     max_workers: ClassVar[int | None] = None
-    """The most workers that make sense: 1 for a stage that owns the GPU."""
+    """The most workers that make sense, for a stage that has something to itself, such as a GPU."""
 
     defaults: ClassVar[dict[str, Any]] = {}
     """This stage's own defaults for StageOptions, such as {"workers": 4}."""

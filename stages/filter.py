@@ -14,11 +14,11 @@ from pydantic import Field, field_validator, model_validator
 
 import engine
 from engine import Drop, Item, Permanent, Stage, checkpoint, setting
-from stages.detector import Detection, Detector
+from stages.detector import Detection
 from stages.folders import carry_info, link_or_copy
 from stages.frame_quality import Quality, measure
 from stages.network_input import Prepared, batches_of
-from stages.yolo import find_weights
+from stages.shared_detector import DetectorOptions, borrow, give_back
 
 Thing = TypeVar("Thing")
 Outcome = TypeVar("Outcome")
@@ -39,10 +39,14 @@ class Frame:
 
 
 class Filter(Stage):
-    """Keep the frames that show a wanted object, as a YOLO model sees it."""
+    """Keep the frames that show a wanted object, as a YOLO model sees it.
 
-    max_workers: ClassVar[int | None] = 1
-    defaults: ClassVar[dict[str, Any]] = {"workers": 1}
+    There is one model, whatever the workers. The second keeps it busy with the next video while the
+    first's frames are read and its output is written; a third would add nothing to that.
+    """
+
+    max_workers: ClassVar[int | None] = 2
+    defaults: ClassVar[dict[str, Any]] = {"workers": 2}
 
     class Settings(engine.Settings):
         weights: str = setting(
@@ -117,8 +121,8 @@ class Filter(Stage):
     def open(self) -> None:
         """Load the model. Raises UsageError where the weights are not to be had or do not load."""
         settings = self.settings
-        self._detector = Detector(
-            find_weights(settings.weights),
+        self._options = DetectorOptions(
+            weights=settings.weights,
             classes=settings.classes,
             confidence=settings.confidence,
             iou=settings.iou,
@@ -127,6 +131,7 @@ class Filter(Stage):
             device=settings.device,
             half=settings.half,
         )
+        self._detector = borrow(self._options)
         self._decoders = ThreadPoolExecutor(settings.decode_threads, "penstock-decode")
 
     def process(self, item: Item, out: Path) -> None:
@@ -156,7 +161,7 @@ class Filter(Stage):
 
     def close(self) -> None:
         self._decoders.shutdown(cancel_futures=True)
-        self._detector.close()
+        give_back(self._options)
 
     def _kept(
         self, folder: Path, lines: list[dict[str, Any]], rejected: Counter[str]

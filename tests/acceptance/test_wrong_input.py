@@ -52,7 +52,7 @@ def test_a_command_line_that_cannot_be_read(arguments: list[str], words: list[st
         ("stages.extract.fps=-1", ["stages.extract.fps = -1", "a number over 0"]),
         ("stages.extract.workers=0", ["stages.extract.workers = 0"]),
         ("stages.extract.workers=some", ["stages.extract.workers", '"auto"']),
-        ("stages.filter.workers=2", ["stages.filter.workers = 2", "1 at most"]),
+        ("stages.filter.workers=3", ["stages.filter.workers = 3", "2 at most"]),
         ("stages.filter.confidence=1.5", ["stages.filter.confidence = 1.5", "from 0 to 1"]),
         ("stages.filter.classes=person", ["stages.filter.classes"]),
         ("stages.filter.device=gpu", ["stages.filter.device"]),

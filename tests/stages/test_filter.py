@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -192,6 +192,17 @@ def test_the_output_is_the_same_whatever_the_threads(make_item: MakeItem, run: A
         for detection, again in zip(line["detections"], same["detections"], strict=True):
             assert detection["class"] == again["class"]
             assert detection["box"] == pytest.approx(again["box"], abs=0.2)
+
+
+def test_workers_with_a_video_each_find_what_one_finds(make_item: MakeItem, run: Any) -> None:
+    items = [
+        make_item(f"video {number}", extract=frames_of(SCENES[number:])) for number in range(4)
+    ]
+    one_by_one = [run(item, classes=()) for item in items]
+    expected = [(out / "detections.jsonl").read_bytes() for out in one_by_one]
+    with ThreadPoolExecutor(2) as workers:
+        outs = list(workers.map(lambda item: run(item, classes=()), items))
+    assert [(out / "detections.jsonl").read_bytes() for out in outs] == expected
 
 
 def test_things_come_back_in_order_and_so_many_are_started_ahead() -> None:
