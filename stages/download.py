@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import shutil
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -307,7 +308,10 @@ def _look_up(downloader: Any, url: str) -> dict[str, Any]:
         if found.get("_type") not in ("url", "url_transparent"):
             return found
         target = downloader.extract_info(
-            found["url"], ie_key=found.get("ie_key"), download=False, process=False
+            found["url"],
+            ie_key=found.get("ie_key") or _extractor_for(downloader, found["url"]),
+            download=False,
+            process=False,
         )
         if target is None:
             raise Drop(f"{url}: is in yt-dlp's download archive already", kind="archived")
@@ -315,6 +319,17 @@ def _look_up(downloader: Any, url: str) -> dict[str, Any]:
             target = _shown_by(found, target)
         found = target
     raise Permanent(f"{url}: leads from page to page without end", kind="unsupported")
+
+
+_matching = threading.Lock()
+"""yt-dlp compiles the patterns of its 1,800 extractors, in half a second, as it first looks through
+them. Threads that look at the same time would each do that."""
+
+
+def _extractor_for(downloader: Any, url: str) -> str | None:
+    """The key of the first extractor that takes this address: yt-dlp's own choice."""
+    with _matching:
+        return next((key for key, one in downloader._ies.items() if one.suitable(url)), None)
 
 
 def _shown_by(page: dict[str, Any], target: dict[str, Any]) -> dict[str, Any]:
