@@ -43,8 +43,8 @@ def test_a_trial_measures_what_its_run_did(tmp_path: Path) -> None:
 
 def test_more_workers_are_faster(tmp_path: Path) -> None:
     many = [f"item {number}" for number in range(24)]
-    slow = trial(work=1, sources=many, parent=tmp_path)
-    fast = trial(work=6, sources=many, parent=tmp_path)
+    slow = trial("stages.work.seconds=0.15", work=1, sources=many, parent=tmp_path)
+    fast = trial("stages.work.seconds=0.15", work=6, sources=many, parent=tmp_path)
     assert fast.stages is not None
     assert fast.stages["work"].workers == 6
     assert fast.throughput > 1.5 * slow.throughput
