@@ -426,7 +426,7 @@ def command_line() -> ArgumentParser:
     made.add_argument("--confidence", type=float, help="default: ten boxes a frame are looked at")
     made.add_argument("--image-size", type=int, default=640)
     made.add_argument("--batch", type=int, default=8, help="frames per inference, on a CPU")
-    made.add_argument("--frames", type=int, help="of the long video (128; on a GPU 4096)")
+    made.add_argument("--frames", type=int, help="of the long video (256; on a GPU 4096)")
     made.add_argument("--device", default="cpu", help='as in stages.filter.device: "cpu", "cuda"')
     made.add_argument("--half", action="store_true", help="half precision, on a GPU")
     return made
@@ -435,7 +435,7 @@ def command_line() -> ArgumentParser:
 def main() -> None:
     arguments = parse(command_line())
     on_a_cpu = arguments.device == "cpu"
-    usual = 128 if on_a_cpu else 4096
+    usual = 256 if on_a_cpu else 4096
     frames = arguments.frames or (usual // 4 if arguments.quick else usual)
     with tempfile.TemporaryDirectory(prefix="penstock-filter-speed-") as folder:
         place = Path(folder)
