@@ -18,7 +18,7 @@ from stages.detector import Detection
 from stages.folders import carry_info, link_or_copy
 from stages.frame_quality import Quality, measure
 from stages.network_input import Prepared, batches_of
-from stages.shared_detector import DetectorOptions, borrow, give_back
+from stages.shared_detector import borrow, give_back
 
 Thing = TypeVar("Thing")
 Outcome = TypeVar("Outcome")
@@ -121,8 +121,8 @@ class Filter(Stage):
     def open(self) -> None:
         """Load the model. Raises UsageError where the weights are not to be had or do not load."""
         settings = self.settings
-        self._options = DetectorOptions(
-            weights=settings.weights,
+        self._detector = borrow(
+            settings.weights,
             classes=settings.classes,
             confidence=settings.confidence,
             iou=settings.iou,
@@ -131,7 +131,6 @@ class Filter(Stage):
             device=settings.device,
             half=settings.half,
         )
-        self._detector = borrow(self._options)
         self._decoders = ThreadPoolExecutor(settings.decode_threads, "penstock-decode")
 
     def process(self, item: Item, out: Path) -> None:
@@ -161,7 +160,7 @@ class Filter(Stage):
 
     def close(self) -> None:
         self._decoders.shutdown(cancel_futures=True)
-        give_back(self._options)
+        give_back(self._detector)
 
     def _kept(
         self, folder: Path, lines: list[dict[str, Any]], rejected: Counter[str]

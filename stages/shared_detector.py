@@ -1,38 +1,15 @@
 """One loaded model for all who detect the same things with it: the filter's workers of a run."""
 
 import threading
+from collections.abc import Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any
 
 from stages.detector import Detector
 from stages.yolo import find_weights
 
-
-@dataclass(frozen=True, slots=True)
-class DetectorOptions:
-    """What a detector is made of; see `Detector`. `weights` is a path or a published name."""
-
-    weights: str
-    classes: tuple[str, ...]
-    confidence: float
-    iou: float
-    image_size: int
-    batch: int
-    device: str
-    half: bool
-
-    def load(self) -> Detector:
-        """Raises what `find_weights` and `Detector` do."""
-        return Detector(
-            find_weights(self.weights),
-            classes=self.classes,
-            confidence=self.confidence,
-            iou=self.iou,
-            image_size=self.image_size,
-            batch=self.batch,
-            device=self.device,
-            half=self.half,
-        )
+Key = tuple[str, frozenset[tuple[str, Hashable]]]
 
 
 @dataclass(slots=True)
@@ -44,35 +21,41 @@ class _Loaded:
 
 
 _lock = threading.Lock()
-_loaded: dict[DetectorOptions, _Loaded] = {}
+_loaded: dict[Key, _Loaded] = {}
 
 
-def borrow(options: DetectorOptions) -> Detector:
-    """The one detector of this process that is made of this; give it back after use.
+def borrow(weights: str, **options: Any) -> Detector:
+    """The one detector of this process with these weights, a path or a published name, and these
+    options of `Detector`. Give it back after use.
 
-    Whoever asks first loads it, and those who ask meanwhile wait. Raises what loading it does, to
-    all of them.
+    Whoever asks first loads it, and those who ask meanwhile wait. Raises what `find_weights` and
+    `Detector` do, to all of them.
     """
+    key = weights, frozenset(options.items())
     with _lock:
-        loaded = _loaded.setdefault(options, _Loaded(Future()))
+        loaded = _loaded.setdefault(key, _Loaded(Future()))
         loaded.users += 1
         is_first = loaded.users == 1
     if is_first:
         try:
-            loaded.detector.set_result(options.load())
+            loaded.detector.set_result(Detector(find_weights(weights), **options))
         except BaseException as error:
             with _lock:
-                del _loaded[options]
+                del _loaded[key]
             loaded.detector.set_exception(error)
     return loaded.detector.result()
 
 
-def give_back(options: DetectorOptions) -> None:
-    """Who borrowed a detector uses it no more; it is closed when nobody does."""
+def give_back(detector: Detector) -> None:
+    """Who borrowed the detector uses it no more; it is closed when nobody does."""
     with _lock:
-        loaded = _loaded[options]
+        key, loaded = next(
+            (key, loaded)
+            for key, loaded in _loaded.items()
+            if loaded.detector.done() and loaded.detector.result() is detector
+        )
         loaded.users -= 1
         if loaded.users:
             return
-        del _loaded[options]
-    loaded.detector.result().close()
+        del _loaded[key]
+    detector.close()

@@ -1,7 +1,6 @@
 """One model for all who ask for the same: loaded once, closed when nobody uses it any more."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,60 +8,54 @@ import pytest
 
 from engine import UsageError
 from stages.demo.shapes import IMAGE_SIZE, WEIGHTS
-from stages.shared_detector import DetectorOptions, borrow, give_back
-
-OPTIONS = DetectorOptions(
-    weights=str(WEIGHTS),
-    classes=("star",),
-    confidence=0.35,
-    iou=0.7,
-    image_size=IMAGE_SIZE,
-    batch=2,
-    device="cpu",
-    half=False,
-)
+from stages.detector import Detector
+from stages.shared_detector import borrow, give_back
 
 PICTURE = np.zeros((36, 64, 3), np.uint8)
 
 
+def lent(weights: Path = WEIGHTS, classes: tuple[str, ...] = ("star",)) -> Detector:
+    return borrow(str(weights), classes=classes, image_size=IMAGE_SIZE, batch=2, device="cpu")
+
+
 def test_all_who_ask_at_once_get_one_detector() -> None:
     with ThreadPoolExecutor(4) as threads:
-        borrowed = list(threads.map(borrow, [OPTIONS] * 4))
+        asked = [threads.submit(lent) for _ in range(4)]
+    borrowed = [one.result() for one in asked]
     assert len({id(detector) for detector in borrowed}) == 1
-    for _ in borrowed:
-        give_back(OPTIONS)
+    for detector in borrowed:
+        give_back(detector)
 
 
 def test_it_serves_until_the_last_has_given_it_back() -> None:
-    first = borrow(OPTIONS)
-    borrow(OPTIONS)
-    give_back(OPTIONS)
+    first = lent()
+    give_back(lent())
     assert first.detect([PICTURE]) == [[]]
-    give_back(OPTIONS)
+    give_back(first)
     with pytest.raises(RuntimeError, match="shutdown"):
         first.detect([PICTURE])
 
-    second = borrow(OPTIONS)
+    second = lent()
     assert second is not first
     assert second.detect([PICTURE]) == [[]]
-    give_back(OPTIONS)
+    give_back(second)
 
 
 def test_other_options_make_another_detector() -> None:
-    other = replace(OPTIONS, classes=("circle",))
-    assert borrow(OPTIONS) is not borrow(other)
-    give_back(OPTIONS)
-    give_back(other)
+    star, circle = lent(), lent(classes=("circle",))
+    assert star is not circle
+    give_back(star)
+    give_back(circle)
 
 
 def test_what_cannot_be_loaded_fails_for_all_and_is_tried_anew(tmp_path: Path) -> None:
     file = tmp_path / "model.pt"
-    options = replace(OPTIONS, weights=str(file))
     with ThreadPoolExecutor(2) as threads:
-        for refused in [threads.submit(borrow, options) for _ in range(2)]:
+        for refused in [threads.submit(lent, file) for _ in range(2)]:
             with pytest.raises(UsageError, match="do not exist"):
                 refused.result()
 
     file.write_bytes(WEIGHTS.read_bytes())
-    assert borrow(options).weights == file
-    give_back(options)
+    detector = lent(file)
+    assert detector.weights == file
+    give_back(detector)
