@@ -85,7 +85,10 @@ class Filter(Stage):
         )
         half: bool = setting(False, "Compute in half precision where the device can.")
         decode_threads: int = setting(
-            2, "Threads that decode frames while the model runs.", affects_output=False, ge=1
+            2,
+            "Threads of a worker that decode frames while the model runs.",
+            affects_output=False,
+            ge=1,
         )
         min_sharpness: float | None = setting(
             None,
