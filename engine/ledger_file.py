@@ -1,6 +1,8 @@
 """The file that the ledger is: its tables, and how it is opened, made and brought up to date."""
 
+import os
 import sqlite3
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
@@ -109,7 +111,8 @@ def columns_of(db: sqlite3.Connection, table: str) -> set[str]:
 
 def open_to_write(path: Path) -> sqlite3.Connection:
     """The same for the one connection that writes: made if it is missing, with all that an older
-    ledger lacks. Raises WorkFolderError."""
+    ledger lacks, and closed to other users. Raises WorkFolderError."""
+    _keep_private(path)
     db = connect(path)
     try:
         if db.execute("PRAGMA user_version").fetchone()[0] == 0:
@@ -122,3 +125,17 @@ def open_to_write(path: Path) -> sqlite3.Connection:
         db.close()
         raise WorkFolderError(f"{path} cannot be written ({error}); see to it") from error
     return db
+
+
+def _keep_private(path: Path) -> None:
+    """Have nobody but its owner read the ledger: addresses and settings in it may hold passwords.
+
+    SQLite gives the files that it makes beside the ledger the ledger's own permissions. A file
+    system without permissions, and another owner's ledger, are left as they are.
+    """
+    # Only a file that is new may be opened here: to close one takes this process's locks off it.
+    with suppress(OSError):  # what is really wrong with it shows when SQLite opens it
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    for ending in ("", "-wal", "-shm"):
+        with suppress(OSError):
+            os.chmod(f"{path}{ending}", 0o600)

@@ -89,6 +89,18 @@ def test_a_file_name_that_is_not_utf8_comes_back_as_it_was(journal: Journal) -> 
         assert [record.source for record in reader.item_records()] == [source]
 
 
+def test_nobody_but_its_owner_reads_the_ledger(tmp_path: Path) -> None:
+    path = tmp_path / FILE
+    for _ in range(2):
+        ledger = Journal(path)
+        ledger.start_run("toy", {}, {})
+        names = {file.name for file in tmp_path.iterdir()}
+        assert names == {FILE, f"{FILE}-wal", f"{FILE}-shm"}
+        assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o600}
+        ledger.close()
+        path.chmod(0o644)  # as earlier versions made it
+
+
 def test_attempts_that_a_dead_run_left_open_are_closed(journal: Journal) -> None:
     first = journal.start_run("toy", {}, {})
     item = enter(journal, "v", "a")
