@@ -28,7 +28,8 @@ from benchmarks.harness import (
 )
 from benchmarks.servers import serving
 from engine import Item
-from engine.item import FINGERPRINT_FILE, commit_output, open_scratch, output_mark
+from engine.item import commit_output, open_scratch, output_mark
+from engine.output_mark import MARK
 from stages.addresses import canonical_source
 from tests.acceptance.clips import make_corpus
 from tests.acceptance.command import SHAPES, settings
@@ -65,7 +66,7 @@ def _copy_output(original: Item, copy: Item, stage: str) -> None:
     mark = output_mark(original, stage)
     assert mark is not None
     scratch = open_scratch(copy, stage)
-    ignored = shutil.ignore_patterns(FINGERPRINT_FILE)
+    ignored = shutil.ignore_patterns(MARK)
     shutil.copytree(original.output(stage), scratch, dirs_exist_ok=True, ignore=ignored)
     commit_output(copy, stage, scratch, mark.fingerprint, synced=False)
 

@@ -3,11 +3,12 @@
 Runs in the ledger's thread, inside the transaction that enters the item.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from engine.events import Repaired
-from engine.item import Item, discard_partial, output_mark, sweep_scratch
+from engine.item import Item, discard_partial, output_mark, replace_link, sweep_scratch
 from engine.journal import Failure, Journal
 from engine.journey import End, Graph, Journey, Known, Step
 
@@ -28,10 +29,14 @@ def admit(
     known = journal.admit(item, parent, run)
     if known is None:
         return None
+    was_link = replace_link(item)
     sweep_scratch(item)
     journey = Journey(graph, item, _with_disk(graph, item, known), parent, depth)
     step = journey.advance()
     repairs = _repair(journal, journey, step, run)
+    if was_link:
+        found = "its folder was a symbolic link; a folder of its own takes the link's place"
+        repairs.insert(0, Repaired(item.id, graph.roots[0], found))
     if step.entering:
         journal.reopen(item)
     record_step(journal, journey, step, run)
@@ -89,7 +94,9 @@ def _repair(journal: Journal, journey: Journey, step: Step, run: int) -> list[Re
     for stage in step.entering:
         known = journey.known.get(stage, Known())
         if known.outcome == "done" and known.on_disk is None and not known.discarded:
-            gone = "the ledger has it as done, but its output is gone; it is made again"
+            gone = "the ledger has it as done, but its output is {}; it is made again".format(
+                "damaged" if os.path.lexists(item.folder / stage) else "gone"
+            )
             repairs.append(Repaired(item.id, stage, gone))
     return repairs
 

@@ -7,19 +7,18 @@ WORKDIR/items/<id>/.<stage>.partial    what the stage keeps between attempts (ha
 
 import errno
 import hashlib
-import json
 import os
 import re
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from engine.errors import PenstockError
+from engine.output_mark import MARK, OutputMark, read_mark, write_mark
 from engine.syncing import sync, sync_tree
-
-FINGERPRINT_FILE = ".penstock.json"
 
 
 class MissingOutput(PenstockError):
@@ -55,7 +54,7 @@ class Item:
 
     def has_output(self, stage: str) -> bool:
         """Whether `stage` has finished with this item and its output has not been deleted."""
-        return (self.folder / stage / FINGERPRINT_FILE).is_file()
+        return (self.folder / stage / MARK).is_file()
 
     def output(self, stage: str) -> Path:
         """The folder that `stage` finished. Raises MissingOutput where there is none."""
@@ -69,6 +68,8 @@ class Item:
         The engine removes it once the stage has ended with the item.
         """
         folder = self.folder / _name(stage, "partial")
+        if folder.is_symlink():
+            folder.unlink()  # it was not made here, and must not be written through
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -125,7 +126,7 @@ def commit_output(
     number of items that came out of this one, None for an ordinary output. Without `synced` that
     holds for a crash of this process, but not for one of the machine.
     """
-    _write_mark(f"{scratch}/{FINGERPRINT_FILE}", fingerprint, expanded)
+    write_mark(scratch, fingerprint, expanded)
     if synced:
         sync_tree(scratch)
     _replace(scratch, item.folder / stage)
@@ -134,32 +135,15 @@ def commit_output(
     discard_partial(item, stage)
 
 
-def _write_mark(path: str, fingerprint: str, expanded: int | None) -> None:
-    text = json.dumps({"fingerprint": fingerprint, "expanded": expanded})
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-    try:
-        os.write(descriptor, f"{text}\n".encode())
-    finally:
-        os.close(descriptor)
-
-
 def _replace(folder: Path, target: Path) -> None:
-    """Rename `folder` to `target`, in place of the folder that may be there."""
+    """Rename `folder` to `target`, in place of what may be there."""
     try:
         folder.rename(target)
     except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             raise
         _remove(target)
         folder.rename(target)
-
-
-@dataclass(frozen=True, slots=True)
-class OutputMark:
-    """What a finished output says of itself: what made it, and how many items came out of it."""
-
-    fingerprint: str
-    expanded: int | None
 
 
 def remove_scratch(scratch: Path) -> None:
@@ -168,15 +152,8 @@ def remove_scratch(scratch: Path) -> None:
 
 
 def output_mark(item: Item, stage: str) -> OutputMark | None:
-    """The mark of the output of `stage`, or None where there is no output."""
-    try:
-        text = (item.folder / stage / FINGERPRINT_FILE).read_text()
-        mark = json.loads(text)
-        return OutputMark(fingerprint=mark["fingerprint"], expanded=mark["expanded"])
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (ValueError, TypeError, KeyError):
-        return None  # damaged: what cannot be trusted is made again
+    """The mark of the output of `stage`; None where there is no output, or it is damaged."""
+    return read_mark(item.folder / stage)
 
 
 def discard_output(item: Item, stage: str) -> None:
@@ -193,8 +170,19 @@ def sweep_scratch(item: Item) -> int:
     """Delete the scratch folders that a killed run left behind; returns how many there were."""
     left = [name for name in _names(item.folder) if ".scratch-" in name]
     for name in left:
-        shutil.rmtree(item.folder / name, ignore_errors=True)
+        _delete(item.folder / name)
     return len(left)
+
+
+def replace_link(item: Item) -> bool:
+    """Where the item's folder is a link, remove the link; returns whether it was one.
+
+    The engine makes no such links, and what one leads to is not the engine's to delete.
+    """
+    if not item.folder.is_symlink():
+        return False
+    item.folder.unlink()
+    return True
 
 
 def _names(folder: Path) -> list[str]:
@@ -206,10 +194,19 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _remove(folder: Path) -> None:
-    if not folder.is_dir():
+def _remove(path: Path) -> None:
+    if not os.path.lexists(path):
         return
     # A name with ".scratch-" is swept by the next run, should this one die while deleting.
-    doomed = Path(tempfile.mkdtemp(prefix=".discarded.scratch-", dir=folder.parent))
-    folder.rename(doomed / folder.name)
+    doomed = Path(tempfile.mkdtemp(prefix=".discarded.scratch-", dir=path.parent))
+    path.rename(doomed / path.name)
     shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _delete(path: Path) -> None:
+    """Delete a folder, a file or a link, but not what a link leads to. Does not raise."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()

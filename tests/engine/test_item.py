@@ -1,6 +1,7 @@
 """Items: ids that are safe as file names, and outputs that are whole or not there."""
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,15 +10,16 @@ from hypothesis import strategies as st
 
 from engine import Item, MissingOutput
 from engine.item import (
-    FINGERPRINT_FILE,
     commit_output,
     discard_output,
     item_id,
     open_scratch,
     output_mark,
     remove_scratch,
+    replace_link,
     sweep_scratch,
 )
+from engine.output_mark import MARK
 
 
 def commit(item: Item, stage: str, fingerprint: str = "f1", **files: str) -> None:
@@ -77,7 +79,7 @@ def test_a_new_output_takes_the_place_of_the_old_one_whole(tmp_path: Path) -> No
     item = Item.at(tmp_path, "v")
     commit(item, "cut", "f1", old="1")
     commit(item, "cut", "f2", new="2")
-    assert sorted(path.name for path in item.output("cut").iterdir()) == [FINGERPRINT_FILE, "new"]
+    assert sorted(path.name for path in item.output("cut").iterdir()) == [MARK, "new"]
     assert [path.name for path in item.folder.iterdir()] == ["cut"]
 
 
@@ -129,16 +131,127 @@ def test_a_discarded_output_is_gone(tmp_path: Path) -> None:
     assert output_mark(item, "cut") is None
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", "{}", "null", "\udcff"),
+        '{"fingerprint": 5, "expanded": null}',
+        '{"fingerprint": "f1", "expanded": "x"}',
+        '{"fingerprint": "f1", "expanded": null, "files": ["frame"]}',
+        '{"fingerprint": "f1", "expanded": null, "files": {"frame": "1"}}',
+    ],
+)
 def test_a_damaged_mark_is_no_mark(tmp_path: Path, text: str) -> None:
     item = Item.at(tmp_path, "v")
-    commit(item, "cut")
-    (item.folder / "cut" / FINGERPRINT_FILE).write_text(text)
+    commit(item, "cut", frame="1")
+    (item.folder / "cut" / MARK).write_bytes(text.encode("utf-8", "surrogateescape"))
     assert output_mark(item, "cut") is None
 
 
-def test_the_mark_is_plain_json(tmp_path: Path) -> None:
+def test_the_mark_is_plain_json_and_holds_the_sizes(tmp_path: Path) -> None:
     item = Item.at(tmp_path, "v")
-    commit(item, "cut", "f1")
-    mark = json.loads((item.output("cut") / FINGERPRINT_FILE).read_text())
-    assert mark == {"fingerprint": "f1", "expanded": None}
+    scratch = open_scratch(item, "cut")
+    (scratch / "frames").mkdir()
+    (scratch / "frames" / "b.jpg").write_text("123")
+    (scratch / "a.json").write_text("1")
+    (scratch / "link").symlink_to("a.json")
+    commit_output(item, "cut", scratch, "f1")
+    mark = json.loads((item.output("cut") / MARK).read_text())
+    sizes = {"a.json": 1, "frames/b.jpg": 3}
+    assert mark == {"fingerprint": "f1", "expanded": None, "files": sizes}
+
+
+def test_a_name_that_is_no_text_has_its_size_in_the_mark(tmp_path: Path) -> None:
+    item = Item.at(tmp_path, "v")
+    commit(item, "cut", **{"caf\udce9": "1"})
+    assert output_mark(item, "cut") is not None
+    (item.output("cut") / "caf\udce9").write_text("")
+    assert output_mark(item, "cut") is None
+
+
+def _empty(file: Path) -> None:
+    file.write_text("")
+
+
+def _grow(file: Path) -> None:
+    file.write_text("much more than there was")
+
+
+def _replace_by_link(file: Path) -> None:
+    elsewhere = file.parents[4] / "elsewhere"
+    elsewhere.write_text("1")  # the same size
+    file.unlink()
+    file.symlink_to(elsewhere)
+
+
+@pytest.mark.parametrize("damage", [_empty, _grow, _replace_by_link, Path.unlink])
+def test_an_output_whose_files_are_not_as_they_were_is_no_output(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    item = Item.at(tmp_path / "work", "v")
+    scratch = open_scratch(item, "cut")
+    (scratch / "deep").mkdir()
+    (scratch / "deep" / "frame").write_text("1")
+    commit_output(item, "cut", scratch, "f1")
+    (item.output("cut") / "thumbs.db").write_text("what a file browser leaves is no damage")
+    assert output_mark(item, "cut") is not None
+    damage(item.output("cut") / "deep" / "frame")
+    assert output_mark(item, "cut") is None
+
+
+def test_a_mark_of_before_there_were_sizes_in_it_is_believed(tmp_path: Path) -> None:
+    item = Item.at(tmp_path, "v")
+    commit(item, "cut", frame="1")
+    (item.output("cut") / MARK).write_text('{"fingerprint": "f1", "expanded": null}\n')
+    mark = output_mark(item, "cut")
+    assert mark is not None
+    assert mark.fingerprint == "f1"
+
+
+@pytest.fixture
+def treasure(tmp_path: Path) -> Iterator[Path]:
+    """A folder elsewhere that links lead to, and that must be as it was afterwards."""
+    folder = tmp_path / "treasure"
+    (folder / "cut").mkdir(parents=True)
+    (folder / "cut" / "thesis.txt").write_text("years of work")
+    yield folder
+    assert [path.name for path in folder.iterdir()] == ["cut"]
+    assert [path.name for path in (folder / "cut").iterdir()] == ["thesis.txt"]
+
+
+def test_the_folder_of_an_item_that_is_a_link_is_not_followed(
+    tmp_path: Path, treasure: Path
+) -> None:
+    item = Item.at(tmp_path / "work", "v")
+    item.folder.parent.mkdir(parents=True)
+    item.folder.symlink_to(treasure)
+    assert replace_link(item)
+    assert not replace_link(item)
+    commit(item, "cut")
+    discard_output(item, "cut")
+
+
+@pytest.mark.parametrize("name", ["cut", ".cut.partial", ".cut.scratch-1"])
+def test_a_link_inside_the_folder_of_an_item_is_not_followed(
+    tmp_path: Path, treasure: Path, name: str
+) -> None:
+    item = Item.at(tmp_path / "work", "v")
+    item.folder.mkdir(parents=True)
+    (item.folder / name).symlink_to(treasure / "cut")
+    assert output_mark(item, "cut") is None
+    (item.partial("cut") / "half").write_text("1")
+    commit(item, "cut", frame="1")
+    assert (item.output("cut") / "frame").read_text() == "1"
+    assert not item.output("cut").is_symlink()
+    sweep_scratch(item)
+    assert [path.name for path in item.folder.iterdir()] == ["cut"]
+
+
+def test_a_link_in_place_of_an_output_is_discarded_and_not_what_it_leads_to(
+    tmp_path: Path, treasure: Path
+) -> None:
+    item = Item.at(tmp_path / "work", "v")
+    item.folder.mkdir(parents=True)
+    (item.folder / "cut").symlink_to(treasure / "cut")
+    discard_output(item, "cut")
+    assert list(item.folder.iterdir()) == []

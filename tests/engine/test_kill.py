@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.item import FINGERPRINT_FILE
+from engine.output_mark import MARK
 from tests.engine import toys
 from tests.engine.toy_command import ITEMS, LISTS
 from tests.engine.toys import executions, fast_folder, outcomes, query, tree
@@ -51,7 +51,7 @@ def committed(workdir: Path) -> set[tuple[str, str]]:
     """(stage, id) of the outputs that stand there, and of what the ledger says was deleted."""
     standing = {
         (path.parent.name, path.parent.parent.name)
-        for path in workdir.glob(f"items/*/*/{FINGERPRINT_FILE}")
+        for path in workdir.glob(f"items/*/*/{MARK}")
         if ".scratch-" not in str(path)
     }
     deleted = query(workdir, "SELECT stage, item FROM stages WHERE discarded")

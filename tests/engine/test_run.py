@@ -26,10 +26,11 @@ from engine.events import (
     SourceEnded,
     Stopping,
 )
-from engine.item import FINGERPRINT_FILE, item_id
+from engine.item import item_id, sweep_scratch
 from engine.journal import Journal
 from engine.journey import Graph
 from engine.ledger_file import FILE
+from engine.output_mark import MARK
 from engine.run import Run
 from engine.workfolder import locked
 from tests.engine import toys
@@ -266,10 +267,15 @@ def test_lists_are_read_one_after_the_other(fast: Path) -> None:
     assert most <= 3
 
 
-def test_an_item_that_cannot_come_in_is_the_matter_of_the_list_that_holds_it(fast: Path) -> None:
-    folder = fast / "items" / item_id("v1")
-    folder.parent.mkdir()
-    folder.symlink_to(folder)
+def test_an_item_that_cannot_come_in_is_the_matter_of_the_list_that_holds_it(
+    fast: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sweep(item: Item) -> int:  # a disk that fails cannot be had here
+        if item.id == item_id("v1"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return sweep_scratch(item)
+
+    monkeypatch.setattr("engine.admission.sweep_scratch", sweep)
     report = run(line(toy("a", does={"list": ["expand", ["v1"]]})), fast, ["list"])
     assert outcomes(fast)["a", item_id("list")] == ("failed", "unexpected")
     assert report.exit_code == 1
@@ -317,8 +323,38 @@ def test_an_output_that_is_gone_is_made_again(fast: Path) -> None:
 
 def test_a_damaged_output_is_made_again(fast: Path) -> None:
     run(diamond(), fast, ["v"])
-    (Item.at(fast, "v").output("d") / FINGERPRINT_FILE).write_text("{")
-    assert one_repair(fast, diamond(), "v")[0] == ["d"]
+    (Item.at(fast, "v").output("d") / MARK).write_text("{")
+    ran, (repair,) = one_repair(fast, diamond(), "v")
+    assert (ran, repair.stage) == (["d"], "d")
+    assert "its output is damaged" in repair.what
+
+
+def test_an_output_of_which_a_file_is_empty_is_made_again_once_it_is_read(fast: Path) -> None:
+    run(diamond(), fast, ["v"])
+    item = Item.at(fast, "v")
+    whole = {path.name: path.read_bytes() for path in item.output("b").iterdir()}
+    for path in item.output("b").iterdir():
+        if path.name != MARK:
+            path.write_text("")
+    assert one_repair(fast, diamond(), "v") == ([], []), "nobody has to read it"
+    shutil.rmtree(item.output("d"))
+    ran, repairs = one_repair(fast, diamond(), "v")
+    assert ran == ["b", "d"]
+    assert "its output is damaged" in repairs[0].what
+    assert {path.name: path.read_bytes() for path in item.output("b").iterdir()} == whole
+
+
+def test_a_link_in_place_of_the_folder_of_an_item_is_replaced(fast: Path, tmp_path: Path) -> None:
+    treasure = tmp_path / "treasure"
+    (treasure / "a").mkdir(parents=True)
+    (treasure / "a" / "thesis").write_text("years of work")
+    folder = Item.at(fast, "v").folder
+    folder.parent.mkdir()
+    folder.symlink_to(treasure)
+    _, (repair,) = one_repair(fast, line(toy("a")), "v")
+    assert "was a symbolic link" in repair.what
+    assert not folder.is_symlink()
+    assert [path.name for path in (treasure / "a").iterdir()] == ["thesis"]
 
 
 def test_half_work_of_a_killed_run_is_swept_away(fast: Path) -> None:

@@ -42,7 +42,7 @@ from engine import (
 )
 from engine.config import Config, load_config
 from engine.events import Event, Events
-from engine.item import FINGERPRINT_FILE
+from engine.output_mark import MARK
 from engine.run import Run, RunReport, run_pipeline
 
 Does = Mapping[str, Sequence[Any]]
@@ -246,7 +246,7 @@ def tree(workdir: Path, *, marks: bool = True) -> dict[str, bytes]:
     return {
         str(path.relative_to(root)): path.read_bytes() if path.is_file() else b"/"
         for path in sorted(root.rglob("*"))
-        if (path.is_file() and (marks or path.name != FINGERPRINT_FILE))
+        if (path.is_file() and (marks or path.name != MARK))
         or (path.is_dir() and not any(path.iterdir()))
     }
 

@@ -1,0 +1,73 @@
+"""The mark of a finished output: what made it, how many items came of it, and its files' sizes.
+
+An output without a mark, or one that is not what its mark says, is no output: it is made again.
+"""
+
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+MARK = ".penstock.json"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputMark:
+    """What a finished output says of itself: what made it, and how many items came out of it."""
+
+    fingerprint: str
+    expanded: int | None
+
+
+def write_mark(folder: Path, fingerprint: str, expanded: int | None) -> None:
+    """Mark `folder`, in which every file stands by now. Raises OSError."""
+    sizes = dict(sorted(_sizes(str(folder))))
+    text = json.dumps({"fingerprint": fingerprint, "expanded": expanded, "files": sizes})
+    descriptor = os.open(folder / MARK, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(f"{text}\n")
+
+
+def _sizes(folder: str, prefix: str = "") -> Iterator[tuple[str, int]]:
+    """The path inside `folder` and the size in bytes of every file in it.
+
+    What a link leads to is not the output's own: a local video may be changed, or gone.
+    """
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _sizes(entry.path, f"{prefix}{entry.name}/")
+            elif entry.is_file(follow_symlinks=False):
+                yield f"{prefix}{entry.name}", entry.stat(follow_symlinks=False).st_size
+
+
+def read_mark(folder: Path) -> OutputMark | None:
+    """The mark of the output `folder`; None where there is none, or it does not hold.
+
+    It holds where it can be read, and every file is there with the size it had: what a power cut or
+    a person left behind under a whole output's name is not taken for one. Marks of before there
+    were sizes in them are believed. Links are not followed.
+    """
+    try:
+        if not stat.S_ISDIR(os.lstat(folder).st_mode):
+            return None
+        with os.fdopen(os.open(folder / MARK, os.O_RDONLY | os.O_NOFOLLOW)) as file:
+            mark = json.load(file)
+        fingerprint, expanded = mark["fingerprint"], mark["expanded"]
+        sizes = mark.get("files", {})
+        if not isinstance(fingerprint, str) or not isinstance(expanded, int | None):
+            return None
+        return OutputMark(fingerprint, expanded) if _have_their_size(folder, sizes) else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _have_their_size(folder: Path, sizes: Mapping[str, int]) -> bool:
+    """Raises OSError for a file that is not there."""
+    for name, size in sizes.items():
+        found = os.lstat(f"{folder}/{name}")
+        if found.st_size != size or not stat.S_ISREG(found.st_mode):
+            return False
+    return True
