@@ -16,6 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from engine.errors import WorkFolderError
+from engine.ledger_file import FILE as LEDGER
 
 LOCK = "penstock.lock"
 HOLDER = "penstock.pid"
@@ -30,6 +31,7 @@ def locked(workdir: Path) -> Iterator[Path]:
     """
     try:
         (workdir / "items").mkdir(parents=True, exist_ok=True)
+        _refuse_links(workdir)
         lock = FileLock(workdir / LOCK)
         lock.acquire(blocking=False)
     except Timeout:
@@ -45,11 +47,34 @@ def locked(workdir: Path) -> Iterator[Path]:
     try:
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
         with suppress(OSError):  # it only tells others who is at work
-            (workdir / HOLDER).write_text(json.dumps(holder))
+            _write_anew(workdir / HOLDER, json.dumps(holder))
         yield workdir
         (workdir / HOLDER).unlink(missing_ok=True)
     finally:
         lock.release()
+
+
+def _refuse_links(workdir: Path) -> None:
+    """Raises WorkFolderError where a link stands for what a run writes and deletes in the folder.
+
+    The folder itself may be one: whoever names it says so.
+    """
+    for name in ("items", LEDGER, LOCK):
+        path = workdir / name
+        if path.is_symlink():
+            raise WorkFolderError(
+                f"{path} is a symbolic link, which is not followed; remove it, or name the folder "
+                "that it leads into with --out"
+            )
+
+
+def _write_anew(path: Path, text: str) -> None:
+    """Put a new file in the place of what stands there, which may be a link."""
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "w") as file:
+        file.write(text)
+    new.replace(path)
 
 
 def is_locked(workdir: Path) -> bool:
