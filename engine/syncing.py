@@ -1,6 +1,7 @@
 """Bringing files to the disk, so that what was renamed into place outlives a power cut too."""
 
 import ctypes
+import errno
 import os
 from collections.abc import Iterator
 from functools import cache
@@ -8,6 +9,10 @@ from pathlib import Path
 
 MANY = 16
 """Files from which on it is faster to flush the file system once than every file by itself."""
+
+UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EISDIR)
+"""What shared folders and file systems in user space say to a folder that is to be synced, or
+opened for it, when they have no such thing: it is theirs to keep a folder's names then."""
 
 
 def sync_tree(folder: Path) -> None:
@@ -30,16 +35,23 @@ def _tree(folder: str) -> Iterator[str]:
 
 
 def sync(path: str) -> None:
-    """Return once this file's content, or this folder's list of names, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Return once this file's content, or this folder's list of names, is on the disk.
+
+    A folder's names are left to a file system that cannot bring them there on demand.
+    """
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED or not Path(path).is_dir():
+            raise
 
 
 def _sync_file_system(folder: Path) -> bool:
-    """Flush the file system that `folder` is on; false where the system has no call for that.
+    """Flush the file system that `folder` is on; false where there is no call for that.
 
     Linux's syncfs(2), for which Python has no name: one flush for hundreds of frames.
     """
@@ -50,6 +62,8 @@ def _sync_file_system(folder: Path) -> bool:
     try:
         if syncfs(descriptor) != 0:
             number = ctypes.get_errno()
+            if number in (*UNSUPPORTED, errno.ENOSYS):
+                return False
             raise OSError(number, os.strerror(number), str(folder))
     finally:
         os.close(descriptor)

@@ -26,6 +26,7 @@ from engine import (
 )
 from stages.addresses import canonical_url, host_of, is_private, local_path
 from stages.download_errors import SYSTEMIC_HINT, classify
+from stages.folders import symlink_or_copy
 from stages.playlists import PLAYLIST_TYPES, expand
 from stages.ytdlp_options import (
     check_duration,
@@ -247,7 +248,7 @@ class Download(Stage):
             raise Permanent(f"{name}: is {what}; name a video file", kind="unreadable")
         media = self._check(item, path)
         file = _video_name(path)
-        (out / file).symlink_to(Path(os.path.abspath(path)))  # noqa: PTH100 - keeps symbolic links
+        symlink_or_copy(Path(os.path.abspath(path)), out / file)  # noqa: PTH100 - keeps its links
         _write_info(out, item, file, media, {"title": path.stem, "extractor": "local"})
 
     def _check(self, item: Item, file: Path) -> "Media":

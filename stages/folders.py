@@ -42,6 +42,15 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def symlink_or_copy(source: Path, target: Path) -> None:
+    """Make `target` a symbolic link to `source`, an absolute path, or a copy of it where the file
+    system has no such links."""
+    try:
+        target.symlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)  # or say what is really wrong
+
+
 INFO = "info.json"
 """What is known of a video. Each stage hands it on, so that the one before may be deleted."""
 
