@@ -8,7 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from engine.events import Repaired
-from engine.item import Item, discard_partial, output_mark, replace_link, sweep_scratch
+from engine.item import (
+    Item,
+    discard_partial,
+    is_whole,
+    output_mark,
+    replace_link,
+    sweep_scratch,
+)
 from engine.journal import Failure, Journal
 from engine.journey import End, Graph, Journey, Known, Step
 
@@ -31,8 +38,7 @@ def admit(
         return None
     was_link = replace_link(item)
     sweep_scratch(item)
-    journey = Journey(graph, item, _with_disk(graph, item, known), parent, depth)
-    step = journey.advance()
+    journey, step = _first_step(graph, item, _with_disk(graph, item, known), parent, depth)
     repairs = _repair(journal, journey, step, run)
     if was_link:
         found = "its folder was a symbolic link; a folder of its own takes the link's place"
@@ -68,6 +74,33 @@ def record_step(journal: Journal, journey: Journey, step: Step, run: int) -> Non
     if step.outcome is not None:
         journal.forget(journey.item, step.obsolete)
         journal.end_item(journey.item, step.outcome)
+
+
+def _first_step(
+    graph: Graph, item: Item, known: dict[str, Known], parent: str | None, depth: int
+) -> tuple[Journey, Step]:
+    """The item's journey, in which nothing will be read that is damaged, and its first step."""
+    while True:
+        journey = Journey(graph, item, known, parent, depth)
+        step = journey.advance()
+        standing = [
+            stage
+            for stage in _to_be_read(graph, step)
+            if stage in known and known[stage].on_disk is not None
+        ]
+        damaged = [stage for stage in standing if not is_whole(item, stage)]
+        if not damaged:
+            return journey, step
+        for stage in damaged:
+            known[stage] = replace(known[stage], on_disk=None)
+
+
+def _to_be_read(graph: Graph, step: Step) -> set[str]:
+    """The stages whose outputs others, or the finish, will read. Only these are looked at: to look
+    at every frame of all that has ended would take long."""
+    running = {name for stage in step.entering for name in (stage, *graph.descendants(stage))}
+    read = {name for stage in running for name in graph.predecessors[stage]}
+    return read | {name for name, _ in step.reused if not graph.successors[name]}
 
 
 def _with_disk(graph: Graph, item: Item, known: Mapping[str, Known]) -> dict[str, Known]:

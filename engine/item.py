@@ -152,8 +152,14 @@ def remove_scratch(scratch: Path) -> None:
 
 
 def output_mark(item: Item, stage: str) -> OutputMark | None:
-    """The mark of the output of `stage`; None where there is no output, or it is damaged."""
+    """The mark of the output of `stage`, or None where there is no output."""
     return read_mark(item.folder / stage)
+
+
+def is_whole(item: Item, stage: str) -> bool:
+    """Whether the output of `stage` is there, and all that its mark says of it holds."""
+    mark = output_mark(item, stage)
+    return mark is not None and mark.holds(item.folder / stage)
 
 
 def discard_output(item: Item, stage: str) -> None:

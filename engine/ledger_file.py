@@ -138,4 +138,4 @@ def _keep_private(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     for ending in ("", "-wal", "-shm"):
         with suppress(OSError):
-            os.chmod(f"{path}{ending}", 0o600)
+            path.with_name(f"{path.name}{ending}").chmod(0o600)

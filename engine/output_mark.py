@@ -1,4 +1,4 @@
-"""The mark of a finished output: what made it, how many items came of it, and its files' sizes.
+"""The mark of a finished output: what made it, how many items came out of it, its files' sizes.
 
 An output without a mark, or one that is not what its mark says, is no output: it is made again.
 """
@@ -15,10 +15,30 @@ MARK = ".penstock.json"
 
 @dataclass(frozen=True, slots=True)
 class OutputMark:
-    """What a finished output says of itself: what made it, and how many items came out of it."""
+    """What a finished output says of itself: what made it, how many items came out of it, and the
+    size in bytes of every file by its path inside the output.
+
+    Marks of before there were sizes in them have none, and are believed.
+    """
 
     fingerprint: str
     expanded: int | None
+    sizes: Mapping[str, int]
+
+    def holds(self, folder: Path) -> bool:
+        """Whether every file of the output in `folder` is there with the size it had.
+
+        What a power cut or a person left behind under a whole output's name is not taken for one.
+        """
+        try:
+            return all(_is_file_of(f"{folder}/{name}", size) for name, size in self.sizes.items())
+        except (OSError, ValueError):
+            return False
+
+
+def _is_file_of(path: str, size: int) -> bool:
+    found = os.lstat(path)
+    return found.st_size == size and stat.S_ISREG(found.st_mode)
 
 
 def write_mark(folder: Path, fingerprint: str, expanded: int | None) -> None:
@@ -44,30 +64,17 @@ def _sizes(folder: str, prefix: str = "") -> Iterator[tuple[str, int]]:
 
 
 def read_mark(folder: Path) -> OutputMark | None:
-    """The mark of the output `folder`; None where there is none, or it does not hold.
+    """The mark of the output `folder`; None where there is none that can be read.
 
-    It holds where it can be read, and every file is there with the size it had: what a power cut or
-    a person left behind under a whole output's name is not taken for one. Marks of before there
-    were sizes in them are believed. Links are not followed.
+    Links are not followed.
     """
     try:
         if not stat.S_ISDIR(os.lstat(folder).st_mode):
             return None
         with os.fdopen(os.open(folder / MARK, os.O_RDONLY | os.O_NOFOLLOW)) as file:
             mark = json.load(file)
-        fingerprint, expanded = mark["fingerprint"], mark["expanded"]
-        sizes = mark.get("files", {})
-        if not isinstance(fingerprint, str) or not isinstance(expanded, int | None):
-            return None
-        return OutputMark(fingerprint, expanded) if _have_their_size(folder, sizes) else None
+        fingerprint, expanded, sizes = mark["fingerprint"], mark["expanded"], mark.get("files", {})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-
-
-def _have_their_size(folder: Path, sizes: Mapping[str, int]) -> bool:
-    """Raises OSError for a file that is not there."""
-    for name, size in sizes.items():
-        found = os.lstat(f"{folder}/{name}")
-        if found.st_size != size or not stat.S_ISREG(found.st_mode):
-            return False
-    return True
+    known = isinstance(fingerprint, str) and isinstance(expanded, int | None)
+    return OutputMark(fingerprint, expanded, sizes) if known and isinstance(sizes, dict) else None
