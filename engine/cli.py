@@ -95,7 +95,7 @@ def _broken_command(name: str, error: PipelineError) -> click.Command:
 
 def fail(error: Exception, code: int) -> None:
     """Say what is wrong and leave with `code`."""
-    for line in str(error).splitlines():
+    for line in str(error).split("\n"):
         click.echo(f"penstock: {line}", err=True)
     sys.exit(code)
 

@@ -211,7 +211,7 @@ def _line_numbers(text: str) -> dict[str, int]:
     """Where each table and key stands, as far as plain lines tell: enough to point at."""
     numbers: dict[str, int] = {}
     table = ""
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if header := re.match(r"\s*\[\s*([^\[\]]+?)\s*\]", line):
             table = _plain_key(header[1])
             numbers.setdefault(table, number)

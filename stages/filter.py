@@ -139,8 +139,9 @@ class Filter(Stage):
     def process(self, item: Item, out: Path) -> None:
         """Write frames/, detections.jsonl and filter.json; Drop where no frame is kept."""
         source = item.output("extract")
-        text = (source / "frames.jsonl").read_text(encoding="utf-8")
-        lines = [json.loads(line) for line in text.splitlines()]
+        with (source / "frames.jsonl").open(encoding="utf-8") as file:
+            # Not str.splitlines(), which also ends lines where JSON does not.
+            lines = [json.loads(line) for line in file]
         rejected: Counter[str] = Counter()
         kept = list(self._kept(source / "frames", lines, rejected))
         if not kept and not self.settings.keep_empty:
