@@ -1,5 +1,6 @@
 """Shared gates: a rate, a concurrency and a breaker per host, free disk, the failure budget."""
 
+import math
 import shutil
 from collections import deque
 from collections.abc import Callable
@@ -29,11 +30,21 @@ nobody grows."""
 
 def pause_after(after: float | None, times: int) -> float:
     """How long to wait, in seconds, after being turned away for the `times`-th time in a row, when
-    the other side said `after`, or nothing (None)."""
+    the other side said `after`, or nothing (None).
+
+    What it said comes out of a header, by way of any stage: what is no finite number is nothing.
+    """
     doubled = 2.0 ** min(times - 1, 30)
-    if after is None:
+    if after is None or not _is_finite(after):
         return min(FIRST_PAUSE * doubled, LONGEST_PAUSE)
     return min(max(after, min(LEAST_PAUSE * doubled, FIRST_PAUSE)), LONGEST_PAUSE)
+
+
+def _is_finite(after: object) -> bool:
+    try:
+        return isinstance(after, (int, float)) and math.isfinite(after)
+    except OverflowError:  # a whole number with more digits than a float holds
+        return False
 
 
 class _Gate:

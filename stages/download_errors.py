@@ -8,11 +8,10 @@ import errno
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 from engine import Cancelled, Drop, Ending, Permanent, Throttled, Transient
 from stages.addresses import PrivateAddress, host_of
+from stages.waits import read_retry_after
 
 LONGEST_WAIT = 3600.0
 """Seconds; what a server may ask for in Retry-After at most."""
@@ -322,14 +321,6 @@ def _retry_after(chain: list[BaseException]) -> float | None:
         value = headers.get("Retry-After") if headers is not None else None
         if value is None:
             continue
-        try:
-            seconds = float(value)
-        except ValueError:
-            try:
-                moment = parsedate_to_datetime(value)
-            except ValueError:
-                return None
-            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-            seconds = (moment - datetime.now(UTC)).total_seconds()
-        return min(max(seconds, 0.0), LONGEST_WAIT)
+        seconds = read_retry_after(value)
+        return None if seconds is None else min(seconds, LONGEST_WAIT)
     return None

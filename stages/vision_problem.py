@@ -1,13 +1,12 @@
 """What a server meant when it did not answer: its message, its codes, and how long to wait."""
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal
+
+from stages.waits import read_retry_after, read_seconds
 
 Remedy = Literal["slow down", "try again", "key", "money", "request", "image"]
 """What would help: a pause, another try, another key, more quota, another request, another image.
@@ -112,24 +111,13 @@ def _retry_info(error: Mapping[str, Any]) -> float | None:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """The Retry-After header in seconds, which holds seconds or a date (RFC 9110, 10.2.3)."""
+    """Seconds to wait as the headers have it; a moment that has passed says 0."""
     if (milliseconds := _seconds(headers.get("retry-after-ms", ""))) is not None:
         return milliseconds / 1000
     value = headers.get("retry-after", "").strip()
-    if (seconds := _seconds(value)) is not None:
-        return seconds
-    try:
-        date = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)
-    return max(0.0, (date - datetime.now(UTC)).total_seconds())
+    return None if (read_seconds(value) or 0.0) < 0 else read_retry_after(value)
 
 
 def _seconds(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value >= 0 else None
+    value = read_seconds(text)
+    return None if value is None or value < 0 else value

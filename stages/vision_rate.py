@@ -10,6 +10,9 @@ _FIRST_GUESS = 1.0
 _LONGEST_GUESS = 60.0
 """Seconds: the first and the longest pause after a refusal that does not say how long to wait."""
 
+_LONGEST_PAUSE = 3600.0
+"""Seconds: a server may name any year. After so long it is asked whether it still means it."""
+
 
 class Closed(Exception):
     """The server asked for a pause of `seconds` more, which is longer than a call will wait."""
@@ -84,7 +87,7 @@ class Gate:
         self._expected += (tokens - self._expected) / self._calls
 
     def pause(self, seconds: float | None) -> float:
-        """Holds back every call for so long, or for a guess where that is None or 0.
+        """Holds back every call for so long, an hour at most, or for a guess where it is None or 0.
 
         The guess begins at the time between two requests, a second where no rate is known. Each
         refusal doubles it and each answer halves it: a server that refuses at random is hardly
@@ -99,7 +102,7 @@ class Gate:
             guess = self._first_guess * 2.0**self._refusals
             seconds = min(_LONGEST_GUESS, guess) * random.uniform(0.75, 1.0)
             self._refusals += guess < _LONGEST_GUESS
-        self._opens = max(self._opens, now + seconds)
+        self._opens = max(self._opens, now + min(seconds, _LONGEST_PAUSE))
         return self._opens - now
 
     async def _open(self, patience: float) -> None:

@@ -1,5 +1,6 @@
 """What the whole run keeps to: a rate, a number at once and a breaker per host, disk, failures."""
 
+import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -152,6 +153,22 @@ def test_a_pause_is_bounded_and_grows_though_the_other_side_says_none() -> None:
     assert pause_after(7.5, 1) == 7.5
     assert pause_after(-1, 1) > 0
     assert pause_after(0, 5000) == 30, "asking again and again at once would never end"
+
+
+@pytest.mark.parametrize("said", [math.nan, math.inf, -math.inf, 10**400, "7", "NaN", b"7", [7]])
+def test_what_is_no_finite_number_says_nothing_of_how_long_to_wait(said: Any) -> None:
+    assert pause_after(said, 1) == 30
+    assert pause_after(said, 2) == 60
+
+
+async def test_a_gate_is_closed_for_a_time_that_a_clock_can_wait_for(events: Events) -> None:
+    gates = Gates(rate=0, concurrency=0, events=events)
+    for number, said in enumerate((math.nan, math.inf, -5.0, 10**400, 1e308)):
+        gates.enter(f"{number}")
+        assert 0 < gates.close(f"{number}", said, "429") <= 3600
+        gates.leave(f"{number}", throttled=True)
+        await gates.wait(f"{number}")
+        assert gates.enter(f"{number}")
 
 
 @pytest.mark.parametrize("rate", [0, 1000])

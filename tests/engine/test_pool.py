@@ -1,5 +1,6 @@
 """One stage at work: waits outside its workers, gates, batches, workers that come, go and break."""
 
+import math
 import shutil
 import threading
 import time
@@ -302,6 +303,16 @@ def test_a_refusal_without_a_gate_holds_back_its_item_alone(fast: Path) -> None:
     pipeline = line(toy("a", does=does))
     report = run_within(30, pipeline, fast, ["bad", "never", "v"], "stages.a.patience=0.1")
     assert (report.items["done"], report.items["failed"]) == (2, 1)
+
+
+@pytest.mark.parametrize("after", [math.nan, math.inf, -1.0])
+def test_a_wait_that_no_clock_knows_holds_back_its_host_alone(
+    fast: Path, monkeypatch: pytest.MonkeyPatch, after: float
+) -> None:
+    monkeypatch.setattr(limits, "FIRST_PAUSE", 0.02)
+    does = {"gated@one": ["throttled", 1, after], "free": ["throttled", 1, after]}
+    pipeline = line(toy("a", base=GatedToy, does=does))
+    assert run_within(30, pipeline, fast, [*does, "v@two"]).items["done"] == 3
 
 
 def test_a_gate_that_cannot_be_told_fails_the_item_alone(fast: Path) -> None:
