@@ -54,8 +54,9 @@ class Detector:
     `weights` is a .pt or .onnx file, a TensorRT .engine or an OpenVINO folder. `classes` are names
     of the model's classes, none for all. `confidence` and `iou` are the thresholds of a detection
     and of non-maximum suppression. `image_size` is the longer side the network sees, in pixels,
-    and `batch` the images that the model has before it at once: on a GPU in one inference, on a CPU
-    shared out over its streams. A model exported with a fixed size or batch keeps its own.
+    and `batch` the images in one inference on a GPU. On a CPU each image has an inference of its
+    own, so what is found in it depends on nothing but itself: kernels for another batch may round
+    otherwise. A model exported with a fixed size or batch keeps its own.
 
     What it finds in an image is what ultralytics' predict finds: the letterbox, the network, the
     suppression and the scaling are its own.
@@ -95,9 +96,7 @@ class Detector:
         self._settings.classes = class_numbers(self.names, classes, str(weights)) or None
         self._letterbox = letterbox_of(self._model, self._settings.imgsz)
         self._streams = Streams(self._model, weights)
-        share = -(-batch // self.streams) if self._model.device.type == "cpu" else batch
-        self.batch = fixed_batch or share
-        self._shares_out = fixed_batch is None and self._model.device.type == "cpu"
+        self.batch = fixed_batch or (1 if self._model.device.type == "cpu" else batch)
         self._busy = 0.0
         self._lock = threading.Lock()
         self._try_once()
@@ -118,12 +117,6 @@ class Detector:
     def streams(self) -> int:
         """Inferences that run at once."""
         return len(self._streams)
-
-    def batch_of(self, images: int) -> int:
-        """How many of so many images belong into one inference. On a CPU so few that every stream
-        gets some of them: else one core has all frames of a short video, and the others none."""
-        share = max(1, -(-images // self.streams))
-        return min(self.batch, share) if self._shares_out else self.batch
 
     @property
     def busy(self) -> float:

@@ -74,7 +74,7 @@ class Filter(Stage):
         )
         inference_batch: int = setting(
             8,
-            "Frames before the model at once: a GPU's batch; a CPU shares them over its cores.",
+            "Frames in one inference on a GPU; on a CPU each has one of its own.",
             affects_output=False,
             ge=1,
         )
@@ -171,8 +171,8 @@ class Filter(Stage):
     ) -> Iterator[dict[str, Any]]:
         detector = self._detector
         frames = self._good(folder, lines, rejected)
-        most = detector.batch_of(len(lines))
-        batches = batches_of(frames, most, lambda frame: frame.prepared.pixels.shape)
+        # Cut by the frames' places in the item alone: never by what else is at work, or how busy.
+        batches = batches_of(frames, detector.batch, lambda frame: frame.prepared.pixels.shape)
         # Two more than can be worked on wait, so that no stream has to wait for one.
         seen = in_order(self._detect, batches, detector.streams + 2)
         with closing(frames), closing(seen):

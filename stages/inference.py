@@ -3,6 +3,10 @@
 One inference rarely fills a machine. On a CPU its operators wait for each other at every layer, so
 as many inferences of one thread each get more done in the same processor time; on a GPU the next
 one's kernels have to be waiting when this one's end.
+
+On a CPU every inference has one thread, however many cores there are: kernels add up in another
+order for another number of threads, and the last bits of what is found would hang on the machine's
+load or its size.
 """
 
 import copy
@@ -16,8 +20,8 @@ from typing import Any, TypeVar
 
 Answer = TypeVar("Answer")
 
-MOST_STREAMS = 8
-"""Inferences at once on a CPU; with more cores than that, each has several threads."""
+MOST_STREAMS = 32
+"""Inferences at once on a CPU, each on a core; further cores are left to the other stages."""
 
 ON_CPU = "CPUExecutionProvider"
 
@@ -33,7 +37,8 @@ class Streams:
     """
 
     def __init__(self, model: Any, weights: Path) -> None:
-        models, self._threads = _copies(model, weights)
+        models = _copies(model, weights)
+        self._on_cpu = model.device.type == "cpu"
         self._models: SimpleQueue[tuple[Any, AbstractContextManager[Any]]] = SimpleQueue()
         for one in models:
             self._models.put((one, _own_queue(model.device)))
@@ -69,8 +74,8 @@ class Streams:
     def _start_thread(self) -> None:
         import torch
 
-        if self._threads is not None:
-            torch.set_num_threads(self._threads)
+        if self._on_cpu:
+            torch.set_num_threads(1)  # of this thread alone
 
 
 def cores() -> int:
@@ -80,28 +85,27 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def _copies(model: Any, weights: Path) -> tuple[list[Any], int | None]:
-    """The model and its copies; and the threads that each uses, None where torch has no say."""
+def _copies(model: Any, weights: Path) -> list[Any]:
+    """The model and its copies, one for each inference at once."""
     kind = model.device.type
     streams = min(cores(), MOST_STREAMS)
-    if model.format == "pt" and kind == "cuda":
-        return [model, *(_copy_of_torch(model) for _ in range(1, GPU_STREAMS))], None
-    if model.format == "pt" and kind == "cpu":
-        return [model, *(_copy_of_torch(model) for _ in range(1, streams))], cores() // streams
+    if model.format == "pt" and kind in ("cpu", "cuda"):
+        count = streams if kind == "cpu" else GPU_STREAMS
+        return [model, *(_copy_of_torch(model) for _ in range(1, count))]
     if model.format == "onnx" and model.backend.session.get_providers() == [ON_CPU]:
-        model.backend.session = _onnx_session(weights, cores() // streams)
-        return [model] * streams, None
+        model.backend.session = _onnx_session(weights)
+        return [model] * streams
     if model.format == "openvino" and _recompile_openvino(model.backend, weights, streams):
-        return [model, *(_copy_of_openvino(model) for _ in range(1, streams))], None
-    return [model], None
+        return [model, *(_copy_of_openvino(model) for _ in range(1, streams))]
+    return [model]
 
 
-def _onnx_session(weights: Path, threads: int) -> Any:
-    """A session, for any number of threads at once, whose every inference uses so many threads."""
+def _onnx_session(weights: Path) -> Any:
+    """A session, for any number of threads at once, whose every inference uses its caller's."""
     import onnxruntime  # type: ignore[import-untyped]
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1
     return onnxruntime.InferenceSession(str(weights), options, providers=[ON_CPU])
 
 
@@ -119,6 +123,7 @@ def _recompile_openvino(backend: Any, weights: Path, streams: int) -> bool:
     kept = ("INFERENCE_PRECISION_HINT", "EXECUTION_MODE_HINT")
     properties = {name: compiled.get_property(name) for name in kept}
     properties |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(streams)}
+    properties["INFERENCE_NUM_THREADS"] = str(streams)  # one each
     graph = weights if weights.is_file() else next(weights.glob("*.xml"))
     core = openvino.Core()
     backend.ov_compiled_model = core.compile_model(core.read_model(graph), "CPU", properties)

@@ -176,22 +176,84 @@ def test_a_video_without_a_kept_frame_goes_on_if_so_set(make_item: MakeItem, run
     assert json.loads((out / "filter.json").read_text())["frames_kept"] == 0
 
 
-def test_the_output_is_the_same_whatever_the_threads(make_item: MakeItem, run: Any) -> None:
+def outputs(out: Path) -> list[bytes]:
+    return [(out / name).read_bytes() for name in ("detections.jsonl", "filter.json")]
+
+
+def test_the_output_is_the_same_whatever_the_threads_and_the_batch(
+    make_item: MakeItem, run: Any
+) -> None:
     item = make_item("a video", extract=frames_of(SCENES))
-    outs = [
-        run(item, classes=(), decode_threads=threads, inference_batch=batch)
-        for threads, batch in ((1, 8), (4, 8), (2, 3))
+    first, *others = [
+        run(item, classes=(), device="cpu", decode_threads=threads, inference_batch=batch)
+        for threads, batch in ((1, 8), (4, 1), (2, 3))
     ]
-    for name in ("detections.jsonl", "filter.json"):
-        contents = [(out / name).read_bytes() for out in outs]
-        assert contents[0] == contents[1]
-    # Another batch is another order of additions in the network: the last digit may differ.
-    first, other = kept_lines(outs[0]), kept_lines(outs[2])
-    assert [line["file"] for line in first] == [line["file"] for line in other]
-    for line, same in zip(first, other, strict=True):
-        for detection, again in zip(line["detections"], same["detections"], strict=True):
-            assert detection["class"] == again["class"]
-            assert detection["box"] == pytest.approx(again["box"], abs=0.2)
+    assert [outputs(out) for out in others] == [outputs(first)] * 2
+
+
+def batch_telling_network(file: Path, batch: int | None = None) -> Path:
+    """An ONNX network whose one sure box has as its confidence 0.4, and 0.1 for each image that is
+    in its batch: what a kernel chosen by the batch does to the last bits, made large."""
+    onnx = pytest.importorskip("onnx", reason="needs the package onnx")
+    import numpy as np
+
+    make, numbers = onnx.helper, onnx.numpy_helper.from_array
+    boxes = np.zeros((1, 5, 16), np.float32)
+    boxes[0, :, 0] = (100, 100, 50, 50, 0.4)
+    share = np.zeros((1, 5, 16), np.float32)
+    share[0, 4, 0] = 0.1
+    nodes = [
+        make.make_node("Shape", ["images"], ["count"], start=0, end=1),
+        make.make_node("Cast", ["count"], ["number"], to=onnx.TensorProto.FLOAT),
+        make.make_node("Mul", ["share", "number"], ["told"]),
+        make.make_node("Add", ["boxes", "told"], ["one"]),
+        make.make_node("Concat", ["count", "rest"], ["shape"], axis=0),
+        make.make_node("Expand", ["one", "shape"], ["output0"]),
+    ]
+    sizes = [batch or "batch", 3, 224, 224], [batch or "batch", 5, 16]
+    given, made = (
+        make.make_tensor_value_info(name, onnx.TensorProto.FLOAT, size)
+        for name, size in zip(("images", "output0"), sizes, strict=True)
+    )
+    constants = [
+        numbers(boxes, "boxes"),
+        numbers(share, "share"),
+        numbers(np.array([5, 16], np.int64), "rest"),
+    ]
+    graph = make.make_graph(nodes, "batch", [given], [made], constants)
+    opset = [make.make_opsetid("", 17)]
+    onnx.save(make.make_model(graph, opset_imports=opset, ir_version=9), str(file))
+    return file
+
+
+@pytest.mark.parametrize(("fixed", "confidence"), [(None, 0.5), (3, 0.7)])
+def test_no_batch_depends_on_settings_cores_or_what_else_is_at_work(
+    make_item: MakeItem,
+    run: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fixed: int | None,
+    confidence: float,
+) -> None:
+    """Kernels round by the batch. So each frame goes alone, or in the graph's own fixed batch."""
+    weights = batch_telling_network(tmp_path / "telling.onnx", fixed)
+    items = [
+        make_item(f"video {number}", extract=frames_of(SCENES[:number])) for number in (1, 4, 7)
+    ]
+    found = []
+    for cores, batch in ((1, 1), (2, 8), (3, 5)):
+        monkeypatch.setattr("stages.inference.cores", lambda cores=cores: cores)
+        settings = {"weights": str(weights), "classes": (), "inference_batch": batch}
+
+        def detect(item: Item, settings: dict[str, Any] = settings) -> Path:
+            return run(item, device="cpu", confidence=0.1, **settings)
+
+        with ThreadPoolExecutor(2) as workers:
+            found.append([outputs(out) for out in workers.map(detect, items)])
+        for item in items:
+            for line in kept_lines(detect(item)):
+                assert [seen["confidence"] for seen in line["detections"]] == [confidence]
+    assert found[1:] == found[:1] * 2
 
 
 def test_workers_with_a_video_each_find_what_one_finds(make_item: MakeItem, run: Any) -> None:
