@@ -27,6 +27,7 @@ from engine import (
 from stages.addresses import canonical_url, host_of, is_private, local_path
 from stages.download_errors import SYSTEMIC_HINT, classify
 from stages.folders import symlink_or_copy
+from stages.media_file import NoMediaError, open_media, what_it_is
 from stages.playlists import PLAYLIST_TYPES, expand
 from stages.ytdlp_options import (
     check_duration,
@@ -50,10 +51,6 @@ MOST_HOPS = 10
 
 MOST_SHOWN = 200
 """Characters of a path that a reason repeats: a line of a list may be anything at all."""
-
-NOT_VIDEO_FORMATS = frozenset({"hls", "dash", "concat", "concatf", "imf", "image2", "tty", "sdp"})
-"""FFmpeg's names for what it opens like a video and is none: lists of other files, which could name
-any file of this machine, single pictures, and text."""
 
 
 class Download(Stage):
@@ -261,10 +258,10 @@ class Download(Stage):
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """What a file's header says: pixels, and seconds where it says so."""
+    """What a file's header says: pixels, and seconds, each where it says so."""
 
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     duration: float | None
 
 
@@ -276,26 +273,23 @@ def probe(file: Path, name: str) -> Media:
     if file.stat().st_size == 0:
         raise Permanent(f"{name}: is an empty file", kind="not_video")
     try:
-        # FFmpeg must not follow addresses that a hostile file names.
-        with av.open(
-            str(file), options={"protocol_whitelist": "file"}, metadata_errors="replace"
-        ) as container:
-            if NOT_VIDEO_FORMATS.intersection(
-                container.format.name.split(",")
-            ) or container.format.name.endswith("_pipe"):
-                raise Permanent(
-                    f"{name}: is no video but {container.format.long_name}", kind="not_video"
-                )
+        with open_media(file) as container:
             for stream in container.streams.video:
                 if not stream.disposition & av.stream.Disposition.attached_pic:
                     seconds = container.duration and container.duration / av.time_base
-                    return Media(stream.width, stream.height, seconds)
+                    # A stream has no size where FFmpeg has no decoder for it.
+                    width, height = (getattr(stream, side, None) for side in ("width", "height"))
+                    return Media(width, height, seconds)
             sound = "sound and no video" if container.streams.audio else "no video"
             raise Permanent(f"{name}: holds {sound}", kind="no_video")
+    except NoMediaError as error:
+        raise Permanent(f"{name}: is no video but {error}", kind="not_video") from None
     except av.FFmpegError as error:
-        raise Permanent(
-            f"{name}: does not open as a video: {error.strerror or error}", kind="not_video"
-        ) from error
+        what = what_it_is(file)
+        problem = (
+            f"is no video but {what}" if what else f"does not open as a video: {error.strerror}"
+        )
+        raise Permanent(f"{name}: {problem}", kind="not_video") from error
 
 
 def _look_up(downloader: Any, url: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from engine import Permanent, checkpoint
+from stages.media_file import NoMediaError, open_media
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
-
-_NOT_VIDEO = {"hls", "dash", "concat", "sdp", "tty"}  # playlists and text that FFmpeg would play
 
 
 @dataclass(slots=True)
@@ -137,12 +136,11 @@ def open_video(path: Path, threads: int = 1) -> Video:
     import av
 
     try:
-        # Only what is on this machine: a playlist posing as a video must not send us elsewhere.
-        container = av.open(
-            str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace"
-        )
+        container = open_media(path)
     except FileNotFoundError:
         raise Permanent(f"{path.name} is not there any more", kind="missing_file") from None
+    except NoMediaError as error:
+        raise Permanent(f"{path.name} has no video in it: it is {error}", kind="no_video") from None
     except av.FFmpegError as error:
         empty = path.stat().st_size == 0
         problem = "is empty (0 bytes)" if empty else f"cannot be read as video: {error.strerror}"
@@ -163,7 +161,7 @@ def _find_stream(
 
     covers = Disposition.attached_pic | Disposition.timed_thumbnails
     streams = [stream for stream in container.streams.video if not stream.disposition & covers]
-    if not streams or _NOT_VIDEO & set(container.format.name.split(",")):
+    if not streams:
         raise Permanent(f"{path.name} has no video in it", kind="no_video")
     best = container.streams.best("video")
     stream = next((one for one in streams if one is best), streams[0])

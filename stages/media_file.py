@@ -1,0 +1,124 @@
+"""Opening a media file safely: FFmpeg reads this one file, and only as video or sound.
+
+FFmpeg takes more than media for a file: lists that name other files (and so any file of this
+machine, or themselves without end), descriptions of streams in the network, devices, scripts,
+single pictures. So what it may open is listed here, not what it may not.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+
+MOST_PIXELS = 100_000_000
+"""Pixels of the largest frame decoded unless a setting says otherwise; 8K has 33 million."""
+
+_VIDEO = """
+mov,mp4,m4a,3gp,3g2,mj2 matroska,webm avi mpegts mpegtsraw mpeg flv live_flv kux asf asf_o rm ivr
+ogg mxf mxf_opatom gxf lxf nut nsv nuv wtv dv ivf swf ty pva pmp gif apng jpegxl_anim yuv4mpegpipe
+h261 h263 h264 hevc vvc evc av1 obu vc1 vc1test m4v mpegvideo cavsvideo avs2 avs3 dirac dnxhd apv
+ipu mjpeg mjpeg_2000 mpjpeg smjpeg ingenient mxg
+dhav ifv iv8 luodat hxvs lmlm4 msnwctcp nc vivo vividas r3d cine ser filmstrip simbiosis_imx
+bink smk roq 4xm 3dostr anm argo_brp argo_cvg avs bethsoftvid bfi bmv c93 cdg cdxl dcstr derf dfa
+dsicin dxa ea ea_cdata film_cpk flic frm gdv hnm idcin iff ipmovie iss jv lvf mgsts mm mods moflex
+mtv mv mvi paf pdv psxstr rl2 rpl sdr2 sga siff smush thp tiertexseq tmv usm vmd wc3movie wsvqa xmv
+yop
+"""
+"""FFmpeg's demuxers of containers and streams of video that read their own file and no other."""
+
+_SOUND = """
+aa aac aax ac3 ac4 ace acm act adp ads adx aea afc aiff aix alaw alp amr amrnb amrwb apac apc ape
+apm aptx aptx_hd argo_asf ast au avr binka bonk brstm bfstm caf codec2 daud dfpwm dsf dss dts dtshd
+eac3 epaf flac fsb fwse g722 g723_1 g726 g726le g728 g729 genh gsm hca hcom iamf ilbc ircam kvag
+laf lc3 loas mca mlp mmf mp3 mpc mpc8 msf mtaf mulaw musx nistsphere oma osq pvf qcp qoa redspark
+rka rsd rso s337m sbc scd sds sdx shn sln sol sox spdif svag svs tak truehd tta vag voc vpk vqf w64
+wady wav wavarc wsaud wsd wv wve xa xmd xvag xwma
+"""
+"""Those of sound: it is no video either, but that is for who looks for streams to say."""
+
+DEMUXERS = ",".join((_VIDEO + _SOUND).split())
+
+_MAGIC = (
+    (b"#EXTM3U", "an HLS playlist: a list of other files"),
+    (b"ffconcat version", "an ffconcat script: a list of other files"),
+    (b"\x89PNG\r\n\x1a\n", "a picture (PNG)"),
+    (b"\xff\xd8\xff", "a picture (JPEG)"),
+    (b"BM", "a picture (BMP)"),
+    (b"II*\x00", "a picture (TIFF)"),
+    (b"MM\x00*", "a picture (TIFF)"),
+    (b"8BPS", "a picture (Photoshop)"),
+    (b"v/1\x01", "a picture (OpenEXR)"),
+    (b"DDS ", "a picture (DDS)"),
+    (b"qoif", "a picture (QOI)"),
+    (b"SIMPLE  =", "a picture (FITS)"),
+    (b"\x01\xda", "a picture (SGI)"),
+    (b"\x0a\x05\x01", "a picture (PCX)"),
+    (b"\x00\x00\x01\x00", "a picture (ICO)"),
+    (b"\xff\x0a", "a picture (JPEG XL)"),
+    (b"\x00\x00\x00\x0cJXL \r\n\x87\n", "a picture (JPEG XL)"),
+    (b"\xff\x4f\xff\x51", "a picture (JPEG 2000)"),
+    (b"\x00\x00\x00\x0cjP  \r\n\x87\n", "a picture (JPEG 2000)"),
+    (b"GIF8", "a picture (GIF)"),
+    (b";FFMETADATA", "text"),
+    (b"v=0", "a stream's description (SDP)"),
+)
+
+_HEAD = 4096
+"""Bytes of a file that tell what it is."""
+
+
+class NoMediaError(Exception):
+    """The file is something that must not be opened as media; the text says what, as "text"."""
+
+
+def open_media(path: Path, max_pixels: int = MOST_PIXELS) -> "InputContainer":
+    """Open a file of video or sound. Nothing of it is decoded that has more pixels a frame.
+
+    Raises NoMediaError where FFmpeg takes it for anything else, FileNotFoundError, and
+    av.FFmpegError where it cannot be read.
+    """
+    import av
+
+    options = {
+        "protocol_whitelist": "file",
+        "format_whitelist": DEMUXERS,
+        "max_pixels": str(max_pixels),
+    }
+    try:
+        # Absolute, as FFmpeg would take what is before a colon in "a:b.mp4" for a protocol.
+        return av.open(os.path.abspath(path), options=options, metadata_errors="replace")  # noqa: PTH100
+    except av.error.ArgumentError:
+        # What is not on the list gives this error, and a damaged file may too.
+        what = what_it_is(path)
+        if what is None:
+            raise
+        raise NoMediaError(what) from None
+
+
+def what_it_is(path: Path) -> str | None:
+    """What a file is that is no media, in words after "is"; None where it might be."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        if head[12:16] == b"VP8X" and head[20:21] and head[20] & 2:
+            return "an animated WebP, which cannot be read yet: convert it to GIF, APNG or MP4"
+        return "a picture (WebP)"
+    for magic, what in _MAGIC:
+        if head.startswith(magic) or text.startswith(magic):
+            return what
+    if b"<MPD" in head:
+        return "a DASH manifest: a list of other files"
+    if b"CompositionPlaylist" in head:
+        return "an IMF playlist: a list of other files"
+    if b"<html" in head.lower():
+        return "a web page"
+    if b"<svg" in head:
+        return "a picture (SVG)"
+    if re.match(rb"P[1-7FfHh]\s", head):
+        return "a picture (PNM)"
+    printable = sum(byte >= 32 or byte in b"\t\n\r\x1b\f" for byte in head)
+    return "text" if head and printable >= 0.98 * len(head) else None
