@@ -56,13 +56,16 @@ class LimitSettings(Settings):
     )
     failure_budget: float = setting(
         0.5,
-        "Stop the run when more than this share of the latest items failed; 1: never.",
+        "Stop the run when more than this share of the items started last failed; 1: never.",
         affects_output=False,
         ge=0,
         le=1,
     )
     failure_window: int = setting(
-        50, "Latest items that the failure budget looks back on.", affects_output=False, ge=1
+        50,
+        "Latest items that the failure budget looks back on, beside all that are under way.",
+        affects_output=False,
+        ge=1,
     )
     failure_minimum: int = setting(
         10, "Fewer failures than this never stop a run.", affects_output=False, ge=1

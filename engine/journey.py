@@ -36,12 +36,14 @@ class Known:
 
 
 class End(NamedTuple):
-    """How a stage ended with an item. `retryable`: a failure that `penstock retry` may mend."""
+    """How a stage ended with an item. `retryable`: a failure that `penstock retry` may mend;
+    `alone`: one that says nothing of how other items will fare."""
 
     outcome: Settled
     fingerprint: str
     expanded: int | None = None
     retryable: bool = False
+    alone: bool = False
 
 
 class Step(NamedTuple):

@@ -324,7 +324,8 @@ class Pool:
         journey = attempt.entry.journey
         outcome: Settled = "dropped" if isinstance(ending, Drop) else "failed"
         retryable = outcome == "failed" and not isinstance(ending, Permanent)
-        end = End(outcome, attempt.draft.fingerprint, retryable=retryable)
+        alone = ending.kind in self.stage.item_failures
+        end = End(outcome, attempt.draft.fingerprint, retryable=retryable, alone=alone)
         if not retryable:
             await attempt.draft.adiscard_partial()
         with self._blocked:

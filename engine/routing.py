@@ -153,11 +153,13 @@ class Routing:
         """Have it recorded before long; returns its row."""
         number = next(self._attempt_numbers)
         row = AttemptRow(number, self._run, item.id, stage, worker, attempt, time.time())
+        self._budget.begun(item.id, number)
         self._commit.note(lambda journal: journal.start_attempt(row))
         return row
 
     def attempt_ended(self, row: AttemptRow, outcome: str, failure: Failure | None) -> None:
         """Have it recorded how an attempt ended with which the stage has not ended."""
+        self._budget.put_off(row.item)
         row.end(outcome, failure)
         self._commit.note(lambda journal: journal.end_attempt(row))
 
@@ -165,6 +167,8 @@ class Routing:
         self, journey: Journey, stage: str, end: End, row: AttemptRow, failure: Failure | None
     ) -> None:
         """The stage has ended with the item: record it, and pass the item on."""
+        if stage not in self._graph.optional:
+            self._budget.settled(journey.item.id, stage, end.outcome, alone=end.alone)
         journey.settle(stage, end)
         step = journey.advance()
 
@@ -202,7 +206,7 @@ class Routing:
         self.ended["reused"] += reused
         self._events.emit(ItemEnded(journey.item.id, outcome, reused))
         if not reused:
-            why = self._budget.record(outcome == "failed")
+            why = self._budget.ended(journey.item.id, outcome)
             if why is not None:
                 self.stop(StopRun(why))
         self._left()

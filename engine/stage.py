@@ -2,7 +2,7 @@
 
 import inspect
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -135,6 +135,10 @@ class Stage:
 
     defaults: ClassVar[dict[str, Any]] = {}
     """This stage's own defaults for StageOptions, such as {"workers": 4}."""
+
+    item_failures: ClassVar[Collection[str]] = ()
+    """The kinds of failure whose reason lies in one item (it was removed, it is damaged), so that
+    they say nothing of how others will fare: they do not count against the failure budget."""
 
     class Settings(Settings):
         """No settings."""

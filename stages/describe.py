@@ -41,6 +41,7 @@ class Describe(Stage):
     # A video with thousands of frames may have to wait hours for a free plan's few calls a minute;
     # each call has its own, short timeout.
     defaults: ClassVar[dict[str, Any]] = {"workers": 4, "timeout": 86400.0}
+    item_failures = frozenset({"refused"})
 
     class Settings(engine.Settings):
         # A key pasted into the wrong setting is not repeated in the error.

@@ -25,7 +25,7 @@ from engine import (
     setting,
 )
 from stages.addresses import canonical_url, host_of, is_private, local_path
-from stages.download_errors import SYSTEMIC_HINT, classify
+from stages.download_errors import ALONE, SYSTEMIC_HINT, classify
 from stages.folders import symlink_or_copy
 from stages.media_file import NoMediaError, open_media, what_it_is
 from stages.playlists import PLAYLIST_TYPES, expand
@@ -60,6 +60,7 @@ class Download(Stage):
     """
 
     defaults: ClassVar[dict[str, Any]] = {"workers": 4}
+    item_failures = ALONE
 
     class Settings(Settings):
         size: int | None = setting(

@@ -20,6 +20,26 @@ SYSTEMIC_HINT = (
     "sites change, so update yt-dlp (pip install -U yt-dlp yt-dlp-ejs); "
     "YouTube also needs a JavaScript runtime such as Deno"
 )
+ALONE = frozenset(
+    {
+        "certificate",
+        "drm",
+        "geo",
+        "members_only",
+        "no_video",
+        "not_found",
+        "not_video",
+        "private",
+        "private_address",
+        "removed",
+        "unavailable",
+        "unreadable",
+        "unsupported",
+    }
+)
+"""The kinds of failure that lie in one video, or in its own site. Not among them are those that a
+login which ran out, an old yt-dlp or a refused network would make of every video."""
+
 _COOKIES = "set stages.download.cookies to those of an account that may see it"
 
 

@@ -37,6 +37,7 @@ class Extract(Stage):
     """
 
     defaults: ClassVar[dict[str, Any]] = {"workers": 2}
+    item_failures = frozenset({"missing_file", "no_video", "damaged", "no_frames"})
 
     cores: ClassVar[Cores] = Cores(available_cores())
     """Shared by the workers of a process: who decodes, and which cores are idle."""

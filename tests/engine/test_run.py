@@ -428,6 +428,31 @@ def test_too_many_failures_stop_the_run_and_the_next_one_goes_on(fast: Path) -> 
     assert (report.items["done"], report.items["failed"]) == (6, 14)
 
 
+def test_failures_of_single_items_do_not_stop_a_run_but_others_beside_them_do(fast: Path) -> None:
+    gone = {f"gone{n}": ["permanent"] for n in range(60)}
+    sources = ["first", *gone, *(f"v{n}" for n in range(20))]
+    first = toy("a", does=gone, item_failures={"permanent"})
+    report = run(line(first, toy("b", "a")), fast, sources, "limits.failure_budget=0.5")
+    assert (report.outcome, report.exit_code) == ("done", 1)
+    assert (report.items["done"], report.items["failed"]) == (21, 60)
+
+    bad = {f"bad{n}": ["unexpected"] for n in range(30)}
+    mixed = [f"{kind}{n}" for n in range(30) for kind in ("more", "bad")]
+    does = bad | {source: ["permanent"] for source in mixed if source.startswith("more")}
+    first = toy("a", does=does, item_failures={"permanent"})
+    settings = ["limits.failure_budget=0.5", "stages.a.attempts=1"]
+    report = run(line(first, toy("b", "a")), fast, ["new", *mixed], *settings)
+    assert report.outcome == "stopped"
+
+
+def test_a_run_in_which_every_item_is_gone_stops_itself(fast: Path) -> None:
+    gone = {f"gone{n}": ["permanent"] for n in range(60)}
+    first = toy("a", does=gone, item_failures={"permanent"})
+    report = run(line(first), fast, list(gone), "limits.failure_budget=0.5")
+    assert report.outcome == "stopped"
+    assert report.items["failed"] < 30
+
+
 class Full(Toy):
     """The disk is full until the test frees it."""
 
