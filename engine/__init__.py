@@ -1,5 +1,6 @@
 """Penstock's engine: pools of workers joined by bounded inboxes. It knows nothing of video."""
 
+from engine.deadline import Deadline, deadline
 from engine.errors import (
     ConfigError,
     Drop,
@@ -40,6 +41,7 @@ __all__ = [
     "Cancelled",
     "Check",
     "ConfigError",
+    "Deadline",
     "Drop",
     "Ending",
     "FinishContext",
@@ -64,5 +66,6 @@ __all__ = [
     "UsageError",
     "WorkFolderError",
     "checkpoint",
+    "deadline",
     "setting",
 ]

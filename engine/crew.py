@@ -8,7 +8,7 @@ from anyio.abc import TaskGroup
 from engine.errors import PenstockError
 from engine.events import Events, WorkerReplaced
 from engine.meter import Meter
-from engine.process_worker import ProcessWorker
+from engine.process_worker import Nursery, ProcessWorker
 from engine.stage import StageOptions
 from engine.worker import (
     LoopWorker,
@@ -44,6 +44,7 @@ class Crew:
         self._release = release
         self._shared = SharedStage(factory()) if factory.stage.is_async() else None
         self._name = factory.stage.name
+        self._nursery = Nursery(factory)
         self._target = 0
         self._hired = 0
         self._count = 0
@@ -66,6 +67,10 @@ class Crew:
         finally:
             if self._shared is not None:
                 await self._shared.close()
+
+    async def close(self) -> None:
+        """End the processes that are left, once nothing reads a list in them any more."""
+        await self._nursery.close()
 
     def resize(self, workers: int) -> None:
         """Hire, or let go: idle ones at once, those at work when they have finished."""
@@ -112,5 +117,5 @@ class Crew:
         if self._shared is not None:
             return LoopWorker(self._shared.stage, timeout)
         if self._options.placement == "process":
-            return ProcessWorker(self._factory, timeout)
+            return ProcessWorker(self._factory, timeout, self._nursery)
         return ThreadWorker(self._factory, timeout, f"penstock-{self._name}-{number}")

@@ -2,7 +2,13 @@
 
 import os
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+)
 from contextlib import aclosing, contextmanager
 from typing import BinaryIO, Generic, TypeVar
 
@@ -26,12 +32,19 @@ def standard_input() -> BinaryIO:
     return os.fdopen(os.dup(0), "rb")
 
 
-async def read_lazily(values: Iterable[T], name: str) -> AsyncGenerator[T, None]:
+async def read_lazily(
+    values: Iterable[T] | AsyncGenerator[T, None], name: str
+) -> AsyncGenerator[T, None]:
     """The values, each read off the event loop and only when it is wanted. Use with `aclosing`.
 
     A source that blocks, such as a terminal, blocks a thread that is left to itself when the
-    reading task is cancelled.
+    reading task is cancelled. A list that another process reads comes as an async generator.
     """
+    if isinstance(values, AsyncGenerator):
+        async with aclosing(values):
+            async for value in values:
+                yield value
+        return
     thread, reader = CallThread(name), _Reader(values)
     try:
         while (box := await thread.call(reader.next)) is not None:
@@ -114,7 +127,7 @@ class Feed:
 
     async def feed(
         self,
-        values: Iterable[T],
+        values: Iterable[T] | AsyncGenerator[T, None],
         item: Callable[[T], Item],
         parent: str | None,
         depth: int,

@@ -172,6 +172,18 @@ def discard_partial(item: Item, stage: str) -> None:
     _remove(item.folder / _name(stage, "partial"))
 
 
+def mark_outlived(item: Item, stage: str) -> None:
+    """Write down that the run died while `stage` was at work on the item, and that this process,
+    which was at it, did not. The mark is swept as a scratch folder is."""
+    with suppress(OSError):
+        (item.folder / _name(stage, "scratch-outlived")).mkdir()
+
+
+def has_outlived(item: Item, stage: str) -> bool:
+    """Whether that stands there."""
+    return (item.folder / _name(stage, "scratch-outlived")).is_dir()
+
+
 def sweep_scratch(item: Item) -> int:
     """Delete the scratch folders that a killed run left behind; returns how many there were."""
     left = [name for name in _names(item.folder) if ".scratch-" in name]

@@ -6,7 +6,6 @@ the time that call takes is the time its worker was blocked by what comes after.
 
 import random
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -32,7 +31,7 @@ from engine.limits import Gates, pause_after
 from engine.meter import Meter
 from engine.outputs import Draft, Outputs
 from engine.parking import Entry, Parking
-from engine.result import DONE, Result, result_of
+from engine.result import DONE, Items, Result, result_of
 from engine.retry import RetryPolicy
 from engine.stage import Stage
 from engine.statistics import PoolStatistics
@@ -57,7 +56,7 @@ class Hooks(Protocol):
     ) -> None:
         """The stage has ended with the item: record it, and pass the item on."""
 
-    async def expand(self, journey: Journey, produced: Iterable[Item]) -> int:
+    async def expand(self, journey: Journey, produced: Items) -> int:
         """Feed the items that came out of this one; returns how many there were."""
 
     def stop(self, why: StopRun) -> None:
@@ -127,9 +126,12 @@ class Pool:
 
     async def run(self) -> None:
         """Work until the inbox is closed and empty, or drained. Raises what `open` raises."""
-        async with anyio.create_task_group() as self._tasks:
-            await self._crew.run(self._target)
-            self._tasks.cancel_scope.cancel()  # only a drained pool has anything parked still
+        try:
+            async with anyio.create_task_group() as self._tasks:
+                await self._crew.run(self._target)
+                self._tasks.cancel_scope.cancel()  # only a drained pool has anything parked still
+        finally:
+            await self._crew.close()
 
     def resize(self, workers: int, why: str = "asked to") -> None:
         """Have this many workers from now on. One that is at work finishes its item first.
@@ -262,7 +264,7 @@ class Pool:
         elif await self._settle(attempt):
             self.inbox.leave()
 
-    async def _expand(self, attempt: Attempt, produced: Iterable[Item]) -> None:
+    async def _expand(self, attempt: Attempt, produced: Items) -> None:
         try:
             try:
                 expanded = await self._hooks.expand(attempt.entry.journey, produced)

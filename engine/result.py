@@ -2,12 +2,15 @@
 
 import errno
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from engine.errors import BatchFault, Ending, Fault, StopRun, Throttled
 from engine.item import Item
 from engine.processor_time import ProcessorTime
+
+Items = Iterable[Item] | AsyncGenerator[Item, None]
+"""What came out of an item; the second where another process reads it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,7 @@ class Result:
     """
 
     ending: Ending | None = None
-    produced: Iterable[Item] | None = None
+    produced: Items | None = None
     expanded: int | None = None
     stop: StopRun | None = None
     processor: ProcessorTime | None = field(default=None, compare=False)

@@ -21,6 +21,7 @@ from engine.journey import End, Graph, Journey, Settled, Step
 from engine.limits import DiskGate, FailureBudget
 from engine.parking import Entry
 from engine.pipeline import Pipeline
+from engine.result import Items
 
 
 class Routing:
@@ -114,7 +115,7 @@ class Routing:
         except UsageError:
             return Item.at(self._workdir, source.strip())  # its first stage says what is wrong
 
-    async def expand(self, journey: Journey, produced: Iterable[Item]) -> int:
+    async def expand(self, journey: Journey, produced: Items) -> int:
         """Feed the items that came out of this one; returns how many there were."""
         return await self._reading.feed(produced, as_item, journey.item.id, journey.depth + 1)
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
+from engine.deadline import check_deadlines
 from engine.errors import Ending, PenstockError
 from engine.item import Item
 
@@ -100,10 +101,12 @@ current_attempt: ContextVar[Cancellation | None] = ContextVar("current_attempt",
 
 def checkpoint() -> None:
     """Call this in long loops of a `def process`: it raises Cancelled once the attempt's time is up
-    or the run is being cancelled. A thread cannot be killed, so this is how it stops early."""
+    or the run is being cancelled, and what a `deadline` says that has passed. A thread cannot be
+    killed, so this is how it stops early."""
     attempt = current_attempt.get()
     if attempt is not None and attempt.requested:
         raise Cancelled("the attempt was given up")
+    check_deadlines()
 
 
 class Stage:

@@ -1,0 +1,174 @@
+"""A process with an instance of a stage, seen from the run: started, asked, killed.
+
+Both sides exchange pickled messages, each after its length in eight bytes, over the child's stdin
+and stdout; what the stage itself prints goes to stderr. To each request there is one reply. Before
+it come any number of others: what the stage logs, and which deadline it is under.
+"""
+
+import logging
+import os
+import pickle
+import signal
+import sys
+from contextlib import suppress
+from typing import Any
+
+import anyio
+from anyio.abc import Process
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from engine.errors import Ending, PenstockError
+from engine.import_path import import_path, importable
+from engine.packing import unpack_ending
+from engine.result import gave_up
+from engine.worker import GRACE, StageFactory, StageOpenError
+
+HEADER = 8
+"""Bytes that hold the length of a message."""
+
+SLACK = 1.0
+"""Seconds after a deadline in which the stage may say by itself that it has missed it."""
+
+_START = (
+    "import sys; sys.path[:] = sys.argv[1:]; del sys.argv[1:]; "
+    "from engine.process_child import main; main()"
+)
+
+_pids: set[int] = set()
+
+
+def children() -> frozenset[int]:
+    """The processes of this one's that hold a stage now."""
+    return frozenset(_pids)
+
+
+class WorkerDiedError(PenstockError):
+    """The process ended in the middle of a call."""
+
+
+class OverdueError(PenstockError):
+    """The process took too long and was killed; `ending` says what for."""
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending.reason)
+        self.ending = ending
+
+
+class Child:
+    """One process. Asked one thing at a time; one whose answer nobody waits for any more is killed,
+    for it could not be told from the next."""
+
+    def __init__(self, process: Process) -> None:
+        assert process.stdout is not None
+        self._process = process
+        self._replies = BufferedByteReceiveStream(process.stdout)
+        self.killed = False
+        _pids.add(process.pid)
+
+    @classmethod
+    async def start(cls, factory: StageFactory) -> "Child":
+        """A process whose stage is open. Raises what `open` raises, and WorkerDiedError."""
+        stage = factory.stage
+        name = importable(stage)
+        path = import_path(stage.__module__, "engine")
+        # A session of its own: Ctrl-C on the terminal is for the run, which lets the child finish.
+        process = await anyio.open_process(
+            [sys.executable, "-P", "-c", _START, *path], stderr=None, start_new_session=True
+        )
+        child = cls(process)
+        try:
+            settings = factory.settings.model_dump()
+            error = await child.ask("open", name, settings, factory.workdir, _log_levels())
+            if isinstance(error, PenstockError):
+                raise error
+            if error is not None:
+                raise StageOpenError(stage.name, RuntimeError(error))
+        except BaseException:
+            await child.close()
+            raise
+        return child
+
+    async def ask(self, *message: Any, within: float = float("inf")) -> Any:
+        """The reply. Raises OverdueError after `within` seconds, or where a deadline of the stage's
+        own has passed, and WorkerDiedError."""
+        body = pickle.dumps(message)
+        assert self._process.stdin is not None
+        limit = anyio.current_time() + within
+        missed: Ending = gave_up(within)
+        try:
+            with anyio.CancelScope(deadline=limit) as scope:
+                await self._process.stdin.send(len(body).to_bytes(HEADER) + body)
+                while True:
+                    word, value = await self._receive()
+                    if word == "reply":
+                        return value
+                    if word == "log":
+                        _log(value)
+                        continue
+                    scope.deadline, missed = limit, gave_up(within)
+                    if value is not None:
+                        seconds, packed = value
+                        own = anyio.current_time() + seconds + SLACK
+                        if own < limit:
+                            scope.deadline, missed = own, unpack_ending(packed)
+        except (anyio.BrokenResourceError, anyio.IncompleteRead, anyio.EndOfStream):
+            raise WorkerDiedError(await self._obituary()) from None
+        except BaseException:
+            self.kill()
+            raise
+        self.kill()
+        raise OverdueError(missed)
+
+    async def _receive(self) -> Any:
+        size = int.from_bytes(await self._replies.receive_exactly(HEADER))
+        return pickle.loads(await self._replies.receive_exactly(size))
+
+    def kill(self) -> None:
+        """End it, and what the stage has started."""
+        self.killed = True
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    async def close(self) -> None:
+        """Have it close its stage and end; kill it if it does not."""
+        with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(GRACE):
+                assert self._process.stdin is not None
+                await self._process.stdin.aclose()
+                await self._process.wait()
+            if self._process.returncode is None:
+                self.kill()
+            await self._process.aclose()
+            _pids.discard(self._process.pid)
+
+    async def _obituary(self) -> str:
+        with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(GRACE):
+                await self._process.wait()
+            self.kill()  # it may have closed its pipe and live on
+            code = await self._process.wait()
+        self.killed = True
+        if code >= 0:
+            return f"the worker process exited with code {code}"
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = "a signal"
+        hint = "; the machine may be out of memory" if -code == signal.SIGKILL else ""
+        return f"the worker process was killed by {name} ({-code}){hint}"
+
+
+def _log_levels() -> dict[str, int]:
+    """The levels that were set in this process, by logger; "" is the root."""
+    levels = {"": logging.root.level}
+    for name, logger in logging.root.manager.loggerDict.items():
+        if isinstance(logger, logging.Logger) and logger.level != logging.NOTSET:
+            levels[name] = logger.level
+    return levels
+
+
+def _log(record: logging.LogRecord) -> None:
+    logger = logging.getLogger(record.name)
+    if logger.isEnabledFor(record.levelno):
+        logger.handle(record)

@@ -1,0 +1,186 @@
+"""The process of a `ProcessWorker`: `engine.child` is the other side, and says what they exchange.
+
+When the run dies its end of the pipe closes, and the child ends at once.
+"""
+
+import ctypes
+import importlib
+import logging
+import logging.handlers
+import os
+import pickle
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from engine.child import HEADER
+from engine.deadline import Deadline, watcher
+from engine.errors import PenstockError
+from engine.item import Item, mark_outlived
+from engine.packing import Packed, pack, pack_ending
+from engine.process_worker import AT_ONCE
+from engine.processor_time import measured
+from engine.result import result_of, result_of_return, results_of_batch
+from engine.stage import Stage
+
+_PR_SET_PDEATHSIG = 1
+
+
+class ChildProcess:
+    """Reads messages in a thread, so that it notices at once when they end."""
+
+    def __init__(self, requests: BinaryIO, replies: BinaryIO) -> None:
+        self._requests = requests
+        self._replies = replies
+        self._writing = threading.Lock()
+        self._stage: Stage | None = None
+        self._list: Iterator[Item] = iter(())
+        self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._busy = threading.Event()
+        self._in_hand: list[Item] = []
+
+    def serve(self) -> None:
+        """Answer until no more messages come."""
+        self._end_with_the_run()
+        threading.Thread(target=self._read, daemon=True).start()
+        watcher.set(self._tell_deadline)
+        handlers: dict[str, Callable[..., Any]] = {
+            "open": self._open,
+            "process": self._process,
+            "process_batch": self._process_batch,
+            "next": self._next,
+        }
+        while (message := self._inbox.get()) is not None:
+            reply = handlers[message[0]](*message[1:])
+            self._in_hand = []
+            self._busy.clear()
+            self._send("reply", reply)
+        if self._stage is not None:
+            self._stage.close()
+
+    def _send(self, word: str, value: Any) -> None:
+        try:
+            body = pickle.dumps((word, value))
+        except Exception as error:  # of a stage that gives what is no item
+            body = pickle.dumps((word, pack(result_of(error))))
+        with self._writing:
+            self._replies.write(len(body).to_bytes(HEADER) + body)
+            self._replies.flush()
+
+    def _tell_deadline(self, deadline: Deadline | None) -> None:
+        told = None if deadline is None else (deadline.seconds, pack_ending(deadline.missed))
+        self._send("deadline", told)
+
+    # The end of the run
+
+    def _read(self) -> None:
+        while header := self._requests.read(HEADER):
+            body = self._requests.read(int.from_bytes(header))
+            self._busy.set()
+            self._inbox.put(pickle.loads(body))
+        self._abandoned()
+        self._inbox.put(None)
+
+    def _abandoned(self, *_: object) -> None:
+        """The run is gone: nobody waits for what is in hand, nor for what that has started. It was
+        not what is in hand that killed it, and the next run is told so."""
+        if self._busy.is_set():
+            for item in self._in_hand:
+                assert self._stage is not None
+                mark_outlived(item, self._stage.name)
+            os.killpg(0, signal.SIGKILL)
+
+    def _end_with_the_run(self) -> None:
+        """A thread does not get to read while a library holds Python's lock, which one pattern may
+        do for hours; a signal does, since patterns look for them."""
+        if sys.platform == "linux":
+            number = signal.SIGRTMIN + 7  # one that no library has a use for
+            signal.signal(number, self._abandoned)
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
+
+    # What it is asked
+
+    def _open(
+        self, name: tuple[str, str], settings: dict[str, Any], workdir: Path, levels: dict[str, int]
+    ) -> Any:
+        module, qualname = name
+        self._log_to_the_run(levels)
+        try:
+            found: Any = importlib.import_module(module)
+            for part in qualname.split("."):
+                found = getattr(found, part)
+            self._stage = found(found.Settings.model_validate(settings), workdir)
+            self._stage.open()
+        except PenstockError as error:
+            return PenstockError(str(error))
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    def _log_to_the_run(self, levels: dict[str, int]) -> None:
+        handler = _Forwarder(self._send)
+        logging.root.addHandler(handler)
+        for logger, level in levels.items():
+            logging.getLogger(logger).setLevel(level)
+
+    def _process(self, item: Item, out: Path) -> Packed:
+        assert self._stage is not None
+        self._in_hand = [item]
+        word: str
+        with measured(whole_process=True) as cost:
+            try:
+                result = result_of_return(self._stage.process(item, out))
+                if result.produced is None:
+                    word, value, _ = pack(result)
+                else:
+                    self._list = iter(cast(Iterable[Item], result.produced))
+                    value = list(islice(self._list, AT_ONCE))
+                    word = "produced" if len(value) < AT_ONCE else "list"
+            except BaseException as error:
+                word, value, _ = pack(result_of(error))
+        return word, value, cost
+
+    def _next(self) -> Packed:
+        """The next item of the list that came out last; "done" after the last."""
+        try:
+            for item in self._list:
+                return "produced", [item], None
+        except BaseException as error:
+            return pack(result_of(error))
+        return "done", None, None
+
+    def _process_batch(self, items: list[Item], outs: list[Path]) -> Any:
+        assert self._stage is not None
+        self._in_hand = items
+        try:
+            with measured(whole_process=True) as cost:
+                answers = self._stage.process_batch(items, outs)
+            return [pack(result) for result in results_of_batch(answers, len(items), cost)]
+        except (Exception, SystemExit) as error:
+            return pack(result_of(error))
+
+
+class _Forwarder(logging.handlers.QueueHandler):
+    """Has the run log what is logged here, so that it looks the same wherever a stage runs."""
+
+    def __init__(self, send: Callable[[str, Any], None]) -> None:
+        super().__init__(queue.SimpleQueue())
+        self._send = send
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        self._send("log", record)
+
+
+def main() -> None:
+    """Serve one parent over stdin and stdout until it closes them."""
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)  # a program that the stage runs may read, and requests are not for it
+    os.close(nothing)
+    os.dup2(2, 1)  # what the stage prints is not a reply
+    ChildProcess(requests, replies).serve()
