@@ -3,6 +3,8 @@
 python -m stages.detector yolo11n.pt     # lists the classes that the weights know
 """
 
+import pickle
+import re
 import sys
 import threading
 import time
@@ -18,7 +20,7 @@ from engine import ConfigError, UsageError
 from stages.inference import Streams
 from stages.network_input import Prepared, as_input, batches_of, letterbox_of, normalised
 from stages.suppression import only_candidates
-from stages.yolo import find_weights, import_torchvision, import_ultralytics
+from stages.yolo import FORMATS, find_weights, import_torchvision, load_weights_alone
 
 if TYPE_CHECKING:
     import numpy as np
@@ -306,9 +308,15 @@ def predict_in_batches(
 
 def _load(weights: Path, arguments: dict[str, Any]) -> Any:
     """ultralytics' predictor for these weights, with the model loaded."""
-    import_ultralytics()
+    load_weights_alone()
     from ultralytics.models.yolo.detect import DetectionPredictor
+    from ultralytics.nn.autobackend import AutoBackend
 
+    if AutoBackend._model_type(str(weights)) not in FORMATS:
+        raise _unusable(
+            weights,
+            "not a .pt, .onnx or .engine file, nor an OpenVINO folder named ..._openvino_model",
+        )
     predictor: Any = DetectionPredictor(
         overrides={
             "task": "detect",
@@ -320,7 +328,9 @@ def _load(weights: Path, arguments: dict[str, Any]) -> Any:
         }
     )
     try:
-        predictor.setup_model(str(weights), verbose=False)
+        # Given a bare name of a damaged file, ultralytics deletes it and fetches its own.
+        bare = weights.name == str(weights)
+        predictor.setup_model(f"./{weights}" if bare else str(weights), verbose=False)
     except ModuleNotFoundError as error:
         raise UsageError(
             f"weights {weights.name} need the Python package {error.name}, which is not installed; "
@@ -328,8 +338,7 @@ def _load(weights: Path, arguments: dict[str, Any]) -> Any:
         ) from error
     # Each format's runtime has exceptions of its own for a file that it cannot read.
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise _unusable(weights, reason) from error
+        raise _unusable(weights, _why_not(error)) from error
     backend = predictor.model.backend
     task = getattr(backend.model, "task", None) or backend.task or "detect"
     if task != "detect":
@@ -359,6 +368,23 @@ def _coco_names() -> dict[int, str]:
     from ultralytics.nn.autobackend import default_class_names
 
     return dict(default_class_names("coco.yaml"))
+
+
+def _why_not(error: Exception) -> str:
+    """Why weights did not load, in a line."""
+    if isinstance(error, UnicodeError) or "incompatible constructor arguments" in str(error):
+        return "its path holds bytes that are no UTF-8, which its runtime cannot open"
+    refused = isinstance(error.__cause__, pickle.UnpicklingError)
+    found = re.search(r"GLOBAL (\S+)", str(error.__cause__)) if refused else None
+    if found is not None:
+        return (
+            f"it holds {found[1]}, and of a .pt file only weights and ultralytics' own layers are "
+            f"loaded, never code; where you trust it, export it to ONNX"
+        )
+    if refused or isinstance(error, LookupError):
+        return "it is damaged, or no model"
+    line = str(error).strip().partition("\n")[0].removeprefix("ERROR \u274c\ufe0f ")
+    return line or type(error).__name__
 
 
 def _unusable(weights: Path, reason: str) -> UsageError:

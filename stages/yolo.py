@@ -11,6 +11,13 @@ from stages.suppression import suppress
 PATIENCE = 10.0
 """Seconds that a host may take to answer before there counts as being no network."""
 
+SAFE_LOAD = "ULTRALYTICS_SAFE_LOAD"
+"""The environment variable by which ultralytics is told to load weights alone, or not."""
+
+FORMATS = ("pt", "onnx", "engine", "openvino")
+"""The formats of weights that are loaded, as ultralytics calls them. Of the others that it knows
+some are programs (TorchScript, TensorFlow, Paddle), and none has been tried."""
+
 _patches: list[Any] = []
 """Keeps the operator definitions of `import_torchvision` alive: they last as long as these do."""
 
@@ -22,10 +29,12 @@ def cache_folder() -> Path:
 
 
 def import_ultralytics() -> Any:
-    """The module `ultralytics`: with no network use, no installing, nothing printed.
+    """The module `ultralytics`: with no network use, no installing, nothing printed, and no running
+    of what a .pt file holds besides weights (see `load_weights_alone`).
 
     The import takes a second or two. What a person has set in the environment stays as it is.
     """
+    os.environ.setdefault(SAFE_LOAD, "true")
     os.environ.setdefault("YOLO_OFFLINE", "true")
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     os.environ.setdefault("YOLO_VERBOSE", "false")
@@ -44,6 +53,20 @@ def import_ultralytics() -> Any:
     # For as long as torchvision is not imported, ultralytics has its boxes suppressed by this.
     TorchNMS.nms = staticmethod(suppress)  # type: ignore[method-assign]
     return ultralytics
+
+
+def load_weights_alone() -> None:
+    """Have .pt files loaded without their code: tensors, plain values, and the layers that torch
+    and ultralytics define. Whoever sets ULTRALYTICS_SAFE_LOAD=false in the environment trusts them.
+
+    A .pt file is a pickle, and a pickle can call anything while it is read.
+    """
+    import_ultralytics()
+    from ultralytics.nn import tasks
+
+    if os.environ[SAFE_LOAD].strip().lower() not in ("false", "0", "no", "off"):
+        # Also where a program had imported it before, without a word of this.
+        vars(tasks)["SAFE_LOAD"] = True
 
 
 def import_torchvision() -> None:
@@ -78,7 +101,8 @@ def find_weights(weights: str) -> Path:
 
     A path is taken as it is. A bare name is looked for in the current folder, then in
     `cache_folder()/weights`, where it is also downloaded to if ultralytics publishes weights of
-    that name. Without a network that fails within about ten seconds.
+    that name: over HTTPS from GitHub, with no hash to check it by. Without a network that fails
+    within about ten seconds.
     """
     found = locate_weights(weights)
     if found is not None:

@@ -3,6 +3,7 @@
 import io
 import itertools
 import os
+import pickle
 import shutil
 import socket
 import subprocess
@@ -412,6 +413,66 @@ def test_a_file_that_is_no_model_is_named_in_one_line(tmp_path: Path, name: str)
     assert name in str(error.value)
     assert "stages.filter.weights" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+class Mark:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.file,)
+
+
+def test_the_code_of_a_pt_file_is_never_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_ultralytics()
+    import torch
+    from ultralytics.nn import tasks
+
+    # As where an embedding program imports ultralytics first.
+    monkeypatch.setattr(tasks, "SAFE_LOAD", False)
+    mark = {"model": Mark(tmp_path / "ran")}
+    torch.save(mark, tmp_path / "new.pt")
+    torch.save(mark, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    (tmp_path / "bare.pt").write_bytes(pickle.dumps(mark, protocol=2))
+    module = {"model": WithoutDefinition()}
+    torch.save(module, tmp_path / "layer.pt")
+    for name in ("new.pt", "old.pt", "bare.pt", "layer.pt"):
+        with pytest.raises(UsageError, match=r"never code; .*export it to ONNX") as error:
+            Detector(tmp_path / name)
+        assert "\n" not in str(error.value)
+        assert not (tmp_path / "ran").exists()
+    assert "it holds tests.stages.test_detector.WithoutDefinition" in str(error.value)
+
+
+class WithoutDefinition(dict[str, Any]):
+    """Of a class that neither torch nor ultralytics defines."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("model.torchscript", "model.pb", "model.tflite", "model.mnn", "model_qnn.onnx"),
+        *("model_saved_model", "model_paddle_model", "model_ncnn_model"),
+    ],
+)
+def test_formats_that_may_be_programs_are_refused_unread(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"whatever")
+    with pytest.raises(UsageError, match=r"not a \.pt, \.onnx or \.engine file, nor an OpenVINO"):
+        Detector(tmp_path / name)
+
+
+def test_a_damaged_file_of_a_published_name_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("yolo11n.pt").write_bytes(b"half of a download")
+    with pytest.raises(UsageError, match=r"yolo11n\.pt cannot be used \(it is damaged"):
+        Detector(find_weights("yolo11n.pt"))
+    assert Path("yolo11n.pt").read_bytes() == b"half of a download"
 
 
 def test_a_model_of_another_family_is_refused(data: Path) -> None:
