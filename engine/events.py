@@ -108,6 +108,14 @@ class WorkerReplaced(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RoomMade(Event):
+    """The disk was too full for the ledger, so what killed runs had left was deleted. `freed` is in
+    bytes."""
+
+    freed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Repaired(Event):
     """The ledger and the folders disagreed after a crash; this is what was done about it."""
 

@@ -8,9 +8,11 @@ from platform import python_version
 
 from engine.call_thread import CallThread
 from engine.config import Config
+from engine.errors import PenstockError
 from engine.journal_reader import JournalReader
 from engine.pipeline import FinishContext, ItemRecord, Pipeline
 from engine.result import result_of
+from engine.text import one_line
 
 
 def installed_versions(pipeline: Pipeline) -> dict[str, str]:
@@ -22,15 +24,36 @@ def installed_versions(pipeline: Pipeline) -> dict[str, str]:
     return versions
 
 
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, EOFError)
+"""What reading a file raises that is not there, or does not hold what it should."""
+
+
+class FinishError(PenstockError):
+    """The finish could not read what an item's stages had made."""
+
+    def __init__(self, record: ItemRecord, error: Exception) -> None:
+        text = one_line(f"{type(error).__name__}: {error}")
+        super().__init__(
+            f"the finish cannot read the outputs of {record.id}: {text}; delete {record.folder} "
+            "and give its source again, and they are made anew"
+        )
+
+
 async def run_finish(pipeline: Pipeline, config: Config, workdir: Path) -> Sequence[str]:
     """Run the pipeline's finish in a thread; returns its lines for the report.
 
-    Raises what it raises, StopRun for a full disk. A finish that is cancelled is left to itself.
+    Raises what it raises, StopRun for a full disk, FinishError where what stands in an item's
+    folder is at fault. A finish that is cancelled is left to itself.
     """
+    latest: ItemRecord | None = None
 
     def items() -> Iterator[ItemRecord]:
+        nonlocal latest
         with JournalReader(workdir) as reader:
-            yield from reader.item_records()
+            for record in reader.item_records():
+                latest = record
+                yield record
+        latest = None
 
     assert pipeline.finish is not None
     context = FinishContext(
@@ -42,7 +65,11 @@ async def run_finish(pipeline: Pipeline, config: Config, workdir: Path) -> Seque
     thread = CallThread("penstock-finish")
     try:
         return await thread.call(pipeline.finish, context)
-    except OSError as error:
-        raise result_of(error).stop or error from None
+    except _UNREADABLE as error:
+        if isinstance(error, OSError) and (full := result_of(error).stop):
+            raise full from None
+        if latest is None:
+            raise
+        raise FinishError(latest, error) from error
     finally:
         thread.close()

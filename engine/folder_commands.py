@@ -15,7 +15,8 @@ from engine.errors import UsageError, WorkFolderError
 from engine.journal import Journal
 from engine.journal_reader import JournalReader, RunRow
 from engine.journey import Graph
-from engine.ledger_file import FILE
+from engine.ledger_file import FILE, told
+from engine.leftovers import make_room
 from engine.options import web_address
 from engine.pipeline import Pipeline
 from engine.report import Status, render_status, status_as_dict
@@ -77,7 +78,8 @@ def retry_failures(
     stored = _without_flags_of_one_run(last.settings, pipeline)
     config = load_config(pipeline, None, os.environ, overrides, {}, stored=stored)
     graph = Graph(pipeline, {})
-    with locked(folder):
+    with locked(folder), told(folder / FILE):
+        make_room(folder)
         journal = Journal(folder / FILE)
         try:
             after = {name: graph.descendants(name) for name in graph.names}

@@ -12,8 +12,8 @@ from typing import TypeVar, cast
 import anyio
 
 from engine.call_thread import Bell, bell
-from engine.errors import StopRun
 from engine.journal import Journal
+from engine.ledger_errors import explained, is_explained
 
 T = TypeVar("T")
 
@@ -144,8 +144,6 @@ class GroupCommit:
 
 def _explained(error: Exception, journal: Journal) -> Exception:
     """A ledger that cannot be written is no bug: the disk is full, or another program holds it."""
-    if not isinstance(error, sqlite3.OperationalError):
-        return error
-    return StopRun(
-        f"the ledger {journal.path} cannot be written ({error}); see to it and run again"
-    )
+    if isinstance(error, sqlite3.Error) and is_explained(error):
+        return explained(error, journal.path)
+    return error

@@ -4,6 +4,7 @@ Reading takes no lock that a run at work would notice.
 """
 
 import json
+import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any, Literal
 
 from engine.errors import WorkFolderError
 from engine.item import Item
-from engine.ledger_file import FILE, POOL_COLUMNS, connect
+from engine.ledger_errors import explained, is_explained
+from engine.ledger_file import FILE, POOL_COLUMNS, columns_of, connect
 from engine.pipeline import ItemRecord, Pipeline
 from engine.statistics import FailureClass, PoolStatistics, Sample, StageCounts
 
@@ -57,7 +59,7 @@ class JournalReader:
                 "wrote"
             )
         self._db = connect(workdir / FILE, read_only=True)
-        if not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        if not columns_of(self._db, "runs"):
             self._db.close()
             raise WorkFolderError(f"{workdir} has seen no run yet")
 
@@ -71,6 +73,8 @@ class JournalReader:
         trace: TracebackType | None,
     ) -> None:
         self._db.close()
+        if isinstance(error, sqlite3.Error) and is_explained(error):
+            raise explained(error, self.workdir / FILE) from error
 
     def hold(self) -> None:
         """From here on see the ledger as it is now, whatever is written meanwhile."""

@@ -1,12 +1,16 @@
 """The file that the ledger is: its tables, and how it is opened, made and brought up to date."""
 
 import os
+import shutil
 import sqlite3
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 
 from engine.errors import WorkFolderError
+from engine.ledger_errors import explained, is_explained
 from engine.statistics import PoolStatistics
 
 FILE = "penstock.db"
@@ -67,26 +71,58 @@ NULL; hence SCHEMA_VERSION stays as it is."""
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """A connection to the ledger at `path`. Raises WorkFolderError where that is not to be had."""
+    """A connection to the ledger at `path`. Raises WorkFolderError where that is not to be had,
+    StopRun where the disk is to blame.
+
+    To read takes no more than that the files may be read: on a read-only disk, say.
+    """
     try:
-        db = sqlite3.connect(
-            f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-        )
+        if not read_only:
+            return _connect(path, path, "mode=rwc")
+        try:
+            return _connect(path, path, "mode=ro")
+        except sqlite3.OperationalError:
+            if os.access(path.parent, os.W_OK):
+                raise
+            return _connect_without_writing(path)
+    except sqlite3.Error as error:
+        raise explained(error, path) from error
+
+
+def _connect(path: Path, file: Path, how: str) -> sqlite3.Connection:
+    """A connection to `file`, which holds the ledger at `path`."""
+    db = sqlite3.connect(
+        f"{file.resolve().as_uri()}?{how}", uri=True, isolation_level=None, check_same_thread=False
+    )
+    try:
         # A file's name need not be UTF-8, and is kept as it is.
         db.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
         db.execute("PRAGMA busy_timeout = 10000")
         _check_that_it_is_ours(db, path)
-        if not read_only:
+        if how == "mode=rwc":
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
-    except sqlite3.Error as error:
-        raise WorkFolderError(
-            f"{path} cannot be used as a ledger ({error}); move it away or choose another work "
-            "folder"
-        ) from error
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _connect_without_writing(path: Path) -> sqlite3.Connection:
+    """SQLite reads a ledger with the help of a file beside it, which cannot be made here.
+
+    It can do without where nobody writes and all is in the one file; where a killed run has left
+    some of it in another, a copy of both is read.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if not log.is_file() or not log.stat().st_size:
+        return _connect(path, path, "immutable=1")
+    with tempfile.TemporaryDirectory(prefix="penstock-") as folder:
+        copy = Path(folder) / path.name
+        for file in (path, log):
+            shutil.copyfile(file, copy.with_name(file.name))
+        db = _connect(path, copy, "mode=rw")
+        db.execute("PRAGMA journal_mode = DELETE")  # one file from now on, which outlives its name
     return db
 
 
@@ -102,6 +138,26 @@ def _check_that_it_is_ours(db: sqlite3.Connection, path: Path) -> None:
             f"{path} was written by another version of Penstock; use that one, or choose another "
             "work folder"
         )
+
+
+@contextmanager
+def opened_to_read(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to the ledger at `path` for the length of the block. Raises as `connect` does,
+    also where the ledger turns out damaged within the block."""
+    with closing(connect(path, read_only=True)) as db, told(path):
+        yield db
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Say in a person's words what is wrong with the ledger at `path`, should SQLite say so within
+    the block."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if not is_explained(error):
+            raise
+        raise explained(error, path) from error
 
 
 def columns_of(db: sqlite3.Connection, table: str) -> set[str]:
@@ -123,7 +179,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
                 db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {columns[name]}")
     except sqlite3.Error as error:
         db.close()
-        raise WorkFolderError(f"{path} cannot be written ({error}); see to it") from error
+        raise explained(error, path) from error
     return db
 
 

@@ -10,6 +10,8 @@ import anyio
 
 from engine.errors import StopRun
 from engine.events import DiskLow, DiskRecovered, Events, GateClosed
+from engine.leftovers import kept_between_attempts
+from engine.text import size
 
 FIRST_PAUSE = 30.0
 """Seconds a gate closes for when the other side did not say how long; doubled each time."""
@@ -202,9 +204,18 @@ class DiskGate:
                 raise StopRun(
                     f"the disk of {self._folder} is nearly full: {free / 1e9:.1f} GB free, under "
                     f"limits.free_disk = {self._watermark / 1e9:.1f} GB; free some and run again"
+                    f"{_what_may_go(self._folder)}"
                 )
             await anyio.sleep(DISK_CHECK_INTERVAL)
         self._events.emit(DiskRecovered(free=free))
+
+
+def _what_may_go(folder: Path) -> str:
+    """What of the work folder itself could be freed, if it is worth a word."""
+    kept = kept_between_attempts(folder)
+    if kept < 100e6:
+        return ""
+    return f" ({size(kept)} are half-done work for further attempts: {folder}/items/*/.*.partial)"
 
 
 class FailureBudget:

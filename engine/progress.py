@@ -21,6 +21,7 @@ from engine.events import (
     ItemEnded,
     ItemEntered,
     Repaired,
+    RoomMade,
     RunStarted,
     SourceEnded,
     Stopping,
@@ -219,6 +220,8 @@ def notable(event: Event, longest_id: int = 200) -> str | None:
             return f"disk: {free} free, less than {least}: nothing new until there is room"
         case DiskRecovered():
             return f"disk: {size(event.free)} free again: going on"
+        case RoomMade():
+            return f"the disk was full: {size(event.freed)} of half-done work deleted, to begin"
         case WorkerReplaced():
             return f"{event.stage}: worker {event.worker} replaced: {event.why}"
         case Repaired():

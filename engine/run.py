@@ -12,7 +12,7 @@ import anyio
 
 from engine.config import Config, fingerprint_settings, settings_as_dict
 from engine.errors import PenstockError, StopRun, root_cause
-from engine.events import Events, Repaired, RunEnded, RunStarted, Stopping
+from engine.events import Events, Repaired, RoomMade, RunEnded, RunStarted, Stopping
 from engine.finishing import installed_versions, run_finish
 from engine.group_commit import GroupCommit
 from engine.history import History
@@ -20,6 +20,7 @@ from engine.journal import Journal
 from engine.journal_reader import JournalReader
 from engine.journey import Graph
 from engine.ledger_file import FILE
+from engine.leftovers import make_room
 from engine.limits import DiskGate, FailureBudget, Gates
 from engine.outputs import FolderOutputs
 from engine.pipeline import Pipeline
@@ -142,6 +143,9 @@ class Run:
         """Run until every item has ended, or the run is stopped. Raises PenstockError where the
         run cannot be made: a stage that does not open, a ledger of another pipeline."""
         started = anyio.current_time()
+        freed = make_room(self.workdir)
+        if freed:
+            self.events.emit(RoomMade(freed))
         journal = Journal(self.workdir / FILE)
         self._commit = GroupCommit(journal)
         try:
@@ -152,7 +156,7 @@ class Run:
                 await self._commit.do(lambda journal: journal.end_run(self._number, self._outcome))
             report = self._report(seconds, lines)
         except PenstockError:
-            with suppress(StopRun):
+            with suppress(PenstockError):
                 await self._commit.do(lambda journal: journal.end_run(self._number, BAD_START))
             raise
         finally:

@@ -163,8 +163,11 @@ def _frame_rows(
     record: ItemRecord, survey: Survey, choice: neardup.Choice
 ) -> Iterator[dict[str, Any]]:
     """The rows of frames.parquet for the kept frames of one video."""
-    start = survey.starts[survey.numbers[record.id]]
+    number = survey.numbers[record.id]
+    start, end = survey.starts[number], survey.starts[number + 1]
     lines = read_lines(record.folder / Dedup.name / "frames.jsonl")
+    if len(lines) != end - start:
+        raise ValueError(f"frames.jsonl has {len(lines)} lines, and hashes.jsonl {end - start}")
     for index, line in enumerate(lines, start):
         if choice.kept[index]:
             yield _writable(

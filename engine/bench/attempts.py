@@ -1,12 +1,11 @@
 """Every attempt that a ledger knows, with what it cost; NULL where an older version wrote it."""
 
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.journey import Settled
-from engine.ledger_file import ADDED, FILE, columns_of, connect
+from engine.ledger_file import ADDED, FILE, columns_of, opened_to_read
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class RunTimes:
 
 def read_attempts(workdir: Path) -> list[Attempt]:
     """All that were not broken off, in the order in which they began."""
-    with closing(connect(workdir / FILE, read_only=True)) as db:
+    with opened_to_read(workdir / FILE) as db:
         there = columns_of(db, "attempts")
         added = ", ".join(
             f"a.{name}" if name in there else f"NULL AS {name}" for name in ADDED["attempts"]
@@ -57,7 +56,7 @@ def read_attempts(workdir: Path) -> list[Attempt]:
 
 def read_runs(workdir: Path) -> dict[int, RunTimes]:
     """The runs, by their number."""
-    with closing(connect(workdir / FILE, read_only=True)) as db:
+    with opened_to_read(workdir / FILE) as db:
         cores = "cores" if "cores" in columns_of(db, "runs") else "NULL"
         rows = db.execute(f"SELECT id, started, ended, {cores} FROM runs")
         return {row[0]: RunTimes(*row) for row in rows}
@@ -65,7 +64,7 @@ def read_runs(workdir: Path) -> dict[int, RunTimes]:
 
 def read_ends(workdir: Path) -> dict[str, tuple[str, Settled]]:
     """The source and the outcome of each item that has ended, by its id."""
-    with closing(connect(workdir / FILE, read_only=True)) as db:
+    with opened_to_read(workdir / FILE) as db:
         rows: Sequence[tuple[str, str, Settled]] = db.execute(
             "SELECT id, source, outcome FROM items WHERE outcome != 'pending'"
         ).fetchall()

@@ -1,6 +1,7 @@
 """`penstock report`: the page of a work folder, as one file."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -31,6 +32,7 @@ def write_report(workdir: str, out: str | None) -> None:
         new.write_text(html, encoding="utf-8")
         new.replace(path)
     except OSError as error:
-        new.unlink(missing_ok=True)
+        with suppress(OSError):  # on a read-only disk it cannot even be missing
+            new.unlink()
         raise UsageError(f"{path} cannot be written: {error.strerror}; give --out") from None
     click.echo(f"wrote {path}")
