@@ -26,6 +26,7 @@ from engine.pipeline import (
     Section,
     Step,
 )
+from engine.showing import shown, shown_in
 from engine.stage import (
     Cancelled,
     Produced,
@@ -68,4 +69,6 @@ __all__ = [
     "checkpoint",
     "deadline",
     "setting",
+    "shown",
+    "shown_in",
 ]

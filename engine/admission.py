@@ -32,10 +32,18 @@ class Admission:
 def admit(
     journal: Journal, graph: Graph, item: Item, parent: str | None, depth: int, run: int
 ) -> Admission | None:
-    """Enter `item` into this run; None if it has entered it already."""
+    """Enter `item` into this run, under the id that the ledger has it by; None if it has entered it
+    already."""
+    item, is_renewed = journal.find(item, run)
     known = journal.admit(item, parent, run)
     if known is None:
         return None
+    if is_renewed:  # what failed may have failed for want of the new signature
+        known = {
+            name: one
+            for name, one in known.items()
+            if one.outcome != "failed" or name not in graph.roots
+        }
     was_link = replace_link(item)
     sweep_scratch(item)
     journey, step = _first_step(graph, item, _with_disk(graph, item, known), parent, depth)

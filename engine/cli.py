@@ -8,6 +8,7 @@ import click
 from engine import plugins
 from engine.errors import PenstockError, PipelineError, StopRun, UsageError
 from engine.options import set_option, view_options
+from engine.showing import shown_in
 
 
 class SuggestingGroup(click.Group):
@@ -95,7 +96,7 @@ def _broken_command(name: str, error: PipelineError) -> click.Command:
 
 def fail(error: Exception, code: int) -> None:
     """Say what is wrong and leave with `code`."""
-    for line in str(error).split("\n"):
+    for line in shown_in(str(error)).split("\n"):
         click.echo(f"penstock: {line}", err=True)
     sys.exit(code)
 

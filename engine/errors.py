@@ -3,6 +3,7 @@
 Every message is one line: it names the thing, says what is wrong, and what to do about it.
 """
 
+from engine.showing import shown_in
 from engine.text import one_line
 
 
@@ -36,13 +37,15 @@ class StopRun(PenstockError):
 class Ending(PenstockError):
     """How one attempt at one item ended, when it did not end done. Raised by stages.
 
-    `reason` is one line for a person. `kind` is the failure class that the ledger counts by and
-    that `penstock retry --class` selects; it defaults to the exception's own name in lower case.
+    `reason` is one line for a person, without the passwords and signatures of the addresses in it.
+    `kind` is the failure class that the ledger counts by and that `penstock retry --class` selects;
+    it defaults to the exception's own name in lower case.
     """
 
     def __init__(self, reason: str, *, kind: str | None = None) -> None:
+        reason = shown_in(str(reason))  # a stage may have given it an exception
         super().__init__(reason)
-        self.reason = one_line(str(reason), limit=2000)  # a stage may have given it an exception
+        self.reason = one_line(reason, limit=2000)
         self.kind = kind or type(self).__name__.lower()
 
 
@@ -87,7 +90,9 @@ class Fault(Ending):
 
     def __init__(self, reason: str, *, kind: str, traceback: str | None = None) -> None:
         super().__init__(reason, kind=kind)
-        self.traceback = traceback and traceback.encode("utf-8", "backslashreplace").decode()
+        self.traceback = (
+            traceback and shown_in(traceback).encode("utf-8", "backslashreplace").decode()
+        )
 
 
 class BatchFault(Fault):

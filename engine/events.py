@@ -21,7 +21,8 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class ItemEntered(Event):
-    """The source, or an item that held others, gave this item to the run."""
+    """The source, or an item that held others, gave this item to the run. `source` is as shown:
+    without passwords and signatures."""
 
     item: str
     source: str

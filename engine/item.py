@@ -18,6 +18,7 @@ from pathlib import Path
 
 from engine.errors import PenstockError
 from engine.output_mark import MARK, OutputMark, read_mark, write_mark
+from engine.showing import identity, shown
 from engine.syncing import sync, sync_tree
 
 
@@ -30,7 +31,8 @@ class Item:
     """One unit of work, usually a video. Only this travels between stages.
 
     `id` is safe as a file name and the same for the same source in every run. `source` is where the
-    item comes from: a URL or a path. `folder` is `WORKDIR/items/<id>`.
+    item comes from: a URL, with whatever password or signature it needs (`engine.shown` takes them
+    out), or a path. `folder` is `WORKDIR/items/<id>`.
     """
 
     id: str
@@ -75,9 +77,22 @@ class Item:
 
 
 def item_id(source: str) -> str:
-    """An id for `source`: readable, safe as a file name, and distinct (48 bits of SHA-256)."""
-    digest = hashlib.sha256(source.encode("utf-8", "surrogateescape")).hexdigest()[:12]
-    tail = re.sub(r"^[a-z][a-z0-9+.-]*://(www\.)?", "", source.lower())
+    """An id for `source`: readable, safe as a file name, and distinct (48 bits of SHA-256).
+
+    An address that is signed anew keeps it, and nothing of a password can be told from it, not even
+    by trying.
+    """
+    return _id(shown(source), identity(source))
+
+
+def earlier_id(source: str) -> str:
+    """The id that the first versions made: passwords and signatures were part of it."""
+    return _id(source, source)
+
+
+def _id(readable: str, distinct: str) -> str:
+    digest = hashlib.sha256(distinct.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    tail = re.sub(r"^[a-z][a-z0-9+.-]*://(www\.)?", "", readable.lower())
     words = re.sub(r"[^a-z0-9]+", "-", tail).strip("-")
     return f"{words[-40:].strip('-')}-{digest}" if words else digest
 

@@ -8,11 +8,12 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from engine.errors import WorkFolderError
-from engine.item import Item
+from engine.item import Item, earlier_id, item_id
 from engine.journey import End, Known
 from engine.ledger_file import POOL_COLUMNS, open_to_write
 from engine.processor_time import ProcessorTime, run_seconds
@@ -156,6 +157,37 @@ class Journal:
 
     # Items
 
+    def find(self, item: Item, run: int) -> tuple[Item, bool]:
+        """The item under the id that it has in this ledger, and whether its address is a new one.
+
+        Two addresses that differ in their signatures alone have one id, so one that is signed anew
+        is found again. A list that names both may still mean two videos: the second of them gets
+        a number behind its id. What the first versions entered keeps the id of then.
+        """
+        if item.id != item_id(item.source):
+            return item, False  # a stage, or the ledger, gave it
+        earlier = earlier_id(item.source)
+        if earlier != item.id and self._look(earlier) is not None:
+            return item.child(item.source, earlier), False
+        free: Item | None = None
+        for number in count(1):
+            named = item if number == 1 else item.child(item.source, f"{item.id}-{number}")
+            row = self._look(named.id)
+            if row is None:
+                return free or named, free is not None
+            source, entered_run = row
+            if source == item.source:
+                return named, False
+            if entered_run != run and free is None:
+                free = named
+        raise AssertionError("unreachable")
+
+    def _look(self, id_: str) -> tuple[str, int] | None:
+        row: tuple[str, int] | None = self._db.execute(
+            "SELECT source, entered_run FROM items WHERE id = ?", (id_,)
+        ).fetchone()
+        return row
+
     def admit(self, item: Item, parent: str | None, run: int) -> dict[str, Known] | None:
         """Enter `item` into this run; returns what is known of its stages, by name.
 
@@ -168,7 +200,8 @@ class Journal:
             return None
         self._db.execute(
             "INSERT INTO items (id, source, parent, entered_run) VALUES (?, CAST(? AS TEXT), ?, ?)"
-            " ON CONFLICT (id) DO UPDATE SET entered_run = excluded.entered_run",
+            " ON CONFLICT (id) DO UPDATE SET entered_run = excluded.entered_run,"
+            " source = excluded.source",
             (item.id, item.source.encode("utf-8", "surrogateescape"), parent, run),
         )
         rows = self._db.execute(

@@ -1,6 +1,7 @@
 """Questions to the ledger: how a run stands, what failed, which items there are, what adds up.
 
-Reading takes no lock that a run at work would notice.
+Reading takes no lock that a run at work would notice. What is given out to be shown has no password
+and no signature of an address in it; `pending_items`, which a run goes on with, has them.
 """
 
 import json
@@ -16,6 +17,7 @@ from engine.item import Item
 from engine.ledger_errors import explained, is_explained
 from engine.ledger_file import FILE, POOL_COLUMNS, columns_of, connect
 from engine.pipeline import ItemRecord, Pipeline
+from engine.showing import shown, shown_in
 from engine.statistics import FailureClass, PoolStatistics, Sample, StageCounts
 
 
@@ -123,7 +125,10 @@ class JournalReader:
             " JOIN items i ON i.id = s.item WHERE s.outcome = 'failed'"
             " GROUP BY s.stage, s.kind ORDER BY n DESC, s.stage, s.kind"
         )
-        return [FailureClass(*row) for row in rows]
+        return [
+            FailureClass(stage, kind, count, shown(source), shown_in(reason))
+            for stage, kind, count, source, reason in rows
+        ]
 
     def endings(self, outcome: Literal["failed", "dropped"]) -> list[tuple[str, str, int]]:
         """The stage, the class and the count of what ended so, the most frequent first."""
@@ -137,13 +142,17 @@ class JournalReader:
         self, outcome: Literal["failed", "dropped"], stage: str, kind: str, most: int
     ) -> list[tuple[str, str, str | None]]:
         """Sources, reasons and tracebacks of up to `most` items that a stage ended so."""
-        return self._db.execute(
+        rows = self._db.execute(
             "SELECT i.source, s.reason, (SELECT a.traceback FROM attempts a WHERE a.item = s.item"
             " AND a.stage = s.stage ORDER BY a.id DESC LIMIT 1) FROM stages s"
             " JOIN items i ON i.id = s.item"
             " WHERE s.stage = ? AND s.outcome = ? AND coalesce(s.kind, '') = ? LIMIT ?",
             (stage, outcome, kind, most),
-        ).fetchall()
+        )
+        return [
+            (shown(source), shown_in(reason or ""), traceback and shown_in(traceback))
+            for source, reason, traceback in rows
+        ]
 
     def attempts(self, after: int, besides: Collection[int] = ()) -> Iterator[AttemptRow]:
         """The attempts of these numbers, `besides`, then all that are numbered higher than `after`;
@@ -155,7 +164,10 @@ class JournalReader:
             " JOIN items i ON i.id = a.item",
             (json.dumps(sorted(besides)), after),
         )
-        return (AttemptRow(*row) for row in rows)
+        return (
+            AttemptRow(id_, run, item, shown(source), *rest)
+            for id_, run, item, source, *rest in rows
+        )
 
     def last_sign(self, run: int) -> float | None:
         """When a run last wrote of an attempt or a sample; None if it never did."""
@@ -222,12 +234,12 @@ class JournalReader:
             last = id_
             yield ItemRecord(
                 id=id_,
-                source=source,
+                source=shown(source),
                 folder=Item.at(self.workdir, source, id_).folder,
                 parent=parent,
                 outcome=outcome,
                 stage=stage,
-                reason=reason,
+                reason=reason and shown_in(reason),
                 kind=kind,
                 expanded=expanded,
             )

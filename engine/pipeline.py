@@ -30,6 +30,7 @@ class ItemRecord:
     `outcome` is the item's as a whole; where it is not done, `stage`, `reason` and `kind` say which
     stage ended it and why. `parent` is the id of the item it came out of, None for the source's
     own. `expanded` is the number of items that came out of this one, None if it is an ordinary one.
+    `source` and `reason` may be passed on: passwords and signatures of addresses are not in them.
     """
 
     id: str

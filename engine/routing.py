@@ -22,6 +22,7 @@ from engine.limits import DiskGate, FailureBudget
 from engine.parking import Entry
 from engine.pipeline import Pipeline
 from engine.result import Items
+from engine.showing import shown
 
 
 class Routing:
@@ -143,7 +144,7 @@ class Routing:
             return
         journey, step = admitted.journey, admitted.step
         self._entered += 1
-        self._events.emit(ItemEntered(item.id, item.source, parent))
+        self._events.emit(ItemEntered(journey.item.id, shown(item.source), parent))
         for repair in admitted.repairs:
             self._events.emit(repair)
         await self._go_on(journey, step)

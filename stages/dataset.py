@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from engine import FinishContext, Item, ItemRecord
+from engine import FinishContext, Item, ItemRecord, shown, shown_in
 from stages import neardup
 from stages.dataset_card import Totals, counted, write_card
 from stages.dataset_tables import (
@@ -176,7 +176,7 @@ def _frame_rows(
                     "video_id": record.id,
                     "file": f"frames/{record.id}/{line['file']}",
                     "hash": format(int(survey.frames.hashes[index]), "016x"),
-                    "source": record.source,
+                    "source": shown(record.source),
                 }
             )
 
@@ -206,19 +206,20 @@ def _duplicate_rows(
 
 def _video_row(record: ItemRecord, video: dict[str, Any] | None, kept: int) -> dict[str, Any]:
     """A row of videos.parquet; `video` is None for what did not finish, and for a playlist."""
-    row = {
+    row: dict[str, Any] = {
         "id": record.id,
-        "source": record.source,
+        "source": shown(record.source),
         "parent": record.parent,
         "outcome": record.outcome,
         "stage": record.stage,
-        "reason": record.reason,
+        "reason": record.reason and shown_in(record.reason),
         "kind": record.kind,
         "expanded": record.expanded,
     }
     if video is not None:
         names = (*FACTS, "frames_sampled", "frames_filtered")
         row |= {name: video[name] for name in names} | {"frames_kept": kept}
+        row["webpage_url"] = row["webpage_url"] and shown(row["webpage_url"])  # may be an old one
     return _writable(row)
 
 

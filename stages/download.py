@@ -23,6 +23,7 @@ from engine import (
     UsageError,
     checkpoint,
     setting,
+    shown,
 )
 from stages.addresses import canonical_url, host_of, is_private, local_path
 from stages.download_errors import ALONE, SYSTEMIC_HINT, classify
@@ -158,7 +159,7 @@ class Download(Stage):
             return self._fetch(item, out)
         except Exception as error:
             checkpoint()  # a cancelled attempt may surface as any error at all
-            ending = classify(error, item.source)
+            ending = classify(error, shown(item.source))
             if not isinstance(ending, Throttled):
                 self._forget(item)
             self._watch(getattr(ending, "kind", None))
@@ -199,7 +200,9 @@ class Download(Stage):
 
     def _remember(self, item: Item, found: dict[str, Any]) -> None:
         text = json.dumps(self._downloader.sanitize_info(found))
-        (item.partial(self.name) / FOUND).write_text(text, encoding="utf-8")
+        path = item.partial(self.name) / FOUND
+        path.touch(0o600)  # the addresses of media are signed
+        path.write_text(text, encoding="utf-8")
 
     def _recall(self, item: Item) -> dict[str, Any] | None:
         path = item.partial(self.name) / FOUND
@@ -250,10 +253,11 @@ class Download(Stage):
         _write_info(out, item, file, media, {"title": path.stem, "extractor": "local"})
 
     def _check(self, item: Item, file: Path) -> "Media":
-        media = probe(file, item.source)
-        check_duration(self.settings, item.source, media.duration)
+        name = shown(item.source)
+        media = probe(file, name)
+        check_duration(self.settings, name, media.duration)
         if local_path(item.source) is None:
-            check_filesize(self.settings, item.source, file.stat().st_size)
+            check_filesize(self.settings, name, file.stat().st_size)
         return media
 
 
@@ -349,13 +353,13 @@ def _write_info(out: Path, item: Item, file: str, media: Media, info: dict[str, 
     duration = media.duration if media.duration is not None else info.get("duration")
     known = {
         "id": item.id,
-        "source": item.source,
+        "source": shown(item.source),
         "file": file,
         "title": info.get("title"),
         "uploader": info.get("uploader"),
         "duration": None if duration is None else round(float(duration), 6),
         "upload_date": info.get("upload_date"),
-        "webpage_url": info.get("webpage_url"),
+        "webpage_url": shown(str(info.get("webpage_url") or "")) or None,
         "license": info.get("license"),
         "format": info.get("format"),
         "width": media.width,

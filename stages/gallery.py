@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import Item, ItemRecord, PageContext, Section
+from engine import Item, ItemRecord, PageContext, Section, shown
 from stages.dataset import DATASET
 from stages.dedup import Dedup, read_lines
 
@@ -247,7 +247,7 @@ def _titles(dataset: Path) -> dict[str, str]:
     columns = pq.read_table(dataset / "videos.parquet", columns=["id", "title", "source"])
     table = columns.to_pydict()
     named = zip(table["id"], table["title"], table["source"], strict=True)
-    return {video: title or source for video, title, source in named}
+    return {video: title or shown(source) for video, title, source in named}
 
 
 def _picture(path: Path, size: tuple[int, int] = (16, 9)) -> Picture:

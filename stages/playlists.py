@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
-from engine import Item, UsageError, checkpoint
+from engine import Item, UsageError, checkpoint, shown
 from stages.addresses import canonical_url
 from stages.download_errors import classify
 
@@ -29,12 +29,12 @@ def expand(downloader: Any, playlist: dict[str, Any], item: Item, out: Path) -> 
             count += 1
     except Exception as error:
         checkpoint()
-        raise classify(error, item.source) from error
+        raise classify(error, shown(item.source)) from error
     finally:
         downloader.close()
     summary = {
         "title": playlist.get("title"),
-        "webpage_url": playlist.get("webpage_url"),
+        "webpage_url": shown(str(playlist.get("webpage_url") or "")) or None,
         "extractor": playlist.get("extractor"),
         "entries": count,
     }
@@ -56,7 +56,11 @@ def _sources(downloader: Any, playlist: dict[str, Any], page: str) -> Iterator[s
             url = urljoin(page, url)
         source = _remote_source(url)
         if source is None or source == page:
-            logger.info("%s: an entry without an address of its own was skipped: %s", page, url)
+            logger.info(
+                "%s: an entry without an address of its own was skipped: %s",
+                shown(page),
+                shown(url or ""),
+            )
         else:
             yield source
 
@@ -73,8 +77,8 @@ def _address(downloader: Any, entry: dict[str, Any], page: str) -> str | None:
         return own_page
     if entry.get("formats"):
         downloader.sort_formats(entry)
-        shown = [one for one in entry["formats"] if one.get("vcodec") != "none"]
-        best = (shown or entry["formats"])[-1]
+        pictured = [one for one in entry["formats"] if one.get("vcodec") != "none"]
+        best = (pictured or entry["formats"])[-1]
         url = best.get("manifest_url") or best.get("url")
     return url
 

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import ConfigError, Drop, checkpoint
+from engine import ConfigError, Drop, checkpoint, shown_in
 from stages.javascript import RUNTIMES
 from stages.ytdlp_guard import Refused, guarded_youtube_dl
 
@@ -264,10 +264,10 @@ class _Log:
     of yt-dlp's flags and come with almost every page: none is worth a line on the screen."""
 
     def debug(self, message: str) -> None:
-        logger.debug("%s", message)
+        logger.debug("%s", shown_in(message))
 
     def warning(self, message: str) -> None:
-        logger.info("%s", message)
+        logger.info("%s", shown_in(message))
 
     def error(self, message: str) -> None:
-        logger.info("%s", message)
+        logger.info("%s", shown_in(message))

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from engine import UsageError
+from engine import UsageError, shown
 
 Split = Literal["train", "validation"]
 
@@ -124,7 +124,7 @@ class Dataset:
             boxes=tuple(box for box in boxes if box.width > 0 and box.height > 0),
             description=row["description"],
             described_by=row["described_by"],
-            source=row["source"],
+            source=shown(row["source"]),  # an earlier version may have built it
             licence=self.licences.get(row["video_id"]),
         )
 

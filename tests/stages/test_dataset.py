@@ -271,3 +271,16 @@ class TestCard:
             str(tmp_path / "dataset"), "videos", split="train", cache_dir=cache
         )
         assert videos.num_rows == 7
+
+
+def test_passwords_and_signatures_are_not_passed_on(tmp_path: Path) -> None:
+    crawl = Crawl(tmp_path)
+    address = "https://me:hunter2@a.test/one.mp4?sig=f00d"
+    crawl.video(address, [Shot(1, 0.0)], {"webpage_url": f"{address}&v=1"})  # as earlier versions
+    crawl.end(f"{address}&v=2", "failed", stage="download", reason=f"{address}: is gone", kind="x")
+    build_dataset(crawl.context())
+    videos = {row["source"]: row for row in rows(tmp_path, "videos")}
+    assert videos["https://a.test/one.mp4"]["webpage_url"] == "https://a.test/one.mp4?v=1"
+    assert videos["https://a.test/one.mp4?v=2"]["reason"] == "https://a.test/one.mp4: is gone"
+    assert [row["source"] for row in rows(tmp_path, "frames")] == ["https://a.test/one.mp4"]
+    assert "hunter2" not in str(list((tmp_path / "dataset").rglob("*")))

@@ -46,6 +46,29 @@ def test_a_video_is_fetched_whole_and_described(tmp_path: Path, clip: Path) -> N
     }
 
 
+def test_a_password_is_used_and_not_written_down(tmp_path: Path, clip: Path) -> None:
+    asked: list[str] = []
+
+    def answer(exchange: Exchange) -> None:
+        asked.append(f"{exchange.path} {exchange.headers['Authorization']}")
+        File(clip)(exchange)
+
+    with MediaServer({"/clip.mp4": answer}) as server, opened(tmp_path) as stage:
+        address = f"{server.url('/clip.mp4')}?sig=f00d&v=1".replace("//", "//me:hunter2@")
+        out, _ = attempt(stage, address)
+        assert asked[0] == "/clip.mp4?sig=f00d&v=1 Basic bWU6aHVudGVyMg=="
+        with pytest.raises(Permanent) as told:
+            attempt(stage, address.replace("clip", "gone"))
+    info = read(out)
+    assert info["source"] == info["webpage_url"] == f"{server.url('/clip.mp4')}?v=1"
+    assert told.value.reason.startswith(f"{server.url('/gone.mp4')}?v=1: is not there (404)")
+    left = [path for path in (tmp_path / "items").rglob("*") if path.is_file()]
+    for path in left:
+        assert "hunter2" not in str(path)
+        if path.stat().st_mode & 0o077:
+            assert b"f00d" not in path.read_bytes()
+
+
 def test_real_footage_arrives_byte_for_byte(tmp_path: Path, data: Path) -> None:
     names = ("mdn_friday.mp4", "androidx_sample.avi", "intel_asl_eat.mkv", "mdn_flower.webm")
     files = [data / "video" / name for name in names]
