@@ -1,5 +1,6 @@
 """Download: from an address or a file to one video file that opens, with what is known of it."""
 
+import errno
 import json
 import logging
 import os
@@ -76,7 +77,7 @@ class Download(Stage):
             gt=0,
         )
         max_filesize: int | None = setting(
-            None, "Bytes; larger files are dropped. Unset: no limit.", gt=0
+            None, "Bytes; larger files are dropped. Unset: 20 GB.", gt=0
         )
         max_items: int | None = setting(
             None, "Videos taken from one playlist, channel or feed, at most. Unset: all.", gt=0
@@ -102,6 +103,12 @@ class Download(Stage):
         socket_timeout: float = setting(
             20.0, "Seconds without an answer before a connection counts as lost.",
             affects_output=False, gt=0,
+        )  # fmt: skip
+        min_rate: int = setting(
+            1000,
+            "Bytes a second that a server has to send on average while it is waited for, or the "
+            "attempt ends; 0: none.",
+            affects_output=False, ge=0,
         )  # fmt: skip
         allow_private: bool = setting(
             False,
@@ -155,11 +162,16 @@ class Download(Stage):
         return open_youtube_dl(self.settings, self.workdir, refused)
 
     def _attempt(self, item: Item, out: Path) -> Produced:
+        self._downloader.watch.begin(shown(item.source))
         try:
             return self._fetch(item, out)
         except Exception as error:
             checkpoint()  # a cancelled attempt may surface as any error at all
             ending = classify(error, shown(item.source))
+            full = isinstance(ending, OSError) and ending.errno == errno.ENOSPC
+            if full or getattr(ending, "kind", None) == "no_room":
+                # What has filled the disk goes, or the next attempt would find it full.
+                shutil.rmtree(item.partial(self.name), ignore_errors=True)
             if not isinstance(ending, Throttled):
                 self._forget(item)
             self._watch(getattr(ending, "kind", None))

@@ -211,7 +211,21 @@ TIMED_OUT = Row(Transient, "transient", "the server did not answer in time")
 CONNECTION = Row(Transient, "transient", "the connection failed ({said})")
 BAD_REQUEST = Row(Permanent, "unsupported", "is not an address that can be fetched: {said}")
 SITE_SAYS = Row(Permanent, "unavailable", "the site says: {said}")
+OVERSIZED = Row(Permanent, "oversized", "its server sends {said}, more than any honest one")
+TOO_SLOW = Row(
+    Transient, "too_slow", "its server sent {said}, under what stages.download.min_rate asks for"
+)
+NO_ROOM = Row(
+    Transient,
+    "no_room",
+    "its video has filled the disk: {said}; free some, or lower stages.download.max_filesize",
+)
 EXTRACTOR_BROKEN = Row(Permanent, "systemic", f"yt-dlp failed on it ({{said}}); {SYSTEMIC_HINT}")
+
+
+def ending(row: Row, source: str, said: str) -> Ending:
+    """The ending of a row that no server's words led to."""
+    return _ending(row, source, said=said, status=None, after=None)
 
 
 def classify(error: BaseException, source: str) -> BaseException:

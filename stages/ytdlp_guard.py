@@ -7,15 +7,16 @@ nothing. Nothing outside the instance is changed.
 
 import functools
 import socket
-import ssl
 import traceback
 import urllib.request
+import urllib.response
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from engine import Permanent, checkpoint
+from engine import Cancelled, Ending, Permanent, checkpoint
 from stages.addresses import PrivateAddress, literal_address
+from stages.responses import Response, Watch, unpacked
 
 Refused = Callable[[str], bool]
 """Whether connections to an IP address are refused."""
@@ -24,20 +25,8 @@ FETCHED_HERE = ("http", "https", "m3u8", "m3u8_native", "http_dash_segments", "i
 """The protocols whose every byte comes through `YoutubeDL.urlopen`. The others start programs or
 open sockets of their own, which no guard in here could hold."""
 
-
-class _Socket(socket.socket):
-    """Looks, at each read, whether the attempt is still wanted: a server that sends a byte now and
-    then would otherwise hold a worker for as long as it likes."""
-
-    def recv_into(self, *args: Any, **kwargs: Any) -> int:
-        checkpoint()
-        return super().recv_into(*args, **kwargs)
-
-
-class _TLSSocket(ssl.SSLSocket):
-    def recv_into(self, *args: Any, **kwargs: Any) -> int:
-        checkpoint()
-        return super().recv_into(*args, **kwargs)
+PIECES = frozenset(FETCHED_HERE) - {"http", "https"}
+"""Those that fetch a video in pieces."""
 
 
 def _connect(
@@ -50,7 +39,7 @@ def _connect(
     family, kind, protocol, _, place = found
     if refused(place[0]):
         raise PrivateAddress(host, place[0])
-    connection = _Socket(family, kind, protocol)
+    connection = socket.socket(family, kind, protocol)
     try:
         connection.settimeout(timeout)
         if source_address:
@@ -74,26 +63,39 @@ def _close_streams(error: BaseException) -> None:
 
 @functools.cache
 def guarded_youtube_dl() -> type[Any]:
-    """The class, made on first use: `guarded_youtube_dl()(options, refused)`."""
+    """The class, made on first use: `guarded_youtube_dl()(options, refused, watch)`."""
     from yt_dlp import YoutubeDL
     from yt_dlp.networking import _helper, _urllib
-    from yt_dlp.networking.exceptions import HTTPError
+    from yt_dlp.networking.exceptions import HTTPError, NoSupportingHandlers
 
     class HTTPHandler(_urllib.HTTPHandler):  # type: ignore[misc]
-        def __init__(self, refused: Refused, **kwargs: Any) -> None:
+        def __init__(self, refused: Refused, watch: Watch, **kwargs: Any) -> None:
             super().__init__(**kwargs)
             self._refused = refused
+            self._watch = watch
 
         def do_open(self, http_class: Any, req: Any, **kwargs: Any) -> Any:
-            if req.has_proxy() or req._tunnel_host:  # the connection is to the proxy
-                return super().do_open(http_class, req, **kwargs)
+            to_proxy = req.has_proxy() or req._tunnel_host
 
             def connection(host: str, **options: Any) -> Any:
                 made = http_class(host, **options)
-                made._create_connection = self._create_connection
+                made.response_class = functools.partial(Response, self._watch)
+                if not to_proxy:
+                    made._create_connection = self._create_connection
                 return made
 
             return super().do_open(connection, req, **kwargs)
+
+        def http_response(self, req: Any, resp: Any) -> Any:
+            """The base's, which would read and unpack all of it at once."""
+            body = unpacked(resp, resp.headers.get("Content-encoding", ""), self._watch)
+            if body is None:
+                return resp
+            response = urllib.response.addinfourl(body, resp.headers, resp.url, resp.code)
+            response.msg = resp.msg  # type: ignore[attr-defined]
+            return response
+
+        https_response = http_response
 
         def _create_connection(self, address: Any, timeout: Any, source_address: Any) -> Any:
             connect = functools.partial(_connect, self._refused, address[0])
@@ -119,14 +121,10 @@ def guarded_youtube_dl() -> type[Any]:
     class UrllibRH(_urllib.UrllibRH):  # type: ignore[misc]
         _SUPPORTED_URL_SCHEMES = ("http", "https", "data")
 
-        def __init__(self, refused: Refused, **kwargs: Any) -> None:
+        def __init__(self, refused: Refused, watch: Watch, **kwargs: Any) -> None:
             super().__init__(**kwargs)
             self._refused = refused
-
-        def _make_sslcontext(self, legacy_ssl_support: Any = None) -> Any:
-            context = super()._make_sslcontext(legacy_ssl_support=legacy_ssl_support)
-            context.sslsocket_class = _TLSSocket
-            return context
+            self._watch = watch
 
         def _create_instance(
             self, proxies: Any, cookiejar: Any, legacy_ssl_support: Any = None
@@ -136,7 +134,12 @@ def guarded_youtube_dl() -> type[Any]:
             opener = urllib.request.OpenerDirector()
             for handler in (
                 ProxyHandler(self._refused, proxies),
-                HTTPHandler(self._refused, context=context, source_address=self.source_address),
+                HTTPHandler(
+                    self._refused,
+                    self._watch,
+                    context=context,
+                    source_address=self.source_address,
+                ),
                 urllib.request.HTTPCookieProcessor(cookiejar),
                 urllib.request.DataHandler(),
                 urllib.request.UnknownHandler(),
@@ -149,8 +152,9 @@ def guarded_youtube_dl() -> type[Any]:
             return opener
 
     class GuardedYoutubeDL(YoutubeDL):  # type: ignore[misc]
-        def __init__(self, params: dict[str, Any], refused: Refused) -> None:
+        def __init__(self, params: dict[str, Any], refused: Refused, watch: Watch) -> None:
             self._refused = refused
+            self.watch = watch
             self._responses: list[Any] = []
             super().__init__(params)
 
@@ -158,7 +162,7 @@ def guarded_youtube_dl() -> type[Any]:
             """urllib alone: what the other handlers (requests, curl_cffi, websockets) connect to is
             decided inside their libraries, out of reach of a guard that holds for one instance."""
             return super().build_request_director(
-                [functools.partial(UrllibRH, self._refused)], preferences
+                [functools.partial(UrllibRH, self._refused, self.watch)], preferences
             )
 
         def urlopen(self, req: Any) -> Any:
@@ -168,7 +172,13 @@ def guarded_youtube_dl() -> type[Any]:
             except HTTPError as error:
                 self._responses.append(error.response)
                 raise
-            self._responses = [one for one in self._responses if not one.closed] + [response]
+            except NoSupportingHandlers as error:  # what is no network's error arrives in one
+                for cause in error.unexpected_errors:
+                    if isinstance(cause, (Ending, Cancelled)):
+                        raise cause from None
+                raise
+            open_ones = [one for one in self._responses if not (one.closed or one.fp.closed)]
+            self._responses = [*open_ones, response]
             return response
 
         def close_connections(self) -> None:
@@ -182,17 +192,21 @@ def guarded_youtube_dl() -> type[Any]:
             super().close()
 
         def dl(self, name: Any, info: Any, subtitle: bool = False, test: bool = False) -> Any:
-            for protocol in str(info.get("protocol", "http")).split("+"):
+            protocols = str(info.get("protocol", "http")).split("+")
+            for protocol in protocols:
                 if protocol not in FETCHED_HERE:
                     raise Permanent(
                         f"{info.get('webpage_url')}: its video is only offered over {protocol}, "
                         "which cannot be fetched",
                         kind="unsupported",
                     )
+            self.watch.in_pieces = bool(PIECES.intersection(protocols))
             try:
                 return super().dl(name, info, subtitle, test)
             except BaseException as error:
                 _close_streams(error)
                 raise
+            finally:
+                self.watch.in_pieces = False
 
     return GuardedYoutubeDL

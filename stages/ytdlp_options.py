@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import ConfigError, Drop, checkpoint, shown_in
 from stages.javascript import RUNTIMES
+from stages.responses import Watch
 from stages.ytdlp_guard import Refused, guarded_youtube_dl
 
 if TYPE_CHECKING:
@@ -85,7 +86,6 @@ def build_options(settings: "Download.Settings", workdir: Path) -> dict[str, Any
         "noprogress": True,
         "color": "no_color",
         "logger": _Log(),
-        "progress_hooks": [_on_progress],
         "match_filter": functools.partial(_refuse_early, settings),
     }
     if settings.proxy is not None:
@@ -113,12 +113,18 @@ def open_youtube_dl(settings: "Download.Settings", workdir: Path, refused: Refus
     """A YoutubeDL for one thread; close it after use. Raises ConfigError for options that it does
     not take, and for cookies that cannot be read."""
     options = build_options(settings, workdir)
+    watch = Watch(
+        max_filesize=settings.max_filesize,
+        min_rate=settings.min_rate,
+        socket_timeout=settings.socket_timeout,
+    )
+    options["progress_hooks"] = [watch.progress]
     cookies = _copy_of_cookies(settings.cookies) if settings.cookies else None
     if cookies is not None:
         options["cookiefile"] = str(cookies)
     at_fault = "options"
     try:
-        downloader = guarded_youtube_dl()(options, refused)
+        downloader = guarded_youtube_dl()(options, refused, watch)
         downloader.add_close_hook(functools.partial(_remove, cookies))
         # Made on first use otherwise, in the middle of an item.
         at_fault = "cookies_from_browser" if cookies is None else "cookies"
@@ -165,10 +171,6 @@ def _check_names(given: dict[str, Any]) -> None:
 def _pause(n: int) -> float:
     checkpoint()
     return float(min(2**n / 2, 5.0))
-
-
-def _on_progress(_: dict[str, Any]) -> None:
-    checkpoint()
 
 
 def _refuse_early(
