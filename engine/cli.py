@@ -128,6 +128,11 @@ def status(workdir: str, as_json: bool) -> None:
         click.Argument(["workdir"], metavar="DIR"),
         click.Option(["--class", "kind"], metavar="CLASS", help="Only failures of this class."),
         click.Option(["--stage"], metavar="STAGE", help="Only failures in this stage."),
+        click.Option(
+            ["--trust", "trusted"],
+            is_flag=True,
+            help="Use the folder's settings also where they are not those of a run of yours.",
+        ),
         set_option(),
         *view_options(),
     ]
@@ -136,6 +141,7 @@ def retry(
     workdir: str,
     kind: str | None,
     stage: str | None,
+    trusted: bool,
     overrides: tuple[str, ...],
     quiet: bool,
     log_json: str | None,
@@ -149,7 +155,9 @@ def retry(
     """
     from engine.folder_commands import retry_failures
 
-    sys.exit(retry_failures(workdir, kind, stage, overrides, quiet, log_json, web, web_host))
+    sys.exit(
+        retry_failures(workdir, kind, stage, trusted, overrides, quiet, log_json, web, web_host)
+    )
 
 
 @main.command()

@@ -17,10 +17,11 @@ from engine.journal_reader import JournalReader, RunRow
 from engine.journey import Graph
 from engine.ledger_file import FILE, told
 from engine.leftovers import make_room
-from engine.options import web_address
+from engine.options import config_file, web_address
 from engine.pipeline import Pipeline
 from engine.report import Status, render_status, status_as_dict
 from engine.run_command import execute
+from engine.trust import check_stored, is_own
 from engine.workfolder import is_locked, locked
 
 
@@ -53,6 +54,7 @@ def retry_failures(
     workdir: str,
     kind: str | None,
     stage: str | None,
+    trusted: bool,
     overrides: Sequence[str],
     quiet: bool,
     log_json: str | None,
@@ -64,7 +66,8 @@ def retry_failures(
     A class that is asked for by name may also be one of drops, such as videos not yet published.
 
     The settings are those of the last run, so that what is finished stays finished; `overrides` and
-    the environment go before them.
+    the environment go before them. Unless they are `trusted`, or a run of this user's recorded
+    them, they may not choose what code runs and where keys go: then it raises UsageError.
     """
     served = web_address(web, web_host)
     folder = Path(workdir)
@@ -76,6 +79,8 @@ def retry_failures(
     _check_choice("--stage", stage, {failure.stage for failure in failures}, pipeline.names)
     _check_choice("--class", kind, {failure.kind for failure in failures} | drops)
     stored = _without_flags_of_one_run(last.settings, pipeline)
+    if not trusted and not is_own(last.settings, last.seal):
+        check_stored(pipeline, stored, os.environ, overrides, config_file(None), folder)
     config = load_config(pipeline, None, os.environ, overrides, {}, stored=stored)
     graph = Graph(pipeline, {})
     with locked(folder), told(folder / FILE):

@@ -109,8 +109,10 @@ class Journal:
         settings: Mapping[str, Any],
         versions: Mapping[str, str],
         cores: int | None = None,
+        seal: str | None = None,
     ) -> int:
-        """Record a new run, on a machine of that many cores, and return its number.
+        """Record a new run, on a machine of that many cores, and return its number. `seal` is what
+        engine/trust.py makes of the settings.
 
         Raises WorkFolderError where the folder holds another pipeline's work.
         """
@@ -123,14 +125,15 @@ class Journal:
                 "folder of its own"
             )
         cursor = self._db.execute(
-            "INSERT INTO runs (pipeline, started, settings, versions, cores)"
-            " VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO runs (pipeline, started, settings, versions, cores, seal)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
             (
                 pipeline,
                 time.time(),
                 json.dumps(settings, sort_keys=True),
                 json.dumps(versions),
                 cores,
+                seal,
             ),
         )
         return int(cursor.lastrowid or 0)

@@ -32,6 +32,7 @@ class RunRow:
     outcome: str | None
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
+    seal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +88,17 @@ class JournalReader:
 
     def runs(self) -> Iterator[RunRow]:
         """Every run, the last one first, read lazily."""
+        seal = "seal" if "seal" in columns_of(self._db, "runs") else "NULL"
         rows = self._db.execute(
-            "SELECT id, pipeline, started, ended, outcome, settings, versions FROM runs"
-            " ORDER BY id DESC"
+            "SELECT id, pipeline, started, ended, outcome, settings, versions,"
+            f" {seal} FROM runs ORDER BY id DESC"
         )
-        for id_, pipeline, started, ended, outcome, settings, versions in rows:
+        for id_, pipeline, started, ended, outcome, settings, versions, sealed in rows:
             yield RunRow(
-                id_, pipeline, started, ended, outcome, json.loads(settings), json.loads(versions)
+                *(id_, pipeline, started, ended, outcome),
+                json.loads(settings),
+                json.loads(versions),
+                sealed,
             )
 
     def counts(self, stages: Sequence[str]) -> list[StageCounts]:

@@ -61,7 +61,7 @@ CREATE TABLE IF NOT EXISTS pool_samples (
 
 
 ADDED = {
-    "runs": {"cores": "INTEGER"},
+    "runs": {"cores": "INTEGER", "seal": "TEXT"},
     "attempts": {"processor": "REAL", "delayed": "REAL", "run_processor": "REAL"},
     "pool_samples": dict.fromkeys(POOL_COLUMNS, ""),
 }

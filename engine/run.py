@@ -28,6 +28,7 @@ from engine.pool import Pool
 from engine.resizer import Resizer, available_cores
 from engine.routing import Routing
 from engine.statistics import FailureClass, PoolStatistics, StageCounts
+from engine.trust import seal
 from engine.workfolder import locked
 
 Background = Callable[[], Coroutine[Any, Any, None]]
@@ -184,7 +185,7 @@ class Run:
         settings, versions = settings_as_dict(self.config), installed_versions(self.pipeline)
         self._number = await self._commit.do(
             lambda journal: journal.start_run(
-                self.pipeline.name, settings, versions, available_cores()
+                self.pipeline.name, settings, versions, available_cores(), seal(settings)
             )
         )
         last = await self._commit.do(Journal.last_attempt)

@@ -14,18 +14,29 @@ from engine.errors import Ending, PenstockError
 from engine.item import Item
 
 
-def setting(default: Any, description: str, *, affects_output: bool = True, **bounds: Any) -> Any:
+def setting(
+    default: Any,
+    description: str,
+    *,
+    affects_output: bool = True,
+    needs_trust: bool = False,
+    **bounds: Any,
+) -> Any:
     """One setting: its default, one line on what it does, and bounds such as `gt=0`.
 
     The line stands in config.toml. `affects_output=False` is for what changes how the work is done
     but not what comes out (a proxy, a device, a deadline): changing it redoes nothing.
+    `needs_trust=True` is for what chooses which code runs, or where data and keys go: it is not
+    taken from the ledger of a work folder that somebody else made.
     """
     if callable(default):
         bounds["default_factory"] = default
     else:
         bounds["default"] = default
     return Field(
-        description=description, json_schema_extra={"affects_output": affects_output}, **bounds
+        description=description,
+        json_schema_extra={"affects_output": affects_output, "needs_trust": needs_trust},
+        **bounds,
     )
 
 

@@ -56,12 +56,15 @@ class Describe(Stage):
             None, "The vision model's name; none: a small one of the backend's own."
         )
         base_url: str | None = setting(
-            None, "Where the server is, such as http://localhost:11434/v1; none: the public one."
+            None,
+            "Where the server is, such as http://localhost:11434/v1; none: the public one.",
+            needs_trust=True,
         )
         api_key_env: str | None = setting(
             None,
-            "The environment variable that holds the key; none: OPENAI_API_KEY or GEMINI_API_KEY.",
+            "The variable that holds the key, named *_API_KEY; none: OPENAI_ or GEMINI_API_KEY.",
             affects_output=False,
+            needs_trust=True,
         )
         auth: Literal["auto", "bearer", "api-key"] = setting(
             "auto",
@@ -124,10 +127,10 @@ class Describe(Stage):
         @field_validator("api_key_env")
         @classmethod
         def _a_name(cls, value: str | None) -> str | None:
-            if value is not None and not re.fullmatch("[A-Z_][A-Z0-9_]*", value):
+            if value is not None and not re.fullmatch("[A-Z0-9_]*_API_KEY", value):
                 raise ValueError(
-                    "give the NAME of an environment variable in capitals, such as "
-                    "OPENAI_API_KEY, and put the key itself into that variable"
+                    "give the NAME of an environment variable that ends in _API_KEY, such as "
+                    "OPENAI_API_KEY, and put the key itself into that variable; no other is sent"
                 )
             return value
 

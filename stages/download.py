@@ -83,18 +83,23 @@ class Download(Stage):
             None, "Videos taken from one playlist, channel or feed, at most. Unset: all.", gt=0
         )
         cookies: Path | None = setting(
-            None, "Cookies file (Netscape format) to fetch with.", affects_output=False
+            None,
+            "Cookies file (Netscape format) to fetch with.",
+            affects_output=False,
+            needs_trust=True,
         )
         cookies_from_browser: str | None = setting(
             None,
             'Browser to take cookies from: "firefox", "chrome:PROFILE".',
             affects_output=False,
+            needs_trust=True,
         )
         proxy: str | None = setting(
             None,
             'Proxy for every connection: "http://host:port", "socks5://host:port"; "" for none. '
             "Unset: the environment's.",
             affects_output=False,
+            needs_trust=True,
         )
         rate_limit: int | None = setting(
             None, "Bytes a second for one download, at most. Unset: no limit.",
@@ -114,9 +119,12 @@ class Download(Stage):
             False,
             "Whether addresses of this machine and of private networks may be fetched from.",
             affects_output=False,
+            needs_trust=True,
         )
         options: dict[str, Any] = setting(
-            dict, "Any other options of yt-dlp's Python API, by name; they win over the stage's."
+            dict,
+            "Any other options of yt-dlp's Python API, by name; they win over the stage's.",
+            needs_trust=True,
         )
 
     settings: "Download.Settings"

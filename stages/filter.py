@@ -52,6 +52,7 @@ class Filter(Stage):
         weights: str = setting(
             "yolo11n.pt",
             "YOLO weights: a .pt, .onnx or .engine file, an OpenVINO folder, or a published name.",
+            needs_trust=True,
             min_length=1,
         )
         classes: tuple[Annotated[str, Field(min_length=1)], ...] = setting(

@@ -42,6 +42,14 @@ def interruptible() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps the key with which runs seal their settings out of the home folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def ultralytics_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keeps ultralytics' settings out of the home folder."""
     with pytest.MonkeyPatch.context() as patch:

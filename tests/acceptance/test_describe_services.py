@@ -87,12 +87,12 @@ def test_a_crawl_is_described_through_the_faults_of_the_service(
     backend: str,
     path: str,
 ) -> None:
-    monkeypatch.setenv("MOCK_KEY", "right")
+    monkeypatch.setenv("MOCK_API_KEY", "right")
     urls, work = serve(clips[:2] + clips[6:8]), tmp_path / "work"
     sets = {
         "stages.describe.backend": backend,
         "stages.describe.base_url": aimock + path,
-        "stages.describe.api_key_env": "MOCK_KEY",
+        "stages.describe.api_key_env": "MOCK_API_KEY",
         "stages.describe.requests_per_minute": 1200,
     }
     ran = crawl(*urls, out=work, sets=sets)

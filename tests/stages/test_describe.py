@@ -285,8 +285,8 @@ def test_a_missing_key_is_named(
     monkeypatch.delenv(name)
     with pytest.raises(UsageError, match=f"environment variable {name}"):
         describe(tmp_path, [], backend=backend)
-    with pytest.raises(UsageError, match="environment variable MY_KEY"):
-        describe(tmp_path, [], backend=backend, api_key_env="MY_KEY")
+    with pytest.raises(UsageError, match="environment variable MY_API_KEY"):
+        describe(tmp_path, [], backend=backend, api_key_env="MY_API_KEY")
 
 
 def test_a_local_server_needs_no_key(

@@ -352,10 +352,10 @@ def test_aimock_describes_through_its_faults(
     backend: str,
     path: str,
 ) -> None:
-    monkeypatch.setenv("MOCK_KEY", "right")
+    monkeypatch.setenv("MOCK_API_KEY", "right")
     url = aimock()
     item = make_item("a", filter=kept([picture(seed) for seed in range(10)]))
-    settings = {"base_url": url + path, "api_key_env": "MOCK_KEY"}
+    settings = {"base_url": url + path, "api_key_env": "MOCK_API_KEY"}
     (lines,) = describe(tmp_path, [item], backend=backend, **settings)
     assert {line["description"] for line in lines} == {"A cat on a mat."}
     journal = httpx.get(f"{url}/__aimock/journal", headers={"Authorization": "Bearer right"}).json()
@@ -372,9 +372,9 @@ def test_aimock_refuses_a_wrong_key(
     backend: str,
     path: str,
 ) -> None:
-    monkeypatch.setenv("MOCK_KEY", "wrong")
+    monkeypatch.setenv("MOCK_API_KEY", "wrong")
     item = make_item("a", filter=kept([picture(0)]))
-    with pytest.raises(StopRun, match=re.escape("environment variable MOCK_KEY")):
+    with pytest.raises(StopRun, match=re.escape("environment variable MOCK_API_KEY")):
         describe(
-            tmp_path, [item], backend=backend, base_url=aimock() + path, api_key_env="MOCK_KEY"
+            tmp_path, [item], backend=backend, base_url=aimock() + path, api_key_env="MOCK_API_KEY"
         )

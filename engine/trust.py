@@ -1,0 +1,108 @@
+"""Whose settings a ledger holds: those of this user on this machine, or a stranger's.
+
+A run seals the settings that it records with a key that only this user can read. What a folder from
+elsewhere says of weights, servers and keys is then told apart from what its user once chose.
+"""
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from engine.config import load_config, settings_as_dict
+from engine.config_schema import section_of
+from engine.errors import UsageError
+from engine.pipeline import Pipeline
+
+KEY_BYTES = 32
+
+
+def seal(settings: Mapping[str, Any]) -> str | None:
+    """What only a run of this user can say of these settings, JSON-able, in 64 hex digits.
+
+    HMAC-SHA256. None where there is no place to keep a key, as for a user without a home.
+    """
+    key = _key()
+    if key is None:
+        return None
+    text = json.dumps(settings, sort_keys=True)
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+
+
+def is_own(settings: Mapping[str, Any], sealed: str | None) -> bool:
+    """Whether a run of this user recorded these settings, and `sealed` with them."""
+    own = seal(settings) if sealed is not None else None
+    return own is not None and sealed is not None and hmac.compare_digest(own, sealed)
+
+
+def check_stored(
+    pipeline: Pipeline,
+    stored: Mapping[str, Any],
+    environment: Mapping[str, str],
+    overrides: Sequence[str],
+    file: Path | None,
+    folder: Path,
+) -> None:
+    """Raises UsageError where a folder's settings would choose what only its user should: what runs
+    code, or where data and keys go. What the user's own settings say as well is no such choice.
+    """
+    taken = settings_as_dict(load_config(pipeline, None, environment, overrides, {}, stored=stored))
+    try:
+        own = settings_as_dict(load_config(pipeline, file, environment, overrides, {}))
+    except UsageError:  # of another program, say: then it speaks for nothing
+        own = settings_as_dict(load_config(pipeline, None, environment, overrides, {}))
+    strange = [
+        f"{section_of(stage)}.{key} = {json.dumps(taken['stages'][stage][key])}"
+        for stage, key in _sensitive(pipeline)
+        if taken["stages"][stage][key] != own["stages"][stage][key]
+    ]
+    if strange:
+        raise UsageError(
+            f"the settings in {folder} were not recorded by a run of yours on this machine, and "
+            f"they choose what code runs and where data and keys go: {', '.join(strange)}; if that "
+            "is right give --trust, else --set them"
+        )
+
+
+def _sensitive(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
+    """The stage and the name of every setting that `setting(needs_trust=True)` made."""
+    for name in pipeline.names:
+        for key, field in pipeline[name].stage.Settings.model_fields.items():
+            extra = field.json_schema_extra
+            if isinstance(extra, dict) and extra.get("needs_trust"):
+                yield name, key
+
+
+def _key() -> bytes | None:
+    """This user's key, made with the first use; None where it can be neither read nor made."""
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")  # noqa: PTH111 - never raises
+    path = Path(state) / "penstock" / "key"
+    if not path.is_absolute():
+        return None
+    with suppress(OSError):
+        if not path.exists():
+            _make(path)
+        key = path.read_bytes()
+        return key if len(key) == KEY_BYTES else None
+    return None
+
+
+def _make(path: Path) -> None:
+    """Two runs may begin at once: both go by the key that is there first."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    new = path.with_name(f"key.{os.getpid()}")
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(secrets.token_bytes(KEY_BYTES))
+    try:
+        os.link(new, path)
+    except FileExistsError:
+        pass
+    except OSError:  # no hard links here
+        new.replace(path)
+        return
+    new.unlink()
