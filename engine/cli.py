@@ -1,5 +1,6 @@
 """`penstock`: the command. Every pipeline that is installed is a subcommand."""
 
+import io
 import sys
 from typing import Any
 
@@ -48,6 +49,7 @@ class PenstockGroup(SuggestingGroup):
         return super().get_command(context, name)
 
     def invoke(self, context: click.Context) -> Any:
+        _say_every_name()
         try:
             return super().invoke(context)
         except UsageError as error:
@@ -62,6 +64,18 @@ class PenstockGroup(SuggestingGroup):
             # Whoever read our output has gone; what was to be said is said.
             sys.stderr.close()
             sys.exit(0)
+
+
+def _say_every_name() -> None:
+    """Have the standard streams print the name of any file, whatever the locale knows.
+
+    A file's name may hold bytes that are no text: in UTF-8 they are printed as they are. What
+    another encoding has no letter for is spelt out. Else the report at the end of days could raise.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            as_it_is = stream.encoding.lower().replace("-", "") == "utf8"
+            stream.reconfigure(errors="surrogateescape" if as_it_is else "backslashreplace")
 
 
 class BenchGroup(SuggestingGroup):

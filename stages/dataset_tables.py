@@ -11,6 +11,14 @@ if TYPE_CHECKING:
 ROWS_A_GROUP = 4096
 
 
+def read_table(path: Path, columns: list[str] | None = None) -> "pa.Table":
+    """A Parquet file as a table; of all its columns, or of these. Its path need not be UTF-8."""
+    import pyarrow.parquet as pq
+
+    with path.open("rb") as file:
+        return pq.read_table(file, columns=columns)
+
+
 def frames_schema() -> "pa.Schema":
     """frames.parquet: one row a frame, by video and time. `file` is relative to the dataset."""
     import pyarrow as pa
@@ -90,7 +98,9 @@ class TableWriter:
         self.rows_a_group = rows_a_group
         self._schema = schema
         self._rows: list[Mapping[str, Any]] = []
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+        # Opened here: the library takes no path that is not UTF-8.
+        self._file = path.open("wb")
+        self._writer = pq.ParquetWriter(self._file, schema, compression="zstd")
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Columns that `row` does not name are null."""
@@ -99,9 +109,12 @@ class TableWriter:
             self._flush()
 
     def close(self) -> None:
-        if self._rows:
-            self._flush()
-        self._writer.close()
+        try:
+            if self._rows:
+                self._flush()
+            self._writer.close()
+        finally:
+            self._file.close()
 
     def _flush(self) -> None:
         import pyarrow as pa

@@ -160,7 +160,8 @@ class Filter(Stage):
             "weights": self._detector.weights.name,
             "classes": list(self.settings.classes),
         }
-        (out / "filter.json").write_text(json.dumps(summary, ensure_ascii=False) + "\n")
+        text = json.dumps(summary, ensure_ascii=False) + "\n"
+        (out / "filter.json").write_text(text, encoding="utf-8")
         carry_info(source, out)
 
     def close(self) -> None:
@@ -207,7 +208,12 @@ class Filter(Stage):
         import cv2
         import numpy as np
 
-        image = cv2.imread(str(folder / line["file"]), cv2.IMREAD_COLOR)
+        # Read here: OpenCV crashes the process over a path that is not UTF-8.
+        try:
+            content = np.fromfile(folder / line["file"], np.uint8)
+        except FileNotFoundError:
+            content = np.empty(0, np.uint8)
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
         if image is None:
             raise Permanent(
                 f"frame {line['file']} cannot be read as an image; "

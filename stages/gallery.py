@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import Item, ItemRecord, PageContext, Section, shown
 from stages.dataset import DATASET
+from stages.dataset_tables import read_table
 from stages.dedup import Dedup, read_lines
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def _dataset_shots(dataset: Path, titles: Mapping[str, str]) -> tuple[list[Shot]
     import pyarrow.parquet as pq
 
     columns = ["video_id", "file", "timestamp", "width", "height", "detections", "description"]
-    with pq.ParquetFile(dataset / "frames.parquet") as file:
+    with (dataset / "frames.parquet").open("rb") as opened, pq.ParquetFile(opened) as file:
         count = file.metadata.num_rows
         chosen = sorted({number * count // FRAMES for number in range(FRAMES)} if count else set())
         rows: list[dict[str, Any]] = []
@@ -186,9 +187,8 @@ def _clusters(
     First those that several videos share, of them first those that removed most.
     """
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
-    table = pq.read_table(dataset / "duplicates.parquet")
+    table = read_table(dataset / "duplicates.parquet")
     if not table.num_rows:
         return [], 0, 0
     across = pc.not_equal(table["video_id"], table["kept_video_id"]).cast("int32")
@@ -242,9 +242,7 @@ def _removed_frame(workdir: Path, video: str, file: str) -> Path:
 
 def _titles(dataset: Path) -> dict[str, str]:
     """What each video is called, by id; its address where the site gave it no title."""
-    import pyarrow.parquet as pq
-
-    columns = pq.read_table(dataset / "videos.parquet", columns=["id", "title", "source"])
+    columns = read_table(dataset / "videos.parquet", columns=["id", "title", "source"])
     table = columns.to_pydict()
     named = zip(table["id"], table["title"], table["source"], strict=True)
     return {video: title or shown(source) for video, title, source in named}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engine import UsageError, shown
+from stages.dataset_tables import read_table
 
 Split = Literal["train", "validation"]
 
@@ -99,9 +100,7 @@ class Dataset:
     @cached_property
     def licences(self) -> dict[str, str | None]:
         """The licence of each video, by id, as its site states it."""
-        import pyarrow.parquet as pq
-
-        table = pq.read_table(self.folder / "videos.parquet", columns=["id", "license"])
+        table = read_table(self.folder / "videos.parquet", columns=["id", "license"])
         columns = table.to_pydict()
         return dict(zip(columns["id"], columns["license"], strict=True))
 
@@ -131,7 +130,8 @@ class Dataset:
     def _rows(self, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
         import pyarrow.parquet as pq
 
-        with pq.ParquetFile(self.folder / "frames.parquet") as file:
+        table = self.folder / "frames.parquet"
+        with table.open("rb") as opened, pq.ParquetFile(opened) as file:
             for batch in file.iter_batches(ROWS_A_BATCH, columns=columns):
                 yield from batch.to_pylist()
 

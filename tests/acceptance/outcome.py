@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
+from stages.dataset_tables import read_table
 from tests.acceptance.command import penstock
 
 STAGES = ("download", "extract", "filter", "describe", "dedup")
@@ -16,7 +16,7 @@ STAGES = ("download", "extract", "filter", "describe", "dedup")
 
 def query(workdir: Path, sql: str) -> list[tuple[Any, ...]]:
     """Rows of the ledger."""
-    db = sqlite3.connect(f"file:{workdir / 'penstock.db'}?mode=ro", uri=True)
+    db = sqlite3.connect(f"{(workdir / 'penstock.db').resolve().as_uri()}?mode=ro", uri=True)
     try:
         return db.execute(sql).fetchall()
     finally:
@@ -60,7 +60,7 @@ def check_no_scratch(workdir: Path) -> None:
 def tables(workdir: Path) -> dict[str, list[dict[str, Any]]]:
     """The rows of the dataset's tables."""
     return {
-        name: pq.read_table(workdir / "dataset" / f"{name}.parquet").to_pylist()
+        name: read_table(workdir / "dataset" / f"{name}.parquet").to_pylist()
         for name in ("frames", "videos", "duplicates")
     }
 

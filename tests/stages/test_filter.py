@@ -300,10 +300,16 @@ def test_an_attempt_that_was_given_up_stops_between_batches(make_item: MakeItem,
         run(item, classes=("star",))
 
 
-def test_a_frame_that_is_no_image_fails_the_item(make_item: MakeItem, run: Any) -> None:
+@pytest.mark.parametrize("content", [b"not an image", b"", None])
+def test_a_frame_that_is_no_image_fails_the_item(
+    make_item: MakeItem, run: Any, content: bytes | None
+) -> None:
     def write(folder: Path) -> None:
         frames_of(SCENES)(folder)
-        (folder / "frames" / "000002.000.jpg").write_bytes(b"not an image")
+        frame = folder / "frames" / "000002.000.jpg"
+        frame.unlink()
+        if content is not None:
+            frame.write_bytes(content)
 
     with pytest.raises(Permanent, match=r"000002\.000\.jpg cannot be read as an image") as error:
         run(make_item("a video", extract=write), classes=("star",))
