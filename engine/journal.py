@@ -7,8 +7,9 @@ tasks an async way in: what several of them ask for at once is committed in one 
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from itertools import count
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,10 @@ class AttemptRow:
     failure: Failure | None = None
     cost: ProcessorTime | None = None
     run_processor: float | None = None
+    due: float | None = None
+    """When another attempt may follow, at the earliest."""
+    gate: str | None = None
+    """What turned the attempt away, usually a host."""
     ended: float | None = None
     whole: bool = False
     """Whether the ledger has its end too."""
@@ -70,10 +75,12 @@ class AttemptRow:
             cost.used if cost else None,
             cost.delayed if cost else None,
             self.run_processor,
+            self.due,
+            self.gate,
         )
 
 
-NOT_ENDED = (None,) * 8
+NOT_ENDED = (None,) * 10
 """What these columns hold until then."""
 
 
@@ -305,8 +312,8 @@ class Journal:
         ended = row.ended is not None
         self._db.execute(
             "INSERT INTO attempts (id, run, item, stage, worker, attempt, started, ended, outcome,"
-            " error_class, message, traceback, processor, delayed, run_processor)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " error_class, message, traceback, processor, delayed, run_processor, due, gate)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 row.id,
                 row.run,
@@ -326,7 +333,8 @@ class Journal:
             return
         self._db.execute(
             "UPDATE attempts SET ended = ?, outcome = ?, error_class = ?, message = ?,"
-            " traceback = ?, processor = ?, delayed = ?, run_processor = ? WHERE id = ?",
+            " traceback = ?, processor = ?, delayed = ?, run_processor = ?, due = ?, gate = ?"
+            " WHERE id = ?",
             (*row.how_it_ended(), row.id),
         )
 
@@ -349,7 +357,7 @@ class Journal:
         self._db.executemany(
             f"INSERT OR REPLACE INTO pool_samples (run, tick, {', '.join(POOL_COLUMNS)})"
             f" VALUES (?, ?{', ?' * len(POOL_COLUMNS)})",
-            [(run, tick, *astuple(pool)) for pool in sample.pools],
+            [(run, tick, *attrgetter(*POOL_COLUMNS)(pool)) for pool in sample.pools],
         )
 
     def thin_samples(self, run: int, stride: int) -> None:

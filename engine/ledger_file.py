@@ -44,7 +44,9 @@ CREATE INDEX attempts_by_item ON attempts (item, stage);
 CREATE INDEX attempts_unended ON attempts (run) WHERE ended IS NULL;
 """
 
-POOL_COLUMNS = tuple(field.name for field in fields(PoolStatistics))
+POOL_COLUMNS = tuple(
+    field.name for field in fields(PoolStatistics) if field.metadata.get("kept", True)
+)
 
 SAMPLES = f"""
 CREATE TABLE IF NOT EXISTS samples (
@@ -62,7 +64,13 @@ CREATE TABLE IF NOT EXISTS pool_samples (
 
 ADDED = {
     "runs": {"cores": "INTEGER", "seal": "TEXT"},
-    "attempts": {"processor": "REAL", "delayed": "REAL", "run_processor": "REAL"},
+    "attempts": {
+        "processor": "REAL",
+        "delayed": "REAL",
+        "run_processor": "REAL",
+        "due": "REAL",
+        "gate": "TEXT",
+    },
     "pool_samples": dict.fromkeys(POOL_COLUMNS, ""),
 }
 """Columns that the first ledgers did not have, NULL where they were not measured. An older Penstock

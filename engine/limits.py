@@ -4,6 +4,7 @@ import math
 import shutil
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
@@ -21,6 +22,12 @@ LONGEST_PAUSE = 3600.0
 
 DISK_CHECK_INTERVAL = 2.0
 """Seconds between looks at the disk while it is too full."""
+
+DOUBTED_PAUSE = 60.0
+"""Seconds a gate closes for at most where it may be one item alone that is turned away."""
+
+FEW = 3
+"""Items in a row that may be turned away for a reason of their own, where that is likely."""
 
 SWEEP = 1000
 """Gates that there may be before those that have nothing to remember are looked for."""
@@ -52,11 +59,45 @@ def _is_finite(after: object) -> bool:
         return False
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An item was turned away at the gate `key`, `times` times until now, and is to wait for
+    `seconds`. The first time was the moment `since`, when `entries` had gone in.
+
+    `alone`: it is the item that is turned away and not everybody, as far as one can tell: others
+    went well.
+    """
+
+    key: str
+    seconds: float
+    times: int
+    since: float
+    entries: int
+    alone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """A gate is closed because of `reason`, for `seconds` more; 0 where one tries it just now."""
+
+    seconds: float
+    reason: str
+
+
 class _Gate:
     """One key's gate. `trips` counts the closures since something last went well; since the first
-    of them, and before in `slowed` seconds in all, it has been slowed."""
+    of them, and before in `slowed` seconds in all, it has been slowed.
+
+    `entries` counts who has gone in, and is the number of the last one; `well` is the highest of
+    those that went well. `refused` has, for every item that was turned away, how many had gone in
+    then, until one of those that came later goes well.
+    """
 
     def __init__(self) -> None:
+        self.entries = 0
+        self.well = 0
+        self.refused: dict[str, int] = {}
+        self.reason = ""
         self.inside = 0
         self.waiting = 0
         self.closed_until = 0.0
@@ -99,8 +140,13 @@ class Gates:
         if not self._is_open(gate):
             return False
         gate.inside += 1
+        gate.entries += 1
         gate.next_start = self._now() + self._spacing
         return True
+
+    def entries(self, key: str) -> int:
+        """How many have gone in: right after `enter` this is the number of who did."""
+        return self._gate(key).entries
 
     async def wait(self, key: str) -> None:
         """Return when the gate is open, to whoever then comes first."""
@@ -122,13 +168,62 @@ class Gates:
         gate = self._gate(key)
         return gate.slowed + (self._now() - gate.slowed_since if gate.trips else 0.0)
 
-    def leave(self, key: str, *, throttled: bool) -> None:
-        """Come out again; `throttled` says whether the other side turned this one away."""
+    def leave(self, key: str, *, throttled: bool, well: int = 0, item: str = "") -> None:
+        """Come out again; `throttled` says whether the other side turned this one away. `well` is
+        its number where it did what it came for."""
         gate = self._gate(key)
+        if not throttled:
+            gate.refused.pop(item, None)
+        if well > gate.well:
+            gate.well = well
+            gate.refused = {item: seen for item, seen in gate.refused.items() if seen >= well}
         if not throttled and self._now() >= gate.closed_until:  # else it went in before it closed
             gate.slowed, gate.trips = self.slowed(key), 0
         gate.inside -= 1
         gate.notify()
+
+    def refuse(
+        self,
+        key: str,
+        after: float | None,
+        reason: str,
+        item: str,
+        before: Refusal | None = None,
+        *,
+        doubtful: bool = False,
+    ) -> Refusal:
+        """The other side turned `item`, which is inside, away; `before` is what its refusal before
+        this one gave. `doubtful`: for a reason that may well be the item's own.
+
+        The gate closes, unless one that went in after the item's first refusal has gone well and
+        the item is turned away again. Where that is not doubtful and others are inside it says
+        little: it may be too many at once that the other side does not like.
+
+        Where others went well before, and no other item has been turned away since (FEW others if
+        it is doubtful), the gate closes for DOUBTED_PAUSE at most, to see whether the next fares
+        better.
+        """
+        gate, now = self._gate(key), self._now()
+        if before is None or before.key != key:
+            before = Refusal(key, 0.0, 0, now, gate.entries, alone=False)
+        gate.refused[item] = gate.entries
+        alone = before.times > 0 and (doubtful or gate.inside <= 1)
+        pause = min(pause_after(after, 1), DOUBTED_PAUSE)
+        if alone and gate.well > before.entries:
+            pass
+        elif gate.well and len(gate.refused) <= (FEW if doubtful else 1):
+            pause = self.close(key, pause, reason)
+        else:
+            pause, alone = self.close(key, after, reason), False
+        return replace(before, seconds=pause, times=before.times + 1, alone=alone)
+
+    def closure(self, key: str) -> Closure | None:
+        """Why and for how long the gate is closed; None where nobody has been turned away since one
+        went well."""
+        gate = self._gates.get(key)
+        if gate is None or not gate.trips:
+            return None
+        return Closure(max(0.0, gate.closed_until - self._now()), gate.reason)
 
     def close(self, key: str, after: float | None, reason: str) -> float:
         """Let nothing more through for `after` seconds; returns for how long.
@@ -143,6 +238,7 @@ class Gates:
             if not gate.trips:
                 gate.slowed_since = now
             gate.trips += 1
+        gate.reason = reason
         pause = pause_after(after, gate.trips)
         if now + pause > gate.closed_until:
             gate.closed_until = now + pause

@@ -8,7 +8,8 @@ from anyio.abc import TaskGroup
 from engine.inbox import Inbox
 from engine.item import Item
 from engine.journey import Journey
-from engine.limits import Gates
+from engine.limits import Gates, Refusal
+from engine.statistics import Held
 
 
 class _Turn:
@@ -35,6 +36,10 @@ class Entry:
     """A batch with this item failed as a whole, so it is not put into another."""
     gate: str | None = None
     """The key of the gate that this item is inside of."""
+    entered: int = 0
+    """Its number among those that have gone into that gate."""
+    refusal: Refusal | None = None
+    """Its last refusal at a gate."""
     turned_away: int = 0
     """How often it was told to slow down where there is no gate to close."""
     held_back: float = 0.0
@@ -44,6 +49,17 @@ class Entry:
     @property
     def item(self) -> Item:
         return self.journey.item
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """An entry waits until `due` (of anyio's clock), because of `why`, and then for the gate `key`;
+    `closed` is the one that its last attempt closed."""
+
+    key: str | None
+    due: float
+    why: str
+    closed: str | None
 
 
 @dataclass(slots=True)
@@ -65,13 +81,14 @@ class Parking:
         self._inbox = inbox
         self._gates = gates
         self._lines: dict[str, _Line] = {}
+        self._waits: dict[int, _Wait] = {}
 
     def enters(self, entry: Entry, key: str, tasks: TaskGroup) -> bool:
         """Whether the entry, in hand, may be worked on now; if not it is parked until it may."""
         turn, entry.turn = entry.turn, None
         others_wait = turn is None and key in self._lines
         if not others_wait and self._gates.enter(key):
-            entry.gate = key
+            entry.gate, entry.entered = key, self._gates.entries(key)
         elif turn is None:
             self.park(entry, 0.0, key, tasks)
         else:
@@ -84,10 +101,11 @@ class Parking:
             turn.taken.set()
         return went_in
 
-    def leave(self, entry: Entry, *, throttled: bool) -> None:
+    def leave(self, entry: Entry, *, throttled: bool, well: bool) -> None:
         """The entry comes out of its gate, if it is in one."""
         if entry.gate is not None:
-            self._gates.leave(entry.gate, throttled=throttled)
+            number = entry.entered if well else 0
+            self._gates.leave(entry.gate, throttled=throttled, well=number, item=entry.item.id)
             entry.gate = None
 
     def park(
@@ -99,8 +117,10 @@ class Parking:
         *,
         throttled: bool = False,
         left: bool = False,
+        why: str = "",
     ) -> None:
-        """Have the entry, in hand, wait for `delay` seconds and then for the gate `key`.
+        """Have the entry, in hand, wait for `delay` seconds, because of `why`, and then for the
+        gate `key`.
 
         `left`: it has left the pool, and has to come in again by the front door.
         """
@@ -108,16 +128,41 @@ class Parking:
             entry.held_back += delay
         if not left:
             self._inbox.park()
-        tasks.start_soon(self._wait, entry, delay, key, left)
+        closed = entry.refusal.key if throttled and entry.refusal is not None else None
+        wait = _Wait(key, anyio.current_time() + delay, why, closed)
+        self._waits[id(entry)] = wait
+        tasks.start_soon(self._wait, entry, delay, wait, left)
 
-    async def _wait(self, entry: Entry, delay: float, key: str | None, left: bool) -> None:
+    def held(self) -> tuple[Held, ...]:
+        """What holds entries back: closed gates first, those for longest; last, other retries.
+
+        Who only waits for its turn at an open gate is not among them.
+        """
+        now, found = anyio.current_time(), dict[str | None, Held]()
+        keys = {wait.key or wait.closed for wait in self._waits.values()}
+        closures = {key: self._gates.closure(key) for key in keys if key is not None}
+        for wait in self._waits.values():
+            closure, left = closures.get(wait.key or wait.closed or ""), wait.due - now
+            if closure is not None and not (wait.closed and left > closure.seconds):
+                held = Held(wait.key or wait.closed, closure.reason, closure.seconds, 1)
+            elif left > 0 and wait.why:
+                held = Held(wait.closed, wait.why, left, 1)
+            else:
+                continue
+            known = found.get(held.key)
+            found[held.key] = held if known is None else known.joined(held)
+        return tuple(sorted(found.values(), key=lambda held: (held.key is None, -held.seconds)))
+
+    async def _wait(self, entry: Entry, delay: float, wait: "_Wait", left: bool) -> None:
         await anyio.sleep(delay)
         if left:
             await self._inbox.put(entry)
-        elif key is None:
+        elif wait.key is None:
             await self._inbox.unpark(entry)
         else:
-            await self._stand_in_line(entry, key)
+            await self._stand_in_line(entry, wait.key)
+        if self._waits.get(id(entry)) is wait:
+            del self._waits[id(entry)]
 
     async def _stand_in_line(self, entry: Entry, key: str) -> None:
         line = self._lines.setdefault(key, _Line())

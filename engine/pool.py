@@ -5,6 +5,7 @@ the time that call takes is the time its worker was blocked by what comes after.
 """
 
 import random
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,10 @@ FREE_PARKED = 1000
 there they occupy no disk, so a throttled host does not hold back the others."""
 
 
+LONE_REFUSALS = 3
+"""Refusals of one item before it is judged by its own that others went well."""
+
+
 class Hooks(Protocol):
     """What a pool asks of the run."""
 
@@ -68,7 +73,8 @@ class Attempt:
     """One attempt at one item: its row in the ledger, what it writes, and how it went.
 
     `seconds` is the service time, `gate` the key of the gate
-    that it went through, and `pause` how long a gate is closed because of it, in seconds.
+    that it went through, and `pause` how long the item is to wait where it was turned away, by the
+    gate `closed` if there is one, in seconds; `alone_for` as in `RetryPolicy.judge`.
     """
 
     entry: Entry
@@ -77,6 +83,8 @@ class Attempt:
     gate: str | None
     seconds: float = 0.0
     pause: float = 0.0
+    closed: str | None = None
+    alone_for: float | None = None
     result: Result = DONE
 
 
@@ -173,6 +181,7 @@ class Pool:
             worker_seconds=self._crew.alive.seconds,
             attempts=self._counts["attempts"],
             most=self.stage.max_workers,
+            held=self._parking.held(),
         )
 
     # Taking
@@ -303,16 +312,29 @@ class Pool:
                 await self._hooks.settled(attempt.entry.journey, self.name, end, attempt.row, None)
             return True
         entry, throttled = attempt.entry, isinstance(ending, Throttled)
-        verdict = self._policy.judge(ending, entry.attempt, entry.held_back, attempt.pause)
-        failure = Failure(ending.kind, ending.reason, getattr(ending, "traceback", None))
+        alone_for = attempt.alone_for if throttled else None
+        verdict = self._policy.judge(
+            ending, entry.attempt, entry.held_back, attempt.pause, alone_for
+        )
+        reason = ending.reason
+        if verdict.final and alone_for is not None:
+            reason += "; others there went well, so it is not waited for any longer"
+        failure = Failure(ending.kind, reason, getattr(ending, "traceback", None))
         self._tell(attempt, verdict.outcome, verdict.final, failure)
         if verdict.delay is None:
             await self._ended(attempt, ending, failure)
             return True
+        attempt.row.due, attempt.row.gate = time.time() + verdict.delay, attempt.closed
         self._hooks.attempt_ended(attempt.row, verdict.outcome, failure)
         entry.attempt += verdict.counts
         self._parking.park(
-            entry, verdict.delay, attempt.gate, self._tasks, throttled=throttled, left=left
+            entry,
+            verdict.delay,
+            attempt.gate,
+            self._tasks,
+            throttled=throttled,
+            left=left,
+            why=ending.reason,
         )
         return False
 
@@ -326,7 +348,9 @@ class Pool:
         journey = attempt.entry.journey
         outcome: Settled = "dropped" if isinstance(ending, Drop) else "failed"
         retryable = outcome == "failed" and not isinstance(ending, Permanent)
-        alone = ending.kind in self.stage.item_failures
+        alone = ending.kind in self.stage.item_failures and not (
+            isinstance(ending, Throttled) and attempt.alone_for is None
+        )
         end = End(outcome, attempt.draft.fingerprint, retryable=retryable, alone=alone)
         if not retryable:
             await attempt.draft.adiscard_partial()
@@ -365,5 +389,19 @@ class Pool:
                 attempt.entry.turned_away += 1
                 attempt.pause = pause_after(ending.after, attempt.entry.turned_away)
             else:
-                attempt.pause = self._gates.close(key, ending.after, ending.reason)
-        self._parking.leave(attempt.entry, throttled=throttled)
+                self._turned_away(attempt, ending, key)
+        self._parking.leave(attempt.entry, throttled=throttled, well=ending is None)
+
+    def _turned_away(self, attempt: Attempt, ending: Throttled, key: str) -> None:
+        entry = attempt.entry
+        refusal = self._gates.refuse(
+            key,
+            ending.after,
+            ending.reason,
+            entry.item.id,
+            entry.refusal,
+            doubtful=ending.kind in self.stage.item_failures,
+        )
+        entry.refusal, attempt.pause, attempt.closed = refusal, refusal.seconds, key
+        if refusal.alone and refusal.times >= LONE_REFUSALS:
+            attempt.alone_for = anyio.current_time() - refusal.since

@@ -9,6 +9,9 @@ from typing import Literal
 
 from engine.errors import BatchFault, Drop, Ending, Permanent, Throttled
 
+LONE_PATIENCE = 90.0
+"""Seconds that an item is held back at most once it alone is turned away, and others go well."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -39,15 +42,26 @@ class RetryPolicy:
     jitter: Callable[[], float]
     """Returns a number from 0 to 1."""
 
-    def judge(self, ending: Ending, attempt: int, held_back: float, pause: float) -> Verdict:
+    def judge(
+        self,
+        ending: Ending,
+        attempt: int,
+        held_back: float,
+        pause: float,
+        alone_for: float | None = None,
+    ) -> Verdict:
         """`attempt` is this one's number, counted from 1; `held_back` the seconds the item has
-        already waited for being throttled, and `pause` how long it would have to wait now."""
+        already waited for being throttled, and `pause` how long it would have to wait now.
+        `alone_for`: the seconds since the item was first turned away, where it has been now and
+        again and others have not."""
         if isinstance(ending, Drop):
             return Verdict("dropped")
         if isinstance(ending, Permanent):
             return Verdict("failed")
         if isinstance(ending, Throttled):
             if held_back + pause > self.patience:
+                return Verdict("failed")
+            if alone_for is not None and alone_for + pause > LONE_PATIENCE:
                 return Verdict("failed")
             return Verdict("throttled", delay=pause, counts=False)
         if isinstance(ending, BatchFault):

@@ -1,10 +1,30 @@
 """What a pool measures about itself, and what follows from it: which stage is the bottleneck."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 LEAST_BUSY = 0.5
 """A stage that was busy for less of its time than this holds nobody back."""
+
+
+FLEETING = {"kept": False}
+"""Marks a field that the ledger does not keep."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Items that wait outside any worker, for `seconds` more, because of `reason`: for the gate
+    `key`, usually a host, that was told to slow down, or for another attempt (None)."""
+
+    key: str | None
+    reason: str
+    seconds: float
+    items: int
+
+    def joined(self, other: "Held") -> "Held":
+        """Both, which have one key: the reason of the one that lasts longer."""
+        longer = max(self, other, key=lambda held: held.seconds)
+        return replace(longer, items=self.items + other.items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +60,8 @@ class PoolStatistics:
     """Attempts that have ended, whatever their outcome."""
     most: int | None = None
     """The most workers that the stage can have, None for any number."""
+    held: Sequence[Held] = field(default=(), metadata=FLEETING)
+    """What holds those back that are parked, other than that it is not their turn."""
 
     @property
     def ended(self) -> int:

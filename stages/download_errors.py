@@ -25,6 +25,7 @@ ALONE = frozenset(
         "certificate",
         "drm",
         "geo",
+        "media_403",
         "members_only",
         "no_video",
         "not_found",

@@ -14,7 +14,7 @@ from anyio import wait_all_tasks_blocked
 
 from engine import StopRun, limits
 from engine.events import DiskLow, DiskRecovered, Event, Events, GateClosed
-from engine.limits import DiskGate, FailureBudget, Gates, pause_after
+from engine.limits import Closure, DiskGate, FailureBudget, Gates, Refusal, pause_after
 from tests.virtual_time import BACKEND
 
 pytestmark = pytest.mark.anyio
@@ -144,6 +144,110 @@ async def test_the_next_refusal_closes_for_twice_as_long_until_one_goes_well(
             pauses.append(gates.close("one", None, "429"))
         gates.leave("one", throttled=throttled)
     assert pauses == pytest.approx([0.02, 0.04, 0.02], abs=0.005)
+
+
+class Host:
+    """One host behind a gate, to which items come one after the other."""
+
+    def __init__(self, gates: Gates) -> None:
+        self.gates = gates
+        self.refusals: dict[str, Refusal] = {}
+
+    async def serves(self, item: str) -> None:
+        await self.gates.wait("host")
+        assert self.gates.enter("host")
+        self.gates.leave("host", throttled=False, well=self.gates.entries("host"), item=item)
+
+    async def refuses(
+        self, item: str, after: float | None = None, *, doubtful: bool = False
+    ) -> Refusal:
+        await self.gates.wait("host")
+        assert self.gates.enter("host")
+        return self.turns_away(item, after, doubtful=doubtful)
+
+    def turns_away(
+        self, item: str, after: float | None = None, *, doubtful: bool = False
+    ) -> Refusal:
+        refusal = self.gates.refuse(
+            "host", after, "429", item, self.refusals.get(item), doubtful=doubtful
+        )
+        self.gates.leave("host", throttled=True, item=item)
+        self.refusals[item] = refusal
+        return refusal
+
+
+@pytest.fixture
+def host(events: Events) -> Host:
+    return Host(Gates(rate=0, concurrency=0, events=events))
+
+
+async def test_a_host_that_refuses_everything_is_believed(host: Host) -> None:
+    refusals = [await host.refuses(item) for item in "abab" * 3]
+    assert not any(refusal.alone for refusal in refusals)
+    assert [round(refusal.seconds) for refusal in refusals[:4]] == [30, 60, 120, 240]
+    assert round((await host.refuses("c", 3600)).seconds) == 3600
+    assert refusals[-1].times == 6
+
+
+async def test_a_host_that_refuses_everything_from_some_moment_on_is_believed(host: Host) -> None:
+    await host.serves("good")
+    assert (await host.refuses("a", 3600)).seconds == 60, "at first it is doubted"
+    refusals = [await host.refuses(item, 3600) for item in "babcab"]
+    assert {(round(refusal.seconds), refusal.alone) for refusal in refusals} == {(3600, False)}
+
+
+@pytest.mark.parametrize(("after", "seconds"), [(None, 30), (3600, 60), (math.nan, 30), (5, 5)])
+async def test_one_that_alone_is_refused_is_told_from_its_host(
+    host: Host, after: float | None, seconds: float
+) -> None:
+    await host.serves("good")
+    for times in (1, 2, 3, 4):
+        refusal = await host.refuses("gone", after)
+        assert (round(refusal.seconds), refusal.times) == (seconds, times)
+        assert refusal.alone == (times > 1)
+
+
+async def test_a_few_may_be_refused_for_reasons_of_their_own(host: Host) -> None:
+    await host.serves("good")
+    for again in (False, True, True):
+        for item in "abc":
+            assert (await host.refuses(item, doubtful=True)).alone == again
+    refusals = [await host.refuses(item, doubtful=True) for item in "dabcd"]
+    assert not any(refusal.alone for refusal in refusals), "four in a row are all"
+    await host.serves("good")
+    assert (await host.refuses("a", doubtful=True)).alone
+
+
+async def test_one_that_is_refused_while_others_are_served_does_not_hold_them_up(
+    host: Host,
+) -> None:
+    for doubtful in (True, False):
+        await host.refuses(f"gone {doubtful}", doubtful=doubtful)
+        await host.serves("good")
+        assert (await host.refuses(f"gone {doubtful}", 3600, doubtful=doubtful)).seconds == 60
+        assert host.gates.enter("host"), "the gate is open"
+        host.gates.leave("host", throttled=False)
+
+
+async def test_too_many_at_once_is_no_items_fault(host: Host) -> None:
+    await host.serves("good")
+    for _ in range(5):
+        await host.gates.wait("host")
+        assert host.gates.enter("host")
+        assert host.gates.enter("host")
+        assert not host.turns_away("unlucky", 1).alone
+        host.gates.leave("host", throttled=False, well=host.gates.entries("host"))
+        await host.serves("another")
+
+
+async def test_what_a_closed_gate_is_closed_for_can_be_asked(host: Host) -> None:
+    assert host.gates.closure("host") is None
+    await host.refuses("a")
+    assert host.gates.closure("host") == Closure(30, "429")
+    await host.gates.wait("host")
+    assert host.gates.closure("host") == Closure(0, "429")
+    await host.serves("a")
+    assert host.gates.closure("host") is None
 
 
 def test_a_pause_is_bounded_and_grows_though_the_other_side_says_none() -> None:

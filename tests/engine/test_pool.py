@@ -13,7 +13,18 @@ from typing import Any
 import anyio
 import pytest
 
-from engine import Ending, Item, PenstockError, Stage, Step, Throttled, Transient, limits, worker
+from engine import (
+    Ending,
+    Item,
+    PenstockError,
+    Stage,
+    Step,
+    Throttled,
+    Transient,
+    limits,
+    retry,
+    worker,
+)
 from engine.events import AttemptEnded, AttemptStarted, Event, PoolResized, WorkerReplaced
 from engine.item import item_id
 from engine.run import Run
@@ -296,6 +307,25 @@ def test_patience_does_not_count_a_wait_that_is_nobodys_refusal(fast: Path) -> N
     settings = ["stages.a.patience=0.1", "limits.concurrency=1"]
     report = run(pipeline, fast, [f"v{n}@one" for n in range(12)], *settings)
     assert report.items["done"] == 12
+
+
+def test_what_is_refused_alone_ends_soon_and_what_is_refused_like_all_does_not(
+    fast: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(retry, "LONE_PATIENCE", 0.15)
+    gone: toys.Does = {"gone@one": ["throttled", -1, math.nan]}
+    pipeline = line(toy("a", base=GatedToy, does=gone, item_failures={"throttled"}))
+    served = [f"v{n}@one" for n in range(3)]
+    report = run_within(60, pipeline, fast, [*served, "gone@one"], "limits.failure_budget=0.1")
+    assert (report.outcome, report.items["done"], report.items["failed"]) == ("done", 3, 1)
+    assert executions(fast)["a", item_id("gone@one")] == 3
+    [(message,)] = query(fast, "SELECT reason FROM stages WHERE outcome = 'failed'")
+    assert message == "slow down; others there went well, so it is not waited for any longer"
+
+    busy: toys.Does = {"busy@two": ["throttled", 4, math.nan]}
+    pipeline = line(toy("a", base=GatedToy, does=busy, item_failures={"throttled"}))
+    assert run_within(60, pipeline, fast, [*served, *busy]).items["done"] == 4
 
 
 def test_a_refusal_without_a_gate_holds_back_its_item_alone(fast: Path) -> None:
