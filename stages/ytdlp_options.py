@@ -3,10 +3,7 @@
 import functools
 import logging
 import math
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Callable
 from datetime import date
 from difflib import get_close_matches
@@ -14,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import ConfigError, Drop, checkpoint, shown_in
+from stages.cookies_file import copy_of_cookies, remove_copy
 from stages.javascript import RUNTIMES
 from stages.responses import Watch
 from stages.ytdlp_guard import Refused, guarded_youtube_dl
@@ -119,21 +117,23 @@ def open_youtube_dl(settings: "Download.Settings", workdir: Path, refused: Refus
         socket_timeout=settings.socket_timeout,
     )
     options["progress_hooks"] = [watch.progress]
-    cookies = _copy_of_cookies(settings.cookies) if settings.cookies else None
+    cookies = copy_of_cookies(settings.cookies) if settings.cookies else None
     if cookies is not None:
         options["cookiefile"] = str(cookies)
     at_fault = "options"
     try:
         downloader = guarded_youtube_dl()(options, refused, watch)
-        downloader.add_close_hook(functools.partial(_remove, cookies))
+        downloader.add_close_hook(functools.partial(remove_copy, cookies))
         # Made on first use otherwise, in the middle of an item.
         at_fault = "cookies_from_browser" if cookies is None else "cookies"
         _ = downloader.cookiejar
         at_fault = "options"
         _ = downloader._request_director
     except Exception as error:  # yt-dlp checks its options with whatever exception comes up
-        _remove(cookies)
+        remove_copy(cookies)
         said = str(error).removeprefix("ERROR: ").partition("\n")[0]
+        if at_fault == "cookies":  # what is said of the copy may show what is in it
+            said = f"{settings.cookies} ({type(error).__name__})"
         raise ConfigError(
             f"stages.download.{at_fault}: yt-dlp does not take this: {said}"
         ) from error
@@ -239,26 +239,6 @@ def _browser(text: str) -> tuple[str | None, ...]:
         )
     keyring = found["keyring"].upper() if found["keyring"] else None
     return name, found["profile"], keyring, found["container"]
-
-
-def _copy_of_cookies(cookies: Path) -> Path:
-    """A copy of its own for each YoutubeDL: yt-dlp writes the file anew when it closes."""
-    descriptor, name = tempfile.mkstemp(prefix="penstock-cookies-", suffix=".txt")
-    os.close(descriptor)
-    copy = Path(name)
-    try:
-        shutil.copyfile(cookies.expanduser(), copy)
-    except OSError as error:
-        _remove(copy)
-        raise ConfigError(
-            f"stages.download.cookies: cannot read {str(cookies)!r}: {error.strerror}"
-        ) from error
-    return copy
-
-
-def _remove(path: Path | None) -> None:
-    if path is not None:
-        path.unlink(missing_ok=True)
 
 
 class _Log:

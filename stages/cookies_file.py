@@ -1,0 +1,82 @@
+"""A cookies file, checked before anything is fetched with it.
+
+yt-dlp skips lines that it cannot read, prints them whole, the session's secret included, and then
+fetches without them. Here such a file is refused, by its name and the line's number alone.
+"""
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from engine import ConfigError
+
+_HEADER = re.compile(r"#( Netscape)? HTTP Cookie File")
+_HTTP_ONLY = "#HttpOnly_"
+_FIELDS = 7
+
+
+def copy_of_cookies(cookies: Path) -> Path:
+    """A copy of its own for each YoutubeDL: yt-dlp writes the file anew when it closes.
+
+    Raises ConfigError for a file that cannot be read, or not by yt-dlp.
+    """
+    path = cookies.expanduser()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"stages.download.cookies: cannot read {str(cookies)!r}: {error.strerror}"
+        ) from None
+    text = _checked(content, path)
+    descriptor, name = tempfile.mkstemp(prefix="penstock-cookies-", suffix=".txt")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as copy:
+        copy.write(text)
+    return Path(name)
+
+
+def remove_copy(copy: Path | None) -> None:
+    if copy is not None:
+        copy.unlink(missing_ok=True)
+
+
+def _checked(content: bytes, path: Path) -> str:
+    """The file's text, without the mark that some editors put before it."""
+
+    def fault(line: int, what: str) -> ConfigError:
+        return ConfigError(
+            f"stages.download.cookies: yt-dlp does not take this: {path}, line {line}: {what}"
+        )
+
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise fault(line, "is no UTF-8 text; save the file as UTF-8") from None
+    lines = re.split(r"\r\n|\r|\n", text)
+    if text.lstrip()[:1] in ("[", "{"):
+        raise fault(1, "is JSON; export the cookies in Netscape format")
+    if not _HEADER.match(lines[0]):
+        raise fault(1, "has to be '# Netscape HTTP Cookie File'")
+    for number, entry in enumerate(lines, 1):
+        wrong = _wrong_with(entry)
+        if wrong is not None:
+            raise fault(number, wrong)
+    return "\n".join(lines)
+
+
+def _wrong_with(line: str) -> str | None:
+    """What keeps a line from being read, in words that show nothing of it."""
+    entry = line.removeprefix(_HTTP_ONLY)
+    if entry.startswith("#") or not entry.strip():
+        return None
+    fields = entry.split("\t")
+    if len(fields) != _FIELDS:
+        spaces = "; are there spaces in place of tabs?" if len(entry.split()) >= _FIELDS else ""
+        return f"has {len(fields)} of {_FIELDS} fields with a tab between them{spaces}"
+    domain, subdomains, _, _, expires, _, _ = fields
+    if expires and not re.fullmatch(r"[0-9]{1,25}(\.[0-9]{1,25})?", expires):
+        return "its fifth field, when it expires, is no number of seconds"
+    if domain.startswith(".") != (subdomains == "TRUE"):
+        return "its second field has to be TRUE where its first begins with a dot, else FALSE"
+    return None
