@@ -75,6 +75,8 @@ class Watch:
         self._waiting = _Waiting()
         self._looked_at = 0
         self.in_pieces = False
+        self.passwords: dict[tuple[str, str, int | None], str] = {}
+        """What goes to a server as Authorization: an address that was asked for holds it."""
 
     def waited(self, response: _Waiting, seconds: float, received: int) -> None:
         """A read for `response` took so long and gave so much. Raises Transient, kind "too_slow",

@@ -61,12 +61,30 @@ def _close_streams(error: BaseException) -> None:
             stream.close()
 
 
+def origin(url: str) -> tuple[str, str, int | None]:
+    """The scheme, host and port of an address: to whom a password that is in it belongs."""
+    parts = urlsplit(url)
+    return (
+        parts.scheme,
+        parts.hostname or "",
+        parts.port or {"http": 80, "https": 443}.get(parts.scheme),
+    )
+
+
+def may_follow(request: Any, led_to: Any) -> bool:
+    """Whether a password goes along with a redirect: to the same server, or its encrypted side."""
+    before, after = origin(request.full_url), origin(led_to.full_url)
+    upgraded = (before[0], before[2], after[0], after[2]) == ("http", 80, "https", 443)
+    return before == after or (upgraded and before[1] == after[1])
+
+
 @functools.cache
 def guarded_youtube_dl() -> type[Any]:
     """The class, made on first use: `guarded_youtube_dl()(options, refused, watch)`."""
     from yt_dlp import YoutubeDL
-    from yt_dlp.networking import _helper, _urllib
+    from yt_dlp.networking import Request, _helper, _urllib
     from yt_dlp.networking.exceptions import HTTPError, NoSupportingHandlers
+    from yt_dlp.utils import extract_basic_auth
 
     class HTTPHandler(_urllib.HTTPHandler):  # type: ignore[misc]
         def __init__(self, refused: Refused, watch: Watch, **kwargs: Any) -> None:
@@ -118,6 +136,18 @@ def guarded_youtube_dl() -> type[Any]:
                 raise PrivateAddress(host, address)
             return super().proxy_open(req)
 
+    class RedirectHandler(_urllib.RedirectHandler):  # type: ignore[misc]
+        """The base keeps all headers but cookies, wherever a redirect leads to."""
+
+        def redirect_request(self, req: Any, *args: Any) -> Any:
+            led_to = super().redirect_request(req, *args)
+            for name in list(led_to.headers):
+                # The proxy's is added anew where there is one.
+                bound = name.lower() == "authorization" and not may_follow(req, led_to)
+                if bound or name.lower() == "proxy-authorization":
+                    del led_to.headers[name]
+            return led_to
+
     class UrllibRH(_urllib.UrllibRH):  # type: ignore[misc]
         _SUPPORTED_URL_SCHEMES = ("http", "https", "data")
 
@@ -145,7 +175,7 @@ def guarded_youtube_dl() -> type[Any]:
                 urllib.request.UnknownHandler(),
                 urllib.request.HTTPDefaultErrorHandler(),
                 urllib.request.HTTPErrorProcessor(),
-                _urllib.RedirectHandler(),
+                RedirectHandler(),
             ):
                 opener.add_handler(handler)
             opener.addheaders = []
@@ -168,7 +198,7 @@ def guarded_youtube_dl() -> type[Any]:
         def urlopen(self, req: Any) -> Any:
             checkpoint()
             try:
-                response = super().urlopen(req)
+                response = super().urlopen(self._with_password(req))
             except HTTPError as error:
                 self._responses.append(error.response)
                 raise
@@ -180,6 +210,20 @@ def guarded_youtube_dl() -> type[Any]:
             open_ones = [one for one in self._responses if not (one.closed or one.fp.closed)]
             self._responses = [*open_ones, response]
             return response
+
+        def _with_password(self, req: Any) -> Any:
+            """A request of its own: yt-dlp writes the password of an address into the headers that
+            it was given, which may be those for all pieces of a stream, wherever they are. In place
+            of that, what the address of a server held goes to that server for the whole attempt."""
+            if not isinstance(req, (str, Request)):
+                return req  # urllib's own, which some plugins still use
+            req = Request(req) if isinstance(req, str) else req.copy()
+            url, password = extract_basic_auth(req.url)
+            if password:
+                self.watch.passwords[origin(url)] = password
+            elif (known := self.watch.passwords.get(origin(url))) is not None:
+                req.headers.setdefault("Authorization", known)
+            return req
 
         def close_connections(self) -> None:
             """Close what yt-dlp left open: it looks at many a header and forgets the rest."""

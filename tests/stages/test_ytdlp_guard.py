@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engine import Permanent
-from stages.demo.server import File, MediaServer, Redirect, page, stream
+from stages.demo.server import Exchange, File, MediaServer, Redirect, Route, page, stream
 from stages.download import Download
 from stages.download_errors import classify
 from stages.ytdlp_options import open_youtube_dl
@@ -136,3 +136,51 @@ def test_video_over_a_protocol_with_sockets_of_its_own_is_refused(tmp_path: Path
     with pytest.raises(Permanent, match="only offered over rtmp"):
         downloader.process_ie_result(offered, download=True)
     downloader.close()
+
+
+def watched(server: MediaServer, clip: Path, seen: dict[str, list[str | None]]) -> Route:
+    """The clip; what came as Authorization is written down by the Host that was asked."""
+
+    def answer(exchange: Exchange) -> None:
+        seen.setdefault(exchange.headers["Host"], []).append(exchange.headers["Authorization"])
+        File(clip)(exchange)
+
+    return answer
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_password_does_not_follow_to_another_server(
+    tmp_path: Path, clip: Path, status: int
+) -> None:
+    seen: dict[str, list[str | None]] = {}
+    with MediaServer() as server, MediaServer(host=INSIDE) as host, MediaServer() as port:
+        for one in (server, host, port):
+            one.routes["/v.mp4"] = watched(one, clip, seen)
+        server.routes |= {
+            "/host.mp4": Redirect(host.url("/v.mp4"), status),
+            "/port.mp4": Redirect(port.url("/v.mp4"), status),
+            "/same.mp4": Redirect("/v.mp4", status),
+        }
+        for path in ("/host.mp4", "/port.mp4", "/same.mp4"):
+            with opened(tmp_path / path[1:5]) as stage:
+                attempt(stage, server.url(path).replace("//", "//user:word@"))
+        word = "Basic dXNlcjp3b3Jk"
+        assert {*seen[server.url("")[7:]]} == {word}
+        assert {*seen[host.url("")[7:]], *seen[port.url("")[7:]]} == {None}
+
+
+def test_a_password_goes_to_the_pieces_of_its_own_server_alone(tmp_path: Path, clip: Path) -> None:
+    seen: dict[str, list[str | None]] = {}
+    part = make_clip(tmp_path / "part.ts")
+    with MediaServer() as server, MediaServer(host=INSIDE) as other:
+        for one in (server, other):
+            one.routes["/0.ts"] = watched(one, part, seen)
+        server.routes["/v.m3u8"] = stream([("/0.ts", 1.0), (other.url("/0.ts"), 1.0)])
+        with opened(tmp_path) as stage:
+            attempt(stage, server.url("/v.m3u8").replace("//", "//user:word@"))
+            assert seen[server.url("")[7:]] == ["Basic dXNlcjp3b3Jk"]
+            assert seen[other.url("")[7:]] == [None]
+            seen.clear()
+            server.routes["/plain.m3u8"] = stream([("/0.ts", 1.0)])
+            attempt(stage, server.url("/plain.m3u8"))  # another item's: its address holds none
+            assert seen[server.url("")[7:]] == [None]
