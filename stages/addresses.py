@@ -15,6 +15,7 @@ SMUGGLED = "__youtubedl_smuggle="
 _YOUTUBE_HOSTS = ("youtube.com", "www.youtube.com", "m.youtube.com")
 _YOUTUBE_ID = r"([\w-]{11})"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_FILE_URL = re.compile(r"file://(?P<machine>[^/?#]*)(?P<path>[^?#]*)", re.IGNORECASE)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -44,13 +45,16 @@ def canonical_source(text: str) -> str:
 
 def canonical_url(url: str) -> str:
     """The plainest form of an http(s) URL. Raises UsageError where it is not one."""
+    url = re.sub(r"[\udc80-\udcff]", lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", url.strip())
     try:
-        parts = urlsplit(url.strip())
+        parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
         raise UsageError(f"{url!r} is not an address: {error}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"{url!r} is not an http or https address")
+    if not _is_host(parts):
+        raise UsageError(f"{url!r} is not an address: {parts.hostname!r} is no host name")
     return _youtube_video(parts) or urlunsplit(
         (
             parts.scheme,
@@ -64,9 +68,15 @@ def canonical_url(url: str) -> str:
 
 def local_path(source: str) -> Path | None:
     """The path that a source names, or None for a URL."""
-    if source.lower().startswith("file://"):
-        return Path(unquote(urlsplit(source).path))
+    if parts := _FILE_URL.match(source):
+        return Path(unquote(parts["path"]))
     return None if "://" in source else Path(source)
+
+
+def machine_of(source: str) -> str | None:
+    """The machine whose file a file:// URL names, None where it is this one."""
+    parts = _FILE_URL.match(source)
+    return parts["machine"] if parts and parts["machine"].lower() not in ("", "localhost") else None
 
 
 def host_of(url: str) -> str | None:
@@ -140,6 +150,24 @@ def _place(parts: SplitResult, port: int | None) -> str:
     return f"{user}{at}{host}" + (
         f":{port}" if port is not None and port != _DEFAULT_PORTS[parts.scheme] else ""
     )
+
+
+def _is_host(parts: SplitResult) -> bool:
+    """Whether there can be such a host. Nothing is looked up."""
+    place = parts.netloc.rpartition("@")[2]
+    name = parts.hostname or ""
+    if "[" in place:  # urlsplit takes what stands around the brackets for nothing
+        address = name.partition("%")[0]
+        return ":" in address and re.fullmatch(r"\[[^\[\]]*\](:\d*)?", place) is not None
+    try:
+        name = name.encode("idna").decode()
+    except UnicodeError:
+        return False
+    last = name.rstrip(".").rpartition(".")[2]
+    number = re.fullmatch(r"\d+|0x[0-9a-f]*", last) is not None
+    if re.search(r"[\x00-\x20\x7f<>\"`{}|^\\]", unquote(name)) or len(name) > 254:
+        return False
+    return not number or literal_address(name) is not None
 
 
 def _without_tracking(query: str) -> str:

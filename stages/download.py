@@ -26,7 +26,7 @@ from engine import (
     setting,
     shown,
 )
-from stages.addresses import canonical_url, host_of, is_private, local_path
+from stages.addresses import canonical_url, host_of, is_private, local_path, machine_of
 from stages.download_errors import ALONE, SYSTEMIC_HINT, classify
 from stages.folders import symlink_or_copy
 from stages.media_file import NoMediaError, open_media, what_it_is
@@ -255,6 +255,12 @@ class Download(Stage):
 
     def _link(self, item: Item, path: Path, out: Path) -> None:
         name = str(path)[:MOST_SHOWN]
+        if machine_of(item.source):
+            name = item.source[:MOST_SHOWN]
+            raise Permanent(
+                f"{name}: names a file on another machine; give a path on this one",
+                kind="unreadable",
+            )
         try:
             path.open("rb").close() if path.is_file() else path.stat()
         except OSError as error:

@@ -7,10 +7,11 @@ order, a site's words before the HTTP status, and the first that matches decides
 import errno
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from engine import Cancelled, Drop, Ending, Permanent, Throttled, Transient
 from stages.addresses import PrivateAddress, host_of
+from stages.stream_faults import STREAMS, Row
+from stages.stumbles import stumbled_over
 from stages.waits import read_retry_after
 
 LONGEST_WAIT = 3600.0
@@ -42,16 +43,6 @@ ALONE = frozenset(
 login which ran out, an old yt-dlp or a refused network would make of every video."""
 
 _COOKIES = "set stages.download.cookies to those of an account that may see it"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What one kind of failure means. `sentence` may hold {said}: the site's or yt-dlp's words."""
-
-    ending: type[Ending]
-    kind: str
-    sentence: str
-    after: float | None = None
 
 
 MESSAGES: tuple[tuple[str, Row], ...] = (
@@ -221,6 +212,7 @@ NO_ROOM = Row(
     "no_room",
     "its video has filled the disk: {said}; free some, or lower stages.download.max_filesize",
 )
+UNREADABLE = Row(Permanent, "unsupported", "yt-dlp can make nothing of what is there: {said}")
 EXTRACTOR_BROKEN = Row(Permanent, "systemic", f"yt-dlp failed on it ({{said}}); {SYSTEMIC_HINT}")
 
 
@@ -233,8 +225,8 @@ def classify(error: BaseException, source: str) -> BaseException:
     """What to raise for an exception that came out of yt-dlp while it worked on `source`.
 
     An Ending with one line for a person; an OSError with errno ENOSPC where the disk is full, which
-    is no item's fault; the exception itself where it is one of the engine's own, or none that
-    yt-dlp raises on purpose.
+    is no item's fault; the exception itself where it is one of the engine's own, or did not arise
+    in yt-dlp.
     """
     if isinstance(error, (Ending, Cancelled)):
         return error
@@ -251,7 +243,9 @@ def classify(error: BaseException, source: str) -> BaseException:
                 kind="private_address",
             )
     if not any(_is_from(cause, "yt_dlp") for cause in chain):
-        return error
+        row = _row_of_stumble(error)
+        said = f"{type(error).__name__}: {error}"
+        return error if row is None else _ending(row, source, said=said, status=None, after=None)
     words, after = _words(chain), _retry_after(chain)
     found = re.search(r"HTTP Error (\d{3})", words)
     status = int(found[1]) if found else None
@@ -266,8 +260,10 @@ def _row(
     for name in names:
         if name in EXCEPTIONS:
             return EXCEPTIONS[name]
-    for pattern, row in MESSAGES:
+    for pattern, row in STREAMS + MESSAGES:
         if re.search(pattern, words, re.IGNORECASE):
+            if row.kind == "systemic" and not re.match("Requested format", words):
+                return row if _is_of_a_site(chain) else UNREADABLE
             return row
     if status is not None:
         return _status_row(status, retry_after)
@@ -280,7 +276,25 @@ def _row(
     if "RequestError" in names:
         return BAD_REQUEST
     expected = any(getattr(cause, "expected", False) for cause in chain)
-    return SITE_SAYS if expected else EXTRACTOR_BROKEN
+    if expected:
+        return SITE_SAYS
+    return EXTRACTOR_BROKEN if "ExtractorError" in names and _is_of_a_site(chain) else UNREADABLE
+
+
+def _is_of_a_site(chain: list[BaseException]) -> bool:
+    """Whether code for one site failed, which follows that site, and not code for any page."""
+    extractors = [str(name) for cause in chain if (name := getattr(cause, "ie", None))]
+    if extractors:
+        return not any(name.lower().startswith("generic") for name in extractors)
+    return "page" not in map(stumbled_over, chain) or "site" in map(stumbled_over, chain)
+
+
+def _row_of_stumble(error: BaseException) -> Row | None:
+    over = stumbled_over(error)
+    if over is None or over == "connection":
+        return CONNECTION if over else None
+    found = (row for pattern, row in STREAMS if re.search(pattern, str(error)))
+    return next(found, EXTRACTOR_BROKEN if over == "site" else UNREADABLE)
 
 
 def _status_row(status: int, retry_after: float | None) -> Row:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from engine import Cancelled, Drop, Ending, checkpoint
+from stages.content_length import MeasuredResponse
 from stages.download_errors import NO_ROOM, OVERSIZED, TOO_SLOW, ending
 
 MOST_TEXT = 20_000_000
@@ -163,7 +164,7 @@ class _Wire(io.RawIOBase):
         super().close()
 
 
-class Response(http.client.HTTPResponse):
+class Response(MeasuredResponse):
     """A response that ends where it is held to: `read()` at MOST_TEXT, blocks as `Watch` says."""
 
     def __init__(self, watch: Watch, sock: Any, *args: Any, **kwargs: Any) -> None:

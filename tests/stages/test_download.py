@@ -314,6 +314,21 @@ def test_failures_that_point_at_yt_dlp_are_said_loudly(
             assert ("5 videos in a row" in caplog.text) == (count == 5)
 
 
+def test_failures_of_pages_and_streams_are_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        MediaServer({"/a.m3u8": Text("", "application/x-mpegurl")}) as server,
+        opened(tmp_path) as stage,
+        caplog.at_level(logging.ERROR, "penstock.download"),
+    ):
+        for _ in range(6):
+            with pytest.raises(Permanent) as caught:
+                attempt(stage, server.url("/a.m3u8"))
+            assert caught.value.kind == "unsupported"
+    assert "in a row" not in caplog.text
+
+
 def test_nothing_is_printed_and_no_home_folder_is_used(
     tmp_path: Path, clip: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
