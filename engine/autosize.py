@@ -77,7 +77,8 @@ class Window:
     ended in these `seconds`. `open` is the mean number of workers that were ready to work,
     `at_work` of those that waited neither for items nor for room. `automatic` is false for a pool
     whose number of workers a person chose; `on_loop` is true for an async stage. `wanted` is the
-    mean number of cores that the pool's threads had or waited for, None where that is not known.
+    mean number of cores that the pool's threads, here and in its processes, had or waited for, None
+    where that is not known.
     """
 
     workers: int
@@ -146,7 +147,7 @@ class Resize:
 
 def maximum_workers(max_workers: int | None, cores: int, placement: str) -> int:
     """The most workers that "auto" gives a stage, whose own maximum is `max_workers`. A process is
-    for what keeps a core busy, and its processor time is not seen here."""
+    for what keeps a core busy, where its processor time is not seen."""
     return max_workers or (2 * cores if placement == "process" else max(MOST, 2 * cores))
 
 

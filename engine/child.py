@@ -8,12 +8,16 @@ it come any number of others: what the stage logs, and which deadline it is unde
 import logging
 import os
 import pickle
+import shutil
 import signal
 import sys
+import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 import anyio
+from anyio import to_thread
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
@@ -30,16 +34,16 @@ SLACK = 1.0
 """Seconds after a deadline in which the stage may say by itself that it has missed it."""
 
 _START = (
-    "import sys; sys.path[:] = sys.argv[1:]; del sys.argv[1:]; "
-    "from engine.process_child import main; main()"
+    "import sys; folder = sys.argv[1]; sys.path[:] = sys.argv[2:]; del sys.argv[1:]; "
+    "from engine.process_child import main; main(folder)"
 )
 
-_pids: set[int] = set()
+_stages: dict[int, str] = {}
 
 
-def children() -> frozenset[int]:
-    """The processes of this one's that hold a stage now."""
-    return frozenset(_pids)
+def children() -> Mapping[int, str]:
+    """The processes of this one's that hold a stage now, by their ids, and that stage's name."""
+    return dict(_stages)
 
 
 class WorkerDiedError(PenstockError):
@@ -58,12 +62,14 @@ class Child:
     """One process. Asked one thing at a time; one whose answer nobody waits for any more is killed,
     for it could not be told from the next."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, stage: str, folder: str) -> None:
+        """`folder` is for its temporary files, and goes with it."""
         assert process.stdout is not None
         self._process = process
+        self._folder = folder
         self._replies = BufferedByteReceiveStream(process.stdout)
         self.killed = False
-        _pids.add(process.pid)
+        _stages[process.pid] = stage
 
     @classmethod
     async def start(cls, factory: StageFactory) -> "Child":
@@ -71,11 +77,12 @@ class Child:
         stage = factory.stage
         name = importable(stage)
         path = import_path(stage.__module__, "engine")
+        folder = tempfile.mkdtemp(prefix="penstock-")
         # A session of its own: Ctrl-C on the terminal is for the run, which lets the child finish.
         process = await anyio.open_process(
-            [sys.executable, "-P", "-c", _START, *path], stderr=None, start_new_session=True
+            [sys.executable, "-P", "-c", _START, folder, *path], stderr=None, start_new_session=True
         )
-        child = cls(process)
+        child = cls(process, stage.name, folder)
         try:
             settings = factory.settings.model_dump()
             error = await child.ask("open", name, settings, factory.workdir, _log_levels())
@@ -140,7 +147,8 @@ class Child:
             if self._process.returncode is None:
                 self.kill()
             await self._process.aclose()
-            _pids.discard(self._process.pid)
+            _stages.pop(self._process.pid, None)
+            await to_thread.run_sync(shutil.rmtree, self._folder, True)
 
     async def _obituary(self) -> str:
         with anyio.CancelScope(shield=True):

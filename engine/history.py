@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio
 import psutil
 
+from engine.child import children
 from engine.errors import StopRun
 from engine.group_commit import GroupCommit
 from engine.resizer import available_cores
@@ -78,10 +79,19 @@ def _look(workdir: Path, pools: Sequence[PoolStatistics]) -> Sample:
         time=time.time(),
         cores=available_cores(),
         processor=_processor_seconds(),
-        memory=psutil.Process().memory_info().rss,
+        memory=_memory(),
         free_disk=shutil.disk_usage(workdir).free,
         pools=pools,
     )
+
+
+def _memory() -> int:
+    """Bytes of this process and of those of its stages; what they share counts in each."""
+    used = 0
+    for pid in (os.getpid(), *children()):
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            used += psutil.Process(pid).memory_info().rss
+    return used
 
 
 def _processor_seconds() -> float:

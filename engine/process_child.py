@@ -10,6 +10,7 @@ import logging.handlers
 import os
 import pickle
 import queue
+import shutil
 import signal
 import sys
 import threading
@@ -34,7 +35,8 @@ _PR_SET_PDEATHSIG = 1
 class ChildProcess:
     """Reads messages in a thread, so that it notices at once when they end."""
 
-    def __init__(self, requests: BinaryIO, replies: BinaryIO) -> None:
+    def __init__(self, requests: BinaryIO, replies: BinaryIO, folder: str) -> None:
+        self._folder = folder
         self._requests = requests
         self._replies = replies
         self._writing = threading.Lock()
@@ -93,6 +95,7 @@ class ChildProcess:
             for item in self._in_hand:
                 assert self._stage is not None
                 mark_outlived(item, self._stage.name)
+            shutil.rmtree(self._folder, ignore_errors=True)
             os.killpg(0, signal.SIGKILL)
 
     def _end_with_the_run(self) -> None:
@@ -176,11 +179,13 @@ class _Forwarder(logging.handlers.QueueHandler):
         self._send("log", record)
 
 
-def main() -> None:
-    """Serve one parent over stdin and stdout until it closes them."""
+def main(folder: str) -> None:
+    """Serve one parent over stdin and stdout until it closes them. What is written to a temporary
+    file goes into `folder`, which is removed however this process ends."""
+    os.environ["TMPDIR"] = folder
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)  # a program that the stage runs may read, and requests are not for it
     os.close(nothing)
     os.dup2(2, 1)  # what the stage prints is not a reply
-    ChildProcess(requests, replies).serve()
+    ChildProcess(requests, replies, folder).serve()

@@ -4,10 +4,12 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from engine.autosize import Autosizer, Window, maximum_workers, pause_before_next
+from engine.child import children
 from engine.pool import Pool
 
 
@@ -19,30 +21,46 @@ def available_cores() -> int:
 
 
 class ThreadTimes:
-    """How many seconds the threads of each stage had a core or waited for one. Linux alone says so
-    (the first two figures of a thread's schedstat, in nanoseconds)."""
+    """How many seconds the threads of each stage, and those of its processes, had a core or waited
+    for one. Linux alone says so (the first two figures of a thread's schedstat, in nanoseconds)."""
 
     def __init__(self) -> None:
-        self._before: dict[int, int] = {}
+        self._before: dict[int, tuple[int, int]] = {}
+        self.apart = 0.0
+        """Seconds that those of other processes had a core, between the last two calls."""
 
     def since_last(self) -> Mapping[str, float] | None:
         """By stage, since the last call; None where it is not to be had."""
+        if not Path("/proc/self/schedstat").exists():
+            return None
         wanted: Counter[str] = Counter()
-        now: dict[int, int] = {}
-        for thread in threading.enumerate():
-            stage = thread.name.removeprefix("penstock-").rpartition("-")[0]
-            if thread.native_id is None or not thread.name.startswith("penstock-"):
-                continue
+        now: dict[int, tuple[int, int]] = {}
+        apart = 0
+        for stage, process, thread in self._threads():
             try:
-                figures = Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text().split()
-                now[thread.native_id] = int(figures[0]) + int(figures[1])
-            except FileNotFoundError:
-                if not Path("/proc/self/schedstat").exists():
-                    return None
+                text = Path(f"/proc/{process}/task/{thread}/schedstat").read_text()
+            except (FileNotFoundError, ProcessLookupError):
                 continue  # it has just ended
-            wanted[stage] += now[thread.native_id] - self._before.get(thread.native_id, 0)
-        self._before = now
+            had, waited = (int(figure) for figure in text.split()[:2])
+            now[thread] = had, waited
+            had_before, waited_before = self._before.get(thread, (0, 0))
+            wanted[stage] += had + waited - had_before - waited_before
+            if process != "self":
+                apart += had - had_before
+        self._before, self.apart = now, apart / 1e9
         return {stage: nanoseconds / 1e9 for stage, nanoseconds in wanted.items()}
+
+    @staticmethod
+    def _threads() -> Iterator[tuple[str, str, int]]:
+        """Stage, process and thread."""
+        for thread in threading.enumerate():
+            if thread.native_id is not None and thread.name.startswith("penstock-"):
+                stage = thread.name.removeprefix("penstock-").rpartition("-")[0]
+                yield stage, "self", thread.native_id
+        for process, stage in children().items():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                for entry in Path(f"/proc/{process}/task").iterdir():
+                    yield stage, str(process), int(entry.name)
 
 
 class Resizer:
@@ -74,6 +92,7 @@ class Resizer:
         seconds, used = clock - self._clock, processor - self._processor
         self._clock, self._processor = clock, processor
         wanted = self._threads.since_last()
+        used += self._threads.apart
         windows = {
             name: self._window(name, pool, seconds, wanted) for name, pool in self._pools.items()
         }
@@ -89,7 +108,8 @@ class Resizer:
     ) -> Window:
         now, stage = pool.statistics(), pool.stage
         earlier, self._before[name] = self._before[name], now
-        placement = pool.options.placement
+        # A process whose processor time is seen is sized as a thread is.
+        placement = pool.options.placement if wanted is None else "thread"
         return Window.between(
             earlier,
             now,

@@ -104,7 +104,7 @@ class Sample:
 
     `time` is in seconds since the epoch. `processor` counts the seconds that the `cores` which the
     run may use were busy, with whatever: only the difference of two samples says something.
-    `memory` is what the run's own process holds, `free_disk` what its disk has left, in bytes.
+    `memory` is what the run's processes hold, `free_disk` what its disk has left, in bytes.
     """
 
     time: float

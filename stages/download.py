@@ -23,11 +23,12 @@ from engine import (
     Transient,
     UsageError,
     checkpoint,
+    deadline,
     setting,
     shown,
 )
 from stages.addresses import canonical_url, host_of, is_private, local_path, machine_of
-from stages.download_errors import ALONE, SYSTEMIC_HINT, classify
+from stages.download_errors import ALONE, SYSTEMIC_HINT, classify, not_found_out
 from stages.folders import symlink_or_copy
 from stages.media_file import NoMediaError, open_media, what_it_is
 from stages.playlists import PLAYLIST_TYPES, expand
@@ -61,7 +62,9 @@ class Download(Stage):
     Writes `video.<ext>` and `info.json`, or `playlist.json` for a playlist.
     """
 
-    defaults: ClassVar[dict[str, Any]] = {"workers": 4}
+    # In a process of its own, for one pattern of yt-dlp's may hold Python's lock for hours over a
+    # page that was made for it, or that is merely odd.
+    defaults: ClassVar[dict[str, Any]] = {"workers": 4, "placement": "process"}
     item_failures = ALONE
 
     class Settings(Settings):
@@ -114,6 +117,11 @@ class Download(Stage):
             "Bytes a second that a server has to send on average while it is waited for, or the "
             "attempt ends; 0: none.",
             affects_output=False, ge=0,
+        )  # fmt: skip
+        lookup_timeout: float = setting(
+            120.0,
+            "Seconds that it may take to find out what an address holds, and each page of a list.",
+            affects_output=False, gt=0,
         )  # fmt: skip
         allow_private: bool = setting(
             False,
@@ -199,15 +207,18 @@ class Download(Stage):
             )
 
     def _fetch(self, item: Item, out: Path) -> Produced:
-        found = self._recall(item) or _look_up(self._downloader, item.source)
-        if found.get("_type") in PLAYLIST_TYPES:
-            # The list is read while this worker goes on to other items, so it takes the downloader
-            # along, and the worker gets another.
-            downloader, self._downloader = self._downloader, self._open_downloader()
-            return expand(downloader, found, item, out)
-        self._remember(item, found)
-        self._downloader.params["paths"] = {"home": str(item.partial(self.name))}
-        info = self._downloader.process_ie_result(found, download=True) or {}
+        within = self.settings.lookup_timeout
+        with deadline(within, not_found_out(item.source, within)) as limit:
+            found = self._recall(item) or _look_up(self._downloader, item.source)
+            if found.get("_type") in PLAYLIST_TYPES:
+                # The list is read while this worker goes on to other items, so it takes the
+                # downloader along, and the worker gets another.
+                downloader, self._downloader = self._downloader, self._open_downloader()
+                return expand(downloader, found, item, out, within)
+            self._remember(item, found)
+            self._downloader.params["paths"] = {"home": str(item.partial(self.name))}
+            self._downloader.on_media = limit.lift
+            info = self._downloader.process_ie_result(found, download=True) or {}
         fetched = self._fetched_file(item, info)
         media = self._check(item, fetched)
         file = _video_name(fetched)

@@ -8,7 +8,7 @@ import errno
 import re
 from collections.abc import Iterator
 
-from engine import Cancelled, Drop, Ending, Permanent, Throttled, Transient
+from engine import Cancelled, Drop, Ending, Permanent, Throttled, Transient, shown
 from stages.addresses import PrivateAddress, host_of
 from stages.stream_faults import STREAMS, Row
 from stages.stumbles import stumbled_over
@@ -373,3 +373,12 @@ def _retry_after(chain: list[BaseException]) -> float | None:
         seconds = read_retry_after(value)
         return None if seconds is None else min(seconds, LONGEST_WAIT)
     return None
+
+
+def not_found_out(source: str, within: float) -> Transient:
+    """The ending of an attempt that did not learn in time what stands at an address."""
+    return Transient(
+        f"{shown(source)}: what it holds was not found out within {within:g} seconds "
+        "(stages.download.lookup_timeout)",
+        kind="lookup_timeout",
+    )

@@ -2,29 +2,35 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urljoin
 
-from engine import Item, UsageError, checkpoint, shown
+from engine import Item, UsageError, checkpoint, deadline, shown
 from stages.addresses import canonical_url
-from stages.download_errors import classify
+from stages.download_errors import classify, not_found_out
 
 logger = logging.getLogger("penstock.download")
+
+T = TypeVar("T")
 
 PLAYLIST_TYPES = ("playlist", "multi_video", "compat_list")
 
 
-def expand(downloader: Any, playlist: dict[str, Any], item: Item, out: Path) -> Iterator[Item]:
-    """The videos of `playlist` as items, each when its page of the list has been read.
+def expand(
+    downloader: Any, playlist: dict[str, Any], item: Item, out: Path, within: float
+) -> Iterator[Item]:
+    """The videos of `playlist` as items, each when its page of the list has been read, for which
+    there are `within` seconds.
 
     Takes over `downloader` and closes it. Writes `playlist.json` into `out` at the end, with the
     number of items given. Raises what `classify` makes of yt-dlp's errors.
     """
     count = 0
     try:
-        for source in _sources(downloader, playlist, item.source):
+        for source in _sources(downloader, playlist, item.source, within):
             yield item.child(source)
             count += 1
     except Exception as error:
@@ -41,15 +47,26 @@ def expand(downloader: Any, playlist: dict[str, Any], item: Item, out: Path) -> 
     (out / "playlist.json").write_text(json.dumps(summary, indent=2) + "\n")
 
 
-def _sources(downloader: Any, playlist: dict[str, Any], page: str) -> Iterator[str]:
+def _each_in_time(entries: Iterable[T], page: str, within: float) -> Iterator[T]:
+    reading = iter(entries)
+    while True:
+        with deadline(within, not_found_out(page, within)):
+            box = [*islice(reading, 1)]
+        if not box:
+            return
+        yield box[0]
+
+
+def _sources(downloader: Any, playlist: dict[str, Any], page: str, within: float) -> Iterator[str]:
     from yt_dlp.utils import PlaylistEntries
 
-    for _, entry in PlaylistEntries(downloader, playlist).get_requested_items():
+    entries = PlaylistEntries(downloader, playlist).get_requested_items()
+    for _, entry in _each_in_time(entries, page, within):
         checkpoint()
         if not entry:
             continue
         if entry.get("_type") in PLAYLIST_TYPES:
-            yield from _sources(downloader, entry, page)
+            yield from _sources(downloader, entry, page, within)
             continue
         url = _address(downloader, entry, page)
         if url and url.startswith("/"):

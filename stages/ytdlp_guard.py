@@ -186,6 +186,7 @@ def guarded_youtube_dl() -> type[Any]:
             self._refused = refused
             self.watch = watch
             self._responses: list[Any] = []
+            self.on_media: Callable[[], None] = lambda: None
             super().__init__(params)
 
         def build_request_director(self, handlers: Any, preferences: Any = None) -> Any:
@@ -245,6 +246,8 @@ def guarded_youtube_dl() -> type[Any]:
                         kind="unsupported",
                     )
             self.watch.in_pieces = bool(PIECES.intersection(protocols))
+            if not test:
+                self.on_media()
             try:
                 return super().dl(name, info, subtitle, test)
             except BaseException as error:

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -89,8 +90,14 @@ class Probe(Stage):
         (out / "said").write_text(str(os.getpid()))
 
     def _wait(self, item: Item, out: Path, argument: str) -> None:
+        self._temporary(item, out, argument)
         note(self.workdir / "frozen", str(os.getpid()))
         signal.pause()
+
+    def _temporary(self, item: Item, out: Path, argument: str) -> None:
+        descriptor, name = tempfile.mkstemp()
+        os.close(descriptor)
+        note(self.workdir / "temporary", name)
 
     def _nonsense(self, item: Item, out: Path, argument: str) -> Any:
         return [lambda: 7]
@@ -133,7 +140,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     made = Bench(tmp_path, key=SecretStr("swordfish"))
     yield made
     await made.nursery.close()
-    assert children() == frozenset()
+    assert children() == {}
 
 
 async def gone(pid: int) -> None:
@@ -341,6 +348,18 @@ async def test_nothing_outlives_a_run_that_is_killed_and_the_next_is_told(
     run.wait()
     await gone(child)
     assert has_outlived(Item.at(tmp_path, word), "probe")
+    if word == "wait":
+        assert not Path((tmp_path / "temporary").read_text().strip()).parent.exists()
+
+
+async def test_temporary_files_go_with_the_process_however_it_ends(bench: Bench) -> None:
+    async with bench.worker(within=30) as worker:
+        await worker.process(bench.draft("temporary"))
+    async with bench.worker(within=1) as worker:
+        await worker.process(bench.draft("wait"))
+    files = (bench.workdir / "temporary").read_text().split()
+    assert len(files) == 2
+    assert [Path(file).parent.exists() for file in files] == [False, False]
 
 
 # Lists
