@@ -35,6 +35,7 @@ def admit(
     """Enter `item` into this run, under the id that the ledger has it by; None if it has entered it
     already."""
     item, is_renewed = journal.find(item, run)
+    item = replace(item, depth=depth)
     known = journal.admit(item, parent, run)
     if known is None:
         return None

@@ -12,7 +12,7 @@ import re
 import shutil
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -32,12 +32,14 @@ class Item:
 
     `id` is safe as a file name and the same for the same source in every run. `source` is where the
     item comes from: a URL, with whatever password or signature it needs (`engine.shown` takes them
-    out), or a path. `folder` is `WORKDIR/items/<id>`.
+    out), or a path. `folder` is `WORKDIR/items/<id>`. `depth` says in how many lists it is, one
+    within the other: 0 for what the run's source names.
     """
 
     id: str
     source: str
     folder: Path
+    depth: int = field(default=0, compare=False, repr=False)
 
     @classmethod
     def at(cls, workdir: Path, source: str, id: str | None = None) -> "Item":  # noqa: A002

@@ -7,7 +7,10 @@ import socket
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit, urlunsplit
 
-from engine import UsageError
+from engine import UsageError, shown
+
+MOST_ADDRESS = 8000
+"""Characters of an address. Servers take fewer, and a page may name one of megabytes."""
 
 SMUGGLED = "__youtubedl_smuggle="
 """What starts the fragment in which yt-dlp hands data (a referrer, say) to a site's code."""
@@ -45,6 +48,9 @@ def canonical_source(text: str) -> str:
 
 def canonical_url(url: str) -> str:
     """The plainest form of an http(s) URL. Raises UsageError where it is not one."""
+    if len(url) > MOST_ADDRESS:
+        start = shown(url[:MOST_ADDRESS])[:100]
+        raise UsageError(f"{start}…: an address has {MOST_ADDRESS} characters at most")
     url = re.sub(r"[\udc80-\udcff]", lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", url.strip())
     try:
         parts = urlsplit(url)

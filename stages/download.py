@@ -30,6 +30,7 @@ from engine import (
 from stages.addresses import canonical_url, host_of, is_private, local_path, machine_of
 from stages.download_errors import ALONE, SYSTEMIC_HINT, classify, not_found_out
 from stages.folders import symlink_or_copy
+from stages.info_file import write_info
 from stages.media_file import NoMediaError, open_media, what_it_is
 from stages.playlists import PLAYLIST_TYPES, expand
 from stages.ytdlp_options import (
@@ -85,6 +86,12 @@ class Download(Stage):
         max_items: int | None = setting(
             None, "Videos taken from one playlist, channel or feed, at most. Unset: all.", gt=0
         )
+        max_depth: int = setting(
+            5,
+            "Lists within lists that are read: a list at this depth under one of the crawl's own "
+            "fails.",
+            affects_output=False, gt=0,
+        )  # fmt: skip
         cookies: Path | None = setting(
             None,
             "Cookies file (Netscape format) to fetch with.",
@@ -211,6 +218,7 @@ class Download(Stage):
         with deadline(within, not_found_out(item.source, within)) as limit:
             found = self._recall(item) or _look_up(self._downloader, item.source)
             if found.get("_type") in PLAYLIST_TYPES:
+                self._check_depth(item)
                 # The list is read while this worker goes on to other items, so it takes the
                 # downloader along, and the worker gets another.
                 downloader, self._downloader = self._downloader, self._open_downloader()
@@ -223,8 +231,16 @@ class Download(Stage):
         media = self._check(item, fetched)
         file = _video_name(fetched)
         fetched.replace(out / file)
-        _write_info(out, item, file, media, info)
+        write_info(out, item, file, media, info)
         return None
+
+    def _check_depth(self, item: Item) -> None:
+        if item.depth >= self.settings.max_depth:
+            raise Permanent(
+                f"{shown(item.source)}: is a list, {item.depth} lists deep, and "
+                f"stages.download.max_depth is {self.settings.max_depth}: it is not read",
+                kind="too_deep",
+            )
 
     # What was looked up outlives an attempt that is told to slow down, so that the next one asks
     # for the media alone: a host that turns away every second request would never serve both.
@@ -287,7 +303,7 @@ class Download(Stage):
         media = self._check(item, path)
         file = _video_name(path)
         symlink_or_copy(Path(os.path.abspath(path)), out / file)  # noqa: PTH100 - keeps its links
-        _write_info(out, item, file, media, {"title": path.stem, "extractor": "local"})
+        write_info(out, item, file, media, {"title": path.stem, "extractor": "local"})
 
     def _check(self, item: Item, file: Path) -> "Media":
         name = shown(item.source)
@@ -382,31 +398,3 @@ def _shown_by(page: dict[str, Any], target: dict[str, Any]) -> dict[str, Any]:
 def _video_name(file: Path) -> str:
     extension = file.suffix.lower()
     return f"video{extension}" if re.fullmatch(r"\.\w{1,20}", extension) else "video.unknown"
-
-
-def _write_info(out: Path, item: Item, file: str, media: Media, info: dict[str, Any]) -> None:
-    from yt_dlp.version import __version__ as yt_dlp_version
-
-    duration = media.duration if media.duration is not None else info.get("duration")
-    known = {
-        "id": item.id,
-        "source": shown(item.source),
-        "file": file,
-        "title": info.get("title"),
-        "uploader": info.get("uploader"),
-        "duration": None if duration is None else round(float(duration), 6),
-        "upload_date": info.get("upload_date"),
-        "webpage_url": shown(str(info.get("webpage_url") or "")) or None,
-        "license": info.get("license"),
-        "format": info.get("format"),
-        "width": media.width,
-        "height": media.height,
-        "extractor": info.get("extractor"),
-        "yt_dlp_version": yt_dlp_version,
-    }
-    # A page's title and a file's name may hold lone surrogates, which no UTF-8 text can.
-    written = {
-        key: value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
-        for key, value in known.items()
-    }
-    (out / "info.json").write_text(json.dumps(written, indent=2) + "\n")

@@ -1,6 +1,5 @@
 """Playlists, channels, feeds and pages with several videos: the items they hold."""
 
-import json
 import logging
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -11,10 +10,14 @@ from urllib.parse import urljoin
 from engine import Item, UsageError, checkpoint, deadline, shown
 from stages.addresses import canonical_url
 from stages.download_errors import classify, not_found_out
+from stages.info_file import write_playlist
 
 logger = logging.getLogger("penstock.download")
 
 T = TypeVar("T")
+
+MOST_ITEMS = 1_000_000
+"""Items of one list. A server may give page after page of one without end."""
 
 PLAYLIST_TYPES = ("playlist", "multi_video", "compat_list")
 
@@ -31,6 +34,13 @@ def expand(
     count = 0
     try:
         for source in _sources(downloader, playlist, item.source, within):
+            if count == MOST_ITEMS:
+                logger.warning(
+                    "%s: the rest of it is left: it has more than %d entries",
+                    shown(item.source),
+                    MOST_ITEMS,
+                )
+                break
             yield item.child(source)
             count += 1
     except Exception as error:
@@ -38,13 +48,7 @@ def expand(
         raise classify(error, shown(item.source)) from error
     finally:
         downloader.close()
-    summary = {
-        "title": playlist.get("title"),
-        "webpage_url": shown(str(playlist.get("webpage_url") or "")) or None,
-        "extractor": playlist.get("extractor"),
-        "entries": count,
-    }
-    (out / "playlist.json").write_text(json.dumps(summary, indent=2) + "\n")
+    write_playlist(out, playlist, count)
 
 
 def _each_in_time(entries: Iterable[T], page: str, within: float) -> Iterator[T]:

@@ -267,6 +267,24 @@ def test_lists_are_read_one_after_the_other(fast: Path) -> None:
     assert most <= 3
 
 
+def test_an_item_knows_in_how_many_lists_it_is(fast: Path) -> None:
+    seen: list[tuple[str, int]] = []
+
+    class Deep(LoopToy):
+        def act(self, item: Item, out: Path) -> Any:
+            seen.append((item.source, item.depth))
+            return [item.child(f"{item.source}x")] if len(item.source) < 4 else None
+
+    pipeline = line(toy("a", base=Deep))
+    run(pipeline, fast, ["v", "xxxx"])
+    assert sorted(seen) == [("v", 0), ("vx", 1), ("vxx", 2), ("vxxx", 3), ("xxxx", 0)]
+    change(fast, "UPDATE stages SET outcome = 'pending' WHERE item = ?", item_id("vxxx"))
+    shutil.rmtree(fast / "items" / item_id("vxxx"))
+    seen.clear()
+    run(pipeline, fast, ["v", "xxxx"])  # its lists have been read: the ledger knows the rest
+    assert seen == [("vxxx", 3)]
+
+
 def test_an_item_that_cannot_come_in_is_the_matter_of_the_list_that_holds_it(
     fast: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

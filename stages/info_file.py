@@ -1,0 +1,80 @@
+"""What is kept of a download's description: info.json of a video, playlist.json of a list.
+
+What a page says of itself may be anything: each of its texts is cut to a length that people read.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine import Item, shown
+from stages.addresses import MOST_ADDRESS
+
+if TYPE_CHECKING:
+    from stages.download import Media
+
+MOST_WORDS = 1000
+"""Characters of a title, a name or a licence that are kept."""
+
+
+def write_info(out: Path, item: Item, file: str, media: "Media", info: dict[str, Any]) -> None:
+    """Write info.json: what is known of the video in `file`, from its header and its page."""
+    from yt_dlp.version import __version__ as yt_dlp_version
+
+    duration = media.duration if media.duration is not None else _seconds(info.get("duration"))
+    known = {
+        "id": item.id,
+        "source": shown(item.source),
+        "file": file,
+        "title": _cut(info.get("title")),
+        "uploader": _cut(info.get("uploader")),
+        "duration": None if duration is None else round(duration, 6),
+        "upload_date": _cut(info.get("upload_date")),
+        "webpage_url": _address(info.get("webpage_url")),
+        "license": _cut(info.get("license")),
+        "format": _cut(info.get("format")),
+        "width": media.width,
+        "height": media.height,
+        "extractor": _cut(info.get("extractor")),
+        "yt_dlp_version": yt_dlp_version,
+    }
+    # A page's title and a file's name may hold lone surrogates, which no UTF-8 text can.
+    written = {
+        key: value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+        for key, value in known.items()
+    }
+    (out / "info.json").write_text(json.dumps(written, indent=2) + "\n")
+
+
+def write_playlist(out: Path, playlist: dict[str, Any], entries: int) -> None:
+    """Write playlist.json: what is known of a list of which `entries` items came."""
+    summary = {
+        "title": _cut(playlist.get("title")),
+        "webpage_url": _address(playlist.get("webpage_url")),
+        "extractor": _cut(playlist.get("extractor")),
+        "entries": entries,
+    }
+    (out / "playlist.json").write_text(json.dumps(summary, indent=2) + "\n")
+
+
+def _cut(text: object) -> str | None:
+    if text is None:
+        return None
+    whole = str(text)
+    return whole if len(whole) <= MOST_WORDS else f"{whole[: MOST_WORDS - 1]}…"
+
+
+def _address(url: object) -> str | None:
+    """An address is none any more when it is cut."""
+    whole = shown(str(url or ""))
+    return whole if whole and len(whole) <= MOST_ADDRESS else None
+
+
+def _seconds(value: object) -> float | None:
+    """A page may say that a video lasts for ever."""
+    try:
+        seconds = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return seconds if math.isfinite(seconds) else None
