@@ -164,8 +164,8 @@ def retry(
 ) -> None:
     """Try again what failed, and finish what was left, with the settings of the last run.
 
-    See `penstock status` for the classes. Without --class and --stage, all failures. A class may
-    also be one of drops: --class deferred tries again what was not yet published.
+    See `penstock status` for the classes. With --class or --stage, those failures and nothing
+    else. A class may also be one of drops: --class deferred tries again what was not yet published.
     """
     from engine.folder_commands import retry_failures
 

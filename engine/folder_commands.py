@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ def show_status(workdir: str, as_json: bool) -> None:
             total=reader.item_counts(),
             stages=reader.counts(pipeline.names),
             failures=reader.failure_classes(),
+            held=reader.held(),
         )
     if as_json:
         click.echo(json.dumps(status_as_dict(status), indent=2))
@@ -61,7 +62,8 @@ def retry_failures(
     web: int | None = None,
     web_host: str | None = None,
 ) -> int:
-    """Run again what failed and what is pending; returns the exit code.
+    """Run again what failed and what is pending; returns the exit code. Where a class or a stage is
+    asked for, what is pending otherwise is left: it may be held back for hours.
 
     A class that is asked for by name may also be one of drops, such as videos not yet published.
 
@@ -89,13 +91,15 @@ def retry_failures(
         try:
             after = {name: graph.descendants(name) for name in graph.names}
             journal.begin()
+            chosen = {item for item, _ in journal.ended_ill(kind, stage)}
             count = journal.reset(after, kind, stage)
             journal.commit()
         finally:
             journal.close()
     if not quiet:
         click.echo(f"trying again: {count} item{'' if count == 1 else 's'}", err=True)
-    return execute(pipeline, config, folder, _pending(folder), quiet, log_json, served)
+    only = chosen if kind is not None or stage is not None else None
+    return execute(pipeline, config, folder, _pending(folder, only), quiet, log_json, served)
 
 
 def write_config(file: str, force: bool) -> None:
@@ -128,9 +132,11 @@ def _without_flags_of_one_run(settings: Mapping[str, Any], pipeline: Pipeline) -
     return kept
 
 
-def _pending(folder: Path) -> Iterator[tuple[str, str]]:
+def _pending(folder: Path, only: Collection[str] | None) -> Iterator[tuple[str, str]]:
     with JournalReader(folder) as reader:
-        yield from reader.pending_items()
+        for id_, source in reader.pending_items():
+            if only is None or id_ in only:
+                yield id_, source
 
 
 def _check_choice(

@@ -367,6 +367,15 @@ class Journal:
 
     # Retrying
 
+    def ended_ill(self, kind: str | None, stage: str | None) -> list[tuple[str, str]]:
+        """The items and stages that `reset` makes pending."""
+        return self._db.execute(
+            "SELECT item, stage FROM stages"
+            " WHERE outcome IN ('failed', iif(?1 IS NULL, '', 'dropped'))"
+            " AND kind IS coalesce(?1, kind) AND stage = coalesce(?2, stage)",
+            (kind, stage),
+        ).fetchall()
+
     def reset(
         self, descendants: Mapping[str, Sequence[str]], kind: str | None, stage: str | None
     ) -> int:
@@ -376,12 +385,7 @@ class Journal:
         `descendants` gives the stages after each stage, whose ends do not hold any longer. Returns
         how many there were.
         """
-        chosen = self._db.execute(
-            "SELECT item, stage FROM stages"
-            " WHERE outcome IN ('failed', iif(?1 IS NULL, '', 'dropped'))"
-            " AND kind IS coalesce(?1, kind) AND stage = coalesce(?2, stage)",
-            (kind, stage),
-        ).fetchall()
+        chosen = self.ended_ill(kind, stage)
         for item, ended in chosen:
             self._db.execute("UPDATE items SET outcome = 'pending' WHERE id = ?", (item,))
             self._db.execute(

@@ -6,6 +6,7 @@ and no signature of an address in it; `pending_items`, which a run goes on with,
 
 import json
 import sqlite3
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from engine.ledger_errors import explained, is_explained
 from engine.ledger_file import FILE, POOL_COLUMNS, columns_of, connect
 from engine.pipeline import ItemRecord, Pipeline
 from engine.showing import shown, shown_in
-from engine.statistics import FailureClass, PoolStatistics, Sample, StageCounts
+from engine.statistics import FailureClass, Held, PoolStatistics, Sample, StageCounts, join_held
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +213,22 @@ class JournalReader:
         """The classes of what was dropped."""
         rows = self._db.execute("SELECT DISTINCT kind FROM stages WHERE outcome = 'dropped'")
         return {kind for (kind,) in rows if kind}
+
+    def held(self) -> list[Held]:
+        """What pending items were put off for when they were last attempted, as of now."""
+        if "gate" not in columns_of(self._db, "attempts"):
+            return []
+        rows = self._db.execute(
+            "SELECT a.gate, a.message, max(a.due), count(*) FROM stages s JOIN attempts a"
+            " ON a.id = (SELECT max(id) FROM attempts WHERE item = s.item AND stage = s.stage)"
+            " WHERE s.outcome = 'pending' AND a.outcome IN ('throttled', 'retried')"
+            " AND a.due IS NOT NULL GROUP BY a.gate"
+        )
+        now = time.time()
+        return join_held(
+            Held(gate, reason or "", max(0.0, due - now), items)
+            for gate, reason, due, items in rows
+        )
 
     def pending_items(self) -> Iterator[tuple[str, str]]:
         """The ids and sources of items that have not ended, read lazily, ordered by id."""

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.events import Event, RunStarted
-from engine.progress import Progress, Snapshot, Standing, notable
+from engine.progress import Progress, Snapshot, Standing, held_lines, notable
 from engine.statistics import PoolStatistics
 from engine.text import duration, one_line, pace
 
@@ -67,10 +67,15 @@ class LiveView:
         """What is drawn now."""
         standing = self._progress.look()
         notes = [Text(note, style="dim", no_wrap=True, overflow="ellipsis") for note in self._notes]
+        held = [
+            Text(one_line(line, 400), style="yellow", no_wrap=True, overflow="ellipsis")
+            for line in held_lines(standing)
+        ]
         return Group(
             self._overall(standing),
             Text(_counts(standing, self._progress.source_ended)),
             _stages(standing, self.console.width),
+            *held,
             *notes,
         )
 

@@ -9,7 +9,7 @@ from engine.inbox import Inbox
 from engine.item import Item
 from engine.journey import Journey
 from engine.limits import Gates, Refusal
-from engine.statistics import Held
+from engine.statistics import Held, join_held
 
 
 class _Turn:
@@ -138,20 +138,16 @@ class Parking:
 
         Who only waits for its turn at an open gate is not among them.
         """
-        now, found = anyio.current_time(), dict[str | None, Held]()
+        now, found = anyio.current_time(), list[Held]()
         keys = {wait.key or wait.closed for wait in self._waits.values()}
         closures = {key: self._gates.closure(key) for key in keys if key is not None}
         for wait in self._waits.values():
             closure, left = closures.get(wait.key or wait.closed or ""), wait.due - now
             if closure is not None and not (wait.closed and left > closure.seconds):
-                held = Held(wait.key or wait.closed, closure.reason, closure.seconds, 1)
+                found.append(Held(wait.key or wait.closed, closure.reason, closure.seconds, 1))
             elif left > 0 and wait.why:
-                held = Held(wait.closed, wait.why, left, 1)
-            else:
-                continue
-            known = found.get(held.key)
-            found[held.key] = held if known is None else known.joined(held)
-        return tuple(sorted(found.values(), key=lambda held: (held.key is None, -held.seconds)))
+                found.append(Held(wait.closed, wait.why, left, 1))
+        return tuple(join_held(found))
 
     async def _wait(self, entry: Entry, delay: float, wait: "_Wait", left: bool) -> None:
         await anyio.sleep(delay)

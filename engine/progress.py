@@ -27,7 +27,7 @@ from engine.events import (
     Stopping,
     WorkerReplaced,
 )
-from engine.statistics import LEAST_BUSY, PoolStatistics, bottleneck
+from engine.statistics import LEAST_BUSY, Held, PoolStatistics, bottleneck, join_held
 from engine.text import duration, one_line, pace, size
 
 Snapshot = Callable[[], Sequence[PoolStatistics]]
@@ -37,6 +37,10 @@ RECENT = 60.0
 
 ENOUGH = 5
 """Items that have to have ended in the last minute before their rate says more than the run's."""
+
+
+HELD_SHOWN = 3
+"""Hosts that a view names of those that items are held back for."""
 
 
 class View(Protocol):
@@ -64,7 +68,10 @@ class Standing:
     rate: float
     """Items ended per second, not counting those that earlier runs had done."""
     left: float | None
-    """Seconds until all have ended; None while the source still gives, or nothing is left."""
+    """Seconds until all have ended; None while the source still gives, or nothing is left, and
+    where nobody knows: a gate is closed, or nothing has ended for longer than all was to take."""
+    held: Sequence[Held] = ()
+    """What items wait for outside the workers, other than their turn."""
 
     @property
     def total_ended(self) -> int:
@@ -89,6 +96,7 @@ class Progress:
         self._entered = 0
         self._ended: Counter[str] = Counter()
         self._worked = 0
+        self._last_end = self._started
         self._looks: deque[tuple[float, int, dict[str, PoolStatistics]]] = deque()
 
     def __call__(self, event: Event) -> None:
@@ -100,6 +108,7 @@ class Progress:
             case ItemEnded():
                 self._ended[event.outcome] += 1
                 self._worked += not event.reused
+                self._last_end = self._clock()
             case SourceEnded():
                 self.source_ended = True
 
@@ -116,6 +125,7 @@ class Progress:
         if self._worked - worked < ENOUGH:
             rate = self._worked / max(now - self._started, 1.0)
         remaining = self._entered - sum(self._ended.values())
+        held = join_held(held for pool in pools.values() for held in pool.held)
         return Standing(
             elapsed=now - self._started,
             entered=self._entered,
@@ -124,8 +134,19 @@ class Progress:
             recent=recent,
             rates={name: pool.ended / passed for name, pool in recent.items()},
             rate=rate,
-            left=remaining / rate if self.source_ended and remaining and rate > 0 else None,
+            left=self._left(remaining, rate, held, now) if self.source_ended else None,
+            held=held,
         )
+
+    def _left(self, remaining: int, rate: float, held: Sequence[Held], now: float) -> float | None:
+        if remaining <= 0 or rate <= 0:
+            return None
+        if any(one.key is not None for one in held):
+            return None
+        if sum(one.items for one in held) >= remaining:
+            return None
+        left = remaining / rate
+        return None if now - self._last_end > max(left, RECENT) else left
 
 
 class PlainLines:
@@ -147,7 +168,10 @@ class PlainLines:
         self._progress.look()
         while True:
             await anyio.sleep(self._interval)
-            self._write(totals_line(self._progress.look(), self._progress.source_ended))
+            standing = self._progress.look()
+            self._write(totals_line(standing, self._progress.source_ended))
+            for line in held_lines(standing):
+                self._write(line)
 
     def _write(self, line: str) -> None:
         if self._stream is None:
@@ -206,6 +230,15 @@ def totals_line(standing: Standing, source_ended: bool) -> str:
     if standing.left is not None:
         parts.append(f"about {duration(standing.left)} left")
     return ", ".join(parts)
+
+
+def held_lines(standing: Standing, most: int = HELD_SHOWN) -> list[str]:
+    """A line for each of the gates, `most` at most, that items wait for, and one for retries."""
+    now = time.time()
+    lines = [f"{held.items} held back {held.told(now)}" for held in standing.held[:most]]
+    if len(standing.held) > most:
+        lines.append(f"{sum(held.items for held in standing.held[most:])} held back for others")
+    return lines
 
 
 def notable(event: Event, longest_id: int = 200) -> str | None:

@@ -2,12 +2,19 @@
 
 import io
 import shlex
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.statistics import FailureClass, PoolStatistics, StageCounts, bottleneck_sentence
+from engine.statistics import (
+    FailureClass,
+    Held,
+    PoolStatistics,
+    StageCounts,
+    bottleneck_sentence,
+)
 from engine.text import duration, one_line
 
 if TYPE_CHECKING:
@@ -39,6 +46,7 @@ class Summary:
     pools: Mapping[str, PoolStatistics]
     failures: Sequence[FailureClass]
     notes: Sequence[str] = ()
+    held: Sequence[Held] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,7 @@ class Status:
     total: StageCounts
     stages: Sequence[StageCounts]
     failures: Sequence[FailureClass]
+    held: Sequence[Held] = ()
 
 
 def render_summary(summary: Summary, *, width: int = WIDTH, color: bool = False) -> str:
@@ -62,6 +71,7 @@ def render_summary(summary: Summary, *, width: int = WIDTH, color: bool = False)
         f"{summary.pipeline}: {one_line(summary.outcome, 1000)}\n",
         _table(summary.stages, summary.total, summary.pools, width, color),
         _failures(summary.failures, summary.workdir, width),
+        _lines(held_sentences(summary.held, running=False, now=time.time())),
         _lines([bottleneck_sentence(summary.pools), _pace(summary)]),
         _lines(summary.notes),
     )
@@ -73,6 +83,7 @@ def render_status(status: Status, *, width: int = WIDTH, color: bool = False) ->
         f"{status.pipeline} in {status.workdir}: {_state(status)}\n",
         _table(status.stages, status.total, {}, width, color),
         _failures(status.failures, status.workdir, width),
+        _lines(held_sentences(status.held, running=status.running, now=time.time())),
     )
 
 
@@ -90,6 +101,15 @@ def status_as_dict(status: Status) -> dict[str, Any]:
             asdict(failure) | {"retry": retry_command(status.workdir, failure)}
             for failure in status.failures
         ],
+        "held": [
+            {
+                "by": held.key,
+                "reason": held.reason,
+                "seconds": round(held.seconds, 1) if status.running else None,
+                "items": held.items,
+            }
+            for held in status.held
+        ],
     }
 
 
@@ -98,6 +118,20 @@ def retry_command(workdir: Path, failure: FailureClass) -> str:
     return shlex.join(
         ["penstock", "retry", str(workdir), "--class", failure.kind, "--stage", failure.stage]
     )
+
+
+def held_sentences(held: Sequence[Held], *, running: bool, now: float) -> list[str]:
+    """What pending items wait for while a run goes on, or waited for when the last one ended."""
+    sentences = []
+    for one in held:
+        items = "1 item" if one.items == 1 else f"{one.items} items"
+        if running:
+            sentences.append(f"{items} held back {one.told(now)}")
+        else:
+            whom = f"for {one.key}" if one.key is not None else "for another attempt"
+            why = one_line(one.reason)
+            sentences.append(f"{items} held back {whom} when the run ended: {why}")
+    return sentences
 
 
 def _counts(counts: StageCounts) -> dict[str, int]:

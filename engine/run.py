@@ -27,7 +27,7 @@ from engine.pipeline import Pipeline
 from engine.pool import Pool
 from engine.resizer import Resizer, available_cores
 from engine.routing import Routing
-from engine.statistics import FailureClass, PoolStatistics, StageCounts
+from engine.statistics import FailureClass, Held, PoolStatistics, StageCounts
 from engine.trust import seal
 from engine.workfolder import locked
 
@@ -42,8 +42,8 @@ BAD_START = "could not start"
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """What a run came to. `total` (of items), `counts` (of stages) and `failures` are the whole
-    ledger's, `pools` and `items` this run's."""
+    """What a run came to. `total` (of items), `counts` (of stages), `failures` and `held` are the
+    whole ledger's, `pools` and `items` this run's."""
 
     run: int
     outcome: RunOutcome
@@ -54,6 +54,7 @@ class RunReport:
     total: StageCounts
     counts: Sequence[StageCounts]
     failures: Sequence[FailureClass]
+    held: Sequence[Held]
     pools: Mapping[str, PoolStatistics]
     discrepancies: Sequence[str]
     finish: Sequence[str]
@@ -269,6 +270,7 @@ class Run:
                 total=reader.item_counts(),
                 counts=reader.counts(self.pipeline.names),
                 failures=reader.failure_classes(),
+                held=reader.held(),
                 pools={name: pool.statistics() for name, pool in self.pools.items()},
                 discrepancies=reader.audit(self.pipeline, self._optional),
                 finish=finish,

@@ -153,6 +153,7 @@ def _show(pipeline: Pipeline, workdir: Path, report: "RunReport") -> None:
         stages=report.counts,
         pools=report.pools,
         failures=report.failures,
+        held=report.held,
         notes=report.finish,
     )
     color = sys.stdout.isatty()

@@ -1,7 +1,10 @@
 """What a pool measures about itself, and what follows from it: which stage is the bottleneck."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+
+from engine.text import one_line
 
 LEAST_BUSY = 0.5
 """A stage that was busy for less of its time than this holds nobody back."""
@@ -25,6 +28,27 @@ class Held:
         """Both, which have one key: the reason of the one that lasts longer."""
         longer = max(self, other, key=lambda held: held.seconds)
         return replace(longer, items=self.items + other.items)
+
+    def told(self, now: float) -> str:
+        """Who holds them back, until when and why, as a piece of a sentence; `now` is in seconds
+        since the epoch."""
+        clock = time.strftime("%H:%M:%S", time.localtime(now + self.seconds))
+        if self.key is None:
+            until = f"for another attempt, until {clock}" if self.seconds >= 1 else "for a turn"
+        elif self.seconds >= 1:
+            until = f"for {self.key}, until {clock}"
+        else:
+            until = f"for {self.key}, which is being asked again"
+        return f"{until}: {one_line(self.reason)}"
+
+
+def join_held(waiting: Iterable[Held]) -> list[Held]:
+    """One for each key: closed gates first, those for longest; last, other attempts."""
+    found: dict[str | None, Held] = {}
+    for held in waiting:
+        known = found.get(held.key)
+        found[held.key] = held if known is None else known.joined(held)
+    return sorted(found.values(), key=lambda held: (held.key is None, -held.seconds))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,14 @@ from engine.page.advice import advise
 from engine.page.curves import curves, processor_share
 from engine.page.timeline import Span, Timeline, spans_of
 from engine.pipeline import Pipeline
-from engine.report import retry_command
+from engine.report import held_sentences, retry_command
 from engine.statistics import (
     FailureClass,
     PoolStatistics,
     Sample,
     StageCounts,
     bottleneck_sentence,
+    join_held,
 )
 from engine.text import duration, one_line
 
@@ -80,6 +81,8 @@ class PageData:
     bottleneck: str | None
     """A sentence; None where nothing was measured."""
     advice: str | None
+    held: Sequence[str]
+    """A sentence on each host, or other reason, that items are held back for."""
     failures: Sequence[Ending]
     drops: Sequence[Ending]
     runs: Sequence[RunRow]
@@ -138,6 +141,7 @@ class Book:
                 ],
                 bottleneck=bottleneck_sentence(by_stage) if by_stage else None,
                 advice=self._advice(by_stage),
+                held=self._held(reader, pools, running, now),
                 failures=self._endings(reader, "failed"),
                 drops=self._endings(reader, "dropped"),
                 runs=runs[:RUNS],
@@ -175,6 +179,19 @@ class Book:
         used = processor_share(measured[-1][0], measured[-1][-1]) if measured else None
         advice = advise(pools, None if used is None else used / 100)
         return advice.sentence if advice is not None else None
+
+    def _held(
+        self,
+        reader: JournalReader,
+        pools: Sequence[PoolStatistics] | None,
+        running: bool,
+        now: float,
+    ) -> list[str]:
+        if running and pools is not None:
+            held = join_held(one for pool in pools for one in pool.held)
+        else:
+            held = reader.held()
+        return held_sentences(held, running=running, now=now)
 
     def _endings(
         self, reader: JournalReader, outcome: Literal["failed", "dropped"]

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,8 +19,10 @@ from tests.acceptance.command import (
     SHAPES,
     crawl,
     crawl_command,
+    events,
     penstock,
     settings,
+    started,
 )
 from tests.acceptance.outcome import attempts, check_dataset, status, videos
 
@@ -177,6 +180,35 @@ def test_retry_mends_what_can_be_mended(
     assert {row["outcome"] for row in videos(work).values()} == {"done"}
     check_dataset(work)
     assert attempts(work)["extract", "done"] == 4
+
+
+def test_retry_of_a_class_leaves_what_is_held_back(
+    tmp_path: Path, clips: list[Path], server: MediaServer
+) -> None:
+    work = tmp_path / "work"
+    routes = {"/gone.mp4": Status(404), "/busy.mp4": Status(429, retry_after=3000)}
+    server.routes |= routes
+    with started(crawl_command(*map(server.url, routes), out=work)) as running:
+        ended = {"failed", "throttled"}
+        for event in events(running):
+            ended.discard(event.get("outcome"))
+            if not ended:
+                break
+        while not (told := status(work)["held"]):  # the ledger has it soon
+            pass
+        assert [(held["by"], held["items"]) for held in told] == [("127.0.0.1", 1)]
+        assert "1 item held back for 127.0.0.1, until " in penstock("status", work).out
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "held back for 127.0.0.1 when the run ended: " in penstock("status", work).out
+
+    server.routes["/gone.mp4"] = File(clips[0])
+    server.requests.clear()
+    ran = penstock("retry", work, "--class", "not_found")
+    assert ran.code == 0, ran.said
+    assert {request.path for request in server.requests} == {"/gone.mp4"}
+    assert status(work)["items"]["pending"] == 1
 
 
 def test_retry_of_what_has_not_failed(tmp_path: Path, clips: list[Path]) -> None:

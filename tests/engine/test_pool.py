@@ -27,7 +27,10 @@ from engine import (
 )
 from engine.events import AttemptEnded, AttemptStarted, Event, PoolResized, WorkerReplaced
 from engine.item import item_id
+from engine.journal_reader import JournalReader
+from engine.page.page import render_file
 from engine.run import Run
+from engine.statistics import Held
 from engine.worker import StageOpenError
 from tests.engine import toys
 from tests.engine.toys import (
@@ -328,6 +331,32 @@ def test_what_is_refused_alone_ends_soon_and_what_is_refused_like_all_does_not(
     assert run_within(60, pipeline, fast, [*served, *busy]).items["done"] == 4
 
 
+def test_what_is_held_back_is_told_while_the_run_goes_on_and_after_it(fast: Path) -> None:
+    does: toys.Does = {"a@one": ["throttled", -1, 1800], "b@one": ["throttled", -1, 1800]}
+    told: list[Held] = []
+
+    def prepare(run: Run) -> list[Any]:
+        async def look() -> None:
+            await toys.until(lambda: sum(held.items for held in run.snapshot()[0].held) == 3)
+            told.extend(run.snapshot()[0].held)
+            with JournalReader(fast) as reader:
+                await toys.until(lambda: reader.held())
+            run.drain("interrupted", "enough")
+
+        return [look]
+
+    pipeline = line(toy("a", base=GatedToy, does=does))
+    settings = ["stages.a.workers=2", "limits.concurrency=2"]
+    report = run(pipeline, fast, [*does, "c@one", "free"], *settings, prepare=prepare)
+    assert report.items["done"] == 1
+    assert [(held.key, held.reason, held.items) for held in told] == [("one", "slow down", 3)]
+    assert 1700 < told[0].seconds <= 1800
+    [after] = report.held
+    assert (after.key, after.reason) == ("one", "slow down")
+    assert 1700 < after.seconds <= 1800
+    assert 'id="held"' in render_file(pipeline, fast, running=True)
+
+
 def test_a_refusal_without_a_gate_holds_back_its_item_alone(fast: Path) -> None:
     does = {"bad": ["throttled", 2, 0.01], "never": ["throttled", -1, 0.0]}
     pipeline = line(toy("a", does=does))
@@ -391,7 +420,7 @@ def batched(does: toys.Does | None = None) -> tuple[list[list[str]], Step]:
     return batches, toy("b", "a", base=Batched, does=does, batches=batches)
 
 
-class Held(LoopToy):
+class Together(LoopToy):
     """Lets all items go at once, so that they wait together for what is next."""
 
     many: int
@@ -404,7 +433,7 @@ class Held(LoopToy):
 
 
 def held(many: int) -> Step:
-    return toy("a", base=Held, many=many, seen=set())
+    return toy("a", base=Together, many=many, seen=set())
 
 
 def test_what_waits_is_handed_over_together_and_answered_one_by_one(fast: Path) -> None:

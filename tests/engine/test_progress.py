@@ -26,7 +26,7 @@ from engine.events import (
 )
 from engine.live_view import LiveView
 from engine.progress import PlainLines, Progress, Quiet, View, choose_view, totals_line
-from engine.statistics import PoolStatistics
+from engine.statistics import Held, PoolStatistics
 from tests.engine.test_statistics import pool
 
 FAILED = AttemptEnded(
@@ -166,6 +166,51 @@ def test_the_totals_line_says_it_all_in_one_line() -> None:
     )
     progress(SourceEnded(100))
     assert totals_line(progress.look(), source_ended=True).endswith(", about 3 min 00 s left")
+
+
+def test_no_time_left_is_made_up_where_nobody_knows() -> None:
+    clock, held = Clock(), list[Held]()
+    progress = Progress(lambda: [replace(pools_at(0)[0], held=held)], clock)
+    feed(progress, entered=4, ended=2)
+    progress(SourceEnded(4))
+    clock.now = 10.0
+    assert progress.look().left == pytest.approx(10)
+    retries = Held(None, "a reset", 5, 1)
+    held[:] = [retries]
+    assert progress.look().left is not None
+    held[:] = [replace(retries, items=2)]
+    assert progress.look().left is None, "all that is left waits"
+    held[:] = [Held("example.org", "429", 3600, 1)]
+    assert progress.look().left is None
+    held[:] = []
+    clock.now = 100.0
+    assert progress.look().left is not None
+    feed(progress, entered=0, ended=1)
+    clock.now = 190.0
+    assert progress.look().left is None, "it was to take about half a minute"
+
+
+def test_who_holds_items_back_and_until_when_is_told() -> None:
+    waits = Held("example.org", "slow down \x1b[2J(429)", 3600, 3)
+    others = [Held(f"host{n}", "429", 10, 1) for n in range(4)]
+    one, two = pools_at(5)
+    pools = [replace(one, held=[waits]), replace(two, held=[waits, *others])]
+    stream = Watched()
+    view = PlainLines(lambda: pools, stream, interval=0.001)
+
+    async def watch() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(view.refresh_forever)
+            await stream.wait_for(6)
+            tasks.cancel_scope.cancel()
+
+    anyio.run(watch)
+    _, first, *_, rest = stream.getvalue().splitlines()[:5]
+    assert first.startswith("6 held back for example.org, until ")
+    assert first.endswith(": slow down [2J(429)")
+    assert rest == "2 held back for others"
+    console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
+    assert "6 held back for example.org, until " in drawn(LiveView(lambda: pools, console))
 
 
 def test_plain_lines_tell_the_start_the_failures_and_what_stops_the_run() -> None:

@@ -18,7 +18,7 @@ from engine.report import (
     retry_command,
     status_as_dict,
 )
-from engine.statistics import FailureClass, StageCounts
+from engine.statistics import FailureClass, Held, StageCounts
 from tests.engine.test_statistics import pool
 
 WORKDIR = Path("/srv/my crawl")
@@ -140,6 +140,18 @@ def test_status_for_people() -> None:
 )
 def test_status_tells_running_from_killed(changes: dict[str, Any], expected: str) -> None:
     assert expected in render_status(replace(STATUS, **changes))
+
+
+def test_what_is_held_back_is_told_with_its_host_and_reason() -> None:
+    held = [Held("example.org", "slow\x1b down", 600, 3), Held(None, "a reset", 5, 1)]
+    running = render_status(replace(STATUS, running=True, outcome=None, held=held))
+    assert "\n3 items held back for example.org, until " in running
+    assert ": slow down\n1 item held back for another attempt, until " in running
+    ended = "3 items held back for example.org when the run ended: slow down\n"
+    assert ended in render_status(replace(STATUS, held=held))
+    assert ended in render_summary(replace(SUMMARY, held=held))
+    told = status_as_dict(replace(STATUS, running=True, held=held))["held"]
+    assert told[0] == {"by": "example.org", "reason": held[0].reason, "seconds": 600, "items": 3}
 
 
 def test_status_for_machines_is_json_with_the_same_figures() -> None:
