@@ -55,6 +55,10 @@ class Crew:
         """How many workers there are, without those let go; at the end, how many there were."""
         return self._count
 
+    def bound(self) -> str | None:
+        """What the stage says that bounds it, where one instance serves all workers."""
+        return self._shared.stage.bound() if self._shared is not None else None
+
     async def run(self, workers: int) -> None:
         """Have `workers` workers until `serve` is false for each. Raises what a stage's `open`
         raises: a PenstockError as it is, anything else as StageOpenError."""

@@ -182,6 +182,7 @@ class Pool:
             attempts=self._counts["attempts"],
             most=self.stage.max_workers,
             held=self._parking.held(),
+            bound=self._crew.bound(),
         )
 
     # Taking

@@ -195,6 +195,11 @@ class Stage:
         """
         return None
 
+    def bound(self) -> str | None:
+        """What bounds this stage other than its workers, as the end of a sentence, once it is open;
+        None where more workers may help. Asked on the event loop, of async stages alone."""
+        return None
+
     @classmethod
     def is_async(cls) -> bool:
         """Whether this stage runs on the event loop."""

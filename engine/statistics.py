@@ -86,6 +86,8 @@ class PoolStatistics:
     """The most workers that the stage can have, None for any number."""
     held: Sequence[Held] = field(default=(), metadata=FLEETING)
     """What holds those back that are parked, other than that it is not their turn."""
+    bound: str | None = None
+    """What bounds the stage other than its workers, as it says itself."""
 
     @property
     def ended(self) -> int:
@@ -195,6 +197,8 @@ def bottleneck_sentence(pools: Mapping[str, PoolStatistics]) -> str:
 
 
 def _remedy(pool: PoolStatistics) -> str:
+    if pool.bound is not None:
+        return pool.bound
     if pool.most is not None and pool.most <= max(1, pool.workers):
         return "it can have no more workers, so give it less work for each item"
     return f"give it more workers (stages.{pool.stage}.workers) or less work for each item"

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
@@ -16,7 +17,7 @@ import engine
 from engine import Item, Stage, UsageError, setting
 from stages import sentence, vision
 from stages.describe_frames import FrameDescriber, Line, line
-from stages.reply_cache import ReplyCache
+from stages.reply_cache import ReplyCache, has_answered
 from stages.reuse import Originals
 from stages.vision_client import VisionClient
 from stages.vision_rate import Gate
@@ -26,6 +27,7 @@ PROMPT = (
     "are doing, and where. State only what can be seen, and do not mention that it is a frame."
 )
 
+_ADVICE = "check model and base_url in [stages.describe]"
 _REUSE_DISTANCE = 8
 _IMAGE_TOKENS = 1000
 """A first guess at what one image costs, until replies say what it did cost."""
@@ -53,7 +55,9 @@ class Describe(Stage):
             '(any OpenAI-compatible server) or "gemini".',
         )
         model: str | None = setting(
-            None, "The vision model's name; none: a small one of the backend's own."
+            None,
+            f"The vision model's name; none: {vision.DEFAULT_MODELS['openai']} or "
+            f"{vision.DEFAULT_MODELS['gemini']}, as looked up on {vision.LOOKED_UP}.",
         )
         base_url: str | None = setting(
             None,
@@ -150,12 +154,22 @@ class Describe(Stage):
             return value.rstrip("/")
 
     settings: "Describe.Settings"
+    _describer: FrameDescriber | None = None
 
     async def open(self) -> None:
         """Raises UsageError where the public server's key is missing."""
-        self._describer: FrameDescriber | None = None
         if self.settings.backend != "detections":
             self._describer = await self._open_describer(self.settings.backend)
+
+    def bound(self) -> str | None:
+        client = self._describer.client if self._describer is not None else None
+        if client is None or (lowest := client.gate.slots.lowest) == self.settings.concurrency:
+            return None
+        calls = f"{lowest} call{'s' if lowest > 1 else ''} at once"
+        return (
+            f"{client.host} did not get through {self.settings.concurrency} calls within "
+            f"stages.describe.call_timeout, so it was down to {calls}; more workers would not help"
+        )
 
     async def close(self) -> None:
         if self._describer is not None and self._describer.client is not None:
@@ -166,9 +180,10 @@ class Describe(Stage):
 
         With `dry_run`, also requests.json: {"requests", "frames", "reused", "cached"}.
 
-        Raises Transient when no frame could be described, Permanent when the model refused them
-        all, Throttled when the server asks for a long pause, and StopRun when no video can be
-        described: a refused key, an unknown model, no quota, `max_requests` reached.
+        Raises Transient when a frame has no description by the server's fault, Permanent when the
+        model refused them all, Throttled when the server asks for a long pause or is away, and
+        StopRun when no video can be described: a refused key, an unknown model, no quota,
+        `max_requests` reached.
         """
         folder = item.output("filter")
         frames = await run_sync(_read_lines, folder / "detections.jsonl")
@@ -194,11 +209,11 @@ class Describe(Stage):
             temperature=settings.temperature,
             detail=settings.detail,
         )
-        client = None if settings.dry_run else self._connect(question, url)
         folder = self.workdir / "cache"
         cache = ReplyCache(
             folder / "replies", {"backend": backend, "base_url": url} | asdict(question)
         )
+        client = None if settings.dry_run else self._connect(question, url, cache)
         reuse = "run" if settings.reuse == "auto" else settings.reuse
         distance = settings.reuse_distance
         if distance is None:
@@ -216,7 +231,7 @@ class Describe(Stage):
             images=2 * settings.concurrency,
         )
 
-    def _connect(self, question: vision.Question, url: str) -> VisionClient:
+    def _connect(self, question: vision.Question, url: str, cache: ReplyCache) -> VisionClient:
         settings = self.settings
         key_name = settings.api_key_env or vision.DEFAULT_KEYS[settings.backend]
         key = _key(key_name)
@@ -235,6 +250,7 @@ class Describe(Stage):
             settings.requests_per_minute,
             settings.tokens_per_minute,
             expected_tokens=len(question.prompt) / 4 + _IMAGE_TOKENS + question.max_tokens,
+            timeout=settings.call_timeout,
         )
         return VisionClient(
             api,
@@ -245,6 +261,8 @@ class Describe(Stage):
             attempts=settings.call_attempts,
             patience=settings.rate_patience,
             max_requests=settings.max_requests,
+            advice=_ADVICE if settings.model else _ADVICE + _aged(question.model),
+            worked=partial(has_answered, cache, self.workdir),
         )
 
 
@@ -257,6 +275,13 @@ def _key(name: str) -> str | None:
             f"characters; put the key alone into it"
         )
     return key or None
+
+
+def _aged(model: str) -> str:
+    return (
+        f": no model is set there, and the default, {model}, was looked up on {vision.LOOKED_UP}; "
+        f"name one that the server offers now"
+    )
 
 
 def _compose(frame: Mapping[str, Any]) -> Line:

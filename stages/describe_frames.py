@@ -13,7 +13,11 @@ from stages.hashing import perceptual_hash
 from stages.reply_cache import ReplyCache
 from stages.reuse import Original, Originals, Visit
 from stages.vision import Reply
-from stages.vision_client import CallFailed, VisionClient
+from stages.vision_client import VisionClient
+from stages.vision_errors import CallFailed, Refused, ServerFailed
+
+LONGEST_OUTAGE = 3600.0
+"""Seconds that videos wait for a server which is away, before that counts as an attempt."""
 
 Line = dict[str, Any]
 """One line of descriptions.jsonl."""
@@ -64,8 +68,10 @@ class FrameDescriber:
     async def describe(self, item: str, folder: Path, files: Sequence[str]) -> list[Line]:
         """A line for each of the `files` in `folder`, in their order.
 
-        A frame that fails has its reason in its line. Raises Transient where all of them fail,
-        Permanent where the model refused them all, and what the client says of every call.
+        A frame that the server or the model does not take has the reason in its line, and so has
+        one that the server fails at while it is well. Raises, of kind "vision-api", Transient where
+        a frame has no description by a fault of the server, or none has one, and Throttled while
+        the server is away; Permanent where all are refused; and what the client says of every call.
         Frames in flight are waited for before anything is raised: they are paid for.
         """
         return await _Video(self, self._visit(item), folder).describe(files)
@@ -122,6 +128,7 @@ class _Video:
         self.room = anyio.Semaphore(shared.images)
         self.lines: dict[str, Line] = {}
         self.stops: list[Exception] = []
+        self.faults: list[ServerFailed] = []
         self.refused = 0
 
     async def describe(self, files: Sequence[str]) -> list[Line]:
@@ -133,13 +140,14 @@ class _Video:
         if self.stops:
             # A stop of the whole run outranks a pause.
             raise min(self.stops, key=lambda stop: not isinstance(stop, StopRun))
+        self._check_the_server(files)
         return self._finished(files)
 
     async def _describe_each(self, files: Sequence[str]) -> None:
         async with anyio.create_task_group() as tasks:
             for file in files:
                 await self.room.acquire()
-                if self.stops:
+                if self.stops or any(fault.away for fault in self.faults):
                     return
                 # One after the other: which frame is described and which takes that description
                 # follows from their order, not from whose reply came first.
@@ -164,6 +172,9 @@ class _Video:
             self.lines[file] = await work()
         except CallFailed as error:
             self.lines[file] = line(file, self.by, error=str(error))
+            self.refused += isinstance(error, Refused)
+            if isinstance(error, ServerFailed):
+                self.faults.append(error)
         except (StopRun, Throttled, OSError) as stop:  # OSError: a reply that cannot be written
             self.stops.append(stop)
 
@@ -172,6 +183,7 @@ class _Video:
         if await original.wait() and original.reply is not None:
             reply = await self.cache.read(original.reply)
             if reply is not None and reply.text is not None:
+                self.client.proven = True
                 return line(file, self.by, reply.text, reused_from=original.frame)
         assert self.visit is not None
         await self.room.acquire()
@@ -190,10 +202,17 @@ class _Video:
 
     async def _ask(self, jpeg: bytes, original: Original | None) -> Reply:
         key = self.cache.key(jpeg)
-        described = False
+        described = asked = False
+
+        async def ask() -> Reply:
+            nonlocal asked
+            asked = True
+            return await self.client.ask(jpeg)
+
         try:
-            reply = await self.cache.get(key, partial(self.client.ask, jpeg))
+            reply = await self.cache.get(key, ask)
             described = reply.text is not None
+            self.client.proven |= described and not asked
         finally:
             if original is not None and not described:
                 original.fail()
@@ -201,6 +220,25 @@ class _Video:
             assert self.visit is not None
             await self.visit.originals.settle(original, key)
         return reply
+
+    def _check_the_server(self, files: Sequence[str]) -> None:
+        """Raises where a frame has no description by the server's fault, so that none stays so."""
+        answers = self.client.gate.answers
+        faults = [fault for fault in self.faults if not fault.is_the_images(answers)]
+        if not faults:
+            return
+        described = sum(entry["description"] is not None for entry in self.lines.values())
+        missing = len(files) - described
+        if described:
+            reason = f"{missing} of {len(files)} frames have no description yet: {faults[-1]}"
+        else:
+            reason = f"none of {len(files)} frames could be described: {faults[-1]}"
+        gate = self.client.gate
+        # Until it has been away for long it is waited for, as if it had said so.
+        if gate.away and self.client.proven and gate.away_for < LONGEST_OUTAGE:
+            after = max(1.0, gate.next_knock)
+            raise Throttled(reason, after=after, key=self.client.host, kind="vision-api")
+        raise Transient(reason, kind="vision-api")
 
     def _finished(self, files: Sequence[str]) -> list[Line]:
         lines = [self.lines[file] for file in files]

@@ -4,11 +4,11 @@ FOLDER/<2 hex digits>/<62 more>.json, one small file a reply, renamed into place
 """
 
 import hashlib
+import itertools
 import json
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,10 @@ import aiofiles
 import anyio
 from anyio.to_thread import run_sync
 
-from stages.vision import Reply
+from stages.vision import Reply, as_kept
+
+MOST_LOOKED_AT = 2000
+"""Frames that are looked at to find one that was answered."""
 
 
 class ReplyCache:
@@ -36,14 +39,18 @@ class ReplyCache:
 
     def has(self, key: str) -> bool:
         """Whether the reply is on disk."""
-        return self._path(key).is_file()
+        try:
+            return _parsed(self._path(key).read_text(encoding="utf-8")) is not None
+        except (OSError, ValueError):
+            return False
 
     async def read(self, key: str) -> Reply | None:
-        """The reply on disk. None where there is none, or what a power cut left of one."""
+        """The reply on disk. None where there is none, or what a power cut left of one, or one that
+        says nothing."""
         try:
             async with aiofiles.open(self._path(key), encoding="utf-8") as file:
-                return Reply(**json.loads(await file.read()))
-        except (FileNotFoundError, ValueError, TypeError):
+                return _parsed(await file.read())
+        except (FileNotFoundError, ValueError):
             return None
 
     async def get(self, key: str, ask: Callable[[], Awaitable[Reply]]) -> Reply:
@@ -76,13 +83,51 @@ def identity_digest(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
+def has_answered(cache: ReplyCache, workdir: Path) -> bool:
+    """Whether an earlier run had an answer to the same question about one of the frames in WORKDIR.
+
+    It looks at MOST_LOOKED_AT of them. Blocks.
+    """
+    frames = (
+        frame
+        for item in _entries(workdir / "items")
+        for stage in ("dedup", "filter")
+        for frame in _entries(f"{item}/{stage}/frames")
+    )
+    for frame in itertools.islice(frames, MOST_LOOKED_AT):
+        try:
+            if cache.has(cache.key(Path(frame).read_bytes())):
+                return True
+        except OSError:  # no frame, or gone meanwhile
+            continue
+    return False
+
+
+def _entries(folder: Path | str) -> Iterator[str]:
+    """What stands in a folder, which may be missing."""
+    try:
+        with os.scandir(folder) as entries:
+            yield from (entry.path for entry in entries)
+    except OSError:
+        return
+
+
+def _parsed(text: str) -> Reply | None:
+    """Raises ValueError where it is no JSON."""
+    try:
+        return as_kept(Reply(**json.loads(text)))
+    except TypeError:
+        return None
+
+
 def _write(path: Path, reply: Reply) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=".reply-", dir=path.parent)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(asdict(reply), file, ensure_ascii=False)
+            kept = {"text": reply.text, "refusal": reply.refusal, "tokens": reply.tokens}
+            json.dump(kept, file, ensure_ascii=False)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

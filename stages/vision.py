@@ -6,11 +6,12 @@ retrying and pacing are `vision_client` and `vision_rate`.
 """
 
 import base64
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 from urllib.parse import quote, urlsplit
+
+from stages.vision_text import description_in
 
 Detail = Literal["auto", "low", "high"]
 
@@ -19,6 +20,9 @@ DEFAULT_URLS = {
     "gemini": "https://generativelanguage.googleapis.com/v1beta",
 }
 DEFAULT_MODELS = {"openai": "gpt-4.1-mini", "gemini": "gemini-flash-lite-latest"}
+LOOKED_UP = "2026-11-25"
+"""When these names were looked up. OpenAI then meant to shut gpt-4.1-mini down on 2027-01-14."""
+
 DEFAULT_KEYS = {"openai": "OPENAI_API_KEY", "gemini": "GEMINI_API_KEY"}
 
 _AZURE_HOSTS = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
@@ -43,6 +47,8 @@ class Reply:
     text: str | None
     refusal: str | None
     tokens: int | None
+    fault: bool = field(default=False, compare=False)
+    """Whether there is none by a fault, where the same question may well be answered next time."""
 
 
 class UnexpectedReply(ValueError):
@@ -120,16 +126,13 @@ class OpenAI:
         try:
             choice = payload["choices"][0]
             message = choice["message"]
-            content = message.get("content") or ""
-            if isinstance(content, list):
-                content = " ".join(part.get("text", "") for part in content)
-            usage = payload.get("usage") or {}
-            tokens = usage.get("total_tokens")
-            text = _one_line(content)
-            why = message.get("refusal") or _ending(choice.get("finish_reason"), self.question)
+            said = " ".join(_said(message.get("content") or ""))
+            refusal = message.get("refusal")
+            ending = choice.get("finish_reason")
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise UnexpectedReply("not a chat completion") from error
-        return _reply(text, why, tokens)
+        tokens = _count(payload.get("usage"), "total_tokens")
+        return _reply(said, ending, self.question, tokens, refusal)
 
     def adapt(self, sent: Mapping[str, Any], parameter: str | None) -> bool:
         # Newer models want max_completion_tokens and no temperature, and say so with a 400;
@@ -163,18 +166,15 @@ class Gemini:
 
     def reply(self, payload: Any) -> Reply:
         try:
-            tokens = (payload.get("usageMetadata") or {}).get("totalTokenCount")
+            tokens = _count(payload.get("usageMetadata"), "totalTokenCount")
             if blocked := (payload.get("promptFeedback") or {}).get("blockReason"):
-                return _reply("", f"the model refused the image ({blocked.lower()})", tokens)
+                return _reply("", "stop", self.question, tokens, _refused(blocked))
             candidate = payload["candidates"][0]
-            parts = (candidate.get("content") or {}).get("parts") or []
-            text = _one_line(
-                " ".join(part.get("text", "") for part in parts if not part.get("thought"))
-            )
-            why = _ending(candidate.get("finishReason"), self.question)
+            said = " ".join(_said((candidate.get("content") or {}).get("parts") or []))
+            ending = candidate.get("finishReason")
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise UnexpectedReply("not a generateContent answer") from error
-        return _reply(text, why, tokens)
+        return _reply(said, ending, self.question, tokens)
 
     def adapt(self, sent: Mapping[str, Any], parameter: str | None) -> bool:
         return False
@@ -190,27 +190,68 @@ def _completions_url(base_url: str, model: str, azure: bool, version: str | None
     return f"{url}?api-version={quote(version)}" if version else url
 
 
-def _one_line(text: str) -> str:
-    # An answer cut short may end in half of a surrogate pair, which no file can hold.
-    text = text.encode("utf-8", "replace").decode()
-    # Models that reason aloud put their reasoning before the answer when a server leaves it in.
-    return " ".join(re.sub("<think>.*?(?:</think>|$)", "", text, flags=re.DOTALL).split())
+_CUT_SHORT = {"length", "max_tokens"}
+_REFUSING = {
+    *("content_filter", "safety", "recitation", "language", "blocklist", "prohibited_content"),
+    *("spii", "image_safety", "refusal", "guardrail_intervened"),
+}
+_ANSWERED_NOTHING = "the model answered nothing"
 
 
-def _ending(reason: str | None, question: Question) -> str:
-    """Why an answer without text ended, from the protocol's finish reason."""
-    if reason in ("length", "MAX_TOKENS"):
-        return (
-            f"the model used its {question.max_tokens} tokens before it wrote a word; "
-            f"raise max_tokens"
+def _said(content: Any) -> Iterator[str]:
+    """The text of an answer: a string, or parts, of which those that think aloud do not count."""
+    for part in content if isinstance(content, list) else [content]:
+        if isinstance(part, str):
+            yield part
+        elif not part.get("thought") and part.get("type") in (None, "text", "output_text"):
+            text = part.get("text")
+            yield text if isinstance(text, str) else ""
+
+
+def _count(usage: Any, name: str) -> int | None:
+    """A number of tokens that a call may have cost; None for what is none."""
+    count = usage.get(name) if isinstance(usage, dict) else None
+    known = isinstance(count, int) and not isinstance(count, bool) and 0 <= count <= 10_000_000
+    return count if known else None
+
+
+def _refused(why: object) -> str:
+    return f"the model refused the image ({str(why).lower()})"
+
+
+def _reply(
+    said: str, ending: Any, question: Question, tokens: int | None, refusal: Any = None
+) -> Reply:
+    """What the model `said`, or why that is nothing, from the protocol's finish reason `ending`."""
+    reason = str(ending or "stop").lower()
+    text = description_in(said, cut_short=reason in _CUT_SHORT)
+    if text and reason != "error":
+        return Reply(text, None, tokens)
+    if refusal:
+        return Reply(
+            None, " ".join(str(refusal).encode("utf-8", "replace").decode().split()), tokens
         )
-    if reason in (None, "stop", "STOP"):
-        return "the model answered nothing"
-    return f"the model refused the image ({str(reason).lower()})"
+    if reason in _CUT_SHORT:
+        why = f"the model used its {question.max_tokens} tokens before it wrote a word"
+        return Reply(None, f"{why}; raise max_tokens", tokens)
+    if reason in _REFUSING:
+        return Reply(None, _refused(reason), tokens)
+    why = _ANSWERED_NOTHING
+    if reason != "stop":
+        why += f" ({reason})"
+    elif said.strip():
+        why += " but its reasoning"
+    return Reply(None, why, tokens, fault=True)
 
 
-def _reply(text: str, why: str, tokens: Any) -> Reply:
-    count = tokens if isinstance(tokens, int) else None
-    if text:
-        return Reply(text=text, refusal=None, tokens=count)
-    return Reply(text=None, refusal=_one_line(why), tokens=count)
+def as_kept(reply: Reply) -> Reply | None:
+    """A reply that is on disk, as it would be read today; None where it says nothing that counts.
+
+    Earlier versions kept reasoning in descriptions, and empty answers as refusals.
+    """
+    if reply.text is None:
+        why = reply.refusal or _ANSWERED_NOTHING
+        blank = why in (_ANSWERED_NOTHING, _refused("error"), _refused("other"))
+        return None if blank else reply
+    text = description_in(reply.text)
+    return Reply(text, None, reply.tokens) if text else None

@@ -1,48 +1,49 @@
 """Sends one image's question until it is answered: attempts, backoff, pauses, and when to stop."""
 
+import io
 import json
 import random
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import anyio
+from anyio.to_thread import run_sync
 
-from engine import PenstockError, StopRun, Throttled
+from engine import StopRun, Throttled
 from stages.vision import Reply, UnexpectedReply, VisionAPI
-from stages.vision_problem import Problem, read_problem
-from stages.vision_rate import Closed, Gate
-
-if TYPE_CHECKING:
-    import httpx
+from stages.vision_errors import Crowded, Refused, ServerFailed, SlowDown, TimedOut, TryAgain
+from stages.vision_problem import Problem, problem_within, read_problem
+from stages.vision_rate import Away, Closed, Gate
+from stages.vision_route import open_client
 
 _FIRST_BACKOFF = 0.5
 _LONGEST_BACKOFF = 30.0
 
+_LONGEST_ANSWER = 16_000_000
+"""Bytes of an answer that are read. A description is a thousandth of it."""
 
-class CallFailed(PenstockError):
-    """One image could not be described; others may be. The message is one line."""
+_MORE_KNOCKS = 1
+"""Knocks in vain that a call waits for beyond the number of its tries."""
 
+_BEHIND = 0.05
+"""Seconds that a call which knocked in vain stays behind the others."""
 
-class _TryAgain(Exception):
-    def __init__(self, reason: str, wait: float | None = None) -> None:
-        super().__init__(reason)
-        self.wait = wait
-
-
-class _SlowDown(Exception):
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
+_MOST_CROWDED = 8
+"""Time-outs of one image that may be put down to the others."""
 
 
 class VisionClient:
     """One client for the whole pool. No message, log line or file that it makes holds the key.
 
     `attempts` bounds the tries at one image that end in a timeout, a broken connection or the
-    server's own fault. Being told to slow down is no such try: it pauses every call, for up to
-    `patience` seconds an image. `max_requests` bounds the requests of this client's lifetime; 0 is
-    no bound.
+    server's own fault; while the server is away, the tries of others count too, for those that
+    wait. Being told to slow down is no such try: it pauses every call, for up to `patience` seconds
+    an image. Nor is running out of time because too many calls were made at once: it makes them
+    fewer. `max_requests` bounds the requests of this client's lifetime; 0 is no bound. `advice` is
+    what to do about a model that is not there, and `worked` says, where no answer has come yet,
+    whether the same question was ever answered.
     """
 
     def __init__(
@@ -56,9 +57,9 @@ class VisionClient:
         attempts: int,
         patience: float,
         max_requests: int,
+        advice: str = "check model and base_url in [stages.describe]",
+        worked: Callable[[], bool] = lambda: False,
     ) -> None:
-        import httpx
-
         self.api = api
         self.gate = gate
         self.key_name = key_name
@@ -68,15 +69,17 @@ class VisionClient:
         self.max_requests = max_requests
         self.sent = 0
         """Requests sent so far, whatever came of them."""
+        self.proven = False
+        """Whether this question has had an answer, now or in an earlier run."""
         self.host = urlsplit(api.url).netloc
+        self._advice = advice
+        self._worked = worked
+        self._doomed: bool | None = None
+        self._proving = anyio.Lock()
         self._key = key
-        self._answered = False
         self._stop: str | None = None
-        self._http = httpx.AsyncClient(
-            headers=api.headers(key) if key else {},
-            timeout=None,  # `_post` bounds the whole call, where httpx bounds each read of it
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
-        )
+        # `_post` bounds the whole call, where httpx bounds each read of it.
+        self._http = open_client(api.url, api.headers(key) if key else {})
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -88,26 +91,50 @@ class VisionClient:
         pause longer than `patience`, and StopRun when no image can be: a refused key, a model that
         does not exist, no money left, or `max_requests` reached.
         """
-        failures = 0
+        failures = faults_met = crowded = 0
+        before, faults, knocks = self.gate.answers, self.gate.faults, self.gate.knocks
         first_refusal: float | None = None
+
+        def failed(why: object, away: bool) -> ServerFailed:
+            tries = " (one attempt)" if faults_met == 1 else f" ({faults_met} attempts)"
+            return ServerFailed(
+                f"{why}{tries if faults_met else ''}",
+                away=away,
+                before=before,
+                answers=self.gate.answers - before,
+                others=self.gate.faults - faults - faults_met,
+            )
+
         while True:
             patience = self.patience
             if first_refusal is not None:
                 patience -= anyio.current_time() - first_refusal
             try:
-                return await self._call(jpeg, patience)
-            except _TryAgain as error:
-                failures += 1
+                return await self._call(jpeg, patience, knocks)
+            except TryAgain as error:
+                faults_met += 1
+                # Whoever knocks while the server is away does so for all.
+                failures += not (error.knocked and error.away) or self.attempts == 1
                 if failures >= self.attempts:
-                    tries = f"{failures} attempts" if failures > 1 else "one attempt"
-                    raise CallFailed(f"{error} ({tries})") from None
+                    raise failed(error, error.away) from None
                 if error.wait:
                     self.gate.pause(error.wait)
-                await anyio.sleep(_backoff(failures))
-            except _SlowDown as error:
+                # The next to knock is one of those who have waited.
+                next_knock = self.gate.next_knock + _BEHIND if error.knocked else 0.0
+                await anyio.sleep(max(_backoff(failures), next_knock))
+            except Crowded:
+                crowded += 1
+                if crowded >= _MOST_CROWDED:
+                    why = (
+                        f"no answer from {self.host} within the {self.timeout:g} s of call_timeout"
+                    )
+                    raise failed(why, True) from None
+            except SlowDown as error:
                 if first_refusal is None:
                     first_refusal = anyio.current_time()
                 self.gate.pause(error.problem.wait)
+            except Away as away:
+                raise failed(away, True) from None
             except Closed as closed:
                 raise Throttled(
                     f"{self.host} asks for a pause of {closed.seconds:.0f} s more, "
@@ -116,22 +143,46 @@ class VisionClient:
                     key=self.host,
                 ) from None
 
-    async def _call(self, jpeg: bytes, patience: float) -> Reply:
+    async def _call(self, jpeg: bytes, patience: float, since: int) -> Reply:
         self._check_may_send()
-        async with self.gate.turn(patience) as charged:
+        async with self.gate.turn(patience, since, self.attempts + _MORE_KNOCKS) as charged:
+            knocking, limit, began = self.gate.away, self.gate.slots.limit, anyio.current_time()
             self._check_may_send()  # others may have been sent, or told, since
             body = self.api.body(jpeg)
-            self.sent += 1
-            response = await self._post(json.dumps(body).encode())
-            if response.is_success:
-                reply = self._read(response)
-                self._answered = True
-                self.gate.answered(reply.tokens, charged)
-                return reply
-        problem = read_problem(response.status_code, response.headers, response.content)
-        if problem.status == 400 and self.api.adapt(body, problem.parameter):
-            return await self._call(jpeg, patience)
-        raise self._verdict(problem)
+            try:
+                answer = await self._ask_once(body)
+            except TryAgain as error:
+                late = isinstance(error, TimedOut) and not knocking
+                if late and self.gate.slots.late(limit):
+                    raise Crowded from None
+                self.gate.failed(str(error), knocking)
+                error.knocked = knocking
+                raise
+            if isinstance(answer, Reply):
+                self.proven = True
+                self.gate.answered(answer.tokens, charged, anyio.current_time() - began)
+                return answer
+            self.gate.reached()
+            adapted = answer.status == 400 and self.api.adapt(body, answer.parameter)
+            if not adapted:
+                raise await self._verdict(answer)
+        return await self._call(jpeg, patience, since)
+
+    async def _ask_once(self, body: Mapping[str, Any]) -> Reply | Problem:
+        """What came of one request: a reply, or a problem that another try would not mend."""
+        self.sent += 1
+        status, headers, content = await self._post(json.dumps(body).encode())
+        problem: Problem | None
+        if 200 <= status < 300:
+            payload = self._parsed(content)
+            problem = problem_within(payload, headers)
+            if problem is None:
+                return self._reply(payload, content)
+        else:
+            problem = read_problem(status, headers, content)
+        if problem.remedy == "try again":
+            raise TryAgain(self._said(problem), problem.wait, away=problem.is_away)
+        return problem
 
     def _check_may_send(self) -> None:
         if self.max_requests and self.sent >= self.max_requests:
@@ -143,40 +194,62 @@ class VisionClient:
         if self._stop is not None:
             raise StopRun(self._stop)
 
-    async def _post(self, content: bytes) -> "httpx.Response":
+    async def _post(self, content: bytes) -> tuple[int, Mapping[str, str], bytes]:
+        """The status, the headers and the body that one request is answered with."""
         import httpx
 
+        headers = {"Content-Type": "application/json"}
+        body = bytearray()
         try:
             with anyio.fail_after(self.timeout):
-                return await self._http.post(
-                    self.api.url, content=content, headers={"Content-Type": "application/json"}
-                )
+                async with self._http.stream(
+                    "POST", self.api.url, content=content, headers=headers
+                ) as response:
+                    async for part in response.aiter_bytes():
+                        body += part
+                        if len(body) > _LONGEST_ANSWER:
+                            raise TryAgain(
+                                f"{self.host} answered more than {_LONGEST_ANSWER // 1_000_000} MB"
+                            )
         except TimeoutError:
-            raise _TryAgain(f"no answer from {self.host} within {self.timeout:g} s") from None
+            raise TimedOut(
+                f"no answer from {self.host} within the {self.timeout:g} s of call_timeout"
+            ) from None
         except httpx.RequestError as error:
             why = self._say(str(error)) or type(error).__name__
-            raise _TryAgain(f"no answer from {self.host}: {why}") from None
+            raise TryAgain(f"no answer from {self.host}: {why}", away=True) from None
+        return response.status_code, response.headers, bytes(body)
 
-    def _read(self, response: "httpx.Response") -> Reply:
+    def _parsed(self, content: bytes) -> Any:
         try:
-            return self.api.reply(json.loads(response.content))
-        except ValueError as error:  # UnexpectedReply is one
-            what = str(error) if isinstance(error, UnexpectedReply) else "not JSON"
-            begins = self._say(response.text, 60)
-            raise _TryAgain(f"{self.host} answered what is {what}: {begins}") from None
+            return json.loads(content)
+        except (ValueError, RecursionError):
+            raise self._unexpected("not JSON", content) from None
 
-    def _verdict(self, problem: Problem) -> Exception:
+    def _reply(self, payload: Any, content: bytes) -> Reply:
+        try:
+            reply = self.api.reply(payload)
+        except UnexpectedReply as error:
+            raise self._unexpected(str(error), content) from None
+        if reply.fault:
+            raise TryAgain(f"{self.host}: {reply.refusal}")
+        return reply
+
+    def _unexpected(self, what: str, content: bytes) -> TryAgain:
+        begins = self._say(content[:1000].decode("utf-8", "replace"), 60)
+        return TryAgain(f"{self.host} answered what is {what}: {begins or 'nothing'}")
+
+    def _said(self, problem: Problem) -> str:
+        return f"{self.host} answered {problem.status}: {self._say(problem.message)}"
+
+    async def _verdict(self, problem: Problem) -> Exception:
         """What to raise for it. Why a run stops is kept, so that no call still waiting is sent."""
-        said = f"{self.host} answered {problem.status}: {self._say(problem.message)}"
+        said = self._said(problem)
         if problem.remedy == "slow down":
-            return _SlowDown(problem)
-        if problem.remedy == "try again":
-            return _TryAgain(said, problem.wait)
-        # A bad request is the images' fault only if others did pass.
-        if problem.remedy == "image" or (
-            problem.remedy == "request" and problem.status in (400, 422) and self._answered
-        ):
-            return CallFailed(said)
+            return SlowDown(problem)
+        if problem.remedy == "image" or await self._is_the_images(problem):
+            advice = "; smaller frames may pass: stages.extract.size"
+            return Refused(said + advice * (problem.status == 413))
         if problem.remedy == "key" and self._key is None:
             advice = f"put a key for it into the environment variable {self.key_name}"
         elif problem.remedy == "key":
@@ -184,9 +257,34 @@ class VisionClient:
         elif problem.remedy == "money":
             advice = "run the same command again once there is quota or credit"
         else:
-            advice = "check model and base_url in [stages.describe]"
+            advice = self._advice
         self._stop = f"{said}; {advice}"
         return StopRun(self._stop)
+
+    async def _is_the_images(self, problem: Problem) -> bool:
+        """Whether a bad request is this image's fault: it is if the model answers to others.
+
+        It did in this run, or in an earlier one; else it is shown a picture that no server can find
+        too large.
+        """
+        if problem.remedy != "request" or problem.status not in (400, 422):
+            return False
+        if self.gate.answers:
+            return True
+        if problem.names_model:
+            return False
+        async with self._proving:
+            if not self.proven and self._doomed is None:
+                self.proven = await run_sync(self._worked) or await self._answers_a_plain_picture()
+                self._doomed = not self.proven
+        return self.proven
+
+    async def _answers_a_plain_picture(self) -> bool:
+        self._check_may_send()
+        answer = await self._ask_once(self.api.body(await run_sync(_plain_picture)))
+        if isinstance(answer, Problem) and answer.remedy == "slow down":
+            raise SlowDown(answer)
+        return isinstance(answer, Reply)
 
     def _say(self, text: str, length: int = 200) -> str:
         """A server's words as one short line without the key, should it repeat it."""
@@ -195,6 +293,15 @@ class VisionClient:
                 text = text.replace(form, "[key]")
         text = re.sub(r"\s+", " ", text).strip()
         return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _plain_picture() -> bytes:
+    """A small JPEG, of a size that every model takes."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.new("RGB", (224, 224), (128, 128, 128)).save(file, "JPEG")
+    return file.getvalue()
 
 
 def _backoff(failures: int) -> float:

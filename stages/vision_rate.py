@@ -6,12 +6,23 @@ from contextlib import asynccontextmanager
 
 import anyio
 
+from stages.vision_slots import Slots
+
 _FIRST_GUESS = 1.0
 _LONGEST_GUESS = 60.0
 """Seconds: the first and the longest pause after a refusal that does not say how long to wait."""
 
 _LONGEST_PAUSE = 3600.0
 """Seconds: a server may name any year. After so long it is asked whether it still means it."""
+
+
+_IN_A_ROW = 3
+"""Faults without an answer in between after which the server, and not a call, is at fault."""
+_FIRST_KNOCK = 0.5
+_LONGEST_KNOCK = 60.0
+_LONGEST_STRANGERS_KNOCK = 8.0
+"""Seconds between two knocks: the first, and the longest at a server that has answered before, and
+at one that never has, whose address may be wrong."""
 
 
 class Closed(Exception):
@@ -22,15 +33,23 @@ class Closed(Exception):
         self.seconds = seconds
 
 
+class Away(Exception):
+    """The server is away: it failed every call that knocked. The message is the last one's."""
+
+
 class Gate:
     """What every call of the pool passes.
 
-    At most `concurrency` calls are in flight. `requests_per_minute` and `tokens_per_minute` are
-    spread evenly over the minute (a minute's requests in one burst are what servers refuse); None
-    is no limit. Half a second's requests may go at once, which keeps clear of servers that count by
-    the second. Tokens are taken at what a call is expected to cost, which starts as
-    `expected_tokens` and becomes what calls did cost, and each call's difference is settled with
-    the next one.
+    At most `concurrency` calls are in flight, fewer after time-outs: see `Slots`.
+    `requests_per_minute` and `tokens_per_minute` are spread evenly over the minute (a minute's
+    requests in one burst are what servers refuse); None is no limit. Half a second's requests may
+    go at once, which keeps clear of servers that count by the second. Tokens are taken at what a
+    call is expected to cost, which starts as `expected_tokens` and becomes what calls did cost, and
+    each call's difference is settled with the next one.
+
+    After several faults in a row, whatever calls they are of, the server is `away`: then one call
+    at a time knocks, at longer and longer intervals, and the others wait. What it answers lets them
+    all go on.
     """
 
     def __init__(
@@ -39,10 +58,11 @@ class Gate:
         requests_per_minute: float | None,
         tokens_per_minute: float | None,
         expected_tokens: float,
+        timeout: float = 60.0,
     ) -> None:
         from aiolimiter import AsyncLimiter
 
-        self._slots = anyio.Semaphore(concurrency)
+        self.slots = Slots(concurrency, timeout)
         self._requests = None
         if requests_per_minute is not None:
             burst = max(1.0, requests_per_minute / 120)
@@ -58,33 +78,94 @@ class Gate:
         self._calls = 0
         self._opens = 0.0
         self._refusals = 0
+        self.answers = 0
+        """Answers so far."""
+        self.faults = 0
+        """Faults of the server so far."""
+        self.away = False
+        self.knocks = 0
+        """Knocks in vain so far."""
+        self._before_it_went = 0
+        self._away_since = 0.0
+        self._in_a_row = 0
+        self._why = ""
+        self._knocking = False
+        self._next_knock = 0.0
+        self._news = anyio.Event()
 
     @asynccontextmanager
-    async def turn(self, patience: float) -> AsyncIterator[float]:
+    async def turn(self, patience: float, since: int = 0, knocks: int = 1) -> AsyncIterator[float]:
         """Waits until a call may be made; it is made inside. Gives the tokens it was charged.
 
-        Raises Closed instead of waiting for the end of a pause that is more than `patience` seconds
-        away.
+        Inside, until it next awaits, `away` says whether this is the call that knocks. Raises
+        Closed instead of waiting for the end of a pause that is more than `patience` seconds
+        away, and Away once there were `knocks` in vain, not counting the first `since`.
         """
-        async with self._slots:
-            await self._open(patience)
+        async with self.slots.slot():
+            await self._open(patience, since, knocks)
             if self._requests is not None:
                 await self._requests.acquire()
             charged = self._expected
             if self._tokens is not None:
                 await self._take_tokens(charged)
             # Another call may have been told to slow down while this one waited.
-            await self._open(patience)
-            yield charged
+            await self._open(patience, since, knocks)
+            knocking = self.away
+            self._knocking |= knocking
+            try:
+                yield charged
+            finally:
+                if knocking:
+                    self._knocking = False
+                    self._tell()
 
-    def answered(self, tokens: int | None, charged: float) -> None:
-        """A call got its answer and cost `tokens`, where the server said; it was charged others."""
+    def answered(self, tokens: int | None, charged: float, seconds: float | None = None) -> None:
+        """A call got its answer, within `seconds` where that was measured, and cost `tokens`, where
+        the server said; it was charged others."""
+        self.answers += 1
+        self.reached()
+        if seconds is not None:
+            self.slots.answered(seconds)
         self._refusals = max(0, self._refusals - 1)
         if tokens is None:
             return
         self._owed += tokens - charged
         self._calls += 1
         self._expected += (tokens - self._expected) / self._calls
+
+    def reached(self) -> None:
+        """The server is there: it answered, if only that the request was wrong."""
+        self._in_a_row = 0
+        self._before_it_went = self.knocks
+        self.away = False
+        self._tell()
+
+    def failed(self, why: str, knocked: bool) -> None:
+        """A call ended with a fault of the server; `knocked` says whether it tried if that is
+        back."""
+        self.faults += 1
+        self._in_a_row += 1
+        if (self.away and knocked) or (not self.away and self._in_a_row >= _IN_A_ROW):
+            longest = _LONGEST_KNOCK if self.answers else _LONGEST_STRANGERS_KNOCK
+            if self.away:
+                self.knocks += 1
+            else:
+                self._away_since = anyio.current_time()
+            pause = _FIRST_KNOCK * 2.0 ** min(self.knocks - self._before_it_went, 30)
+            pause = min(longest, pause) * random.uniform(0.75, 1.0)
+            self._next_knock = anyio.current_time() + pause
+            self.away, self._why = True, why
+            self._tell()
+
+    @property
+    def away_for(self) -> float:
+        """Seconds that the server has been away."""
+        return anyio.current_time() - self._away_since if self.away else 0.0
+
+    @property
+    def next_knock(self) -> float:
+        """Seconds until the server, which is away, is tried again."""
+        return max(0.0, self._next_knock - anyio.current_time())
 
     def pause(self, seconds: float | None) -> float:
         """Holds back every call for so long, an hour at most, or for a guess where it is None or 0.
@@ -105,11 +186,27 @@ class Gate:
         self._opens = max(self._opens, now + min(seconds, _LONGEST_PAUSE))
         return self._opens - now
 
-    async def _open(self, patience: float) -> None:
-        while (left := self._opens - anyio.current_time()) > 0:
-            if left > patience:
-                raise Closed(left)
-            await anyio.sleep(left)
+    async def _open(self, patience: float, since: int, knocks: int) -> None:
+        while True:
+            now = anyio.current_time()
+            if (left := self._opens - now) > 0:
+                if left > patience:
+                    raise Closed(left)
+                await anyio.sleep(left)
+            elif not self.away:
+                return
+            elif self.knocks - max(since, self._before_it_went) >= knocks:
+                raise Away(self._why)
+            elif (left := self._next_knock - now) > 0:
+                await anyio.sleep(left)
+            elif self._knocking:
+                await self._news.wait()
+            else:
+                return
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = anyio.Event()
 
     async def _take_tokens(self, charged: float) -> None:
         assert self._tokens is not None

@@ -39,7 +39,7 @@ class Advice:
 
 def advise(pools: Mapping[str, PoolStatistics], processor: float | None) -> Advice | None:
     """What another worker for the bottleneck would give; None where no stage is the bottleneck, or
-    where it can have no more workers.
+    where it can have no more workers, or they would not help.
 
     `processor` is the share of the cores' time that was used, 0 to 1; None if that is not known.
     """
@@ -48,7 +48,7 @@ def advise(pools: Mapping[str, PoolStatistics], processor: float | None) -> Advi
         return None
     busiest = pools[stage]
     workers = max(1, busiest.workers)
-    if busiest.most is not None and workers >= busiest.most:
+    if busiest.bound is not None or (busiest.most is not None and workers >= busiest.most):
         return None
     gain, cap = (workers + 1) / workers, None
     for pool in pools.values():

@@ -100,3 +100,9 @@ def test_since_takes_what_was_done_apart_from_how_it_stands() -> None:
     assert (between.done, between.workers, between.waiting) == (5, 2, 1)
     assert between.utilisation == pytest.approx(90 / 120)
     assert between.starved == 0
+
+
+def test_what_bounds_a_stage_other_than_its_workers_is_what_the_sentence_ends_with() -> None:
+    bound = "its server takes 1 call at once; more workers would not help"
+    text = sentence(replace(pool("weigh", 4, busy=390), bound=bound))
+    assert text.endswith(f"of the time; {bound}.")

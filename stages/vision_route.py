@@ -1,0 +1,139 @@
+"""The way to a vision server, as the environment has it: through a proxy or not, and whom to trust.
+
+httpx reads the same variables for every address at once, and so fails over an entry that has
+nothing to do with the one server that is asked. Here only what that server needs is read.
+"""
+
+import ipaddress
+import os
+import re
+import ssl
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+from engine import UsageError
+
+if TYPE_CHECKING:
+    import httpx
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def open_client(url: str, headers: dict[str, str]) -> "httpx.AsyncClient":
+    """A client for requests to `url`, with these headers, that bounds neither time nor number.
+
+    Raises UsageError, which names the environment's variable at fault, where the way there needs
+    what cannot be used; and where `url` is no address.
+    """
+    import httpx
+
+    try:
+        httpx.URL(url)
+        parts = urlsplit(url)
+        _ = parts.port, (parts.hostname or "").encode("idna")  # what a connection would trip over
+    except (httpx.InvalidURL, ValueError) as error:
+        raise UsageError(f"stages.describe.base_url is no address: {error}") from None
+    variable, proxy = _proxy(url)
+    secure = url.startswith("https:") or (proxy or "").lower().startswith("https:")
+    try:
+        return httpx.AsyncClient(
+            headers=headers,
+            proxy=proxy,
+            verify=_trusted() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            trust_env=False,
+            timeout=None,
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+        )
+    except (ValueError, httpx.InvalidURL):
+        raise UsageError(
+            f"{variable} holds no address of a proxy; correct it, or {_without(url)}"
+        ) from None
+
+
+def _proxy(url: str) -> tuple[str, str | None]:
+    """The variable that names a proxy for `url`, and the proxy. ("", None): there is none."""
+    parts = urlsplit(url)
+    proxies = getproxies()
+    scheme = next((name for name in (parts.scheme, "all") if proxies.get(name)), None)
+    if scheme is None or is_direct(url, proxies.get("no", "")):
+        return "", None
+    name = f"{scheme}_proxy"
+    variable = f"the environment variable {name if os.environ.get(name) else name.upper()}"
+    proxy = proxies[scheme] if "://" in proxies[scheme] else f"http://{proxies[scheme]}"
+    kind = proxy.partition("://")[0].lower()
+    if kind.startswith("socks") and find_spec("socksio") is None:
+        raise UsageError(
+            f"{variable} asks for a SOCKS proxy, which takes a package that is not here: "
+            f"pip install 'httpx[socks]', or {_without(url)}"
+        )
+    return variable, proxy
+
+
+def _without(url: str) -> str:
+    return f"add {urlsplit(url).hostname} to NO_PROXY if it is reached without a proxy"
+
+
+def is_direct(url: str, no_proxy: str) -> bool:
+    """Whether `no_proxy`, entries with commas between, says that `url` needs no proxy.
+
+    An entry is "*", a name (its subdomains too), ".name" (only those), an address or a network of
+    either family, with or without brackets; a port after it and a scheme before it narrow it. What
+    is none of these says nothing.
+    """
+    parts = urlsplit(url)
+    port = parts.port or _PORTS.get(parts.scheme)
+    host = (parts.hostname or "").rstrip(".")
+    for entry in no_proxy.lower().split(","):
+        scheme, separator, name = entry.strip().rpartition("://")
+        if (not separator or scheme in ("all", parts.scheme)) and _names(name, host, port):
+            return True
+    return False
+
+
+def _names(entry: str, host: str, port: int | None) -> bool:
+    if entry == "*":
+        return True
+    bracketed = re.fullmatch(r"\[([^\]]*)\](?::(\d+))?(/\d+)?", entry)
+    if bracketed:
+        name, only_port = bracketed[1] + (bracketed[3] or ""), bracketed[2]
+    elif entry.count(":") == 1:
+        name, _, only_port = entry.partition(":")
+    else:
+        name, only_port = entry, None
+    if not name or (only_port and (not only_port.isdecimal() or int(only_port) != port)):
+        return False
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+        return address in ipaddress.ip_network(name.partition("%")[0], strict=False)
+    except ValueError:  # one of them is a name
+        name = name.removeprefix("*").rstrip(".")
+        return host.endswith(name if name.startswith(".") else f".{name}") or host == name
+
+
+def _trusted() -> ssl.SSLContext:
+    """Whose certificates count: those of SSL_CERT_FILE or SSL_CERT_DIR, else certifi's."""
+    import certifi
+
+    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    if not file and folder and not any(map(os.path.isdir, folder.split(os.pathsep))):
+        raise _unusable("SSL_CERT_DIR", folder, "no such folder")
+    try:
+        if not file and folder:
+            return ssl.create_default_context(capath=folder)
+        return ssl.create_default_context(cafile=file or certifi.where())
+    except OSError as error:  # ssl.SSLError is one
+        log = os.environ.get("SSLKEYLOGFILE")
+        if log and (error.filename == log or not file):
+            raise _unusable("SSLKEYLOGFILE", log, error.strerror or "unusable") from None
+        if not file:
+            raise
+        raise _unusable("SSL_CERT_FILE", file, error.strerror or "no certificates") from None
+
+
+def _unusable(variable: str, value: str, why: str) -> UsageError:
+    return UsageError(
+        f"the environment variable {variable} names {value}, which cannot be used ({why}); "
+        f"correct it or unset it"
+    )
