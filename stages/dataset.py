@@ -6,6 +6,7 @@ WORKDIR/dataset/
     frames.parquet       what each of them shows, and where it comes from
     videos.parquet       everything that entered, and what became of it
     duplicates.parquet   every removed frame, and the kept frame that stands for it
+    classes.json         the names of the classes, in the order of their numbers
 
 The same outputs of the stages make the same bytes, in whatever order videos finished and however
 often the crawl was interrupted. (A paid description that near-identical frames of several videos
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from engine import FinishContext, Item, ItemRecord, shown, shown_in
 from stages import neardup
+from stages.class_numbers import numbered, write_classes
 from stages.dataset_card import Totals, counted, write_card
 from stages.dataset_tables import (
     TableWriter,
@@ -51,7 +53,10 @@ def build_dataset(context: FinishContext) -> list[str]:
     target = context.workdir / DATASET
     with built_whole(target) as folder:
         totals = _write_tables(context, survey, choice, folder)
-        write_card(folder / "README.md", totals, context.settings, context.versions)
+        wanted = getattr(context.settings.get("filter"), "classes", ())
+        classes = numbered(wanted, totals.classes_known, totals.boxes_by_class)
+        write_classes(folder, classes)
+        write_card(folder, totals, context.settings, context.versions)
     return [
         f"dataset: {counted(totals.frames_kept, 'frame')} from "
         f"{counted(totals.videos_with_frames, 'video')} "
@@ -139,6 +144,7 @@ def _write_tables(
             kept = 0
             if record.id in survey.numbers:
                 video = _read_video(record)
+                totals.add_classes(video.get("classes"))
                 for row in _frame_rows(record, survey, choice):
                     kept += 1
                     _link_frame(record, row, folder)

@@ -1,30 +1,17 @@
 """README.md of a dataset: what it is, how it was made, and the counts, for people and for tools."""
 
+import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
 from pydantic import BaseModel
 
-FRONT_MATTER = """\
----
-pretty_name: Frames gathered by Penstock
-task_categories:
-- object-detection
-- image-to-text
-configs:
-- config_name: frames
-  default: true
-  data_files: frames.parquet
-- config_name: videos
-  data_files: videos.parquet
-- config_name: duplicates
-  data_files: duplicates.parquet
----
-"""
+TABLES = ("frames", "videos", "duplicates")
+"""Each is NAME.parquet."""
 
 FILES = """\
 ## Files
@@ -40,6 +27,8 @@ came from), what the site says of it, `outcome`, the `stage`, `kind` and `reason
 done, `expanded` (videos in a playlist), frames sampled, filtered and kept |
 | `duplicates.parquet` | a removed frame | `video_id`, `file`, and the kept frame nearest to it: \
 `kept_video_id`, `kept_file`, `distance` in bits |
+
+`classes.json` lists the classes; where a name stands in it, from 0, is its number in exports.
 
 No two frames are within the deduplication distance of one another, and every removed frame is \
 within it of the kept frame that it names.
@@ -64,6 +53,13 @@ class Totals:
     boxes_by_class: Counter[str] = field(default_factory=Counter)
     described_by: Counter[str] = field(default_factory=Counter)
     reused: int = 0
+    classes_known: dict[tuple[str, ...], None] = field(default_factory=dict)
+    """The different lists of classes that the videos' detectors knew, in the videos' order."""
+
+    def add_classes(self, names: Sequence[str] | None) -> None:
+        """What the detector of a video knew; None where that was not written down."""
+        if names:
+            self.classes_known[tuple(names)] = None
 
     def add_frame(self, row: Mapping[str, Any]) -> None:
         """A row of frames.parquet."""
@@ -99,15 +95,16 @@ def counted(count: int, noun: str) -> str:
 
 
 def write_card(
-    path: Path, totals: Totals, settings: Mapping[str, BaseModel], versions: Mapping[str, str]
+    folder: Path, totals: Totals, settings: Mapping[str, BaseModel], versions: Mapping[str, str]
 ) -> None:
-    """Write the card. Its front matter lets `datasets.load_dataset(folder)` read the tables.
+    """Write README.md, the card of the dataset in `folder`, whose tables are written.
 
-    It names the settings that affect the output, by stage, and the versions; no time and no folder
-    of the machine, so the same crawl makes the same card.
+    Its front matter lets `datasets.load_dataset(folder)` read the tables. It names the settings
+    that affect the output, by stage, and the versions; no time and no folder of the machine, so the
+    same crawl makes the same card.
     """
     parts = [
-        FRONT_MATTER,
+        _front_matter(folder, totals),
         _introduction(totals),
         FILES,
         _counts(totals),
@@ -116,7 +113,46 @@ def write_card(
         _table(("setting", "value"), _settings(settings)),
         _table(("software", "version"), sorted(versions.items())),
     ]
-    path.write_text("\n".join(parts), encoding="utf-8")
+    (folder / "README.md").write_text("\n".join(parts), encoding="utf-8")
+
+
+def _front_matter(folder: Path, totals: Totals) -> str:
+    made = (
+        f"{counted(totals.frames_kept, 'frame')} from {counted(totals.videos_with_frames, 'video')}"
+    )
+    tables = {name: digest(folder / f"{name}.parquet") for name in TABLES}
+    configs = [
+        f"- config_name: {name}\n"
+        + ("  default: true\n" if name == "frames" else "")
+        + f"  data_files: {name}.parquet\n"
+        + f"  description: {json.dumps(f'{made}, {tables[name]}')}\n"
+        for name in TABLES
+    ]
+    return front_matter(configs)
+
+
+def front_matter(configs: Iterable[str]) -> str:
+    """What Hugging Face's `datasets` reads at the head of a README.md.
+
+    Each of the `configs` has to say something of its own data, such as a `digest`: `datasets` tells
+    what it has loaded before by the folder's name and this text, not by the files, and would give
+    the rows of another crawl.
+    """
+    return f"""\
+---
+pretty_name: Frames gathered by Penstock
+task_categories:
+- object-detection
+- image-to-text
+configs:
+{"".join(configs)}---
+"""
+
+
+def digest(path: Path) -> str:
+    """Twelve hex digits that stand for what a file holds: of its SHA-256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
 def _introduction(totals: Totals) -> str:

@@ -1,22 +1,25 @@
 """The tables of a dataset: their columns, and how their rows get into Parquet files."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from engine import UsageError
+
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 ROWS_A_GROUP = 4096
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> "pa.Table":
-    """A Parquet file as a table; of all its columns, or of these. Its path need not be UTF-8."""
-    import pyarrow.parquet as pq
-
-    with path.open("rb") as file:
-        return pq.read_table(file, columns=columns)
+    """A whole table of a dataset, or some of its columns. Raises UsageError as `opened` does."""
+    with opened(path) as table:
+        return table.read(columns)
 
 
 def frames_schema() -> "pa.Schema":
@@ -82,6 +85,56 @@ def duplicates_schema() -> "pa.Schema":
             ("kept_file", pa.string()),
             ("distance", pa.int32()),
         ]
+    )
+
+
+@contextmanager
+def opened(path: Path) -> Iterator["pq.ParquetFile"]:
+    """A table of a dataset, to be read. Raises UsageError where it turns out to be none of ours.
+
+    Opened by Python: the library takes no name that is not UTF-8.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with path.open("rb") as file, pq.ParquetFile(file) as table:
+            yield table
+    except (pa.ArrowException, OSError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(
+            f"{path} cannot be read: {reason}; give the crawl's command again, and the dataset is "
+            "built anew"
+        ) from None
+
+
+def inside(folder: Path, *names: str) -> Path:
+    """The path in `folder` that these names, one a level, lead to, some of them out of a table.
+
+    Tables may come from elsewhere. Raises UsageError for what is not inside, be it by a name such
+    as ".." or by a link: what an export copies must not be any file that a row likes to name.
+    """
+    path = folder.joinpath(*names)
+    plain = all(name not in ("", ".", "..") and not {"/", "\0"} & set(name) for name in names)
+    real = plain and Path(os.path.realpath(path))
+    if real != Path(os.path.realpath(folder)).joinpath(*names):
+        raise _named_outside(folder, "/".join(names))
+    return path
+
+
+def frame_of(dataset: Path, row: Mapping[str, Any]) -> Path:
+    """The file of a row of frames.parquet, which names it frames/VIDEO/NAME. Raises UsageError."""
+    video, file = str(row["video_id"]), str(row["file"])
+    prefix = f"frames/{video}/"
+    if not file.startswith(prefix):
+        raise _named_outside(dataset, file)
+    return inside(dataset, "frames", video, file.removeprefix(prefix))
+
+
+def _named_outside(folder: Path, name: str) -> UsageError:
+    return UsageError(
+        f"a table of {folder} names {name[:100]!r}, which is no frame in it; it was not made by "
+        "Penstock, or it was changed"
     )
 
 

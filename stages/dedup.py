@@ -149,6 +149,7 @@ def _video(item: Item) -> dict[str, Any]:
         **{key: info.get(key) for key in FACTS},
         "frames_sampled": counts.get("frames_in"),
         "frames_filtered": counts.get("frames_kept"),
+        "classes": counts.get("classes") or counts.get("names"),
         "requests": _read_first(item, ("describe",), "requests.json") or None,
     }
 

@@ -58,6 +58,8 @@ def export(workdir: Path, form: str, out: Path | None, split: float) -> None:
             f"cannot export to {out}: {error.strerror or error}: {error.filename or out}"
         ) from error
     click.echo(f"{form}: {dataset.summary()} in {out}")
+    if split and "validation" not in dataset.splits:
+        click.echo("penstock: nothing is held out: all frames are of one video", err=True)
 
 
 def _refuse_others_folder(out: Path, dataset: Dataset) -> None:

@@ -159,6 +159,7 @@ class Filter(Stage):
             "rejected": dict(sorted(rejected.items())),
             "weights": self._detector.weights.name,
             "classes": list(self.settings.classes),
+            "names": list(self._detector.names.values()),
         }
         text = json.dumps(summary, ensure_ascii=False) + "\n"
         (out / "filter.json").write_text(text, encoding="utf-8")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import Item, ItemRecord, PageContext, Section, shown
 from stages.dataset import DATASET
-from stages.dataset_tables import read_table
+from stages.dataset_tables import frame_of, inside, opened, read_table
 from stages.dedup import Dedup, read_lines
 
 if TYPE_CHECKING:
@@ -115,10 +115,8 @@ def _frames_section(title: str, shots: Sequence[Shot], count: int | None) -> Sec
 
 def _dataset_shots(dataset: Path, titles: Mapping[str, str]) -> tuple[list[Shot], int]:
     """Frames spread evenly over the dataset, and how many there are in all."""
-    import pyarrow.parquet as pq
-
     columns = ["video_id", "file", "timestamp", "width", "height", "detections", "description"]
-    with (dataset / "frames.parquet").open("rb") as opened, pq.ParquetFile(opened) as file:
+    with opened(dataset / "frames.parquet") as file:
         count = file.metadata.num_rows
         chosen = sorted({number * count // FRAMES for number in range(FRAMES)} if count else set())
         rows: list[dict[str, Any]] = []
@@ -127,7 +125,7 @@ def _dataset_shots(dataset: Path, titles: Mapping[str, str]) -> tuple[list[Shot]
             here = [at - before for at in chosen if before <= at < before + batch.num_rows]
             rows += batch.take(here).to_pylist()
             before += batch.num_rows
-    shots = [_shot(row, dataset / row["file"], titles.get(row["video_id"], "")) for row in rows]
+    shots = [_shot(row, frame_of(dataset, row), titles.get(row["video_id"], "")) for row in rows]
     return shots, count
 
 
@@ -217,7 +215,7 @@ def _cluster(
         [("distance", "ascending"), ("video_id", "ascending"), ("file", "ascending")]
     )
     return Cluster(
-        picture=_picture(dataset / "frames" / video / file),
+        picture=_picture(inside(dataset, "frames", video, file)),
         title=titles.get(video, ""),
         removed=[
             Removed(
@@ -233,7 +231,9 @@ def _cluster(
 
 def _removed_frame(workdir: Path, video: str, file: str) -> Path:
     """Where a removed frame is, unless keep = false has deleted it: dedup's output or filter's."""
-    places = [workdir / "items" / video / stage / "frames" / file for stage in ("dedup", "filter")]
+    places = [
+        inside(workdir, "items", video, stage, "frames", file) for stage in ("dedup", "filter")
+    ]
     return next((path for path in places if path.is_file()), places[0])
 
 

@@ -1,7 +1,8 @@
 """COCO's format: annotations/instances_<split>.json, captions_<split>.json, and images/.
 
 https://cocodataset.org/#format-data: boxes are [left, top, width, height] in pixels, categories
-are numbered from 1. `score` is the detector's confidence, as in COCO's results.
+are numbered from 1. `score` is the detector's confidence, as in COCO's results, and
+`segmentation` the box.
 """
 
 import json
@@ -88,10 +89,17 @@ def _instances(dataset: Dataset, split: Split) -> Iterator[dict[str, Any]]:
                 "image_id": number,
                 "category_id": categories[box.name],
                 "bbox": [left, top, width, height],
+                "segmentation": [_outline(left, top, width, height)],
                 "area": round(width * height, 2),
                 "iscrowd": 0,
                 "score": box.confidence,
             }
+
+
+def _outline(left: float, top: float, width: float, height: float) -> list[float]:
+    """The box as a polygon: what reads masks of every annotation gets the box, not an error."""
+    right, bottom = round(left + width, 1), round(top + height, 1)
+    return [left, top, right, top, right, bottom, left, bottom]
 
 
 def _captions(dataset: Dataset, split: Split) -> Iterator[dict[str, Any]]:

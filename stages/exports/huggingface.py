@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.dataset_card import digest, front_matter
 from stages.dataset_tables import TableWriter
 from stages.exports.reader import Dataset, Frame
 
@@ -119,17 +120,14 @@ def _features(classes: tuple[str, ...]) -> dict[str, Any]:
 
 def _readme(dataset: Dataset) -> str:
     files = [f"  - split: {split}\n    path: data/{split}-*.parquet\n" for split in dataset.splits]
-    return f"""\
----
-pretty_name: Frames gathered by Penstock
-task_categories:
-- object-detection
-- image-to-text
-configs:
+    holds = f"{dataset.summary()}, {digest(dataset.folder / 'frames.parquet')}"
+    config = f"""\
 - config_name: default
+  description: {json.dumps(holds)}
   data_files:
-{"".join(files)}---
-# Frames gathered by Penstock
+{"".join(files)}"""
+    return f"""\
+{front_matter([config])}# Frames gathered by Penstock
 
 `datasets.load_dataset(folder)` loads them. Each row is a frame: `image`, the detected `objects`
 (`bbox` is left, top, width and height in pixels), its `description`, and where it comes from:

@@ -2,14 +2,15 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from engine import UsageError, shown
-from stages.dataset_tables import read_table
+from stages.class_numbers import numbered, read_classes
+from stages.dataset_tables import frame_of, opened, read_table
 
 Split = Literal["train", "validation"]
 
@@ -67,19 +68,18 @@ class Dataset:
                 f"{folder.parent} holds no dataset; run a crawl with that work folder to its end "
                 f"first"
             )
-        self.counts: Counter[Split] = Counter(
-            self.split_of(row["video_id"]) for row in self._rows(["video_id"])
-        )
+        frames = Counter(row["video_id"] for row in self._rows(["video_id"]))
+        self._held_out = held_out(frames, validation)
+        self.counts: Counter[Split] = Counter()
+        for video, count in frames.items():
+            self.counts[self.split_of(video)] += count
         if not self.counts:
             raise UsageError(
                 f"the dataset in {folder} has no frames, so there is nothing to export"
             )
 
     def split_of(self, video: str) -> Split:
-        """The split of a video: its id alone decides, so none ever changes sides as others come."""
-        digest = hashlib.sha256(video.encode()).digest()
-        share = int.from_bytes(digest[:8], "big") / 2**64
-        return "validation" if share < self.validation else "train"
+        return "validation" if video in self._held_out else "train"
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -93,9 +93,20 @@ class Dataset:
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """The names of all classes that were detected, in alphabetical order."""
+        """The names of the classes in the order of their numbers, which stay as the dataset grows.
+
+        In alphabetical order where an earlier version built it, and did not write them down.
+        """
+        return tuple(numbered(read_classes(self.folder), (), self._detected))
+
+    @property
+    def has_boxes(self) -> bool:
+        return bool(self._detected)
+
+    @cached_property
+    def _detected(self) -> frozenset[str]:
         rows = self._rows(["detections"])
-        return tuple(sorted({found["class"] for row in rows for found in row["detections"]}))
+        return frozenset(found["class"] for row in rows for found in row["detections"])
 
     @cached_property
     def licences(self) -> dict[str, str | None]:
@@ -111,7 +122,7 @@ class Dataset:
                 yield self._frame(row)
 
     def _frame(self, row: dict[str, Any]) -> Frame:
-        path = self.folder / row["file"]
+        path = frame_of(self.folder, row)
         boxes = (_clip(found, row["width"], row["height"]) for found in row["detections"])
         return Frame(
             path=path,
@@ -128,12 +139,28 @@ class Dataset:
         )
 
     def _rows(self, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-        import pyarrow.parquet as pq
-
-        table = self.folder / "frames.parquet"
-        with table.open("rb") as opened, pq.ParquetFile(opened) as file:
-            for batch in file.iter_batches(ROWS_A_BATCH, columns=columns):
+        with opened(self.folder / "frames.parquet") as table:
+            for batch in table.iter_batches(ROWS_A_BATCH, columns=columns):
                 yield from batch.to_pylist()
+
+
+def held_out(videos: Iterable[str], share: float) -> frozenset[str]:
+    """The videos to be held out for validation: about that share of them.
+
+    A video's id alone decides, so none changes sides as others come. Only where one side would have
+    none, as of few videos, it gets the one that is nearest to it; a video alone is not held out.
+    """
+
+    def place(video: str) -> float:
+        digest = hashlib.sha256(video.encode()).digest()
+        return int.from_bytes(digest[:8], "big") / 2**64
+
+    places = {video: place(video) for video in videos}
+    in_order = sorted(places, key=places.__getitem__)
+    count = sum(place < share for place in places.values())
+    if share:
+        count = min(max(count, 1), len(in_order) - 1)
+    return frozenset(in_order[:count])
 
 
 def _clip(found: dict[str, Any], width: int, height: int) -> Box:

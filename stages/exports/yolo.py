@@ -15,7 +15,7 @@ from stages.exports.reader import Dataset, Frame
 
 def write(dataset: Dataset, out: Path) -> None:
     """Write the dataset in YOLO's format. Raises UsageError where nothing was detected at all."""
-    if not dataset.classes:
+    if not dataset.has_boxes:
         raise UsageError(
             "the dataset has no detections, and YOLO's format needs classes; "
             "export it as huggingface or webdataset"

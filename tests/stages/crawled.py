@@ -56,6 +56,8 @@ class Crawl:
     workdir: Path
     settings: dict[str, BaseModel] = field(default_factory=dict)
     records: dict[str, ItemRecord] = field(default_factory=dict)
+    knows: Sequence[str] = ()
+    """The classes of the detector, if it wrote them down."""
 
     def __post_init__(self) -> None:
         self.settings = {"filter": Looks(), "describe": Looks(), "dedup": Dedup.Settings()}
@@ -73,7 +75,7 @@ class Crawl:
         with output(item, "download") as out:
             write_lines(out / "info.json", [{"title": f"Video {source}", **(info or {})}])
         with output(item, "filter") as out:
-            _write_frames(out, shots)
+            _write_frames(out, shots, self.knows)
         with output(item, "describe") as out:
             write_lines(out / "descriptions.jsonl", [_description(shot) for shot in shots])
             if requests is not None:
@@ -112,7 +114,7 @@ def output(item: Item, stage: str) -> Iterator[Path]:
     commit_output(item, stage, scratch, fingerprint="test")
 
 
-def _write_frames(out: Path, shots: Sequence[Shot]) -> None:
+def _write_frames(out: Path, shots: Sequence[Shot], knows: Sequence[str]) -> None:
     (out / "frames").mkdir()
     lines = []
     for shot in shots:
@@ -131,6 +133,8 @@ def _write_frames(out: Path, shots: Sequence[Shot]) -> None:
         )
     write_lines(out / "detections.jsonl", lines)
     counts = {"frames_in": len(shots) + 3, "frames_kept": len(shots), "rejected": {}}
+    if knows:
+        counts["names"] = list(knows)
     write_lines(out / "filter.json", [counts])
 
 

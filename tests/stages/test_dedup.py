@@ -58,6 +58,7 @@ def test_its_output_holds_all_that_the_dataset_needs(crawl: Crawl) -> None:
         "license": "CC0",
         "frames_sampled": 5,
         "frames_filtered": 2,
+        "classes": None,
         "requests": None,
     }
     first, second = read_lines(out / "frames.jsonl")

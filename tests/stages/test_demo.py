@@ -62,7 +62,7 @@ def test_given_again_it_goes_on(demo: Demo) -> None:
 def test_what_is_not_as_planted_is_marked_and_fails(demo: Demo, tmp_path: Path) -> None:
     out = shutil.copytree(demo.out, tmp_path / "out")
     lines = out / "items" / id_of(demo, "/kite.mp4") / "dedup" / "frames.jsonl"
-    lines.write_text(lines.read_text().replace('"star"', '"square"'))
+    lines.write_text(lines.read_text().replace('"star"', '"disc"'))
     result = run_demo("--out", out)
     assert result.exit_code == 1, result.output
     *verdict, total, _ = result.stdout.splitlines()

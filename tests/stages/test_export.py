@@ -4,19 +4,26 @@ import gc
 import io
 import json
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from engine import UsageError
+from engine import PageContext, UsageError
+from stages.class_numbers import numbered
 from stages.dataset import build_dataset
 from stages.export import FORMATS, export
-from stages.exports.reader import Dataset
+from stages.exports.reader import Dataset, held_out
+from stages.gallery import crawl_sections
 from stages.yolo import import_ultralytics
 from tests.stages.crawled import Crawl, Shot, tree
 
@@ -241,13 +248,174 @@ def test_it_goes_into_the_work_folder_and_replaces_the_export_before(workdir: Pa
     assert [path.name for path in out.parent.iterdir()] == ["coco"]
 
 
-def test_a_video_never_changes_sides_as_others_come(workdir: Path) -> None:
-    dataset = Dataset(workdir / "dataset", 0.3)
-    wider = Dataset(workdir / "dataset", 0.6)
+def test_a_video_never_changes_sides_as_others_come() -> None:
     ids = [f"video-{number}" for number in range(2000)]
-    held_out = {video for video in ids if dataset.split_of(video) == "validation"}
-    assert held_out <= {video for video in ids if wider.split_of(video) == "validation"}
-    assert 500 < len(held_out) < 700
+    few, all_, more = held_out(ids[:1000], 0.3), held_out(ids, 0.3), held_out(ids, 0.6)
+    assert few == all_ & set(ids[:1000])
+    assert all_ <= more
+    assert 500 < len(all_) < 700
+
+
+@pytest.mark.parametrize("share", [0.001, 0.3, 0.999])
+@pytest.mark.parametrize("count", [2, 3, 10])
+def test_of_few_videos_too_some_are_held_out_and_some_not(share: float, count: int) -> None:
+    ids = [f"video-{number}" for number in range(count)]
+    assert 1 <= len(held_out(ids, share)) < count
+    assert held_out(ids, 0) == held_out(ids[:1], share) == held_out([], share) == set()
+
+
+def test_it_says_where_nothing_can_be_held_out(tmp_path: Path) -> None:
+    crawl = Crawl(tmp_path)
+    crawl.video("https://a.test/clip", [Shot(1, 0.0)])
+    build_dataset(crawl.context())
+    result = run(tmp_path, "--format", "coco", "--split", 0.3)
+    assert "nothing is held out: all frames are of one video" in result.stderr
+
+
+# What a dataset's tables may name
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Path:
+    """A work folder whose dataset of two frames is about to be changed by somebody."""
+    crawl = Crawl(tmp_path / "work")
+    crawl.video("https://a.test/clip", [Shot(1, 0.0), Shot(2, 1.0)])
+    build_dataset(crawl.context())
+    (tmp_path / "secret.txt").write_text("PRIVATE")
+    return crawl.workdir
+
+
+def change(workdir: Path, **columns: str) -> None:
+    """Put these into the first row of frames.parquet."""
+    path = workdir / "dataset" / "frames.parquet"
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    rows[0] |= columns
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"file": "../../secret.txt"},
+        {"file": "/etc/hostname"},
+        {"file": "README.md"},
+        {"video_id": "../../../outside"},
+        {"video_id": "..", "file": "frames/../frames.parquet"},
+        {"video_id": "", "file": "frames//x"},
+    ],
+)
+def test_a_table_that_names_what_is_no_frame_is_refused(
+    foreign: Path, columns: dict[str, str], form: str
+) -> None:
+    change(foreign, **columns)
+    out = foreign.parent / "exported" / form
+    assert "which is no frame in it" in refusal(foreign, "--format", form, "--out", out)
+    assert [path.name for path in out.parent.iterdir()] == []
+    assert sorted(path.name for path in foreign.parent.iterdir()) == [
+        "exported", "secret.txt", "work",
+    ]  # fmt: skip
+    context = PageContext(foreign, lambda: iter(()))
+    with pytest.raises(UsageError, match="which is no frame in it"):
+        list(crawl_sections(context))
+
+
+@pytest.mark.parametrize("link", ["frame", "video", "frames"])
+def test_a_link_in_a_dataset_is_not_followed(foreign: Path, link: str) -> None:
+    frame = next((foreign / "dataset" / "frames").rglob("*.jpg"))
+    path = {"frame": frame, "video": frame.parent, "frames": frame.parents[1]}[link]
+    elsewhere = foreign.parent / "elsewhere"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+    assert "which is no frame in it" in refusal(foreign, "--format", "coco")
+
+
+@pytest.mark.parametrize("name", ["frames", "videos"])
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PAR1 and then nothing of use PAR1"])
+def test_a_table_that_is_none_is_refused(foreign: Path, name: str, content: bytes) -> None:
+    (foreign / "dataset" / f"{name}.parquet").write_bytes(content)
+    assert f"{name}.parquet cannot be read" in refusal(foreign, "--format", "coco")
+
+
+# The numbers of classes
+
+
+def test_classes_are_numbered_as_the_setting_names_them_or_else_as_the_weights_do() -> None:
+    weights = ["circle", "square", "star"]
+    assert numbered(["star", "circle"], [weights], ["circle"]) == ["star", "circle"]
+    assert numbered([], [weights], ["star"]) == weights
+    assert numbered([], [weights, ["star", "bus"]], []) == ["circle", "square", "star", "bus"]
+    assert numbered(["star"], [], ["car", "bus", "star"]) == ["star", "bus", "car"]
+    assert numbered([], [], ["car", "bus"]) == ["bus", "car"]
+
+
+@pytest.mark.parametrize("form", ["yolo", "coco", "huggingface"])
+def test_the_number_of_a_class_stays_as_the_dataset_grows(tmp_path: Path, form: str) -> None:
+    crawl = Crawl(tmp_path, knows=["bus", "car", "person"])
+    seen = {"confidence": 0.9, "box": [10.0, 20.0, 50.0, 100.0]}
+    exported = []
+    for number, name in enumerate(["person", "bus"]):
+        crawl.video(
+            f"https://a.test/{number}", [Shot(number, 0.0, detections=[{"class": name} | seen])]
+        )
+        build_dataset(crawl.context())
+        assert json.loads((tmp_path / "dataset" / "classes.json").read_text()) == [
+            "bus", "car", "person",
+        ]  # fmt: skip
+        exported.append(Dataset(tmp_path / "dataset", 0).classes)
+        assert run(tmp_path, "--format", form).exit_code == 0
+    assert exported == [("bus", "car", "person")] * 2
+
+
+def test_a_dataset_of_an_earlier_version_has_its_classes_in_alphabetical_order(
+    workdir: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(workdir / "dataset", tmp_path / "dataset")
+    (tmp_path / "dataset" / "classes.json").unlink()
+    assert Dataset(tmp_path / "dataset", 0).classes == ("bus: no. 7", "person")
+
+
+# What `datasets` remembers
+
+
+LOAD = "import sys, datasets; print(len(datasets.load_dataset(sys.argv[1])['train']))"
+
+
+@pytest.mark.parametrize("folder", ["dataset", "export/huggingface"])
+def test_datasets_loads_each_crawl_and_what_a_crawl_has_grown_to(
+    tmp_path: Path, folder: str
+) -> None:
+    pytest.importorskip("datasets")
+    crawls = [Crawl(tmp_path / name) for name in ("a", "b")]
+
+    def rows(crawl: Crawl, source: str, frames: int) -> int:
+        crawl.video(source, [Shot(int(source[-1]) * 100 + at, float(at)) for at in range(frames)])
+        build_dataset(crawl.context())
+        assert run(crawl.workdir, "--format", "huggingface").exit_code == 0
+        loaded = subprocess.run(
+            [sys.executable, "-c", LOAD, str(crawl.workdir / folder)],
+            env=os.environ | {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return int(loaded.stdout)
+
+    assert rows(crawls[0], "https://a.test/1", 2) == 2
+    assert rows(crawls[1], "https://a.test/1", 3) == 3
+    assert rows(crawls[0], "https://a.test/2", 2) == 4
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_pycocotools_makes_masks_of_the_boxes(exported: Callable[..., Path]) -> None:
+    coco_tools = pytest.importorskip("pycocotools.coco")
+    out = exported("coco")
+    with redirect_stdout(io.StringIO()):
+        coco = coco_tools.COCO(str(out / "annotations" / "instances_train.json"))
+    for found in coco.loadAnns(coco.getAnnIds()):
+        mask = coco.annToMask(found)
+        assert mask.sum() == pytest.approx(found["area"], rel=0.02)
 
 
 def test_it_refuses_in_one_line(workdir: Path, tmp_path: Path) -> None:

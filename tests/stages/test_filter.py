@@ -108,6 +108,7 @@ def test_frames_that_show_a_wanted_object_are_kept(make_item: MakeItem, run: Any
         "rejected": {"shows nothing wanted": 4},
         "weights": "shapes.pt",
         "classes": ["star"],
+        "names": ["circle", "square", "star", "triangle"],
     }
     for name in stars:
         assert (out / "frames" / name).samefile(item.output("extract") / "frames" / name)
