@@ -31,7 +31,7 @@ from stages.addresses import canonical_url, host_of, is_private, local_path, mac
 from stages.download_errors import ALONE, SYSTEMIC_HINT, classify, not_found_out
 from stages.folders import symlink_or_copy
 from stages.info_file import write_info
-from stages.media_file import NoMediaError, open_media, what_it_is
+from stages.media_file import NoMediaError, frame_size, open_media, what_it_is
 from stages.playlists import PLAYLIST_TYPES, expand
 from stages.ytdlp_options import (
     check_duration,
@@ -316,10 +316,10 @@ class Download(Stage):
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """What a file's header says: pixels, and seconds, each where it says so."""
+    """What a file's header says: pixels, 0 where FFmpeg has no decoder; seconds where it does."""
 
-    width: int | None
-    height: int | None
+    width: int
+    height: int
     duration: float | None
 
 
@@ -335,8 +335,7 @@ def probe(file: Path, name: str) -> Media:
             for stream in container.streams.video:
                 if not stream.disposition & av.stream.Disposition.attached_pic:
                     seconds = container.duration and container.duration / av.time_base
-                    # A stream has no size where FFmpeg has no decoder for it.
-                    width, height = (getattr(stream, side, None) for side in ("width", "height"))
+                    width, height = frame_size(file, stream)
                     return Media(width, height, seconds)
             sound = "sound and no video" if container.streams.audio else "no video"
             raise Permanent(f"{name}: holds {sound}", kind="no_video")

@@ -20,7 +20,9 @@ from engine import Item, Permanent, Stage, setting
 from stages.cores import Cores, available_cores, share_out
 from stages.folders import carry_info
 from stages.media import Damage, Renderer, Video, decode_frames, open_video, write_jpeg
+from stages.media_file import MOST_PIXELS
 from stages.packets import Flag, PacketTable, Segment, scan_video
+from stages.rendering import UnrenderableError
 from stages.sampling import Sampler, Sampling, at_rate, choose, evenly_spread, every_frame
 from stages.shortcut import SegmentDecoder, ShortcutError
 
@@ -32,12 +34,17 @@ class Extract(Stage):
     """Sample frames from the downloaded video.
 
     Raises Permanent where no frame comes of it, of kind "missing_file", "no_video",
-    "undecodable_codec", "damaged" or "no_frames". Of a damaged video what decodes is kept, and
-    extract.json says what was wrong.
+    "undecodable_codec", "unsupported_pixels", "encrypted", "too_large", "damaged" or "no_frames".
+    Of a damaged video what decodes is kept, and extract.json says what was wrong.
     """
 
     defaults: ClassVar[dict[str, Any]] = {"workers": 2}
-    item_failures = frozenset({"missing_file", "no_video", "damaged", "no_frames"})
+    item_failures = frozenset(
+        {
+            *("missing_file", "no_video", "damaged", "no_frames"),
+            *("encrypted", "too_large", "unsupported_pixels"),
+        }
+    )
 
     cores: ClassVar[Cores] = Cores(available_cores())
     """Shared by the workers of a process: who decodes, and which cores are idle."""
@@ -65,6 +72,13 @@ class Extract(Stage):
             640, "Pixels along the longer side; never enlarges; 0: as it is.", ge=0, le=16384
         )
         quality: int = setting(90, "JPEG quality.", ge=1, le=95)
+        max_pixels: int = setting(
+            MOST_PIXELS,
+            "Pixels of a frame, at most; a video with larger ones fails before it takes memory.",
+            affects_output=False,
+            ge=1,
+            le=2**31 - 1,
+        )
         threads: PositiveInt | Literal["auto"] = setting(
             "auto",
             'Threads that decode one video: a number, or "auto": more than one if cores are idle.',
@@ -92,30 +106,38 @@ class Extract(Stage):
         start, end = self.settings.start, self.settings.end
         until = None if end is None else _exact(end)
         keyframes_only = self.settings.sample == "keyframes"
-        table = scan_video(path, damage, _exact(start), until, keyframes_only)
+        table = scan_video(
+            path, damage, _exact(start), until, keyframes_only, self.settings.max_pixels
+        )
         if not table.times:
             raise _nothing_found(path, table, damage)
         if start >= table.end():
             length = f"{path.name} is {float(table.end()):.1f} s long"
             raise Permanent(f"{length}: nothing of it comes after `start`", kind="no_frames")
+        tone_mapped: set[str] = set()
         try:
-            written = self._write_by_shortcut(path, table, out)
+            written = self._write_by_shortcut(path, table, out, tone_mapped)
         except ShortcutError:
             shutil.rmtree(out / "frames", ignore_errors=True)
-            written = self._write_whole(path, table, damage, out)
+            tone_mapped.clear()
+            written = self._write_whole(path, table, damage, out, tone_mapped)
         if not written:
             raise _nothing_found(path, table, damage)
         duration = table.end() if table.complete else table.declared_duration
-        summary = {
+        summary: dict[str, Any] = {
             "frames": written,
             "duration": None if duration is None else _rounded(duration),
             "codec": table.codec,
             "damage": damage.sentences(),
         }
+        if tone_mapped:
+            summary["tone_mapped"] = " and ".join(sorted(tone_mapped))
         (out / "extract.json").write_text(json.dumps(summary, indent=2) + "\n")
         carry_info(item.output("download"), out)
 
-    def _write_by_shortcut(self, path: Path, table: PacketTable, out: Path) -> int:
+    def _write_by_shortcut(
+        self, path: Path, table: PacketTable, out: Path, tone_mapped: set[str]
+    ) -> int:
         """Write the wanted frames, decoding what they need and no more; returns how many there are.
 
         A long video is decoded by several threads at once, as many as may be. Raises ShortcutError
@@ -129,9 +151,9 @@ class Extract(Stage):
 
         @contextmanager
         def begin() -> Iterator[Callable[[Segment], list[tuple[int, int]]]]:
-            with open_video(path, decoder_threads) as video:
+            with open_video(path, decoder_threads, self.settings.max_pixels) as video:
                 decoder = SegmentDecoder(video, table, table.only_keyframes(wanted))
-                write = self._picture_writer(video, out)
+                write = self._picture_writer(video, out, tone_mapped)
                 yield lambda part: [write(frame, names[at]) for frame, at in decoder.frames(part)]
 
         (out / "frames").mkdir()
@@ -153,15 +175,20 @@ class Extract(Stage):
         else:
             yield min(self.settings.threads, _MOST_DECODER_THREADS)
 
-    def _write_whole(self, path: Path, table: PacketTable, damage: Damage, out: Path) -> int:
+    def _write_whole(
+        self, path: Path, table: PacketTable, damage: Damage, out: Path, tone_mapped: set[str]
+    ) -> int:
         """Write the wanted frames of all that decode; returns how many there are."""
         threads = 1  # several might conceal damage in another way: only if they are asked for
         if self.settings.threads != "auto":
             threads = min(self.settings.threads, _MOST_DECODER_THREADS)
         sampling = sampling_for(self.settings, table)
         (out / "frames").mkdir()
-        with open_video(path, threads) as video, (out / "frames.jsonl").open("w") as lines:
-            write = self._picture_writer(video, out)
+        with (
+            open_video(path, threads, self.settings.max_pixels) as video,
+            (out / "frames.jsonl").open("w") as lines,
+        ):
+            write = self._picture_writer(video, out, tone_mapped)
             names = FileNames()
             written = 0
             for frame, time, keyframe in decode_whole(video, table, sampling, damage):
@@ -171,16 +198,21 @@ class Extract(Stage):
         return written
 
     def _picture_writer(
-        self, video: Video, out: Path
+        self, video: Video, out: Path, tone_mapped: set[str]
     ) -> Callable[["VideoFrame", str], tuple[int, int]]:
         """What writes a frame of this video to a file of that name; returns its width and height.
 
+        It adds to `tone_mapped` the kinds of high dynamic range that it met.
         Not for two threads at once.
         """
-        renderer = Renderer(self.settings.size, video.stream.sample_aspect_ratio)
+        renderer = Renderer(self.settings.size, crop=video.crop)
 
         def write(frame: "VideoFrame", name: str) -> tuple[int, int]:
-            pixels = renderer.render(frame)
+            try:
+                pixels = renderer.render(frame, video.aspects.of(frame))
+            except UnrenderableError as error:
+                raise _not_rendered(video, error) from error
+            tone_mapped.update(renderer.tone_mapped)
             write_jpeg(pixels, out / "frames" / name, self.settings.quality)
             return pixels.shape[1], pixels.shape[0]
 
@@ -292,6 +324,14 @@ def _nothing_found(path: Path, table: PacketTable, damage: Damage) -> Permanent:
     if not table.times:
         return Permanent(f"{path.name} has a video stream with nothing in it", kind="no_frames")
     return Permanent(f"{path.name} has no frame where the settings look", kind="no_frames")
+
+
+def _not_rendered(video: Video, error: UnrenderableError) -> Permanent:
+    return Permanent(
+        f"{video.path.name} has pixels that no picture can be made of ({error}): convert it to"
+        " yuv420p with BT.709",
+        kind="unsupported_pixels",
+    )
 
 
 def _exact(seconds: float) -> Fraction:

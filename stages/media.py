@@ -1,4 +1,4 @@
-"""Reading video with PyAV: opening a file, probing it, decoding its frames, writing them as JPEG.
+"""Reading video with PyAV: opening a file, probing it, decoding its frames.
 
 A frame's time counts from the stream's first presentation time, as a player shows it: 0 is when
 the video's first frame appears, whatever the container's clock says then.
@@ -11,10 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from engine import Permanent, checkpoint
-from stages.media_file import NoMediaError, open_media
+from stages.container_headers import Header, is_encrypted, read_header
+from stages.frame_aspects import Aspects
+from stages.media_file import MOST_PIXELS, NoMediaError, decoder_limit, frame_size, open_media
+
+# Rendering and writing have a file of their own.
+from stages.rendering import Crop
+from stages.rendering import Renderer as Renderer
+from stages.rendering import picture_size as picture_size
+from stages.rendering import write_jpeg as write_jpeg
 
 if TYPE_CHECKING:
-    import numpy as np
     from av.container import InputContainer
     from av.packet import Packet
     from av.video.frame import VideoFrame
@@ -59,6 +66,12 @@ class Video:
     stream: "VideoStream"
     codec: str
     """The codec's standard name: "h264", "av1"."""
+    aspects: Aspects
+    """The shape of the pixels of each frame that has been decoded."""
+    crop: Crop
+    """What the container leaves out of each frame."""
+    max_pixels: int
+    """Larger frames count as undecodable."""
 
     def __enter__(self) -> "Video":
         return self
@@ -89,7 +102,8 @@ class Video:
     def packets(self, damage: Damage) -> Iterator["Packet[VideoStream]"]:
         """The stream's packets in decoding order, as far as the file can be read.
 
-        Raises engine.Cancelled when the attempt has been given up.
+        Raises engine.Cancelled when the attempt has been given up, and Permanent at a packet that
+        is encrypted.
         """
         import av
 
@@ -97,8 +111,11 @@ class Video:
             try:
                 for packet in self.container.demux(self.stream):
                     checkpoint()
-                    if packet.size:  # an empty one would tell the decoder that the stream has ended
-                        yield packet
+                    if not packet.size:  # it would tell the decoder that the stream has ended
+                        continue
+                    if is_encrypted(packet):
+                        raise _encrypted(self.path)
+                    yield packet
             except IndexError:  # PyAV may trip over a stream that turns up midway, but can go on
                 continue
             except (av.error.InvalidDataError, av.error.ArgumentError) as error:
@@ -117,26 +134,32 @@ class Video:
         import av
 
         try:
-            return self.stream.codec_context.decode(packet)
+            frames = self.stream.codec_context.decode(packet)
         except av.FFmpegError as error:
             if isinstance(error, MemoryError):
                 raise
             raise UndecodableError(error.strerror) from error
+        self.aspects.note(packet)
+        small = [frame for frame in frames if frame.width * frame.height <= self.max_pixels]
+        if frames and not small:
+            raise UndecodableError("it has more pixels than its header says, and than max_pixels")
+        return small
 
 
 class UndecodableError(Exception):
     """The decoder could make nothing of a packet. The ones after it may be good again."""
 
 
-def open_video(path: Path, threads: int = 1) -> Video:
+def open_video(path: Path, threads: int = 1, max_pixels: int = MOST_PIXELS) -> Video:
     """Open the file and find its video, to be decoded by so many threads. Nothing is decoded yet.
 
-    Raises Permanent, of kind "missing_file", "damaged", "no_video" or "undecodable_codec".
+    Raises Permanent, of kind "missing_file", "damaged", "no_video", "undecodable_codec",
+    "encrypted", or "too_large" where a frame has more than `max_pixels`.
     """
     import av
 
     try:
-        container = open_media(path)
+        container = open_media(path, max_pixels)
     except FileNotFoundError:
         raise Permanent(f"{path.name} is not there any more", kind="missing_file") from None
     except NoMediaError as error:
@@ -146,17 +169,18 @@ def open_video(path: Path, threads: int = 1) -> Video:
         problem = "is empty (0 bytes)" if empty else f"cannot be read as video: {error.strerror}"
         raise Permanent(f"{path.name} {problem}", kind="damaged") from None
     try:
-        stream, codec = _find_stream(path, container, threads)
+        stream, header = _find_stream(path, container)
+        codec = _prepare_decoder(path, container, stream, threads, max_pixels)
     except BaseException:
         container.close()
         raise
-    return Video(path, container, stream, codec)
+    return Video(
+        path, container, stream, codec, Aspects(stream, header.aspect), header.crop, max_pixels
+    )
 
 
-def _find_stream(
-    path: Path, container: "InputContainer", threads: int
-) -> tuple["VideoStream", str]:
-    from av.container.core import Flags
+def _find_stream(path: Path, container: "InputContainer") -> tuple["VideoStream", Header]:
+    """The stream that a player would show, and what else its container says of it."""
     from av.stream import Disposition
 
     covers = Disposition.attached_pic | Disposition.timed_thumbnails
@@ -165,6 +189,39 @@ def _find_stream(
         raise Permanent(f"{path.name} has no video in it", kind="no_video")
     best = container.streams.best("video")
     stream = next((one for one in streams if one is best), streams[0])
+    context: Any = stream.codec_context
+    header = read_header(
+        path,
+        container.format.name,
+        track=stream.id,
+        position=streams.index(stream),
+        size=frame_size(path, stream),
+        codec_aspect=context.sample_aspect_ratio if context else None,
+    )
+    sample_aes = container.format.name == "mpegts" and context and context.codec_tag[0] == "\xdb"
+    if header.encrypted or sample_aes:
+        raise _encrypted(path)
+    return stream, header
+
+
+def _encrypted(path: Path) -> Permanent:
+    return Permanent(
+        f"{path.name} is encrypted, and can be decoded with its key alone: fetch a copy without"
+        " encryption",
+        kind="encrypted",
+    )
+
+
+def _prepare_decoder(
+    path: Path,
+    container: "InputContainer",
+    stream: "VideoStream",
+    threads: int,
+    max_pixels: int,
+) -> str:
+    """Set up the stream's decoder, without opening it yet; returns its codec's standard name."""
+    from av.container.core import Flags
+
     # PyAV's types say that it is always there; it is not where FFmpeg has no decoder.
     context: Any = stream.codec_context
     if context is None:
@@ -172,15 +229,38 @@ def _find_stream(
             f"{path.name} is in a video codec that this build of FFmpeg cannot decode",
             kind="undecodable_codec",
         )
+    width, height = frame_size(path, stream)
+    if width * height > max_pixels:
+        raise Permanent(
+            f"{path.name} has frames of {width}x{height} pixels, more than"
+            f" max_pixels ({max_pixels}): raise it where there is memory for them",
+            kind="too_large",
+        )
     context.thread_count = threads
     if threads > 1:
         context.thread_type = "AUTO"
     codec = context.codec.canonical_name
+    _limit_decoder(context, max_pixels)
     if codec in {"h264", "hevc", "vvc"}:
         # Where a container stores decoding times only (AVI, ASF), FFmpeg would make up presentation
         # times without knowing how these codecs reorder frames; their decoders know better.
         container.flags &= ~cast(int, Flags.gen_pts.value)
-    return stream, codec
+    return cast(str, codec)
+
+
+def _limit_decoder(context: Any, max_pixels: int) -> None:
+    """Have the decoder refuse frames that are larger than the header says, and than that."""
+    import av
+
+    context.options = {"max_pixels": str(decoder_limit(max_pixels))}
+    if context.codec.canonical_name != "av1":
+        return
+    # AV1 states in advance the largest size that its frames may have. Where none comes near it, as
+    # with S-frames of SVT-AV1, the decoder would refuse the whole stream as it opens.
+    try:
+        context.open()
+    except av.FFmpegError:
+        context.options = {"max_pixels": str(2**31 - 1)}
 
 
 def decode_frames(
@@ -271,88 +351,3 @@ def _try_to_decode(
         if frame.is_corrupt:
             damage.count("frame is damaged", "frames are damaged", time)
     return frames
-
-
-class Renderer:
-    """Turns decoded frames into upright pictures with square pixels, no longer than `size` pixels.
-
-    `aspect` is the width of the stream's pixels over their height. `size` None or 0 leaves the
-    length as it is; no picture is ever enlarged. Not for two threads at once.
-    """
-
-    def __init__(self, size: int | None, aspect: Fraction | None = None) -> None:
-        from av.video.reformatter import Interpolation, VideoReformatter
-
-        self._size = size
-        self._aspect = aspect or Fraction(1)
-        self._reformatter = VideoReformatter()
-        # Bicubic as the ffmpeg command does it; the flags make it the same on every processor.
-        self._method = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
-
-    def render(self, frame: "VideoFrame") -> "np.ndarray[Any, np.dtype[np.uint8]]":
-        """The picture that a player shows, as blue, green, red: (height, width, 3), 0 to 255."""
-        import numpy as np
-        from av.video.reformatter import Colorspace
-
-        width, height = picture_size(frame.width, frame.height, self._aspect, self._size)
-        # A frame that does not say which matrix made it: players take BT.709 from HD upwards.
-        unsaid = frame.colorspace == 2 and not frame.format.is_rgb
-        hd = frame.width >= 1280 or frame.height > 576
-        has_alpha = any(component.is_alpha for component in frame.format.components)
-        pixels: Any = self._reformatter.reformat(
-            frame,
-            width,
-            height,
-            "bgra" if has_alpha else "bgr24",
-            src_colorspace=Colorspace.ITU709 if unsaid and hd else None,
-            interpolation=self._method,
-            threads=1,
-        ).to_ndarray()
-        if has_alpha:  # transparent parts show the black that a player has behind them
-            opacity = pixels[:, :, 3:].astype(np.uint16)
-            pixels = ((pixels[:, :, :3] * opacity + 127) // 255).astype(np.uint8)
-        return _turned_upright(pixels, frame)
-
-
-def picture_size(width: int, height: int, aspect: Fraction, size: int | None) -> tuple[int, int]:
-    """The width and height, in square pixels, of a frame shown at most `size` pixels long."""
-    if not Fraction(1, 8) <= aspect <= 8:  # no camera's: the header is wrong
-        aspect = Fraction(1)
-    shown = width * aspect
-    scale = min(Fraction(1), size / max(shown, Fraction(height))) if size else Fraction(1)
-    return max(1, round(shown * scale)), max(1, round(height * scale))
-
-
-def _turned_upright(
-    pixels: "np.ndarray[Any, np.dtype[np.uint8]]", frame: "VideoFrame"
-) -> "np.ndarray[Any, np.dtype[np.uint8]]":
-    """The picture turned and mirrored as its display matrix says, to the nearest quarter turn.
-
-    The matrix takes (x, y) to (ax + cy, bx + dy), in 16.16 fixed point (ISO/IEC 14496-12, 6.2.2).
-    """
-    import numpy as np
-    from av.sidedata.sidedata import Type
-
-    side_data: Any = frame.side_data  # a mapping by Type, unlike what PyAV's types say
-    try:
-        matrix = np.frombuffer(side_data[Type.DISPLAYMATRIX], "<i4").reshape(3, 3)
-    except KeyError:
-        return pixels
-    except ValueError:  # PyAV does not know another kind of side data that this frame has
-        return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
-    (a, b), (c, d) = matrix[:2, :2].tolist()
-    if abs(b) + abs(c) > abs(a) + abs(d):
-        pixels, a, d = pixels.transpose(1, 0, 2), c, b
-    return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
-
-
-def write_jpeg(pixels: "np.ndarray[Any, np.dtype[np.uint8]]", path: Path, quality: int) -> None:
-    """Write a picture of shape (height, width, 3), in blue, green, red; the same bytes every time.
-
-    By OpenCV, which ultralytics brings: 1.2 ms for 640x360 on the machine where Pillow took 1.9.
-    Raises OSError where the disk is full.
-    """
-    import cv2
-
-    _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    path.write_bytes(encoded.tobytes())

@@ -7,11 +7,15 @@ single pictures. So what it may open is listed here, not what it may not.
 
 import os
 import re
+import struct
+from contextlib import suppress
+from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.video.stream import VideoStream
 
 MOST_PIXELS = 100_000_000
 """Pixels of the largest frame decoded unless a setting says otherwise; 8K has 33 million."""
@@ -75,27 +79,64 @@ class NoMediaError(Exception):
 
 
 def open_media(path: Path, max_pixels: int = MOST_PIXELS) -> "InputContainer":
-    """Open a file of video or sound. Nothing of it is decoded that has more pixels a frame.
+    """Open a file of video or sound. No frame with more pixels is decoded to find out about it.
 
     Raises NoMediaError where FFmpeg takes it for anything else, FileNotFoundError, and
     av.FFmpegError where it cannot be read.
     """
     import av
 
-    options = {
-        "protocol_whitelist": "file",
-        "format_whitelist": DEMUXERS,
-        "max_pixels": str(max_pixels),
-    }
     try:
-        # Absolute, as FFmpeg would take what is before a colon in "a:b.mp4" for a protocol.
-        return av.open(os.path.abspath(path), options=options, metadata_errors="replace")  # noqa: PTH100
+        container = _open(path, max_pixels=str(decoder_limit(max_pixels)))
     except av.error.ArgumentError:
         # What is not on the list gives this error, and a damaged file may too.
         what = what_it_is(path)
         if what is None:
             raise
         raise NoMediaError(what) from None
+    if all(0 < size <= max_pixels for size in _sizes(path, container)):
+        return container
+    container.close()
+    # FFmpeg forgets a size that is over the limit, and has the largest one that an AV1 stream may
+    # ever come to for its size. Where nothing is decoded it tells what the container states.
+    with suppress(av.FFmpegError):
+        container = _open(path, codec_whitelist="none")
+        if any(size > max_pixels for size in _sizes(path, container)):
+            return container
+        container.close()
+    return _open(path, max_pixels=str(max_pixels))
+
+
+def _open(path: Path, **options: str) -> "InputContainer":
+    import av
+
+    # Absolute, as FFmpeg would take what is before a colon in "a:b.mp4" for a protocol.
+    return av.open(
+        os.path.abspath(path),  # noqa: PTH100
+        options={"protocol_whitelist": "file", "format_whitelist": DEMUXERS, **options},
+        metadata_errors="replace",
+    )
+
+
+def _sizes(path: Path, container: "InputContainer") -> list[int]:
+    """The pixels of a frame of each video that has a known codec."""
+    videos: Any = container.streams.video
+    return [prod(frame_size(path, stream)) for stream in videos if stream.codec_context]
+
+
+def decoder_limit(max_pixels: int) -> int:
+    """What to tell a decoder: it counts what it allocates, which is more than what is shown."""
+    return min(2 * max_pixels + 2**20, 2**31 - 1)
+
+
+def frame_size(path: Path, stream: "VideoStream") -> tuple[int, int]:
+    """The width and height that the header states; 0 where it does not, or has no known codec."""
+    context: Any = stream.codec_context  # PyAV's types say that it is always there
+    width, height = (context.width, context.height) if context else (0, 0)
+    if not width and context and stream.container.format.name == "apng":
+        with path.open("rb") as file:
+            width, height = struct.unpack(">8x8xII", file.read(24).ljust(24, b"\0"))
+    return width, height
 
 
 def what_it_is(path: Path) -> str | None:

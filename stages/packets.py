@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from stages import nal_units
 from stages.av1_headers import HeaderReader
 from stages.media import Damage, Video, open_video
+from stages.media_file import MOST_PIXELS
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -228,22 +229,25 @@ def scan_video(
     start: Fraction = Fraction(0),
     end: Fraction | None = None,
     keyframes_only: bool = False,
+    max_pixels: int = MOST_PIXELS,
 ) -> PacketTable:
     """Read the packets, decoding none, that matter for what is shown from `start` until `end`.
 
     `keyframes_only`: no other frames will be wanted, so that fewer headers have to be looked into.
     Raises Permanent as `open_video` does.
     """
-    table = _scan_after_seek(path, start, end, keyframes_only) if start >= SEEK_FROM else None
+    table = None
+    if start >= SEEK_FROM:
+        table = _scan_after_seek(path, start, end, keyframes_only, max_pixels)
     if table is None:
-        with open_video(path) as video:
+        with open_video(path, max_pixels=max_pixels) as video:
             table = _scan(video, damage, end, keyframes_only)
             _note_missing_end(table, damage)
     return table
 
 
 def _scan_after_seek(
-    path: Path, start: Fraction, end: Fraction | None, keyframes_only: bool
+    path: Path, start: Fraction, end: Fraction | None, keyframes_only: bool, max_pixels: int
 ) -> PacketTable | None:
     """Read from the keyframe before `start`; None where that is not sure to give the same frames.
 
@@ -252,7 +256,7 @@ def _scan_after_seek(
     import av
 
     damage = Damage()
-    with open_video(path) as video:
+    with open_video(path, max_pixels=max_pixels) as video:
         if not _is_seekable(video):
             return None
         origin = _scan(video, damage, Fraction(0), keyframes_only).origin

@@ -158,7 +158,7 @@ def test_a_codec_without_a_decoder_has_no_size(tmp_path: Path) -> None:
 
     media = probe(clip, "NAME")
 
-    assert (media.width, media.height) == (None, None)
+    assert (media.width, media.height) == (0, 0)
     with pytest.raises(Permanent) as caught:
         open_video(clip)
     assert caught.value.kind == "undecodable_codec"
