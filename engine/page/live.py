@@ -34,6 +34,7 @@ from starlette.routing import Route
 
 from engine.errors import UsageError
 from engine.events import Event, Stopping
+from engine.page.connection import Connection, most_connections
 from engine.page.data import Book, PageData, State
 from engine.page.metrics import Metrics
 from engine.page.page import (
@@ -62,6 +63,9 @@ REST = 20
 
 HEARTBEAT = 15.0
 """Seconds after which a client that was told nothing new is told so, to keep the line open."""
+
+BACKLOG = 16
+"""Connections that are taken at once before it is seen whether they are too many."""
 
 GOODBYE = 5.0
 """Seconds that a run's end waits, at most, for somebody's look that is going on."""
@@ -160,14 +164,15 @@ class LivePage:
         server = _Server(
             uvicorn.Config(
                 self._app(),
-                http="h11",
+                http=Connection,
+                backlog=BACKLOG,
                 ws="none",
                 lifespan="off",
                 log_config=None,
                 log_level="critical",
                 access_log=False,
                 server_header=False,
-                limit_concurrency=100,
+                limit_concurrency=most_connections() + 1,
                 timeout_graceful_shutdown=1,
             )
         )

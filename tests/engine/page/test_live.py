@@ -2,10 +2,13 @@
 
 import json
 import re
+import resource
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ import httpx
 import pytest
 
 from engine import UsageError
-from engine.page import live
+from engine.page import connection, live
 from engine.page.live import LivePage
 from engine.run import Run
 from tests.engine.page.serving import served
@@ -112,6 +115,49 @@ def test_a_client_that_does_not_read_holds_up_nothing(
             client.close()
     assert running.report is not None
     assert running.report.items["done"] == 300
+
+
+def test_idle_connections_are_few_and_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "MOST", 20)
+    monkeypatch.setattr(connection, "PATIENCE", 1.0)
+    with served(tmp_path) as running, ExitStack() as stack:
+        address = httpx.URL(running.page.url)
+        clients = [
+            stack.enter_context(socket.create_connection((address.host, address.port or 0), 20))
+            for _ in range(120)
+        ]
+        with suppress(OSError):
+            for client in clients:
+                client.sendall(b"GET / HT")
+        # Those over the bound end at once, the others once they have had their time.
+        assert [ended(client) for client in clients] == [True] * 120
+        assert running.get().status_code == 200, "there is room again"
+        with httpx.Client(base_url=running.page.url, timeout=20) as browser:
+            for _ in range(3):
+                assert browser.get("metrics").status_code == 200
+        with httpx.stream("GET", running.page.url + "events", timeout=20) as stream:
+            told = events(stream)
+            next(told)
+            time.sleep(1.5)  # an answer may take longer than a request
+            running.release()
+            assert list(told)[-1][0] == "end"
+
+
+def ended(client: socket.socket) -> bool:
+    """Wait until the other side has closed the connection, without an answer."""
+    try:
+        return client.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_a_process_of_few_files_serves_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 1024))
+    assert connection.most_connections() == 32
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
+    assert connection.most_connections() == connection.MOST
 
 
 def test_a_ledger_that_cannot_be_read_ends_no_run(tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""One connection to the live page: so many at once, and none that says nothing for long.
+
+The crawl beside it needs the descriptors that connections take.
+"""
+
+import asyncio
+import resource
+from typing import Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+MOST = 100
+"""Connections at once; those over it are closed as they come."""
+
+SHARE = 8
+"""One descriptor in so many that the process may have is the page's, at most."""
+
+PATIENCE = 10.0
+"""Seconds that a connection may take to send a whole request, from when it could."""
+
+
+def most_connections() -> int:
+    """Connections that there may be at once: MOST, or fewer where a process may open few files."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST if soft == resource.RLIM_INFINITY else max(1, min(MOST, soft // SHARE))
+
+
+class Connection(H11Protocol):
+    """uvicorn's connection, bounded."""
+
+    _refused = False
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        if len(self.connections) >= most_connections():
+            self._refused = True
+            transport.abort()
+            return
+        super().connection_made(transport)
+        self._await_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._requested()
+        if not self._refused:
+            super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._requested()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        # What has come behind the answered request may be a whole one, at work already.
+        if self.cycle.response_complete and not self.transport.is_closing():
+            self._await_request()
+
+    def _await_request(self) -> None:
+        self._requested()
+        self._deadline = self.loop.call_later(PATIENCE, self._give_up)
+
+    def _requested(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self, *_: Any) -> None:
+        self._deadline = None
+        self.transport.abort()
