@@ -4,6 +4,7 @@ import ipaddress
 import os
 import re
 import socket
+import unicodedata
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit, urlunsplit
 
@@ -17,9 +18,22 @@ SMUGGLED = "__youtubedl_smuggle="
 
 _YOUTUBE_HOSTS = ("youtube.com", "www.youtube.com", "m.youtube.com")
 _YOUTUBE_ID = r"([\w-]{11})"
+_IDEOGRAPHIC_STOP = {ord("。"): "."}
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _FILE_URL = re.compile(r"file://(?P<machine>[^/?#]*)(?P<path>[^?#]*)", re.IGNORECASE)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_NOT_GLOBAL = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "::/96",  # IPv4-compatible, out of use: the last 32 bits may be any host's
+        "::ffff:0:0:0/96",  # IPv4-translated, the same
+        "64:ff9b:1::/48",  # NAT64 within a network
+        "3fff::/20",  # for documentation
+        "5f00::/16",  # segment routing
+        "fec0::/10",  # site-local
+    )
+)
+"""What Python's tables count as global, in some version or in all."""
 
 
 class PrivateAddress(ValueError):
@@ -107,12 +121,15 @@ def is_private(address: str) -> bool:
             wrapped = ipaddress.IPv4Address(ip.packed[-4:])
         if wrapped is not None:
             return is_private(str(wrapped))
+        if any(ip in network for network in _NOT_GLOBAL):
+            return True
     return not ip.is_global or ip.is_multicast
 
 
 def literal_address(host: str) -> str | None:
-    """The IP address that a host spells out, in any notation (127.1, 0x7f000001, localhost too);
-    None for a name that has to be looked up."""
+    """The IP address that a host spells out, in any notation (127.1, 0x7f000001, localhost too),
+    with any digits and escapes that a proxy may read as such; None for a name to be looked up."""
+    host = unicodedata.normalize("NFKC", unquote(host)).translate(_IDEOGRAPHIC_STOP)
     host = host.strip("[]").rstrip(".").lower()
     if host == "localhost" or host.endswith(".localhost"):
         return "127.0.0.1"

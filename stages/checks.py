@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from engine import Check, ConfigError
 from stages import vision
+from stages.cookies_file import copy_of_cookies, remove_copy
 from stages.describe import Describe
 from stages.download import Download
 from stages.filter import Filter
@@ -26,6 +27,7 @@ def crawl_checks(settings: Mapping[str, BaseModel]) -> Iterable[Check]:
     yield _yt_dlp()
     yield _javascript()
     yield _cookies(download)
+    yield from _plugins(download)
     yield from _detector(cast(Filter.Settings, settings["filter"]))
     yield from _keys(cast(Describe.Settings, settings["describe"]))
 
@@ -51,12 +53,27 @@ def _javascript() -> Check:
 
 def _cookies(settings: Download.Settings) -> Check:
     if settings.cookies is not None:
-        if settings.cookies.is_file():
-            return Check("cookies", "ok", f"from {settings.cookies}")
-        return Check("cookies", "problem", f"{settings.cookies} is not there")
+        if not settings.cookies.expanduser().is_file():
+            return Check("cookies", "problem", f"{settings.cookies} is not there")
+        try:
+            remove_copy(copy_of_cookies(settings.cookies))
+        except ConfigError as error:
+            return Check("cookies", "problem", str(error))
+        return Check("cookies", "ok", f"from {settings.cookies}")
     if settings.cookies_from_browser:
         return Check("cookies", "ok", f"from the browser {settings.cookies_from_browser}")
     return Check("cookies", "ok", "none set; age-restricted videos will fail with class auth")
+
+
+def _plugins(settings: Download.Settings) -> Iterator[Check]:
+    from yt_dlp.plugins import PACKAGE_NAME, default_plugin_paths
+
+    found = [str(path) for path in default_plugin_paths() if (path / PACKAGE_NAME).is_dir()]
+    if found and settings.plugins:
+        yield Check("yt-dlp plugins", "ok", f"loaded from {', '.join(found)}")
+    elif found:
+        text = f"not loaded: {', '.join(found)}; stages.download.plugins = true loads them"
+        yield Check("yt-dlp plugins", "warning", text)
 
 
 def _detector(settings: Filter.Settings) -> Iterator[Check]:

@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import shutil
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from engine import (
 )
 from stages.addresses import canonical_url, host_of, is_private, local_path, machine_of
 from stages.download_errors import ALONE, SYSTEMIC_HINT, classify, not_found_out
+from stages.extractors import extractor_for, shown_by
 from stages.folders import symlink_or_copy
 from stages.info_file import write_info
 from stages.media_file import NoMediaError, frame_size, open_media, what_it_is
@@ -135,6 +135,12 @@ class Download(Stage):
             "Whether addresses of this machine and of private networks may be fetched from.",
             affects_output=False,
             needs_trust=True,
+        )
+        local_files: bool = setting(
+            True, "Whether files of this machine may be named.", affects_output=False
+        )
+        plugins: bool = setting(
+            False, "Whether yt-dlp plugins that are found here are loaded.", affects_output=False
         )
         options: dict[str, Any] = setting(
             dict,
@@ -282,6 +288,10 @@ class Download(Stage):
 
     def _link(self, item: Item, path: Path, out: Path) -> None:
         name = str(path)[:MOST_SHOWN]
+        if not self.settings.local_files:
+            raise Permanent(
+                f"{name}: is a file of this machine, and --no-local is given", kind="local_file"
+            )
         if machine_of(item.source):
             name = item.source[:MOST_SHOWN]
             raise Permanent(
@@ -361,37 +371,16 @@ def _look_up(downloader: Any, url: str) -> dict[str, Any]:
             return found
         target = downloader.extract_info(
             found["url"],
-            ie_key=found.get("ie_key") or _extractor_for(downloader, found["url"]),
+            ie_key=found.get("ie_key") or extractor_for(downloader, found["url"]),
             download=False,
             process=False,
         )
         if target is None:
             raise Drop(f"{url}: is in yt-dlp's download archive already", kind="archived")
         if found["_type"] == "url_transparent":
-            target = _shown_by(found, target)
+            target = shown_by(found, target)
         found = target
     raise Permanent(f"{url}: leads from page to page without end", kind="unsupported")
-
-
-_matching = threading.Lock()
-"""yt-dlp compiles the patterns of its 1,800 extractors, in half a second, as it first looks through
-them. Threads that look at the same time would each do that."""
-
-
-def _extractor_for(downloader: Any, url: str) -> str | None:
-    """The key of the first extractor that takes this address: yt-dlp's own choice."""
-    with _matching:
-        return next((key for key, one in downloader._ies.items() if one.suitable(url)), None)
-
-
-def _shown_by(page: dict[str, Any], target: dict[str, Any]) -> dict[str, Any]:
-    """What a page embeds, described by the page where it does: yt-dlp's "url_transparent"."""
-    own = {"_type", "url", "ie_key", "id", "extractor", "extractor_key"}
-    described = {key: value for key, value in page.items() if value is not None and key not in own}
-    merged = target | described
-    if merged.get("_type") == "url":
-        merged["_type"] = "url_transparent"
-    return merged
 
 
 def _video_name(file: Path) -> str:

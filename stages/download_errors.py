@@ -26,6 +26,7 @@ ALONE = frozenset(
         "certificate",
         "drm",
         "geo",
+        "local_file",
         "media_403",
         "members_only",
         "no_video",

@@ -61,6 +61,11 @@ crawl = Pipeline(
             "Fetch also from this machine and private networks.",
             {"stages.download.allow_private": True},
         ),
+        Flag(
+            "--no-local",
+            "Take no files of this machine: for lists from elsewhere.",
+            {"stages.download.local_files": False},
+        ),
     ],
     checks=crawl_checks,
     sections=crawl_sections,

@@ -7,10 +7,12 @@ nothing. Nothing outside the instance is changed.
 
 import functools
 import socket
+import threading
 import traceback
 import urllib.request
 import urllib.response
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -76,6 +78,24 @@ def may_follow(request: Any, led_to: Any) -> bool:
     before, after = origin(request.full_url), origin(led_to.full_url)
     upgraded = (before[0], before[2], after[0], after[2]) == ("http", 80, "https", 443)
     return before == after or (upgraded and before[1] == after[1])
+
+
+_making = threading.Lock()
+
+
+@contextmanager
+def _no_plugins() -> Iterator[None]:
+    """Keep a YoutubeDL that is made during the block from loading plugins of the home folder and of
+    whatever else is on Python's path: their code would run here, outside the guard."""
+    from yt_dlp.globals import all_plugins_loaded
+
+    with _making:
+        before = all_plugins_loaded.value
+        all_plugins_loaded.value = True
+        try:
+            yield
+        finally:
+            all_plugins_loaded.value = before
 
 
 @functools.cache
@@ -182,12 +202,15 @@ def guarded_youtube_dl() -> type[Any]:
             return opener
 
     class GuardedYoutubeDL(YoutubeDL):  # type: ignore[misc]
-        def __init__(self, params: dict[str, Any], refused: Refused, watch: Watch) -> None:
+        def __init__(
+            self, params: dict[str, Any], refused: Refused, watch: Watch, *, plugins: bool = False
+        ) -> None:
             self._refused = refused
             self.watch = watch
             self._responses: list[Any] = []
             self.on_media: Callable[[], None] = lambda: None
-            super().__init__(params)
+            with nullcontext() if plugins else _no_plugins():
+                super().__init__(params)
 
         def build_request_director(self, handlers: Any, preferences: Any = None) -> Any:
             """urllib alone: what the other handlers (requests, curl_cffi, websockets) connect to is

@@ -122,7 +122,7 @@ def open_youtube_dl(settings: "Download.Settings", workdir: Path, refused: Refus
         options["cookiefile"] = str(cookies)
     at_fault = "options"
     try:
-        downloader = guarded_youtube_dl()(options, refused, watch)
+        downloader = guarded_youtube_dl()(options, refused, watch, plugins=settings.plugins)
         downloader.add_close_hook(functools.partial(remove_copy, cookies))
         # Made on first use otherwise, in the middle of an item.
         at_fault = "cookies_from_browser" if cookies is None else "cookies"

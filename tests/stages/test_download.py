@@ -353,3 +353,16 @@ def test_the_gate_is_the_host(tmp_path: Path) -> None:
             ("file:///films/a.mp4", None),
         ):
             assert stage.gate(Item.at(tmp_path, source)) == gate
+
+
+def test_files_of_this_machine_can_be_refused(tmp_path: Path, clip: Path) -> None:
+    with (
+        MediaServer({"/clip.mp4": File(clip)}) as server,
+        opened(tmp_path, local_files=False) as stage,
+    ):
+        for source in (str(clip), clip.as_uri(), "/no/such/file.mp4", "clip.mp4"):
+            with pytest.raises(Permanent, match="--no-local is given") as caught:
+                attempt(stage, source)
+            assert caught.value.kind == "local_file"
+        out, _ = attempt(stage, server.url("/clip.mp4"))
+    assert (out / "video.mp4").exists()

@@ -1,13 +1,17 @@
 """No connection to a private address, whichever way it is reached; with real sockets."""
 
+import json
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine import Permanent
-from stages.demo.server import Exchange, File, MediaServer, Redirect, Route, page, stream
+from stages.demo.server import Exchange, File, MediaServer, Redirect, Route, Text, page, stream
 from stages.download import Download
 from stages.download_errors import classify
 from stages.ytdlp_options import open_youtube_dl
@@ -62,29 +66,58 @@ def test_a_name_is_judged_by_the_address_it_is_connected_at(
             assert (out / "video.mp4").exists()
 
 
-@pytest.mark.parametrize("way", ["redirect", "page", "stream", "segment"])
-@pytest.mark.parametrize("host", [INSIDE, "inside.example"])
+def leading_to(target: str) -> dict[str, Route]:
+    """What a public server may lead to an address with, by the path that is asked for."""
+    hls = "application/vnd.apple.mpegurl"
+    og = f'<html><head><title>a</title><meta property="og:video" content="{target}"></head></html>'
+    ld = json.dumps(
+        {"@context": "https://schema.org", "@type": "VideoObject", "name": "a", "url": target,
+         "contentUrl": target, "uploadDate": "2026-01-01", "thumbnailUrl": target}
+    )  # fmt: skip
+    dash = f"""<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"
+        mediaPresentationDuration="PT1S"><Period><AdaptationSet mimeType="video/mp4">
+        <Representation id="v" bandwidth="1" width="64" height="48" codecs="avc1.42c00d">
+        <BaseURL>{target}</BaseURL></Representation></AdaptationSet></Period></MPD>"""
+    segment = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n{}#EXTINF:1,\n/open.ts\n#EXT-X-ENDLIST\n"
+    key = f'#EXT-X-KEY:METHOD=AES-128,URI="{target}"\n'
+    variant = f"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1,RESOLUTION=64x48\n{target}\n"
+    return {
+        "/redirect": Redirect(target),
+        "/moved": Redirect("/redirect", 308),
+        "/page": page([target]),
+        "/og": Text(og),
+        "/ld": Text(f'<html><script type="application/ld+json">{ld}</script></html>'),
+        "/stream": stream([(target, 1.0)]),
+        "/segment": stream([("/redirect", 1.0)]),
+        "/key": Text(segment.format(key), hls),
+        "/map": Text(segment.format(f'#EXT-X-MAP:URI="{target}"\n'), hls),
+        "/variant": Text(variant, hls),
+        "/dash": Text(dash, "application/dash+xml"),
+    }
+
+
+SPELT = [INSIDE, "inside.example", "2130706434", "0x7f.2", f"[::ffff:{INSIDE}]"]
+
+
+@pytest.mark.parametrize(
+    ("way", "host"),
+    [(way, host) for way in leading_to("") for host in SPELT[:2]]
+    + [(way, host) for way in ("/redirect", "/stream") for host in SPELT[2:]],
+)
 def test_what_a_public_server_leads_to_is_judged_too(
     tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch, host: str, way: str
 ) -> None:
     resolve(monkeypatch, "inside.example", INSIDE)
 
     def refused(address: str) -> bool:
-        return address == INSIDE
+        return address.removeprefix("::ffff:") == INSIDE
 
     with MediaServer({"/a.mp4": File(clip)}, host=INSIDE) as inside, MediaServer() as outside:
-        target = inside.url("/a.mp4").replace(INSIDE, host)
-        outside.routes |= {
-            "/redirect": Redirect(target),
-            "/page": page([target]),
-            "/stream": Redirect("/list.m3u8"),
-            "/list.m3u8": stream([(target, 1.0)]),
-            "/segment": stream([("/inner", 1.0)]),
-            "/inner": Redirect(target),
-        }
+        outside.routes |= leading_to(inside.url("/a.mp4").replace(INSIDE, host))
+        outside.routes["/open.ts"] = File(clip)
         downloader = open_youtube_dl(Download.Settings(), tmp_path, refused)
         downloader.params["paths"] = {"home": str(tmp_path)}
-        source = outside.url(f"/{way}")
+        source = outside.url(way)
         with pytest.raises(Exception, match="private") as caught:
             downloader.extract_info(source)
         downloader.close()
@@ -109,9 +142,10 @@ def test_a_proxy_may_be_private_but_not_where_it_is_sent(tmp_path: Path, clip: P
             out, _ = attempt(stage, "http://video.example/a.mp4")
             assert (out / "video.mp4").read_bytes() == clip.read_bytes()
             asked = len(proxy.requests)
-            with pytest.raises(Permanent) as caught:
-                attempt(stage, "http://10.0.0.1/a.mp4")
-            assert caught.value.kind == "private_address"
+            for host in ("10.0.0.1", "127.0.0.1%2e", "[fec0::1]", "0x7f.1", "①②⑦.0.0.1"):
+                with pytest.raises(Permanent) as caught:
+                    attempt(stage, f"http://{host}/a.mp4")
+                assert caught.value.kind == "private_address"
         assert len(proxy.requests) == asked
 
 
@@ -184,3 +218,36 @@ def test_a_password_goes_to_the_pieces_of_its_own_server_alone(tmp_path: Path, c
             server.routes["/plain.m3u8"] = stream([("/0.ts", 1.0)])
             attempt(stage, server.url("/plain.m3u8"))  # another item's: its address holds none
             assert seen[server.url("")[7:]] == [None]
+
+
+PLUGIN = """
+import pathlib
+from yt_dlp.extractor.common import InfoExtractor
+pathlib.Path({ran!r}).touch()
+class HomeIE(InfoExtractor):
+    _VALID_URL = r"http://home\\.example/"
+    def _real_extract(self, url):
+        raise RuntimeError("the plugin")
+"""
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_plugins_of_the_home_folder_run_where_that_is_asked_for(
+    tmp_path: Path, loaded: bool
+) -> None:
+    folder = tmp_path / "yt-dlp" / "plugins" / "mine" / "yt_dlp_plugins" / "extractor"
+    folder.mkdir(parents=True)
+    ran = tmp_path / "ran"
+    (folder / "home.py").write_text(PLUGIN.format(ran=str(ran)))
+    code = (
+        "from pathlib import Path\n"
+        "from stages.download import Download\n"
+        f"stage = Download(Download.Settings(plugins={loaded}), Path({str(tmp_path)!r}))\n"
+        "stage.open()\n"
+        "stage.close()\n"
+        "from yt_dlp.globals import all_plugins_loaded\n"
+        f"assert all_plugins_loaded.value is {loaded}\n"  # as it was, for whoever else is here
+    )
+    environment = os.environ | {"XDG_CONFIG_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
+    assert ran.exists() == loaded
