@@ -4,9 +4,11 @@ Times are seconds as Fractions, counted from the first frame shown, so that 3000
 second are as exact as 25. A frame is shown from its own time until the next frame's time.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil
 
 
@@ -17,8 +19,9 @@ class Sampling:
     With a `step` the wanted moments are `first`, `first + step`, … below `end`, and a frame is
     wanted if it is the one being shown at such a moment: the last frame with a time at or before
     it. So the frame for a moment may begin a little before `start`, and a frame that is shown for
-    several moments is wanted once. Without a `step` every frame is wanted whose time is in
-    [start, end), or every keyframe of those. `end` None is the end of the video.
+    several moments is wanted once. `moments`, in ascending order, stand in for those of the `step`.
+    Without a `step` every frame is wanted whose time is in [start, end), or every keyframe of
+    those. `end` None is the end of the video.
     """
 
     start: Fraction
@@ -27,6 +30,7 @@ class Sampling:
     step: Fraction | None = None
     keyframes_only: bool = False
     max_frames: int | None = None
+    moments: Sequence[Fraction] = ()
 
 
 def every_frame(
@@ -44,15 +48,69 @@ def at_rate(
 
 
 def evenly_spread(
-    count: int, start: Fraction, end: Fraction, max_frames: int | None = None
+    count: int,
+    start: Fraction,
+    end: Fraction,
+    max_frames: int | None = None,
+    times: Sequence[Fraction] = (),
 ) -> Sampling:
     """The frames shown in the middle of each of `count` equal parts of [start, end).
 
     The middles keep clear of the first and last frame, which are black in many videos. Fewer frames
-    come of it where fewer are shown.
+    come of it where fewer are shown. `times` are those of all frames, in ascending order: with
+    them a frame that is shown for longer than a part, as in a gap, takes no part from others.
     """
     step = (end - start) / count
-    return Sampling(start, end, start + step / 2, step, False, max_frames)
+    first = start + step / 2
+    even = Sampling(start, end, first, step, False, max_frames)
+    spans = [
+        (begin, until)
+        for begin, until in pairwise([*times, end])
+        if begin < until and start < until and begin < end
+    ]
+    clipped = [(max(begin, start), min(until, end)) for begin, until in spans]
+    longest = max((until - begin for begin, until in clipped), default=Fraction(0))
+    if longest <= step or _hit(even, clipped) >= min(count, len(clipped)):
+        return even
+    return replace(even, moments=tuple(_spread_over_frames(count, clipped)))
+
+
+_Span = tuple[Fraction, Fraction]
+"""From when until when a frame is shown."""
+
+
+def _hit(even: Sampling, spans: Sequence[_Span]) -> int:
+    """The number of frames that are wanted of those shown then."""
+    sampler = Sampler(replace(even, max_frames=None))
+    return sum(sampler.wants(begin, until, False) for begin, until in spans)
+
+
+def _spread_over_frames(count: int, spans: Sequence[_Span]) -> Iterator[Fraction]:
+    """The middles of `count` parts of the time that is left if no frame counts for more than one.
+
+    So there are as many moments as parts, or as frames if those are fewer, each in another frame.
+    """
+    part = _largest_part(count, sorted((until - begin for begin, until in spans), reverse=True))
+    passed, middle = Fraction(0), part / 2
+    for begin, until in spans:
+        counted = min(until - begin, part)
+        if middle < passed + counted:
+            yield begin + middle - passed
+            middle += part
+        passed += counted
+
+
+def _largest_part(count: int, spans: Sequence[Fraction]) -> Fraction:
+    """The length of the `count` parts that these spans make, of each no more than one part's.
+
+    `spans` are in descending order. Where there are no more than `count`, each is a part.
+    """
+    rest = sum(spans, Fraction(0))
+    for longer, span in enumerate(spans[:count]):
+        if span * (count - longer) <= rest:
+            return rest / (count - longer)
+        rest -= span
+    return spans[-1]
 
 
 class Sampler:
@@ -84,20 +142,23 @@ class Sampler:
             self.finished = sampling.end is not None and time >= sampling.end
             inside = time >= sampling.start and not self.finished
             return inside and (keyframe or not sampling.keyframes_only)
-        self._moment = self._first_moment_from(time, sampling.step)
-        due = self._moment < until
-        if sampling.end is not None and self._moment >= sampling.end:
-            self.finished = True
-            return False
+        moment = self._first_moment_from(time, sampling.step)
+        self.finished = moment is None
+        due = moment is not None and moment < until
         if due:
-            self._moment = self._first_moment_from(until, sampling.step)
-            self.finished = sampling.end is not None and self._moment >= sampling.end
+            self.finished = self._first_moment_from(until, sampling.step) is None
         return due
 
-    def _first_moment_from(self, time: Fraction, step: Fraction) -> Fraction:
-        if time <= self._moment:
-            return self._moment
-        return self._sampling.first + ceil((time - self._sampling.first) / step) * step
+    def _first_moment_from(self, time: Fraction, step: Fraction) -> Fraction | None:
+        """The first wanted moment that is not before that time; None if there is none left."""
+        sampling = self._sampling
+        if sampling.moments:
+            at = bisect_left(sampling.moments, time)
+            return sampling.moments[at] if at < len(sampling.moments) else None
+        if time > self._moment:
+            self._moment = sampling.first + ceil((time - sampling.first) / step) * step
+        ended = sampling.end is not None and self._moment >= sampling.end
+        return None if ended else self._moment
 
 
 def choose(

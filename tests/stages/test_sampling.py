@@ -1,9 +1,10 @@
 """Which frames are chosen, as properties over any video's timestamps."""
 
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.sampling import Sampler, Sampling, at_rate, choose, evenly_spread, every_frame
@@ -26,6 +27,7 @@ rates = st.fractions(Fraction(1, 20), 60, max_denominator=1001)
 limits = st.none() | st.integers(1, 8)
 
 
+@settings(deadline=None)
 @given(videos(), rates, seconds, st.none() | seconds, limits)
 def test_a_rate_takes_the_frame_being_shown_at_each_moment(video, fps, start, length, limit):
     times, keyframes, until = video
@@ -118,3 +120,28 @@ def test_one_frame_of_a_video_is_its_middle():
     times = [Fraction(index, 10) for index in range(100)]
 
     assert choose(evenly_spread(1, Fraction(0), Fraction(10)), times, [False] * 100, 10) == [50]
+
+
+@given(videos(), st.integers(1, 30))
+def test_with_the_times_of_all_frames_a_count_gives_as_many_as_there_are(video, count):
+    times, keyframes, until = video
+    plain = choose(evenly_spread(count, Fraction(0), until), times, keyframes, until)
+    sampling = evenly_spread(count, Fraction(0), until, None, times)
+    chosen = choose(sampling, times, keyframes, until)
+    lengths = [b - a for a, b in pairwise([*times, until])]
+
+    assert len(chosen) == min(count, sum(length > 0 for length in lengths))
+    if len(plain) == len(chosen):
+        assert chosen == plain
+
+
+def test_a_gap_takes_no_part_from_the_frames_around_it():
+    times = [*map(Fraction, range(10)), *map(Fraction, range(1000, 1010))]
+    keyframes = [False] * 20
+    end = Fraction(1010)
+
+    assert choose(evenly_spread(5, Fraction(0), end), times, keyframes, end) == [9]
+    spread = evenly_spread(5, Fraction(0), end, None, times)
+    assert choose(spread, times, keyframes, end) == [2, 7, 9, 12, 17]
+    part = evenly_spread(5, Fraction(5), Fraction(100), None, times)
+    assert choose(part, times, keyframes, end) == [5, 6, 7, 8, 9]
