@@ -17,14 +17,16 @@ from pydantic import PositiveInt, model_validator
 
 import engine
 from engine import Item, Permanent, Stage, setting
+from stages.clocks import OutOfStepError
 from stages.cores import Cores, available_cores, share_out
 from stages.folders import carry_info
 from stages.media import Damage, Renderer, Video, decode_frames, open_video, write_jpeg
 from stages.media_file import MOST_PIXELS
-from stages.packets import Flag, PacketTable, Segment, scan_video
+from stages.packet_headers import Flag
+from stages.packets import PacketTable, Segment, scan_video
 from stages.rendering import UnrenderableError
 from stages.sampling import Sampler, Sampling, at_rate, choose, evenly_spread, every_frame
-from stages.shortcut import SegmentDecoder, ShortcutError
+from stages.shortcut import DamagedError, SegmentDecoder, ShortcutError
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -103,26 +105,18 @@ class Extract(Stage):
         folder = item.output("download")
         path = folder / json.loads((folder / "info.json").read_text())["file"]
         damage = Damage()
-        start, end = self.settings.start, self.settings.end
-        until = None if end is None else _exact(end)
-        keyframes_only = self.settings.sample == "keyframes"
-        table = scan_video(
-            path, damage, _exact(start), until, keyframes_only, self.settings.max_pixels
-        )
-        if not table.times:
-            raise _nothing_found(path, table, damage)
-        if start >= table.end():
-            length = f"{path.name} is {float(table.end()):.1f} s long"
-            raise Permanent(f"{length}: nothing of it comes after `start`", kind="no_frames")
         tone_mapped: set[str] = set()
-        try:
+        table = self._scan(path, damage)
+        written = self._write_by_shortcut(path, table, out, tone_mapped)
+        if written is None and table.seek is not None:
+            # What the decoder lacked may be in the packets that were sought across.
+            damage = Damage()
+            table = self._scan(path, damage, seek=False)
             written = self._write_by_shortcut(path, table, out, tone_mapped)
-        except ShortcutError:
-            shutil.rmtree(out / "frames", ignore_errors=True)
-            tone_mapped.clear()
+        if written is None:
             written = self._write_whole(path, table, damage, out, tone_mapped)
         if not written:
-            raise _nothing_found(path, table, damage)
+            raise _nothing_found(path, table, damage, self.settings.sample)
         duration = table.end() if table.complete else table.declared_duration
         summary: dict[str, Any] = {
             "frames": written,
@@ -135,13 +129,40 @@ class Extract(Stage):
         (out / "extract.json").write_text(json.dumps(summary, indent=2) + "\n")
         carry_info(item.output("download"), out)
 
+    def _scan(self, path: Path, damage: Damage, seek: bool = True) -> PacketTable:
+        start, end = self.settings.start, self.settings.end
+        until = None if end is None else _exact(end)
+        keyframes_only = self.settings.sample == "keyframes"
+        table = scan_video(
+            path, damage, _exact(start), until, keyframes_only, self.settings.max_pixels, seek
+        )
+        if not table.times:
+            raise _nothing_found(path, table, damage, self.settings.sample)
+        _check_start(path, table, self.settings)
+        return table
+
     def _write_by_shortcut(
         self, path: Path, table: PacketTable, out: Path, tone_mapped: set[str]
-    ) -> int:
+    ) -> int | None:
         """Write the wanted frames, decoding what they need and no more; returns how many there are.
 
-        A long video is decoded by several threads at once, as many as may be. Raises ShortcutError
-        where that is not sure to give what `decode_whole` gives.
+        None where that is not sure to give what `decode_whole` gives.
+        """
+        try:
+            return self._try_shortcut(path, table, out, tone_mapped)
+        except ShortcutError as error:
+            shutil.rmtree(out / "frames", ignore_errors=True)
+            tone_mapped.clear()
+            # Nothing that the decoder might lack may be left out any more.
+            table.intact = table.intact and not isinstance(error, DamagedError)
+            return None
+
+    def _try_shortcut(
+        self, path: Path, table: PacketTable, out: Path, tone_mapped: set[str]
+    ) -> int:
+        """A long video is decoded by several threads at once, as many as may be.
+
+        Raises ShortcutError.
         """
         wanted = choose_frames(table, sampling_for(self.settings, table))
         segments = find_segments(table, wanted)
@@ -179,6 +200,23 @@ class Extract(Stage):
         self, path: Path, table: PacketTable, damage: Damage, out: Path, tone_mapped: set[str]
     ) -> int:
         """Write the wanted frames of all that decode; returns how many there are."""
+        found = Damage()
+        try:
+            written = self._write_all_wanted(path, table, found, out, tone_mapped)
+        except OutOfStepError:
+            shutil.rmtree(out / "frames")
+            tone_mapped.clear()
+            table.learn_times(path)
+            _check_start(path, table, self.settings)
+            found = Damage()
+            written = self._write_all_wanted(path, table, found, out, tone_mapped)
+        damage.add(found)
+        return written
+
+    def _write_all_wanted(
+        self, path: Path, table: PacketTable, damage: Damage, out: Path, tone_mapped: set[str]
+    ) -> int:
+        """Raises OutOfStepError where the packets do not tell when the frames are shown."""
         threads = 1  # several might conceal damage in another way: only if they are asked for
         if self.settings.threads != "auto":
             threads = min(self.settings.threads, _MOST_DECODER_THREADS)
@@ -232,7 +270,12 @@ class Picked(NamedTuple):
 
 
 def choose_frames(table: PacketTable, sampling: Sampling) -> dict[int, bool]:
-    """The frames that are wanted, by their packets: the times in ticks, and which are keyframes."""
+    """The frames that are wanted, by their packets: the times in ticks, and which are keyframes.
+
+    Raises ShortcutError where the packets do not tell.
+    """
+    if not table.ordered:
+        raise ShortcutError("the packets do not tell when the frames are shown")
     packets = table.shown()
     if sampling.keyframes_only:
         packets = [packet for packet in packets if table.flags[packet] & Flag.KEYFRAME]
@@ -260,21 +303,29 @@ def find_segments(table: PacketTable, wanted: Mapping[int, bool]) -> list[Segmen
 def decode_whole(
     video: Video, table: PacketTable, sampling: Sampling, damage: Damage
 ) -> Iterator[Picked]:
-    """The wanted frames of all that decode. What does not decode is noted in `damage`."""
+    """The wanted frames of all that decode. What does not decode is noted in `damage`.
+
+    Raises OutOfStepError where the packets do not tell when the frames are shown after all.
+    """
     sampler = Sampler(sampling)
-    keyframes = table.keyframe_times() if table.ordered else None
+    marked = table.keyframe_times() if table.ordered and table.keyframes_told else None
     if table.seek is not None:
         video.seek(table.seek)
     skip = table.first_needed(sampling.start)
-    shown_from = Fraction(0) if not skip and table.seek is None else None
-    for frame, time, until in decode_frames(video, damage, table.origin, skip):
-        keyframe = frame.key_frame if keyframes is None else frame.pts in keyframes
-        # Where the beginning is lost, the first frame that there is stands for it.
-        if sampler.wants(time if shown_from is None else shown_from, until, keyframe):
+    clock = table.clock(damage, from_beginning=not skip and table.seek is None)
+    for frame, time, until in decode_frames(video, damage, clock, skip):
+        keyframe = _is_keyframe(frame) if marked is None else frame.pts in marked
+        if sampler.wants(time, until, keyframe):
             yield Picked(frame, time, keyframe)
         if sampler.finished:
             return
-        shown_from = None
+
+
+def _is_keyframe(frame: "VideoFrame") -> bool:
+    """Whether it is one to the decoder, where the container is no guide."""
+    from av.video.frame import PictureType
+
+    return frame.key_frame or frame.pict_type == PictureType.I
 
 
 def sampling_for(settings: Extract.Settings, table: PacketTable) -> Sampling:
@@ -285,7 +336,9 @@ def sampling_for(settings: Extract.Settings, table: PacketTable) -> Sampling:
         return at_rate(_exact(settings.fps), start, end, settings.max_frames)
     if settings.sample == "count":
         last = table.end() if end is None else min(end, table.end())
-        return evenly_spread(settings.count, start, last, settings.max_frames)
+        in_the_way = table.longest_shown() * settings.count > last - start
+        times = table.shown_times() if in_the_way else ()
+        return evenly_spread(settings.count, start, last, settings.max_frames, times)
     return every_frame(start, end, settings.sample == "keyframes", settings.max_frames)
 
 
@@ -317,13 +370,22 @@ def _record(name: str, time: Fraction, size: tuple[int, int], keyframe: bool) ->
     return json.dumps(record) + "\n"
 
 
-def _nothing_found(path: Path, table: PacketTable, damage: Damage) -> Permanent:
+def _check_start(path: Path, table: PacketTable, settings: Extract.Settings) -> None:
+    """Raises Permanent where the video ends before the part that is wanted of it."""
+    nothing_decodes = table.timeline is not None and not table.timeline.stamps
+    if settings.start >= table.end() and not nothing_decodes:
+        length = f"{path.name} is {float(table.end()):.1f} s long"
+        raise Permanent(f"{length}: nothing of it comes after `start`", kind="no_frames")
+
+
+def _nothing_found(path: Path, table: PacketTable, damage: Damage, sample: str) -> Permanent:
     problems = "; ".join(damage.sentences())
     if problems:
         return Permanent(f"no frame of {path.name} could be decoded: {problems}", kind="damaged")
     if not table.times:
         return Permanent(f"{path.name} has a video stream with nothing in it", kind="no_frames")
-    return Permanent(f"{path.name} has no frame where the settings look", kind="no_frames")
+    what = "keyframe" if sample == "keyframes" else "frame"
+    return Permanent(f"{path.name} has no {what} where the settings look", kind="no_frames")
 
 
 def _not_rendered(video: Video, error: UnrenderableError) -> Permanent:

@@ -4,15 +4,17 @@ A frame's time counts from the stream's first presentation time, as a player sho
 the video's first frame appears, whatever the container's clock says then.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from engine import Permanent, checkpoint
+from stages.clocks import Clock, Timeline, TimelineClock
 from stages.container_headers import Header, is_encrypted, read_header
 from stages.frame_aspects import Aspects
+from stages.frame_times import shown_times
 from stages.media_file import MOST_PIXELS, NoMediaError, decoder_limit, frame_size, open_media
 
 # Rendering and writing have a file of their own.
@@ -27,6 +29,12 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
+_CLOCK_RANGE = 1 << 33
+"""The ticks after which the clock of MPEG streams begins anew, some 26 hours."""
+
+MOST_TICKS_AHEAD = _CLOCK_RANGE // 2
+"""Ticks by which a timestamp can be later than the one before it. More is a clock set back."""
+
 
 @dataclass(slots=True)
 class Damage:
@@ -39,6 +47,11 @@ class Damage:
         """One more of a kind: ("packet could not be decoded", "packets could not …", 1.2)."""
         times, first = self._counted.get((one, many), (0, time))
         self._counted[one, many] = (times + 1, min(first, time))
+
+    def add(self, other: "Damage") -> None:
+        """What was found there too, of other kinds than here."""
+        self.notes += other.notes
+        self._counted |= other._counted
 
     def sentences(self) -> list[str]:
         """One line for each kind of damage: what, how often, and when first."""
@@ -264,14 +277,14 @@ def _limit_decoder(context: Any, max_pixels: int) -> None:
 
 
 def decode_frames(
-    video: Video, damage: Damage, origin: int | None = None, skip: int = 0
+    video: Video, damage: Damage, clock: Clock | None = None, skip: int = 0
 ) -> Iterator[Shown]:
     """Every frame that decodes, in presentation order, leaving out the first `skip` packets.
 
-    `origin` is the stream's first presentation time in ticks, None for the first frame's. What does
-    not decode, or not well, is noted in `damage`.
+    Without a `clock` the video is decoded twice, the first time to learn when its frames are shown.
+    What does not decode, or not well, is noted in `damage`.
     """
-    clock = _Clock(video, damage, origin)
+    clock = clock or TimelineClock(read_timeline(video.path, video.max_pixels), damage)
     held: tuple[VideoFrame, Fraction] | None = None
     for frame in _decoded(video, damage, skip, clock):
         time = clock.place(frame)
@@ -279,60 +292,55 @@ def decode_frames(
             yield Shown(*held, until=time)
         held = (frame, time)
     if held:
-        yield Shown(*held, until=clock.seconds(clock.next))
+        yield Shown(*held, until=clock.end())
 
 
-class _Clock:
-    """Places frames on a timeline that only runs forward.
+def read_timeline(path: Path, max_pixels: int = MOST_PIXELS) -> Timeline:
+    """Decode all of the video to learn when its frames are shown. Raises as `open_video` does."""
+    stamps: list[int | None] = []
+    decoding_times: list[int | None] = []  # of the packet after which each frame was ready
+    duration = 0
+    with open_video(path, max_pixels=max_pixels) as video:
+        for frame in _decoded(video, Damage(), 0, None):
+            stamps.append(frame.pts)
+            decoding_times.append(frame.dts)
+            duration = frame.duration
+        # Some containers store decoding times only. A frame is shown as soon as it is ready.
+        only_decoding = decoding_times.count(None) < stamps.count(None)
+        known = _not_wrapped(decoding_times if only_decoding else stamps)
+        shown = shown_times(known, video.frame_duration)
+        length = shown.ticks[-1] - shown.ticks[0] if stamps else 0
+        gap = shown.ticks[-1] - shown.ticks[-2] if len(stamps) > 1 else 0
+        last = duration or gap or video.frame_duration
+        if video.stream.duration is not None and length < video.stream.duration < length + last:
+            last = video.stream.duration - length
+        return Timeline(video.time_base, stamps, shown, last)
 
-    A frame without a presentation time follows the one before it, or goes by its decoding time
-    where the container stores no other. Where timestamps run back, as where two recordings were
-    joined, the time goes on from there.
+
+def _not_wrapped(stamps: Sequence[int | None]) -> list[int | None]:
+    """The stamps of a later recording, whose clock is behind, as they are in the file.
+
+    FFmpeg takes a clock of 33 bits that is far back for one that has run over, and adds that.
     """
-
-    def __init__(self, video: Video, damage: Damage, origin: int | None) -> None:
-        self._video = video
-        self._damage = damage
-        self._origin = origin
-        self._shift = 0
-        self._has_times = False
-        self._placed: int | None = None
-        self.next = 0
-        """The tick at which the frame placed last stops being shown."""
-
-    def seconds(self, ticks: int) -> Fraction:
-        """When that is shown; what comes before the first presentation time is shown at once."""
-        return max(Fraction(0), (ticks - (self._origin or 0)) * self._video.time_base)
-
-    def place(self, frame: "VideoFrame") -> Fraction:
-        self._has_times = self._has_times or frame.pts is not None
-        stamp = frame.pts if self._has_times else frame.dts
-        if self._origin is None:
-            self._origin = stamp or 0
-        ticks = self.next if stamp is None else stamp + self._shift
-        if self._placed is None:
-            gap = 0
-        elif ticks < self._placed:
-            self._shift += self.next - ticks
-            gap = self.next - self._placed
-            ticks = self.next
-            self._damage.count(
-                "jump back in the timestamps", "jumps back in the timestamps", self.seconds(ticks)
-            )
-        else:
-            gap = ticks - self._placed
-        self._placed = ticks
-        self.next = ticks + (frame.duration or gap or self._video.frame_duration)
-        return self.seconds(ticks)
+    found: list[int | None] = []
+    before, added = None, 0
+    for stamp in stamps:
+        if stamp is not None and before is not None and abs(stamp - before) > MOST_TICKS_AHEAD:
+            added += _CLOCK_RANGE if stamp > before else -_CLOCK_RANGE
+        found.append(None if stamp is None else stamp - added)
+        before = before if stamp is None else stamp
+    return found
 
 
-def _decoded(video: Video, damage: Damage, skip: int, clock: _Clock) -> Iterator["VideoFrame"]:
+def _decoded(
+    video: Video, damage: Damage, skip: int, clock: Clock | None
+) -> Iterator["VideoFrame"]:
     time = Fraction(0)
     for index, packet in enumerate(video.packets(damage)):
         if index < skip:
             continue
         stamp = packet.pts if packet.pts is not None else packet.dts
-        time = time if stamp is None else clock.seconds(stamp)
+        time = clock.seconds(stamp) if clock and stamp is not None else time
         if packet.is_corrupt:
             damage.count("packet is incomplete", "packets are incomplete", time)
         yield from _try_to_decode(video, damage, packet, time)

@@ -46,6 +46,15 @@ def is_reset(codec: str, header: int) -> bool:
     return _type(codec, header) in _RESETTING_SLICES[codec]
 
 
+def is_bidirectional(codec: str, header: int) -> bool:
+    """Whether a slice of H.264 with this header is of a B-frame, if it is the frame's first slice.
+
+    After the type of the unit come, in Exp-Golomb code, first_mb_in_slice, which is 0 then, and
+    slice_type, 1 or 6 for B (ITU-T H.264 7.3.3, table 7-6).
+    """
+    return codec == "h264" and (header & 0xF0 == 0b1_010_0000 or header & 0xFC == 0b1_00111_00)
+
+
 def _type(codec: str, header: int) -> int:
     return header >> 8 & 0x1F if codec == "h264" else header >> 9 & 0x3F
 

@@ -1,10 +1,12 @@
-"""Which packets of a video have to be decoded for the frames that are wanted. Nothing is decoded.
+"""Which packets of a video have to be decoded for the frames that are wanted.
 
 Decoding is what extraction costs, and most of it is for frames that nobody wants. Two things can
 be left out without changing a pixel of the rest: frames that no other frame refers to, and whatever
 lies between the last wanted frame and the next point where the decoder starts afresh. AV1 says of
 each frame what it refers to, so that all can be left out that no wanted frame leads back to. Where
 only keyframes are wanted, nothing else is decoded.
+
+Where the packets do not say for sure when their frames are shown, all is decoded to learn that.
 """
 
 from array import array
@@ -14,12 +16,13 @@ from enum import IntEnum
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from stages import nal_units
-from stages.av1_headers import HeaderReader
-from stages.media import Damage, Video, open_video
+from stages.clocks import Clock, PacketClock, Timeline, TimelineClock
+from stages.media import MOST_TICKS_AHEAD, Damage, Video, open_video, read_timeline
 from stages.media_file import MOST_PIXELS
+from stages.packet_checks import Doubts, first_shown, note_missing_end, until_late
+from stages.packet_headers import KEYFRAME_RESETS, Flag, PacketReader
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -45,21 +48,8 @@ NONREF_SAFE = {"h264", "hevc"}
 """Codecs whose decoder, told to skip non-reference frames, gives the others unchanged: they mark
 such frames in the packet's header and predict nothing, not even entropy state, from them."""
 
-KEYFRAME_RESETS = {"vp8", "vp9", "av1"}
-"""Codecs in which nothing after a keyframe depends on anything before it."""
-
 INTRA_KEYFRAMES = {"hevc", "mpeg4", "mpeg2video", "mjpeg"}
 """Codecs whose decoder takes one keyframe after another, if they are I-frames, resets or not."""
-
-
-class Flag:
-    """Bits of a packet's flags: plain numbers, as an IntFlag's take ten times as long to test."""
-
-    KEYFRAME: Final = 1
-    RESET: Final = 2
-    """Nothing after this packet depends on anything before it."""
-    HIDDEN: Final = 4
-    """Decoded but not shown: an edit list cuts it off."""
 
 
 class Action(IntEnum):
@@ -98,7 +88,9 @@ class PacketTable:
     seek: int | None = None
     """Where to seek to before reading the packets, None to read from the beginning."""
     ordered: bool = True
-    """Every packet has a presentation time of its own, and none runs back."""
+    """Every packet has a presentation time of its own, none runs back, and none is in doubt."""
+    timeline: Timeline | None = None
+    """When the frames are shown, where the packets do not tell: if they are not `ordered`."""
     intact: bool = True
     """No packet is known to be incomplete."""
     steady: bool = True
@@ -107,6 +99,10 @@ class PacketTable:
     """The container stores when each keyframe is shown and where it is."""
     complete: bool = True
     """The packets were read up to the last."""
+    max_pixels: int = MOST_PIXELS
+    """Pixels of the largest frame that is decoded."""
+    intra_only: bool = False
+    """The codec has no other frames than keyframes."""
     times: "array[int]" = field(default_factory=lambda: array("q"))
     durations: "array[int]" = field(default_factory=lambda: array("q"))
     sizes: "array[int]" = field(default_factory=lambda: array("I"))
@@ -128,25 +124,63 @@ class PacketTable:
         shown = (i for i, flag in enumerate(self.flags) if not flag & Flag.HIDDEN)
         return sorted(shown, key=self.times.__getitem__)
 
+    def shown_times(self) -> list[Fraction]:
+        """When each frame is shown, in seconds, in ascending order."""
+        if self.timeline:
+            return self.timeline.times()
+        return [self.seconds(self.times[i]) for i in self.shown()]
+
+    def longest_shown(self) -> Fraction:
+        """How long the frame is shown that is shown for longest, in seconds."""
+        ticks = (
+            self.timeline.shown.ticks if self.timeline else [self.times[i] for i in self.shown()]
+        )
+        if not ticks:
+            return Fraction(0)
+        longest = max((b - a for a, b in pairwise(ticks)), default=0) * self.time_base
+        last = self.timeline.seconds(ticks[-1]) if self.timeline else self.seconds(ticks[-1])
+        return max(longest, self.end() - last)
+
     def keyframe_times(self) -> set[int]:
         return {self.times[i] for i in self.shown() if self.flags[i] & Flag.KEYFRAME}
 
+    @property
+    def keyframes_told(self) -> bool:
+        """The container says which frames are keyframes. Some mark none, and some mark all."""
+        marked = [flag for flag in self.flags if flag & Flag.KEYFRAME]
+        if len(marked) < len(self.flags):
+            return bool(marked)
+        resets = all(flag & Flag.RESET for flag in marked)
+        return resets or self.intra_only or len(marked) == 1
+
     def end(self) -> Fraction:
         """Until when the last frame is shown, in seconds: the video's length."""
-        if not self.ordered:
-            total = sum(duration or self.frame_duration for duration in self.durations)
-            return total * self.time_base
+        if self.timeline:
+            return self.timeline.end()
         *_, before, last = [-1, -1, *self.shown()]
         if last < 0:
             return Fraction(0)
         gap = self.times[last] - self.times[before] if before >= 0 else self.frame_duration
         return self.seconds(self.times[last] + (self.durations[last] or gap))
 
+    def clock(self, damage: Damage, from_beginning: bool) -> Clock:
+        """What places the frames that the decoder gives, all or not, on the table's time."""
+        if self.timeline:
+            return TimelineClock(self.timeline, damage)
+        return PacketClock(self.time_base, self.origin or 0, self.frame_duration, from_beginning)
+
+    def learn_times(self, path: Path) -> None:
+        """Go by the decoder for when frames are shown, not by the packets."""
+        self.timeline = read_timeline(path, self.max_pixels)
+        self.ordered = False
+        self.origin = None
+
     def first_needed(self, start: Fraction) -> int:
         """The index of the packet from which on decoding gives every frame shown after `start`."""
+        if not (self.ordered and self.intact and self.steady):
+            return 0
         resets = (i for i in range(len(self.flags) - 1, 0, -1) if self.flags[i] & Flag.RESET)
-        before = (i for i in resets if self.seconds(self.times[i]) <= start)
-        return next(before, 0) if self.ordered else 0
+        return next((i for i in resets if self.seconds(self.times[i]) <= start), 0)
 
     def plan(self, wanted: Collection[int]) -> list[Action] | None:
         """What to do with each packet, up to the last needed, to get the frames with these times.
@@ -155,6 +189,10 @@ class PacketTable:
         """
         if not (self.ordered and self.intact and self.steady):
             return None
+        if not self.keyframes_told and not (
+            self.codec in INTRA_KEYFRAMES and self.keyframe_times()
+        ):
+            return None  # whether one of those that stand alone is none is seen when it is decoded
         if self.only_keyframes(wanted):
             actions = [Action.DECODE if time in wanted else Action.SKIP for time in self.times]
         elif self.reads:
@@ -230,19 +268,24 @@ def scan_video(
     end: Fraction | None = None,
     keyframes_only: bool = False,
     max_pixels: int = MOST_PIXELS,
+    seek: bool = True,
 ) -> PacketTable:
-    """Read the packets, decoding none, that matter for what is shown from `start` until `end`.
+    """Read the packets that matter for what is shown from `start` until `end`.
 
     `keyframes_only`: no other frames will be wanted, so that fewer headers have to be looked into.
-    Raises Permanent as `open_video` does.
+    `seek`: the ones before a late `start` may be left out. Raises Permanent as `open_video` does.
     """
     table = None
-    if start >= SEEK_FROM:
+    if seek and start >= SEEK_FROM:
         table = _scan_after_seek(path, start, end, keyframes_only, max_pixels)
     if table is None:
         with open_video(path, max_pixels=max_pixels) as video:
             table = _scan(video, damage, end, keyframes_only)
-            _note_missing_end(table, damage)
+        if table.ordered:
+            _leave_out_what_does_not_decode(path, table)
+        if not table.ordered and table.times:
+            table.learn_times(path)
+        note_missing_end(path, table, damage)
     return table
 
 
@@ -259,8 +302,11 @@ def _scan_after_seek(
     with open_video(path, max_pixels=max_pixels) as video:
         if not _is_seekable(video):
             return None
-        origin = _scan(video, damage, Fraction(0), keyframes_only).origin
-        if origin is None:
+        head = _scan(video, damage, Fraction(0), keyframes_only)
+        _leave_out_what_does_not_decode(path, head)
+        origin = head.origin
+        # What its first packets alone say, all later ones need.
+        if origin is None or not (head.ordered and head.intact and head.steady):
             return None
         target = origin + int(start / video.time_base)
         try:
@@ -285,12 +331,33 @@ def _scan(
         video.codec, video.time_base, video.frame_duration, video.declared_duration, origin
     )
     table.seekable = _is_seekable(video)
-    look = _Look(video, table, keyframes_only)
+    table.max_pixels = video.max_pixels
+    table.intra_only = video.stream.codec_context.codec.intra_only
+    look = PacketReader(video, table, keyframes_only)
+    doubts = Doubts(video)
     head: list[int] = []
+    started = False
     latest: int | None = None
-    for packet in video.packets(damage):
+
+    def is_late(packet: "Packet[VideoStream]") -> bool:
+        # No frame is shown before it is decoded: what follows is shown after `end`.
+        if end is None or packet.dts is None or table.origin is None or not table.ordered:
+            return False
+        if latest is not None and packet.dts > latest + MOST_TICKS_AHEAD:
+            return False
+        return table.seconds(packet.dts) >= end
+
+    def stop() -> None:
+        table.complete = False
+
+    for packet in until_late(video.packets(damage), is_late, stop):
         flag = look.at(packet)
-        runs_back = packet.dts is not None and latest is not None and packet.dts < latest
+        doubts.see(packet, look.is_bidirectional)
+        runs_back = (
+            packet.dts is not None
+            and latest is not None
+            and not latest <= packet.dts <= latest + MOST_TICKS_AHEAD
+        )
         if packet.pts is None or runs_back:
             table.ordered = False
         table.intact = table.intact and not packet.is_corrupt
@@ -300,18 +367,14 @@ def _scan(
         table.flags.append(flag)
         latest = packet.dts if packet.dts is not None else latest
         # A decoder starts with the first keyframe, though frames shown before it may follow.
-        if len(head) < _HEAD and not flag & Flag.HIDDEN and (head or flag & Flag.KEYFRAME):
+        started = started or bool(flag & Flag.KEYFRAME)
+        if len(head) < _HEAD and started and not flag & Flag.HIDDEN:
             head.append(packet.pts or 0)
             if len(head) == _HEAD and origin is None:
                 table.origin = min(head)
-        if latest is None or table.origin is None or not table.ordered:
-            continue
-        # No frame is shown before it is decoded: what follows is shown after `end`.
-        if end is not None and table.seconds(latest) >= end:
-            table.complete = False
-            break
     times = [table.times[index] for index in table.shown()]
     table.ordered = table.ordered and len(set(times)) == len(times)
+    table.ordered = table.ordered and not doubts.about(table.times)
     if not table.ordered:
         table.origin = None
     elif table.origin is None:
@@ -319,55 +382,23 @@ def _scan(
     return table
 
 
-class _Look:
-    """Looks into packets, as far as their headers tell what depends on what."""
+def _leave_out_what_does_not_decode(path: Path, table: PacketTable) -> None:
+    """Hide the frames that are shown before the first keyframe, if they refer to what is not there.
 
-    def __init__(self, video: Video, table: PacketTable, keyframes_only: bool) -> None:
-        self._table = table
-        self._keyframes_only = keyframes_only
-        self._extradata = video.stream.codec_context.extradata
-        self._av1 = HeaderReader()
-
-    def at(self, packet: "Packet[VideoStream]") -> int:
-        """The packet's flags; what else there is to tell goes into the table."""
-        flags = Flag.HIDDEN if packet.is_discard else 0
-        resets = self._resets(packet)
-        if packet.is_keyframe:
-            flags |= Flag.KEYFRAME | (Flag.RESET if resets else 0)
-        return flags
-
-    def _resets(self, packet: "Packet[VideoStream]") -> bool:
-        table = self._table
-        if table.codec == "av1":
-            if self._keyframes_only and not packet.is_keyframe:
-                return False  # the keyframes that reset bring all that a decoder needs
-            found = self._av1.dependencies(bytes(packet))
-            table.steady = table.steady and self._av1.steady
-            if not self._keyframes_only:
-                table.reads.append(found.reads)
-                table.writes.append(found.writes)
-            return found.reset
-        if table.codec in nal_units.CODECS:
-            header, new_parameters = nal_units.beginning(
-                table.codec, bytes(packet), self._extradata
-            )
-            table.steady = table.steady and not new_parameters
-            table.layered = table.layered or (table.codec == "hevc" and header & 7 > 1)
-            return nal_units.is_reset(table.codec, header)
-        return table.codec in KEYFRAME_RESETS
+    So it is where a video was cut out of a longer one at a keyframe in the middle of a group.
+    """
+    shown = [i for i in range(len(table.flags)) if not table.flags[i] & Flag.HIDDEN]
+    first = next((i for i in shown if table.flags[i] & Flag.KEYFRAME), None)
+    if first is None or table.origin is None or table.times[first] <= table.origin:
+        return
+    origin = first_shown(path, table.max_pixels)
+    if origin is None or not table.origin < origin <= table.times[first]:
+        return
+    table.origin = origin
+    for index in shown:
+        if table.times[index] < origin:
+            table.flags[index] |= Flag.HIDDEN
 
 
 def _is_seekable(video: Video) -> bool:
     return bool(_SEEKABLE & set(video.container.format.name.split(",")))
-
-
-def _note_missing_end(table: PacketTable, damage: Damage) -> None:
-    declared = table.declared_duration
-    if declared is None or not table.complete or not table.ordered:
-        return
-    end = table.end()
-    if declared - end > max(Fraction(1), declared / 20):
-        damage.notes.append(
-            f"the video ends at {float(end):.1f} s although its header says"
-            f" {float(declared):.1f} s: the file may be cut off"
-        )

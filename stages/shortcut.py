@@ -20,6 +20,10 @@ class ShortcutError(Exception):
     """Decoding only what is needed did not give exactly the frames that were asked for."""
 
 
+class DamagedError(ShortcutError):
+    """A packet or a frame is damaged, or lacks what was left out."""
+
+
 class SegmentDecoder:
     """Decodes segments of a freshly opened video. Each call takes one that comes after the last.
 
@@ -46,15 +50,19 @@ class SegmentDecoder:
         context = self._video.stream.codec_context
         missing = list(reversed(segment.wanted))
         wanted = set(segment.wanted)
+        latest: int | None = None
         for packet, action in self._planned_packets(segment):
             context.skip_frame = "NONREF" if action == Action.REFERENCE else "DEFAULT"
             try:
                 frames = self._video.decode(packet)
             except UndecodableError as error:
-                raise ShortcutError(f"damaged: {error}") from error
+                raise DamagedError(str(error)) from error
             for frame in frames:
                 if frame.is_corrupt:
-                    raise ShortcutError("a frame is damaged")
+                    raise DamagedError("a frame is damaged")
+                if frame.pts is None or (latest is not None and frame.pts <= latest):
+                    raise ShortcutError("the frames come in another order")
+                latest = frame.pts
                 if frame.pts in wanted:
                     if not missing or frame.pts != missing.pop():
                         raise ShortcutError("the frames come in another order")

@@ -67,3 +67,25 @@ def moving_picture(index: int) -> np.ndarray:
     picture = SCENE[y : y + 96, x : x + 160].copy()
     picture[30:60, (index * 5) % 120 : (index * 5) % 120 + 40] = (index * 11) % 255
     return picture
+
+
+def restamp(source: Path, target: Path, stamp: Callable[[int, int], int]) -> Path:
+    """Copy a Matroska clip, with other timestamps: stamp(packet, milliseconds) is a packet's.
+
+    Matroska stores presentation times only, and any: those here count from 20,000 s.
+    """
+    with av.open(str(source)) as container, av.open(str(target), "w") as copy:
+        stream = container.streams.video[0]
+        copied = copy.add_stream_from_template(stream)
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        for index, packet in enumerate(packets):
+            packet.pts, packet.dts = 20_000_000 + stamp(index, packet.pts), index
+            packet.stream = copied
+            copy.mux(packet)
+    return target
+
+
+def join(target: Path, *parts: Path) -> Path:
+    """Transport streams one after the other in one file, as a receiver appends recordings."""
+    target.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return target

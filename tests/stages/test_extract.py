@@ -1,58 +1,27 @@
 """The extract stage on clips whose frames tell their number, and on real, odd and broken files."""
 
-import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 from pydantic import ValidationError
 
 from engine import Item, Permanent
-from engine.item import open_scratch
 from engine.stage import Cancellation, Cancelled
 from stages.cores import Cores
 from stages.extract import Extract, choose_frames, find_segments, sampling_for
 from stages.media import Damage, open_video
 from stages.packets import scan_video
 from tests.stages.attempts import attempting
-from tests.stages.clips import frame_number, make_clip, moving_picture
+from tests.stages.clips import make_clip, moving_picture
+from tests.stages.extracting import Output, run_extract
 
 VARIABLE = [0, 40, 80, 500, 540, 1000, 1700, 1701, 1999, 2000, 2001, 3500, 3600, 4400, 4700]
 """Milliseconds at which the frames of a clip with a variable frame rate are shown."""
-
-
-@dataclass
-class Output:
-    folder: Path
-
-    @property
-    def frames(self) -> list[dict[str, object]]:
-        lines = (self.folder / "frames.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
-
-    @property
-    def summary(self) -> dict[str, object]:
-        return json.loads((self.folder / "extract.json").read_text())
-
-    @property
-    def numbers(self) -> list[int]:
-        """Which frames of the clip these are, read from their pixels."""
-        files = (self.folder / "frames" / str(frame["file"]) for frame in self.frames)
-        return [frame_number(np.asarray(Image.open(file))) for file in files]
-
-    @property
-    def milliseconds(self) -> list[int]:
-        return [round(float(str(frame["timestamp"])) * 1000) for frame in self.frames]
-
-    def all_bytes(self) -> dict[str, bytes]:
-        files = (path for path in self.folder.rglob("*") if path.is_file())
-        return {path.relative_to(self.folder).as_posix(): path.read_bytes() for path in files}
 
 
 Run = Callable[..., Output]
@@ -63,19 +32,7 @@ def extract(make_item: Callable[..., Item], tmp_path: Path) -> Run:
     """Runs the stage on a file that is already there."""
 
     def run(path: Path, **settings: object) -> Output:
-        def download(folder: Path) -> None:
-            (folder / f"video{path.suffix}").symlink_to(path)
-            (folder / "info.json").write_text(json.dumps({"file": f"video{path.suffix}"}))
-
-        item = make_item(str(path), download=download)
-        stage = Extract(Extract.Settings(**settings), workdir=tmp_path)
-        out = open_scratch(item, "extract")
-        stage.open()
-        try:
-            stage.process(item, out)
-        finally:
-            stage.close()
-        return Output(out)
+        return run_extract(make_item, tmp_path, path, **settings)
 
     return run
 
