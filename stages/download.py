@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,17 +20,17 @@ from engine import (
     Stage,
     Throttled,
     Transient,
-    UsageError,
     checkpoint,
     deadline,
     setting,
     shown,
 )
-from stages.addresses import canonical_url, host_of, is_private, local_path, machine_of
+from stages.addresses import host_of, is_private, local_path, machine_of
+from stages.cut_off import is_cut_off
 from stages.download_errors import ALONE, SYSTEMIC_HINT, classify, not_found_out
-from stages.extractors import extractor_for, shown_by
 from stages.folders import symlink_or_copy
-from stages.info_file import write_info
+from stages.info_file import seconds_of, write_info
+from stages.lookup import look_up
 from stages.media_file import NoMediaError, frame_size, open_media, what_it_is
 from stages.playlists import PLAYLIST_TYPES, expand
 from stages.ytdlp_options import (
@@ -50,8 +50,14 @@ FOUND = "found.json"
 FOUND_LASTS = 3600.0
 """Seconds for which what was looked up is used again: addresses of media run out."""
 
-MOST_HOPS = 10
-"""References from page to page that are followed before an item counts as going in a circle."""
+CUTS = "cuts"
+"""A file with a byte for each time that the video came cut off."""
+
+MOST_CUTS = 2
+"""Times that it is fetched again. A file that always breaks off is taken for what there is."""
+
+LEAST_OF_LISTED = 0.9
+"""Of the length that a stream's list gives, what its file has at least, if its times go on."""
 
 MOST_SHOWN = 200
 """Characters of a path that a reason repeats: a line of a list may be anything at all."""
@@ -222,7 +228,7 @@ class Download(Stage):
     def _fetch(self, item: Item, out: Path) -> Produced:
         within = self.settings.lookup_timeout
         with deadline(within, not_found_out(item.source, within)) as limit:
-            found = self._recall(item) or _look_up(self._downloader, item.source)
+            found = self._recall(item) or look_up(self._downloader, item.source)
             if found.get("_type") in PLAYLIST_TYPES:
                 self._check_depth(item)
                 # The list is read while this worker goes on to other items, so it takes the
@@ -234,11 +240,30 @@ class Download(Stage):
             self._downloader.on_media = limit.lift
             info = self._downloader.process_ie_result(found, download=True) or {}
         fetched = self._fetched_file(item, info)
-        media = self._check(item, fetched)
+        cut_off = self._check_end(item, fetched)
+        media = self._check(item, fetched, info)
         file = _video_name(fetched)
         fetched.replace(out / file)
-        write_info(out, item, file, media, info)
+        write_info(out, item, file, media, info | {"cut_off": cut_off})
         return None
+
+    def _check_end(self, item: Item, fetched: Path) -> bool:
+        """Whether the file breaks off, where its server did not say how long it is: a connection
+        that ends is then all that there is of an end. Raises Transient the first times: it may come
+        whole yet."""
+        answers = self._downloader.answers
+        if not answers or answers[-1].is_measured or not is_cut_off(fetched):
+            return False
+        counted = item.partial(self.name) / CUTS
+        cuts = counted.stat().st_size if counted.is_file() else 0
+        if cuts == MOST_CUTS:
+            return True
+        fetched.unlink()
+        counted.write_bytes(bytes(cuts + 1))
+        raise Transient(
+            f"{shown(item.source)}: the connection ended before the file did: it breaks off, and "
+            "its server does not say how long it is"
+        )
 
     def _check_depth(self, item: Item) -> None:
         if item.depth >= self.settings.max_depth:
@@ -310,14 +335,14 @@ class Download(Stage):
         if not path.is_file():
             what = "a folder" if path.is_dir() else "no ordinary file"
             raise Permanent(f"{name}: is {what}; name a video file", kind="unreadable")
-        media = self._check(item, path)
+        media = self._check(item, path, {})
         file = _video_name(path)
         symlink_or_copy(Path(os.path.abspath(path)), out / file)  # noqa: PTH100 - keeps its links
         write_info(out, item, file, media, {"title": path.stem, "extractor": "local"})
 
-    def _check(self, item: Item, file: Path) -> "Media":
+    def _check(self, item: Item, file: Path, info: dict[str, Any]) -> "Media":
         name = shown(item.source)
-        media = probe(file, name)
+        media = _with_listed_duration(probe(file, name), info)
         check_duration(self.settings, name, media.duration)
         if local_path(item.source) is None:
             check_filesize(self.settings, name, file.stat().st_size)
@@ -326,11 +351,21 @@ class Download(Stage):
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """What a file's header says: pixels, 0 where FFmpeg has no decoder; seconds where it does."""
+    """What is known of a file: pixels, 0 where FFmpeg has no decoder; seconds where it does."""
 
     width: int
     height: int
     duration: float | None
+
+
+def _with_listed_duration(media: Media, info: dict[str, Any]) -> Media:
+    """With the length that a stream's list of pieces gives, where that is the longer: pieces that
+    each begin at zero, put together, look as long as one."""
+    in_pieces = str(info.get("protocol")).startswith("m3u8")
+    listed = (seconds_of(info.get("duration")) or 0.0) if in_pieces else 0.0
+    if media.duration is None or media.duration >= LEAST_OF_LISTED * listed:
+        return media
+    return replace(media, duration=listed)
 
 
 def probe(file: Path, name: str) -> Media:
@@ -357,30 +392,6 @@ def probe(file: Path, name: str) -> Media:
             f"is no video but {what}" if what else f"does not open as a video: {error.strerror}"
         )
         raise Permanent(f"{name}: {problem}", kind="not_video") from error
-
-
-def _look_up(downloader: Any, url: str) -> dict[str, Any]:
-    """What yt-dlp finds at `url`, with references from page to page followed, nothing fetched."""
-    try:
-        canonical_url(url)
-    except UsageError as error:
-        raise Permanent(str(error), kind="unsupported") from None
-    found: dict[str, Any] = {"_type": "url", "url": url}
-    for _ in range(MOST_HOPS):
-        if found.get("_type") not in ("url", "url_transparent"):
-            return found
-        target = downloader.extract_info(
-            found["url"],
-            ie_key=found.get("ie_key") or extractor_for(downloader, found["url"]),
-            download=False,
-            process=False,
-        )
-        if target is None:
-            raise Drop(f"{url}: is in yt-dlp's download archive already", kind="archived")
-        if found["_type"] == "url_transparent":
-            target = shown_by(found, target)
-        found = target
-    raise Permanent(f"{url}: leads from page to page without end", kind="unsupported")
 
 
 def _video_name(file: Path) -> str:

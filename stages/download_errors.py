@@ -215,6 +215,7 @@ NO_ROOM = Row(
     "no_room",
     "its video has filled the disk: {said}; free some, or lower stages.download.max_filesize",
 )
+ARCHIVED = Row(Drop, "archived", "is in yt-dlp's download archive already")
 UNREADABLE = Row(Permanent, "unsupported", "yt-dlp can make nothing of what is there: {said}")
 EXTRACTOR_BROKEN = Row(Permanent, "systemic", f"yt-dlp failed on it ({{said}}); {SYSTEMIC_HINT}")
 

@@ -22,7 +22,7 @@ def write_info(out: Path, item: Item, file: str, media: "Media", info: dict[str,
     """Write info.json: what is known of the video in `file`, from its header and its page."""
     from yt_dlp.version import __version__ as yt_dlp_version
 
-    duration = media.duration if media.duration is not None else _seconds(info.get("duration"))
+    duration = media.duration if media.duration is not None else seconds_of(info.get("duration"))
     known = {
         "id": item.id,
         "source": shown(item.source),
@@ -39,6 +39,8 @@ def write_info(out: Path, item: Item, file: str, media: "Media", info: dict[str,
         "extractor": _cut(info.get("extractor")),
         "yt_dlp_version": yt_dlp_version,
     }
+    if info.get("cut_off"):
+        known["cut_off"] = True
     # A page's title and a file's name may hold lone surrogates, which no UTF-8 text can.
     written = {
         key: value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
@@ -71,7 +73,7 @@ def _address(url: object) -> str | None:
     return whole if whole and len(whole) <= MOST_ADDRESS else None
 
 
-def _seconds(value: object) -> float | None:
+def seconds_of(value: object) -> float | None:
     """A page may say that a video lasts for ever."""
     try:
         seconds = float(value)  # type: ignore[arg-type]

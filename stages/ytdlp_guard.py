@@ -11,8 +11,10 @@ import threading
 import traceback
 import urllib.request
 import urllib.response
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,6 +28,22 @@ Refused = Callable[[str], bool]
 FETCHED_HERE = ("http", "https", "m3u8", "m3u8_native", "http_dash_segments", "ism", "f4m", "mhtml")
 """The protocols whose every byte comes through `YoutubeDL.urlopen`. The others start programs or
 open sockets of their own, which no guard in here could hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server has answered. `is_measured`: it says where its body ends."""
+
+    url: str
+    content_type: str
+    is_measured: bool
+
+    @classmethod
+    def of(cls, response: Any) -> "Answer":
+        headers = response.headers
+        is_measured = "Content-Length" in headers or "Transfer-Encoding" in headers
+        return cls(response.url, headers.get_content_type(), is_measured)
+
 
 PIECES = frozenset(FETCHED_HERE) - {"http", "https"}
 """Those that fetch a video in pieces."""
@@ -209,6 +227,8 @@ def guarded_youtube_dl() -> type[Any]:
             self.watch = watch
             self._responses: list[Any] = []
             self.on_media: Callable[[], None] = lambda: None
+            self.answers: deque[Answer] = deque(maxlen=100)
+            """What servers answered since somebody cleared it, in order."""
             with nullcontext() if plugins else _no_plugins():
                 super().__init__(params)
 
@@ -233,6 +253,7 @@ def guarded_youtube_dl() -> type[Any]:
                 raise
             open_ones = [one for one in self._responses if not (one.closed or one.fp.closed)]
             self._responses = [*open_ones, response]
+            self.answers.append(Answer.of(response))
             return response
 
         def _with_password(self, req: Any) -> Any:
