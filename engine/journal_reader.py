@@ -199,11 +199,15 @@ class JournalReader:
         ).fetchall()
         since = rows[-1][0] if rows else 0
         pools: dict[int, list[PoolStatistics]] = {row[0]: [] for row in rows}
+        there = columns_of(self._db, "pool_samples")
+        columns = [name for name in POOL_COLUMNS if name in there]
         for tick, *values in self._db.execute(
-            f"SELECT tick, {', '.join(POOL_COLUMNS)} FROM pool_samples WHERE run = ? AND tick >= ?",
+            f"SELECT tick, {', '.join(columns)} FROM pool_samples WHERE run = ? AND tick >= ?",
             (run, since),
         ):
-            pools.setdefault(tick, []).append(PoolStatistics(*values))
+            told = zip(columns, values, strict=True)
+            measured = {name: value for name, value in told if value is not None}
+            pools.setdefault(tick, []).append(PoolStatistics(**measured))
         return [
             (tick, Sample(time, cores, processor, memory, free_disk, pools[tick]))
             for tick, time, cores, processor, memory, free_disk in reversed(rows)

@@ -16,7 +16,7 @@ from anyio.abc import TaskGroup
 
 from engine.config import LimitSettings, StageConfig
 from engine.crew import Crew
-from engine.errors import BatchFault, Drop, Ending, Permanent, StopRun, Throttled
+from engine.errors import BatchFault, Drop, Ending, Fault, Permanent, StopRun, Throttled
 from engine.events import (
     AttemptEnded,
     AttemptOutcome,
@@ -129,6 +129,7 @@ class Pool:
         self._crew = Crew(factory, config.options, events, self._serve_next, self.inbox.release)
         self._counts: Counter[str] = Counter()
         self._busy, self._starved, self._blocked = Meter(), Meter(), Meter()
+        self._timed_out = 0.0
         self._parking = Parking(self.inbox, gates)
         self._tasks: TaskGroup
 
@@ -181,6 +182,7 @@ class Pool:
             worker_seconds=self._crew.alive.seconds,
             attempts=self._counts["attempts"],
             most=self.stage.max_workers,
+            timed_out=self._timed_out,
             held=self._parking.held(),
             bound=self._crew.bound(),
         )
@@ -312,6 +314,8 @@ class Pool:
             with self._blocked:
                 await self._hooks.settled(attempt.entry.journey, self.name, end, attempt.row, None)
             return True
+        if isinstance(ending, Fault) and ending.kind == "timeout":
+            self._timed_out += attempt.seconds
         entry, throttled = attempt.entry, isinstance(ending, Throttled)
         alone_for = attempt.alone_for if throttled else None
         verdict = self._policy.judge(

@@ -84,6 +84,8 @@ class PoolStatistics:
     """Attempts that have ended, whatever their outcome."""
     most: int | None = None
     """The most workers that the stage can have, None for any number."""
+    timed_out: float = 0.0
+    """How much of `busy` went into attempts that ran out of time."""
     held: Sequence[Held] = field(default=(), metadata=FLEETING)
     """What holds those back that are parked, other than that it is not their turn."""
     bound: str | None = None
@@ -92,6 +94,23 @@ class PoolStatistics:
     @property
     def ended(self) -> int:
         return self.done + self.dropped + self.failed
+
+    @property
+    def lacks_items(self) -> bool:
+        """Whether it never had an item for a further worker: as many as it has took one each."""
+        settled = self.attempts - self.retried - self.throttled
+        items = settled + self.in_hand + self.waiting + self.parked
+        return 0 < items <= self.workers
+
+    @property
+    def hangs(self) -> bool:
+        """Whether most of its time went into attempts that ran out of theirs."""
+        return 0 < self.busy <= 2 * self.timed_out
+
+    @property
+    def only_fails(self) -> bool:
+        """Whether nothing has gone well in it, and something has failed."""
+        return self.failed > 0 and not self.done + self.dropped
 
     @property
     def utilisation(self) -> float:
@@ -117,6 +136,7 @@ class PoolStatistics:
             blocked=self.blocked - earlier.blocked,
             worker_seconds=self.worker_seconds - earlier.worker_seconds,
             attempts=self.attempts - earlier.attempts,
+            timed_out=self.timed_out - earlier.timed_out,
         )
 
     def share(self, seconds: float) -> float:
@@ -175,6 +195,17 @@ def bottleneck_sentence(pools: Mapping[str, PoolStatistics]) -> str:
     if all(pool.busy <= 0 for pool in pools.values()):
         return "No stage was the bottleneck: none of them had anything to do."
     busiest = max(pools.values(), key=lambda pool: pool.utilisation)
+    if busiest.hangs:
+        return (
+            f"Attempts that ran out of time are the bottleneck: they took "
+            f"{busiest.timed_out / busiest.busy:.0%} of the time that {busiest.stage} was busy; "
+            f"see what its items hang on, or whether stages.{busiest.stage}.timeout is too short."
+        )
+    if busiest.only_fails:
+        return (
+            f"No stage was the bottleneck: nothing went well in {busiest.stage}, the busiest one; "
+            "mend what the failures say."
+        )
     if busiest.utilisation >= LEAST_BUSY:
         return (
             f"{busiest.stage} is the bottleneck: {_workers(busiest)} busy "
@@ -199,6 +230,8 @@ def bottleneck_sentence(pools: Mapping[str, PoolStatistics]) -> str:
 def _remedy(pool: PoolStatistics) -> str:
     if pool.bound is not None:
         return pool.bound
+    if pool.lacks_items:
+        return "it had no item for a further one, so give it less work for each item"
     if pool.most is not None and pool.most <= max(1, pool.workers):
         return "it can have no more workers, so give it less work for each item"
     return f"give it more workers (stages.{pool.stage}.workers) or less work for each item"

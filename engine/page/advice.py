@@ -39,7 +39,8 @@ class Advice:
 
 def advise(pools: Mapping[str, PoolStatistics], processor: float | None) -> Advice | None:
     """What another worker for the bottleneck would give; None where no stage is the bottleneck, or
-    where it can have no more workers, or they would not help.
+    where it can have no more workers, or they would not help: it has no items for them, or its
+    items fail or hang.
 
     `processor` is the share of the cores' time that was used, 0 to 1; None if that is not known.
     """
@@ -47,6 +48,8 @@ def advise(pools: Mapping[str, PoolStatistics], processor: float | None) -> Advi
     if stage is None or pools[stage].utilisation < LEAST_BUSY:
         return None
     busiest = pools[stage]
+    if busiest.lacks_items or busiest.hangs or busiest.only_fails:
+        return None
     workers = max(1, busiest.workers)
     if busiest.bound is not None or (busiest.most is not None and workers >= busiest.most):
         return None

@@ -66,6 +66,34 @@ def test_a_stage_that_can_have_no_more_workers_is_not_to_be_given_any() -> None:
     assert "give it more workers" in sentence(replace(pool("weigh", 1, busy=90), most=2))
 
 
+def test_no_workers_are_advised_where_they_would_find_no_items() -> None:
+    one = replace(pool("weigh", 1, busy=90, done=1), attempts=1)
+    remedy = "; it had no item for a further one, so give it less work for each item."
+    assert sentence(one).endswith(remedy)
+    assert not replace(one, attempts=0, done=0, in_hand=1, waiting=3).lacks_items
+    assert replace(one, attempts=3, retried=2).lacks_items
+    assert replace(one, workers=4, attempts=4, done=4).lacks_items
+    assert not replace(one, workers=4, attempts=5, done=5).lacks_items
+
+
+def test_attempts_that_ran_out_of_time_are_named_and_no_workers_advised() -> None:
+    slow = replace(pool("weigh", 1, busy=90, failed=1, done=9), timed_out=81.0)
+    text = sentence(slow, pool("store", busy=3))
+    assert text == (
+        "Attempts that ran out of time are the bottleneck: they took 90% of the time that weigh "
+        "was busy; see what its items hang on, or whether stages.weigh.timeout is too short."
+    )
+    assert "weigh is the bottleneck" in sentence(replace(slow, timed_out=10.0))
+
+
+def test_where_nothing_went_well_the_failures_come_first() -> None:
+    text = sentence(pool("fetch", 2, busy=150, failed=10), pool("weigh", starved=100))
+    assert text == (
+        "No stage was the bottleneck: nothing went well in fetch, the busiest one; mend what the "
+        "failures say."
+    )
+
+
 def test_the_source_is_the_limit_when_all_wait_for_items() -> None:
     text = sentence(pool("fetch", busy=20, starved=80), pool("weigh", busy=5, starved=95))
     assert text.startswith("The source is the bottleneck, no stage: fetch, the busiest stage, was")

@@ -1,5 +1,7 @@
 """What one more worker would give, held against what the laws allow."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,6 +59,14 @@ def test_no_advice_without_a_bottleneck() -> None:
 def test_no_advice_for_a_stage_that_can_have_no_more() -> None:
     full = pool("a", workers=1, busy=9.0, worker_seconds=10.0, most=1)
     assert advice(full) is None
+
+
+def test_no_advice_where_more_workers_would_not_help() -> None:
+    busy = stage("a", 1, 0.9)
+    assert advice(replace(busy, attempts=1, done=1)) is None
+    assert advice(replace(busy, attempts=9, done=9, timed_out=80.0)) is None
+    assert advice(replace(busy, attempts=9, failed=9)) is None
+    assert advice(replace(busy, attempts=9, done=8, failed=1)) is not None
 
 
 @given(
