@@ -57,11 +57,18 @@ def build_dataset(context: FinishContext) -> list[str]:
         classes = numbered(wanted, totals.classes_known, totals.boxes_by_class)
         write_classes(folder, classes)
         write_card(folder, totals, context.settings, context.versions)
-    return [
+    lines = [
         f"dataset: {counted(totals.frames_kept, 'frame')} from "
         f"{counted(totals.videos_with_frames, 'video')} "
         f"({counted(totals.duplicates, 'near-duplicate')} removed) in {target}"
     ]
+    if totals.undescribed:
+        have = "have" if totals.undescribed > 1 else "has"
+        lines.append(
+            f"{counted(totals.undescribed, 'frame')} of them {have} no description: "
+            f"items/ID/describe/descriptions.jsonl says why"
+        )
+    return lines
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ No two frames are within the deduplication distance of one another, and every re
 within it of the kept frame that it names.
 """
 
+UNDESCRIBED = "no description"
+
 
 @dataclass
 class Totals:
@@ -61,6 +63,11 @@ class Totals:
         if names:
             self.classes_known[tuple(names)] = None
 
+    @property
+    def undescribed(self) -> int:
+        """Kept frames without a description."""
+        return self.described_by[UNDESCRIBED]
+
     def add_frame(self, row: Mapping[str, Any]) -> None:
         """A row of frames.parquet."""
         self.frames_kept += 1
@@ -68,7 +75,7 @@ class Totals:
         self.boxes_by_class.update(classes)
         self.frames_by_class.update(set(classes))
         described = row["description"] is not None
-        self.described_by[str(row["described_by"]) if described else "no description"] += 1
+        self.described_by[str(row["described_by"]) if described else UNDESCRIBED] += 1
         self.reused += row["reused_from"] is not None
 
     def add_duplicate(self, row: Mapping[str, Any]) -> None:
@@ -177,6 +184,8 @@ def _counts(totals: Totals) -> str:
         ("frames kept", totals.frames_kept),
         ("of them, sharing the description of a near-identical frame", totals.reused),
     ]
+    if totals.undescribed:
+        steps.append(("of them, without a description", totals.undescribed))
     classes = [
         (name, totals.frames_by_class[name], count)
         for name, count in _by_count(totals.boxes_by_class)
