@@ -193,17 +193,17 @@ def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def _boxes_of(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
     """The boxes of a file, each its kind and length; the file stands at what it holds."""
-    start = 0
+    start, end = 0, file.seek(0, 2)
     for _ in range(_MOST_BOXES):
+        if start + 8 > end:
+            return
         file.seek(start)
         head = file.read(16)
-        if len(head) < 8:
-            return
         length, kind, skip = *struct.unpack_from(">I4s", head), 8
         if length == 1:
             length, skip = struct.unpack_from(">Q", head, 8)[0], 16
         elif length == 0:
-            length = file.seek(0, 2) - start
+            length = end - start
         if length < skip:
             return
         file.seek(start + skip)
@@ -244,12 +244,12 @@ def _from_matroska(
 
 def _matroska_tracks(file: BinaryIO) -> Iterator[bytes]:
     """What each entry of the segment's tracks holds."""
-    start = 0
+    start, end = 0, file.seek(0, 2)
     for _ in range(_MOST_BOXES):
+        if start + 2 > end:
+            return
         file.seek(start)
         head = file.read(12)
-        if len(head) < 2:
-            return
         kind, length, skip = _element(head, 0)
         if kind == _CLUSTER:
             return
@@ -297,12 +297,14 @@ _CONTENT_ENCRYPTION = (
 
 def _asf_is_encrypted(file: BinaryIO) -> bool:
     head = file.read(30)
-    start, end = 30, int.from_bytes(head[16:24], "little")
+    start, end = 30, min(int.from_bytes(head[16:24], "little"), file.seek(0, 2))
     for _ in range(_MOST_BOXES):
+        if start >= end:
+            return False
         file.seek(start)
         entry = file.read(24)
         length = int.from_bytes(entry[16:], "little")
-        if start >= end or length < 24:
+        if length < 24:
             return False
         if entry[:16] in _CONTENT_ENCRYPTION:
             return True

@@ -37,7 +37,8 @@ class Extract(Stage):
 
     Raises Permanent where no frame comes of it, of kind "missing_file", "no_video",
     "undecodable_codec", "unsupported_pixels", "encrypted", "too_large", "damaged" or "no_frames".
-    Of a damaged video what decodes is kept, and extract.json says what was wrong.
+    Raises Transient, of kind "memory", where there is too little of it. Of a damaged video what
+    decodes is kept, and extract.json says what was wrong.
     """
 
     defaults: ClassVar[dict[str, Any]] = {"workers": 2}

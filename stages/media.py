@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from engine import Permanent, checkpoint
+from engine import Permanent, Transient, checkpoint
 from stages.clocks import Clock, Timeline, TimelineClock
 from stages.container_headers import Header, is_encrypted, read_header
 from stages.frame_aspects import Aspects
@@ -115,8 +115,8 @@ class Video:
     def packets(self, damage: Damage) -> Iterator["Packet[VideoStream]"]:
         """The stream's packets in decoding order, as far as the file can be read.
 
-        Raises engine.Cancelled when the attempt has been given up, and Permanent at a packet that
-        is encrypted.
+        Raises engine.Cancelled when the attempt has been given up, Permanent at a packet that is
+        encrypted, and Transient, of kind "memory", where there is too little.
         """
         import av
 
@@ -131,7 +131,8 @@ class Video:
                     yield packet
             except IndexError:  # PyAV may trip over a stream that turns up midway, but can go on
                 continue
-            except (av.error.InvalidDataError, av.error.ArgumentError) as error:
+            except av.FFmpegError as error:  # demuxers give errors of any kind for what is damaged
+                _check_memory(self.path, error)
                 damage.notes.append(f"the file cannot be read to its end: {error.strerror}")
             return
 
@@ -142,21 +143,24 @@ class Video:
     def decode(self, packet: "Packet[VideoStream] | None") -> list["VideoFrame"]:
         """The frames that the decoder has ready after this packet; None for all that are left.
 
-        Raises UndecodableError.
+        Raises UndecodableError, and Transient, of kind "memory", where there is too little.
         """
         import av
 
         try:
             frames = self.stream.codec_context.decode(packet)
         except av.FFmpegError as error:
-            if isinstance(error, MemoryError):
-                raise
+            _check_memory(self.path, error)
             raise UndecodableError(error.strerror) from error
         self.aspects.note(packet)
         small = [frame for frame in frames if frame.width * frame.height <= self.max_pixels]
         if frames and not small:
             raise UndecodableError("it has more pixels than its header says, and than max_pixels")
         return small
+
+
+_SPARE = 2**30
+"""Bytes: who can have as many is not short of memory."""
 
 
 class UndecodableError(Exception):
@@ -215,6 +219,22 @@ def _find_stream(path: Path, container: "InputContainer") -> tuple["VideoStream"
     if header.encrypted or sample_aes:
         raise _encrypted(path)
     return stream, header
+
+
+def _check_memory(path: Path, error: Exception) -> None:
+    """Raise Transient where FFmpeg got no memory as there is little left: the file is not to blame.
+
+    A damaged file may ask for any amount.
+    """
+    if not isinstance(error, MemoryError):
+        return
+    try:
+        bytearray(_SPARE)
+    except MemoryError:
+        raise Transient(
+            f"{path.name} takes more memory than there is: give the run fewer workers",
+            kind="memory",
+        ) from error
 
 
 def _encrypted(path: Path) -> Permanent:

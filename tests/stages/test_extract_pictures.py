@@ -402,6 +402,35 @@ def test_headers_that_are_cut_or_changed_say_nothing(
         assert "\n" not in ending.reason
 
 
+def test_a_packet_of_an_absurd_size_costs_what_comes_after_it(extract: Run, tmp_path: Path) -> None:
+    made = clip(tmp_path / "clip.mp4")
+    content = bytearray(made.read_bytes())
+    sizes_at = content.index(b"stsz") + 16
+    content[sizes_at + 4 * 20 : sizes_at + 4 * 21] = (2**31 - 1).to_bytes(4, "big")
+    made.write_bytes(content)
+
+    output = extract(made, sample="all")
+
+    assert 15 <= len(output.frames) <= 21
+
+
+@pytest.mark.parametrize("length", [2**40, 2**55, 2**56 - 2])
+def test_an_element_of_an_absurd_length_says_nothing(
+    extract: Run, tmp_path: Path, length: int
+) -> None:
+    made = clip(tmp_path / "clip.mkv")
+    put_into_matroska(made, b"", SEGMENT)
+    content = made.read_bytes()
+    inside = content.index(element(SEGMENT, b"")[:4]) + 12
+    void = b"\xec" + (1 << 56 | length).to_bytes(8, "big")
+    made.write_bytes(content[:inside] + void + content[inside:])
+
+    try:
+        extract(made)
+    except Permanent as ending:
+        assert "\n" not in ending.reason
+
+
 def test_the_container_s_own_library_agrees_about_the_clips(tmp_path: Path) -> None:
     """What these tests change in a file does not keep it from opening."""
     made = clip(tmp_path / "clip.mkv")
