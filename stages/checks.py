@@ -30,6 +30,7 @@ def crawl_checks(settings: Mapping[str, BaseModel]) -> Iterable[Check]:
     yield from _plugins(download)
     yield from _detector(cast(Filter.Settings, settings["filter"]))
     yield from _keys(cast(Describe.Settings, settings["describe"]))
+    yield from _model(cast(Describe.Settings, settings["describe"]))
 
 
 def _yt_dlp() -> Check:
@@ -93,6 +94,13 @@ def _detector(settings: Filter.Settings) -> Iterator[Check]:
         yield Check("device", "ok", choose_device(settings.device))
     except ConfigError as error:
         yield Check("device", "problem", str(error))
+
+
+def _model(settings: Describe.Settings) -> Iterator[Check]:
+    if settings.backend != "detections" and settings.model is None:
+        default = vision.DEFAULT_MODELS[settings.backend]
+        text = f"none set: {default}, as looked up on {vision.LOOKED_UP}; name one that is offered"
+        yield Check("vision model", "warning", text)
 
 
 def _keys(settings: Describe.Settings) -> Iterator[Check]:

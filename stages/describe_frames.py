@@ -147,7 +147,7 @@ class _Video:
         async with anyio.create_task_group() as tasks:
             for file in files:
                 await self.room.acquire()
-                if self.stops or any(fault.away for fault in self.faults):
+                if self.stops or self._is_away():
                     return
                 # One after the other: which frame is described and which takes that description
                 # follows from their order, not from whose reply came first.
@@ -186,6 +186,8 @@ class _Video:
                 self.client.proven = True
                 return line(file, self.by, reply.text, reused_from=original.frame)
         assert self.visit is not None
+        if self._is_away():
+            return line(file, self.by, error="not asked about: the server is away")
         await self.room.acquire()
         jpeg, _ = await run_sync(_load, self.folder / file, False)
         return await self._ask_and_leave(file, jpeg, self.visit.claim_alone(file, value))
@@ -220,6 +222,10 @@ class _Video:
             assert self.visit is not None
             await self.visit.originals.settle(original, key)
         return reply
+
+    def _is_away(self) -> bool:
+        """Whether the server was away for one of the frames: the others need not be asked about."""
+        return any(fault.away and not fault.is_the_images(0) for fault in self.faults)
 
     def _check_the_server(self, files: Sequence[str]) -> None:
         """Raises where a frame has no description by the server's fault, so that none stays so."""

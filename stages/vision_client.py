@@ -217,6 +217,8 @@ class VisionClient:
             ) from None
         except httpx.RequestError as error:
             why = self._say(str(error)) or type(error).__name__
+            if "CERTIFICATE_VERIFY_FAILED" in why:
+                why += "; SSL_CERT_FILE may name certificates to trust"
             raise TryAgain(f"no answer from {self.host}: {why}", away=True) from None
         return response.status_code, response.headers, bytes(body)
 

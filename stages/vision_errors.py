@@ -35,12 +35,10 @@ class ServerFailed(CallFailed):
         that the client has by now.
 
         It is if the server was well: nearly every other call of that time was answered or, if there
-        was no other fault, one call since the first try.
+        was no other fault and the server could be got at, one call since the first try.
         """
-        if self.away:
-            return False
-        if self.others > 0:
-            return self.answers >= _WELL * self.others
+        if self.away or self.others > 0:
+            return self.answers >= _WELL * max(1, self.others)
         return answers > self.before
 
 

@@ -125,6 +125,29 @@ def test_faults_that_many_frames_meet_at_once_are_not_the_frames(
     assert log.described == Counter(images)
 
 
+@pytest.mark.parametrize("fault", [Answer(0), problem(502)])
+def test_an_image_that_brings_the_server_down_alone_is_left_out(
+    tmp_path: Path, make_item: MakeItem, fault: Answer
+) -> None:
+    images = [picture(seed) for seed in range(40)]
+    item = make_item("a", filter=kept(images))
+    with serving(
+        latency=0.05, fault=lambda number, request: fault if request.image == images[3] else None
+    ) as server:
+        (lines,) = describe(tmp_path, [item], **openai(server, concurrency=2, call_attempts=2))
+    assert [line["file"] for line in lines if line["error"]] == ["000003.000.jpg"]
+
+
+def test_frames_that_wait_for_one_that_fails_are_not_asked_about_while_the_server_is_away(
+    tmp_path: Path, make_item: MakeItem
+) -> None:
+    item = make_item("a", filter=kept([picture(1, quality) for quality in range(50, 90, 5)]))
+    with serving(fault=lambda number, request: problem(503)) as server:
+        with pytest.raises(Transient, match="none of 8 frames"):
+            describe(tmp_path, [item], **openai(server, call_attempts=1))
+        assert len(server.requests) <= 2  # one may be on its way
+
+
 def test_a_server_that_works_on_one_image_at_a_time_gets_fewer_calls_at_once(
     tmp_path: Path, make_item: MakeItem
 ) -> None:
