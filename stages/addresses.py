@@ -73,7 +73,7 @@ def canonical_url(url: str) -> str:
         raise UsageError(f"{url!r} is not an address: {error}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"{url!r} is not an http or https address")
-    if not _is_host(parts):
+    if "[" in parts.netloc and not _is_bracketed(parts):
         raise UsageError(f"{url!r} is not an address: {parts.hostname!r} is no host name")
     return _youtube_video(parts) or urlunsplit(
         (
@@ -175,13 +175,11 @@ def _place(parts: SplitResult, port: int | None) -> str:
     )
 
 
-def _is_host(parts: SplitResult) -> bool:
-    """Whether there can be such a host. Nothing is looked up."""
-    place = parts.netloc.rpartition("@")[2]
-    name = parts.hostname or ""
-    if "[" in place:  # urlsplit takes what stands around the brackets for nothing
-        address = name.partition("%")[0]
-        return ":" in address and re.fullmatch(r"\[[^\[\]]*\](:\d*)?", place) is not None
+def has_possible_host(url: str) -> bool:
+    """Whether there can be a host of the name in an http(s) address. Nothing is looked up."""
+    name = urlsplit(url).hostname or ""
+    if ":" in name:
+        return True
     try:
         name = name.encode("idna").decode()
     except UnicodeError:
@@ -191,6 +189,13 @@ def _is_host(parts: SplitResult) -> bool:
     if re.search(r"[\x00-\x20\x7f<>\"`{}|^\\]", unquote(name)) or len(name) > 254:
         return False
     return not number or literal_address(name) is not None
+
+
+def _is_bracketed(parts: SplitResult) -> bool:
+    """Whether an IPv6 address stands in the brackets, and nothing beside them: urlsplit takes what
+    stands there for nothing."""
+    place = parts.netloc.rpartition("@")[2]
+    return re.fullmatch(r"\[[^\[\]]*:[^\[\]]*\](:\d*)?", place) is not None or "[" not in place
 
 
 def _without_tracking(query: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from engine import Permanent, UsageError, shown
-from stages.addresses import canonical_url
+from stages.addresses import canonical_url, has_possible_host
 from stages.download_errors import ARCHIVED, ending
 from stages.extractors import extractor_for, shown_by
 
@@ -34,6 +34,11 @@ def look_up(downloader: Any, url: str) -> dict[str, Any]:
         canonical_url(url)
     except UsageError as error:
         raise Permanent(str(error), kind="unsupported") from None
+    if not has_possible_host(url):
+        raise Permanent(
+            f"{shown(url)}: is not an address: {urlsplit(url).hostname!r} is no host name",
+            kind="unsupported",
+        )
     found: dict[str, Any] = {"_type": "url", "url": url}
     page: str | None = None
     for _ in range(MOST_HOPS):
