@@ -18,12 +18,16 @@ from typing import Any, Protocol
 from engine import Cancelled, Drop, Ending, checkpoint
 from stages.content_length import MeasuredResponse
 from stages.download_errors import NO_ROOM, OVERSIZED, TOO_SLOW, ending
+from stages.manifests import pieces_in
 
 MOST_TEXT = 20_000_000
 """Bytes, unpacked, of what is read whole: a page, a feed, a manifest, a key."""
 
 MOST_PIECE = 1_000_000_000
 """Bytes of one piece of a stream: yt-dlp appends it to the file by way of memory."""
+
+MOST_PIECES = 1_000_000
+"""Pieces that one manifest may list: yt-dlp makes half a kilobyte of each."""
 
 MOST_FILE = 20_000_000_000
 """Bytes of a video where `max_filesize` is unset."""
@@ -51,6 +55,8 @@ ROOM_STEP = 1_000_000
 """Bytes that come between two looks at the disk."""
 
 _BLOCK = 64 * 1024
+_BEGINNING = 1024
+"""Bytes kept of what is read in blocks: yt-dlp looks at the first 512 before it reads the rest."""
 
 
 @dataclass(slots=True)
@@ -103,6 +109,12 @@ class Watch:
             raise self.oversized(f"a piece of a stream of more than {MOST_PIECE} bytes")
         if size > max(self._most, MOST_TEXT):
             raise self._too_large()
+
+    def check_text(self, text: bytes) -> None:
+        """All of a text that is read whole has come."""
+        count = pieces_in(text)
+        if count > MOST_PIECES:
+            raise self.oversized(f"a manifest of {count:.3g} pieces")
 
     def progress(self, status: dict[str, Any]) -> None:
         """yt-dlp's hook: called for each block of a video that has come."""
@@ -172,6 +184,7 @@ class Response(MeasuredResponse):
         self._watch = watch
         self._wire = _Wire(self.fp.detach(), watch)
         self.fp = io.BufferedReader(self._wire)
+        self._begun = b""
 
     def read(self, amt: int | None = None) -> bytes:
         if self.fp is None:
@@ -185,6 +198,9 @@ class Response(MeasuredResponse):
     def _read_block(self, most: int) -> bytes:
         block = self._read(most)
         self._watch.check_block(self._wire.delivered)
+        self._begun = (self._begun + block)[:_BEGINNING]
+        if self.fp is None and self._wire.delivered == len(self._begun):
+            self._watch.check_text(self._begun)  # it was so short that no more is asked for
         return block
 
     def _read_text(self) -> bytes:
@@ -193,6 +209,7 @@ class Response(MeasuredResponse):
             raise self._watch.oversized(f"a page or list of more than {MOST_TEXT} bytes")
         if self.length:  # as the base says it when all is asked for at once
             raise http.client.IncompleteRead(text, self.length)
+        self._watch.check_text(self._begun + text)
         return text
 
     def _read(self, most: int) -> bytes:
@@ -319,18 +336,21 @@ class _Body(io.BufferedReader):
         super().__init__(unpacked, _BLOCK)
         self._watch = watch
         self._size = 0
+        self._begun = b""
 
     def read(self, amt: int | None = None) -> bytes:
         if amt is not None and amt >= 0:
             block = super().read(amt)
             self._size += len(block)
             self._watch.check_block(self._size)
+            self._begun = (self._begun + block)[:_BEGINNING]
             return block
         text = super().read(MOST_TEXT + 1)
         if len(text) > MOST_TEXT:
             raise self._watch.oversized(
                 f"a page or list that unpacks to more than {MOST_TEXT} bytes"
             )
+        self._watch.check_text(self._begun + text)
         return text
 
 
