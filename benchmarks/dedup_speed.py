@@ -112,7 +112,9 @@ def as_frames(hashes: Hashes) -> Frames:
     return Frames(
         hashes=hashes,
         pixels=random.choice([640 * 360, 640 * 480], len(hashes)),
-        sharpness=random.random(len(hashes)).round(3),
+        colour=random.integers(0, 2, len(hashes)),
+        clarity=random.integers(-8, 2, len(hashes)),
+        painted=random.integers(0, 4, len(hashes)),
         timestamps=(at % 100).astype(np.float64),
         videos=at // 100,
         files=at % 100,

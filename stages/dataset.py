@@ -15,7 +15,7 @@ share is asked for the one that came first, so there the order shows.)
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,7 +29,7 @@ from stages.dataset_tables import (
     frames_schema,
     videos_schema,
 )
-from stages.dedup import FACTS, Dedup, read_lines
+from stages.dedup import FACTS, Dedup, columns_of, looks_of, read_lines
 from stages.folders import built_whole, link_or_copy
 
 if TYPE_CHECKING:
@@ -92,22 +92,22 @@ class Survey:
         ids: list[str] = []
         starts = [0]
         names: list[NDArray[np.bytes_]] = []
-        columns: list[list[NDArray[Any]]] = [[] for _ in range(6)]
+        # A video without frames in front gives each column its type where there is no other.
+        parts = [columns_of([], 0)]
         for record in context.items():
             if not _is_finished(record):
                 continue
-            lines = read_lines(record.folder / Dedup.name / "hashes.jsonl")
-            for column, values in zip(columns, _columns(lines, len(ids)), strict=True):
-                column.append(values)
+            lines = _with_looks(record, read_lines(record.folder / Dedup.name / "hashes.jsonl"))
+            parts.append(columns_of(lines, len(ids)))
             names.append(np.array([line["file"] for line in lines], np.bytes_))
             ids.append(record.id)
             starts.append(starts[-1] + len(lines))
-        # A video without frames in front gives each column its type where there is no other.
-        joined = [
-            np.concatenate([first, *rest])
-            for first, rest in zip(_columns([], 0), columns, strict=True)
-        ]
-        frames = neardup.Frames(*joined)
+        frames = neardup.Frames(
+            *(
+                np.concatenate([getattr(part, field.name) for part in parts])
+                for field in fields(parts[0])
+            )
+        )
         return cls(frames, ids, {video: at for at, video in enumerate(ids)}, starts, names)
 
     def name(self, frame: int) -> tuple[str, str]:
@@ -116,17 +116,13 @@ class Survey:
         return self.ids[video], self.names[video][frame - self.starts[video]].decode()
 
 
-def _columns(lines: list[dict[str, Any]], video: int) -> "list[NDArray[Any]]":
-    """Lines of hashes.jsonl as the columns of neardup.Frames."""
-    import numpy as np
-
+def _with_looks(record: ItemRecord, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The lines of hashes.jsonl; of a video that only an earlier version has seen (this run's list
+    does not name it) they do not say how good a copy each frame is, so the frames are looked at."""
+    frames = record.folder / Dedup.name / "frames"
     return [
-        np.array([int(line["hash"], 16) for line in lines], np.uint64),
-        np.array([line["pixels"] for line in lines], np.int64),
-        np.array([line["sharpness"] for line in lines], np.float64),
-        np.array([line["timestamp"] for line in lines], np.float64),
-        np.full(len(lines), video, np.int64),
-        np.arange(len(lines), dtype=np.int64),
+        line if "clarity" in line else line | asdict(looks_of(frames / line["file"]))
+        for line in lines
     ]
 
 

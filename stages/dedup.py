@@ -1,17 +1,21 @@
 """Hashes a video's frames and gathers all that the dataset needs of the video."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import engine
 from engine import Item, Permanent, Stage, checkpoint, setting
+from stages import neardup
 from stages.folders import link_or_copy
+from stages.frame_quality import Looks, look
 from stages.hashing import perceptual_hash
 
 if TYPE_CHECKING:
-    from stages.neardup import Choice
+    import numpy as np
+    from numpy.typing import NDArray
 
 FACTS = ("title", "uploader", "duration", "upload_date", "webpage_url", "license")
 """What the dataset tells of a video, as info.json names it."""
@@ -27,6 +31,7 @@ class Dedup(Stage):
     keep = false: frames/ (hard links), hashes.jsonl, frames.jsonl and video.json.
     """
 
+    version: ClassVar[int] = 2
     defaults: ClassVar[dict[str, Any]] = {"workers": 2}
 
     class Settings(engine.Settings):
@@ -49,37 +54,24 @@ class Dedup(Stage):
         descriptions = _descriptions(item)
 
         (out / "frames").mkdir()
-        hashes = []
+        lines = []
         for frame in frames:
             checkpoint()
-            link_or_copy(source / "frames" / frame["file"], out / "frames" / frame["file"])
-            hashes.append(_hash(out / "frames" / frame["file"]))
-        choice = self._choose(frames, hashes)
+            path = out / "frames" / frame["file"]
+            link_or_copy(source / "frames" / frame["file"], path)
+            lines.append(_hash_line(frame, _hash(path), looks_of(path)))
+        choice = neardup.choose(columns_of(lines, 0), self.settings.distance)
+        for at, line in enumerate(lines):
+            if not choice.kept[at]:
+                line["duplicate_of"] = lines[int(choice.nearest[at])]["file"]
+                line["distance"] = int(choice.distance[at])
 
-        write_lines(
-            out / "hashes.jsonl",
-            [_hash_line(frames, hashes, choice, at) for at in range(len(frames))],
-        )
+        write_lines(out / "hashes.jsonl", lines)
         write_lines(
             out / "frames.jsonl",
             [_frame_line(frame, descriptions.get(frame["file"], {})) for frame in frames],
         )
         write_lines(out / "video.json", [_video(item)])
-
-    def _choose(self, frames: list[dict[str, Any]], hashes: list[int]) -> "Choice":
-        import numpy as np
-
-        from stages import neardup
-
-        columns = neardup.Frames(
-            hashes=np.array(hashes, np.uint64),
-            pixels=np.array([_pixels(frame) for frame in frames], np.int64),
-            sharpness=np.array([frame["sharpness"] for frame in frames], np.float64),
-            timestamps=np.array([frame["timestamp"] for frame in frames], np.float64),
-            videos=np.zeros(len(frames), np.int64),
-            files=np.arange(len(frames)),
-        )
-        return neardup.choose(columns, self.settings.distance)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -98,29 +90,61 @@ def _hash(path: Path) -> int:
     try:
         return perceptual_hash(path)
     except OSError as error:
-        raise Permanent(
-            f"frame {path.name} is not a readable image; "
-            f"delete the item's folder to have it made again",
-            kind="unreadable_frame",
-        ) from error
+        raise _unreadable(path) from error
 
 
-def _pixels(frame: Mapping[str, Any]) -> int:
-    return int(frame["width"]) * int(frame["height"])
+def _unreadable(path: Path) -> Permanent:
+    return Permanent(
+        f"frame {path.name} is not a readable image; "
+        f"delete the item's folder to have it made again",
+        kind="unreadable_frame",
+    )
 
 
-def _hash_line(
-    frames: list[dict[str, Any]], hashes: list[int], choice: "Choice", at: int
-) -> dict[str, Any]:
-    kept = bool(choice.kept[at])
+def looks_of(path: Path) -> Looks:
+    """How good a copy the image at `path` is.
+
+    Raises Permanent, kind "unreadable_frame", for a file that is no image.
+    """
+    import cv2
+    import numpy as np
+
+    content = np.fromfile(path, np.uint8)
+    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    if image is None:
+        raise _unreadable(path)
+    return look(np.asarray(image, np.uint8))
+
+
+def columns_of(lines: Sequence[Mapping[str, Any]], video: int) -> neardup.Frames:
+    """Lines of hashes.jsonl as the frames to choose among, all of the video of this number."""
+    import numpy as np
+
+    def integers(name: str) -> "NDArray[np.int64]":
+        return np.array([line[name] for line in lines], np.int64)
+
+    return neardup.Frames(
+        hashes=np.array([int(line["hash"], 16) for line in lines], np.uint64),
+        pixels=integers("pixels"),
+        colour=integers("colour"),
+        clarity=integers("clarity"),
+        painted=integers("painted"),
+        timestamps=np.array([line["timestamp"] for line in lines], np.float64),
+        videos=np.full(len(lines), video, np.int64),
+        files=np.arange(len(lines), dtype=np.int64),
+    )
+
+
+def _hash_line(frame: Mapping[str, Any], value: int, looks: Looks) -> dict[str, Any]:
     return {
-        "file": frames[at]["file"],
-        "timestamp": frames[at]["timestamp"],
-        "hash": format(hashes[at], "016x"),
-        "pixels": _pixels(frames[at]),
-        "sharpness": frames[at]["sharpness"],
-        "duplicate_of": None if kept else frames[int(choice.nearest[at])]["file"],
-        "distance": None if kept else int(choice.distance[at]),
+        "file": frame["file"],
+        "timestamp": frame["timestamp"],
+        "hash": format(value, "016x"),
+        "pixels": int(frame["width"]) * int(frame["height"]),
+        **asdict(looks),
+        "sharpness": frame["sharpness"],
+        "duplicate_of": None,
+        "distance": None,
     }
 
 

@@ -20,14 +20,17 @@ MANY_PAIRS = 100_000
 class Frames:
     """The frames to choose among, as columns of one length, in any order.
 
-    `hashes` are 64-bit perceptual hashes; `pixels` (width times height), `sharpness` and
-    `timestamps` say how good a copy is. `videos` and `files` are numbers in the order of the
-    videos' ids and of the files' names in their video, and tell any two frames apart.
+    `hashes` are 64-bit perceptual hashes; `pixels` (width times height), the looks of
+    `frame_quality.Looks`, and `timestamps` say how good a copy is. `videos` and `files` are numbers
+    in the order of the videos' ids and of the files' names in their video, and tell any two frames
+    apart.
     """
 
     hashes: Hashes
     pixels: Indices
-    sharpness: NDArray[np.float64]
+    colour: Indices
+    clarity: Indices
+    painted: Indices
     timestamps: NDArray[np.float64]
     videos: Indices
     files: Indices
@@ -53,10 +56,10 @@ def choose(frames: Frames, distance: int) -> Choice:
     """Keep the best copies: no two kept frames are within `distance` bits, and every other frame is
     within `distance` of a kept one.
 
-    Frames are taken from the best to the worst (more pixels, then sharper, then earlier, then by
-    video and file), and one is kept unless a kept one is within `distance`. A removed frame names
-    the kept frame nearest to it, the best of them when several are equally near. The answer does
-    not depend on the order in which the frames are given.
+    Frames are taken from the best to the worst (more pixels, then in colour, then clearer, then
+    less painted over, then earlier, then by video and file), and one is kept unless a kept one is
+    within `distance`. A removed frame names the kept frame nearest to it, the best of them when
+    several are equally near. The answer does not depend on the order in which the frames are given.
 
     Memory is bounded by the frames, not by how many pairs are alike.
     """
@@ -64,9 +67,8 @@ def choose(frames: Frames, distance: int) -> Choice:
 
     from stages.hamming import nearest_within
 
-    order = np.lexsort(
-        (frames.files, frames.videos, frames.timestamps, -frames.sharpness, -frames.pixels)
-    )
+    worse = (frames.painted, -frames.clarity, -frames.colour, -frames.pixels)
+    order = np.lexsort((frames.files, frames.videos, frames.timestamps, *worse))
     # Equal hashes share one fate, so each is looked at once, as its best frame.
     _, best, group = np.unique(frames.hashes[order], return_index=True, return_inverse=True)
     by_quality = np.argsort(best)

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from stages.dedup import Dedup, read_lines, write_lines
 from stages.demo.server import MediaServer
 from tests.acceptance.command import crawl
 from tests.acceptance.outcome import STAGES, attempts, bytes_of, check_dataset
@@ -37,6 +40,28 @@ def test_a_changed_setting_redoes_that_stage_and_what_follows(
     assert crawl(*urls, out=work).code == 0
     assert attempts(work, run=5) == attempts(work, run=3)
     assert (work / "dataset" / "frames.parquet").read_bytes() == before
+
+
+def test_a_folder_of_an_earlier_choice_of_copies_redoes_dedup_alone(
+    tmp_path: Path, clips: list[Path], serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urls, work, fresh = serve(clips[:3]), tmp_path / "work", tmp_path / "fresh"
+    with monkeypatch.context() as earlier:
+        earlier.setattr(Dedup, "version", 1)
+        assert crawl(*urls, out=work).code == 0
+    # As version 1 left it: nothing says how good a copy each frame is.
+    for path in (work / "items").glob("*/dedup/hashes.jsonl"):
+        lines = read_lines(path)
+        for line in lines:
+            for name in ("colour", "clarity", "painted"):
+                del line[name]
+        write_lines(path, lines)
+
+    # Two of the videos are in the list again, the third only in the folder.
+    assert crawl(*urls[:2], out=work).code == 0
+    assert attempts(work, run=2) == {("dedup", "done"): 2}
+    assert crawl(*urls, out=fresh).code == 0
+    assert bytes_of(work / "dataset") == bytes_of(fresh / "dataset")
 
 
 def test_more_videos_join_what_is_there(tmp_path: Path, clips: list[Path], serve: Serve) -> None:

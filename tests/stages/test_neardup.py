@@ -21,7 +21,9 @@ def make_frames(found: NDArray[np.uint64], seed: int = 0) -> Frames:
     return Frames(
         hashes=found,
         pixels=random.choice([640 * 360, 640 * 480], count),
-        sharpness=random.choice([10.0, 20.5, 31.125], count),
+        colour=random.integers(0, 2, count),
+        clarity=random.choice([-3, 0, 1], count),
+        painted=random.choice([0, 1], count),
         timestamps=random.choice([0.0, 1.0, 2.0], count),
         videos=random.integers(0, 3, count),
         files=np.arange(count),
@@ -32,7 +34,9 @@ def shuffled(frames: Frames, order: NDArray[np.int64]) -> Frames:
     return Frames(
         frames.hashes[order],
         frames.pixels[order],
-        frames.sharpness[order],
+        frames.colour[order],
+        frames.clarity[order],
+        frames.painted[order],
         frames.timestamps[order],
         frames.videos[order],
         frames.files[order],
@@ -45,7 +49,9 @@ def walk(frames: Frames, distance: int) -> dict[int, tuple[int, int]]:
         range(len(frames)),
         key=lambda n: (
             -frames.pixels[n],
-            -frames.sharpness[n],
+            not frames.colour[n],
+            -frames.clarity[n],
+            frames.painted[n],
             frames.timestamps[n],
             frames.videos[n],
             frames.files[n],
@@ -110,21 +116,19 @@ def test_the_choice_does_not_depend_on_the_order(
     assert by_file(frames, choose(frames, distance)) == by_file(other, choose(other, distance))
 
 
-def test_more_pixels_win_then_sharpness_then_the_earlier_frame_then_the_video() -> None:
+def test_pixels_then_colour_then_clarity_then_nothing_painted_then_the_earlier_win() -> None:
+    names = ("pixels", "colour", "clarity", "painted", "timestamps", "videos", "files")
+
     def best(**columns: list[float]) -> int:
-        same: dict[str, list[float]] = {
-            "pixels": [1, 1],
-            "sharpness": [1, 1],
-            "timestamps": [1, 1],
-            "videos": [1, 1],
-            "files": [1, 1],
-        }
+        same: dict[str, list[float]] = {name: [1, 1] for name in names}
         arrays = {name: np.array(values) for name, values in (same | columns).items()}
         choice = choose(Frames(hashes=array([7, 7]), **arrays), 0)
         return int(np.flatnonzero(choice.kept)[0])
 
-    assert best(pixels=[1, 2], sharpness=[9, 1]) == 1
-    assert best(sharpness=[1, 2], timestamps=[0, 1]) == 1
+    assert best(pixels=[1, 2], colour=[1, 0]) == 1
+    assert best(colour=[0, 1], clarity=[9, -9]) == 1
+    assert best(clarity=[-2, -1], painted=[0, 5]) == 1
+    assert best(painted=[1, 0], timestamps=[0, 1]) == 1
     assert best(timestamps=[2, 1], videos=[0, 1]) == 1
     assert best(videos=[2, 1], files=[0, 1]) == 1
     assert best(files=[2, 1]) == 1
