@@ -8,6 +8,7 @@ import click
 
 from engine import plugins
 from engine.errors import PenstockError, PipelineError, StopRun, UsageError
+from engine.home import ensure_home
 from engine.options import set_option, view_options
 from engine.showing import shown_in
 
@@ -50,6 +51,9 @@ class PenstockGroup(SuggestingGroup):
 
     def invoke(self, context: click.Context) -> Any:
         _say_every_name()
+        if not ensure_home():
+            told = "this user has no home folder: weights and caches are not kept; set HOME to one"
+            click.echo(f"penstock: {told}", err=True)
         try:
             return super().invoke(context)
         except UsageError as error:

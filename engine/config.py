@@ -118,13 +118,16 @@ def load_config(
     *,
     others: Sequence[Pipeline] = (),
     stored: Mapping[str, Any] | None = None,
+    found: bool = False,
 ) -> Config:
     """The pipeline's configuration.
 
     `overrides` are what `--set` got, such as "stages.extract.workers=4"; `flags` are dotted names
     and their values. `others` are further pipelines whose stages may be configured in the same file
     and environment: what is theirs is left alone. `stored` is what `settings_as_dict` gave in an
-    earlier run: it goes before the defaults, and whatever is set now goes before it.
+    earlier run: it goes before the defaults, and whatever is set now goes before it. `found`: the
+    file was not named, but lies in the current folder; another program's is then passed over with
+    a warning.
 
     Raises ConfigError with one line for each mistake, PipelineError where a stage is at fault.
     """
@@ -134,7 +137,7 @@ def load_config(
     if stored is not None:
         entries |= from_stored(stored, schema)
     if file is not None:
-        entries |= from_file(file, schema, problems)
+        entries |= from_file(file, schema, problems, found=found)
     entries |= from_environment(environment, schema, problems)
     entries |= from_overrides(overrides, schema, problems)
     entries |= from_flags(flags, pipeline, schema, problems)

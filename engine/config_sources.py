@@ -4,11 +4,13 @@ Each reader gives the entries it found by dotted name, and appends a line to `pr
 that is no setting.
 """
 
+import logging
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,10 @@ class Entry:
 
 Entries = dict[str, Entry]
 
+OTHERWISE = "--config FILE names another one, and --config /dev/null none"
+
+logger = logging.getLogger(__name__)
+
 
 def problem_line(
     dotted: str,
@@ -52,13 +58,21 @@ def problem_line(
     return f"{entry.origin}: {dotted}{shown}: {problem}"
 
 
-def from_file(file: Path, schema: Schema, problems: list[str]) -> Entries:
-    """Raises ConfigError where the file cannot be read as TOML at all."""
-    text = _read(file)
+def from_file(file: Path, schema: Schema, problems: list[str], *, found: bool = False) -> Entries:
+    """What the file sets; nothing where it was `found` and is another program's, which is warned
+    of. Raises ConfigError where the file cannot be read as TOML at all."""
+    why = f"; it is read because it lies in the current folder: {OTHERWISE}" if found else ""
     try:
+        text = _read(file)
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{file}: not valid TOML: {_toml_problem(error, text)}") from None
+        told = _toml_problem(error, text)
+        raise ConfigError(f"{file}: not valid TOML: {told}{why}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{error}{why}") from None
+    if found and _is_foreign(document, schema):
+        _warn_of_foreign(file.absolute())
+        return {}
     lines = _line_numbers(text)
 
     def origin(dotted: str) -> str:
@@ -79,6 +93,20 @@ def from_file(file: Path, schema: Schema, problems: list[str]) -> Entries:
                 dotted = f"{section}.{key}"
                 _accept(dotted, Entry(value, origin(dotted)), entries, schema, problems)
     return entries
+
+
+@cache
+def _warn_of_foreign(file: Path) -> None:
+    told = "%s has no table of Penstock's ([limits], [stages.NAME]) and is passed over: %s"
+    logger.warning(told, file, OTHERWISE)
+
+
+def _is_foreign(document: Mapping[str, Any], schema: Schema) -> bool:
+    """Whether the file says something, and nothing that may be meant for Penstock."""
+    own = {LIMITS, "stages", *(name.removeprefix("stages.") for name in schema.sections)}
+    return bool(document) and not any(
+        name in own or get_close_matches(name, (LIMITS, "stages"), 1) for name in document
+    )
 
 
 def from_stored(stored: Mapping[str, Any], schema: Schema) -> Entries:

@@ -21,12 +21,15 @@ WIDTH = 100
 def render_config(pipelines: Sequence[Pipeline]) -> str:
     """A config.toml that says exactly the defaults of these pipelines' stages.
 
-    A setting whose default is that it is not set stands commented out, with a value of its type.
+    A setting whose default is that it is not set stands commented out, with an example.
     Raises PipelineError where two pipelines have different stages of one name.
     """
     lines = [
         *_comment("Every setting and its default. Delete what you do not change: what is missing"),
-        *_comment("keeps its default, and `--set NAME=VALUE` goes before what stands here."),
+        *_comment(
+            "keeps its default, and `--set NAME=VALUE` goes before what stands here. What is"
+        ),
+        *_comment("commented out is not set, and the value beside it an example."),
         "",
         f"[{LIMITS}]",
         *_comment(inspect.getdoc(LimitSettings) or ""),

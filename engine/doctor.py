@@ -29,7 +29,15 @@ def run_checks(config: str | None) -> int:
     everything = list(plugins.pipelines().values())
     checks: list[Check] = []
     for pipeline in everything:
-        loaded = load_config(pipeline, config_file(config), os.environ, (), {}, others=everything)
+        loaded = load_config(
+            pipeline,
+            config_file(config),
+            os.environ,
+            (),
+            {},
+            others=everything,
+            found=config is None,
+        )
         if not checks:
             checks += _machine(loaded)
         if pipeline.checks is not None:

@@ -66,6 +66,7 @@ def run_command(pipeline: Pipeline) -> click.Command:
             overrides,
             flag_settings(pipeline, flags),
             others=list(plugins.pipelines().values()),
+            found=config is None,
         )
         given = _given(typed, open_list(from_) if from_ is not None else ())
         served = web_address(web, web_host)

@@ -30,7 +30,10 @@ def accepted(field: FieldInfo) -> str:
 
 
 def placeholder(field: FieldInfo) -> Any:
-    """A value of the right type, to show how a setting without a default is written."""
+    """The setting's example, else a value of the right type, to show how a setting without a
+    default is written."""
+    if field.examples:
+        return field.examples[0]
     annotation = _without_none(field.annotation)[0]
     kind = get_origin(annotation) or annotation
     if kind is Literal:

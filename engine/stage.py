@@ -20,6 +20,7 @@ def setting(
     *,
     affects_output: bool = True,
     needs_trust: bool = False,
+    example: Any = None,
     **bounds: Any,
 ) -> Any:
     """One setting: its default, one line on what it does, and bounds such as `gt=0`.
@@ -27,12 +28,15 @@ def setting(
     The line stands in config.toml. `affects_output=False` is for what changes how the work is done
     but not what comes out (a proxy, a device, a deadline): changing it redoes nothing.
     `needs_trust=True` is for what chooses which code runs, or where data and keys go: it is not
-    taken from the ledger of a work folder that somebody else made.
+    taken from the ledger of a work folder that somebody else made. `example` stands in config.toml,
+    commented out, where the default is that the setting is not set.
     """
     if callable(default):
         bounds["default_factory"] = default
     else:
         bounds["default"] = default
+    if example is not None:
+        bounds["examples"] = [example]
     return Field(
         description=description,
         json_schema_extra={"affects_output": affects_output, "needs_trust": needs_trust},

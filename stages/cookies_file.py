@@ -21,7 +21,7 @@ def copy_of_cookies(cookies: Path) -> Path:
 
     Raises ConfigError for a file that cannot be read, or not by yt-dlp.
     """
-    path = cookies.expanduser()
+    path = Path(os.path.expanduser(cookies))  # noqa: PTH111 - never raises
     try:
         content = path.read_bytes()
     except OSError as error:

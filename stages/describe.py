@@ -58,17 +58,20 @@ class Describe(Stage):
             None,
             f"The vision model's name; none: {vision.DEFAULT_MODELS['openai']} or "
             f"{vision.DEFAULT_MODELS['gemini']}, as looked up on {vision.LOOKED_UP}.",
+            example="gpt-4.1-mini",
         )
         base_url: str | None = setting(
             None,
             "Where the server is, such as http://localhost:11434/v1; none: the public one.",
             needs_trust=True,
+            example="http://localhost:11434/v1",
         )
         api_key_env: str | None = setting(
             None,
             "The variable that holds the key, named *_API_KEY; none: OPENAI_ or GEMINI_API_KEY.",
             affects_output=False,
             needs_trust=True,
+            example="OPENAI_API_KEY",
         )
         auth: Literal["auto", "bearer", "api-key"] = setting(
             "auto",
@@ -79,6 +82,7 @@ class Describe(Stage):
             None,
             "The api-version that Azure's URLs carry; none: one that fits.",
             affects_output=False,
+            example="2024-10-21",
         )
         prompt: str = setting(PROMPT, "What the model is asked about each frame.", min_length=1)
         max_tokens: int = setting(300, "Tokens that a description may take, at most.", gt=0)
@@ -92,10 +96,18 @@ class Describe(Stage):
             8, "Calls in flight at once, over all workers.", affects_output=False, gt=0
         )
         requests_per_minute: float | None = setting(
-            None, "Requests a minute, at most; none: no limit.", affects_output=False, gt=0
+            None,
+            "Requests a minute, at most; none: no limit.",
+            affects_output=False,
+            gt=0,
+            example=60.0,
         )
         tokens_per_minute: float | None = setting(
-            None, "Tokens a minute, at most; none: no limit.", affects_output=False, gt=0
+            None,
+            "Tokens a minute, at most; none: no limit.",
+            affects_output=False,
+            gt=0,
+            example=100_000.0,
         )
         call_timeout: float = setting(
             60.0, "Seconds that one call may take.", affects_output=False, gt=0
@@ -125,6 +137,7 @@ class Describe(Stage):
             "How many of 64 bits may differ between near-identical frames; none: dedup.distance.",
             ge=0,
             le=64,
+            example=4,
         )
         dry_run: bool = setting(False, "Send nothing; count the requests that a run would make.")
 

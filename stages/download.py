@@ -80,17 +80,25 @@ class Download(Stage):
             "Longer side that is needed, in pixels: no larger format is fetched than that takes. "
             "Unset: as much as extract uses.",
             gt=0,
+            example=1280,
         )
         max_duration: float | None = setting(
             None,
             "Seconds; longer videos are dropped before they are fetched. Unset: no limit.",
             gt=0,
+            example=7200.0,
         )
         max_filesize: int | None = setting(
-            None, "Bytes; larger files are dropped. Unset: 20 GB.", gt=0
+            None,
+            "Bytes; larger files are dropped. Unset: 20 GB.",
+            gt=0,
+            example=2_000_000_000,
         )
         max_items: int | None = setting(
-            None, "Videos taken from one playlist, channel or feed, at most. Unset: all.", gt=0
+            None,
+            "Videos taken from one playlist, channel or feed, at most. Unset: all.",
+            gt=0,
+            example=100,
         )
         max_depth: int = setting(
             5,
@@ -103,12 +111,14 @@ class Download(Stage):
             "Cookies file (Netscape format) to fetch with.",
             affects_output=False,
             needs_trust=True,
+            example="cookies.txt",
         )
         cookies_from_browser: str | None = setting(
             None,
             'Browser to take cookies from: "firefox", "chrome:PROFILE".',
             affects_output=False,
             needs_trust=True,
+            example="firefox",
         )
         proxy: str | None = setting(
             None,
@@ -116,10 +126,12 @@ class Download(Stage):
             "Unset: the environment's.",
             affects_output=False,
             needs_trust=True,
+            example="socks5://127.0.0.1:1080",
         )
         rate_limit: int | None = setting(
             None, "Bytes a second for one download, at most. Unset: no limit.",
             affects_output=False, gt=0,
+            example=2_000_000,
         )  # fmt: skip
         socket_timeout: float = setting(
             20.0, "Seconds without an answer before a connection counts as lost.",

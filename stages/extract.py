@@ -66,10 +66,17 @@ class Extract(Stage):
             0.0, "Seconds into the video to start at.", ge=0, allow_inf_nan=False
         )
         end: float | None = setting(
-            None, "Seconds into the video to stop before; none: its end.", gt=0, allow_inf_nan=False
+            None,
+            "Seconds into the video to stop before; none: its end.",
+            gt=0,
+            allow_inf_nan=False,
+            example=600.0,
         )
         max_frames: int | None = setting(
-            None, "Frames kept of one video, at most: the first ones; none: no limit.", ge=1
+            None,
+            "Frames kept of one video, at most: the first ones; none: no limit.",
+            ge=1,
+            example=1000,
         )
         size: int | None = setting(
             640, "Pixels along the longer side; never enlarges; 0: as it is.", ge=0, le=16384

@@ -95,12 +95,21 @@ class Filter(Stage):
             None,
             "Drop frames less sharp than this (variance of the Laplacian); unset for any.",
             ge=0,
+            example=50.0,
         )
         min_brightness: float | None = setting(
-            None, "Drop frames darker than this, 0 to 255; unset for any.", ge=0, le=255
+            None,
+            "Drop frames darker than this, 0 to 255; unset for any.",
+            ge=0,
+            le=255,
+            example=16.0,
         )
         max_brightness: float | None = setting(
-            None, "Drop frames brighter than this, 0 to 255; unset for any.", ge=0, le=255
+            None,
+            "Drop frames brighter than this, 0 to 255; unset for any.",
+            ge=0,
+            le=255,
+            example=240.0,
         )
         keep_empty: bool = setting(
             False, "Whether a video goes on when none of its frames is kept; else it is dropped."

@@ -118,7 +118,7 @@ def find_weights(weights: str) -> Path:
 
 def locate_weights(weights: str) -> Path | None:
     """The file or folder that `weights` means, if it is on this machine already."""
-    path = Path(weights).expanduser()
+    path = Path(os.path.expanduser(weights))  # noqa: PTH111 - never raises
     if path.exists():
         return path
     cached = cache_folder() / "weights" / weights

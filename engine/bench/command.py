@@ -121,7 +121,8 @@ def _bench(pipeline: Pipeline, given: dict[str, Any]) -> int:
     if cores is not None and (not simulate or check):
         raise UsageError("--cores is for the model alone: give --simulate --check 0 too")
     file, flags = config_file(given["config"]), flag_settings(pipeline, given)
-    config = _settings(pipeline, file, given["overrides"], flags)
+    found = given["config"] is None
+    config = _settings(pipeline, file, given["overrides"], flags, found=found)
     sources = _sources(pipeline, given["sources"], given["from_"], given["items"])
     if not sources and not (simulate and not check and given["ledger"]):
         raise UsageError(f"nothing to {pipeline.name}: give URLs, or --from FILE")
@@ -148,10 +149,15 @@ def _bench(pipeline: Pipeline, given: dict[str, Any]) -> int:
 
 
 def _settings(
-    pipeline: Pipeline, file: Path | None, overrides: Sequence[str], flags: dict[str, Any]
+    pipeline: Pipeline,
+    file: Path | None,
+    overrides: Sequence[str],
+    flags: dict[str, Any],
+    *,
+    found: bool,
 ) -> Config:
     others = list(plugins.pipelines().values())
-    return load_config(pipeline, file, os.environ, overrides, flags, others=others)
+    return load_config(pipeline, file, os.environ, overrides, flags, others=others, found=found)
 
 
 def _command(pipeline: Pipeline, words: Sequence[str], overrides: Sequence[str]) -> str:

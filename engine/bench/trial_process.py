@@ -18,6 +18,7 @@ from engine import plugins
 from engine.config import load_config
 from engine.errors import PenstockError, StopRun, UsageError
 from engine.events import AttemptStarted, Event, Events, ItemEnded
+from engine.options import CONFIG
 from engine.run import RunReport, run_pipeline
 from engine.statistics import bottleneck, bottleneck_sentence
 from engine.text import one_line
@@ -52,6 +53,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         request["overrides"],
         request["flags"],
         others=list(plugins.pipelines().values()),
+        found=request["config"] == CONFIG,  # had it been named, the bench would have refused it
     )
     stopwatch, events = Stopwatch(), Events()
     events.subscribe(stopwatch)

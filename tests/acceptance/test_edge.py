@@ -1,9 +1,12 @@
 """Files that are broken, strange, or no video at all: each ends as it should, and says why."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.acceptance.command import crawl
+from tests.acceptance.command import SHAPES, crawl, settings
 from tests.acceptance.outcome import check_dataset, check_no_scratch, status, videos
 
 Serve = Callable[..., list[str]]
@@ -62,3 +65,35 @@ def test_every_edge_case_as_a_local_file_ends_in_the_right_class(
     tmp_path: Path, data: Path
 ) -> None:
     check_edge(tmp_path, [str(path) for path in sorted((data / "edge").iterdir())])
+
+
+NOBODY = """
+import pwd, sys
+
+def unknown(*_):
+    raise KeyError("no such user")
+
+pwd.getpwuid = unknown
+from engine.cli import main
+
+main(prog_name="penstock")
+"""
+"""The command as a user whom the system's list does not have."""
+
+
+def test_a_user_without_a_home_crawls_and_is_told(tmp_path: Path, clips: list[Path]) -> None:
+    work = tmp_path / "work"
+    nobody = {name: value for name, value in os.environ.items() if name not in ("HOME", "USER")}
+    for command in (["doctor"], ["crawl", str(clips[0]), "--out", str(work), *settings(SHAPES)]):
+        ran = subprocess.run(
+            [sys.executable, "-c", NOBODY, *command],
+            env=nobody | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(Path.cwd())},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert "Traceback" not in ran.stderr
+        assert "penstock: this user has no home folder" in ran.stderr
+    assert status(work)["items"]["done"] == 1
+    assert not list(tmp_path.glob("penstock-home-*")), "what it was lent is gone"

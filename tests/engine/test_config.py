@@ -425,3 +425,35 @@ def test_the_fingerprint_holds_only_what_changes_the_output() -> None:
     assert fingerprint_settings(Fetch, Fetch.Settings(ratio=2)) != plain
     kinds = Fetch.Settings(kinds={"c", "a", "b"})
     assert fingerprint_settings(Fetch, kinds)["kinds"] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("text", ['[package]\nname = "x"\n', "title = 1\n", "[[tool]]\na = 1\n"])
+def test_another_programs_file_in_the_folder_is_passed_over_with_a_warning(
+    tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    assert load_config(TOY, file, {}, [], {}, found=True) == load_config(TOY, None, {}, [], {})
+    [record] = caplog.records
+    assert f"{file} has no table of Penstock's" in record.getMessage()
+    assert "--config FILE names another one" in record.getMessage()
+    with pytest.raises(ConfigError, match="no such section"):
+        load_config(TOY, file, {}, [], {})
+
+
+@pytest.mark.parametrize("text", ["[limit]\nrate = 1", "[stage.fetch]\na = 1", "[fetch]\na = 1"])
+def test_a_file_in_the_folder_that_may_be_meant_is_not_passed_over(
+    tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "config.toml").write_text(text)
+    with pytest.raises(ConfigError):
+        load_config(TOY, tmp_path / "config.toml", {}, [], {}, found=True)
+
+
+def test_a_file_in_the_folder_that_is_no_toml_says_why_it_was_read(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    for content in (b"a: b\n", b"\xff\xfe"):
+        file.write_bytes(content)
+        with pytest.raises(ConfigError, match="read because it lies in the current folder") as told:
+            load_config(TOY, file, {}, [], {}, found=True)
+        assert "\n" not in str(told.value)

@@ -29,6 +29,7 @@ class Fetch(Stage):
         limit: int | None = setting(None, "A limit.", ge=1)
         mode: Literal["fast", "exact"] | None = setting(None, "How.")
         size: ByteSize | None = setting(None, "A size.")
+        count: int | None = setting(None, "A count.", example=40, gt=0)
         names: list[str] = setting(lambda: [f"name {n}" for n in range(40)], "Many names.")
         nested: list[list[int]] = setting([[1, 2], []], "Lists in a list.")
         kinds: frozenset[str] = setting(frozenset({"b", "a"}), "A set.")
@@ -64,7 +65,7 @@ def test_it_holds_every_setting_in_order_own_settings_first() -> None:
     assert list(document["stages"]) == ["fetch", "weigh-all", "sing"]
     options = list(StageOptions.model_fields)
     assert list(document["stages"]["weigh-all"]) == options
-    not_set = {"proxy", "limit", "mode", "size"}
+    not_set = {"proxy", "limit", "mode", "size", "count"}
     own = [key for key in Fetch.Settings.model_fields if key not in not_set]
     assert list(document["stages"]["fetch"]) == own + options
 
@@ -78,6 +79,7 @@ def test_every_setting_has_its_line_and_what_it_may_be() -> None:
     assert '# How. ("fast" or "exact")\n# mode = "fast"\n' in text
     assert "# A limit. (a whole number of at least 1)\n# limit = 1\n" in text
     assert '# A size. (a size such as "2 GB")\n# size = "2 GB"\n' in text
+    assert "# A count. (a whole number over 0)\n# count = 40\n" in text
     assert '(a whole number over 0, or "auto"; 4 at most)\nworkers = "auto"\n' in text
     assert "[stages.fetch]\n# Fetch what the source names.\n\n" in text
     assert all(len(line) <= 100 for line in text.splitlines())

@@ -1,0 +1,36 @@
+"""A home folder for a user who has none: no HOME, and no entry in the system's list of users.
+
+Containers run as such users. Libraries keep settings and caches in a home, and many of them fail
+where there is none.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+
+def ensure_home() -> bool:
+    """Whether the user has a home. If not, this process and those that it starts are given an empty
+    one, which is removed when this process ends. Raises nothing."""
+    try:
+        Path.home()
+    except RuntimeError:
+        pass
+    else:
+        return True
+    try:
+        home = tempfile.mkdtemp(prefix="penstock-home-")
+    except OSError:  # nowhere to write: what needs a home says so itself
+        return False
+    owner = os.getpid()
+    atexit.register(_remove, home, owner)
+    os.environ["HOME"] = home
+    os.environ.setdefault("USER", str(os.getuid()))  # whoever asks for a name finds no entry either
+    return False
+
+
+def _remove(home: str, owner: int) -> None:
+    if os.getpid() == owner:  # a forked child leaves its parent's alone
+        shutil.rmtree(home, ignore_errors=True)
