@@ -18,6 +18,7 @@ from engine.item import (
 )
 from engine.journal import Failure, Journal
 from engine.journey import End, Graph, Journey, Known, Step
+from engine.suspects import Suspects
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,13 @@ class Admission:
 
 
 def admit(
-    journal: Journal, graph: Graph, item: Item, parent: str | None, depth: int, run: int
+    journal: Journal,
+    graph: Graph,
+    item: Item,
+    parent: str | None,
+    depth: int,
+    run: int,
+    suspects: Suspects,
 ) -> Admission | None:
     """Enter `item` into this run, under the id that the ledger has it by; None if it has entered it
     already."""
@@ -46,6 +53,7 @@ def admit(
             if one.outcome != "failed" or name not in graph.roots
         }
     was_link = replace_link(item)
+    suspects.look(journal, item)
     sweep_scratch(item)
     journey, step = _first_step(graph, item, _with_disk(graph, item, known), parent, depth)
     repairs = _repair(journal, journey, step, run)

@@ -1,5 +1,6 @@
 """The workers of a pool: hired, opened, replaced when they break, let go when they are too many."""
 
+import logging
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -18,6 +19,8 @@ from engine.worker import (
     ThreadWorker,
     Worker,
 )
+
+log = logging.getLogger("penstock.engine")
 
 Serve = Callable[[Worker, int], Awaitable[bool]]
 """Waits for the next items and works on them; false once no more can come."""
@@ -45,6 +48,7 @@ class Crew:
         self._shared = SharedStage(factory()) if factory.stage.is_async() else None
         self._name = factory.stage.name
         self._nursery = Nursery(factory)
+        self._apart: ProcessWorker | None = None
         self._target = 0
         self._hired = 0
         self._count = 0
@@ -72,8 +76,30 @@ class Crew:
             if self._shared is not None:
                 await self._shared.close()
 
+    async def apart(self, worker: Worker) -> Worker:
+        """A worker in a process, for an item that may kill what it runs in; `worker` itself where
+        that is one, or where this stage cannot have one."""
+        if not isinstance(worker, ThreadWorker):
+            return worker
+        if self._factory.stage.__module__ == "__main__":
+            return worker  # a script that is imported unasked may begin all over again
+        if self._apart is not None and not self._apart.broken:
+            return self._apart
+        if self._apart is not None:
+            await self._apart.close()
+        self._apart = ProcessWorker(self._factory, self._options.timeout, self._nursery)
+        try:
+            await self._apart.open()
+        except Exception as error:  # no module that a process could import, or no room for a second
+            log.info("stage %s cannot run in a process: %s", self._name, error)
+            self._nursery.begun, self._apart = False, None
+            return worker
+        return self._apart
+
     async def close(self) -> None:
         """End the processes that are left, once nothing reads a list in them any more."""
+        if self._apart is not None:
+            await self._apart.close()
         await self._nursery.close()
 
     def resize(self, workers: int) -> None:

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -196,9 +197,15 @@ def mark_outlived(item: Item, stage: str) -> None:
         (item.folder / _name(stage, "scratch-outlived")).mkdir()
 
 
-def has_outlived(item: Item, stage: str) -> bool:
-    """Whether that stands there."""
-    return (item.folder / _name(stage, "scratch-outlived")).is_dir()
+def abandoned_stages(item: Item, stages: Sequence[str]) -> list[str]:
+    """Those of `stages` whose attempts a dead run has left here, without that mark."""
+    names = set(_names(item.folder))
+    begun = {name.partition(".scratch-")[0] for name in names if ".scratch-" in name}
+    return [
+        stage
+        for stage in stages
+        if f".{stage}" in begun and _name(stage, "scratch-outlived") not in names
+    ]
 
 
 def sweep_scratch(item: Item) -> int:

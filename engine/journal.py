@@ -16,6 +16,7 @@ from typing import Any
 from engine.errors import WorkFolderError
 from engine.item import Item, earlier_id, item_id
 from engine.journey import End, Known
+from engine.killed_attempts import KilledAttempts
 from engine.ledger_file import POOL_COLUMNS, open_to_write
 from engine.processor_time import ProcessorTime, run_seconds
 from engine.statistics import Sample
@@ -94,6 +95,7 @@ class Journal:
         """
         self.path = path
         self._db = open_to_write(path)
+        self.killed = KilledAttempts(self._db)
 
     def close(self) -> None:
         self._db.close()

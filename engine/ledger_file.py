@@ -70,12 +70,19 @@ ADDED = {
         "run_processor": "REAL",
         "due": "REAL",
         "gate": "TEXT",
+        "alone": "INTEGER",
+        "killed": "INTEGER",
     },
     "pool_samples": dict.fromkeys(POOL_COLUMNS, ""),
 }
 """Columns that the first ledgers did not have, NULL where they were not measured. An older Penstock
 names the columns it writes and reads, so it goes on with a ledger that has these, and leaves them
 NULL; hence SCHEMA_VERSION stays as it is."""
+
+
+KILLED = "CREATE INDEX IF NOT EXISTS attempts_killed ON attempts (item, stage) WHERE killed"
+"""Finds the attempts that runs may have died of (`killed`); `alone` says that nothing else was in
+hand then."""
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -185,6 +192,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
         for table, columns in ADDED.items():
             for name in columns.keys() - columns_of(db, table):
                 db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {columns[name]}")
+        db.execute(KILLED)
     except sqlite3.Error as error:
         db.close()
         raise explained(error, path) from error

@@ -34,6 +34,8 @@ class Entry:
     """How many attempts have begun, those that do not count included."""
     alone: bool = False
     """A batch with this item failed as a whole, so it is not put into another."""
+    suspect: bool = False
+    """A run may have died of it: it is tried with nothing else in hand, in a process if it can."""
     gate: str | None = None
     """The key of the gate that this item is inside of."""
     entered: int = 0

@@ -32,7 +32,7 @@ from engine.limits import Gates, pause_after
 from engine.meter import Meter
 from engine.outputs import Draft, Outputs
 from engine.parking import Entry, Parking
-from engine.result import DONE, Items, Result, result_of
+from engine.result import DONE, Items, Result, killer, result_of
 from engine.retry import RetryPolicy
 from engine.stage import Stage
 from engine.statistics import PoolStatistics
@@ -55,6 +55,9 @@ class Hooks(Protocol):
 
     def attempt_ended(self, row: AttemptRow, outcome: str, failure: Failure | None) -> None:
         """Have it recorded how an attempt ended with which the stage has not ended."""
+
+    async def tried_alone(self, row: AttemptRow, alone: bool) -> None:
+        """Have it recorded, before it goes on, whether nothing else is in hand meanwhile."""
 
     async def settled(
         self, journey: Journey, stage: str, end: End, row: AttemptRow, failure: Failure | None
@@ -238,11 +241,22 @@ class Pool:
     async def _serve(self, worker: Worker, number: int, entry: Entry) -> None:
         attempt = self._start(entry, number)
         with self._busy as began:
-            attempt.result = await worker.process(attempt.draft)
+            if entry.suspect:
+                attempt.result = await self._try_suspect(worker, attempt)
+            else:
+                attempt.result = await worker.process(attempt.draft)
         attempt.seconds = self._busy.changed - began
         attempt.row.cost = attempt.result.processor
         self._leave_gate(attempt)
         await self._conclude(attempt)
+
+    async def _try_suspect(self, worker: Worker, attempt: Attempt) -> Result:
+        """The attempt at an item that a run may have died of, all others being done."""
+        if attempt.entry.attempt > self.options.attempts:
+            return Result(ending=killer(self.options.attempts))
+        worker = await self._crew.apart(worker)
+        await self._hooks.tried_alone(attempt.row, True)
+        return await worker.process(attempt.draft)
 
     async def _serve_batch(self, worker: Worker, number: int, entries: list[Entry]) -> None:
         attempts = [self._start(entry, number) for entry in entries]
@@ -271,6 +285,8 @@ class Pool:
         """Commit, end, or plan another attempt, as the result says."""
         self._counts["attempts"] += 1
         if attempt.result.produced is not None:
+            if attempt.entry.suspect:  # what comes out of it is in hand now, too
+                await self._hooks.tried_alone(attempt.row, False)
             self.inbox.leave()  # its items need room here, and its worker is needed for them
             self._tasks.start_soon(self._expand, attempt, attempt.result.produced)
         elif await self._settle(attempt):

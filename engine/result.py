@@ -106,3 +106,9 @@ def result_of_whole_batch(error: BaseException) -> Result:
 def gave_up(timeout: float) -> Fault:
     """The ending of an attempt that took more than `timeout` seconds."""
     return Fault(f"gave up after {timeout:g} seconds", kind="timeout")
+
+
+def killer(times: int) -> Fault:
+    """The ending of an item with which alone in hand `times` runs were killed."""
+    runs = "a run was" if times == 1 else f"{times} runs were"
+    return Fault(f"{runs} killed while nothing else was in hand", kind="crashed")

@@ -11,7 +11,7 @@ from anyio.abc import TaskGroup
 
 from engine.admission import admit, record_end
 from engine.errors import StopRun, UsageError
-from engine.events import Events, ItemEnded, ItemEntered, SourceEnded
+from engine.events import Events, ItemEnded, ItemEntered, Repaired, SourceEnded
 from engine.feed import Feed, as_item
 from engine.group_commit import GroupCommit
 from engine.inbox import Inbox
@@ -23,6 +23,7 @@ from engine.parking import Entry
 from engine.pipeline import Pipeline
 from engine.result import Items
 from engine.showing import shown
+from engine.suspects import Suspects
 
 
 class Routing:
@@ -60,6 +61,9 @@ class Routing:
         self._empty: anyio.Event
         self._commit: GroupCommit
         self._run: int
+        self._at_work = 0
+        """Entries that pools have, and steps on from one to the next."""
+        self._suspects: Suspects
         self._attempt_numbers: Iterator[int]
         self._inboxes: Mapping[str, Inbox[Entry]]
 
@@ -69,12 +73,16 @@ class Routing:
         run: int,
         first_attempt: int,
         inboxes: Mapping[str, Inbox[Entry]],
+        suspects: Mapping[tuple[str, str], int] | None = None,
+        died: int | None = None,
     ) -> None:
         """The run begins: `commit` records it as number `run`, with attempts numbered from
-        `first_attempt` on. On the event loop, before all else here."""
+        `first_attempt` on. `suspects` and `died` are as for `Suspects`. On the event loop, before
+        all else here."""
         self._commit = commit
         self._run = run
-        self._attempt_numbers = itertools.count(first_attempt)
+        self._attempt_numbers = numbers = itertools.count(first_attempt)
+        self._suspects = Suspects(suspects or {}, died, self._graph.names, lambda: next(numbers))
         self._inboxes = inboxes
         self._first_work_or_end, self._empty = anyio.Event(), anyio.Event()
 
@@ -134,7 +142,9 @@ class Routing:
         self._in_flight += 1
         try:
             admitted = await self._commit.do(
-                lambda journal: admit(journal, self._graph, item, parent, depth, self._run)
+                lambda journal: admit(
+                    journal, self._graph, item, parent, depth, self._run, self._suspects
+                )
             )
         except BaseException:
             self._in_flight -= 1
@@ -148,6 +158,7 @@ class Routing:
         for repair in admitted.repairs:
             self._events.emit(repair)
         await self._go_on(journey, step)
+        self._try_a_suspect()
 
     # Passing items on
 
@@ -185,6 +196,8 @@ class Routing:
         else:
             await self._commit.do(record)
         await self._go_on(journey, step)
+        self._at_work -= 1
+        self._try_a_suspect()
 
     async def _go_on(self, journey: Journey, step: Step) -> None:
         unneeded = [*step.discardable, *step.stale]
@@ -197,10 +210,34 @@ class Routing:
             assert self._feeders is not None
             self._in_flight += 1
             self._feeders.start_soon(self._feed_known_children, journey)
-        for stage in step.entering:
+        entering = [name for name in step.entering if not self._is_held(journey, name)]
+        self._at_work += len(entering)
+        for stage in entering:
             await self._inboxes[stage].put(Entry(journey))
         if step.outcome is not None:
             self._end(journey, step.outcome)
+
+    async def tried_alone(self, row: AttemptRow, alone: bool) -> None:
+        """Have it written down, before the attempt goes on, whether it is alone."""
+        await self._commit.do(lambda journal: journal.killed.mark_alone(row.id, alone))
+
+    def _is_held(self, journey: Journey, stage: str) -> bool:
+        held = self._suspects.hold(journey, stage)
+        if held:
+            what = "a run died with it in hand; it is tried last, and alone"
+            self._events.emit(Repaired(journey.item.id, stage, what))
+        return held
+
+    def _try_a_suspect(self) -> None:
+        """Once nothing else is under way, and nothing more can come, try one of those held."""
+        if self._draining or self._at_work or self._in_flight != self._suspects.items_held:
+            return
+        held = self._suspects.next()
+        if held is not None:
+            assert self._feeders is not None
+            self._at_work += 1
+            entry = Entry(held.journey, attempt=1 + held.deaths, alone=True, suspect=True)
+            self._feeders.start_soon(self._inboxes[held.stage].put, entry)
 
     def _end(self, journey: Journey, outcome: Settled) -> None:
         reused = not journey.ran
@@ -216,6 +253,7 @@ class Routing:
     def _left(self) -> None:
         """One less is in flight; when nothing is, nothing can come any more."""
         self._in_flight -= 1
+        self._try_a_suspect()
         if self._in_flight == 0:
             self._empty.set()
             self._first_work_or_end.set()

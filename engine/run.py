@@ -190,12 +190,15 @@ class Run:
             )
         )
         last = await self._commit.do(Journal.last_attempt)
-        inboxes = {name: pool.inbox for name, pool in self.pools.items()}
-        self._routing.begin(self._commit, self._number, last + 1, inboxes)
-        self.events.emit(RunStarted(self._number, self.pipeline.name, str(self.workdir)))
-        for id_, stage in await self._commit.do(
+        left = await self._commit.do(
             lambda journal: journal.close_attempts_of_dead_runs(self._number)
-        ):
+        )
+        suspects = await self._commit.do(lambda journal: journal.killed.suspects())
+        died = await self._commit.do(lambda journal: journal.killed.run_before(self._number))
+        inboxes = {name: pool.inbox for name, pool in self.pools.items()}
+        self._routing.begin(self._commit, self._number, last + 1, inboxes, suspects, died)
+        self.events.emit(RunStarted(self._number, self.pipeline.name, str(self.workdir)))
+        for id_, stage in left:
             self.events.emit(Repaired(id_, stage, "a killed run had it in hand; it is pending"))
 
     async def _work(self) -> Sequence[str]:
@@ -229,9 +232,14 @@ class Run:
         return lines
 
     async def _watch_signals(self) -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        heard = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
+            heard.append(signal.SIGHUP)
+        with anyio.open_signal_receiver(*heard) as signals:
             async for number in signals:
-                self._interrupt(signal.Signals(number).name)
+                # A terminal that goes may say so twice, itself and by its shell.
+                if number != signal.SIGHUP or self._outcome != "interrupted":
+                    self._interrupt(signal.Signals(number).name)
 
     def _interrupt(self, name: str) -> None:
         if self._outcome == "interrupted":

@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from engine import Item, Settings, Stage, Transient, checkpoint, deadline, setting
 from engine import child as child_module
 from engine.child import children
-from engine.item import has_outlived
+from engine.item import abandoned_stages
 from engine.outputs import Draft, FolderOutputs
 from engine.process_worker import AT_ONCE, Nursery, ProcessWorker
 from engine.result import Result
@@ -347,7 +347,9 @@ async def test_nothing_outlives_a_run_that_is_killed_and_the_next_is_told(
     run.send_signal(signal.SIGKILL)
     run.wait()
     await gone(child)
-    assert has_outlived(Item.at(tmp_path, word), "probe")
+    item = Item.at(tmp_path, word)
+    assert list(item.folder.glob(".probe.scratch-1"))
+    assert abandoned_stages(item, ["probe"]) == [], "it was not what killed the run"
     if word == "wait":
         assert not Path((tmp_path / "temporary").read_text().strip()).parent.exists()
 

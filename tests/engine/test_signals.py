@@ -55,13 +55,15 @@ def end(run: subprocess.Popen[str]) -> str:
     return errors
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_once_finishes_what_is_in_hand(start: Start, tmp_path: Path, number: int) -> None:
     run = start("stuck")
     wait_for(run, f"ItemEntered {item_id('v5')}")
     wait_until_stuck(tmp_path)
     run.send_signal(number)
     wait_for(run, "Stopping")
+    if number == signal.SIGHUP:
+        run.send_signal(number)  # its shell says so too
     (tmp_path / "release").touch()
     assert end(run) == ""
     assert run.returncode == 130

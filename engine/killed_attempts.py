@@ -1,0 +1,64 @@
+"""What the ledger knows of the attempts that runs were at when they were killed."""
+
+import sqlite3
+import time
+from collections.abc import Callable
+
+_CLEARED = (
+    "SELECT coalesce(max(id), 0) FROM attempts AS ended WHERE ended.item = attempts.item"
+    " AND ended.stage = attempts.stage AND ended.outcome != 'interrupted'"
+)
+"""The last attempt of the same item and stage that came to an end."""
+
+
+class KilledAttempts:
+    """The part of a `Journal` that `engine.suspects` asks; items are given by id. Used as the
+    journal is: from one thread at a time, within its transactions."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def run_before(self, run: int) -> int | None:
+        """The run before this one, if it was killed."""
+        row = self._db.execute(
+            "SELECT id, outcome FROM runs WHERE id < ? ORDER BY id DESC LIMIT 1", (run,)
+        ).fetchone()
+        return row[0] if row is not None and row[1] == "killed" else None
+
+    def suspects(self) -> dict[tuple[str, str], int]:
+        """The item and stage of each attempt that a run may have died of, and how often one did
+        with nothing else in hand. An attempt that has come to an end since clears them."""
+        found = self._db.execute(
+            "SELECT item, stage, coalesce(sum(alone), 0) FROM attempts"
+            f" WHERE killed AND id > ({_CLEARED}) GROUP BY item, stage"
+        )
+        return {(item, stage): deaths for item, stage, deaths in found}
+
+    def deaths(self, item: str, stage: str) -> int:
+        """How often a run has died of this with nothing else in hand."""
+        found = self._db.execute(
+            "SELECT coalesce(sum(alone), 0) FROM attempts WHERE killed AND item = ? AND stage = ?"
+            f" AND id > ({_CLEARED})",
+            (item, stage),
+        )
+        return int(found.fetchone()[0])
+
+    def mark(self, item: str, stage: str, run: int, number: Callable[[], int]) -> None:
+        """That run may have died of this attempt. It may not have come to write down that it had
+        begun; then the attempt gets the next `number`."""
+        marked = self._db.execute(
+            "UPDATE attempts SET killed = 1 WHERE id = (SELECT max(id) FROM attempts"
+            " WHERE item = ? AND stage = ? AND run = ? AND outcome = 'interrupted')",
+            (item, stage, run),
+        )
+        if not marked.rowcount:
+            now = time.time()
+            self._db.execute(
+                "INSERT INTO attempts (id, run, item, stage, worker, attempt, started, ended,"
+                " outcome, killed) VALUES (?, ?, ?, ?, 0, 1, ?, ?, 'interrupted', 1)",
+                (number(), run, item, stage, now, now),
+            )
+
+    def mark_alone(self, attempt: int, alone: bool) -> None:
+        """Whether nothing else is in hand while this attempt is."""
+        self._db.execute("UPDATE attempts SET alone = ? WHERE id = ?", (alone, attempt))
