@@ -15,7 +15,7 @@ share is asked for the one that came first, so there the order shows.)
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,7 +29,8 @@ from stages.dataset_tables import (
     frames_schema,
     videos_schema,
 )
-from stages.dedup import FACTS, Dedup, columns_of, looks_of, read_lines
+from stages.dedup import FACTS, Dedup, columns_of, read_lines
+from stages.earlier_looks import with_looks
 from stages.folders import built_whole, link_or_copy
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ class Survey:
         for record in context.items():
             if not _is_finished(record):
                 continue
-            lines = _with_looks(record, read_lines(record.folder / Dedup.name / "hashes.jsonl"))
+            written = read_lines(record.folder / Dedup.name / "hashes.jsonl")
+            lines = with_looks(context.workdir, record, written)
             parts.append(columns_of(lines, len(ids)))
             names.append(np.array([line["file"] for line in lines], np.bytes_))
             ids.append(record.id)
@@ -114,16 +116,6 @@ class Survey:
         """The video's id and the file's name of a frame, given its index in `frames`."""
         video = int(self.frames.videos[frame])
         return self.ids[video], self.names[video][frame - self.starts[video]].decode()
-
-
-def _with_looks(record: ItemRecord, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The lines of hashes.jsonl; of a video that only an earlier version has seen (this run's list
-    does not name it) they do not say how good a copy each frame is, so the frames are looked at."""
-    frames = record.folder / Dedup.name / "frames"
-    return [
-        line if "clarity" in line else line | asdict(looks_of(frames / line["file"]))
-        for line in lines
-    ]
 
 
 def _is_finished(record: ItemRecord) -> bool:

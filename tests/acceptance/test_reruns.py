@@ -1,11 +1,12 @@
 """The same command again, with the same settings and with others."""
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from stages.dedup import Dedup, read_lines, write_lines
+from engine.output_mark import MARK
+from stages.dedup import read_lines, write_lines
 from stages.demo.server import MediaServer
 from tests.acceptance.command import crawl
 from tests.acceptance.outcome import STAGES, attempts, bytes_of, check_dataset
@@ -42,26 +43,30 @@ def test_a_changed_setting_redoes_that_stage_and_what_follows(
     assert (work / "dataset" / "frames.parquet").read_bytes() == before
 
 
-def test_a_folder_of_an_earlier_choice_of_copies_redoes_dedup_alone(
-    tmp_path: Path, clips: list[Path], serve: Serve, monkeypatch: pytest.MonkeyPatch
+def test_a_folder_of_an_earlier_choice_of_copies_redoes_nothing(
+    tmp_path: Path, clips: list[Path], serve: Serve
 ) -> None:
     urls, work, fresh = serve(clips[:3]), tmp_path / "work", tmp_path / "fresh"
-    with monkeypatch.context() as earlier:
-        earlier.setattr(Dedup, "version", 1)
-        assert crawl(*urls, out=work).code == 0
-    # As version 1 left it: nothing says how good a copy each frame is.
+    assert crawl(*urls, out=work).code == 0
+    # As the first version left it: nothing says how good a copy each frame is, or how large a file.
     for path in (work / "items").glob("*/dedup/hashes.jsonl"):
         lines = read_lines(path)
         for line in lines:
             for name in ("colour", "clarity", "painted"):
                 del line[name]
         write_lines(path, lines)
+        (path.parent / MARK).write_text(
+            json.dumps(json.loads((path.parent / MARK).read_text()) | {"files": {}})
+        )
+    shutil.rmtree(work / "dataset")
 
-    # Two of the videos are in the list again, the third only in the folder.
-    assert crawl(*urls[:2], out=work).code == 0
-    assert attempts(work, run=2) == {("dedup", "done"): 2}
+    for run in (2, 3):  # the frames are looked at, and then it is known
+        assert crawl(*urls[:2], out=work).code == 0
+        assert not attempts(work, run=run)
+        assert len(list((work / "cache" / "looks").iterdir())) == 3
     assert crawl(*urls, out=fresh).code == 0
     assert bytes_of(work / "dataset") == bytes_of(fresh / "dataset")
+    assert not (fresh / "cache" / "looks").exists()
 
 
 def test_more_videos_join_what_is_there(tmp_path: Path, clips: list[Path], serve: Serve) -> None:
