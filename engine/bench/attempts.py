@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.journey import Settled
-from engine.ledger_file import ADDED, FILE, columns_of, opened_to_read
+from engine.ledger_file import FILE, columns_of, opened_to_read
+
+COST = ("processor", "delayed", "run_processor")
+"""Columns that the first ledgers did not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +45,10 @@ def read_attempts(workdir: Path) -> list[Attempt]:
     """All that were not broken off, in the order in which they began."""
     with opened_to_read(workdir / FILE) as db:
         there = columns_of(db, "attempts")
-        added = ", ".join(
-            f"a.{name}" if name in there else f"NULL AS {name}" for name in ADDED["attempts"]
-        )
+        cost = ", ".join(f"a.{name}" if name in there else f"NULL AS {name}" for name in COST)
         rows = db.execute(
             "SELECT a.id, a.run, a.item, a.stage, a.worker, a.started, a.ended, a.outcome,"
-            f" {added}, s.expanded FROM attempts a LEFT JOIN stages s ON s.item = a.item"
+            f" {cost}, s.expanded FROM attempts a LEFT JOIN stages s ON s.item = a.item"
             " AND s.stage = a.stage WHERE a.ended IS NOT NULL AND a.outcome != 'interrupted'"
             " ORDER BY a.id"
         )
