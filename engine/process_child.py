@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, cast
 
 from engine.child import HEADER
 from engine.deadline import Deadline, watcher
-from engine.errors import PenstockError
+from engine.errors import PenstockError, UsageError
 from engine.item import Item, mark_outlived
 from engine.packing import Packed, pack, pack_ending
 from engine.process_worker import AT_ONCE
@@ -117,8 +117,11 @@ class ChildProcess:
             found: Any = importlib.import_module(module)
             for part in qualname.split("."):
                 found = getattr(found, part)
-            self._stage = found(found.Settings.model_validate(settings), workdir)
-            self._stage.open()
+            stage = found(found.Settings.model_validate(settings), workdir)
+            stage.open()
+            self._stage = stage  # from here on it is there to be closed
+        except UsageError as error:
+            return UsageError(str(error))
         except PenstockError as error:
             return PenstockError(str(error))
         except Exception as error:

@@ -187,6 +187,21 @@ def test_a_class_that_the_model_does_not_know(tmp_path: Path, clips: list[Path])
     check_refused_at_start(ran, "stages.filter.classes", "'sqare'", "did you mean 'square'?")
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("cookies", "nowhere.txt", "cannot read 'nowhere.txt'"),
+        ("cookies_from_browser", "netscape", "is not BROWSER"),
+        ("options", '{frmat = "b"}', "did you mean 'format'?"),
+    ],
+)
+def test_what_the_process_of_a_stage_does_not_open_with(
+    tmp_path: Path, setting: str, value: object, words: str
+) -> None:
+    ran = crawl(URL, out=tmp_path / "work", sets={f"stages.download.{setting}": value})
+    check_refused_at_start(ran, f"stages.download.{setting}", words)
+
+
 def test_weights_that_are_not_there(
     tmp_path: Path, clips: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
