@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit, urlunsplit
 
@@ -15,6 +16,9 @@ MOST_ADDRESS = 8000
 
 SMUGGLED = "__youtubedl_smuggle="
 """What starts the fragment in which yt-dlp hands data (a referrer, say) to a site's code."""
+
+Refused = Callable[[str], bool]
+"""Whether connections to an IP address are refused."""
 
 _YOUTUBE_HOSTS = ("youtube.com", "www.youtube.com", "m.youtube.com")
 _YOUTUBE_ID = r"([\w-]{11})"

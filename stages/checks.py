@@ -15,6 +15,7 @@ from stages.cookies_file import copy_of_cookies, remove_copy
 from stages.describe import Describe
 from stages.download import Download
 from stages.filter import Filter
+from stages.impersonation import INSTALL, missing, target
 from stages.javascript import usable_runtimes
 
 OLD_AFTER_DAYS = 90
@@ -28,6 +29,7 @@ def crawl_checks(settings: Mapping[str, BaseModel]) -> Iterable[Check]:
     yield _javascript()
     yield _cookies(download)
     yield from _plugins(download)
+    yield _impersonation(download)
     yield from _detector(cast(Filter.Settings, settings["filter"]))
     yield from _keys(cast(Describe.Settings, settings["describe"]))
     yield from _model(cast(Describe.Settings, settings["describe"]))
@@ -75,6 +77,21 @@ def _plugins(settings: Download.Settings) -> Iterator[Check]:
     elif found:
         text = f"not loaded: {', '.join(found)}; stages.download.plugins = true loads them"
         yield Check("yt-dlp plugins", "warning", text)
+
+
+def _impersonation(settings: Download.Settings) -> Check:
+    why = missing()
+    if settings.impersonate is not None:
+        try:
+            target(settings.impersonate)
+        except ConfigError as error:
+            return Check("impersonation", "problem", str(error))
+        text = f"every request looks like {settings.impersonate!r}"
+    elif why is None:
+        text = "there; used where yt-dlp's code for a site asks for it"
+    else:
+        text = f"{why}; needed only for sites that turn away what is no browser: {INSTALL}"
+    return Check("impersonation", "ok", text)
 
 
 def _detector(settings: Filter.Settings) -> Iterator[Check]:

@@ -2,6 +2,16 @@
 
 import http.client
 import re
+from email.message import Message
+
+
+def say_once(headers: Message) -> None:
+    """Leave one Content-Length that is a number, or none."""
+    lines = [str(line) for line in headers.get_all("Content-Length", [])]
+    values = {value.strip() for line in lines for value in line.split(",")}
+    del headers["Content-Length"]
+    if len(values) == 1 and re.fullmatch("[0-9]{1,18}", number := values.pop()):
+        headers["Content-Length"] = number
 
 
 class MeasuredResponse(http.client.HTTPResponse):

@@ -128,6 +128,13 @@ class Download(Stage):
             needs_trust=True,
             example="socks5://127.0.0.1:1080",
         )
+        impersonate: str | None = setting(
+            None,
+            'Browser that every request looks like ("chrome", "safari-18.4", "any"), for sites '
+            "that turn others away; needs the extra penstock[impersonate]. Unset: only where "
+            "yt-dlp's code for a site asks for one, and the extra is there.",
+            affects_output=False,
+        )
         rate_limit: int | None = setting(
             None, "Bytes a second for one download, at most. Unset: no limit.",
             affects_output=False, gt=0,

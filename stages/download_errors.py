@@ -45,6 +45,7 @@ ALONE = frozenset(
 """The kinds of failure that lie in one video, or in its own site. Not among them are those that a
 login which ran out, an old yt-dlp or a refused network would make of every video."""
 
+_IMPERSONATE = "pip install 'penstock[impersonate]'"
 _COOKIES = "set stages.download.cookies to those of an account that may see it"
 
 
@@ -55,8 +56,17 @@ MESSAGES: tuple[tuple[str, Row], ...] = (
         Row(
             Throttled,
             "bot_wall",
-            "the site takes this for a bot; wait, crawl slower, or give cookies "
-            "(stages.download.cookies)",
+            "the site takes this for a bot; wait, crawl slower, give cookies "
+            "(stages.download.cookies), or look like a browser (stages.download.impersonate, "
+            f"which needs {_IMPERSONATE})",
+        ),
+    ),
+    (
+        r"impersonat(e target|ion)\b",
+        Row(
+            Permanent,
+            "unsupported",
+            f"its site answers none but browsers; install what looks like one: {_IMPERSONATE}",
         ),
     ),
     (
@@ -183,7 +193,12 @@ EXCEPTIONS: dict[str, Row] = {
 STATUSES: dict[int, Row] = {
     401: Row(Permanent, "auth", f"needs a login (401); {_COOKIES}"),
     402: Row(Permanent, "members_only", f"is for buyers only (402); {_COOKIES}"),
-    403: Row(Permanent, "forbidden", f"the site refuses it (403); {_COOKIES}"),
+    403: Row(
+        Permanent,
+        "forbidden",
+        f"the site refuses it (403); {_COOKIES}, "
+        f"or stages.download.impersonate where it wants a browser",
+    ),
     404: Row(Permanent, "not_found", "is not there (404); check the address"),
     408: Row(Transient, "transient", "the server gave up waiting (408)"),
     410: Row(Permanent, "removed", "was removed (410)"),

@@ -60,7 +60,7 @@ _BEGINNING = 1024
 
 
 @dataclass(slots=True)
-class _Waiting:
+class Waiting:
     """Seconds spent waiting for a server, and the bytes that came of it."""
 
     seconds: float = 0.0
@@ -79,20 +79,20 @@ class Watch:
     def begin(self, source: str) -> None:
         """An attempt at `source` begins."""
         self._source = source
-        self._waiting = _Waiting()
+        self._waiting = Waiting()
         self._looked_at = 0
         self.in_pieces = False
         self.passwords: dict[tuple[str, str, int | None], str] = {}
         """What goes to a server as Authorization: an address that was asked for holds it."""
 
-    def waited(self, response: _Waiting, seconds: float, received: int) -> None:
+    def waited(self, response: Waiting, seconds: float, received: int) -> None:
         """A read for `response` took so long and gave so much. Raises Transient, kind "too_slow",
         where a server keeps one waiting: only time in which nothing was there to be read counts, so
         `rate_limit` and a slow disk are nobody's fault."""
         self._judge(response, seconds, received, self._patience)
         self._judge(self._waiting, seconds, received, self._patience * SLOW_RESPONSES)
 
-    def _judge(self, waiting: _Waiting, seconds: float, received: int, patience: float) -> None:
+    def _judge(self, waiting: Waiting, seconds: float, received: int, patience: float) -> None:
         waiting.seconds += seconds
         waiting.received += received
         if waiting.seconds < patience:
@@ -150,7 +150,7 @@ class _Wire(io.RawIOBase):
     def __init__(self, socket: io.RawIOBase, watch: Watch) -> None:
         self._socket = socket
         self._watch = watch
-        self._waiting = _Waiting()
+        self._waiting = Waiting()
         self._received = 0
         self.delivered = 0
         """Bytes of the body that have been read."""
@@ -329,10 +329,10 @@ class _Unpacked(io.RawIOBase):
         super().close()
 
 
-class _Body(io.BufferedReader):
+class Body(io.BufferedReader):
     """An unpacked body, held to the same bounds as one that was never packed."""
 
-    def __init__(self, unpacked: _Unpacked, watch: Watch) -> None:
+    def __init__(self, unpacked: io.RawIOBase, watch: Watch) -> None:
         super().__init__(unpacked, _BLOCK)
         self._watch = watch
         self._size = 0
@@ -344,6 +344,8 @@ class _Body(io.BufferedReader):
             self._size += len(block)
             self._watch.check_block(self._size)
             self._begun = (self._begun + block)[:_BEGINNING]
+            if len(block) < amt and self._size == len(self._begun):
+                self._watch.check_text(self._begun)  # so short that no more is asked for
             return block
         text = super().read(MOST_TEXT + 1)
         if len(text) > MOST_TEXT:
@@ -379,4 +381,4 @@ def unpacked(response: Any, content_encoding: str, watch: Watch) -> Any:
         raise watch.oversized(f"a body packed {len(wanted)} times")
     for unpacker in wanted:
         response = _Unpacked(response, unpacker())
-    return _Body(response, watch)
+    return Body(response, watch)

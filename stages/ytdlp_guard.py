@@ -19,11 +19,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from engine import Cancelled, Ending, Permanent, checkpoint
-from stages.addresses import PrivateAddress, literal_address
+from stages.addresses import PrivateAddress, Refused, literal_address
+from stages.impersonation import curl_handler
 from stages.responses import Response, Watch, unpacked
-
-Refused = Callable[[str], bool]
-"""Whether connections to an IP address are refused."""
 
 FETCHED_HERE = ("http", "https", "m3u8", "m3u8_native", "http_dash_segments", "ism", "f4m", "mhtml")
 """The protocols whose every byte comes through `YoutubeDL.urlopen`. The others start programs or
@@ -91,9 +89,9 @@ def origin(url: str) -> tuple[str, str, int | None]:
     )
 
 
-def may_follow(request: Any, led_to: Any) -> bool:
+def may_follow(url: str, led_to: str) -> bool:
     """Whether a password goes along with a redirect: to the same server, or its encrypted side."""
-    before, after = origin(request.full_url), origin(led_to.full_url)
+    before, after = origin(url), origin(led_to)
     upgraded = (before[0], before[2], after[0], after[2]) == ("http", 80, "https", 443)
     return before == after or (upgraded and before[1] == after[1])
 
@@ -121,7 +119,7 @@ def guarded_youtube_dl() -> type[Any]:
     """The class, made on first use: `guarded_youtube_dl()(options, refused, watch)`."""
     from yt_dlp import YoutubeDL
     from yt_dlp.networking import Request, _helper, _urllib
-    from yt_dlp.networking.exceptions import HTTPError, NoSupportingHandlers
+    from yt_dlp.networking.exceptions import HTTPError, RequestError
     from yt_dlp.utils import extract_basic_auth
 
     class HTTPHandler(_urllib.HTTPHandler):  # type: ignore[misc]
@@ -181,7 +179,9 @@ def guarded_youtube_dl() -> type[Any]:
             led_to = super().redirect_request(req, *args)
             for name in list(led_to.headers):
                 # The proxy's is added anew where there is one.
-                bound = name.lower() == "authorization" and not may_follow(req, led_to)
+                bound = name.lower() == "authorization" and not may_follow(
+                    req.full_url, led_to.full_url
+                )
                 if bound or name.lower() == "proxy-authorization":
                     del led_to.headers[name]
             return led_to
@@ -233,10 +233,12 @@ def guarded_youtube_dl() -> type[Any]:
                 super().__init__(params)
 
         def build_request_director(self, handlers: Any, preferences: Any = None) -> Any:
-            """urllib alone: what the other handlers (requests, curl_cffi, websockets) connect to is
-            decided inside their libraries, out of reach of a guard that holds for one instance."""
+            """urllib, and curl_cffi for what is to look like a browser's: what the other handlers
+            (requests, websockets, yt-dlp's own for curl_cffi) connect to is decided inside their
+            libraries, out of reach of a guard that holds for one instance."""
+            ours: list[Any] = [one for one in (UrllibRH, curl_handler()) if one is not None]
             return super().build_request_director(
-                [functools.partial(UrllibRH, self._refused, self.watch)], preferences
+                [functools.partial(one, self._refused, self.watch) for one in ours], preferences
             )
 
         def urlopen(self, req: Any) -> Any:
@@ -246,8 +248,8 @@ def guarded_youtube_dl() -> type[Any]:
             except HTTPError as error:
                 self._responses.append(error.response)
                 raise
-            except NoSupportingHandlers as error:  # what is no network's error arrives in one
-                for cause in error.unexpected_errors:
+            except RequestError as error:  # what is no network's error arrives in one
+                for cause in (error.cause, *getattr(error, "unexpected_errors", ())):
                     if isinstance(cause, (Ending, Cancelled)):
                         raise cause from None
                 raise

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import ConfigError, Drop, checkpoint, shown_in
+from stages.addresses import Refused
 from stages.cookies_file import copy_of_cookies, remove_copy
+from stages.impersonation import target
 from stages.javascript import RUNTIMES
 from stages.responses import Watch
-from stages.ytdlp_guard import Refused, guarded_youtube_dl
+from stages.ytdlp_guard import guarded_youtube_dl
 
 if TYPE_CHECKING:
     from stages.download import Download
@@ -27,6 +29,7 @@ KEPT_BY_THE_STAGE = {
     "extract_flat": None,
     "fixup": None,
     "ignoreerrors": None,
+    "impersonate": "impersonate",
     "lazy_playlist": None,
     "listformats": None,
     "logger": None,
@@ -44,7 +47,7 @@ KEPT_BY_THE_STAGE = {
 """The options that `options` may not hold, each with the setting that stands for it, if one does:
 the stage is built on the values it gives them."""
 
-_UNLISTED = {"color", "http_headers", "impersonate", "js_runtimes", "remote_components"}
+_UNLISTED = {"color", "http_headers", "js_runtimes", "remote_components"}
 _OLD_AFTER_DAYS = 90
 
 
@@ -88,6 +91,8 @@ def build_options(settings: "Download.Settings", workdir: Path) -> dict[str, Any
     }
     if settings.proxy is not None:
         options["proxy"] = settings.proxy
+    if settings.impersonate is not None:
+        options["impersonate"] = target(settings.impersonate)
     if settings.cookies_from_browser:
         options["cookiesfrombrowser"] = _browser(settings.cookies_from_browser)
     given = dict(settings.options)

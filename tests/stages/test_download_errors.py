@@ -74,6 +74,12 @@ SITES: list[tuple[str, type[Ending], str]] = [
     ("Got HTTP Error 403 caused by Cloudflare anti-bot challenge; try", Throttled, "bot_wall"),
     ("Your IP address is blocked from accessing this post", Throttled, "bot_wall"),
     (
+        "The extractor is attempting impersonation, but no impersonate target is available. See  "
+        "https://github.com/yt-dlp/yt-dlp#impersonation  for information",
+        Permanent,
+        "unsupported",
+    ),
+    (
         "This content isn't available, try again later. The current session has been rate-limited "
         "by YouTube for up to an hour. It is recommended to use `-t sleep`",
         Throttled,

@@ -14,6 +14,7 @@ from engine import Permanent
 from stages.demo.server import Exchange, File, MediaServer, Redirect, Route, Text, page, stream
 from stages.download import Download
 from stages.download_errors import classify
+from stages.impersonation import missing
 from stages.ytdlp_options import open_youtube_dl
 from tests.stages.downloading import attempt, make_clip, opened
 
@@ -24,6 +25,21 @@ INSIDE = "127.0.0.2"
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
     return make_clip(tmp_path / "clip.mp4")
+
+
+@pytest.fixture(
+    params=[
+        None,
+        pytest.param(
+            "chrome",
+            marks=pytest.mark.skipif(missing() is not None, reason="needs penstock[impersonate]"),
+        ),
+    ]
+)
+def browser(request: pytest.FixtureRequest) -> str | None:
+    """What requests look like: each way has a library of its own, and one guard holds for both."""
+    name: str | None = request.param
+    return name
 
 
 def resolve(monkeypatch: pytest.MonkeyPatch, name: str, address: str) -> None:
@@ -41,10 +57,12 @@ def resolve(monkeypatch: pytest.MonkeyPatch, name: str, address: str) -> None:
     ["127.0.0.1", "localhost", "127.1", "0x7f000001", "2130706433", "0.0.0.0", "[::1]",
      "[::ffff:127.0.0.1]"],
 )  # fmt: skip
-def test_this_machine_is_refused_however_it_is_spelt(tmp_path: Path, clip: Path, host: str) -> None:
+def test_this_machine_is_refused_however_it_is_spelt(
+    tmp_path: Path, clip: Path, host: str, browser: str | None
+) -> None:
     with MediaServer({"/a.mp4": File(clip)}) as server:
         source = server.url("/a.mp4").replace("127.0.0.1", host)
-        with opened(tmp_path, allow_private=False) as stage:
+        with opened(tmp_path, allow_private=False, impersonate=browser) as stage:
             with pytest.raises(Permanent, match="--allow-private") as caught:
                 attempt(stage, source)
             assert caught.value.kind == "private_address"
@@ -52,16 +70,19 @@ def test_this_machine_is_refused_however_it_is_spelt(tmp_path: Path, clip: Path,
 
 
 def test_a_name_is_judged_by_the_address_it_is_connected_at(
-    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch, browser: str | None
 ) -> None:
     resolve(monkeypatch, "video.example", "127.0.0.1")
     with MediaServer({"/a.mp4": File(clip)}) as server:
         source = server.url("/a.mp4").replace("127.0.0.1", "video.example")
-        with opened(tmp_path, allow_private=False) as stage, pytest.raises(Permanent) as caught:
+        with (
+            opened(tmp_path, allow_private=False, impersonate=browser) as stage,
+            pytest.raises(Permanent) as caught,
+        ):
             attempt(stage, source)
         assert "127.0.0.1" in caught.value.reason
         assert server.requests == []
-        with opened(tmp_path) as stage:
+        with opened(tmp_path, impersonate=browser) as stage:
             out, _ = attempt(stage, source)
             assert (out / "video.mp4").exists()
 
@@ -105,7 +126,12 @@ SPELT = [INSIDE, "inside.example", "2130706434", "0x7f.2", f"[::ffff:{INSIDE}]"]
     + [(way, host) for way in ("/redirect", "/stream") for host in SPELT[2:]],
 )
 def test_what_a_public_server_leads_to_is_judged_too(
-    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch, host: str, way: str
+    tmp_path: Path,
+    clip: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    way: str,
+    browser: str | None,
 ) -> None:
     resolve(monkeypatch, "inside.example", INSIDE)
 
@@ -115,7 +141,7 @@ def test_what_a_public_server_leads_to_is_judged_too(
     with MediaServer({"/a.mp4": File(clip)}, host=INSIDE) as inside, MediaServer() as outside:
         outside.routes |= leading_to(inside.url("/a.mp4").replace(INSIDE, host))
         outside.routes["/open.ts"] = File(clip)
-        downloader = open_youtube_dl(Download.Settings(), tmp_path, refused)
+        downloader = open_youtube_dl(Download.Settings(impersonate=browser), tmp_path, refused)
         downloader.params["paths"] = {"home": str(tmp_path)}
         source = outside.url(way)
         with pytest.raises(Exception, match="private") as caught:
@@ -128,17 +154,23 @@ def test_what_a_public_server_leads_to_is_judged_too(
         assert outside.requests != []
 
 
-def test_a_redirect_leads_to_no_other_scheme(tmp_path: Path, clip: Path) -> None:
+def test_a_redirect_leads_to_no_other_scheme(
+    tmp_path: Path, clip: Path, browser: str | None
+) -> None:
     routes = {"/file": Redirect(clip.as_uri()), "/ftp": Redirect("ftp://127.0.0.1/a.mp4")}
-    with MediaServer(routes) as server, opened(tmp_path) as stage:
+    with MediaServer(routes) as server, opened(tmp_path, impersonate=browser) as stage:
         for path in routes:
             with pytest.raises(Permanent):
                 attempt(stage, server.url(path))
 
 
-def test_a_proxy_may_be_private_but_not_where_it_is_sent(tmp_path: Path, clip: Path) -> None:
+def test_a_proxy_may_be_private_but_not_where_it_is_sent(
+    tmp_path: Path, clip: Path, browser: str | None
+) -> None:
     with MediaServer({"http://video.example/a.mp4": File(clip)}) as proxy:
-        with opened(tmp_path, allow_private=False, proxy=proxy.url("")) as stage:
+        with opened(
+            tmp_path, allow_private=False, proxy=proxy.url(""), impersonate=browser
+        ) as stage:
             out, _ = attempt(stage, "http://video.example/a.mp4")
             assert (out / "video.mp4").read_bytes() == clip.read_bytes()
             asked = len(proxy.requests)
@@ -184,7 +216,7 @@ def watched(server: MediaServer, clip: Path, seen: dict[str, list[str | None]]) 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_password_does_not_follow_to_another_server(
-    tmp_path: Path, clip: Path, status: int
+    tmp_path: Path, clip: Path, status: int, browser: str | None
 ) -> None:
     seen: dict[str, list[str | None]] = {}
     with MediaServer() as server, MediaServer(host=INSIDE) as host, MediaServer() as port:
@@ -196,21 +228,23 @@ def test_a_password_does_not_follow_to_another_server(
             "/same.mp4": Redirect("/v.mp4", status),
         }
         for path in ("/host.mp4", "/port.mp4", "/same.mp4"):
-            with opened(tmp_path / path[1:5]) as stage:
+            with opened(tmp_path / path[1:5], impersonate=browser) as stage:
                 attempt(stage, server.url(path).replace("//", "//user:word@"))
         word = "Basic dXNlcjp3b3Jk"
         assert {*seen[server.url("")[7:]]} == {word}
         assert {*seen[host.url("")[7:]], *seen[port.url("")[7:]]} == {None}
 
 
-def test_a_password_goes_to_the_pieces_of_its_own_server_alone(tmp_path: Path, clip: Path) -> None:
+def test_a_password_goes_to_the_pieces_of_its_own_server_alone(
+    tmp_path: Path, clip: Path, browser: str | None
+) -> None:
     seen: dict[str, list[str | None]] = {}
     part = make_clip(tmp_path / "part.ts")
     with MediaServer() as server, MediaServer(host=INSIDE) as other:
         for one in (server, other):
             one.routes["/0.ts"] = watched(one, part, seen)
         server.routes["/v.m3u8"] = stream([("/0.ts", 1.0), (other.url("/0.ts"), 1.0)])
-        with opened(tmp_path) as stage:
+        with opened(tmp_path, impersonate=browser) as stage:
             attempt(stage, server.url("/v.m3u8").replace("//", "//user:word@"))
             assert seen[server.url("")[7:]] == ["Basic dXNlcjp3b3Jk"]
             assert seen[other.url("")[7:]] == [None]
