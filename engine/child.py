@@ -23,7 +23,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from engine.errors import Ending, PenstockError
 from engine.import_path import import_path, importable
-from engine.packing import unpack_ending
+from engine.packing import unpack_ending, unpack_refusal
 from engine.result import gave_up
 from engine.worker import GRACE, StageFactory, StageOpenError
 
@@ -86,8 +86,8 @@ class Child:
         try:
             settings = factory.settings.model_dump()
             error = await child.ask("open", name, settings, factory.workdir, _log_levels())
-            if isinstance(error, PenstockError):
-                raise error
+            if isinstance(error, tuple):
+                raise unpack_refusal(error)
             if error is not None:
                 raise StageOpenError(stage.name, RuntimeError(error))
         except BaseException:

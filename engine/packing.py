@@ -7,7 +7,7 @@ known: what travels is which of the engine's endings it is, and what that holds.
 from typing import Any
 
 import engine.errors
-from engine.errors import Ending, StopRun
+from engine.errors import Ending, PenstockError, StopRun
 from engine.processor_time import ProcessorTime
 from engine.result import Result
 
@@ -42,8 +42,7 @@ PackedEnding = tuple[str, dict[str, Any]]
 
 def pack_ending(ending: Ending) -> PackedEnding:
     state = {key: value for key, value in vars(ending).items() if _is_plain(value)}
-    base = next(kind for kind in type(ending).__mro__ if kind.__module__ == "engine.errors")
-    return base.__name__, state
+    return _known(ending), state
 
 
 def unpack_ending(packed: PackedEnding) -> Ending:
@@ -52,6 +51,21 @@ def unpack_ending(packed: PackedEnding) -> Ending:
     Exception.__init__(ending, state["reason"])
     vars(ending).update(state)
     return ending
+
+
+def pack_refusal(error: PenstockError) -> tuple[str, str]:
+    """Why a stage could not open: the name of the engine's class that it is of, and its text."""
+    return _known(error), str(error)
+
+
+def unpack_refusal(packed: tuple[str, str]) -> PenstockError:
+    name, text = packed
+    refusal: PenstockError = getattr(engine.errors, name)(text)
+    return refusal
+
+
+def _known(error: PenstockError) -> str:
+    return next(kind for kind in type(error).__mro__ if kind.__module__ == "engine.errors").__name__
 
 
 def _is_plain(value: object) -> bool:

@@ -21,9 +21,9 @@ from typing import Any, BinaryIO, cast
 
 from engine.child import HEADER
 from engine.deadline import Deadline, watcher
-from engine.errors import PenstockError, UsageError
+from engine.errors import PenstockError
 from engine.item import Item, mark_outlived
-from engine.packing import Packed, pack, pack_ending
+from engine.packing import Packed, pack, pack_ending, pack_refusal
 from engine.process_worker import AT_ONCE
 from engine.processor_time import measured
 from engine.result import result_of, result_of_return, results_of_batch
@@ -119,13 +119,11 @@ class ChildProcess:
                 found = getattr(found, part)
             stage = found(found.Settings.model_validate(settings), workdir)
             stage.open()
-            self._stage = stage  # from here on it is there to be closed
-        except UsageError as error:
-            return UsageError(str(error))
         except PenstockError as error:
-            return PenstockError(str(error))
+            return pack_refusal(error)
         except Exception as error:
             return f"{type(error).__name__}: {error}"
+        self._stage = stage  # what has not opened is not closed
         return None
 
     def _log_to_the_run(self, levels: dict[str, int]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.demo.server import MediaServer
 from tests.acceptance.command import crawl, penstock
 from tests.acceptance.refused import check_refused, check_refused_at_start
 
@@ -256,3 +257,17 @@ def test_a_key_in_the_wrong_place_is_not_repeated(
     ran = penstock("crawl", URL, "--set", f"stages.describe.api_key_env={given}")
     check_refused(ran, "stages.describe.api_key_env", "NAME of an environment variable")
     assert "sk-secret" not in ran.said
+
+
+def test_cookies_that_cannot_be_read_are_refused_by_the_process_that_reads_them(
+    tmp_path: Path, server: MediaServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cookies = tmp_path / "cookies.txt"
+    cookies.write_text(
+        "# Netscape HTTP Cookie File\n127.0.0.1 FALSE / FALSE 4000000000 id s3cret\n"
+    )
+    sets = {"stages.download.cookies": str(cookies), "stages.download.placement": "process"}
+    ran = crawl(server.url("/a.mp4"), out=tmp_path / "work", sets=sets)
+    check_refused_at_start(ran, f"{cookies}, line 2")
+    assert "s3cret" not in ran.said
+    assert capfd.readouterr().err == "", "the process itself says nothing"

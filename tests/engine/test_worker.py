@@ -17,7 +17,7 @@ import psutil
 import pytest
 from anyio import to_thread
 
-from engine import Item, PenstockError, StopRun, Throttled, UsageError, worker
+from engine import ConfigError, Item, PenstockError, StopRun, Throttled, UsageError, worker
 from engine.errors import BatchFault, Fault
 from engine.outputs import Draft, FolderOutputs
 from engine.process_worker import ProcessWorker
@@ -222,6 +222,26 @@ async def test_a_stage_is_opened_and_closed_once_where_it_runs(
     assert (tmp_path / "opened").read_text() == f"{pid}\n"
     assert (tmp_path / "closed").read_text() == f"{pid}\n"
     assert engine_threads() == []
+
+
+class Particular(Obedient):
+    """Does not open, for a reason that its user has to hear of."""
+
+    def open(self) -> None:
+        raise ConfigError("no such device")
+
+    def close(self) -> None:
+        note(self.workdir / "closed", "although it had not opened")
+
+
+@pytest.mark.parametrize("kind", ["thread", "process"])
+async def test_why_a_stage_cannot_open_is_said_as_it_was(kind: str, tmp_path: Path) -> None:
+    factory = StageFactory(Particular, Particular.Settings(), tmp_path)
+    made = ThreadWorker(factory, 30, "t") if kind == "thread" else ProcessWorker(factory, 30)
+    with pytest.raises(ConfigError, match=r"^no such device$"):
+        async with opened(made):
+            pytest.fail("it opened")
+    assert not (tmp_path / "closed").exists()
 
 
 class SlowToOpen(Obedient):
