@@ -221,6 +221,8 @@ def bottleneck_sentence(pools: Mapping[str, PoolStatistics]) -> str:
             f"Waiting is the bottleneck, no stage: {held_back.stage} {_what_holds_it(held_back)}, "
             f"while {calm}; more workers would not help."
         )
+    if busiest.lacks_items:
+        return f"No stage was the bottleneck: {calm}, as there were too few items to keep it so."
     return (
         f"The source is the bottleneck, no stage: {calm} and waited for items "
         f"{busiest.share(busiest.starved):.0%} of it; more items at once would be done as fast."

@@ -134,3 +134,11 @@ def test_what_bounds_a_stage_other_than_its_workers_is_what_the_sentence_ends_wi
     bound = "its server takes 1 call at once; more workers would not help"
     text = sentence(replace(pool("weigh", 4, busy=390), bound=bound))
     assert text.endswith(f"of the time; {bound}.")
+
+
+def test_a_run_of_too_few_items_shows_no_bottleneck() -> None:
+    one = replace(pool("fetch", 4, busy=20, starved=380, done=1), attempts=1)
+    assert sentence(one, pool("weigh", busy=5, starved=95)) == (
+        "No stage was the bottleneck: fetch, the busiest stage, was busy only 5% of the time, as "
+        "there were too few items to keep it so."
+    )
