@@ -102,8 +102,14 @@ def _warn_of_foreign(file: Path) -> None:
 
 
 def _is_foreign(document: Mapping[str, Any], schema: Schema) -> bool:
-    """Whether the file says something, and nothing that may be meant for Penstock."""
+    """Whether the file says something, and nothing that may be meant for Penstock.
+
+    A setting outside of all tables may be, where there is no table: another program's settings of
+    the same names would stand in its tables.
+    """
     own = {LIMITS, "stages", *(name.removeprefix("stages.") for name in schema.sections)}
+    if not any(isinstance(value, dict) for value in document.values()):
+        own.update(key for section in schema.sections.values() for key in section)
     return bool(document) and not any(
         name in own or get_close_matches(name, (LIMITS, "stages"), 1) for name in document
     )

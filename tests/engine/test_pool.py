@@ -338,6 +338,7 @@ def test_what_is_held_back_is_told_while_the_run_goes_on_and_after_it(fast: Path
     def prepare(run: Run) -> list[Any]:
         async def look() -> None:
             await toys.until(lambda: sum(held.items for held in run.snapshot()[0].held) == 3)
+            await toys.until(lambda: run.snapshot()[0].done == 1)
             told.extend(run.snapshot()[0].held)
             with JournalReader(fast) as reader:
                 await toys.until(lambda: reader.held())

@@ -80,7 +80,9 @@ def test_an_outage_is_waited_for_by_all_calls_together(tmp_path: Path, make_item
     items = [make_item(name, filter=kept([picture(n) for n in seeds])) for name, seeds in
              (("a", range(8)), ("b", range(8, 16)))]  # fmt: skip
     with serving(fault=log) as server:
-        videos = describe(tmp_path, items, together=True, **openai(server))
+        # On a machine that is busy with more, one call may knock again before another's turn comes.
+        settings = openai(server, call_attempts=9)
+        videos = describe(tmp_path, items, together=True, **settings)
         assert len(server.requests) == 16 + 9
     assert all(line["description"] for lines in videos for line in lines)
     assert set(log.described.values()) == {1}
