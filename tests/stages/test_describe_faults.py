@@ -91,10 +91,20 @@ def test_an_outage_is_waited_for_by_all_calls_together(tmp_path: Path, make_item
 def test_a_server_that_is_known_and_gone_is_waited_for_outside_the_workers(
     tmp_path: Path, make_item: MakeItem
 ) -> None:
-    item = make_item("a", filter=kept(IMAGES))
-    with serving(fault=lambda number, request: problem(503) if number else None) as server:
+    known, item = make_item("a", filter=kept(IMAGES[:1])), make_item("b", filter=kept(IMAGES[1:]))
+    three = threading.Event()
+
+    def fault(number: int, request: object) -> Answer | None:
+        if number == 0:
+            return None
+        if number == 3:
+            three.set()
+        three.wait(10)  # so that three fail in a row: it takes no less to be away
+        return problem(503)
+
+    with serving(fault=fault) as server:
         with pytest.raises(Throttled) as told:
-            describe(tmp_path, [item], **openai(server, call_attempts=1))
+            describe(tmp_path, [known, item], **openai(server, call_attempts=1))
         host = server.origin.removeprefix("http://")
     assert (told.value.kind, told.value.key) == ("vision-api", host)
     assert told.value.after is not None
