@@ -76,14 +76,14 @@ def test_a_video_with_frames_that_a_server_was_away_for_is_not_done(
 
 
 def test_an_outage_is_waited_for_by_all_calls_together(tmp_path: Path, make_item: MakeItem) -> None:
-    log = Log(lambda number, request: problem(503) if 4 <= number < 13 else None)
+    log = Log(lambda number, request: problem(503) if 4 <= number < 9 else None)
     items = [make_item(name, filter=kept([picture(n) for n in seeds])) for name, seeds in
              (("a", range(8)), ("b", range(8, 16)))]  # fmt: skip
     with serving(fault=log) as server:
         # On a machine that is busy with more, one call may knock again before another's turn comes.
         settings = openai(server, call_attempts=9)
         videos = describe(tmp_path, items, together=True, **settings)
-        assert len(server.requests) == 16 + 9
+        assert len(server.requests) == 16 + 5
     assert all(line["description"] for lines in videos for line in lines)
     assert set(log.described.values()) == {1}
 
