@@ -11,12 +11,18 @@ from tests.acceptance.clips import make_corpus
 
 
 @pytest.fixture(autouse=True)
-def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In an empty folder, without anybody's keys, proxies and settings."""
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """In an empty folder, without anybody's keys, proxies and settings.
+
+    Downloads run in threads, unless the test has the mark `processes`: to start processes is most
+    of what a crawl of a few small clips costs.
+    """
     monkeypatch.chdir(tmp_path)
     for name in os.environ:
         if name.startswith("PENSTOCK_") or name.endswith("_API_KEY"):
             monkeypatch.delenv(name)
+    if request.node.get_closest_marker("processes") is None:
+        monkeypatch.setenv("PENSTOCK_DOWNLOAD_PLACEMENT", "thread")
 
 
 @pytest.fixture(scope="session")

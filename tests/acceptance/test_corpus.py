@@ -16,6 +16,8 @@ from tests.acceptance.outcome import (
     videos,
 )
 
+pytestmark = pytest.mark.processes
+
 Serve = Callable[..., list[str]]
 
 WANTED = ["person", "bottle", "car", "teddy bear"]

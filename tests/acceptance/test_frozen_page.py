@@ -13,6 +13,8 @@ from stages.demo.server import MediaServer, Text
 from tests.acceptance.command import crawl, crawl_command, events, penstock, started
 from tests.acceptance.outcome import check_dataset, query
 
+pytestmark = pytest.mark.processes
+
 Serve = Callable[..., list[str]]
 
 FLOOD = "<!doctype html><html><head><title>x</title>" + "<meta " * 50_000

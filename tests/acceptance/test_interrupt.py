@@ -20,6 +20,8 @@ from tests.acceptance.outcome import (
     status,
 )
 
+pytestmark = pytest.mark.processes
+
 Serve = Callable[..., list[str]]
 
 

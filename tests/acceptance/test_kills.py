@@ -24,6 +24,8 @@ from tests.acceptance.outcome import (
 )
 from tests.stages.vision_server import serving
 
+pytestmark = pytest.mark.processes
+
 Serve = Callable[..., list[str]]
 
 

@@ -3,9 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from stages.demo.server import MediaServer, feed, page
 from tests.acceptance.command import crawl
 from tests.acceptance.outcome import attempts, bytes_of, check_dataset, status, tables
+
+pytestmark = pytest.mark.processes
 
 Serve = Callable[..., list[str]]
 
