@@ -16,8 +16,6 @@ from tests.acceptance.outcome import (
     videos,
 )
 
-pytestmark = pytest.mark.processes
-
 Serve = Callable[..., list[str]]
 
 WANTED = ["person", "bottle", "car", "teddy bear"]

@@ -14,7 +14,8 @@ from tests.engine.toys import line, run, toy
 
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    """A pipeline that is installed."""
+    """A pipeline that is installed, and has no downloads."""
+    monkeypatch.delenv("PENSTOCK_DOWNLOAD_PLACEMENT")
     made = line(toy("a", does={"v1": ["permanent"]}))
     monkeypatch.setattr(plugins, "pipeline", lambda name: made)
     return made

@@ -10,8 +10,6 @@ from stages.demo.server import Exchange, Route, Status
 from tests.acceptance.command import crawl
 from tests.acceptance.outcome import attempts, check_dataset, check_no_scratch, query, status
 
-pytestmark = pytest.mark.processes
-
 Serve = Callable[..., list[str]]
 
 
