@@ -165,7 +165,10 @@ class Download(Stage):
             True, "Whether files of this machine may be named.", affects_output=False
         )
         plugins: bool = setting(
-            False, "Whether yt-dlp plugins that are found here are loaded.", affects_output=False
+            False,
+            "Whether yt-dlp plugins that are found here are loaded.",
+            affects_output=False,
+            needs_trust=True,
         )
         options: dict[str, Any] = setting(
             dict,

@@ -65,6 +65,7 @@ def test_a_run_of_ones_own_is_retried_without_a_question(work: Path) -> None:
         (lambda s: s["describe"].update(api_key_env="X_API_KEY"), "stages.describe.api_key_env"),
         (lambda s: s["download"].update(options={"exec": "x"}), "stages.download.options"),
         (lambda s: s["download"].update(proxy="http://evil:1"), "stages.download.proxy"),
+        (lambda s: s["download"].update(plugins=True), "stages.download.plugins"),
     ],
 )
 def test_settings_that_somebody_changed_are_shown_and_not_used(
