@@ -1,5 +1,6 @@
 """Keeps the history of a run: now and then, how its pools and its machine stand, in the ledger."""
 
+import logging
 import os
 import shutil
 import time
@@ -15,6 +16,8 @@ from engine.errors import StopRun
 from engine.group_commit import GroupCommit
 from engine.resizer import available_cores
 from engine.statistics import PoolStatistics, Sample
+
+log = logging.getLogger("penstock.engine")
 
 INTERVAL = 0.5
 """Seconds between the first samples. It doubles whenever there are MOST of them."""
@@ -63,8 +66,13 @@ class History:
         pools = self._snapshot()
         if not any(pool.worker_seconds for pool in pools):
             return  # nothing has begun: a run that finds everything done leaves no history
+        try:
+            sample = _look(self._workdir, pools)
+        except (OSError, psutil.Error) as error:  # a gap in a curve is no reason to end the run
+            log.info("the run's history lacks a sample: %s", error)
+            return
         self._tick += self._stride
-        sample, tick = _look(self._workdir, pools), self._tick
+        tick = self._tick
         await self._commit.do(lambda journal: journal.add_sample(self._run, tick, sample))
 
     async def _thin(self) -> None:

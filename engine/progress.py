@@ -20,6 +20,7 @@ from engine.events import (
     GateClosed,
     ItemEnded,
     ItemEntered,
+    ListenerFailed,
     Repaired,
     RoomMade,
     RunStarted,
@@ -259,6 +260,8 @@ def notable(event: Event, longest_id: int = 200) -> str | None:
             return f"{event.stage}: worker {event.worker} replaced: {event.why}"
         case Repaired():
             return f"repaired {one_line(event.item, longest_id)} in {event.stage}: {event.what}"
+        case ListenerFailed():
+            return f"{event.listener} failed, and the run goes on: {event.reason}"
         case Stopping():
             return f"stopping: {event.why}"
     return None

@@ -104,11 +104,12 @@ def execute(
     def prepare(run: "Run") -> "Sequence[Background]":
         view = choose_view(run.snapshot, quiet=quiet)
         events.subscribe(view)
+        shown = _beside(events, view, view.refresh_forever)
         if page is None:
-            return [view.refresh_forever]
+            return [shown]
         page.watch(run.snapshot, lambda: run.outcome)
         events.subscribe(page)
-        return [view.refresh_forever, page.serve]
+        return [shown, _beside(events, page, page.serve)]
 
     try:
         page = _live_page(pipeline, workdir, web) if web is not None else None
@@ -125,6 +126,18 @@ def execute(
     if log is not None and log.problem is not None:
         click.echo(f"penstock: {log.problem}", err=True)
     return report.exit_code
+
+
+def _beside(events: Events, listener: object, task: "Background") -> "Background":
+    """The task, whose errors do not end the run: they are told as those of the listener."""
+
+    async def run() -> None:
+        try:
+            await task()
+        except Exception as error:
+            events.failed(listener, error)
+
+    return run
 
 
 def _live_page(pipeline: Pipeline, workdir: Path, web: WebAddress) -> "LivePage":

@@ -88,3 +88,14 @@ def test_a_long_history_stays_bounded_and_even(
     gaps = {later - earlier for earlier, later in pairwise(ticks)}
     assert gaps == {ticks[0]}
     assert len(query(tmp_path, "SELECT * FROM pool_samples")) == len(ticks)
+
+
+def test_a_machine_that_does_not_say_how_it_stands_does_not_end_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(percpu: bool) -> None:
+        raise PermissionError(13, "Permission denied", "/proc/stat")
+
+    monkeypatch.setattr(history.psutil, "cpu_times", fail)
+    assert run(line(toy("a")), tmp_path, ["v1"]).items["done"] == 1
+    assert samples_of(tmp_path) == []

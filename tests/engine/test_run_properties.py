@@ -253,7 +253,7 @@ def run_once(
     case: Case, workdir: Path, disturbance: Disturbance | None, *more: str
 ) -> RunReport | None:
     """One run of the case, None if it was cancelled; nothing may be overfull, leak, or hang."""
-    pipeline, events = case.pipeline, Events()
+    pipeline, events, failures = case.pipeline, Events(), toys.Failures()
     config = configured(pipeline, *case.overrides(), *more)
 
     async def main() -> tuple[RunReport | None, list[str]]:
@@ -263,6 +263,7 @@ def run_once(
         with anyio.fail_after(20), anyio.CancelScope() as scope:
             watch = Watch(run, disturbance, scope)
             events.subscribe(watch)
+            events.subscribe(failures)
             report = await run.execute()
         left = [t.name or "" for t in anyio.get_running_tasks() if t.id not in before]
         assert left == []
@@ -270,6 +271,7 @@ def run_once(
 
     report, overfull = anyio.run(main)
     assert overfull == [], overfull[:3]
+    assert failures.told == []
     assert toys.engine_threads() == []
     assert report is None or report.discrepancies == []
     return report

@@ -41,7 +41,7 @@ from engine import (
     setting,
 )
 from engine.config import Config, load_config
-from engine.events import Event, Events
+from engine.events import Event, Events, ListenerFailed
 from engine.output_mark import MARK
 from engine.run import Run, RunReport, run_pipeline
 
@@ -163,6 +163,17 @@ def configured(pipeline: Pipeline, *overrides: str) -> Config:
     return load_config(pipeline, None, {}, [*calm, *overrides], {})
 
 
+class Failures:
+    """Listens for what other listeners have raised."""
+
+    def __init__(self) -> None:
+        self.told: list[ListenerFailed] = []
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, ListenerFailed):
+            self.told.append(event)
+
+
 def run(
     pipeline: Pipeline,
     workdir: Path,
@@ -171,12 +182,14 @@ def run(
     listen: Callable[[Event], None] = lambda event: None,
     prepare: Callable[[Run], Sequence[Any]] = lambda run: (),
 ) -> RunReport:
-    """Run to the end, and check that the books add up."""
-    events = Events()
+    """Run to the end, and check that the books add up and that `listen` has raised nothing."""
+    events, failures = Events(), Failures()
     events.subscribe(listen)
+    events.subscribe(failures)
     config = configured(pipeline, *overrides)
     report = run_pipeline(pipeline, config, workdir, sources, events=events, prepare=prepare)
     assert report.discrepancies == []
+    assert failures.told == []
     for count in report.counts:
         assert count.entered == count.done + count.dropped + count.failed + count.pending
     return report
