@@ -216,3 +216,20 @@ def _youtube_video(parts: SplitResult) -> str | None:
     elif host in _YOUTUBE_HOSTS:
         found = re.fullmatch(f"/(?:shorts|embed|live|v)/{_YOUTUBE_ID}/?", parts.path)
     return f"https://www.youtube.com/watch?v={found[1]}" if found else None
+
+
+def origin(url: str) -> tuple[str, str, int | None]:
+    """The scheme, host and port of an address: to whom a password that is in it belongs."""
+    parts = urlsplit(url)
+    return (
+        parts.scheme,
+        parts.hostname or "",
+        parts.port or {"http": 80, "https": 443}.get(parts.scheme),
+    )
+
+
+def may_follow(url: str, led_to: str) -> bool:
+    """Whether a password goes along with a redirect: to the same server, or its encrypted side."""
+    before, after = origin(url), origin(led_to)
+    upgraded = (before[0], before[2], after[0], after[2]) == ("http", 80, "https", 443)
+    return before == after or (upgraded and before[1] == after[1])

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Protocol
 
+from stages.damage import Damage
 from stages.frame_times import ShownTimes
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
-
-    from stages.media import Damage
 
 _MOST_MISSING = 64
 """Frames in a row among which the next one is looked for, where some do not decode again."""
@@ -105,7 +104,7 @@ class Timeline:
 class TimelineClock:
     """Places frames as a timeline says, and notes in `damage` what had to be mended for that."""
 
-    def __init__(self, timeline: Timeline, damage: "Damage") -> None:
+    def __init__(self, timeline: Timeline, damage: Damage) -> None:
         self._timeline = timeline
         self._damage = damage
         self._next = 0

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,23 +16,22 @@ from engine import (
     Item,
     Permanent,
     Produced,
-    Settings,
     Stage,
     Throttled,
     Transient,
     checkpoint,
     deadline,
-    setting,
     shown,
 )
 from stages.addresses import host_of, is_private, local_path, machine_of
 from stages.cut_off import is_cut_off
 from stages.download_errors import ALONE, SYSTEMIC_HINT, classify, not_found_out
+from stages.download_settings import DownloadSettings
 from stages.folders import symlink_or_copy
 from stages.info_file import seconds_of, write_info
 from stages.lookup import look_up
-from stages.media_file import NoMediaError, frame_size, open_media, what_it_is
 from stages.playlists import PLAYLIST_TYPES, expand
+from stages.probe import Media, probe
 from stages.ytdlp_options import (
     check_duration,
     check_filesize,
@@ -74,107 +73,8 @@ class Download(Stage):
     defaults: ClassVar[dict[str, Any]] = {"workers": 4, "placement": "process"}
     item_failures = ALONE
 
-    class Settings(Settings):
-        size: int | None = setting(
-            None,
-            "Longer side that is needed, in pixels: no larger format is fetched than that takes. "
-            "Unset: as much as extract uses.",
-            gt=0,
-            example=1280,
-        )
-        max_duration: float | None = setting(
-            None,
-            "Seconds; longer videos are dropped before they are fetched. Unset: no limit.",
-            gt=0,
-            example=7200.0,
-        )
-        max_filesize: int | None = setting(
-            None,
-            "Bytes; larger files are dropped. Unset: 20 GB.",
-            gt=0,
-            example=2_000_000_000,
-        )
-        max_items: int | None = setting(
-            None,
-            "Videos taken from one playlist, channel or feed, at most. Unset: all.",
-            gt=0,
-            example=100,
-        )
-        max_depth: int = setting(
-            5,
-            "Lists within lists that are read: a list at this depth under one of the crawl's own "
-            "fails.",
-            affects_output=False, gt=0,
-        )  # fmt: skip
-        cookies: Path | None = setting(
-            None,
-            "Cookies file (Netscape format) to fetch with.",
-            affects_output=False,
-            needs_trust=True,
-            example="cookies.txt",
-        )
-        cookies_from_browser: str | None = setting(
-            None,
-            'Browser to take cookies from: "firefox", "chrome:PROFILE".',
-            affects_output=False,
-            needs_trust=True,
-            example="firefox",
-        )
-        proxy: str | None = setting(
-            None,
-            'Proxy for every connection: "http://host:port", "socks5://host:port"; "" for none. '
-            "Unset: the environment's.",
-            affects_output=False,
-            needs_trust=True,
-            example="socks5://127.0.0.1:1080",
-        )
-        impersonate: str | None = setting(
-            None,
-            'Browser that every request looks like ("chrome", "safari-18.4", "any"), for sites '
-            "that turn others away; needs the extra penstock[impersonate]. Unset: only where "
-            "yt-dlp's code for a site asks for one, and the extra is there.",
-            affects_output=False,
-        )
-        rate_limit: int | None = setting(
-            None, "Bytes a second for one download, at most. Unset: no limit.",
-            affects_output=False, gt=0,
-            example=2_000_000,
-        )  # fmt: skip
-        socket_timeout: float = setting(
-            20.0, "Seconds without an answer before a connection counts as lost.",
-            affects_output=False, gt=0,
-        )  # fmt: skip
-        min_rate: int = setting(
-            1000,
-            "Bytes a second that a server has to send on average while it is waited for, or the "
-            "attempt ends; 0: none.",
-            affects_output=False, ge=0,
-        )  # fmt: skip
-        lookup_timeout: float = setting(
-            120.0,
-            "Seconds that it may take to find out what an address holds, and each page of a list.",
-            affects_output=False, gt=0,
-        )  # fmt: skip
-        allow_private: bool = setting(
-            False,
-            "Whether addresses of this machine and of private networks may be fetched from.",
-            affects_output=False,
-            needs_trust=True,
-        )
-        local_files: bool = setting(
-            True, "Whether files of this machine may be named.", affects_output=False
-        )
-        plugins: bool = setting(
-            False,
-            "Whether yt-dlp plugins that are found here are loaded.",
-            affects_output=False,
-            needs_trust=True,
-        )
-        options: dict[str, Any] = setting(
-            dict,
-            "Any other options of yt-dlp's Python API, by name; they win over the stage's.",
-            needs_trust=True,
-        )
+    class Settings(DownloadSettings):
+        """In a file of their own, for what needs them and not the stage."""
 
     settings: "Download.Settings"
 
@@ -362,7 +262,7 @@ class Download(Stage):
         symlink_or_copy(Path(os.path.abspath(path)), out / file)  # noqa: PTH100 - keeps its links
         write_info(out, item, file, media, {"title": path.stem, "extractor": "local"})
 
-    def _check(self, item: Item, file: Path, info: dict[str, Any]) -> "Media":
+    def _check(self, item: Item, file: Path, info: dict[str, Any]) -> Media:
         name = shown(item.source)
         media = _with_listed_duration(probe(file, name), info)
         check_duration(self.settings, name, media.duration)
@@ -371,13 +271,9 @@ class Download(Stage):
         return media
 
 
-@dataclass(frozen=True, slots=True)
-class Media:
-    """What is known of a file: pixels, 0 where FFmpeg has no decoder; seconds where it does."""
-
-    width: int
-    height: int
-    duration: float | None
+def _video_name(file: Path) -> str:
+    extension = file.suffix.lower()
+    return f"video{extension}" if re.fullmatch(r"\.\w{1,20}", extension) else "video.unknown"
 
 
 def _with_listed_duration(media: Media, info: dict[str, Any]) -> Media:
@@ -388,34 +284,3 @@ def _with_listed_duration(media: Media, info: dict[str, Any]) -> Media:
     if media.duration is None or media.duration >= LEAST_OF_LISTED * listed:
         return media
     return replace(media, duration=listed)
-
-
-def probe(file: Path, name: str) -> Media:
-    """Open `file` and find its video. Raises Permanent, speaking of `name`: kind "not_video" where
-    it does not open, "no_video" where all it holds is sound or a cover picture."""
-    import av
-
-    if file.stat().st_size == 0:
-        raise Permanent(f"{name}: is an empty file", kind="not_video")
-    try:
-        with open_media(file) as container:
-            for stream in container.streams.video:
-                if not stream.disposition & av.stream.Disposition.attached_pic:
-                    seconds = container.duration and container.duration / av.time_base
-                    width, height = frame_size(file, stream)
-                    return Media(width, height, seconds)
-            sound = "sound and no video" if container.streams.audio else "no video"
-            raise Permanent(f"{name}: holds {sound}", kind="no_video")
-    except NoMediaError as error:
-        raise Permanent(f"{name}: is no video but {error}", kind="not_video") from None
-    except av.FFmpegError as error:
-        what = what_it_is(file)
-        problem = (
-            f"is no video but {what}" if what else f"does not open as a video: {error.strerror}"
-        )
-        raise Permanent(f"{name}: {problem}", kind="not_video") from error
-
-
-def _video_name(file: Path) -> str:
-    extension = file.suffix.lower()
-    return f"video{extension}" if re.fullmatch(r"\.\w{1,20}", extension) else "video.unknown"

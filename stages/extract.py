@@ -19,11 +19,12 @@ import engine
 from engine import Item, Permanent, Stage, setting
 from stages.clocks import OutOfStepError
 from stages.cores import Cores, available_cores, share_out
+from stages.damage import Damage
 from stages.folders import carry_info
-from stages.media import Damage, Renderer, Video, decode_frames, open_video, write_jpeg
+from stages.media import Renderer, Video, decode_frames, open_video, write_jpeg
 from stages.media_file import MOST_PIXELS
-from stages.packet_headers import Flag
-from stages.packets import PacketTable, Segment, scan_video
+from stages.packet_scan import scan_video
+from stages.packet_table import Flag, PacketTable, Segment
 from stages.rendering import UnrenderableError
 from stages.sampling import Sampler, Sampling, at_rate, choose, evenly_spread, every_frame
 from stages.shortcut import DamagedError, SegmentDecoder, ShortcutError

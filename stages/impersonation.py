@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from engine import Cancelled, ConfigError, Ending
-from stages.addresses import PrivateAddress, Refused, literal_address
+from stages.addresses import PrivateAddress, Refused, literal_address, may_follow
 from stages.content_length import say_once
 from stages.curl_transfer import Asked, CurlFailed, Transfer
 from stages.responses import Body, Watch
@@ -112,8 +112,6 @@ def curl_handler() -> type[Any] | None:
     from yt_dlp.networking import Response, _curlcffi, _helper, exceptions
     from yt_dlp.networking.impersonate import ImpersonateRequestHandler
     from yt_dlp.utils.networking import normalize_url, select_proxy
-
-    from stages.ytdlp_guard import may_follow
 
     errors = {
         CurlECode.PEER_FAILED_VERIFICATION: exceptions.CertificateVerifyError,

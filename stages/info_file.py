@@ -6,19 +6,17 @@ What a page says of itself may be anything: each of its texts is cut to a length
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engine import Item, shown
 from stages.addresses import MOST_ADDRESS
-
-if TYPE_CHECKING:
-    from stages.download import Media
+from stages.probe import Media
 
 MOST_WORDS = 1000
 """Characters of a title, a name or a licence that are kept."""
 
 
-def write_info(out: Path, item: Item, file: str, media: "Media", info: dict[str, Any]) -> None:
+def write_info(out: Path, item: Item, file: str, media: Media, info: dict[str, Any]) -> None:
     """Write info.json: what is known of the video in `file`, from its header and its page."""
     from yt_dlp.version import __version__ as yt_dlp_version
 

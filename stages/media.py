@@ -5,7 +5,7 @@ the video's first frame appears, whatever the container's clock says then.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from engine import Permanent, Transient, checkpoint
 from stages.clocks import Clock, Timeline, TimelineClock
 from stages.container_headers import Header, is_encrypted, read_header
+from stages.damage import Damage
 from stages.frame_aspects import Aspects
 from stages.frame_times import shown_times
 from stages.media_file import MOST_PIXELS, NoMediaError, decoder_limit, frame_size, open_media
@@ -34,32 +35,6 @@ _CLOCK_RANGE = 1 << 33
 
 MOST_TICKS_AHEAD = _CLOCK_RANGE // 2
 """Ticks by which a timestamp can be later than the one before it. More is a clock set back."""
-
-
-@dataclass(slots=True)
-class Damage:
-    """What was found wrong with a video: each kind counted, and the second it was first seen at."""
-
-    notes: list[str] = field(default_factory=list)
-    _counted: dict[tuple[str, str], tuple[int, Fraction]] = field(default_factory=dict)
-
-    def count(self, one: str, many: str, time: Fraction) -> None:
-        """One more of a kind: ("packet could not be decoded", "packets could not …", 1.2)."""
-        times, first = self._counted.get((one, many), (0, time))
-        self._counted[one, many] = (times + 1, min(first, time))
-
-    def add(self, other: "Damage") -> None:
-        """What was found there too, of other kinds than here."""
-        self.notes += other.notes
-        self._counted |= other._counted
-
-    def sentences(self) -> list[str]:
-        """One line for each kind of damage: what, how often, and when first."""
-        lines = []
-        for (one, many), (times, first) in self._counted.items():
-            what = f"1 {one}, at" if times == 1 else f"{times} {many}, first at"
-            lines.append(f"{what} {float(first):.1f} s")
-        return [*lines, *dict.fromkeys(self.notes)]
 
 
 class Shown(NamedTuple):

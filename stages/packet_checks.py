@@ -6,13 +6,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from stages.media import Damage, UndecodableError, Video, open_video
+from stages.damage import Damage
+from stages.media import UndecodableError, Video, open_video
+from stages.packet_table import PacketTable
 
 if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
-
-    from stages.packets import PacketTable
 
 _MOST_REORDERED = 16
 """Frames by which a codec may decode one before its turn (ITU-T H.264 A.3.1, H.265 A.4.1)."""
@@ -103,7 +103,7 @@ def first_shown(path: Path, max_pixels: int) -> int | None:
             return None
 
 
-def note_missing_end(path: Path, table: "PacketTable", damage: Damage) -> None:
+def note_missing_end(path: Path, table: PacketTable, damage: Damage) -> None:
     declared = table.declared_duration
     if declared is None or not table.complete:
         return

@@ -1,35 +1,21 @@
 """What the headers of a packet tell: whether its frame is shown, and what depends on what."""
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from stages import nal_units
 from stages.av1_headers import HeaderReader
 from stages.media import Video
+from stages.packet_table import KEYFRAME_RESETS, Flag, PacketTable
 
 if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
-    from stages.packets import PacketTable
-
-KEYFRAME_RESETS = {"vp8", "vp9", "av1"}
-"""Codecs in which nothing after a keyframe depends on anything before it."""
-
-
-class Flag:
-    """Bits of a packet's flags: plain numbers, as an IntFlag's take ten times as long to test."""
-
-    KEYFRAME: Final = 1
-    RESET: Final = 2
-    """Nothing after this packet depends on anything before it."""
-    HIDDEN: Final = 4
-    """Not shown: an edit list cuts it off, or what it refers to is before the beginning."""
-
 
 class PacketReader:
     """Looks into packets, as far as their headers tell what depends on what."""
 
-    def __init__(self, video: Video, table: "PacketTable", keyframes_only: bool) -> None:
+    def __init__(self, video: Video, table: PacketTable, keyframes_only: bool) -> None:
         self._table = table
         self._keyframes_only = keyframes_only
         self._extradata = video.stream.codec_context.extradata

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from stages.media import Damage, UndecodableError, Video
-from stages.packets import Action, PacketTable, Segment
+from stages.damage import Damage
+from stages.media import UndecodableError, Video
+from stages.packet_table import Action, PacketTable, Segment
 
 if TYPE_CHECKING:
     from av.packet import Packet

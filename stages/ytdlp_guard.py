@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from engine import Cancelled, Ending, Permanent, checkpoint
-from stages.addresses import PrivateAddress, Refused, literal_address
+from stages.addresses import PrivateAddress, Refused, literal_address, may_follow, origin
 from stages.impersonation import curl_handler
 from stages.responses import Response, Watch, unpacked
 
@@ -77,23 +77,6 @@ def _close_streams(error: BaseException) -> None:
         stream = context.get("dest_stream") if isinstance(context, dict) else None
         if stream is not None:
             stream.close()
-
-
-def origin(url: str) -> tuple[str, str, int | None]:
-    """The scheme, host and port of an address: to whom a password that is in it belongs."""
-    parts = urlsplit(url)
-    return (
-        parts.scheme,
-        parts.hostname or "",
-        parts.port or {"http": 80, "https": 443}.get(parts.scheme),
-    )
-
-
-def may_follow(url: str, led_to: str) -> bool:
-    """Whether a password goes along with a redirect: to the same server, or its encrypted side."""
-    before, after = origin(url), origin(led_to)
-    upgraded = (before[0], before[2], after[0], after[2]) == ("http", 80, "https", 443)
-    return before == after or (upgraded and before[1] == after[1])
 
 
 _making = threading.Lock()

@@ -8,18 +8,16 @@ from collections.abc import Callable
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engine import ConfigError, Drop, checkpoint, shown_in
 from stages.addresses import Refused
 from stages.cookies_file import copy_of_cookies, remove_copy
+from stages.download_settings import DownloadSettings
 from stages.impersonation import target
 from stages.javascript import RUNTIMES
 from stages.responses import Watch
 from stages.ytdlp_guard import guarded_youtube_dl
-
-if TYPE_CHECKING:
-    from stages.download import Download
 
 logger = logging.getLogger("penstock.download")
 
@@ -51,7 +49,7 @@ _UNLISTED = {"color", "http_headers", "js_runtimes", "remote_components"}
 _OLD_AFTER_DAYS = 90
 
 
-def build_options(settings: "Download.Settings", workdir: Path) -> dict[str, Any]:
+def build_options(settings: DownloadSettings, workdir: Path) -> dict[str, Any]:
     """The options of one YoutubeDL. Raises ConfigError for options that yt-dlp does not have."""
     _check_names(settings.options)
     options: dict[str, Any] = {
@@ -112,7 +110,7 @@ def format_sort(size: int | None) -> list[str]:
     return [resolution, "vcodec:h264", "+tbr"]
 
 
-def open_youtube_dl(settings: "Download.Settings", workdir: Path, refused: Refused) -> Any:
+def open_youtube_dl(settings: DownloadSettings, workdir: Path, refused: Refused) -> Any:
     """A YoutubeDL for one thread; close it after use. Raises ConfigError for options that it does
     not take, and for cookies that cannot be read."""
     options = build_options(settings, workdir)
@@ -179,7 +177,7 @@ def _pause(n: int) -> float:
 
 
 def _refuse_early(
-    settings: "Download.Settings", info: dict[str, Any], *, incomplete: bool = False
+    settings: DownloadSettings, info: dict[str, Any], *, incomplete: bool = False
 ) -> None:
     """Drop what is not worth a byte, as soon as yt-dlp knows enough about it."""
     source = info.get("webpage_url") or info.get("url")
@@ -192,7 +190,7 @@ def _refuse_early(
     check_filesize(settings, str(source), info.get("filesize"))
 
 
-def check_duration(settings: "Download.Settings", source: str, seconds: float | None) -> None:
+def check_duration(settings: DownloadSettings, source: str, seconds: float | None) -> None:
     """Drop a video that is longer than `max_duration`."""
     if settings.max_duration is not None and seconds and seconds > settings.max_duration:
         raise Drop(
@@ -202,7 +200,7 @@ def check_duration(settings: "Download.Settings", source: str, seconds: float | 
         )
 
 
-def check_filesize(settings: "Download.Settings", source: str, size: int | None) -> None:
+def check_filesize(settings: DownloadSettings, source: str, size: int | None) -> None:
     """Drop a file that is larger than `max_filesize`."""
     if settings.max_filesize is not None and size and size > settings.max_filesize:
         raise Drop(

@@ -7,6 +7,7 @@ package), `commands: NAME` and `example: NAME` (run by a test here). A table of 
 between `<!-- settings: NAME -->` and `<!-- end -->`.
 """
 
+import inspect
 import os
 import re
 import shlex
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import dropwhile, pairwise
 from pathlib import Path
+from types import ModuleType
 
 import click
 import pyarrow.parquet as pq
@@ -29,7 +31,19 @@ from engine.cli import main
 from engine.config import LimitSettings, load_config
 from engine.config_schema import Schema
 from engine.setting_text import accepted, toml_value
-from stages import download_errors
+from stages import (
+    dedup,
+    describe,
+    describe_frames,
+    download,
+    download_errors,
+    extract,
+    media,
+    probe,
+    ytdlp_guard,
+    ytdlp_options,
+)
+from stages import filter as filter_stage
 from stages.dataset import build_dataset
 from stages.export import FORMATS
 from stages.pipelines import crawl
@@ -251,12 +265,13 @@ def test_make_targets_and_scripts_exist(page: Path) -> None:
 # Failure classes
 
 
-def _kinds_in_code(*files: str) -> set[str]:
-    """Every failure class that these files of stages/ raise."""
-    found = set()
-    for file in files:
-        found |= set(re.findall(r'\bkind="([\w-]+)"', (ROOT / "stages" / file).read_text()))
-    return found
+def _kinds_in_code(*modules: ModuleType) -> set[str]:
+    """Every failure class that these modules raise."""
+    return {
+        kind
+        for module in modules
+        for kind in re.findall(r'\bkind="([\w-]+)"', inspect.getsource(module))
+    }
 
 
 KINDS = {
@@ -264,11 +279,11 @@ KINDS = {
     | {row.kind for row in download_errors.EXCEPTIONS.values()}
     | {row.kind for row in download_errors.STATUSES.values()}
     | {row.kind for row in vars(download_errors).values() if isinstance(row, download_errors.Row)}
-    | _kinds_in_code("download.py", "ytdlp_options.py", "ytdlp_guard.py", "download_errors.py"),
-    "extract": _kinds_in_code("extract.py", "media.py", "packets.py"),
-    "filter": _kinds_in_code("filter.py"),
-    "describe": _kinds_in_code("describe.py", "describe_frames.py") | {"throttled"},
-    "dedup": _kinds_in_code("dedup.py"),
+    | _kinds_in_code(download, probe, ytdlp_options, ytdlp_guard, download_errors),
+    "extract": _kinds_in_code(extract, media),
+    "filter": _kinds_in_code(filter_stage),
+    "describe": _kinds_in_code(describe, describe_frames) | {"throttled"},
+    "dedup": _kinds_in_code(dedup),
 }
 
 

@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from engine import Item, Permanent
 from engine.stage import Cancellation, Cancelled
 from stages.cores import Cores
+from stages.damage import Damage
 from stages.extract import Extract, choose_frames, find_segments, sampling_for
-from stages.media import Damage, open_video
-from stages.packets import scan_video
+from stages.media import open_video
+from stages.packet_scan import scan_video
 from tests.stages.attempts import attempting
 from tests.stages.clips import make_clip, moving_picture
 from tests.stages.extracting import Output, run_extract

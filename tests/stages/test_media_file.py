@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from engine import Permanent
-from stages.download import probe
 from stages.media import open_video
 from stages.media_file import DEMUXERS
+from stages.probe import probe
 from tests.stages.clips import make_clip
 
 OPENING_MORE = {

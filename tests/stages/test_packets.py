@@ -8,10 +8,12 @@ import av
 import numpy as np
 import pytest
 
+from stages.damage import Damage
 from stages.extract import Extract, choose_frames, decode_whole, find_segments, sampling_for
-from stages.media import Damage, open_video
+from stages.media import open_video
 from stages.nal_units import beginning, is_reset
-from stages.packets import Action, Flag, PacketTable, Segment, scan_video
+from stages.packet_scan import scan_video
+from stages.packet_table import Action, Flag, PacketTable, Segment
 from stages.sampling import every_frame
 from stages.shortcut import SegmentDecoder, ShortcutError
 from tests.conftest import DATA

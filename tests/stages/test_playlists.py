@@ -10,8 +10,8 @@ from engine import Item, Permanent, Transient
 from engine.item import open_scratch
 from stages import playlists
 from stages.demo.server import File, MediaServer, Status, feed, page
-from stages.download import Media
 from stages.info_file import write_info
+from stages.probe import Media
 from tests.stages.downloading import attempt, make_clip, opened, read
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.media import Damage, decode_frames, open_video
+from stages.damage import Damage
+from stages.media import decode_frames, open_video
 from stages.rendering import Crop, Renderer, UnrenderableError, picture_size
 from tests.stages.clips import MILLISECONDS
 

@@ -16,26 +16,12 @@ from enum import IntEnum
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Final
 
 from stages.clocks import Clock, PacketClock, Timeline, TimelineClock
-from stages.media import MOST_TICKS_AHEAD, Damage, Video, open_video, read_timeline
+from stages.damage import Damage
+from stages.media import read_timeline
 from stages.media_file import MOST_PIXELS
-from stages.packet_checks import Doubts, first_shown, note_missing_end, until_late
-from stages.packet_headers import KEYFRAME_RESETS, Flag, PacketReader
-
-if TYPE_CHECKING:
-    from av.packet import Packet
-    from av.video.stream import VideoStream
-
-SEEK_FROM = 10
-"""The `start`, in seconds, from which on a seek is worth its risks."""
-
-_SEEKABLE = {"mov", "matroska"}
-"""Containers, by FFmpeg's names, that store when each keyframe is shown."""
-
-_HEAD = 32
-"""Packets among which the frame that is shown first must be: codecs reorder 16 at most."""
 
 _WORTHWHILE = 6
 """The least work in a segment, in frames decoded, that makes up for opening the file once more. One
@@ -44,12 +30,25 @@ picture is enough: the smaller the parts, the more evenly are threads at work un
 _PICTURE = 6
 """What it takes to scale and write one picture, in frames decoded."""
 
+KEYFRAME_RESETS = {"vp8", "vp9", "av1"}
+"""Codecs in which nothing after a keyframe depends on anything before it."""
+
 NONREF_SAFE = {"h264", "hevc"}
 """Codecs whose decoder, told to skip non-reference frames, gives the others unchanged: they mark
 such frames in the packet's header and predict nothing, not even entropy state, from them."""
 
 INTRA_KEYFRAMES = {"hevc", "mpeg4", "mpeg2video", "mjpeg"}
 """Codecs whose decoder takes one keyframe after another, if they are I-frames, resets or not."""
+
+
+class Flag:
+    """Bits of a packet's flags: plain numbers, as an IntFlag's take ten times as long to test."""
+
+    KEYFRAME: Final = 1
+    RESET: Final = 2
+    """Nothing after this packet depends on anything before it."""
+    HIDDEN: Final = 4
+    """Not shown: an edit list cuts it off, or what it refers to is before the beginning."""
 
 
 class Action(IntEnum):
@@ -259,146 +258,3 @@ class PacketTable:
     def only_keyframes(self, wanted: Collection[int]) -> bool:
         """Whether these frames are all keyframes, of a codec in which those stand alone."""
         return self.codec in INTRA_KEYFRAMES and self.keyframe_times().issuperset(wanted)
-
-
-def scan_video(
-    path: Path,
-    damage: Damage,
-    start: Fraction = Fraction(0),
-    end: Fraction | None = None,
-    keyframes_only: bool = False,
-    max_pixels: int = MOST_PIXELS,
-    seek: bool = True,
-) -> PacketTable:
-    """Read the packets that matter for what is shown from `start` until `end`.
-
-    `keyframes_only`: no other frames will be wanted, so that fewer headers have to be looked into.
-    `seek`: the ones before a late `start` may be left out. Raises Permanent as `open_video` does.
-    """
-    table = None
-    if seek and start >= SEEK_FROM:
-        table = _scan_after_seek(path, start, end, keyframes_only, max_pixels)
-    if table is None:
-        with open_video(path, max_pixels=max_pixels) as video:
-            table = _scan(video, damage, end, keyframes_only)
-        if table.ordered:
-            _leave_out_what_does_not_decode(path, table)
-        if not table.ordered and table.times:
-            table.learn_times(path)
-        note_missing_end(path, table, damage)
-    return table
-
-
-def _scan_after_seek(
-    path: Path, start: Fraction, end: Fraction | None, keyframes_only: bool, max_pixels: int
-) -> PacketTable | None:
-    """Read from the keyframe before `start`; None where that is not sure to give the same frames.
-
-    Some files decode well from their beginning and give garbage after a seek.
-    """
-    import av
-
-    damage = Damage()
-    with open_video(path, max_pixels=max_pixels) as video:
-        if not _is_seekable(video):
-            return None
-        head = _scan(video, damage, Fraction(0), keyframes_only)
-        _leave_out_what_does_not_decode(path, head)
-        origin = head.origin
-        # What its first packets alone say, all later ones need.
-        if origin is None or not (head.ordered and head.intact and head.steady):
-            return None
-        target = origin + int(start / video.time_base)
-        try:
-            video.seek(target)
-        except av.FFmpegError:
-            return None
-        table = _scan(video, damage, end, keyframes_only, origin)
-    if not table.times or not table.ordered or damage.sentences():
-        return None
-    table.seek = target
-    return table if table.flags[0] & Flag.RESET and table.times[0] <= target else None
-
-
-def _scan(
-    video: Video,
-    damage: Damage,
-    end: Fraction | None,
-    keyframes_only: bool,
-    origin: int | None = None,
-) -> PacketTable:
-    table = PacketTable(
-        video.codec, video.time_base, video.frame_duration, video.declared_duration, origin
-    )
-    table.seekable = _is_seekable(video)
-    table.max_pixels = video.max_pixels
-    table.intra_only = video.stream.codec_context.codec.intra_only
-    look = PacketReader(video, table, keyframes_only)
-    doubts = Doubts(video)
-    head: list[int] = []
-    started = False
-    latest: int | None = None
-
-    def is_late(packet: "Packet[VideoStream]") -> bool:
-        # No frame is shown before it is decoded: what follows is shown after `end`.
-        if end is None or packet.dts is None or table.origin is None or not table.ordered:
-            return False
-        if latest is not None and packet.dts > latest + MOST_TICKS_AHEAD:
-            return False
-        return table.seconds(packet.dts) >= end
-
-    def stop() -> None:
-        table.complete = False
-
-    for packet in until_late(video.packets(damage), is_late, stop):
-        flag = look.at(packet)
-        doubts.see(packet, look.is_bidirectional)
-        runs_back = (
-            packet.dts is not None
-            and latest is not None
-            and not latest <= packet.dts <= latest + MOST_TICKS_AHEAD
-        )
-        if packet.pts is None or runs_back:
-            table.ordered = False
-        table.intact = table.intact and not packet.is_corrupt
-        table.times.append(packet.pts or 0)
-        table.durations.append(packet.duration or 0)
-        table.sizes.append(packet.size)
-        table.flags.append(flag)
-        latest = packet.dts if packet.dts is not None else latest
-        # A decoder starts with the first keyframe, though frames shown before it may follow.
-        started = started or bool(flag & Flag.KEYFRAME)
-        if len(head) < _HEAD and started and not flag & Flag.HIDDEN:
-            head.append(packet.pts or 0)
-            if len(head) == _HEAD and origin is None:
-                table.origin = min(head)
-    times = [table.times[index] for index in table.shown()]
-    table.ordered = table.ordered and len(set(times)) == len(times)
-    table.ordered = table.ordered and not doubts.about(table.times)
-    if not table.ordered:
-        table.origin = None
-    elif table.origin is None:
-        table.origin = min(head or times, default=0)
-    return table
-
-
-def _leave_out_what_does_not_decode(path: Path, table: PacketTable) -> None:
-    """Hide the frames that are shown before the first keyframe, if they refer to what is not there.
-
-    So it is where a video was cut out of a longer one at a keyframe in the middle of a group.
-    """
-    shown = [i for i in range(len(table.flags)) if not table.flags[i] & Flag.HIDDEN]
-    first = next((i for i in shown if table.flags[i] & Flag.KEYFRAME), None)
-    if first is None or table.origin is None or table.times[first] <= table.origin:
-        return
-    origin = first_shown(path, table.max_pixels)
-    if origin is None or not table.origin < origin <= table.times[first]:
-        return
-    table.origin = origin
-    for index in shown:
-        if table.times[index] < origin:
-            table.flags[index] |= Flag.HIDDEN
-
-
-def _is_seekable(video: Video) -> bool:
-    return bool(_SEEKABLE & set(video.container.format.name.split(",")))
