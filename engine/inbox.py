@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+W = TypeVar("W")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,40 +23,108 @@ class Closed(Exception):
     """No more items come out of this inbox."""
 
 
-class Inbox(Generic[T]):
-    """Items wait here for a worker, at most `bound` of them.
+class InboxState(Generic[T, W]):
+    """The rules of an inbox, without any waiting: what a pool holds, for whom there is room, and
+    who comes in next.
 
     An item belongs to the pool from `put` until `leave`, also while a worker has it in hand or it
-    is parked for a retry, and a pool holds at most `bound + workers` items: so a stage whose items
-    all wait for a retry holds back the stages before it, as a slow one does. `free_parked` items
-    may be parked beyond that, for a stage whose waiting items occupy nothing but their ids.
+    is parked, and a pool holds at most `bound + workers` items, of which `bound` are ready: so a
+    stage whose items all wait for a retry holds back the stages before it, as a slow one does.
+    `free_parked` items may be parked beyond that, for a stage whose waiting items occupy nothing
+    but their ids.
 
-    Order is first in, first out; an item that was parked comes back at the front. Nothing is lost
-    when a waiting `put`, `take` or `unpark` is cancelled: it either happened or did not.
+    `ready` is first in, first out; what was parked comes back at the front. `putters` and
+    `unparkers` are whoever waits to come in, and to come back; a W is whatever stands for them.
     """
+
+    __slots__ = (
+        "bound", "free_parked", "in_hand", "parked", "putters", "ready", "unparkers", "workers",
+    )  # fmt: skip
 
     def __init__(self, bound: int, workers: int, free_parked: int = 0) -> None:
         self.bound = bound
-        self._workers = workers
-        self._free_parked = free_parked
-        self._ready: deque[T] = deque()
-        self._in_hand = 0
-        self._parked = 0
+        self.workers = workers
+        self.free_parked = free_parked
+        self.ready: deque[T] = deque()
+        self.in_hand = 0
+        self.parked = 0
+        self.putters: deque[W] = deque()
+        self.unparkers: deque[W] = deque()
+
+    def has_room(self) -> bool:
+        """Whether one more item may come in."""
+        ready = len(self.ready)
+        if ready >= self.bound:
+            return False
+        held = ready + self.in_hand
+        if self.parked > self.free_parked:
+            held += self.parked - self.free_parked
+        return held < self.bound + self.workers
+
+    def has_room_to_return(self) -> bool:
+        """Whether one that is parked, and so counts already, may come back."""
+        return len(self.ready) < self.bound
+
+    def next_line(self) -> deque[W] | None:
+        """Those of whom the first may come in now: who comes back goes before who is new."""
+        if self.unparkers and self.has_room_to_return():
+            return self.unparkers
+        if self.putters and self.has_room():
+            return self.putters
+        return None
+
+    def put(self, entry: T) -> None:
+        """It comes in."""
+        self.ready.append(entry)
+
+    def take(self) -> T:
+        """The next one goes into a worker's hand."""
+        entry = self.ready.popleft()
+        self.in_hand += 1
+        return entry
+
+    def park(self) -> None:
+        """One in hand goes to wait outside any worker."""
+        self.in_hand -= 1
+        self.parked += 1
+
+    def unpark(self, entry: T) -> None:
+        """One that was parked comes back."""
+        self.parked -= 1
+        self.ready.appendleft(entry)
+
+    def leave(self) -> None:
+        """One in hand leaves the pool."""
+        self.in_hand -= 1
+
+
+class Inbox(Generic[T]):
+    """Items wait here for a worker, by the rules of `InboxState`.
+
+    Nothing is lost when a waiting `put`, `take` or `unpark` is cancelled: it either happened or did
+    not.
+    """
+
+    def __init__(self, bound: int, workers: int, free_parked: int = 0) -> None:
+        self._state: InboxState[T, asyncio.Future[bool]] = InboxState(bound, workers, free_parked)
         self._closed = False
         self._draining = False
-        self._putters: deque[asyncio.Future[bool]] = deque()
         self._takers: deque[asyncio.Future[bool]] = deque()
-        self._unparkers: deque[asyncio.Future[bool]] = deque()
+
+    @property
+    def bound(self) -> int:
+        """Items that may be ready at once."""
+        return self._state.bound
 
     async def put(self, entry: T) -> bool:
         """Wait for room, then leave `entry` here. False, and nothing done, when draining."""
-        while not self._has_room():
+        while not self._state.has_room():
             if self._draining:
                 return False
-            await self._wait(self._putters)
+            await self._wait(self._state.putters)
         if self._draining:
             return False
-        self._ready.append(entry)
+        self._state.put(entry)
         self._wake()
         return True
 
@@ -64,7 +133,7 @@ class Inbox(Generic[T]):
 
         Raises Closed when none can come any more.
         """
-        while not self._ready or self._draining:
+        while not self._state.ready or self._draining:
             if self._closed or self._draining:
                 raise Closed
             if not await self._wait(self._takers):
@@ -78,43 +147,41 @@ class Inbox(Generic[T]):
 
     def take_nowait(self, suits: Callable[[T], bool] | None = None) -> T | None:
         """Take the next entry in hand if there is one, and it suits."""
-        if not self._ready or self._draining or (suits and not suits(self._ready[0])):
+        ready = self._state.ready
+        if not ready or self._draining or (suits and not suits(ready[0])):
             return None
         return self._take()
 
     def _take(self) -> T:
-        entry = self._ready.popleft()
-        self._in_hand += 1
+        entry = self._state.take()
         self._wake()
         return entry
 
     def park(self) -> None:
         """An entry in hand goes to wait outside any worker; the caller keeps it."""
-        self._in_hand -= 1
-        self._parked += 1
+        self._state.park()
         self._wake()
 
     async def unpark(self, entry: T) -> bool:
         """A parked entry is ready again, before all others. False when draining."""
-        while len(self._ready) >= self.bound:
+        while not self._state.has_room_to_return():
             if self._draining:
                 return False
-            await self._wait(self._unparkers)
+            await self._wait(self._state.unparkers)
         if self._draining:
             return False
-        self._parked -= 1
-        self._ready.appendleft(entry)
+        self._state.unpark(entry)
         self._wake()
         return True
 
     def leave(self) -> None:
         """An entry in hand leaves the pool."""
-        self._in_hand -= 1
+        self._state.leave()
         self._wake()
 
     def resize(self, workers: int) -> None:
         """The pool has this many workers now."""
-        self._workers = workers
+        self._state.workers = workers
         self._wake()
 
     def close(self) -> None:
@@ -128,16 +195,8 @@ class Inbox(Generic[T]):
         self._wake_all()
 
     def statistics(self) -> InboxStatistics:
-        return InboxStatistics(len(self._ready), self._in_hand, self._parked)
-
-    def _has_room(self) -> bool:
-        ready = len(self._ready)
-        if ready >= self.bound:
-            return False
-        held = ready + self._in_hand
-        if self._parked > self._free_parked:
-            held += self._parked - self._free_parked
-        return held < self.bound + self._workers
+        state = self._state
+        return InboxStatistics(len(state.ready), state.in_hand, state.parked)
 
     async def _wait(self, queue: deque[asyncio.Future[bool]]) -> bool:
         """Wait until woken; false if sent away."""
@@ -154,15 +213,14 @@ class Inbox(Generic[T]):
 
     def _wake(self) -> None:
         """Wake whoever can go on now; each, having gone on, wakes the next."""
-        if self._takers and self._ready:
+        if self._takers and self._state.ready:
             _answer(self._takers, True)
-        if self._unparkers and len(self._ready) < self.bound:
-            _answer(self._unparkers, True)
-        elif self._putters and self._has_room():
-            _answer(self._putters, True)
+        line = self._state.next_line()
+        if line is not None:
+            _answer(line, True)
 
     def _wake_all(self) -> None:
-        for queue in (self._putters, self._takers, self._unparkers):
+        for queue in (self._state.putters, self._takers, self._state.unparkers):
             while queue:
                 _answer(queue, True)
 

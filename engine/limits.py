@@ -84,27 +84,88 @@ class Closure:
     reason: str
 
 
-class _Gate:
-    """One key's gate. `trips` counts the closures since something last went well; since the first
-    of them, and before in `slowed` seconds in all, it has been slowed.
+class GateState:
+    """The rules of one gate, without any waiting. Times are seconds of the caller's clock.
+
+    It lets one through every `spacing` seconds and holds `concurrency` at once (0: no limit).
+    Closed, it lets nobody through for a while, and then one alone, until one has come out that was
+    not turned away. `trips` counts the closures since then; since the first of them, and before in
+    `slowed` seconds in all, it has been slowed.
 
     `entries` counts who has gone in, and is the number of the last one; `well` is the highest of
     those that went well. `refused` has, for every item that was turned away, how many had gone in
     then, until one of those that came later goes well.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, spacing: float = 0.0, concurrency: int = 0) -> None:
+        self.spacing = spacing
+        self.concurrency = concurrency
         self.entries = 0
         self.well = 0
         self.refused: dict[str, int] = {}
         self.reason = ""
         self.inside = 0
-        self.waiting = 0
         self.closed_until = 0.0
         self.next_start = 0.0
         self.trips = 0
         self.slowed = 0.0
         self.slowed_since = 0.0
+
+    def opens_at(self) -> float:
+        """Before this time nobody goes in."""
+        return max(self.closed_until, self.next_start)
+
+    def is_open(self, now: float) -> bool:
+        if now < self.closed_until or now < self.next_start:
+            return False
+        if self.trips and self.inside:
+            return False  # one alone tries whether the other side has calmed down
+        return not self.concurrency or self.inside < self.concurrency
+
+    def enter(self, now: float) -> bool:
+        """Go in if it is open. Whoever is in has to `leave`."""
+        if not self.is_open(now):
+            return False
+        self.inside += 1
+        self.entries += 1
+        self.next_start = now + self.spacing
+        return True
+
+    def leave(self, now: float, *, throttled: bool = False, well: int = 0, item: str = "") -> None:
+        """As `Gates.leave`."""
+        if not throttled:
+            self.refused.pop(item, None)
+        if well > self.well:
+            self.well = well
+            self.refused = {item: seen for item, seen in self.refused.items() if seen >= well}
+        if not throttled and now >= self.closed_until:  # else it went in before it closed
+            self.slowed, self.trips = self.slowed_by(now), 0
+        self.inside -= 1
+
+    def slowed_by(self, now: float) -> float:
+        """For how many seconds in all it has been slowed."""
+        return self.slowed + (now - self.slowed_since if self.trips else 0.0)
+
+    def close(self, now: float, after: float | None, reason: str) -> float | None:
+        """Let nobody through for `after` seconds, as `Gates.close` says. Returns for how long if it
+        was open, None if it was closed already."""
+        was_closed = now < self.closed_until
+        if not was_closed:
+            if not self.trips:
+                self.slowed_since = now
+            self.trips += 1
+        self.reason = reason
+        pause = pause_after(after, self.trips)
+        self.closed_until = max(self.closed_until, now + pause)
+        return None if was_closed else pause
+
+
+class _Gate(GateState):
+    """One key's gate, with those who wait for it."""
+
+    def __init__(self, spacing: float, concurrency: int) -> None:
+        super().__init__(spacing, concurrency)
+        self.waiting = 0
         self.changed = anyio.Event()
 
     def notify(self) -> None:
@@ -136,13 +197,7 @@ class Gates:
 
         Go in only to work: what waits for something else in there holds everyone back.
         """
-        gate = self._gate(key)
-        if not self._is_open(gate):
-            return False
-        gate.inside += 1
-        gate.entries += 1
-        gate.next_start = self._now() + self._spacing
-        return True
+        return self._gate(key).enter(self._now())
 
     def entries(self, key: str) -> int:
         """How many have gone in: right after `enter` this is the number of who did."""
@@ -153,8 +208,8 @@ class Gates:
         gate = self._gate(key)
         gate.waiting += 1
         try:
-            while not self._is_open(gate):
-                pause = max(gate.closed_until, gate.next_start) - self._now()
+            while not gate.is_open(self._now()):
+                pause = gate.opens_at() - self._now()
                 if pause > 0:
                     await anyio.sleep(pause)
                 else:
@@ -165,21 +220,13 @@ class Gates:
     def slowed(self, key: str) -> float:
         """For how many seconds in all the other side has had things slow: from when it said so
         until one went well. Counted from some moment on, so only differences mean anything."""
-        gate = self._gate(key)
-        return gate.slowed + (self._now() - gate.slowed_since if gate.trips else 0.0)
+        return self._gate(key).slowed_by(self._now())
 
     def leave(self, key: str, *, throttled: bool, well: int = 0, item: str = "") -> None:
         """Come out again; `throttled` says whether the other side turned this one away. `well` is
         its number where it did what it came for."""
         gate = self._gate(key)
-        if not throttled:
-            gate.refused.pop(item, None)
-        if well > gate.well:
-            gate.well = well
-            gate.refused = {item: seen for item, seen in gate.refused.items() if seen >= well}
-        if not throttled and self._now() >= gate.closed_until:  # else it went in before it closed
-            gate.slowed, gate.trips = self.slowed(key), 0
-        gate.inside -= 1
+        gate.leave(self._now(), throttled=throttled, well=well, item=item)
         gate.notify()
 
     def refuse(
@@ -231,33 +278,17 @@ class Gates:
         Without `after`, for FIRST_PAUSE, doubled for each closure since something went well. Those
         who were inside when it closed and are turned away too do not make it longer that way.
         """
-        gate = self._gate(key)
-        now = self._now()
-        was_closed = now < gate.closed_until
-        if not was_closed:
-            if not gate.trips:
-                gate.slowed_since = now
-            gate.trips += 1
-        gate.reason = reason
-        pause = pause_after(after, gate.trips)
-        if now + pause > gate.closed_until:
-            gate.closed_until = now + pause
-            if not was_closed:
-                self._events.emit(GateClosed(key=key, seconds=pause, reason=reason))
+        gate, now = self._gate(key), self._now()
+        pause = gate.close(now, after, reason)
+        if pause is not None:
+            self._events.emit(GateClosed(key=key, seconds=pause, reason=reason))
         return gate.closed_until - now
-
-    def _is_open(self, gate: _Gate) -> bool:
-        if self._now() < max(gate.closed_until, gate.next_start):
-            return False
-        if gate.trips and gate.inside:
-            return False  # one alone tries whether the other side has calmed down
-        return not self._concurrency or gate.inside < self._concurrency
 
     def _gate(self, key: str) -> _Gate:
         if key not in self._gates:
             if len(self._gates) >= self._sweep_at:
                 self._sweep()
-            self._gates[key] = _Gate()
+            self._gates[key] = _Gate(self._spacing, self._concurrency)
         return self._gates[key]
 
     def _sweep(self) -> None:

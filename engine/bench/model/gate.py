@@ -1,65 +1,94 @@
-"""Gates, as `engine.limits` has them, without their waiting: a host's rate and concurrency."""
+"""Gates by the engine's own rules (`GateState`), and those who wait for one: a line in each pool.
+
+The line is what `engine.parking` has it: who comes while others of its pool wait stands behind
+them; the first goes to a worker when the gate is open, and remains the first if it finds it shut.
+"""
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from engine.bench.model.event_queue import EventQueue
+from engine.limits import GateState
 
-T = TypeVar("T")
+
+class InPool(Protocol):
+    """What goes through gates: it is in the pool of the stage with this number."""
+
+    stage: int
+
+
+T = TypeVar("T", bound=InPool)
+
+
+class _Line(Generic[T]):
+    """Those of one pool who wait for one gate. `called`: the first is on its way to a worker;
+    `timed`: it is looked at again when the gate may open."""
+
+    __slots__ = ("called", "timed", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: deque[T] = deque()
+        self.called = False
+        self.timed = False
 
 
 class Gate(Generic[T]):
-    """One host's gate: who waits for it, and who of them is on the way to a worker."""
-
-    __slots__ = (
-        "_concurrency", "_events", "_inside", "_line", "_next", "_next_start", "_offer", "_spacing",
-    )  # fmt: skip
+    """One key's gate, with its lines."""
 
     def __init__(
-        self, rate: float, concurrency: int, events: EventQueue, offer: Callable[[T], None]
+        self, spacing: float, concurrency: int, events: EventQueue, offer: Callable[[T], None]
     ) -> None:
-        """`rate` may start a second and `concurrency` be inside; 0: any number. `offer` brings who
-        was first in line to a worker, which asks again whether it `enters`."""
-        self._spacing = 1 / rate if rate else 0.0
-        self._concurrency = concurrency
+        """`offer` brings who is first in line to a worker, which asks again whether it `enters`."""
+        self._state = GateState(spacing, concurrency)
         self._events = events
         self._offer = offer
-        self._next_start = 0.0
-        self._inside = 0
-        self._line: deque[T] = deque()
-        self._next: T | None = None
+        self._lines: dict[int, _Line[T]] = {}
 
     def enters(self, who: T) -> bool:
         """Whether it goes in; else it stands in line, and its worker is free."""
-        if who is self._next:
-            self._next = None
-        elif self._line or self._next is not None or not self._is_open():
-            self._line.append(who)
-            self._watch()
+        line = self._lines.get(who.stage)
+        if line is None or not line.waiting:
+            if self._state.enter(self._events.now):
+                return True
+            line = self._lines.setdefault(who.stage, _Line())
+            line.waiting.append(who)
+        elif line.called and line.waiting[0] is who:
+            line.called = False
+            if self._state.enter(self._events.now):
+                line.waiting.popleft()
+                self._watch(line)
+                return True
+        else:
+            line.waiting.append(who)
             return False
-        self._inside += 1
-        self._next_start = self._events.now + self._spacing
-        self._watch()
-        return True
+        self._watch(line)
+        return False
 
     def leave(self) -> None:
-        self._inside -= 1
-        self._watch()
+        self._state.leave(self._events.now)
+        for line in self._lines.values():
+            self._watch(line)
 
-    def _is_open(self) -> bool:
-        return self._events.now >= self._next_start and (
-            not self._concurrency or self._inside < self._concurrency
-        )
+    def _watch(self, line: _Line[T]) -> None:
+        """See to it that the first in line is called once the gate is open; where it is full,
+        whoever leaves does so."""
+        if not line.waiting or line.called or line.timed:
+            return
+        now, opens = self._events.now, self._state.opens_at()
+        if now < opens or self._state.is_open(now):
+            line.timed = True
+            self._events.at(max(now, opens), self._look, line)
 
-    def _watch(self) -> None:
-        if self._line and self._next is None:
-            self._events.at(max(self._events.now, self._next_start), Gate._let_next_in, self)
-
-    def _let_next_in(self) -> None:
-        if self._line and self._next is None and self._is_open():
-            self._next = self._line.popleft()
-            self._offer(self._next)
+    def _look(self, line: _Line[T]) -> None:
+        line.timed = False
+        if not line.waiting or line.called:
+            return
+        if self._state.is_open(self._events.now):
+            line.called = True
+            self._offer(line.waiting[0])
+        else:
+            self._watch(line)
 
 
 class Gates(Generic[T]):
@@ -73,7 +102,8 @@ class Gates(Generic[T]):
         events: EventQueue,
         offer: Callable[[T], None],
     ) -> None:
-        """`rate` is for what has none of its own in `rates`."""
+        """`rate` may start a second and `concurrency` be inside; 0: any number. `rate` is for what
+        has none of its own in `rates`."""
         self._rate, self._rates, self._concurrency = rate, rates, concurrency
         self._events = events
         self._offer = offer
@@ -86,6 +116,7 @@ class Gates(Generic[T]):
         if key not in self._gates:
             rate = self._rates.get(key, self._rate)
             held_back = rate or self._concurrency
-            made = Gate(rate, self._concurrency, self._events, self._offer)
+            spacing = 1 / rate if rate else 0.0
+            made = Gate(spacing, self._concurrency, self._events, self._offer)
             self._gates[key] = made if held_back else None
         return self._gates[key]

@@ -1,9 +1,9 @@
-"""Pools and what is in them, as `engine.pool` and `engine.inbox` have them, without waiting."""
+"""Pools by the rules of `engine.inbox`, and what is in them."""
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 
 from engine.bench.recorded import RecordedItem, Visit
+from engine.inbox import InboxState
 
 
 class Plan:
@@ -49,50 +49,19 @@ class Entry:
         return visit
 
 
-class Pool:
-    """A bounded inbox and its workers. `putters` wait for room in it, and `unparkers`, whose retry
-    is due or whose gate has opened, to be next. `busy` and `blocked` are seconds of its workers."""
+class Pool(InboxState[Entry, Entry]):
+    """An inbox and its workers, of which `idle` wait for an item. `putters` are what waits for room
+    here, in the hand of a worker of another pool; `busy` and `blocked` are seconds of workers."""
 
-    __slots__ = (
-        "blocked", "bound", "busy", "free_parked", "idle", "in_hand", "most_held", "parked",
-        "putters", "ready", "unparkers", "workers",
-    )  # fmt: skip
+    __slots__ = ("blocked", "busy", "idle", "most_held")
 
     def __init__(self, bound: int, workers: int, free_parked: int) -> None:
-        """Of those parked, `free_parked` take no room."""
-        self.bound = bound
-        self.workers = workers
-        self.free_parked = free_parked
-        self.ready: deque[Entry] = deque()
-        self.putters: deque[Entry] = deque()
-        self.unparkers: deque[Entry] = deque()
+        super().__init__(bound, workers, free_parked)
         self.idle = 0
-        self.in_hand = 0
-        self.parked = 0
         self.busy = 0.0
         self.blocked = 0.0
         self.most_held = 0
 
-    def has_room(self) -> bool:
-        held = len(self.ready) + self.in_hand + max(0, self.parked - self.free_parked)
-        return len(self.ready) < self.bound and held < self.bound + self.workers
-
     def put(self, entry: Entry) -> None:
-        self.ready.append(entry)
+        super().put(entry)
         self.most_held = max(self.most_held, len(self.ready) + self.in_hand + self.parked)
-
-    def unpark(self) -> bool:
-        """Whether the first of those that wait to be next is it now."""
-        if not self.unparkers or len(self.ready) >= self.bound:
-            return False
-        self.parked -= 1
-        self.ready.appendleft(self.unparkers.popleft())
-        return True
-
-    def take_in_hand(self) -> None:
-        self.idle -= 1
-        self.in_hand += 1
-
-    def leave_hand(self) -> None:
-        self.in_hand -= 1
-        self.idle += 1

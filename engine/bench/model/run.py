@@ -103,7 +103,8 @@ class Run:
             return
         pool = self.pools[entry.stage]
         pool.blocked += self._events.now - entry.since
-        pool.leave_hand()
+        pool.leave()
+        pool.idle += 1
         self._touched.append(entry.stage)
 
     def _settle(self) -> None:
@@ -116,19 +117,23 @@ class Run:
                 if pool.idle and pool.ready:
                     self._take(pool)
                     changed = True
-                if pool.unpark():
-                    changed = True
-                elif pool.putters and pool.has_room():
-                    self._put(pool.putters.popleft())
-                    changed = True
+                line = pool.next_line()
+                if line is None:
+                    continue
+                changed = True
+                entry = line.popleft()
+                if line is pool.putters:
+                    self._put(entry)
+                else:
+                    pool.unpark(entry)
 
     def _take(self, pool: Pool) -> None:
-        entry = pool.ready.popleft()
+        entry = pool.take()
         gate = self._gates.of(entry.visit.key)
         if gate is not None and not gate.enters(entry):
-            pool.parked += 1
+            pool.park()
             return
-        pool.take_in_hand()
+        pool.idle -= 1
         self._start(entry)
 
     def _unpark(self, entry: Entry) -> None:
@@ -162,8 +167,8 @@ class Run:
             gate.leave()
         entry.tried += 1
         if entry.tried < len(visit.services):
-            pool.leave_hand()
-            pool.parked += 1
+            pool.park()
+            pool.idle += 1
             self._touched.append(stage)
             self._events.at(now + visit.services[entry.tried].pause, self._unpark, entry)
             return
