@@ -7,6 +7,18 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
 
+# OpenCV's windows, which nobody opens here, are linked against libGL and glib, which a server without a
+# desktop lacks. Then its build without windows, in the same version, takes the place of the usual one.
+# `pip check` says from then on that ultralytics wants opencv-python: the module is the same, cv2.
+define without_windows
+	@if $(VENV)/bin/python -c 'import cv2' 2>&1 | grep -q '^ImportError: lib'; then \
+	    echo 'libGL or glib is missing: opencv-python-headless takes the place of opencv-python'; \
+	    $(VENV)/bin/python -m pip uninstall --quiet --yes opencv-python && \
+	    $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	        --force-reinstall `sed -n 's/^opencv-python=/opencv-python-headless=/p' constraints.txt`; \
+	fi
+endef
+
 .PHONY: demo test torture lint bench aimock lock clean
 
 demo: $(STAMP)
@@ -28,12 +40,14 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 	    --constraint constraints.txt --editable '.[test,lint]'
+	$(without_windows)
 	touch $@
 
 # Quick runs show that all of them work; docs/benchmarks.md says how to run them for figures.
 bench: $(STAMP)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 	    --constraint constraints.txt --editable '.[test,bench]'
+	$(without_windows)
 	$(VENV)/bin/python -m benchmarks.quick
 
 # A server of OpenAI's and Gemini's APIs written by others, for tests that skip where it is missing.
