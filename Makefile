@@ -5,6 +5,8 @@
 
 PYTHON ?= python3
 VENV := .venv
+# Processes that run tests side by side.
+TESTERS ?= 2
 STAMP := $(VENV)/.installed
 
 # OpenCV's windows, which nobody opens here, are linked against libGL and glib, which a server without a
@@ -24,8 +26,11 @@ endef
 demo: $(STAMP)
 	$(VENV)/bin/penstock demo
 
+# A file's tests stay together. What measures time or cores comes afterwards, by itself.
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -m 'not torture and not alone' \
+	    --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder
+	$(VENV)/bin/python -m pytest -m 'alone and not torture'
 
 # Hundreds of random kills and large crawls: slow, and not part of `make test`.
 torture: $(STAMP)

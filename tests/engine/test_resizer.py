@@ -15,6 +15,8 @@ from engine.events import AttemptStarted, Event, PoolResized, Stopping
 from engine.run import Run
 from tests.engine.toys import GatedLoopToy, LoopToy, Toy, line, run, run_within, toy, until
 
+pytestmark = pytest.mark.alone
+
 AUTO = "stages.a.workers=auto"
 
 

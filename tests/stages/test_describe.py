@@ -462,6 +462,7 @@ def test_a_killed_run_pays_for_nothing_again_and_ends_the_same(
     assert sum(line["reused_from"] is not None for line in whole) == 15
 
 
+@pytest.mark.alone
 def test_rates_are_spread_evenly(tmp_path: Path, make_item: MakeItem, server: VisionServer) -> None:
     item = make_item("a", filter=kept([picture(seed) for seed in range(12)]))
     begin = time.monotonic()
@@ -471,6 +472,7 @@ def test_rates_are_spread_evenly(tmp_path: Path, make_item: MakeItem, server: Vi
     assert 7 / 5 <= server.requests[-1].at - begin < 4
 
 
+@pytest.mark.alone
 def test_tokens_a_minute_follow_what_replies_did_cost(
     tmp_path: Path, make_item: MakeItem, server: VisionServer
 ) -> None:

@@ -20,6 +20,8 @@ from engine.journal import AttemptRow, Journal
 from engine.ledger_file import FILE
 from tests.engine.toys import GatedToy, LoopToy, Toy, fast_folder, line, run, toy
 
+pytestmark = pytest.mark.alone
+
 BLOCK = bytes(1 << 18)
 
 

@@ -12,7 +12,7 @@ from engine.bench.high_water import occupied, resident
 from engine.bench.trial import Setup, Trial, cold_folder, run_trial
 from engine.errors import UsageError
 
-pytestmark = pytest.mark.usefixtures("toys")
+pytestmark = [pytest.mark.usefixtures("toys"), pytest.mark.alone]
 
 
 def trial(
