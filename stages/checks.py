@@ -95,7 +95,7 @@ def _impersonation(settings: Download.Settings) -> Check:
 
 
 def _detector(settings: Filter.Settings) -> Iterator[Check]:
-    from stages.detector import choose_device
+    from stages.detector_loading import choose_device
     from stages.yolo import locate_weights
 
     found = locate_weights(settings.weights)

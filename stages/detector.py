@@ -3,8 +3,6 @@
 python -m stages.detector yolo11n.pt     # lists the classes that the weights know
 """
 
-import pickle
-import re
 import sys
 import threading
 import time
@@ -17,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import ConfigError, UsageError
+from stages.detector_loading import choose_device, coco_names, fixed_input, load_predictor, unusable
 from stages.inference import Streams
 from stages.network_input import Prepared, as_input, batches_of, letterbox_of, normalised
 from stages.suppression import only_candidates
-from stages.yolo import FORMATS, find_weights, import_torchvision, load_weights_alone
+from stages.yolo import find_weights, import_torchvision
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,7 +79,7 @@ class Detector:
         half: bool = False,
     ) -> None:
         self.weights = weights
-        predictor = _load(
+        predictor = load_predictor(
             weights,
             {
                 "conf": confidence,
@@ -212,7 +211,7 @@ class Detector:
         elsewhere has none, so the graph itself is asked.
         """
         backend = self._model.backend
-        batch, height, width = _fixed_input(backend)
+        batch, height, width = fixed_input(backend)
         if batch is not None:
             backend.batch = batch
         if height is not None and width is not None:
@@ -226,7 +225,7 @@ class Detector:
             return dict(backend.names)
         count = self._count_classes(backend)
         if count == COCO_CLASSES:
-            return _coco_names()
+            return coco_names()
         return {number: f"class{number}" for number in range(count)}
 
     def _count_classes(self, backend: Any) -> int:
@@ -239,31 +238,8 @@ class Detector:
         shape = tuple((output[0] if isinstance(output, list) else output).shape)
         # (batch, channels, boxes): x, y, width, height, then one channel a class; many more boxes.
         if len(shape) != 3 or not 4 < shape[1] < shape[2]:
-            raise _unusable(
-                self.weights, f"an output of shape {shape} is not that of a YOLO export"
-            )
+            raise unusable(self.weights, f"an output of shape {shape} is not that of a YOLO export")
         return int(shape[1]) - 4
-
-
-def choose_device(device: str) -> str:
-    """What `device` means on this machine: "auto" is CUDA, else Apple's MPS, else the CPU.
-
-    Raises ConfigError for a device that torch does not see.
-    """
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    mps = torch.backends.mps.is_available()
-    if device == "auto":
-        return "cuda:0" if count else "mps" if mps else "cpu"
-    kind, _, number = device.partition(":")
-    if (kind == "cuda" and int(number or 0) >= count) or (kind == "mps" and not mps):
-        seen = [f"cuda:{index}" for index in range(count)] + ["mps"] * mps + ["cpu"]
-        raise ConfigError(
-            f"stages.filter.device = {device!r}: torch sees no such device here; "
-            f"use one of {', '.join(seen)}, or auto"
-        )
-    return f"cuda:{number or 0}" if kind == "cuda" else kind
 
 
 def class_numbers(names: dict[int, str], wanted: Sequence[str], weights: str) -> list[int]:
@@ -304,94 +280,6 @@ def predict_in_batches(
         # Only here, when the error no longer holds on to the tensors, can their memory be freed.
         torch.cuda.empty_cache()
     return found, batch
-
-
-def _load(weights: Path, arguments: dict[str, Any]) -> Any:
-    """ultralytics' predictor for these weights, with the model loaded."""
-    load_weights_alone()
-    from ultralytics.models.yolo.detect import DetectionPredictor
-    from ultralytics.nn.autobackend import AutoBackend
-
-    if AutoBackend._model_type(str(weights)) not in FORMATS:
-        raise _unusable(
-            weights,
-            "not a .pt, .onnx or .engine file, nor an OpenVINO folder named ..._openvino_model",
-        )
-    predictor: Any = DetectionPredictor(
-        overrides={
-            "task": "detect",
-            "mode": "predict",
-            "rect": True,
-            "save": False,
-            "verbose": False,
-            **arguments,
-        }
-    )
-    try:
-        # Given a bare name of a damaged file, ultralytics deletes it and fetches its own.
-        bare = weights.name == str(weights)
-        predictor.setup_model(f"./{weights}" if bare else str(weights), verbose=False)
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            f"weights {weights.name} need the Python package {error.name}, which is not installed; "
-            f"install it or set stages.filter.weights to another format"
-        ) from error
-    # Each format's runtime has exceptions of its own for a file that it cannot read.
-    except Exception as error:
-        raise _unusable(weights, _why_not(error)) from error
-    backend = predictor.model.backend
-    task = getattr(backend.model, "task", None) or backend.task or "detect"
-    if task != "detect":
-        raise _unusable(weights, f"its task is {task!r}")
-    if predictor.model.format == "pt" and predictor.model.end2end:
-        # As predict has it: wanted classes are picked before what is left is cut off.
-        backend.model.set_head_attr(
-            max_det=max(predictor.args.max_det, 300), agnostic_nms=predictor.args.agnostic_nms
-        )
-    return predictor
-
-
-def _fixed_input(backend: Any) -> tuple[int | None, int | None, int | None]:
-    """Batch, height and width that a graph was exported with, each None where any will do."""
-    if hasattr(backend, "session"):
-        shape = backend.session.get_inputs()[0].shape
-    elif hasattr(backend, "ov_compiled_model"):
-        partial = backend.ov_compiled_model.input().get_partial_shape()
-        shape = [size.get_length() if size.is_static else None for size in partial]
-    else:
-        return None, None, None
-    batch, _, height, width = (size if isinstance(size, int) else None for size in shape)
-    return batch, height, width
-
-
-def _coco_names() -> dict[int, str]:
-    from ultralytics.nn.autobackend import default_class_names
-
-    return dict(default_class_names("coco.yaml"))
-
-
-def _why_not(error: Exception) -> str:
-    """Why weights did not load, in a line."""
-    if isinstance(error, UnicodeError) or "incompatible constructor arguments" in str(error):
-        return "its path holds bytes that are no UTF-8, which its runtime cannot open"
-    refused = isinstance(error.__cause__, pickle.UnpicklingError)
-    found = re.search(r"GLOBAL (\S+)", str(error.__cause__)) if refused else None
-    if found is not None:
-        return (
-            f"it holds {found[1]}, and of a .pt file only weights and ultralytics' own layers are "
-            f"loaded, never code; where you trust it, export it to ONNX"
-        )
-    if refused or isinstance(error, LookupError):
-        return "it is damaged, or no model"
-    line = str(error).strip().partition("\n")[0].removeprefix("ERROR \u274c\ufe0f ")
-    return line or type(error).__name__
-
-
-def _unusable(weights: Path, reason: str) -> UsageError:
-    return UsageError(
-        f"weights {weights} cannot be used ({reason}); "
-        f"set stages.filter.weights to a YOLO detection model"
-    )
 
 
 def main() -> None:

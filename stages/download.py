@@ -25,7 +25,8 @@ from engine import (
 )
 from stages.addresses import host_of, is_private, local_path, machine_of
 from stages.cut_off import is_cut_off
-from stages.download_errors import ALONE, SYSTEMIC_HINT, classify, not_found_out
+from stages.download_errors import classify, not_found_out
+from stages.download_faults import ALONE, SYSTEMIC_HINT
 from stages.download_settings import DownloadSettings
 from stages.folders import symlink_or_copy
 from stages.info_file import seconds_of, write_info

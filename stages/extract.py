@@ -6,28 +6,26 @@ seconds, width, height, keyframe; and `extract.json`: frames, duration in second
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import PositiveInt, model_validator
-
-import engine
-from engine import Item, Permanent, Stage, setting
+from engine import Item, Permanent, Stage
 from stages.clocks import OutOfStepError
 from stages.cores import Cores, available_cores, share_out
 from stages.damage import Damage
+from stages.extract_settings import ExtractSettings
 from stages.folders import carry_info
-from stages.media import Renderer, Video, decode_frames, open_video, write_jpeg
-from stages.media_file import MOST_PIXELS
+from stages.frame_choice import choose_frames, decode_whole, find_segments, sampling_for
+from stages.frame_files import FileNames, frame_line, rounded
+from stages.media import Renderer, Video, open_video, write_jpeg
 from stages.packet_scan import scan_video
-from stages.packet_table import Flag, PacketTable, Segment
+from stages.packet_table import PacketTable, Segment
 from stages.rendering import UnrenderableError
-from stages.sampling import Sampler, Sampling, at_rate, choose, evenly_spread, every_frame
-from stages.shortcut import DamagedError, SegmentDecoder, ShortcutError
+from stages.sampling import exact_seconds
+from stages.segments import DamagedError, SegmentDecoder, SegmentError
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -53,56 +51,8 @@ class Extract(Stage):
     cores: ClassVar[Cores] = Cores(available_cores())
     """Shared by the workers of a process: who decodes, and which cores are idle."""
 
-    class Settings(engine.Settings):
-        sample: Literal["fps", "count", "keyframes", "all"] = setting(
-            "fps", 'Which frames: "fps" a second, "count" spread evenly, "keyframes", or "all".'
-        )
-        fps: float = setting(
-            1.0, 'Frames kept per second of video, with sample = "fps".', gt=0, le=1000
-        )
-        count: int = setting(
-            20, 'Frames kept of the whole video, with sample = "count".', ge=1, le=1_000_000
-        )
-        start: float = setting(
-            0.0, "Seconds into the video to start at.", ge=0, allow_inf_nan=False
-        )
-        end: float | None = setting(
-            None,
-            "Seconds into the video to stop before; none: its end.",
-            gt=0,
-            allow_inf_nan=False,
-            example=600.0,
-        )
-        max_frames: int | None = setting(
-            None,
-            "Frames kept of one video, at most: the first ones; none: no limit.",
-            ge=1,
-            example=1000,
-        )
-        size: int | None = setting(
-            640, "Pixels along the longer side; never enlarges; 0: as it is.", ge=0, le=16384
-        )
-        quality: int = setting(90, "JPEG quality.", ge=1, le=95)
-        max_pixels: int = setting(
-            MOST_PIXELS,
-            "Pixels of a frame, at most; a video with larger ones fails before it takes memory.",
-            affects_output=False,
-            ge=1,
-            le=2**31 - 1,
-        )
-        threads: PositiveInt | Literal["auto"] = setting(
-            "auto",
-            'Threads that decode one video: a number, or "auto": more than one if cores are idle.',
-            affects_output=False,
-        )
-
-        @model_validator(mode="after")
-        def _end_after_start(self) -> "Extract.Settings":
-            if self.end is not None and self.end <= self.start:
-                raise ValueError(
-                    f"end ({self.end:g} s) must be later than start ({self.start:g} s)"
-                )
-            return self
+    class Settings(ExtractSettings):
+        """In a file of their own, for what needs them and not the stage."""
 
     settings: "Extract.Settings"
 
@@ -116,12 +66,12 @@ class Extract(Stage):
         damage = Damage()
         tone_mapped: set[str] = set()
         table = self._scan(path, damage)
-        written = self._write_by_shortcut(path, table, out, tone_mapped)
+        written = self._write_by_segments(path, table, out, tone_mapped)
         if written is None and table.seek is not None:
             # What the decoder lacked may be in the packets that were sought across.
             damage = Damage()
             table = self._scan(path, damage, seek=False)
-            written = self._write_by_shortcut(path, table, out, tone_mapped)
+            written = self._write_by_segments(path, table, out, tone_mapped)
         if written is None:
             written = self._write_whole(path, table, damage, out, tone_mapped)
         if not written:
@@ -129,7 +79,7 @@ class Extract(Stage):
         duration = table.end() if table.complete else table.declared_duration
         summary: dict[str, Any] = {
             "frames": written,
-            "duration": None if duration is None else _rounded(duration),
+            "duration": None if duration is None else rounded(duration),
             "codec": table.codec,
             "damage": damage.sentences(),
         }
@@ -140,17 +90,23 @@ class Extract(Stage):
 
     def _scan(self, path: Path, damage: Damage, seek: bool = True) -> PacketTable:
         start, end = self.settings.start, self.settings.end
-        until = None if end is None else _exact(end)
+        until = None if end is None else exact_seconds(end)
         keyframes_only = self.settings.sample == "keyframes"
         table = scan_video(
-            path, damage, _exact(start), until, keyframes_only, self.settings.max_pixels, seek
+            path,
+            damage,
+            exact_seconds(start),
+            until,
+            keyframes_only,
+            self.settings.max_pixels,
+            seek,
         )
         if not table.times:
             raise _nothing_found(path, table, damage, self.settings.sample)
         _check_start(path, table, self.settings)
         return table
 
-    def _write_by_shortcut(
+    def _write_by_segments(
         self, path: Path, table: PacketTable, out: Path, tone_mapped: set[str]
     ) -> int | None:
         """Write the wanted frames, decoding what they need and no more; returns how many there are.
@@ -158,20 +114,20 @@ class Extract(Stage):
         None where that is not sure to give what `decode_whole` gives.
         """
         try:
-            return self._try_shortcut(path, table, out, tone_mapped)
-        except ShortcutError as error:
+            return self._try_segments(path, table, out, tone_mapped)
+        except SegmentError as error:
             shutil.rmtree(out / "frames", ignore_errors=True)
             tone_mapped.clear()
             # Nothing that the decoder might lack may be left out any more.
             table.intact = table.intact and not isinstance(error, DamagedError)
             return None
 
-    def _try_shortcut(
+    def _try_segments(
         self, path: Path, table: PacketTable, out: Path, tone_mapped: set[str]
     ) -> int:
         """A long video is decoded by several threads at once, as many as may be.
 
-        Raises ShortcutError.
+        Raises SegmentError.
         """
         wanted = choose_frames(table, sampling_for(self.settings, table))
         segments = find_segments(table, wanted)
@@ -191,7 +147,7 @@ class Extract(Stage):
             sizes = chain.from_iterable(share_out(segments, begin, self.cores, threads))
         with (out / "frames.jsonl").open("w") as lines:
             for (ticks, keyframe), size in zip(wanted.items(), sizes, strict=True):
-                lines.write(_record(names[ticks], table.seconds(ticks), size, keyframe))
+                lines.write(frame_line(names[ticks], table.seconds(ticks), size, keyframe))
         return len(wanted)
 
     @contextmanager
@@ -240,7 +196,7 @@ class Extract(Stage):
             written = 0
             for frame, time, keyframe in decode_whole(video, table, sampling, damage):
                 name = names.take(time)
-                lines.write(_record(name, time, write(frame, name), keyframe))
+                lines.write(frame_line(name, time, write(frame, name), keyframe))
                 written += 1
         return written
 
@@ -270,115 +226,6 @@ _MOST_DECODER_THREADS = 8
 """Threads of a decoder whose video cannot be cut into segments; more of them gain little."""
 
 
-class Picked(NamedTuple):
-    """A frame that is wanted, when it is shown in seconds, and whether it is a keyframe."""
-
-    frame: "VideoFrame"
-    time: Fraction
-    keyframe: bool
-
-
-def choose_frames(table: PacketTable, sampling: Sampling) -> dict[int, bool]:
-    """The frames that are wanted, by their packets: the times in ticks, and which are keyframes.
-
-    Raises ShortcutError where the packets do not tell.
-    """
-    if not table.ordered:
-        raise ShortcutError("the packets do not tell when the frames are shown")
-    packets = table.shown()
-    if sampling.keyframes_only:
-        packets = [packet for packet in packets if table.flags[packet] & Flag.KEYFRAME]
-    times = [table.times[packet] for packet in packets]
-    keyframes = [bool(table.flags[packet] & Flag.KEYFRAME) for packet in packets]
-    seconds = [table.seconds(time) for time in times]
-    chosen = choose(sampling, seconds, keyframes, table.end())
-    return {times[index]: keyframes[index] for index in chosen}
-
-
-def find_segments(table: PacketTable, wanted: Mapping[int, bool]) -> list[Segment]:
-    """What has to be decoded for these frames, in parts that can be decoded apart.
-
-    Raises ShortcutError where that is not sure to give what `decode_whole` gives.
-    """
-    actions = table.plan(wanted)
-    if actions is None:
-        raise ShortcutError("this stream has to be decoded whole")
-    segments = table.segments(actions, wanted)
-    if [time for segment in segments for time in segment.wanted] != list(wanted):
-        raise ShortcutError("the frames come in another order")
-    return segments
-
-
-def decode_whole(
-    video: Video, table: PacketTable, sampling: Sampling, damage: Damage
-) -> Iterator[Picked]:
-    """The wanted frames of all that decode. What does not decode is noted in `damage`.
-
-    Raises OutOfStepError where the packets do not tell when the frames are shown after all.
-    """
-    sampler = Sampler(sampling)
-    marked = table.keyframe_times() if table.ordered and table.keyframes_told else None
-    if table.seek is not None:
-        video.seek(table.seek)
-    skip = table.first_needed(sampling.start)
-    clock = table.clock(damage, from_beginning=not skip and table.seek is None)
-    for frame, time, until in decode_frames(video, damage, clock, skip):
-        keyframe = _is_keyframe(frame) if marked is None else frame.pts in marked
-        if sampler.wants(time, until, keyframe):
-            yield Picked(frame, time, keyframe)
-        if sampler.finished:
-            return
-
-
-def _is_keyframe(frame: "VideoFrame") -> bool:
-    """Whether it is one to the decoder, where the container is no guide."""
-    from av.video.frame import PictureType
-
-    return frame.key_frame or frame.pict_type == PictureType.I
-
-
-def sampling_for(settings: Extract.Settings, table: PacketTable) -> Sampling:
-    """What these settings want of the video with these packets."""
-    start = _exact(settings.start)
-    end = None if settings.end is None else _exact(settings.end)
-    if settings.sample == "fps":
-        return at_rate(_exact(settings.fps), start, end, settings.max_frames)
-    if settings.sample == "count":
-        last = table.end() if end is None else min(end, table.end())
-        in_the_way = table.longest_shown() * settings.count > last - start
-        times = table.shown_times() if in_the_way else ()
-        return evenly_spread(settings.count, start, last, settings.max_frames, times)
-    return every_frame(start, end, settings.sample == "keyframes", settings.max_frames)
-
-
-class FileNames:
-    """Names for the frames of one video, in the order in which they are shown."""
-
-    def __init__(self) -> None:
-        self._last = ""
-        self._again = 0
-
-    def take(self, time: Fraction) -> str:
-        """The name of the next frame, which is shown at that second."""
-        stem = f"{float(time):010.3f}"
-        self._again = self._again + 1 if stem == self._last else 0
-        self._last = stem
-        return f"{stem}-{self._again}.jpg" if self._again else f"{stem}.jpg"
-
-
-def _record(name: str, time: Fraction, size: tuple[int, int], keyframe: bool) -> str:
-    """The line of frames.jsonl for a frame of that width and height."""
-    width, height = size
-    record = {
-        "file": name,
-        "timestamp": _rounded(time),
-        "width": width,
-        "height": height,
-        "keyframe": keyframe,
-    }
-    return json.dumps(record) + "\n"
-
-
 def _check_start(path: Path, table: PacketTable, settings: Extract.Settings) -> None:
     """Raises Permanent where the video ends before the part that is wanted of it."""
     nothing_decodes = table.timeline is not None and not table.timeline.stamps
@@ -403,11 +250,3 @@ def _not_rendered(video: Video, error: UnrenderableError) -> Permanent:
         " yuv420p with BT.709",
         kind="unsupported_pixels",
     )
-
-
-def _exact(seconds: float) -> Fraction:
-    return Fraction(str(seconds))  # 0.1 is a tenth, not the nearest binary fraction
-
-
-def _rounded(seconds: Fraction) -> float:
-    return round(float(seconds), 6)

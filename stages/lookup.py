@@ -7,7 +7,8 @@ from urllib.parse import unquote, urlsplit
 
 from engine import Permanent, UsageError, shown
 from stages.addresses import canonical_url, has_possible_host
-from stages.download_errors import ARCHIVED, ending
+from stages.download_errors import ending
+from stages.download_faults import ARCHIVED
 from stages.extractors import extractor_for, shown_by
 
 MOST_HOPS = 10

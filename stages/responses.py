@@ -17,7 +17,8 @@ from typing import Any, Protocol
 
 from engine import Cancelled, Drop, Ending, checkpoint
 from stages.content_length import MeasuredResponse
-from stages.download_errors import NO_ROOM, OVERSIZED, TOO_SLOW, ending
+from stages.download_errors import ending
+from stages.download_faults import NO_ROOM, OVERSIZED, TOO_SLOW
 from stages.manifests import pieces_in
 
 MOST_TEXT = 20_000_000

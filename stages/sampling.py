@@ -178,3 +178,8 @@ def choose(
         if sampler.finished:
             break
     return chosen
+
+
+def exact_seconds(seconds: float) -> Fraction:
+    """What a person means by a number: 0.1 is a tenth, not the nearest binary fraction."""
+    return Fraction(str(seconds))

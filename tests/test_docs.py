@@ -37,6 +37,7 @@ from stages import (
     describe_frames,
     download,
     download_errors,
+    download_faults,
     extract,
     media,
     probe,
@@ -275,10 +276,10 @@ def _kinds_in_code(*modules: ModuleType) -> set[str]:
 
 
 KINDS = {
-    "download": {row.kind for _, row in download_errors.MESSAGES}
-    | {row.kind for row in download_errors.EXCEPTIONS.values()}
-    | {row.kind for row in download_errors.STATUSES.values()}
-    | {row.kind for row in vars(download_errors).values() if isinstance(row, download_errors.Row)}
+    "download": {row.kind for _, row in download_faults.MESSAGES}
+    | {row.kind for row in download_faults.EXCEPTIONS.values()}
+    | {row.kind for row in download_faults.STATUSES.values()}
+    | {row.kind for row in vars(download_faults).values() if isinstance(row, download_faults.Fault)}
     | _kinds_in_code(download, probe, ytdlp_options, ytdlp_guard, download_errors),
     "extract": _kinds_in_code(extract, media),
     "filter": _kinds_in_code(filter_stage),

@@ -28,9 +28,9 @@ from stages.demo.shapes import IMAGE_SIZE, KINDS, WEIGHTS, Shape, random_scene
 from stages.detector import (
     Detection,
     Detector,
-    choose_device,
     predict_in_batches,
 )
+from stages.detector_loading import choose_device
 from stages.inference import Streams
 from stages.network_input import batches_of
 from stages.suppression import only_candidates

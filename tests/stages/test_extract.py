@@ -14,7 +14,8 @@ from engine import Item, Permanent
 from engine.stage import Cancellation, Cancelled
 from stages.cores import Cores
 from stages.damage import Damage
-from stages.extract import Extract, choose_frames, find_segments, sampling_for
+from stages.extract import Extract
+from stages.frame_choice import choose_frames, find_segments, sampling_for
 from stages.media import open_video
 from stages.packet_scan import scan_video
 from tests.stages.attempts import attempting

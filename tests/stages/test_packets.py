@@ -1,4 +1,4 @@
-"""The shortcut: what is decoded, and that it gives what decoding everything gives, to the pixel."""
+"""Decoding by segments: what is decoded, and that it gives what decoding all does, to the pixel."""
 
 import zlib
 from fractions import Fraction
@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from stages.damage import Damage
-from stages.extract import Extract, choose_frames, decode_whole, find_segments, sampling_for
+from stages.extract import Extract
+from stages.frame_choice import choose_frames, decode_whole, find_segments, sampling_for
 from stages.media import open_video
 from stages.nal_units import beginning, is_reset
 from stages.packet_scan import scan_video
 from stages.packet_table import Action, Flag, PacketTable, Segment
 from stages.sampling import every_frame
-from stages.shortcut import SegmentDecoder, ShortcutError
+from stages.segments import SegmentDecoder, SegmentError
 from tests.conftest import DATA
 from tests.stages.clips import make_clip, moving_picture
 
@@ -52,7 +53,7 @@ def segments_of(
     return table, wanted, find_segments(table, wanted)
 
 
-def frames_by_shortcut(
+def frames_by_segments(
     path: Path, settings: Extract.Settings, threads: int = 1, hands: int = 1
 ) -> list[Fingerprint]:
     """By so many decoder threads, the segments dealt out to so many hands in turn."""
@@ -67,27 +68,27 @@ def frames_by_shortcut(
     return [found[ticks] for ticks in wanted]
 
 
-def assert_shortcut_changes_nothing(
+def assert_segments_change_nothing(
     path: Path, all_settings: list[Extract.Settings], threads: int = 1
 ) -> int:
-    """Compare both ways over these settings; returns for how many there is a shortcut."""
-    shortcuts = 0
+    """Compare both ways over these settings; returns for how many there are segments."""
+    in_segments = 0
     everything = frames_of_whole(path, ALL_FRAMES)
     for settings in all_settings:
         try:
-            by_shortcut = frames_by_shortcut(path, settings, threads)
-        except ShortcutError:
+            by_segments = frames_by_segments(path, settings, threads)
+        except SegmentError:
             continue
-        shortcuts += 1
-        times = {time for time, *_ in by_shortcut}
-        assert by_shortcut == [frame for frame in everything if frame[0] in times]
+        in_segments += 1
+        times = {time for time, *_ in by_segments}
+        assert by_segments == [frame for frame in everything if frame[0] in times]
         if settings.sample == "keyframes":
-            assert by_shortcut == [frame for frame in everything if frame[1]]
+            assert by_segments == [frame for frame in everything if frame[1]]
         if len(segments_of(path, settings)[2]) > 1:
-            assert by_shortcut == frames_by_shortcut(path, settings, hands=2)
+            assert by_segments == frames_by_segments(path, settings, hands=2)
         if settings == SETTINGS[1]:
-            assert by_shortcut == frames_of_whole(path, settings)
-    return shortcuts
+            assert by_segments == frames_of_whole(path, settings)
+    return in_segments
 
 
 CLIPS = sorted(
@@ -99,12 +100,12 @@ CLIPS = sorted(
 
 
 @pytest.mark.parametrize("name", CLIPS or ["video/mdn_flower.mp4"])
-def test_the_shortcut_changes_no_pixel_of_real_clips(data, name):
-    shortcuts = assert_shortcut_changes_nothing(data / name, SETTINGS)
+def test_segments_change_no_pixel_of_real_clips(data, name):
+    in_segments = assert_segments_change_nothing(data / name, SETTINGS)
 
     table = scan_video(data / name, Damage())
     if table.codec == "h264" and len(table.times) > 60 and "corrupted" not in name:
-        assert shortcuts == len(SETTINGS)
+        assert in_segments == len(SETTINGS)
 
 
 H264 = {
@@ -147,15 +148,15 @@ ENCODINGS = {f"h264 {name}": ("libx264", {"x264-params": it}) for name, it in H2
     "mjpeg": ("mjpeg", {}),
 }
 
-SHORTCUTS = {"mpeg4": 1, "mpeg2": 1}
-"""For how many of the settings there is a shortcut, where that is not all of them."""
+IN_SEGMENTS = {"mpeg4": 1, "mpeg2": 1}
+"""For how many of the settings there are segments, where that is not all of them."""
 
 
 @pytest.mark.parametrize(
     ("name", "threads"),
     [*((name, 1) for name in ENCODINGS), ("h264 b-pyramid", 3), ("hevc open groups", 3)],
 )
-def test_the_shortcut_changes_no_pixel_however_the_video_is_encoded(tmp_path, name, threads):
+def test_segments_change_no_pixel_however_the_video_is_encoded(tmp_path, name, threads):
     codec, options = ENCODINGS[name]
     clip = make_clip(
         tmp_path / "clip.mkv",
@@ -170,8 +171,8 @@ def test_the_shortcut_changes_no_pixel_however_the_video_is_encoded(tmp_path, na
     )
 
     settings = [*SETTINGS, ALL_FRAMES]
-    shortcuts = assert_shortcut_changes_nothing(clip, settings, threads)
-    assert shortcuts == SHORTCUTS.get(name, len(settings))
+    in_segments = assert_segments_change_nothing(clip, settings, threads)
+    assert in_segments == IN_SEGMENTS.get(name, len(settings))
 
 
 def test_a_stream_that_changes_its_parameters_is_decoded_whole(tmp_path):
@@ -249,14 +250,14 @@ def test_of_av1_keyframes_alone_nothing_else_is_looked_into_or_read(tmp_path):
     assert all(segment.actions == [Action.DECODE] for segment in segments)
 
 
-def test_a_frame_that_is_not_there_ends_the_shortcut(data):
+def test_a_frame_that_is_not_there_is_missed(data):
     table = scan_video(data / "video/mdn_flower.mp4", Damage())
     hole = table.times.index(sorted(table.times)[30])
     table.times[hole] += 1
     settings = Extract.Settings(fps=1000)
 
     segments = find_segments(table, choose_frames(table, sampling_for(settings, table)))
-    with open_video(data / "video/mdn_flower.mp4") as video, pytest.raises(ShortcutError):
+    with open_video(data / "video/mdn_flower.mp4") as video, pytest.raises(SegmentError):
         decoder = SegmentDecoder(video, table)
         for segment in segments:
             list(decoder.frames(segment))

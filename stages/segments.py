@@ -17,11 +17,11 @@ _READ_ON = 50
 """Packets that are read through rather than sought across."""
 
 
-class ShortcutError(Exception):
+class SegmentError(Exception):
     """Decoding only what is needed did not give exactly the frames that were asked for."""
 
 
-class DamagedError(ShortcutError):
+class DamagedError(SegmentError):
     """A packet or a frame is damaged, or lacks what was left out."""
 
 
@@ -42,7 +42,7 @@ class SegmentDecoder:
     def frames(self, segment: Segment) -> Iterator[tuple["VideoFrame", int]]:
         """The frames that are wanted of this segment, in order, each with its time in ticks.
 
-        Each is what decoding everything would give, to the pixel. Raises ShortcutError as soon as
+        Each is what decoding everything would give, to the pixel. Raises SegmentError as soon as
         that is not sure: a packet is damaged, or not the one that was there when the table was
         made, or a frame does not come.
         """
@@ -62,16 +62,16 @@ class SegmentDecoder:
                 if frame.is_corrupt:
                     raise DamagedError("a frame is damaged")
                 if frame.pts is None or (latest is not None and frame.pts <= latest):
-                    raise ShortcutError("the frames come in another order")
+                    raise SegmentError("the frames come in another order")
                 latest = frame.pts
                 if frame.pts in wanted:
                     if not missing or frame.pts != missing.pop():
-                        raise ShortcutError("the frames come in another order")
+                        raise SegmentError("the frames come in another order")
                     if self._keyframes_alone and frame.pict_type != PictureType.I:
-                        raise ShortcutError("a keyframe refers to other frames")
+                        raise SegmentError("a keyframe refers to other frames")
                     yield frame, frame.pts
         if missing:
-            raise ShortcutError("frames are missing")
+            raise SegmentError("frames are missing")
         context.flush_buffers()  # it has been told that the stream has ended, and is to go on
 
     def _planned_packets(
@@ -82,7 +82,7 @@ class SegmentDecoder:
         for index, action in enumerate(segment.actions, segment.first):
             packet = next(packets, None)
             if packet is None or not self._is_at(index, packet):
-                raise ShortcutError("the packets are not the ones that were there before")
+                raise SegmentError("the packets are not the ones that were there before")
             self._next = index + 1
             if action != Action.SKIP:
                 yield packet, action
@@ -110,12 +110,12 @@ class SegmentDecoder:
         try:
             self._video.seek(self._table.times[first])
         except av.FFmpegError as error:
-            raise ShortcutError(f"there is no seeking in this file: {error.strerror}") from error
+            raise SegmentError(f"there is no seeking in this file: {error.strerror}") from error
         self._packets = self._video.packets(Damage())
         for packet in self._packets:
             if self._is_at(first, packet):
                 return chain([packet], self._packets)
-        raise ShortcutError("a seek ended up in the wrong place")
+        raise SegmentError("a seek ended up in the wrong place")
 
     def _is_at(self, index: int, packet: "Packet[VideoStream]") -> bool:
         table = self._table
