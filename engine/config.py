@@ -1,7 +1,8 @@
 """config.toml, the environment and the command line, as typed and checked settings.
 
-There is one definition of a setting: its field in a pydantic model. Precedence, lowest first: the
-defaults, the file, the environment, `--set`, the flags.
+There is one definition of a setting: its field in a pydantic model. What may set it, lowest first:
+what is built in, the file, the environment, `--set`, the flags. Within one of these the nearest
+goes first: [PIPELINE.STAGE], [stages.STAGE], [defaults]; of what is built in, the stage's own.
 """
 
 import json
@@ -13,7 +14,7 @@ from typing import Any, Self, TypeVar
 from pydantic import BaseModel, ByteSize, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from engine.config_schema import LIMITS, Schema, section_of
+from engine.config_schema import DEFAULTS, LIMITS, STAGES, Schema, section_of
 from engine.config_sources import (
     Entries,
     Entry,
@@ -123,8 +124,8 @@ def load_config(
     """The pipeline's configuration.
 
     `overrides` are what `--set` got, such as "stages.extract.workers=4"; `flags` are dotted names
-    and their values. `others` are further pipelines whose stages may be configured in the same file
-    and environment: what is theirs is left alone. `stored` is what `settings_as_dict` gave in an
+    and their values. `others` are further pipelines that may be configured in the same file and
+    environment: what is theirs is left alone. `stored` is what `settings_as_dict` gave in an
     earlier run: it goes before the defaults, and whatever is set now goes before it. `found`: the
     file was not named, but lies in the current folder; another program's is then passed over with
     a warning.
@@ -133,23 +134,26 @@ def load_config(
     """
     schema = Schema.of(pipeline, LimitSettings, others)
     problems: list[str] = []
-    entries: Entries = {}
-    if stored is not None:
-        entries |= from_stored(stored, schema)
+    sources = [from_stored(stored, schema)] if stored is not None else []
     if file is not None:
-        entries |= from_file(file, schema, problems, found=found)
-    entries |= from_environment(environment, schema, problems)
-    entries |= from_overrides(overrides, schema, problems)
-    entries |= from_flags(flags, pipeline, schema, problems)
+        sources.append(from_file(file, schema, problems, found=found))
+    sources.append(from_environment(environment, schema, problems))
+    sources.append(from_overrides(overrides, schema, problems))
+    sources.append(from_flags(flags, pipeline, schema, problems))
+    entries: Entries = {}
+    for source in sources:
+        entries |= _nearest(source, pipeline, problems)
 
     limits = _build(LimitSettings, LIMITS, entries, problems)
     stages: dict[str, StageConfig] = {}
     for name in pipeline.names:
         stage, section = pipeline[name].stage, section_of(name)
         settings = _build(stage.Settings, section, entries, problems)
-        options = _build(StageOptions, section, _option_defaults(stage) | entries, problems)
+        options = _build(
+            StageOptions, section, _option_defaults(stage, section) | entries, problems
+        )
         if options is not None:
-            problems += _impossible(stage, options, entries, is_last=not pipeline.successors(name))
+            problems += _impossible(pipeline, name, options, entries)
         if options is not None and settings is not None:
             stages[name] = StageConfig(options, settings)
     if problems or limits is None:
@@ -164,7 +168,7 @@ def settings_as_dict(config: Config) -> dict[str, Any]:
     """Everything that was configured, JSON-able and in config.toml's shape; secrets are masked."""
     return {
         LIMITS: config.limits.model_dump(mode="json"),
-        "stages": {
+        STAGES: {
             name: _dump(stage.settings) | _dump(stage.options)
             for name, stage in config.stages.items()
         },
@@ -190,7 +194,33 @@ def _dump(settings: BaseModel) -> dict[str, Any]:
     return dumped
 
 
-def _option_defaults(stage: type[Stage]) -> Entries:
+def _nearest(source: Entries, pipeline: Pipeline, problems: list[str]) -> Entries:
+    """What one source says, under limits.KEY and stages.NAME.KEY: of several the nearest."""
+    own = f"{pipeline.name}."
+    common = {name: e for name, e in source.items() if not name.startswith((f"{DEFAULTS}.", own))}
+    particular = {
+        section_of(name.removeprefix(own)): entry
+        for name, entry in source.items()
+        if name.startswith(own)
+    }
+    return _for_every_step(source, pipeline, problems) | common | particular
+
+
+def _for_every_step(source: Entries, pipeline: Pipeline, problems: list[str]) -> Entries:
+    """What stands in [defaults], for each step that can have it: one that cannot is passed over."""
+    options = _build(StageOptions, DEFAULTS, source, problems)
+    if options is None:
+        return {}
+    return {
+        f"{section_of(name)}.{key}": entry
+        for key, value in options
+        if (entry := source.get(f"{DEFAULTS}.{key}")) is not None
+        for name in pipeline.names
+        if _objection(pipeline, name, key, value) is None
+    }
+
+
+def _option_defaults(stage: type[Stage], section: str) -> Entries:
     """The stage's own defaults for the options, which its author may have got wrong."""
     for key in stage.defaults:
         if key not in StageOptions.model_fields:
@@ -201,9 +231,9 @@ def _option_defaults(stage: type[Stage]) -> Entries:
         StageOptions.model_validate(stage.defaults)
     except ValidationError as error:
         raise _bad_default(f"stage {stage.name!r}", error.errors()[0]) from None
-    section = section_of(stage.name)
+    origin = f"the default of stage {stage.name!r}"
     return {
-        f"{section}.{key}": Entry(value, f"the default of stage {stage.name!r}")
+        f"{section}.{key}": Entry(value, origin, f"{section}.{key}")
         for key, value in stage.defaults.items()
     }
 
@@ -251,35 +281,37 @@ def _explain(details: ErrorDetails, model: type[BaseModel], section: str, entrie
 def _refused(
     model: type[BaseModel], section: str, key: str, entries: Entries, problem: str | None = None
 ) -> str:
-    dotted, field = f"{section}.{key}", model.model_fields[key]
+    entry, field = entries[f"{section}.{key}"], model.model_fields[key]
     problem = problem or f"has to be {accepted(field)}"
     hidden = bool(model.model_config.get("hide_input_in_errors"))
-    return problem_line(dotted, entries[dotted], problem, field, hidden=hidden)
+    return problem_line(entry, problem, field, hidden=hidden)
 
 
 def _impossible(
-    stage: type[Stage], options: StageOptions, entries: Entries, *, is_last: bool
+    pipeline: Pipeline, name: str, options: StageOptions, entries: Entries
 ) -> list[str]:
-    """What each option alone allows, and this stage does not."""
-    section = section_of(stage.name)
+    """What each option alone allows, and this step does not."""
     problems = []
-
-    def refuse(key: str, problem: str) -> None:
-        dotted = f"{section}.{key}"
-        entry = entries.get(dotted)
-        if entry is None:
-            raise PipelineError(
-                f"stage {stage.name!r}: its default for {key} is refused: {problem}"
-            )
-        problems.append(problem_line(dotted, entry, problem))
-
-    most = stage.max_workers
-    if most is not None and isinstance(options.workers, int) and options.workers > most:
-        refuse("workers", f"stage {stage.name!r} can use {most} at most")
-    if options.batch > 1 and stage.process_batch is Stage.process_batch:
-        refuse("batch", f"stage {stage.name!r} takes one item at a time: leave it at 1")
-    if is_last and not options.keep:
-        refuse("keep", f"nothing comes after stage {stage.name!r}: what it makes is the result")
-    if options.placement == "process" and stage.is_async():
-        refuse("placement", f'stage {stage.name!r} is async and runs on the loop: use "thread"')
+    for key, value in options:
+        objection = _objection(pipeline, name, key, value)
+        entry = entries.get(f"{section_of(name)}.{key}")
+        if objection is not None and entry is None:
+            raise PipelineError(f"stage {name!r}: its default for {key} is refused: {objection}")
+        if objection is not None and entry is not None:
+            problems.append(problem_line(entry, objection))
     return problems
+
+
+def _objection(pipeline: Pipeline, name: str, option: str, value: Any) -> str | None:
+    """Why this step cannot have this value of an option; None where it can."""
+    stage = pipeline[name].stage
+    most = stage.max_workers
+    if option == "workers" and most is not None and isinstance(value, int) and value > most:
+        return f"stage {name!r} can use {most} at most"
+    if option == "batch" and value > 1 and stage.process_batch is Stage.process_batch:
+        return f"stage {name!r} takes one item at a time: leave it at 1"
+    if option == "keep" and not value and not pipeline.successors(name):
+        return f"nothing comes after stage {name!r}: what it makes is the result"
+    if option == "placement" and value == "process" and stage.is_async():
+        return f'stage {name!r} is async and runs on the loop: use "thread"'
+    return None

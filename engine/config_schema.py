@@ -1,6 +1,8 @@
 """What may be set: config.toml's sections and keys, their names elsewhere, and near misses.
 
-A section is "limits" or "stages.NAME"; a setting's dotted name is its section, a dot, its key.
+A section is "limits", "defaults" (the options of every step), "stages.NAME" (those and the settings
+of a step, in every pipeline that has it) or "PIPELINE.NAME" (the same for one pipeline alone). A
+setting's dotted name is its section, a dot, its key.
 """
 
 import re
@@ -16,6 +18,9 @@ from engine.pipeline import Pipeline
 from engine.stage import Stage, StageOptions
 
 LIMITS = "limits"
+DEFAULTS = "defaults"
+STAGES = "stages"
+RESERVED = (LIMITS, DEFAULTS, STAGES)
 PREFIX = "PENSTOCK_"
 
 
@@ -23,41 +28,43 @@ PREFIX = "PENSTOCK_"
 class Schema:
     """Every setting of one pipeline. Raises PipelineError where two would share a name."""
 
+    pipeline: str
     sections: Mapping[str, Mapping[str, FieldInfo]]
     """The fields by section and key."""
     variables: Mapping[str, str]
     """The dotted names by environment variable."""
+    foreign_pipelines: frozenset[str]
+    """Other pipelines that share the file: what their tables hold is let be."""
     foreign_sections: frozenset[str]
-    """Sections of other pipelines that share the file: they are let be."""
     foreign_variables: frozenset[str]
 
     @classmethod
     def of(
         cls, pipeline: Pipeline, limits: type[BaseModel], others: Sequence[Pipeline]
     ) -> "Schema":
-        sections: dict[str, Mapping[str, FieldInfo]] = {LIMITS: limits.model_fields}
-        for name in pipeline.names:
-            sections[section_of(name)] = stage_fields(pipeline[name].stage)
-        variables: dict[str, str] = {}
-        for dotted in _dotted_names(sections):
-            name = _variable(dotted)
-            if name in variables:
-                raise PipelineError(
-                    f"pipeline {pipeline.name!r}: {variables[name]} and {dotted} would both be set "
-                    f"by {name}; give one of the stages or settings another name"
-                )
-            variables[name] = dotted
-        foreign = {
-            section_of(step.name): stage_fields(step.stage)
-            for other in others
-            for step in other.steps
-            if section_of(step.name) not in sections
+        _check_name(pipeline)
+        common: dict[str, Mapping[str, FieldInfo]] = {
+            LIMITS: limits.model_fields,
+            DEFAULTS: StageOptions.model_fields,
+            **_sections_of(pipeline, STAGES),
         }
+        own = _sections_of(pipeline, pipeline.name)
+        others = [other for other in others if other.name not in (*RESERVED, pipeline.name)]
+        foreign: dict[str, Mapping[str, FieldInfo]] = {}
+        for other in others:
+            foreign |= _sections_of(other, STAGES) | _sections_of(other, other.name)
+        foreign_sections = foreign.keys() - common.keys()
         return cls(
-            sections=sections,
-            variables=variables,
-            foreign_sections=frozenset(foreign),
-            foreign_variables=frozenset(_variable(dotted) for dotted in _dotted_names(foreign)),
+            pipeline=pipeline.name,
+            sections={**common, **own},
+            variables=_variables(pipeline, common, own),
+            foreign_pipelines=frozenset(other.name for other in others),
+            foreign_sections=frozenset(foreign_sections),
+            foreign_variables=frozenset(
+                _variable(f"{section}.{key}")
+                for section in foreign_sections
+                for key in foreign[section]
+            ),
         )
 
     def field(self, dotted: str) -> FieldInfo | None:
@@ -67,17 +74,31 @@ class Schema:
     def is_foreign(self, dotted: str) -> bool:
         return dotted.rpartition(".")[0] in self.foreign_sections
 
+    def knows(self, name: str) -> bool:
+        """Whether this is a section, of this pipeline or another, or a setting's dotted name."""
+        return (
+            name in self.sections or name in self.foreign_sections or self.field(name) is not None
+        )
+
+    def steps(self, table: str) -> list[str]:
+        """The steps that may stand in a table of the file: in "stages", or a pipeline's."""
+        known = (*self.sections, *(self.foreign_sections if table != STAGES else ()))
+        return [name.removeprefix(f"{table}.") for name in known if name.startswith(f"{table}.")]
+
     def why_unknown(self, dotted: str) -> str:
         """Why `dotted` is no setting, and what may have been meant."""
         section, _, key = dotted.rpartition(".")
+        if section == DEFAULTS and (owners := self._owners(key)):
+            return f"no option of every step: set it in [{owners[0]}]"
         if section in self.sections:
             return f"no such setting{did_you_mean(key, self.sections[section])}"
         if self.field(section) is not None:
             return f"{section} is one setting: set it whole"
-        if re.match(r"stages\.[^.]+", dotted):
-            names = [name.removeprefix("stages.") for name in self.sections if name != LIMITS]
-            stage = dotted.split(".")[1]
-            return f"this pipeline has no stage {stage!r}{did_you_mean(stage, names)}"
+        table, _, rest = dotted.partition(".")
+        if rest and table in (STAGES, self.pipeline, *self.foreign_pipelines):
+            whose = "this pipeline" if table == STAGES else f"pipeline {table!r}"
+            step = rest.split(".")[0]
+            return f"{whose} has no stage {step!r}{did_you_mean(step, self.steps(table))}"
         everything = {
             name.removeprefix("stages."): name
             for name in (*self.sections, *_dotted_names(self.sections))
@@ -86,17 +107,21 @@ class Schema:
         hint = (
             f"did you mean {everything[near[0]]!r}?"
             if near
-            else "it is limits.KEY or stages.NAME.KEY"
+            else f"it is limits.KEY, defaults.KEY, stages.NAME.KEY or {self.pipeline}.NAME.KEY"
         )
         return f"no such setting; {hint}"
 
+    def _owners(self, key: str) -> list[str]:
+        """The steps' sections that have this key."""
+        return [name for name in map(section_of, self.steps(STAGES)) if key in self.sections[name]]
 
-def section_of(stage: str) -> str:
-    return f"stages.{stage}"
+
+def section_of(step: str) -> str:
+    return f"{STAGES}.{step}"
 
 
 def stage_fields(stage: type[Stage]) -> dict[str, FieldInfo]:
-    """What [stages.NAME] may hold: the stage's own settings, then the options every stage has."""
+    """What a step's table may hold: the stage's own settings, then the options every stage has."""
     own, options = stage.Settings.model_fields, StageOptions.model_fields
     if clash := sorted(set(own) & set(options)):
         raise PipelineError(
@@ -113,6 +138,35 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; known: {', '.join(known)}" if known else ""
+
+
+def _check_name(pipeline: Pipeline) -> None:
+    if pipeline.name in RESERVED:
+        raise PipelineError(
+            f"a pipeline cannot be named {pipeline.name!r}: config.toml has a table of that name"
+        )
+
+
+def _sections_of(pipeline: Pipeline, table: str) -> dict[str, Mapping[str, FieldInfo]]:
+    return {f"{table}.{name}": stage_fields(pipeline[name].stage) for name in pipeline.names}
+
+
+def _variables(
+    pipeline: Pipeline,
+    common: Mapping[str, Mapping[str, FieldInfo]],
+    own: Mapping[str, Mapping[str, FieldInfo]],
+) -> dict[str, str]:
+    variables: dict[str, str] = {}
+    for dotted in _dotted_names(common):
+        name = _variable(dotted)
+        if name in variables:
+            raise PipelineError(
+                f"pipeline {pipeline.name!r}: {variables[name]} and {dotted} would both be set "
+                f"by {name}; give one of the stages or settings another name"
+            )
+        variables[name] = dotted
+    # What has had a variable keeps it: crawl.extract.fps stands back for a stage "crawl-extract".
+    return {_variable(dotted): dotted for dotted in _dotted_names(own)} | variables
 
 
 def _variable(dotted: str) -> str:

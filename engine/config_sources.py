@@ -7,7 +7,7 @@ that is no setting.
 import logging
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -17,7 +17,15 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from engine.config_schema import LIMITS, PREFIX, Schema, did_you_mean
+from engine.config_schema import (
+    DEFAULTS,
+    LIMITS,
+    PREFIX,
+    STAGES,
+    Schema,
+    did_you_mean,
+    section_of,
+)
 from engine.errors import ConfigError
 from engine.pipeline import Pipeline
 from engine.setting_text import is_secret, toml_value
@@ -28,10 +36,12 @@ RESERVED_VARIABLES = frozenset({"PENSTOCK_TEST_DATA", "PENSTOCK_AIMOCK"})
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One value that somebody wrote, and where: "config.toml, line 4", "--set", a variable."""
+    """One value that somebody wrote, where ("config.toml, line 4", "--set", a variable), and the
+    dotted name under which it was written."""
 
     value: Any
     origin: str
+    name: str
 
 
 Entries = dict[str, Entry]
@@ -42,12 +52,7 @@ logger = logging.getLogger(__name__)
 
 
 def problem_line(
-    dotted: str,
-    entry: Entry,
-    problem: str,
-    field: FieldInfo | None = None,
-    *,
-    hidden: bool = False,
+    entry: Entry, problem: str, field: FieldInfo | None = None, *, hidden: bool = False
 ) -> str:
     """One line: the origin, the setting, the value unless it is secret, and what is wrong.
 
@@ -55,7 +60,7 @@ def problem_line(
     """
     secret = hidden or (field is not None and is_secret(field))
     shown = "" if secret else f" = {_shown(entry.value)}"
-    return f"{entry.origin}: {dotted}{shown}: {problem}"
+    return f"{entry.origin}: {entry.name}{shown}: {problem}"
 
 
 def from_file(file: Path, schema: Schema, problems: list[str], *, found: bool = False) -> Entries:
@@ -75,23 +80,22 @@ def from_file(file: Path, schema: Schema, problems: list[str], *, found: bool = 
         return {}
     lines = _line_numbers(text)
 
-    def origin(dotted: str) -> str:
-        return f"{file}, line {lines[dotted]}" if dotted in lines else str(file)
+    def entry(value: Any, dotted: str) -> Entry:
+        place = f"{file}, line {lines[dotted]}" if dotted in lines else str(file)
+        return Entry(value, place, dotted)
 
     entries: Entries = {}
-    for section, table in _sections(document):
+    for section, table in _sections(document, schema):
         if section in schema.foreign_sections:
             continue
-        entry = Entry(table, origin(section))
+        whole = entry(table, section)
         if section not in schema.sections:
-            problem = _unknown_section(section, schema)
-            problems.append(f"{entry.origin}: [{section}]: {problem}")
+            problems.append(_unknown_section(whole, schema))
         elif not isinstance(table, dict):
-            problems.append(problem_line(section, entry, "has to be a table of settings"))
+            problems.append(problem_line(whole, "has to be a table of settings"))
         else:
             for key, value in table.items():
-                dotted = f"{section}.{key}"
-                _accept(dotted, Entry(value, origin(dotted)), entries, schema, problems)
+                _accept(entry(value, f"{section}.{key}"), entries, schema, problems)
     return entries
 
 
@@ -107,11 +111,14 @@ def _is_foreign(document: Mapping[str, Any], schema: Schema) -> bool:
     A setting outside of all tables may be, where there is no table: another program's settings of
     the same names would stand in its tables.
     """
-    own = {LIMITS, "stages", *(name.removeprefix("stages.") for name in schema.sections)}
+    own = {LIMITS, STAGES, schema.pipeline, *schema.steps(STAGES)}
     if not any(isinstance(value, dict) for value in document.values()):
         own.update(key for section in schema.sections.values() for key in section)
     return bool(document) and not any(
-        name in own or get_close_matches(name, (LIMITS, "stages"), 1) for name in document
+        name in own
+        or get_close_matches(name, (LIMITS, STAGES), 1)
+        or (isinstance(table, dict) and any(map(schema.knows, (f"{name}.{key}" for key in table))))
+        for name, table in document.items()
     )
 
 
@@ -119,11 +126,12 @@ def from_stored(stored: Mapping[str, Any], schema: Schema) -> Entries:
     """What `settings_as_dict` wrote in an earlier run. Secrets were not stored, and a setting that
     has gone since then is passed over."""
     entries: Entries = {}
-    for section, table in _sections(dict(stored)):
+    for section, table in _sections(dict(stored), schema):
         for key, value in table.items():
-            field = schema.field(f"{section}.{key}")
+            dotted = f"{section}.{key}"
+            field = schema.field(dotted)
             if field is not None and not is_secret(field):
-                entries[f"{section}.{key}"] = Entry(value, "the last run's settings")
+                entries[dotted] = Entry(value, "the last run's settings", dotted)
     return entries
 
 
@@ -136,7 +144,7 @@ def from_environment(
             continue
         if dotted := schema.variables.get(variable):
             field = schema.sections[dotted.rpartition(".")[0]][dotted.rpartition(".")[2]]
-            entries[dotted] = Entry(_parse(environment[variable], field), variable)
+            entries[dotted] = Entry(_parse(environment[variable], field), variable, dotted)
         elif variable not in schema.foreign_variables:
             near = get_close_matches(variable, schema.variables, 1)
             hint = f"; did you mean {near[0]}?" if near else "; unset it"
@@ -154,7 +162,7 @@ def from_overrides(overrides: Sequence[str], schema: Schema, problems: list[str]
             continue
         field = schema.field(dotted)
         value = _parse(text.strip(), field) if field is not None else text
-        _accept(dotted, Entry(value, "--set"), entries, schema, problems)
+        _accept(Entry(value, "--set", dotted), entries, schema, problems)
     return entries
 
 
@@ -164,36 +172,45 @@ def from_flags(
     names = {dotted: flag.name for flag in pipeline.flags for dotted in flag.sets}
     entries: Entries = {}
     for dotted, value in flags.items():
-        entry = Entry(value, names.get(dotted, "command line"))
-        _accept(dotted, entry, entries, schema, problems)
+        entry = Entry(value, names.get(dotted, "command line"), dotted)
+        _accept(entry, entries, schema, problems)
     return entries
 
 
-def _accept(
-    dotted: str, entry: Entry, entries: Entries, schema: Schema, problems: list[str]
-) -> None:
-    if schema.field(dotted) is not None:
-        entries[dotted] = entry
-    elif not schema.is_foreign(dotted):
-        problems.append(problem_line(dotted, entry, schema.why_unknown(dotted)))
+def _accept(entry: Entry, entries: Entries, schema: Schema, problems: list[str]) -> None:
+    if schema.field(entry.name) is not None:
+        entries[entry.name] = entry
+    elif not schema.is_foreign(entry.name):
+        problems.append(problem_line(entry, schema.why_unknown(entry.name)))
 
 
-def _sections(document: dict[str, Any]) -> list[tuple[str, Any]]:
-    stages = document.get("stages", {})
-    others = [(name, table) for name, table in document.items() if name != "stages"]
-    if not isinstance(stages, dict):
-        return [*others, ("stages", stages)]
-    return [*others, *((f"stages.{name}", table) for name, table in stages.items())]
+def _sections(document: dict[str, Any], schema: Schema) -> Iterator[tuple[str, Any]]:
+    """Every table of settings by its section's name, and what stands in a table's place."""
+    for name, table in document.items():
+        if name in (STAGES, schema.pipeline, *schema.foreign_pipelines) and isinstance(table, dict):
+            for step, inner in table.items():
+                yield f"{name}.{step}", inner
+        else:
+            yield name, table
 
 
-def _unknown_section(section: str, schema: Schema) -> str:
-    if section.startswith("stages."):
-        return schema.why_unknown(section)
-    if f"stages.{section}" in schema.sections:
-        return f"a stage's settings stand in [stages.{section}]"
-    if section == "stages":
-        return "has to hold one table for each stage: [stages.NAME]"
-    return f"no such section{did_you_mean(section, [LIMITS, 'stages'])}"
+def _unknown_section(whole: Entry, schema: Schema) -> str:
+    section = whole.name
+    table, _, step = section.partition(".")
+    if step and table != STAGES and not isinstance(whole.value, dict):
+        return problem_line(
+            whole, f"a stage's settings stand in a table of their own: [{table}.NAME]"
+        )
+    if step:
+        problem = schema.why_unknown(section)
+    elif section_of(section) in schema.sections:
+        problem = f"a stage's settings stand in [{section_of(section)}]"
+    elif section in (STAGES, schema.pipeline, *schema.foreign_pipelines):
+        problem = f"has to hold one table for each stage: [{section}.NAME]"
+    else:
+        known = (LIMITS, DEFAULTS, STAGES, schema.pipeline)
+        problem = f"no such section{did_you_mean(section, known)}"
+    return f"{whole.origin}: [{section}]: {problem}"
 
 
 def _parse(text: str, field: FieldInfo) -> Any:

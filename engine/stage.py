@@ -51,7 +51,7 @@ class Settings(BaseModel):
 
 
 class StageOptions(Settings):
-    """The options that every stage has in [stages.NAME], beside its own settings."""
+    """The options that every step has: in [defaults] for all, in [stages.NAME] for one."""
 
     workers: PositiveInt | Literal["auto"] = Field(
         1, description='Workers of this stage: a number, or "auto".'

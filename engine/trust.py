@@ -47,15 +47,24 @@ def check_stored(
     overrides: Sequence[str],
     file: Path | None,
     folder: Path,
+    others: Sequence[Pipeline] = (),
 ) -> None:
     """Raises UsageError where a folder's settings would choose what only its user should: what runs
     code, or where data and keys go. What the user's own settings say as well is no such choice.
+    `others` are further pipelines that the file and the environment may speak of.
     """
-    taken = settings_as_dict(load_config(pipeline, None, environment, overrides, {}, stored=stored))
+
+    def loaded(file: Path | None, stored: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        config = load_config(
+            pipeline, file, environment, overrides, {}, others=others, stored=stored
+        )
+        return settings_as_dict(config)
+
+    taken = loaded(None, stored)
     try:
-        own = settings_as_dict(load_config(pipeline, file, environment, overrides, {}))
+        own = loaded(file, None)
     except UsageError:  # of another program, say: then it speaks for nothing
-        own = settings_as_dict(load_config(pipeline, None, environment, overrides, {}))
+        own = loaded(None, None)
     strange = [
         f"{section_of(stage)}.{key} = {json.dumps(taken['stages'][stage][key])}"
         for stage, key in _sensitive(pipeline)

@@ -33,9 +33,9 @@ class Configuration:
         return sum(count for _, count in self.pairs)
 
     @property
-    def overrides(self) -> list[str]:
-        """What `--set` takes to run with it."""
-        return [f"{section_of(stage)}.workers={count}" for stage, count in self.pairs]
+    def settings(self) -> dict[str, int]:
+        """The settings to run with it, by dotted name."""
+        return {f"{section_of(stage)}.workers": count for stage, count in self.pairs}
 
     @property
     def toml(self) -> str:

@@ -104,7 +104,7 @@ def run_trial(
     for one, the process and all that it started are killed.
     """
     request = asdict(setup) | {
-        "overrides": [*setup.overrides, *configuration.overrides],
+        "flags": {**setup.flags, **configuration.settings},  # before all that is set elsewhere
         "sources": list(sources),
         "workdir": str(workdir),
     }

@@ -259,7 +259,10 @@ def test_a_mistake_in_the_file_is_one_line_that_says_where(
             {"overrides": ["stages.fetch.headers.A=1"]},
             "stages.fetch.headers is one setting: set it whole",
         ),
-        ({"overrides": ["qqqqqq=1"]}, "no such setting; it is limits.KEY or stages.NAME.KEY"),
+        (
+            {"overrides": ["qqqqqq=1"]},
+            "no such setting; it is limits.KEY, defaults.KEY, stages.NAME.KEY or toy.NAME.KEY",
+        ),
         (
             {"flags": {"stages.fetch.strict": 7}},
             "--strict: stages.fetch.strict = 7: has to be true or false",

@@ -80,7 +80,7 @@ def test_the_block_to_paste_sets_what_was_tried(tmp_path: Path) -> None:
     file.write_text(configuration.toml)
     for config in (
         load_config(PIPELINE, file, {}, (), {}),
-        load_config(PIPELINE, None, {}, configuration.overrides, {}),
+        load_config(PIPELINE, None, {}, (), configuration.settings),
     ):
         workers = {name: stage.options.workers for name, stage in config.stages.items()}
         assert workers == {"download": 12, "wide": 3, "detect": 1}
