@@ -224,13 +224,16 @@ def plan(
 
 
 @main.command()
-@click.argument("file", metavar="[FILE]", type=click.Path(), default="config.toml")
+@click.argument("words", metavar="[PIPELINE]... [FILE]", nargs=-1)
 @click.option("--force", is_flag=True, help="Overwrite FILE if it is there.")
-def init(file: str, force: bool) -> None:
-    """Write config.toml: every setting with its default and one line on what it does."""
+def init(words: tuple[str, ...], force: bool) -> None:
+    """Write config.toml: every setting with its default and one line on what it does.
+
+    Of the pipelines that are named, else of all that are installed; into FILE, if one is named.
+    """
     from engine.folder_commands import write_config
 
-    write_config(file, force)
+    write_config(words, force)
 
 
 @main.command()

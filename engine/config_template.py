@@ -2,87 +2,122 @@
 
 import inspect
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from engine.config import LimitSettings
-from engine.config_schema import LIMITS, stage_fields
-from engine.errors import PipelineError
+from engine.config_schema import DEFAULTS, LIMITS, STAGES, stage_fields
 from engine.pipeline import Pipeline
 from engine.setting_text import accepted, placeholder, toml_key, toml_value
 from engine.stage import Stage, StageOptions
 
 WIDTH = 100
 
+_HEAD = """Every setting and its default. Delete what you do not change: what is missing keeps its
+default. What is commented out is not set, and the value beside it an example. The environment goes
+before this file, and `--set NAME=VALUE` before both. A table [PIPELINE.STAGE], such as
+[crawl.extract], may hold what [stages.STAGE] does, goes before it, and is for that pipeline alone.
+"""
+
+_OF_DEFAULTS = """What every stage has, with what holds where nothing is set. A value set here is
+for all stages, whatever their own defaults, except those whose own table sets it and those that
+cannot have it.
+"""
+
 
 def render_config(pipelines: Sequence[Pipeline]) -> str:
-    """A config.toml that says exactly the defaults of these pipelines' stages.
+    """A config.toml that says exactly the defaults of these pipelines' steps, each setting once.
 
-    A setting whose default is that it is not set stands commented out, with an example.
-    Raises PipelineError where two pipelines have different stages of one name.
+    The options of every step stand under [defaults], and under a step only where its own default is
+    another. They and the settings whose default is that they are not set stand commented out.
     """
     lines = [
-        *_comment("Every setting and its default. Delete what you do not change: what is missing"),
-        *_comment(
-            "keeps its default, and `--set NAME=VALUE` goes before what stands here. What is"
-        ),
-        *_comment("commented out is not set, and the value beside it an example."),
+        *_comment(_HEAD),
         "",
         f"[{LIMITS}]",
         *_comment(inspect.getdoc(LimitSettings) or ""),
-        *_settings(LimitSettings.model_fields.items(), {}),
+        "",
+        *_settings(LimitSettings.model_fields),
+        *["", "", f"[{DEFAULTS}]"],
+        *_comment(_OF_DEFAULTS),
+        "",
+        *_settings(StageOptions.model_fields, commented=True),
     ]
-    for stage, users in _stages(pipelines):
-        lines += ["", "", f"[stages.{toml_key(stage.name)}]", *_comment(_headline(stage))]
+    for (table, name), (stage, users) in _steps(pipelines).items():
+        lines += ["", "", f"[{table}.{toml_key(name)}]", *_comment(_headline(stage))]
         if len(pipelines) > 1:
             lines += _comment(f"Stage of {', '.join(users)}.")
-        options = StageOptions.model_fields
-        fields = stage_fields(stage)
-        own = {key: field for key, field in fields.items() if key not in options}
-        lines += _settings(own.items(), {})
-        lines += ["", *_comment("What every stage has:")]
-        lines += _settings(options.items(), stage.defaults, most=stage.max_workers)
+        own = {
+            key: field
+            for key, field in stage_fields(stage).items()
+            if key not in StageOptions.model_fields
+        }
+        lines += [
+            line for part in (_settings(own), _own_options(stage)) if part for line in ["", *part]
+        ]
     return "\n".join(lines) + "\n"
 
 
-def _stages(pipelines: Sequence[Pipeline]) -> list[tuple[type[Stage], list[str]]]:
-    """Each stage once, with the names of the pipelines it stands in."""
-    found: dict[str, tuple[type[Stage], list[str]]] = {}
+def _steps(pipelines: Sequence[Pipeline]) -> dict[tuple[str, str], tuple[type[Stage], list[str]]]:
+    """Each step's table and name, with its stage and the pipelines that it stands in.
+
+    The table is "stages", unless pipelines have different stages of one name: then each pipeline's.
+    """
+    stages: dict[str, set[type[Stage]]] = {}
     for pipeline in pipelines:
         for name in pipeline.names:
-            stage = pipeline[name].stage
-            first, users = found.setdefault(name, (stage, []))
-            if first is not stage:
-                raise PipelineError(
-                    f"pipelines {users[0]!r} and {pipeline.name!r} both have a stage {name!r}, and "
-                    "not the same one; give one of them another name"
-                )
+            stages.setdefault(name, set()).add(pipeline[name].stage)
+    found: dict[tuple[str, str], tuple[type[Stage], list[str]]] = {}
+    for pipeline in pipelines:
+        for name in pipeline.names:
+            table = STAGES if len(stages[name]) == 1 else toml_key(pipeline.name)
+            _, users = found.setdefault((table, name), (pipeline[name].stage, []))
             users.append(pipeline.name)
-    return list(found.values())
+    return found
 
 
-def _settings(
-    fields: Iterable[tuple[str, FieldInfo]], defaults: Mapping[str, Any], most: int | None = None
-) -> list[str]:
+def _settings(fields: Mapping[str, FieldInfo], *, commented: bool = False) -> list[str]:
     lines = []
-    for key, field in fields:
-        default = defaults.get(key, field.get_default(call_default_factory=True))
-        limit = f"; {most} at most" if key == "workers" and most is not None else ""
-        lines += ["", *_comment(f"{field.description or ''} ({accepted(field)}{limit})".strip())]
-        lines += _assignment(key, default, field)
+    for key, field in fields.items():
+        default = field.get_default(call_default_factory=True)
+        [*before, last] = _assignment(key, default, field, commented=commented)
+        described, allowed = field.description or "", accepted(field)
+        beside = f"{last}  # {allowed}"
+        if before or len(beside) > WIDTH:
+            lines += [*_comment(f"{described} ({allowed})".strip()), *before, last]
+        else:
+            lines += [*_comment(described), beside]
     return lines
 
 
-def _assignment(key: str, default: Any, field: FieldInfo) -> list[str]:
+def _own_options(stage: type[Stage]) -> list[str]:
+    """The stage's own defaults for the options of every stage, which are explained but once."""
+    lines: list[str] = []
+    for key, field in StageOptions.model_fields.items():
+        limit = stage.max_workers if key == "workers" else None
+        default = stage.defaults.get(key, field.get_default())
+        if limit is not None:
+            lines += [f"{line}  # {limit} at most" for line in _assignment(key, default, field)]
+        elif key in stage.defaults:
+            lines += _assignment(key, default, field)
+    return (
+        [*_comment(f"Its own defaults for what stands in [{DEFAULTS}]:"), *lines] if lines else []
+    )
+
+
+def _assignment(key: str, default: Any, field: FieldInfo, *, commented: bool = False) -> list[str]:
+    """The lines that set the default, or show how the setting is written."""
     if default is None or default is PydanticUndefined:
-        return [f"# {toml_key(key)} = {toml_value(placeholder(field))}"]
+        default, commented = placeholder(field), True
     if isinstance(default, (set, frozenset)):
         default = sorted(default)
     default = to_jsonable_python(default)
     line = f"{toml_key(key)} = {toml_value(default)}"
+    if commented:
+        return [f"# {line}"]
     if len(line) <= WIDTH or not isinstance(default, list):
         return [line]
     return [f"{toml_key(key)} = [", *(f"  {toml_value(value)}," for value in default), "]"]

@@ -10,6 +10,7 @@ import click
 
 from engine import plugins
 from engine.config import load_config
+from engine.config_schema import did_you_mean
 from engine.config_template import render_config
 from engine.errors import UsageError, WorkFolderError
 from engine.journal import Journal
@@ -17,7 +18,7 @@ from engine.journal_reader import JournalReader, RunRow
 from engine.journey import Graph
 from engine.ledger_file import FILE, told
 from engine.leftovers import make_room
-from engine.options import config_file, web_address
+from engine.options import CONFIG, config_file, web_address
 from engine.pipeline import Pipeline
 from engine.report import Status, render_status, status_as_dict
 from engine.run_command import execute
@@ -77,13 +78,13 @@ def retry_failures(
         last = _last_run(reader)
         failures = reader.failure_classes()
         drops = reader.drop_classes()
-    pipeline = plugins.pipeline(last.pipeline)
+    pipeline, others = plugins.pipeline(last.pipeline), list(plugins.pipelines().values())
     _check_choice("--stage", stage, {failure.stage for failure in failures}, pipeline.names)
     _check_choice("--class", kind, {failure.kind for failure in failures} | drops)
     stored = _without_flags_of_one_run(last.settings, pipeline)
     if not trusted and not is_own(last.settings, last.seal):
-        check_stored(pipeline, stored, os.environ, overrides, config_file(None), folder)
-    config = load_config(pipeline, None, os.environ, overrides, {}, stored=stored)
+        check_stored(pipeline, stored, os.environ, overrides, config_file(None), folder, others)
+    config = load_config(pipeline, None, os.environ, overrides, {}, others=others, stored=stored)
     graph = Graph(pipeline, {})
     with locked(folder), told(folder / FILE):
         make_room(folder)
@@ -102,13 +103,28 @@ def retry_failures(
     return execute(pipeline, config, folder, _pending(folder, only), quiet, log_json, served)
 
 
-def write_config(file: str, force: bool) -> None:
-    """Write config.toml with every setting of every pipeline that is installed."""
-    path = Path(file)
+def write_config(words: Sequence[str], force: bool) -> None:
+    """Write the settings of the pipelines that are named, else of all that are installed, into the
+    file that is named, else config.toml. Raises UsageError where a word is neither."""
+    known = plugins.names(plugins.PIPELINES)
+    chosen = [word for word in words if word in known]
+    files = [word for word in words if word not in known]
+    for word in files:
+        if not Path(word).suffix and os.sep not in word:
+            raise UsageError(
+                f"there is no pipeline named {word!r}{did_you_mean(word, known)} "
+                f"(for a file of that name write ./{word})"
+            )
+    if len(files) > 1:
+        raise UsageError(f"one file at a time, not {' and '.join(files)}")
+    path = Path(files[0] if files else CONFIG)
     if path.exists() and not force:
         raise UsageError(f"{path} is there already; give --force to overwrite it, or another name")
+    pipelines = [plugins.pipeline(name) for name in dict.fromkeys(chosen)]
     try:
-        path.write_text(render_config(list(plugins.pipelines().values())), encoding="utf-8")
+        path.write_text(
+            render_config(pipelines or list(plugins.pipelines().values())), encoding="utf-8"
+        )
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
     click.echo(f"wrote {path}")

@@ -8,11 +8,14 @@ import resource
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from engine import plugins
+from engine.config import load_config, settings_as_dict
 from stages.demo.server import File, MediaServer, Status
 from tests.acceptance.command import (
     PENSTOCK,
@@ -99,6 +102,32 @@ def test_init_does_not_overwrite_what_somebody_wrote() -> None:
     missing = penstock("init", "missing/mine.toml")
     assert missing.code == 2
     assert "missing/mine.toml cannot be written" in missing.err
+
+
+def test_init_takes_the_pipelines_and_the_file(tmp_path: Path) -> None:
+    assert penstock("init", "crawl").code == 0
+    assert Path("config.toml").read_text() == CONFIG.read_text()
+    assert penstock("init", "crawl", "mine.toml").out == "wrote mine.toml\n"
+    assert Path("mine.toml").read_text() == CONFIG.read_text()
+    assert penstock("init", "./mine").code == 0
+    for words, told in {
+        ("crwl",): "there is no pipeline named 'crwl'; did you mean 'crawl'?",
+        ("a.toml", "b.toml"): "one file at a time, not a.toml and b.toml",
+    }.items():
+        refused = penstock("init", *words)
+        assert refused.code == 2
+        assert told in refused.err
+    assert sorted(path.name for path in Path().iterdir()) == ["config.toml", "mine", "mine.toml"]
+
+
+def test_the_config_toml_of_an_earlier_release_says_what_it_said(tmp_path: Path) -> None:
+    old = Path(__file__).with_name("config-0.1.0.toml")
+    written = tomllib.loads(old.read_text())
+    config = settings_as_dict(load_config(plugins.pipeline("crawl"), old, {}, (), {}))
+    for stage, table in written["stages"].items():
+        assert {key: config["stages"][stage][key] for key in table} == table
+    assert config["stages"]["download"]["placement"] == "thread", "as it was then"
+    assert config["stages"]["describe"]["timeout"] == 86400.0
 
 
 def test_what_init_writes_changes_nothing(tmp_path: Path, clips: list[Path]) -> None:

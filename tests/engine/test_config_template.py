@@ -1,5 +1,6 @@
 """render_config: what it writes loads back to exactly the defaults."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -7,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import pytest
 from pydantic import ByteSize
 
-from engine import SOURCE, Pipeline, PipelineError, Settings, Stage, StageOptions, Step, setting
+from engine import SOURCE, Pipeline, Settings, Stage, StageOptions, Step, setting
 from engine.config import LimitSettings, load_config
 from engine.config_template import render_config
 
@@ -58,39 +59,70 @@ def test_it_loads_back_to_exactly_the_defaults(tmp_path: Path, pipeline: Pipelin
     assert loaded == load_config(pipeline, None, {}, [], {})
 
 
-def test_it_holds_every_setting_in_order_own_settings_first() -> None:
+def test_it_holds_every_setting_in_order_and_the_options_only_where_they_differ() -> None:
     document = tomllib.loads(render_config([TOY, CHOIR]))
-    assert list(document) == ["limits", "stages"]
+    assert list(document) == ["limits", "defaults", "stages"]
     assert list(document["limits"]) == list(LimitSettings.model_fields)
+    assert document["defaults"] == {}
     assert list(document["stages"]) == ["fetch", "weigh-all", "sing"]
-    options = list(StageOptions.model_fields)
-    assert list(document["stages"]["weigh-all"]) == options
+    assert document["stages"]["weigh-all"] == {}
     not_set = {"proxy", "limit", "mode", "size", "count"}
     own = [key for key in Fetch.Settings.model_fields if key not in not_set]
-    assert list(document["stages"]["fetch"]) == own + options
+    assert list(document["stages"]["fetch"]) == [*own, "workers", "timeout"]
 
 
-def test_every_setting_has_its_line_and_what_it_may_be() -> None:
-    text = render_config([TOY])
+def test_what_stands_commented_out_under_defaults_are_the_defaults(tmp_path: Path) -> None:
+    before, _, rest = render_config([TOY]).partition("[defaults]\n")
+    commented, _, after = rest.partition("[stages.")
+    options = re.sub(r"^# (\w+ = )", r"\1", commented, flags=re.MULTILINE)
+    assert tomllib.loads(options) == StageOptions().model_dump()
+    file = tmp_path / "config.toml"
+    file.write_text(f"{before}[defaults]\n{options}[stages.{after}", encoding="utf-8")
+    assert load_config(TOY, file, {}, [], {}) == load_config(TOY, None, {}, [], {})
+
+
+def test_every_setting_has_its_line_once_and_what_it_may_be() -> None:
+    text = render_config([TOY, CHOIR])
     for key, field in (LimitSettings.model_fields | StageOptions.model_fields).items():
         assert field.description is not None
-        assert field.description.split()[0] in text, key
-    assert '# Awkward text. (text)\nquoted = "' in text
-    assert '# How. ("fast" or "exact")\n# mode = "fast"\n' in text
-    assert "# A limit. (a whole number of at least 1)\n# limit = 1\n" in text
-    assert '# A size. (a size such as "2 GB")\n# size = "2 GB"\n' in text
-    assert "# A count. (a whole number over 0)\n# count = 40\n" in text
-    assert '(a whole number over 0, or "auto"; 4 at most)\nworkers = "auto"\n' in text
-    assert "[stages.fetch]\n# Fetch what the source names.\n\n" in text
+        assert text.count(field.description) == 1, key
+        assert len(re.findall(rf"^(# )?{key} = ", text, re.MULTILINE)) <= 2, key
+    assert '# Awkward text.\nquoted = "' in text
+    assert '# How.\n# mode = "fast"  # "fast" or "exact"\n' in text
+    assert "# A limit.\n# limit = 1  # a whole number of at least 1\n" in text
+    assert '# A size.\n# size = "2 GB"  # a size such as "2 GB"\n' in text
+    assert "# A count.\n# count = 40  # a whole number over 0\n" in text
+    assert "# Many names. (a list of texts)\nnames = [\n" in text
+    assert 'workers = "auto"  # 4 at most\ntimeout = 60.5\n' in text
+    assert "[stages.fetch]\n# Fetch what the source names.\n# Stage of toy, choir.\n\n" in text
     assert all(len(line) <= 100 for line in text.splitlines())
 
 
-def test_the_same_name_for_two_different_stages_is_refused() -> None:
+def test_a_limit_of_workers_stands_there_without_a_default_of_its_own() -> None:
+    class Alone(Stage):
+        max_workers = 1
+
+    text = render_config([Pipeline("p", "P.", [Step(Alone, SOURCE)])])
+    assert "workers = 1  # 1 at most\n" in text.partition("[stages.alone]")[2]
+
+
+def test_two_different_stages_of_one_name_stand_under_their_pipelines(tmp_path: Path) -> None:
     class Other(Stage):
+        """Fetch something else."""
+
         name = "fetch"
 
-    other = Pipeline("other", "Other.", [Step(Other, SOURCE)])
-    with pytest.raises(
-        PipelineError, match="pipelines 'toy' and 'other' both have a stage 'fetch'"
-    ):
-        render_config([TOY, other])
+        class Settings(Settings):
+            speed: int = setting(1, "How fast.")
+
+    other = Pipeline("other", "Other.", [Step(Other, SOURCE), Step(Weigh, "fetch")])
+    both = [TOY, other]
+    document = tomllib.loads(render_config(both))
+    assert list(document["stages"]) == ["weigh-all"]
+    assert "ratio" in document["toy"]["fetch"]
+    assert document["other"] == {"fetch": {"speed": 1}}
+    file = tmp_path / "config.toml"
+    file.write_text(render_config(both), encoding="utf-8")
+    for pipeline in both:
+        loaded = load_config(pipeline, file, {}, [], {}, others=both)
+        assert loaded == load_config(pipeline, None, {}, [], {})
