@@ -249,6 +249,8 @@ def pools(items: int, process: Callable[..., Any], workers: int) -> float:
                 events,
                 hooks,
                 NoOutputs(),
+                name=name,
+                inputs=pipeline.inputs(name),
                 is_root=name in pipeline.roots,
             )
         began = time.perf_counter()

@@ -82,14 +82,16 @@ class Child:
         process = await anyio.open_process(
             [sys.executable, "-P", "-c", _START, folder, *path], stderr=None, start_new_session=True
         )
-        child = cls(process, stage.name, folder)
+        child = cls(process, factory.name, folder)
         try:
             settings = factory.settings.model_dump()
-            error = await child.ask("open", name, settings, factory.workdir, _log_levels())
+            error = await child.ask(
+                "open", name, factory.name, settings, factory.workdir, _log_levels()
+            )
             if isinstance(error, tuple):
                 raise unpack_refusal(error)
             if error is not None:
-                raise StageOpenError(stage.name, RuntimeError(error))
+                raise StageOpenError(factory.name, RuntimeError(error))
         except BaseException:
             await child.close()
             raise

@@ -149,9 +149,8 @@ def load_config(
     for name in pipeline.names:
         stage, section = pipeline[name].stage, section_of(name)
         settings = _build(stage.Settings, section, entries, problems)
-        options = _build(
-            StageOptions, section, _option_defaults(stage, section) | entries, problems
-        )
+        defaults = _option_defaults(stage, name)
+        options = _build(StageOptions, section, defaults | entries, problems)
         if options is not None:
             problems += _impossible(pipeline, name, options, entries)
         if options is not None and settings is not None:
@@ -220,18 +219,18 @@ def _for_every_step(source: Entries, pipeline: Pipeline, problems: list[str]) ->
     }
 
 
-def _option_defaults(stage: type[Stage], section: str) -> Entries:
+def _option_defaults(stage: type[Stage], name: str) -> Entries:
     """The stage's own defaults for the options, which its author may have got wrong."""
     for key in stage.defaults:
         if key not in StageOptions.model_fields:
             raise PipelineError(
-                f"stage {stage.name!r}: its defaults name {key!r}, which is no option of a stage"
+                f"stage {name!r}: its defaults name {key!r}, which is no option of a stage"
             )
     try:
         StageOptions.model_validate(stage.defaults)
     except ValidationError as error:
-        raise _bad_default(f"stage {stage.name!r}", error.errors()[0]) from None
-    origin = f"the default of stage {stage.name!r}"
+        raise _bad_default(f"stage {name!r}", error.errors()[0]) from None
+    section, origin = section_of(name), f"the default of stage {name!r}"
     return {
         f"{section}.{key}": Entry(value, origin, f"{section}.{key}")
         for key, value in stage.defaults.items()

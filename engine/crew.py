@@ -46,7 +46,7 @@ class Crew:
         self._serve = serve
         self._release = release
         self._shared = SharedStage(factory()) if factory.stage.is_async() else None
-        self._name = factory.stage.name
+        self._name = factory.name
         self._nursery = Nursery(factory)
         self._apart: ProcessWorker | None = None
         self._target = 0

@@ -11,13 +11,13 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from engine.errors import PenstockError
+from engine.errors import PenstockError, PipelineError
 from engine.output_mark import MARK, OutputMark, read_mark, write_mark
 from engine.showing import identity, shown
 from engine.syncing import sync, sync_tree
@@ -34,13 +34,16 @@ class Item:
     `id` is safe as a file name and the same for the same source in every run. `source` is where the
     item comes from: a URL, with whatever password or signature it needs (`engine.shown` takes them
     out), or a path. `folder` is `WORKDIR/items/<id>`. `depth` says in how many lists it is, one
-    within the other: 0 for what the run's source names.
+    within the other: 0 for what the run's source names. `inputs` is there while a step has the
+    item: the steps whose outputs its stage reads, by the roles they have for it, None for an
+    optional role that no step stands for.
     """
 
     id: str
     source: str
     folder: Path
     depth: int = field(default=0, compare=False, repr=False)
+    inputs: Mapping[str, str | None] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def at(cls, workdir: Path, source: str, id: str | None = None) -> "Item":  # noqa: A002
@@ -56,6 +59,39 @@ class Item:
     def child(self, source: str, id: str | None = None) -> "Item":  # noqa: A002
         """A new item that this one turned out to hold, as a playlist holds videos."""
         return Item.at(self.folder.parent.parent, source, id)
+
+    def with_inputs(self, inputs: Mapping[str, str | None]) -> "Item":
+        """This item as a step has it that reads these steps' outputs, by role."""
+        if self.inputs == inputs:
+            return self
+        return Item(self.id, self.source, self.folder, self.depth, inputs)
+
+    def input(self, role: str) -> Path:
+        """The folder that the stage at work on the item reads as `role`.
+
+        Raises MissingOutput where it is not there, as `has_input` says, and PipelineError for a
+        role that the stage does not name.
+        """
+        step = self._bound_to(role)
+        if step is None:
+            raise MissingOutput(f"{self.id}: no step's output is bound to the input {role!r}")
+        return self.output(step)
+
+    def has_input(self, role: str) -> bool:
+        """Whether there is something to read as `role`: not where an optional role is bound to no
+        step, nor where the step that it is bound to went without an output."""
+        step = self._bound_to(role)
+        return step is not None and self.has_output(step)
+
+    def _bound_to(self, role: str) -> str | None:
+        try:
+            return self.inputs[role]
+        except KeyError:
+            roles = ", ".join(self.inputs) or "none"
+            raise PipelineError(
+                f"the stage reads {role!r}, but its inputs are: {roles}; name it in the class's "
+                "`inputs` or `optional_inputs`"
+            ) from None
 
     def has_output(self, stage: str) -> bool:
         """Whether `stage` has finished with this item and its output has not been deleted."""

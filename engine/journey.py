@@ -80,6 +80,12 @@ class Graph:
         self.names = pipeline.names
         self.roots = [name for name in self.names if name in pipeline.roots]
         self.predecessors = {name: pipeline.predecessors(name) for name in self.names}
+        self.reads = {name: pipeline.reads(name) for name in self.names}
+        """The stages whose outputs each stage reads: its predecessors, then others before those."""
+        self.readers = {
+            name: [other for other in self.names if name in self.reads[other]]
+            for name in self.names
+        }
         self.successors = {
             name: [after for after in self.names if after in pipeline.successors(name)]
             for name in self.names
@@ -96,15 +102,18 @@ class Graph:
 
     def fingerprint(self, stage: str, upstream: tuple[str | None, ...]) -> str:
         """What identifies an output of `stage` made from the outputs with these fingerprints, in
-        the order of its predecessors.
+        the order of `reads`.
 
-        None stands for an optional predecessor's output that is absent. Nothing of the item goes
+        What is read from further up is named there too: the fingerprint of a predecessor holds what
+        is before that one, but an optional predecessor may be absent.
+
+        None stands for an optional stage's output that is absent. Nothing of the item goes
         into it, so there are few, and each is made once.
         """
         key = (stage, upstream)
         found = self._fingerprints.get(key)
         if found is None:
-            before = sorted(zip(self.predecessors[stage], upstream, strict=True))
+            before = sorted(zip(self.reads[stage], upstream, strict=True))
             text = json.dumps([self._recipes[stage], before], sort_keys=True, default=str)
             found = hashlib.sha256(text.encode()).hexdigest()[:32]
             self._fingerprints[key] = found
@@ -209,13 +218,13 @@ class Journey:
     def _upstream(
         self, stage: str, ends: Mapping[str, End | None]
     ) -> tuple[str | None, ...] | None:
-        """The fingerprints before `stage`, in the order of its predecessors, if those end so; None:
-        it is not entered.
+        """The fingerprints of what `stage` reads, in that order, if those end so; None: it is not
+        entered.
 
         The stage that gave items, and with it what comes after it, is as far as its item goes.
         """
         upstream: list[str | None] = []
-        for before in self.graph.predecessors[stage]:
+        for before in self.graph.reads[stage]:
             end = ends.get(before)
             if end is None or end.expanded is not None:
                 return None
@@ -241,15 +250,15 @@ class Journey:
             return end
         if known.outcome == "done" and known.fingerprint == fingerprint:
             gone_for_good = known.discarded or known.expanded is not None
-            readers = self.graph.successors[stage]
+            readers = self.graph.readers[stage]
             if (readers or gone_for_good) and not self._will_be_read(stage, end):
                 return end
         return None
 
     def _will_be_read(self, stage: str, end: End) -> bool:
-        """Whether a successor of `stage` would have to run if `stage` ended so."""
-        for reader in self.graph.successors[stage]:
-            ends = {name: self._expected(name) for name in self.graph.predecessors[reader]}
+        """Whether a reader of `stage` would have to run if `stage` ended so."""
+        for reader in self.graph.readers[stage]:
+            ends = {name: self._expected(name) for name in self.graph.reads[reader]}
             upstream = self._upstream(reader, ends | {stage: end})
             if upstream is None:
                 continue  # another stage before it keeps the item from it
@@ -261,7 +270,7 @@ class Journey:
         """How `stage` ended, or will if it ends well; None where the item does not reach it."""
         if stage in self.ended:
             return self.ended[stage]
-        ends = {name: self._expected(name) for name in self.graph.predecessors[stage]}
+        ends = {name: self._expected(name) for name in self.graph.reads[stage]}
         upstream = self._upstream(stage, ends)
         if upstream is None:
             return None
@@ -299,7 +308,7 @@ class Journey:
             return False
         if name in self._discarded:
             return False
-        readers = [self.ended.get(reader) for reader in self.graph.successors[name]]
+        readers = [self.ended.get(reader) for reader in self.graph.readers[name]]
         if None in readers and (
             not finished or any(other.retryable for other in self.ended.values())
         ):

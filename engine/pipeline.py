@@ -1,5 +1,6 @@
 """`Pipeline`: stages in a directed acyclic graph, validated when it is built."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -108,44 +109,61 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A stage's place in a pipeline: the stages whose outputs it reads, or SOURCE."""
+    """A stage's place in a pipeline: the steps that it comes after, or SOURCE, and what it reads.
+
+    `name` is what its pool, its settings, the ledger and the folders go by: the stage's own, or
+    another where a stage stands twice. `inputs` names the steps whose outputs the stage reads, by
+    the roles that it gives them (`Stage.inputs`): any step that comes before this one, however far.
+    None leaves an optional role unbound. A role that is not named here is bound by itself where
+    that is plain: to the step before of the role's own name, or, if the stage needs only that one,
+    to the only step in `after`.
+    """
 
     stage: type[Stage]
     after: str | Sequence[str]
+    name: str = ""
+    inputs: Mapping[str, str | None] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.stage.name)
 
     @classmethod
-    def named(cls, name: str, after: str | Sequence[str]) -> "Step":
-        """A step of the stage that some package has registered as `name` in the entry points
+    def named(
+        cls,
+        stage: str,
+        after: str | Sequence[str],
+        name: str = "",
+        inputs: Mapping[str, str | None] | None = None,
+    ) -> "Step":
+        """A step of the stage that some package has registered as `stage` in the entry points
         `penstock.stages`. Raises PipelineError where there is none."""
-        found = metadata.entry_points(group=STAGES, name=name)
+        found = metadata.entry_points(group=STAGES, name=stage)
         if not found:
             known = ", ".join(sorted({entry.name for entry in metadata.entry_points(group=STAGES)}))
-            raise PipelineError(f"no stage is registered as {name!r}; there are: {known or 'none'}")
-        stage = next(iter(found)).load()
-        if not (isinstance(stage, type) and issubclass(stage, Stage)):
-            raise PipelineError(f"what is registered as stage {name!r} is no engine.Stage")
-        return cls(stage, after)
-
-    @property
-    def name(self) -> str:
-        return self.stage.name
+            raise PipelineError(
+                f"no stage is registered as {stage!r}; there are: {known or 'none'}"
+            )
+        loaded = next(iter(found)).load()
+        if not (isinstance(loaded, type) and issubclass(loaded, Stage)):
+            raise PipelineError(f"what is registered as stage {stage!r} is no engine.Stage")
+        return cls(loaded, after, name, inputs or {})
 
     @property
     def predecessors(self) -> tuple[str, ...]:
-        after = (self.after,) if isinstance(self.after, str) else tuple(self.after)
-        return tuple(name for name in after if name != SOURCE)
+        return tuple(name for name in _words(self.after) if name != SOURCE)
 
     @property
     def is_root(self) -> bool:
-        return SOURCE in ((self.after,) if isinstance(self.after, str) else tuple(self.after))
+        return SOURCE in _words(self.after)
 
 
 @dataclass(frozen=True)
 class Pipeline:
     """Which stage follows which, and what a pipeline knows that no single stage does.
 
-    Raises PipelineError, naming the stage, for duplicate names, unknown names in `after`, cycles,
-    and stages that nothing reaches.
+    Raises PipelineError, naming the step, for duplicate names, unknown names in `after`, cycles,
+    steps that nothing reaches, and inputs that are unknown, not bound or not made before.
     """
 
     name: str
@@ -186,6 +204,26 @@ class Pipeline:
     def successors(self, name: str) -> tuple[str, ...]:
         return tuple(step.name for step in self.steps if name in step.predecessors)
 
+    def upstream(self, name: str) -> tuple[str, ...]:
+        """Every step before this one, however far, in topological order."""
+        found = {name}
+        for other in reversed(self.names):
+            if other in found:
+                found.update(self[other].predecessors)
+        return tuple(other for other in self.names if other in found and other != name)
+
+    def inputs(self, name: str) -> Mapping[str, str | None]:
+        """The steps whose outputs the stage of this step reads, by role; None for an optional role
+        that no step is bound to."""
+        return _bound(self[name], self.upstream(name))
+
+    def reads(self, name: str) -> tuple[str, ...]:
+        """The steps whose outputs have to be there when this step begins: those that it comes
+        after, in that order, and what else it reads."""
+        before = self[name].predecessors
+        bound = (step for step in self.inputs(name).values() if step is not None)
+        return (*before, *(step for step in dict.fromkeys(bound) if step not in before))
+
     @property
     def roots(self) -> tuple[str, ...]:
         """The stages that take items from the source."""
@@ -202,8 +240,12 @@ def _validate(pipeline: Pipeline) -> None:
     for step in pipeline.steps:
         if step.name == SOURCE:
             raise fail(f"a stage cannot be named {SOURCE!r}, which means where items come from")
+        if not re.fullmatch(r"[^\s./][^\s/]*", step.name):
+            raise fail(f"{step.name!r} is no name for a step: it has to do as that of a folder")
         if step.name in names:
-            raise fail(f"two stages are named {step.name!r}; give one of them another name")
+            raise fail(
+                f"two steps are named {step.name!r}; give one of them another: Step(..., name=...)"
+            )
         names.append(step.name)
     for step in pipeline.steps:
         for before in step.predecessors:
@@ -226,3 +268,60 @@ def _validate(pipeline: Pipeline) -> None:
             reached.add(name)
         else:
             raise fail(f"nothing reaches stage {name!r}; name {SOURCE!r} or a stage in its `after`")
+    for name in order:
+        try:
+            pipeline.inputs(name)
+        except PipelineError as error:
+            raise fail(str(error)) from None
+
+
+def _bound(step: Step, upstream: Sequence[str]) -> dict[str, str | None]:
+    """Which of the steps before `step`, `upstream`, each role of its stage stands for.
+
+    Raises PipelineError where that is not plain. What is read was made upstream, so it has ended
+    when the step begins.
+    """
+    needed, optional = _words(step.stage.inputs), _words(step.stage.optional_inputs)
+    roles = (*needed, *optional)
+    for role, read in step.inputs.items():
+        if role not in roles:
+            known = f"its stage reads: {', '.join(roles)}" if roles else "its stage names no inputs"
+            raise PipelineError(f"step {step.name!r} binds the input {role!r}; {known}")
+        if read is not None and read not in upstream:
+            raise PipelineError(
+                f"step {step.name!r} reads {read!r} as its {role!r}, which is no step before it; "
+                + _choice(upstream)
+            )
+    bound = {
+        role: step.inputs[role] if role in step.inputs else _plain(step, role, upstream)
+        for role in roles
+    }
+    for role in needed:
+        if bound[role] is None:
+            raise PipelineError(
+                f"step {step.name!r} has to say which output it reads as its {role!r}: "
+                f"Step(..., inputs={{{role!r}: ...}}); {_choice(upstream)}"
+            )
+    return bound
+
+
+def _plain(step: Step, role: str, upstream: Sequence[str]) -> str | None:
+    """What a role stands for that the pipeline does not bind; None where nothing is plain."""
+    main = _words(step.stage.inputs) or _words(step.stage.optional_inputs)
+    by_name = role if role in upstream else None
+    by_place = step.predecessors[0] if main == (role,) and len(step.predecessors) == 1 else None
+    if by_name is not None and by_place is not None and by_name != by_place:
+        raise PipelineError(
+            f"step {step.name!r} may read {by_name!r} or {by_place!r} as its {role!r}; say which: "
+            f"Step(..., inputs={{{role!r}: ...}})"
+        )
+    return by_name or by_place
+
+
+def _choice(upstream: Sequence[str]) -> str:
+    return f"before it: {', '.join(upstream) or 'only the source'}"
+
+
+def _words(names: str | Sequence[str]) -> tuple[str, ...]:
+    """One name needs no list."""
+    return (names,) if isinstance(names, str) else tuple(names)

@@ -7,6 +7,7 @@ the time that call takes is the time its worker was blocked by what comes after.
 import random
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -105,10 +106,15 @@ class Pool:
         hooks: Hooks,
         outputs: Outputs,
         *,
+        name: str,
+        inputs: Mapping[str, str | None],
         is_root: bool,
     ) -> None:
+        """`name` is the step's, and `inputs` are the steps whose outputs the stage reads, by
+        role."""
         self.stage = stage
-        self.name = stage.name
+        self.name = name
+        self._inputs = inputs
         self.options = config.options
         self._policy = RetryPolicy(
             attempts=self.options.attempts,
@@ -121,7 +127,7 @@ class Pool:
         self._events = events
         self._hooks = hooks
         self._outputs = outputs
-        factory = StageFactory(stage, config.settings, workdir)
+        factory = StageFactory(stage, config.settings, workdir, name)
         self._gated = stage.gate is not Stage.gate
         self._probe = factory()  # never opened: it only answers `gate`
         workers = self.options.workers
@@ -228,7 +234,7 @@ class Pool:
     async def _may_start(self, entry: Entry, worker: int) -> bool:
         """Whether the entry, in hand, may be worked on now; if not it is parked until it may."""
         try:
-            key = self._probe.gate(entry.journey.item)
+            key = self._probe.gate(entry.journey.item.with_inputs(self._inputs))
         except Exception as error:
             attempt = self._start(entry, worker)
             attempt.result = result_of(error)
@@ -272,7 +278,7 @@ class Pool:
             await self._conclude(attempt)
 
     def _start(self, entry: Entry, worker: int) -> Attempt:
-        item = entry.journey.item
+        item = entry.journey.item.with_inputs(self._inputs)
         if self._events.listeners:
             self._events.emit(AttemptStarted(item.id, self.name, worker, entry.attempt))
         row = self._hooks.attempt_started(item, self.name, worker, entry.attempt)

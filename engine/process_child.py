@@ -28,6 +28,7 @@ from engine.process_worker import AT_ONCE
 from engine.processor_time import measured
 from engine.result import result_of, result_of_return, results_of_batch
 from engine.stage import Stage
+from engine.worker import StageFactory
 
 _PR_SET_PDEATHSIG = 1
 
@@ -109,15 +110,20 @@ class ChildProcess:
     # What it is asked
 
     def _open(
-        self, name: tuple[str, str], settings: dict[str, Any], workdir: Path, levels: dict[str, int]
+        self,
+        importable: tuple[str, str],
+        name: str,
+        settings: dict[str, Any],
+        workdir: Path,
+        levels: dict[str, int],
     ) -> Any:
-        module, qualname = name
+        module, qualname = importable
         self._log_to_the_run(levels)
         try:
             found: Any = importlib.import_module(module)
             for part in qualname.split("."):
                 found = getattr(found, part)
-            stage = found(found.Settings.model_validate(settings), workdir)
+            stage = StageFactory(found, found.Settings.model_validate(settings), workdir, name)()
             stage.open()
         except PenstockError as error:
             return pack_refusal(error)

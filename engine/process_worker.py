@@ -66,7 +66,7 @@ class ProcessWorker(SeparateWorker):
         try:
             self._child = await self._nursery.child()
         except WorkerDiedError as died:
-            raise StageOpenError(self._nursery.factory.stage.name, died) from None
+            raise StageOpenError(self._nursery.factory.name, died) from None
 
     async def _attempt(self, item: Item, out: Path) -> Result:
         try:

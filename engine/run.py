@@ -120,6 +120,8 @@ class Run:
                 events,
                 self._routing,
                 outputs,
+                name=name,
+                inputs=pipeline.inputs(name),
                 is_root=name in pipeline.roots,
             )
             for name in pipeline.names

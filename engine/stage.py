@@ -2,7 +2,7 @@
 
 import inspect
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -134,16 +134,26 @@ class Stage:
     - `async def process(self, item, out)` runs on the event loop. The workers of the pool share one
       instance, opened once: what it bounds, it bounds for the whole pool.
 
-    `process` reads its inputs from `item.output("stage before")`, writes into `out` (an empty
-    scratch folder) and returns; the engine then makes `out` the stage's output. To end otherwise it
+    `process` reads `item.input(role)` for the roles that the class names in `inputs`, writes into
+    `out` (an empty scratch folder) and returns; the engine then makes `out` its output. So it names
+    no other stage, and which steps' outputs it reads is for a pipeline to say. To end otherwise it
     raises Drop, Permanent, Transient or Throttled. It may return an iterable of new items, which
     enter the pipeline as if they had come from its source; the item that returned them is done and
     goes no further. The iterable is read lazily, off the event loop and outside any worker, and
     `out` is committed when it ends.
     """
 
-    name: ClassVar[str]
-    """The stage's name in the pipeline, in config.toml and on disk: the class's, in lower case."""
+    name: str
+    """The stage's name: the class's, in lower case, unless it says otherwise. A step goes by it in
+    the pipeline, in config.toml and on disk, unless it has a name of its own; then the instances at
+    work there have that one."""
+
+    inputs: ClassVar[str | Sequence[str]] = ()
+    """The roles of the outputs that it reads: "video", or ("frames", "boxes")."""
+
+    optional_inputs: ClassVar[str | Sequence[str]] = ()
+    """The roles of those that a pipeline may do without; `item.has_input(role)` says whether one is
+    there."""
 
     version: ClassVar[int] = 1
     """Raise it when the same settings make a different output: what was finished is redone."""

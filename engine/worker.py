@@ -45,14 +45,22 @@ HASTE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class StageFactory:
-    """How to make an instance of a stage, here or in another process."""
+    """How to make an instance of a stage, here or in another process. `name` is its step's: the
+    stage's own where it is not given."""
 
     stage: type[Stage]
     settings: BaseModel
     workdir: Path
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.stage.name)
 
     def __call__(self) -> Stage:
-        return self.stage(self.settings, self.workdir)
+        made = self.stage(self.settings, self.workdir)
+        made.name = self.name
+        return made
 
 
 def conclude(draft: Draft, result: Result) -> Result:

@@ -415,6 +415,25 @@ def test_own_pipeline_runs_from_python(posters: Path) -> None:
     assert "poster" in printed[1]
 
 
+STRIPS = """
+from engine.config import load_config
+from engine.run import run_pipeline
+
+ends = ["stages.opening.position=0.1", "stages.closing.position=0.9"]
+report = run_pipeline(strips, load_config(strips, None, {}, ends, {}), Path("strips"), ["clip.mp4"])
+print(report.exit_code, len(list(Path("strips").glob("items/*/strip/strip.jpg"))))
+"""
+
+
+def test_one_stage_stands_twice_in_a_pipeline(posters: Path) -> None:
+    page, installed = ROOT / "docs" / "extending.md", posters / "installed"
+    script = block(page, "example: inputs") + STRIPS
+
+    printed = run_in(posters, sys.executable, "-c", script, python_path=installed)
+
+    assert printed.split() == ["0", "1"]
+
+
 def test_exit_codes_are_told() -> None:
     text = (ROOT / "docs" / "operating.md").read_text()
     assert main.help is not None

@@ -23,6 +23,7 @@ from engine.journey import Settled
 from engine.pipeline import Pipeline
 from engine.resizer import available_cores
 from engine.stage import Stage
+from engine.worker import StageFactory
 
 LEAST_WAIT = 0.05
 """Seconds that an item waited for a stage's first attempt from which it shows that the stage was
@@ -326,8 +327,9 @@ class _Gates:
 
     def __init__(self, pipeline: Pipeline, config: Config, workdir: Path) -> None:
         self._workdir = workdir
+        self._inputs = {name: pipeline.inputs(name) for name in pipeline.names}
         self._stages = {
-            name: pipeline[name].stage(stage.settings, workdir)
+            name: StageFactory(pipeline[name].stage, stage.settings, workdir, name)()
             for name, stage in config.stages.items()
             if pipeline[name].stage.gate is not Stage.gate
         }
@@ -337,6 +339,6 @@ class _Gates:
         if probe is None:
             return None
         try:
-            return probe.gate(Item.at(self._workdir, source, item))
+            return probe.gate(Item.at(self._workdir, source, item).with_inputs(self._inputs[stage]))
         except Exception:  # a stage's own code: then the run had recorded a failed attempt
             return None

@@ -38,7 +38,7 @@ def test_one_name_in_after_needs_no_list() -> None:
     [
         ([], "it has no stages"),
         ([toy("source")], "a stage cannot be named 'source'"),
-        ([toy("a"), toy("a")], "two stages are named 'a'"),
+        ([toy("a"), toy("a")], "two steps are named 'a'"),
         (
             [toy("a"), toy("b", "ab")],
             "stage 'b' comes after 'ab', which does not exist; did you me",

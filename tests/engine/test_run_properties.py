@@ -14,7 +14,7 @@ import anyio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine import Pipeline
+from engine import Pipeline, Step
 from engine.events import Event, Events, PoolResized
 from engine.item import item_id
 from engine.run import Run, RunReport
@@ -30,9 +30,12 @@ class Plan:
 
     name: str
     after: Sequence[str]
+    reads: Sequence[str]
+    """What it comes after, and some of what comes before that."""
     options: Mapping[str, int | bool]
     on_loop: bool
     does: Does
+    upstream: set[str] = field(default_factory=set)
 
     def overrides(self) -> list[str]:
         return [f"stages.{self.name}.{key}={json.dumps(v)}" for key, v in self.options.items()]
@@ -57,11 +60,11 @@ class Case:
 
     @property
     def pipeline(self) -> Pipeline:
-        steps = [
-            toy(p.name, *p.after, base=GatedLoopToy if p.on_loop else GatedToy, does=p.does)
-            for p in self.plans
-        ]
-        return toys.line(*steps)
+        return toys.line(*map(self._step, self.plans))
+
+    def _step(self, plan: Plan) -> Step:
+        base = GatedLoopToy if plan.on_loop else GatedToy
+        return toy(plan.name, *plan.after, base=base, does=plan.does, optional_inputs=plan.reads)
 
     def overrides(self) -> list[str]:
         each = [override for plan in self.plans for override in plan.overrides()]
@@ -88,6 +91,8 @@ def cases(draw: st.DrawFn) -> Case:
     plans = []
     for index, name in enumerate(names):
         after = draw(st.sets(st.sampled_from(names[:index]), max_size=3)) if index else set()
+        far = {name for before in plans if before.name in after for name in before.upstream}
+        further = draw(st.sets(st.sampled_from(sorted(far)), max_size=2)) if far else set()
         options = {
             "workers": draw(st.integers(1, 3)),
             "queue": draw(st.integers(1, 3)),
@@ -97,7 +102,10 @@ def cases(draw: st.DrawFn) -> Case:
             "batch": draw(st.integers(1, 3)),
         }
         does = draw(st.dictionaries(st.sampled_from(NAMES), ENDINGS, max_size=6))
-        plans.append(Plan(name, sorted(after), options, draw(st.booleans()), does))
+        reads = [*sorted(after), *sorted(further - after)]
+        plan = Plan(name, sorted(after), reads, options, draw(st.booleans()), does)
+        plan.upstream = after | far
+        plans.append(plan)
     read = {before for plan in plans for before in plan.after}
     for plan in plans:
         plan.options["keep"] |= plan.name not in read  # a result is kept: anything else is refused
@@ -146,7 +154,7 @@ def _travel(case: Case, source: str, expected: Expected) -> list[str]:
         word, *arguments = plan.does.get(source, ["done"])
         ends[plan.name] = _end(word, *arguments)
         if ends[plan.name] == "done":
-            before = {name: values.get(name) for name in plan.after}
+            before = {name: values.get(name) for name in plan.reads}
             values[plan.name] = {"stage": plan.name, "value": 0, "before": before}
         if ends[plan.name] == "expanded":
             children += arguments[0]
@@ -157,7 +165,7 @@ def _travel(case: Case, source: str, expected: Expected) -> list[str]:
         if plan.name in ends:
             end = ends[plan.name]
             expected.stages[plan.name, id_] = "done" if end == "expanded" else end.split()[0]
-            readers = [ends.get(p.name) for p in case.plans if plan.name in p.after]
+            readers = [ends.get(p.name) for p in case.plans if plan.name in p.reads]
             mendable = "failed retryable" in (ends.values() if None in readers else readers)
             if end == "done" and (plan.options["keep"] or mendable):
                 expected.values[plan.name, id_] = values[plan.name]
@@ -187,7 +195,7 @@ def redone(case: Case, expected: Expected) -> tuple[set[tuple[str, str]], set[tu
     due = {(case.changed, id_) for id_ in expected.items} & set(expected.stages)
     for plan in case.plans:
         for id_ in expected.items:
-            changed = (name for name in plan.after if (name, id_) in due)
+            changed = (name for name in plan.reads if (name, id_) in due)
             if (plan.name, id_) in expected.stages and any(
                 expected.stages[name, id_] == "done" for name in changed
             ):
@@ -208,7 +216,7 @@ def _with_what_they_read(
     for plan in reversed(case.plans):
         for stage, id_ in list(found):
             if stage == plan.name:
-                gone = ((name, id_) for name in plan.after if (name, id_) not in expected.values)
+                gone = ((name, id_) for name in plan.reads if (name, id_) not in expected.values)
                 found.update(key for key in gone if expected.stages.get(key) == "done")
     return found
 

@@ -59,7 +59,7 @@ class Toy(Stage):
     """Does to an item what its `does` says, and writes one file that tells what was before it."""
 
     does: ClassVar[Does] = {}
-    inputs: ClassVar[Sequence[str]] = ()
+    optional_inputs: ClassVar[str | Sequence[str]] = ()
 
     class Settings(Settings):
         value: int = setting(0, "A number that stands in the output.")
@@ -78,7 +78,10 @@ class Toy(Stage):
 
     def act(self, item: Item, out: Path) -> Iterator[Item] | None:
         note(self.workdir / "executions", f"{self.name} {item.id}")
-        before = {name: read_value(item, name) for name in self.inputs}
+        before = {
+            role: value_in(item.input(role)) if item.has_input(role) else None
+            for role in self.optional_inputs
+        }
         value = {"stage": self.name, "value": self.settings.value, "before": before}
         (out / "value.json").write_text(json.dumps(value, sort_keys=True))
         word, *arguments = self.does.get(item.source, ["done"])
@@ -149,7 +152,7 @@ def toy(
     name: str, *after: str, base: type[Toy] = Toy, does: Does | None = None, **attributes: Any
 ) -> Step:
     """A step with a toy stage; with no `after` it takes items from the source."""
-    body = {"name": name, "inputs": after, "does": does or {}, "__doc__": base.__doc__}
+    body = {"name": name, "optional_inputs": after, "does": does or {}, "__doc__": base.__doc__}
     return Step(type(name.capitalize(), (base,), body | attributes), after or SOURCE)
 
 
@@ -236,7 +239,11 @@ def executions(workdir: Path) -> Counter[tuple[str, str]]:
 def read_value(item: Item, stage: str) -> Any:
     if not item.has_output(stage):
         return None
-    return json.loads((item.output(stage) / "value.json").read_text())
+    return value_in(item.output(stage))
+
+
+def value_in(folder: Path) -> Any:
+    return json.loads((folder / "value.json").read_text())
 
 
 def outcomes(workdir: Path) -> dict[tuple[str, str], tuple[str, str | None]]:
