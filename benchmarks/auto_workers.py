@@ -32,17 +32,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import (
-    Figures,
-    Result,
-    Target,
-    finish,
-    parse,
-    parser,
-    ratios,
-    table,
-    take_turns,
-)
+from benchmarks.harness import Figures, finish, parse, parser, ratios, table, take_turns
+from benchmarks.results import Result, Target
 from engine.config import load_config
 from engine.events import Event, Events, PoolResized
 from engine.run import run_pipeline

@@ -28,20 +28,11 @@ from pathlib import Path
 import psutil
 
 from benchmarks.crawl_contestants import CONTESTANTS, WORKERS, Job
-from benchmarks.harness import (
-    Figures,
-    Result,
-    Row,
-    Table,
-    Target,
-    cores,
-    finish,
-    interval,
-    parse,
-    parser,
-    table,
-)
+from benchmarks.harness import Figures, finish, parse, parser, table
+from benchmarks.machine import cores
+from benchmarks.results import Result, Row, Table, Target
 from benchmarks.servers import Behaviour, DescriptionServer, answering, serving
+from engine.intervals import interval
 from stages.demo.script import make_videos
 from stages.demo.shapes import WEIGHTS
 from stages.detector import Detector

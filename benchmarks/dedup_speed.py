@@ -30,20 +30,17 @@ from numpy.typing import NDArray
 from benchmarks.harness import (
     Contestant,
     Figures,
-    Result,
-    Row,
-    Table,
-    Target,
     finish,
-    interval,
     parse,
     parser,
-    peak_memory,
     ratios,
     table,
     take_turns,
     timed,
 )
+from benchmarks.machine import peak_memory
+from benchmarks.results import Result, Row, Table, Target
+from engine.intervals import interval
 from stages.hamming import nearest_within, pairs_within, within
 from stages.neardup import Frames, choose
 

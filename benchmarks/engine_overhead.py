@@ -30,23 +30,12 @@ from typing import Any
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from benchmarks.harness import (
-    Contestant,
-    Figures,
-    Result,
-    Table,
-    Target,
-    finish,
-    interval,
-    parse,
-    parser,
-    ratios,
-    table,
-    take_turns,
-)
+from benchmarks.harness import Contestant, Figures, finish, parse, parser, ratios, table, take_turns
+from benchmarks.results import Result, Table, Target
 from engine import SOURCE, Item, Pipeline, Stage, Step, StopRun
 from engine.config import Config, load_config
 from engine.events import Event, Events, ItemEnded
+from engine.intervals import interval
 from engine.journal import AttemptRow, Failure
 from engine.journey import End, Graph, Journey
 from engine.limits import Gates

@@ -29,20 +29,9 @@ import cv2
 import numpy as np
 
 from benchmarks.footage import ENCODINGS, SECONDS, encode, repeat
-from benchmarks.harness import (
-    Contestant,
-    Result,
-    Table,
-    Target,
-    cores,
-    finish,
-    parse,
-    parser,
-    ratios,
-    table,
-    take_turns,
-    timed,
-)
+from benchmarks.harness import Contestant, finish, parse, parser, ratios, table, take_turns, timed
+from benchmarks.machine import cores
+from benchmarks.results import Result, Table, Target
 from engine import Item
 from engine.item import commit_output, open_scratch
 from stages.extract import Extract

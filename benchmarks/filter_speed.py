@@ -28,24 +28,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.harness import (
-    Contestant,
-    Figures,
-    Result,
-    Row,
-    Table,
-    Target,
-    cores,
-    finish,
-    interval,
-    parse,
-    parser,
-    ratios,
-    take_turns,
-    timed,
-)
+from benchmarks.harness import Contestant, Figures, finish, parse, parser, ratios, take_turns, timed
+from benchmarks.machine import cores
+from benchmarks.results import Result, Row, Table, Target
 from engine import SOURCE, Item, Pipeline, Stage, Step
 from engine.config import load_config
+from engine.intervals import interval
 from engine.item import commit_output, open_scratch
 from engine.run import run_pipeline
 from stages.demo.shapes import random_scene

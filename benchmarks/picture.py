@@ -1,16 +1,16 @@
 """Draws a benchmark's result: the contestants side by side, each target beside its limit."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from benchmarks.harness import Result, Table, Target
+from benchmarks.results import Result, Table, Target
 
 OWN, OTHER, MISSED = "#0b6e99", "#9aa5ad", "#c2410c"
 
 
-def draw(result: "Result", path: Path) -> None:
+def draw(result: Result, path: Path) -> None:
     """Write a PNG: a panel for each table's first figure, and one for the targets."""
     import matplotlib as mpl
 
@@ -38,7 +38,7 @@ def draw(result: "Result", path: Path) -> None:
     pyplot.close(figure)
 
 
-def _bars(panel: Any, table: "Table") -> None:
+def _bars(panel: Any, table: Table) -> None:
     key = next(iter(table.rows[0].figures))
     rows = [row for row in table.rows if key in row.figures]
     names = [row.name for row in rows]
@@ -55,7 +55,7 @@ def _bars(panel: Any, table: "Table") -> None:
     _plain(panel)
 
 
-def _targets(panel: Any, targets: "list[Target] | Any") -> None:
+def _targets(panel: Any, targets: Sequence[Target]) -> None:
     """Each value as a share of its limit, so that all fit one axis."""
     for place, target in enumerate(targets):
         limit = target.limit or 1.0

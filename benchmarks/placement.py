@@ -18,18 +18,8 @@ from pathlib import Path
 import psutil
 
 from benchmarks.crawl_speed import Watch
-from benchmarks.harness import (
-    Contestant,
-    Figures,
-    Result,
-    Target,
-    finish,
-    parse,
-    parser,
-    ratios,
-    table,
-    take_turns,
-)
+from benchmarks.harness import Contestant, Figures, finish, parse, parser, ratios, table, take_turns
+from benchmarks.results import Result, Target
 from benchmarks.servers import serving
 from tests.acceptance.clips import make_corpus
 from tests.acceptance.command import SHAPES, settings

@@ -23,23 +23,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmarks.harness import (
-    Figures,
-    Interval,
-    Result,
-    Row,
-    Table,
-    Target,
-    finish,
-    interval,
-    parse,
-    parser,
-    take_turns,
-)
+from benchmarks.harness import Figures, finish, parse, parser, take_turns
+from benchmarks.results import Result, Row, Table, Target
 from engine import SOURCE, Item, Pipeline, Settings, Stage, Step, setting
 from engine.bench.recorded import Recording, read_recording
 from engine.bench.simulation import simulate
 from engine.config import Config, load_config
+from engine.intervals import Interval, interval
 from engine.run import run_pipeline
 
 CLOSE = 0.10
@@ -90,7 +80,7 @@ TOILS = Pipeline(
 
 
 @dataclass(frozen=True)
-class Workload:
+class Experiment:
     """What is run, on which items, how it is recorded, and what else is tried."""
 
     name: str
@@ -129,22 +119,22 @@ def shown(workers: Workers) -> str:
 
 def toils(
     name: str, count: int, costs: Mapping[str, tuple[float, float]], *tried: Sequence[int]
-) -> Workload:
+) -> Experiment:
     """`costs` are seconds of sleep and MiB to hash by stage; the first of `tried` is recorded."""
     settings = [f"stages.{stage}.sleep={sleep}" for stage, (sleep, _) in costs.items()]
     settings += [f"stages.{stage}.hash={hashed}" for stage, (_, hashed) in costs.items()]
     recorded, *others = [dict(zip(costs, workers, strict=True)) for workers in tried]
     sources = [f"{name} {number}" for number in range(count)]
-    return Workload(name, TOILS, settings, sources, recorded, others)
+    return Experiment(name, TOILS, settings, sources, recorded, others)
 
 
-def crawl_of(urls: Sequence[str], times: int) -> Workload:
+def crawl_of(urls: Sequence[str], times: int) -> Experiment:
     from stages.demo.script import SETTINGS
     from stages.pipelines import crawl
 
     stages = ("download", "extract", "filter")
     tried = [dict(zip(stages, n, strict=True)) for n in ((2, 1, 1), (1, 1, 1), (4, 2, 1))]
-    return Workload(
+    return Experiment(
         "crawl",
         crawl,
         [*SETTINGS, "stages.download.allow_private=true"],
@@ -189,7 +179,7 @@ def served_videos() -> Iterator[list[str]]:
             server.join()
 
 
-def errors(workload: Workload, turns: Sequence[Figures]) -> dict[str, Interval]:
+def errors(workload: Experiment, turns: Sequence[Figures]) -> dict[str, Interval]:
     """How far off each configuration's prediction was, as a share of what was measured."""
     found = {}
     for workers in workload.tried:
@@ -200,7 +190,7 @@ def errors(workload: Workload, turns: Sequence[Figures]) -> dict[str, Interval]:
     return found
 
 
-def rows(workload: Workload, turns: Sequence[Figures]) -> Iterator[Row]:
+def rows(workload: Experiment, turns: Sequence[Figures]) -> Iterator[Row]:
     replayed = [turn["replayed"] / turn["recorded"] - 1 for turn in turns]
     yield Row(
         f"{workload.name}, recorded with {shown(workload.recorded)}",

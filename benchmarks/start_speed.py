@@ -14,20 +14,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.harness import (
-    Contestant,
-    Result,
-    Target,
-    finish,
-    interval,
-    parse,
-    parser,
-    table,
-    take_turns,
-    timed,
-)
+from benchmarks.harness import Contestant, finish, parse, parser, table, take_turns, timed
+from benchmarks.results import Result, Target
 from benchmarks.servers import serving
 from engine import Item
+from engine.intervals import interval
 from engine.item import commit_output, open_scratch, output_mark
 from engine.output_mark import MARK
 from stages.addresses import canonical_source

@@ -52,7 +52,8 @@ from tests.stages.clips import make_clip, moving_picture
 from tests.stages.crawled import Crawl, Shot
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
 BLOCK = re.compile(r"(?:<!-- ([^\n]*) -->\n)?```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 TABLE = re.compile(r"(<!-- settings: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 FILLED_IN = re.compile(r"[A-Z]{2,}|…")
@@ -159,7 +160,8 @@ def test_configuration_shown_is_accepted(page: Path, tmp_path: Path) -> None:
 
 @by_page
 def test_environment_variables_exist(page: Path) -> None:
-    known = {*Schema.of(crawl, LimitSettings, ()).variables, "PENSTOCK_POSTER_WIDTH"}
+    known = {*Schema.of(crawl, LimitSettings, ()).variables}
+    known |= {"PENSTOCK_POSTER_WIDTH", "PENSTOCK_TEST_DATA"}
     assert set(re.findall(r"\bPENSTOCK_[A-Z_]*[A-Z]\b", page.read_text())) <= known
 
 

@@ -6,20 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness import (
-    Interval,
-    Result,
-    Target,
-    finish,
-    parse,
-    parser,
-    ratios,
-    result_of_file,
-    table,
-    take_turns,
-    timed,
-)
-from benchmarks.page import PAGE, block, with_results
+from benchmarks.harness import finish, parse, parser, ratios, save, table, take_turns, timed
+from benchmarks.page import PAGE, page_of, with_results
+from benchmarks.results import FOLDER, Result, Target, result_of_file
+from engine.intervals import Interval
 
 MACHINE = {"processor": "p", "cores": 2, "python": "3", "date": "2026-01-01", "versions": {}}
 
@@ -84,7 +74,7 @@ def result() -> Result:
 
 
 def test_a_result_comes_back_as_it_was_saved(result: Result, tmp_path: Path) -> None:
-    result.save(tmp_path)
+    save(result, tmp_path)
     assert result_of_file(tmp_path / "one.json").as_dict() == result.as_dict()
     assert json.loads((tmp_path / "one.json").read_text())["targets"][0]["met"] is True
     assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG")
@@ -113,9 +103,14 @@ def test_a_result_is_saved_under_another_name(
 
 
 def test_a_result_becomes_a_page(result: Result, tmp_path: Path) -> None:
-    result.save(tmp_path)
-    page = with_results("a\n<!-- benchmark: one -->\nold\n<!-- end -->\nz\n", tmp_path)
-    assert "| time | at most 0.5 | 0.250 [0.200 to 0.300] | met |" in page
+    save(result, tmp_path)
+    page = with_results("a\n<!-- benchmarks: one -->\nold\n<!-- end -->\nz\n", tmp_path)
+    target = "| time | at most 0.5 | 0.250 [0.200 to 0.300] | met |"
+    assert "1 of 1 targets are met.\n\n" in page
+    assert f"| [one](benchmarks/one.md) {target}\n" in page
+    assert "| one | `python -m benchmarks.one` | 3 | 2026-01-01, 2 cores |" in page
+    assert target in (tmp_path / "one.md").read_text()
+    assert "![One thing](one.png)" in (tmp_path / "one.md").read_text()
     assert "old" not in page
     assert page.startswith("a\n")
     assert page.endswith("<!-- end -->\nz\n")
@@ -124,15 +119,19 @@ def test_a_result_becomes_a_page(result: Result, tmp_path: Path) -> None:
 
 def test_a_missed_target_is_said_to_be(result: Result) -> None:
     missed = Target("time", Interval(0.6, 0.5, 0.7), 0.5)
-    assert "**missed**" in block(Result("n", "t", [], [missed], 3, machine=MACHINE))
+    assert "**missed**" in page_of(Result("n", "t", [], [missed], 3, machine=MACHINE))
     assert "MISSED" in Result("n", "t", [], [missed], 3, machine=MACHINE).render()
 
 
-def test_the_page_shows_what_was_measured() -> None:
+def test_the_pages_show_what_was_measured() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert text == with_results(text), "run `python -m benchmarks.page` to write it anew"
+    for file in FOLDER.glob("*.json"):
+        assert file.with_suffix(".md").read_text(encoding="utf-8") == page_of(result_of_file(file))
 
 
-def test_no_quick_result_is_quoted() -> None:
-    for name in re.findall(r"<!-- benchmark: ([\w-]+) -->", PAGE.read_text(encoding="utf-8")):
-        assert not result_of_file(PAGE.with_suffix("") / f"{name}.json").quick
+def test_every_result_is_quoted_and_none_of_them_is_quick() -> None:
+    [names] = re.findall(r"<!-- benchmarks: ([\w ]+) -->", PAGE.read_text(encoding="utf-8"))
+    assert sorted(names.split()) == sorted(file.stem for file in FOLDER.glob("*.json"))
+    for name in names.split():
+        assert not result_of_file(FOLDER / f"{name}.json").quick
