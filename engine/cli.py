@@ -11,6 +11,7 @@ from engine.errors import PenstockError, PipelineError, StopRun, UsageError
 from engine.home import ensure_home
 from engine.options import set_option, view_options
 from engine.showing import shown_in
+from engine.text import one_line
 
 
 class SuggestingGroup(click.Group):
@@ -35,9 +36,13 @@ class PenstockGroup(SuggestingGroup):
 
     def list_commands(self, context: click.Context) -> list[str]:
         own = super().list_commands(context)
-        return [*plugins.names(plugins.PIPELINES), *own, *plugins.names(plugins.COMMANDS)]
+        brought = (*plugins.names(plugins.PIPELINES), *own, *plugins.names(plugins.COMMANDS))
+        return list(dict.fromkeys(brought))
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        own = super().get_command(context, name)
+        if own is not None:
+            return own  # no package can take its place
         try:
             if name in plugins.names(plugins.PIPELINES):
                 from engine.run_command import run_command
@@ -47,7 +52,7 @@ class PenstockGroup(SuggestingGroup):
                 return plugins.command(name)
         except PipelineError as error:
             return _broken_command(name, error)  # the others still work, and so does --help
-        return super().get_command(context, name)
+        return None
 
     def invoke(self, context: click.Context) -> Any:
         _say_every_name()
@@ -106,8 +111,8 @@ def _broken_command(name: str, error: PipelineError) -> click.Command:
     return click.Command(
         name,
         callback=say_why,
-        help=f"Cannot be used: {error}",
-        short_help="Cannot be used; call it to see why.",
+        help=str(error),
+        short_help=one_line(str(error), 400),
         context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
     )
 

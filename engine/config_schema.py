@@ -122,13 +122,7 @@ def section_of(step: str) -> str:
 
 def stage_fields(stage: type[Stage]) -> dict[str, FieldInfo]:
     """What a step's table may hold: the stage's own settings, then the options every stage has."""
-    own, options = stage.Settings.model_fields, StageOptions.model_fields
-    if clash := sorted(set(own) & set(options)):
-        raise PipelineError(
-            f"stage {stage.name!r}: its setting {clash[0]!r} has the name of an option that every "
-            "stage has; give it another name"
-        )
-    return {**own, **options}
+    return {**stage.Settings.model_fields, **StageOptions.model_fields}
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -3,7 +3,7 @@
 import os
 import resource
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from platform import python_version
 
@@ -11,9 +11,10 @@ import click
 
 from engine import plugins
 from engine.config import Config, load_config
+from engine.errors import PipelineError
 from engine.options import config_file
-from engine.pipeline import Check
-from engine.text import size
+from engine.pipeline import Check, Pipeline
+from engine.text import one_line, size
 
 MARKS = {"ok": "ok", "warning": "warning", "problem": "PROBLEM"}
 
@@ -24,29 +25,51 @@ FEW_DESCRIPTORS = 1024
 def run_checks(config: str | None) -> int:
     """Print every check of the engine and of each pipeline; returns 1 if any is a problem, else 0.
 
+    What a package brings and cannot be used is a warning: the others work without it.
     Raises ConfigError where the settings are wrong.
     """
-    everything = list(plugins.pipelines().values())
-    checks: list[Check] = []
+    found = plugins.find_pipelines()
+    brought = [*found.broken, *plugins.find_commands().broken]
+    checks = [Check(one.name, "warning", str(one)) for one in brought]
+    everything, seen = list(found.usable.values()), False
     for pipeline in everything:
-        loaded = load_config(
-            pipeline,
-            config_file(config),
-            os.environ,
-            (),
-            {},
-            others=everything,
-            found=config is None,
-        )
-        if not checks:
+        try:
+            loaded = _load(pipeline, config, everything)
+        except PipelineError as error:
+            checks.append(Check(pipeline.name, "warning", str(error)))
+            continue
+        if not seen:
             checks += _machine(loaded)
-        if pipeline.checks is not None:
-            settings = {name: stage.settings for name, stage in loaded.stages.items()}
-            checks += pipeline.checks(settings)
-    width = max(len(check.name) for check in checks)
+            seen = True
+        checks += _checks_of(pipeline, loaded)
+    width = max((len(check.name) for check in checks), default=0)
     for check in checks:
         click.echo(f"{MARKS[check.verdict]:>8}  {check.name:<{width}}  {check.text}")
     return int(any(check.verdict == "problem" for check in checks))
+
+
+def _load(pipeline: Pipeline, config: str | None, everything: Sequence[Pipeline]) -> Config:
+    return load_config(
+        pipeline,
+        config_file(config),
+        os.environ,
+        (),
+        {},
+        others=everything,
+        found=config is None,
+    )
+
+
+def _checks_of(pipeline: Pipeline, config: Config) -> Iterator[Check]:
+    """The pipeline's own; what they raise is a warning."""
+    if pipeline.checks is None:
+        return
+    settings = {name: stage.settings for name, stage in config.stages.items()}
+    try:
+        yield from pipeline.checks(settings)
+    except Exception as error:  # a package's own code, which is in nobody's way
+        why = one_line(f"{type(error).__name__}: {error}")
+        yield Check(pipeline.name, "warning", f"its checks broke off: {why}")
 
 
 def _machine(config: Config) -> Iterator[Check]:

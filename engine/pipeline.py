@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from engine.errors import PipelineError
 from engine.item import Item
-from engine.stage import Stage
+from engine.stage import Stage, why_unusable
 
 SOURCE = "source"
 """What a step names in `after` to take items straight from the pipeline's source."""
@@ -125,6 +125,8 @@ class Step:
     inputs: Mapping[str, str | None] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
+        if not (isinstance(self.stage, type) and issubclass(self.stage, Stage)):
+            raise PipelineError(f"a Step has {self.stage!r}, which is no class of an engine.Stage")
         if not self.name:
             object.__setattr__(self, "name", self.stage.name)
 
@@ -163,7 +165,8 @@ class Pipeline:
     """Which stage follows which, and what a pipeline knows that no single stage does.
 
     Raises PipelineError, naming the step, for duplicate names, unknown names in `after`, cycles,
-    steps that nothing reaches, and inputs that are unknown, not bound or not made before.
+    steps that nothing reaches, inputs that are unknown, not bound or not made before, and stages
+    whose methods or settings the engine cannot use.
     """
 
     name: str
@@ -247,6 +250,9 @@ def _validate(pipeline: Pipeline) -> None:
                 f"two steps are named {step.name!r}; give one of them another: Step(..., name=...)"
             )
         names.append(step.name)
+    for step in pipeline.steps:
+        if (problem := why_unusable(step.stage)) is not None:
+            raise fail(f"stage {step.name!r}: {problem}")
     for step in pipeline.steps:
         for before in step.predecessors:
             if before not in names:

@@ -4,11 +4,17 @@
 crawl = "stages.pipelines:crawl"            an engine.Pipeline
 [project.entry-points."penstock.commands"]
 export = "stages.export:export"             a click command
+
+One that cannot be used is in nobody's way: it is an error only for who asks for it by its name.
 """
 
+import logging
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
-from typing import Any
+from typing import Generic, TypeVar
 
 import click
 
@@ -18,6 +24,34 @@ from engine.pipeline import Pipeline
 PIPELINES = "penstock.pipelines"
 COMMANDS = "penstock.commands"
 
+WORDS = {PIPELINES: "pipeline", COMMANDS: "command"}
+"""What the entry points of a group are called."""
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """An entry point that cannot be used: what it is to be, whose it is, and why it cannot."""
+
+    group: str
+    name: str
+    package: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.package}: the {WORDS[self.group]} {self.name!r} cannot be used: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Generic[T]):
+    """What the entry points of a group came to; `usable` is by name."""
+
+    usable: Mapping[str, T]
+    broken: tuple[Broken, ...]
+
 
 def names(group: str) -> list[str]:
     """The names that packages have registered in this group, sorted. Loads nothing."""
@@ -25,38 +59,87 @@ def names(group: str) -> list[str]:
 
 
 def pipeline(name: str) -> Pipeline:
-    """The pipeline of this name. Raises UsageError where there is none."""
-    found = _load(PIPELINES, name)
-    if not isinstance(found, Pipeline):
-        raise PipelineError(f"entry point {name!r} in {PIPELINES!r} is no engine.Pipeline")
-    return found
+    """The pipeline of this name. Raises UsageError where there is none, PipelineError where it
+    cannot be used."""
+    return _asked_for(PIPELINES, name, Pipeline)
 
 
 def pipelines() -> Mapping[str, Pipeline]:
-    """All pipelines, by name."""
-    return {name: pipeline(name) for name in names(PIPELINES)}
+    """All pipelines that can be used, by name. Of each of the others one line is logged, as a
+    warning, once in a process."""
+    found = find_pipelines()
+    for broken in found.broken:
+        _warn_of(broken)
+    return found.usable
+
+
+def find_pipelines() -> Found[Pipeline]:
+    """All pipelines, by name, and those that cannot be used."""
+    return _find(PIPELINES, Pipeline)
+
+
+def find_commands() -> Found[click.Command]:
+    """All commands that packages bring, by name, and those that cannot be used."""
+    return _find(COMMANDS, click.Command)
 
 
 def command(name: str) -> click.Command:
-    """The command of this name that a package brings."""
-    found = _load(COMMANDS, name)
-    if not isinstance(found, click.Command):
-        raise PipelineError(f"entry point {name!r} in {COMMANDS!r} is no click command")
-    return found
+    """The command of this name that a package brings. Raises as `pipeline` does."""
+    return _asked_for(COMMANDS, name, click.Command)
 
 
-def _load(group: str, name: str) -> Any:
-    entries = metadata.entry_points(group=group, name=name)
-    if not entries:
-        known = ", ".join(names(group)) or "none"
-        raise UsageError(f"no {group.removeprefix('penstock.')} named {name!r}; there are: {known}")
-    entry = next(iter(entries))
-    try:
-        return entry.load()
-    except PenstockError:
-        raise
-    except Exception as error:  # another package's code: whatever it raises, ours goes on
-        raise PipelineError(
-            f"{name!r} in {group!r} ({entry.value}) cannot be loaded: "
-            f"{type(error).__name__}: {error}"
-        ) from error
+def _asked_for(group: str, name: str, kind: type[T]) -> T:
+    found = _load(group, name, kind)
+    if name in found.usable:
+        return found.usable[name]
+    if found.broken:
+        raise PipelineError(str(found.broken[0]))
+    known = ", ".join(names(group)) or "none"
+    raise UsageError(f"no {WORDS[group]} is named {name!r}; there are: {known}")
+
+
+def _find(group: str, kind: type[T]) -> Found[T]:
+    usable: dict[str, T] = {}
+    broken: list[Broken] = []
+    for name in names(group):
+        one = _load(group, name, kind)
+        usable |= one.usable
+        broken += one.broken
+    return Found(usable, tuple(broken))
+
+
+def _load(group: str, name: str, kind: type[T]) -> Found[T]:
+    """The first of this name that can be used, and those before it that cannot."""
+    broken: list[Broken] = []
+    for entry in metadata.entry_points(group=group, name=name):
+        try:
+            loaded = entry.load()
+        except (Exception, SystemExit) as error:  # another package's code: it may raise anything
+            why = f"{entry.value}: {_told(error)}"
+        else:
+            if isinstance(loaded, kind):
+                return Found({name: loaded}, tuple(broken))
+            why = f"{entry.value} is no {kind.__module__.partition('.')[0]}.{kind.__name__}"
+        broken.append(Broken(group, name, _package(entry), why))
+    return Found({}, tuple(broken))
+
+
+def _told(error: BaseException) -> str:
+    """In one line. What Penstock raises says enough by itself."""
+    text = " ".join(str(error).split())
+    if isinstance(error, PenstockError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _package(entry: metadata.EntryPoint) -> str:
+    """The distribution that an entry point is of, which may be as broken as what it brings."""
+    with suppress(Exception):
+        if entry.dist is not None and entry.dist.name:
+            return f"package {entry.dist.name} {entry.dist.version}"
+    return "a package without a name"
+
+
+@cache
+def _warn_of(broken: Broken) -> None:
+    log.warning("%s", broken)

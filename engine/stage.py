@@ -140,7 +140,7 @@ class Stage:
     raises Drop, Permanent, Transient or Throttled. It may return an iterable of new items, which
     enter the pipeline as if they had come from its source; the item that returned them is done and
     goes no further. The iterable is read lazily, off the event loop and outside any worker, and
-    `out` is committed when it ends.
+    `out` is committed when it ends. A `def process` may yield them; an `async def` may not.
     """
 
     name: str
@@ -222,3 +222,33 @@ class Stage:
 
 Produced = Iterable[Item] | None
 """What `process` may return."""
+
+
+def why_unusable(stage: type[Stage]) -> str | None:
+    """Why the engine cannot use a stage's class, and what to write instead; None if it can."""
+    if not (isinstance(stage.Settings, type) and issubclass(stage.Settings, BaseModel)):
+        return "its Settings are no class derived from engine.Settings"
+    if clash := sorted(set(stage.Settings.model_fields) & set(StageOptions.model_fields)):
+        return (
+            f"its setting {clash[0]!r} has the name of an option that every stage has; "
+            "give it another name"
+        )
+    if inspect.isasyncgenfunction(stage.process):
+        return (
+            "its process() is an `async def` that yields; return an iterable of the items, or "
+            "yield them in a `def process`"
+        )
+    for name in ("open", "process_batch", "close", "gate", "bound"):
+        method = getattr(stage, name)
+        if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
+            return f"its {name}() yields; only process() may, others return what they have"
+        if not inspect.iscoroutinefunction(method):
+            continue
+        if name in ("gate", "bound"):
+            return f"its {name}() is async, and is called where nothing may wait; make it a `def`"
+        if not stage.is_async():
+            return (
+                f"its {name}() is async and its process() is not, so nobody would wait for it; "
+                f"make it a `def`, or process() an `async def`"
+            )
+    return None
