@@ -124,7 +124,7 @@ def usual_confidence(weights: Path, frames: Path) -> float:
     images = [cv2.imread(str(path)) for path in sorted(frames.iterdir())[:8]]
     pixels = torch.stack([detector.prepare(image).pixels for image in images])
     with torch.inference_mode():
-        output = detector._model(pixels)
+        output = detector.model(pixels)
     detector.close()
     output = output[0] if isinstance(output, list | tuple) else output
     surest = output[:, 4:].amax(1).flatten().sort(descending=True).values
@@ -168,9 +168,9 @@ def penstock(case: Case, weights: Path, batch: int, closing: ExitStack) -> Conte
     turn = timed(work)
 
     def measured() -> Figures:
-        before = stage._detector.busy
+        before = stage.detector.busy
         figures = turn()
-        busy = (stage._detector.busy - before) / stage._detector.streams
+        busy = (stage.detector.busy - before) / stage.detector.streams
         return {**figures, BUSY: busy / figures["wall s"]}
 
     return rated(case.frames, measured)
@@ -219,13 +219,11 @@ def network(case: Case, weights: Path, batch: int, closing: ExitStack) -> Contes
     closing.callback(detector.close)
     images = [cv2.imread(str(path)) for path in sorted(case.files.iterdir())[: detector.batch]]
     pixels = [detector.prepare(image).pixels for image in images]
-    ready = as_input(pixels, detector._model)
+    ready = as_input(pixels, detector.model)
     times = -(-case.frames // len(images))
 
     def work() -> None:
-        for inference in [
-            detector._streams.submit(lambda model: model(ready)) for _ in range(times)
-        ]:
+        for inference in [detector.run(lambda model: model(ready)) for _ in range(times)]:
             inference.result()
         if ready.device.type == "cuda":
             torch.cuda.synchronize()

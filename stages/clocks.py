@@ -73,7 +73,7 @@ class PacketClock:
 
 
 @dataclass(frozen=True, slots=True)
-class Timeline:
+class FrameTimeline:
     """When the frames of a video are shown, learnt by decoding all of it.
 
     For where packets cannot tell: their timestamps are missing, contradict each other, or are in
@@ -104,7 +104,7 @@ class Timeline:
 class TimelineClock:
     """Places frames as a timeline says, and notes in `damage` what had to be mended for that."""
 
-    def __init__(self, timeline: Timeline, damage: Damage) -> None:
+    def __init__(self, timeline: FrameTimeline, damage: Damage) -> None:
         self._timeline = timeline
         self._damage = damage
         self._next = 0

@@ -17,10 +17,10 @@ import engine
 from engine import Item, Stage, UsageError, setting
 from stages import sentence, vision
 from stages.describe_frames import FrameDescriber, Line, line
+from stages.originals import Originals
 from stages.reply_cache import ReplyCache, has_answered
-from stages.reuse import Originals
 from stages.vision_client import VisionClient
-from stages.vision_rate import Gate
+from stages.vision_rate import VisionGate
 
 PROMPT = (
     "Describe this video frame in one or two plain sentences: who and what is visible, what they "
@@ -258,7 +258,7 @@ class Describe(Stage):
             api = vision.Gemini(question, url)
         else:
             api = vision.OpenAI(question, url, settings.auth, settings.api_version)
-        gate = Gate(
+        gate = VisionGate(
             settings.concurrency,
             settings.requests_per_minute,
             settings.tokens_per_minute,

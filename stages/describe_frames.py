@@ -10,8 +10,8 @@ from anyio.to_thread import run_sync
 
 from engine import Permanent, StopRun, Throttled, Transient
 from stages.hashing import perceptual_hash
+from stages.originals import Claims, Original, Originals
 from stages.reply_cache import ReplyCache
-from stages.reuse import Original, Originals, Visit
 from stages.vision import Reply
 from stages.vision_client import VisionClient
 from stages.vision_errors import CallFailed, Refused, ServerFailed
@@ -74,7 +74,7 @@ class FrameDescriber:
         the server is away; Permanent where all are refused; and what the client says of every call.
         Frames in flight are waited for before anything is raised: they are paid for.
         """
-        return await _Video(self, self._visit(item), folder).describe(files)
+        return await _Video(self, self._claims(item), folder).describe(files)
 
     async def count(
         self, item: str, folder: Path, files: Sequence[str]
@@ -85,18 +85,18 @@ class FrameDescriber:
         another frame's description, or has its reply in the cache (by then: a frame that an earlier
         call of this instance has counted as a request is not counted again).
         """
-        visit = self._visit(item)
+        claims = self._claims(item)
         lines = []
         counts = {"requests": 0, "frames": len(files), "reused": 0, "cached": 0}
         for file in files:
             try:
-                jpeg, value = await run_sync(_load, folder / file, visit is not None)
+                jpeg, value = await run_sync(_load, folder / file, claims is not None)
             except CallFailed as error:
                 lines.append(line(file, self.by, error=str(error)))
                 continue
             original, own = None, True
-            if visit is not None:
-                original, own = visit.claim(file, value)
+            if claims is not None:
+                original, own = claims.claim(file, value)
             key = self.cache.key(jpeg)
             if not own:
                 counts["reused"] += 1
@@ -109,21 +109,21 @@ class FrameDescriber:
             lines.append(line(file, self.by, reused_from=source))
         return lines, counts
 
-    def _visit(self, item: str) -> Visit | None:
+    def _claims(self, item: str) -> Claims | None:
         if self.distance is None:
             return None
-        return (self.originals or Originals(self.distance)).visit(item)
+        return (self.originals or Originals(self.distance)).claims(item)
 
 
 class _Video:
     """One attempt at one video."""
 
-    def __init__(self, shared: FrameDescriber, visit: Visit | None, folder: Path) -> None:
+    def __init__(self, shared: FrameDescriber, claims: Claims | None, folder: Path) -> None:
         assert shared.client is not None
         self.client = shared.client
         self.cache = shared.cache
         self.by = shared.by
-        self.visit = visit
+        self.claims = claims
         self.folder = folder
         self.room = anyio.Semaphore(shared.images)
         self.lines: dict[str, Line] = {}
@@ -135,8 +135,8 @@ class _Video:
         try:
             await self._describe_each(files)
         finally:
-            if self.visit is not None:
-                self.visit.end()
+            if self.claims is not None:
+                self.claims.end()
         if self.stops:
             # A stop of the whole run outranks a pause.
             raise min(self.stops, key=lambda stop: not isinstance(stop, StopRun))
@@ -152,14 +152,14 @@ class _Video:
                 # One after the other: which frame is described and which takes that description
                 # follows from their order, not from whose reply came first.
                 try:
-                    jpeg, value = await run_sync(_load, self.folder / file, self.visit is not None)
+                    jpeg, value = await run_sync(_load, self.folder / file, self.claims is not None)
                 except CallFailed as error:
                     self.room.release()
                     self.lines[file] = line(file, self.by, error=str(error))
                     continue
                 original, own = None, True
-                if self.visit is not None:
-                    original, own = self.visit.claim(file, value)
+                if self.claims is not None:
+                    original, own = self.claims.claim(file, value)
                 if original is not None and not own:
                     self.room.release()
                     work = partial(self._take, file, value, original)
@@ -185,12 +185,12 @@ class _Video:
             if reply is not None and reply.text is not None:
                 self.client.proven = True
                 return line(file, self.by, reply.text, reused_from=original.frame)
-        assert self.visit is not None
+        assert self.claims is not None
         if self._is_away():
             return line(file, self.by, error="not asked about: the server is away")
         await self.room.acquire()
         jpeg, _ = await run_sync(_load, self.folder / file, False)
-        return await self._ask_and_leave(file, jpeg, self.visit.claim_alone(file, value))
+        return await self._ask_and_leave(file, jpeg, self.claims.claim_alone(file, value))
 
     async def _ask_and_leave(self, file: str, jpeg: bytes, original: Original | None) -> Line:
         try:
@@ -219,8 +219,8 @@ class _Video:
             if original is not None and not described:
                 original.fail()
         if original is not None and described:
-            assert self.visit is not None
-            await self.visit.originals.settle(original, key)
+            assert self.claims is not None
+            await self.claims.originals.settle(original, key)
         return reply
 
     def _is_away(self) -> bool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import ConfigError, UsageError
 from stages.detector_loading import choose_device, coco_names, fixed_input, load_predictor, unusable
-from stages.inference import Streams
+from stages.inference import Answer, Streams
 from stages.network_input import Prepared, as_input, batches_of, letterbox_of, normalised
 from stages.suppression import only_candidates
 from stages.yolo import find_weights, import_torchvision
@@ -89,15 +89,17 @@ class Detector:
                 "quantize": 16 if half else None,
             },
         )
-        self._model, self._settings = predictor.model, predictor.args
-        if self._model.device.type != "cpu":
+        self.model: Any = predictor.model
+        """ultralytics' AutoBackend. It computes in `submit` and `run`, in one thread."""
+        self._settings = predictor.args
+        if self.model.device.type != "cpu":
             import_torchvision()
         fixed_batch = self._fit_to_graph()
         self.names = self._names()
         self._settings.classes = class_numbers(self.names, classes, str(weights)) or None
-        self._letterbox = letterbox_of(self._model, self._settings.imgsz)
-        self._streams = Streams(self._model, weights)
-        self.batch = fixed_batch or (1 if self._model.device.type == "cpu" else batch)
+        self._letterbox = letterbox_of(self.model, self._settings.imgsz)
+        self._streams = Streams(self.model, weights)
+        self.batch = fixed_batch or (1 if self.model.device.type == "cpu" else batch)
         self._busy = 0.0
         self._lock = threading.Lock()
         self._try_once()
@@ -131,8 +133,8 @@ class Detector:
 
         boxed = self._letterbox(image=image)
         pixels = torch.from_numpy(np.ascontiguousarray(boxed.transpose(2, 0, 1)[::-1]))
-        if self._model.device.type == "cpu":
-            pixels = normalised(pixels, self._model.fp16)
+        if self.model.device.type == "cpu":
+            pixels = normalised(pixels, self.model.fp16)
         return Prepared(pixels, (image.shape[0], image.shape[1]))
 
     def submit(self, images: Sequence[Prepared]) -> Future[list[list[Detection]]]:
@@ -141,7 +143,11 @@ class Detector:
         The images' `pixels` are of one shape. When CUDA memory runs out, this and later inferences
         go on with half the batch.
         """
-        return self._streams.submit(lambda model: self._infer(model, images))
+        return self.run(lambda model: self._infer(model, images))
+
+    def run(self, infer: Callable[[Any], Answer]) -> Future[Answer]:
+        """Call `infer` with the model, or its like, when a stream is free."""
+        return self._streams.submit(infer)
 
     def detect(self, images: Sequence["Image"]) -> list[list[Detection]]:
         """The objects in each image, as `prepare` takes it; of images of any shapes."""
@@ -210,7 +216,7 @@ class Detector:
         ultralytics takes that from the metadata it writes when it exports. A graph that comes from
         elsewhere has none, so the graph itself is asked.
         """
-        backend = self._model.backend
+        backend = self.model.backend
         batch, height, width = fixed_input(backend)
         if batch is not None:
             backend.batch = batch
@@ -220,8 +226,8 @@ class Detector:
         return batch
 
     def _names(self) -> dict[int, str]:
-        backend = self._model.backend
-        if backend.metadata.get("names") or self._model.format == "pt":
+        backend = self.model.backend
+        if backend.metadata.get("names") or self.model.format == "pt":
             return dict(backend.names)
         count = self._count_classes(backend)
         if count == COCO_CLASSES:
@@ -233,8 +239,8 @@ class Detector:
 
         size = self._settings.imgsz
         height, width = (size, size) if isinstance(size, int) else size
-        blank = torch.zeros(backend.batch, 3, height, width, device=self._model.device)
-        output = self._model(blank)
+        blank = torch.zeros(backend.batch, 3, height, width, device=self.model.device)
+        output = self.model(blank)
         shape = tuple((output[0] if isinstance(output, list) else output).shape)
         # (batch, channels, boxes): x, y, width, height, then one channel a class; many more boxes.
         if len(shape) != 3 or not 4 < shape[1] < shape[2]:

@@ -22,7 +22,7 @@ from stages.download_faults import (
     TIMED_OUT,
     UNKNOWN_NAME,
     UNREADABLE,
-    Fault,
+    Meaning,
 )
 from stages.stumbles import stumbled_over
 from stages.waits import read_retry_after
@@ -31,7 +31,7 @@ LONGEST_WAIT = 3600.0
 """Seconds; what a server may ask for in Retry-After at most."""
 
 
-def ending(row: Fault, source: str, said: str) -> Ending:
+def ending(row: Meaning, source: str, said: str) -> Ending:
     """The ending of a row that no server's words led to."""
     return _ending(row, source, said=said, status=None, after=None)
 
@@ -70,7 +70,7 @@ def classify(error: BaseException, source: str) -> BaseException:
 
 def _row(
     chain: list[BaseException], words: str, status: int | None, retry_after: float | None
-) -> Fault:
+) -> Meaning:
     names = [kind.__name__ for cause in chain for kind in type(cause).__mro__]
     for name in names:
         if name in EXCEPTIONS:
@@ -104,7 +104,7 @@ def _is_of_a_site(chain: list[BaseException]) -> bool:
     return "page" not in map(stumbled_over, chain) or "site" in map(stumbled_over, chain)
 
 
-def _row_of_stumble(error: BaseException) -> Fault | None:
+def _row_of_stumble(error: BaseException) -> Meaning | None:
     over = stumbled_over(error)
     if over is None or over == "connection":
         return CONNECTION if over else None
@@ -112,7 +112,7 @@ def _row_of_stumble(error: BaseException) -> Fault | None:
     return next(found, EXTRACTOR_BROKEN if over == "site" else UNREADABLE)
 
 
-def _status_row(status: int, retry_after: float | None) -> Fault:
+def _status_row(status: int, retry_after: float | None) -> Meaning:
     if status in STATUSES:
         return STATUSES[status]
     if status >= 500:
@@ -121,7 +121,7 @@ def _status_row(status: int, retry_after: float | None) -> Fault:
 
 
 def _ending(
-    row: Fault, source: str, *, said: str, status: int | None, after: float | None
+    row: Meaning, source: str, *, said: str, status: int | None, after: float | None
 ) -> Ending:
     reason = f"{source}: {row.sentence.format(said=said, status=status)}"
     if row.ending is Throttled:

@@ -42,7 +42,7 @@ _COOKIES = "set stages.download.cookies to those of an account that may see it"
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Meaning:
     """What one kind of failure means. `sentence` may hold {said}: the site's or yt-dlp's words."""
 
     ending: type[Ending]
@@ -51,10 +51,10 @@ class Fault:
     after: float | None = None
 
 
-STREAMS: tuple[tuple[str, Fault], ...] = (
+STREAMS: tuple[tuple[str, Meaning], ...] = (
     (
         r"Initialization fragment found after media fragments",
-        Fault(
+        Meaning(
             Permanent,
             "unsupported",
             "its HLS stream begins anew part-way (a second EXT-X-MAP, as around advertisements), "
@@ -63,7 +63,7 @@ STREAMS: tuple[tuple[str, Fault], ...] = (
     ),
     (
         r"no m3u8? header",
-        Fault(
+        Meaning(
             Permanent,
             "unsupported",
             "what its server calls an HLS playlist is none: it does not begin with #EXTM3U",
@@ -71,17 +71,17 @@ STREAMS: tuple[tuple[str, Fault], ...] = (
     ),
     (
         r"two lengths of one answer",
-        Fault(
+        Meaning(
             Permanent, "unsupported", "its server says two lengths of one answer (Content-Length)"
         ),
     ),
     (
         r"\bencoding with 'idna' codec",
-        Fault(Permanent, "unsupported", "leads to an address without a possible host name"),
+        Meaning(Permanent, "unsupported", "leads to an address without a possible host name"),
     ),
     (
         r"ffmpeg (could not be found|is not installed)",
-        Fault(
+        Meaning(
             Permanent,
             "unsupported",
             "is only offered as a stream that yt-dlp leaves to ffmpeg, which is not used here: "
@@ -92,11 +92,11 @@ STREAMS: tuple[tuple[str, Fault], ...] = (
 """What is wrong with a stream or an answer itself: no other version of yt-dlp would help. Tried
 before all other words."""
 
-MESSAGES: tuple[tuple[str, Fault], ...] = (
+MESSAGES: tuple[tuple[str, Meaning], ...] = (
     # Words that would also match a looser row further down come first.
     (
         r"not a bot|captcha|anti-bot challenge|IP address is blocked",
-        Fault(
+        Meaning(
             Throttled,
             "bot_wall",
             "the site takes this for a bot; wait, crawl slower, give cookies "
@@ -106,7 +106,7 @@ MESSAGES: tuple[tuple[str, Fault], ...] = (
     ),
     (
         r"impersonat(e target|ion)\b",
-        Fault(
+        Meaning(
             Permanent,
             "unsupported",
             f"its site answers none but browsers; install what looks like one: {_IMPERSONATE}",
@@ -114,15 +114,15 @@ MESSAGES: tuple[tuple[str, Fault], ...] = (
     ),
     (
         r"rate-limited .*up to an hour",
-        Fault(Throttled, "throttled", "the site limits this session for up to an hour", 3600.0),
+        Meaning(Throttled, "throttled", "the site limits this session for up to an hour", 3600.0),
     ),
     (
         r"try again later|rate.?limit(ed)? (reached|exceeded)|too many requests",
-        Fault(Throttled, "throttled", "the site asks to slow down"),
+        Meaning(Throttled, "throttled", "the site asks to slow down"),
     ),
     (
         r"unable to download video data: HTTP Error 403|Got error: HTTP Error 403",
-        Fault(
+        Meaning(
             Throttled,
             "media_403",
             "the media was refused (403) although its page was not: the address ran out, or the "
@@ -131,155 +131,159 @@ MESSAGES: tuple[tuple[str, Fault], ...] = (
     ),
     (
         r"(unable to download video data|Got error): HTTP Error (404|410)",
-        Fault(Permanent, "not_found", "its page is there, but its media or a piece of it is not"),
+        Meaning(Permanent, "not_found", "its page is there, but its media or a piece of it is not"),
     ),
     (
         r"temporarily|internal error|something went wrong|needs? to be reloaded",
-        Fault(Transient, "transient", "the site is in trouble and says: {said}"),
+        Meaning(Transient, "transient", "the site is in trouble and says: {said}"),
     ),
     (
         r"confirm your age|age.restricted|inappropriate for some users",
-        Fault(Permanent, "auth", f"is age-restricted; {_COOKIES}"),
+        Meaning(Permanent, "auth", f"is age-restricted; {_COOKIES}"),
     ),
     (
         r"members.only|available to this channel's members|Join this channel|requires payment"
         r"|only available (to|for) (subscribers|premium)|Music Premium",
-        Fault(Permanent, "members_only", f"is for members or buyers only; {_COOKIES}"),
+        Meaning(Permanent, "members_only", f"is for members or buyers only; {_COOKIES}"),
     ),
     (
         r"private video|video is private",
-        Fault(Permanent, "private", f"is private; {_COOKIES}"),
+        Meaning(Permanent, "private", f"is private; {_COOKIES}"),
     ),
     (
         r"login required|log.?in to|logged.in|sign in|registered users|requires authentication"
         r"|password.protected|protected by a password|account cookies",
-        Fault(Permanent, "auth", f"needs a login; {_COOKIES}"),
+        Meaning(Permanent, "auth", f"needs a login; {_COOKIES}"),
     ),
     (
         r"in your country|from your location|geo.?restrict|geo.?block",
-        Fault(Permanent, "geo", "is not available in this country; a proxy elsewhere may help"),
+        Meaning(Permanent, "geo", "is not available in this country; a proxy elsewhere may help"),
     ),
     (
         r"DRM.protected|\bDRM\b",
-        Fault(Permanent, "drm", "is protected by DRM, which is not fetched"),
+        Meaning(Permanent, "drm", "is protected by DRM, which is not fetched"),
     ),
     (
         r"live event will begin|premieres? in|will begin in|stream has not started|is upcoming",
-        Fault(Drop, "deferred", "has not started yet; crawl it again once it is over"),
+        Meaning(Drop, "deferred", "has not started yet; crawl it again once it is over"),
     ),
     (
         r"not currently live|live stream recording is not available|is offline",
-        Fault(Drop, "deferred", "is a live channel with nothing recorded to fetch"),
+        Meaning(Drop, "deferred", "is a live channel with nothing recorded to fetch"),
     ),
     (
         r"has been removed|account .*(terminated|suspended|closed)|been deleted|was deleted"
         r"|no longer (available|exists)|been taken down",
-        Fault(Permanent, "removed", "was removed; the site says: {said}"),
+        Meaning(Permanent, "removed", "was removed; the site says: {said}"),
     ),
     (
         r"Requested format is not available|No video formats found|on this app"
         r"|Unable to extract|Failed to (parse|extract)|n.?challenge"
         r"|An extractor error has occurred",
-        Fault(Permanent, "systemic", f"yt-dlp found nothing to fetch ({{said}}); {SYSTEMIC_HINT}"),
+        Meaning(
+            Permanent, "systemic", f"yt-dlp found nothing to fetch ({{said}}); {SYSTEMIC_HINT}"
+        ),
     ),
     (
         r"(video|content|is) unavailable|isn.t available|not available\b(?! on this app)"
         r"|doesn.t exist|does not exist|page not found",
-        Fault(Permanent, "unavailable", "is not available; the site says: {said}"),
+        Meaning(Permanent, "unavailable", "is not available; the site says: {said}"),
     ),
     (
         r"no video (could be found )?in|there.s no video|no media found|only images are available",
-        Fault(Permanent, "no_video", "has no video in it; the site says: {said}"),
+        Meaning(Permanent, "no_video", "has no video in it; the site says: {said}"),
     ),
     (
         r"is unusual and will be skipped|file:// URLs|Unsupported url scheme|is not a valid URL"
         r"|No suitable extractor|Unsupported URL|unknown url type",
-        Fault(Permanent, "unsupported", "cannot be fetched: {said}"),
+        Meaning(Permanent, "unsupported", "cannot be fetched: {said}"),
     ),
     (
         r"ffmpeg|rtmpdump|mplayer",
-        Fault(
+        Meaning(
             Permanent, "unsupported", "is only offered as a stream that cannot be fetched: {said}"
         ),
     ),
     (
         r"Did not get any data blocks|downloaded file is empty",
-        Fault(Permanent, "not_video", "is an empty file"),
+        Meaning(Permanent, "not_video", "is an empty file"),
     ),
     (
         r"Downloaded \d+ bytes, expected|content too short|more expected|bytes read",
-        Fault(Transient, "transient", "the connection ended before the file did ({said})"),
+        Meaning(Transient, "transient", "the connection ended before the file did ({said})"),
     ),
     (
         r"unable to (open for writing|write data|create directory|rename file)",
-        Fault(Transient, "transient", "could not be stored: {said}"),
+        Meaning(Transient, "transient", "could not be stored: {said}"),
     ),
     (
         r"fragment \d+ not found",
-        Fault(Transient, "transient", "a piece of the stream could not be fetched ({said})"),
+        Meaning(Transient, "transient", "a piece of the stream could not be fetched ({said})"),
     ),
 )
 
-EXCEPTIONS: dict[str, Fault] = {
+EXCEPTIONS: dict[str, Meaning] = {
     # By class name, so that reading the table does not load yt-dlp.
-    "GeoRestrictedError": Fault(
+    "GeoRestrictedError": Meaning(
         Permanent, "geo", "is not available in this country; a proxy elsewhere may help"
     ),
-    "UnsupportedError": Fault(
+    "UnsupportedError": Meaning(
         Permanent, "unsupported", "there is no video on this page that yt-dlp can find"
     ),
-    "UserNotLive": Fault(Drop, "deferred", "is a live channel with nothing recorded to fetch"),
-    "CertificateVerifyError": Fault(
+    "UserNotLive": Meaning(Drop, "deferred", "is a live channel with nothing recorded to fetch"),
+    "CertificateVerifyError": Meaning(
         Permanent, "certificate", "the site's certificate cannot be verified: {said}"
     ),
-    "CookieLoadError": Fault(Permanent, "auth", "the cookies cannot be read: {said}"),
-    "DownloadCancelled": Fault(Drop, "skipped", "yt-dlp skipped it: {said}"),
-    "UnavailableVideoError": Fault(Transient, "transient", "could not be stored: {said}"),
-    "ReExtractInfo": Fault(Transient, "transient", "has to be looked up afresh ({said})"),
+    "CookieLoadError": Meaning(Permanent, "auth", "the cookies cannot be read: {said}"),
+    "DownloadCancelled": Meaning(Drop, "skipped", "yt-dlp skipped it: {said}"),
+    "UnavailableVideoError": Meaning(Transient, "transient", "could not be stored: {said}"),
+    "ReExtractInfo": Meaning(Transient, "transient", "has to be looked up afresh ({said})"),
 }
 
-STATUSES: dict[int, Fault] = {
-    401: Fault(Permanent, "auth", f"needs a login (401); {_COOKIES}"),
-    402: Fault(Permanent, "members_only", f"is for buyers only (402); {_COOKIES}"),
-    403: Fault(
+STATUSES: dict[int, Meaning] = {
+    401: Meaning(Permanent, "auth", f"needs a login (401); {_COOKIES}"),
+    402: Meaning(Permanent, "members_only", f"is for buyers only (402); {_COOKIES}"),
+    403: Meaning(
         Permanent,
         "forbidden",
         f"the site refuses it (403); {_COOKIES}, "
         f"or stages.download.impersonate where it wants a browser",
     ),
-    404: Fault(Permanent, "not_found", "is not there (404); check the address"),
-    408: Fault(Transient, "transient", "the server gave up waiting (408)"),
-    410: Fault(Permanent, "removed", "was removed (410)"),
-    416: Fault(
+    404: Meaning(Permanent, "not_found", "is not there (404); check the address"),
+    408: Meaning(Transient, "transient", "the server gave up waiting (408)"),
+    410: Meaning(Permanent, "removed", "was removed (410)"),
+    416: Meaning(
         Transient, "unresumable", "the server does not go on from what is here already (416)"
     ),
-    425: Fault(Transient, "transient", "the server asks to come back (425)"),
-    429: Fault(Throttled, "throttled", "the site asks to slow down (429)"),
-    451: Fault(Permanent, "geo", "is blocked here for legal reasons (451)"),
+    425: Meaning(Transient, "transient", "the server asks to come back (425)"),
+    429: Meaning(Throttled, "throttled", "the site asks to slow down (429)"),
+    451: Meaning(Permanent, "geo", "is blocked here for legal reasons (451)"),
 }
 
-SERVER_ERROR = Fault(Transient, "transient", "the server is in trouble ({status})")
-BUSY = Fault(Throttled, "throttled", "the server is busy and says when to come back ({status})")
-REDIRECTS = Fault(
+SERVER_ERROR = Meaning(Transient, "transient", "the server is in trouble ({status})")
+BUSY = Meaning(Throttled, "throttled", "the server is busy and says when to come back ({status})")
+REDIRECTS = Meaning(
     Permanent, "refused", "leads in a circle, or to where nothing is fetched from ({status})"
 )
-OTHER_STATUS = Fault(Permanent, "refused", "the server refuses the request ({status})")
-UNKNOWN_NAME = Fault(
+OTHER_STATUS = Meaning(Permanent, "refused", "the server refuses the request ({status})")
+UNKNOWN_NAME = Meaning(
     Transient, "transient", "its host name cannot be looked up; check it, and the network"
 )
-TIMED_OUT = Fault(Transient, "transient", "the server did not answer in time")
-CONNECTION = Fault(Transient, "transient", "the connection failed ({said})")
-BAD_REQUEST = Fault(Permanent, "unsupported", "is not an address that can be fetched: {said}")
-SITE_SAYS = Fault(Permanent, "unavailable", "the site says: {said}")
-OVERSIZED = Fault(Permanent, "oversized", "its server sends {said}, more than any honest one")
-TOO_SLOW = Fault(
+TIMED_OUT = Meaning(Transient, "transient", "the server did not answer in time")
+CONNECTION = Meaning(Transient, "transient", "the connection failed ({said})")
+BAD_REQUEST = Meaning(Permanent, "unsupported", "is not an address that can be fetched: {said}")
+SITE_SAYS = Meaning(Permanent, "unavailable", "the site says: {said}")
+OVERSIZED = Meaning(Permanent, "oversized", "its server sends {said}, more than any honest one")
+TOO_SLOW = Meaning(
     Transient, "too_slow", "its server sent {said}, under what stages.download.min_rate asks for"
 )
-NO_ROOM = Fault(
+NO_ROOM = Meaning(
     Transient,
     "no_room",
     "its video has filled the disk: {said}; free some, or lower stages.download.max_filesize",
 )
-ARCHIVED = Fault(Drop, "archived", "is in yt-dlp's download archive already")
-UNREADABLE = Fault(Permanent, "unsupported", "yt-dlp can make nothing of what is there: {said}")
-EXTRACTOR_BROKEN = Fault(Permanent, "systemic", f"yt-dlp failed on it ({{said}}); {SYSTEMIC_HINT}")
+ARCHIVED = Meaning(Drop, "archived", "is in yt-dlp's download archive already")
+UNREADABLE = Meaning(Permanent, "unsupported", "yt-dlp can make nothing of what is there: {said}")
+EXTRACTOR_BROKEN = Meaning(
+    Permanent, "systemic", f"yt-dlp failed on it ({{said}}); {SYSTEMIC_HINT}"
+)

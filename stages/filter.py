@@ -30,7 +30,7 @@ BRIGHT = "too bright"
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class DecodedFrame:
     """One decoded frame: its line of frames.jsonl, its quality, and itself ready for the model."""
 
     line: dict[str, Any]
@@ -134,7 +134,7 @@ class Filter(Stage):
     def open(self) -> None:
         """Load the model. Raises UsageError where the weights are not to be had or do not load."""
         settings = self.settings
-        self._detector = borrow(
+        self.detector = borrow(
             settings.weights,
             classes=settings.classes,
             confidence=settings.confidence,
@@ -166,9 +166,9 @@ class Filter(Stage):
             "frames_in": len(lines),
             "frames_kept": len(kept),
             "rejected": dict(sorted(rejected.items())),
-            "weights": self._detector.weights.name,
+            "weights": self.detector.weights.name,
             "classes": list(self.settings.classes),
-            "names": list(self._detector.names.values()),
+            "names": list(self.detector.names.values()),
         }
         text = json.dumps(summary, ensure_ascii=False) + "\n"
         (out / "filter.json").write_text(text, encoding="utf-8")
@@ -176,12 +176,12 @@ class Filter(Stage):
 
     def close(self) -> None:
         self._decoders.shutdown(cancel_futures=True)
-        give_back(self._detector)
+        give_back(self.detector)
 
     def _kept(
         self, folder: Path, lines: list[dict[str, Any]], rejected: Counter[str]
     ) -> Iterator[dict[str, Any]]:
-        detector = self._detector
+        detector = self.detector
         frames = self._good(folder, lines, rejected)
         # Cut by the frames' places in the item alone: never by what else is at work, or how busy.
         batches = batches_of(frames, detector.batch, lambda frame: frame.prepared.pixels.shape)
@@ -199,9 +199,9 @@ class Filter(Stage):
 
     def _good(
         self, folder: Path, lines: list[dict[str, Any]], rejected: Counter[str]
-    ) -> Generator[Frame, None, None]:
+    ) -> Generator[DecodedFrame, None, None]:
         """Frames that are sharp and bright enough, decoded ahead by a batch for each stream."""
-        ahead = self._detector.batch * self._detector.streams + self.settings.decode_threads
+        ahead = self.detector.batch * self.detector.streams + self.settings.decode_threads
         decoded = in_order(
             lambda line: self._decoders.submit(self._decode, folder, line), lines, ahead
         )
@@ -213,7 +213,7 @@ class Filter(Stage):
                 else:
                     rejected[fault] += 1
 
-    def _decode(self, folder: Path, line: dict[str, Any]) -> Frame:
+    def _decode(self, folder: Path, line: dict[str, Any]) -> DecodedFrame:
         """The frame of one line of frames.jsonl. Raises Permanent for a file that is no image."""
         import cv2
         import numpy as np
@@ -231,10 +231,10 @@ class Filter(Stage):
                 kind="unreadable_frame",
             )
         pixels = np.asarray(image, np.uint8)
-        return Frame(line, measure(pixels), self._detector.prepare(pixels))
+        return DecodedFrame(line, measure(pixels), self.detector.prepare(pixels))
 
-    def _detect(self, batch: list[Frame]) -> Future[list[list[Detection]]]:
-        return self._detector.submit([frame.prepared for frame in batch])
+    def _detect(self, batch: list[DecodedFrame]) -> Future[list[list[Detection]]]:
+        return self.detector.submit([frame.prepared for frame in batch])
 
     def _fault(self, quality: Quality) -> str | None:
         settings = self.settings
@@ -246,7 +246,9 @@ class Filter(Stage):
             return BRIGHT
         return None
 
-    def _large_enough(self, frame: Frame, detections: Sequence[Detection]) -> list[Detection]:
+    def _large_enough(
+        self, frame: DecodedFrame, detections: Sequence[Detection]
+    ) -> list[Detection]:
         height, width = frame.prepared.shape
         least = self.settings.min_area * width * height
         return [detection for detection in detections if detection.area >= least]
@@ -285,7 +287,7 @@ def in_order(
             future.cancel()
 
 
-def described(frame: Frame, detections: Sequence[Detection]) -> dict[str, Any]:
+def described(frame: DecodedFrame, detections: Sequence[Detection]) -> dict[str, Any]:
     """The line of detections.jsonl for a frame: its line of frames.jsonl and what was found."""
     return {
         **frame.line,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from stages.damage import Damage
 from stages.extract_settings import ExtractSettings
 from stages.media import Video, decode_frames
-from stages.packet_table import Flag, PacketTable, Segment
+from stages.packet_table import PacketFlag, PacketTable, Segment
 from stages.sampling import (
     Sampler,
     Sampling,
@@ -54,9 +54,9 @@ def choose_frames(table: PacketTable, sampling: Sampling) -> dict[int, bool]:
         raise SegmentError("the packets do not tell when the frames are shown")
     packets = table.shown()
     if sampling.keyframes_only:
-        packets = [packet for packet in packets if table.flags[packet] & Flag.KEYFRAME]
+        packets = [packet for packet in packets if table.flags[packet] & PacketFlag.KEYFRAME]
     times = [table.times[packet] for packet in packets]
-    keyframes = [bool(table.flags[packet] & Flag.KEYFRAME) for packet in packets]
+    keyframes = [bool(table.flags[packet] & PacketFlag.KEYFRAME) for packet in packets]
     seconds = [table.seconds(time) for time in times]
     chosen = choose(sampling, seconds, keyframes, table.end())
     return {times[index]: keyframes[index] for index in chosen}

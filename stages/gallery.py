@@ -46,7 +46,7 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class Outline:
     """Something found in a frame, and where, in pixels of the frame."""
 
     name: str
@@ -58,14 +58,14 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
+class KeptFrame:
     """One kept frame, and what was found in it."""
 
     picture: Picture
     title: str
     timestamp: float
     description: str | None
-    boxes: Sequence[Box]
+    boxes: Sequence[Outline]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def crawl_sections(context: PageContext) -> Iterator[Section]:
         yield _frames_section("Frames so far", shots, None)
 
 
-def _frames_section(title: str, shots: Sequence[Shot], count: int | None) -> Section:
+def _frames_section(title: str, shots: Sequence[KeptFrame], count: int | None) -> Section:
     """`count` is how many frames there are in all, None while that is not known."""
     values = {"shots": shots, "count": count, "colours": _colours(shots)}
     return _section(title, "frames.html", **values)
@@ -113,7 +113,7 @@ def _frames_section(title: str, shots: Sequence[Shot], count: int | None) -> Sec
 # Frames
 
 
-def _dataset_shots(dataset: Path, titles: Mapping[str, str]) -> tuple[list[Shot], int]:
+def _dataset_shots(dataset: Path, titles: Mapping[str, str]) -> tuple[list[KeptFrame], int]:
     """Frames spread evenly over the dataset, and how many there are in all."""
     columns = ["video_id", "file", "timestamp", "width", "height", "detections", "description"]
     with opened(dataset / "frames.parquet") as file:
@@ -129,11 +129,11 @@ def _dataset_shots(dataset: Path, titles: Mapping[str, str]) -> tuple[list[Shot]
     return shots, count
 
 
-def _shots_so_far(context: PageContext) -> list[Shot]:
+def _shots_so_far(context: PageContext) -> list[KeptFrame]:
     return list(islice(_finished_shots(context), FRAMES))
 
 
-def _finished_shots(context: PageContext) -> Iterator[Shot]:
+def _finished_shots(context: PageContext) -> Iterator[KeptFrame]:
     for record in context.items():
         folder = record.folder / Dedup.name
         if not _is_deduplicated(record):
@@ -153,8 +153,8 @@ def _is_deduplicated(record: ItemRecord) -> bool:
     return record.outcome == "done" and item.has_output(Dedup.name)
 
 
-def _shot(row: Mapping[str, Any], path: Path, title: str) -> Shot:
-    return Shot(
+def _shot(row: Mapping[str, Any], path: Path, title: str) -> KeptFrame:
+    return KeptFrame(
         picture=_picture(path, (row["width"], row["height"])),
         title=title,
         timestamp=row["timestamp"],
@@ -163,12 +163,12 @@ def _shot(row: Mapping[str, Any], path: Path, title: str) -> Shot:
     )
 
 
-def _box(found: Mapping[str, Any]) -> Box:
+def _box(found: Mapping[str, Any]) -> Outline:
     left, top, right, bottom = found["box"]
-    return Box(found["class"], found["confidence"], left, top, right - left, bottom - top)
+    return Outline(found["class"], found["confidence"], left, top, right - left, bottom - top)
 
 
-def _colours(shots: Sequence[Shot]) -> dict[str, int]:
+def _colours(shots: Sequence[KeptFrame]) -> dict[str, int]:
     """The number of each class's colour."""
     names = sorted({box.name for shot in shots for box in shot.boxes})
     return {name: number % COLOURS for number, name in enumerate(names)}

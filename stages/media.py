@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from engine import Permanent, Transient, checkpoint
-from stages.clocks import Clock, Timeline, TimelineClock
+from stages.clocks import Clock, FrameTimeline, TimelineClock
 from stages.container_headers import Header, is_encrypted, read_header
 from stages.damage import Damage
 from stages.frame_aspects import Aspects
@@ -290,7 +290,7 @@ def decode_frames(
         yield Shown(*held, until=clock.end())
 
 
-def read_timeline(path: Path, max_pixels: int = MOST_PIXELS) -> Timeline:
+def read_timeline(path: Path, max_pixels: int = MOST_PIXELS) -> FrameTimeline:
     """Decode all of the video to learn when its frames are shown. Raises as `open_video` does."""
     stamps: list[int | None] = []
     decoding_times: list[int | None] = []  # of the packet after which each frame was ready
@@ -309,7 +309,7 @@ def read_timeline(path: Path, max_pixels: int = MOST_PIXELS) -> Timeline:
         last = duration or gap or video.frame_duration
         if video.stream.duration is not None and length < video.stream.duration < length + last:
             last = video.stream.duration - length
-        return Timeline(video.time_base, stamps, shown, last)
+        return FrameTimeline(video.time_base, stamps, shown, last)
 
 
 def _not_wrapped(stamps: Sequence[int | None]) -> list[int | None]:

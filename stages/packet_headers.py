@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from stages import nal_units
 from stages.av1_headers import HeaderReader
 from stages.media import Video
-from stages.packet_table import KEYFRAME_RESETS, Flag, PacketTable
+from stages.packet_table import KEYFRAME_RESETS, PacketFlag, PacketTable
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -25,10 +25,10 @@ class PacketReader:
 
     def at(self, packet: "Packet[VideoStream]") -> int:
         """The packet's flags; what else there is to tell goes into the table."""
-        flags = Flag.HIDDEN if packet.is_discard else 0
+        flags = PacketFlag.HIDDEN if packet.is_discard else 0
         resets = self._resets(packet)
         if packet.is_keyframe:
-            flags |= Flag.KEYFRAME | (Flag.RESET if resets else 0)
+            flags |= PacketFlag.KEYFRAME | (PacketFlag.RESET if resets else 0)
         return flags
 
     def _resets(self, packet: "Packet[VideoStream]") -> bool:

@@ -12,7 +12,7 @@ from stages.media import MOST_TICKS_AHEAD, Video, open_video
 from stages.media_file import MOST_PIXELS
 from stages.packet_checks import Doubts, first_shown, note_missing_end, until_late
 from stages.packet_headers import PacketReader
-from stages.packet_table import Flag, PacketTable
+from stages.packet_table import PacketFlag, PacketTable
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -84,7 +84,7 @@ def _scan_after_seek(
     if not table.times or not table.ordered or damage.sentences():
         return None
     table.seek = target
-    return table if table.flags[0] & Flag.RESET and table.times[0] <= target else None
+    return table if table.flags[0] & PacketFlag.RESET and table.times[0] <= target else None
 
 
 def _scan(
@@ -134,8 +134,8 @@ def _scan(
         table.flags.append(flag)
         latest = packet.dts if packet.dts is not None else latest
         # A decoder starts with the first keyframe, though frames shown before it may follow.
-        started = started or bool(flag & Flag.KEYFRAME)
-        if len(head) < _HEAD and started and not flag & Flag.HIDDEN:
+        started = started or bool(flag & PacketFlag.KEYFRAME)
+        if len(head) < _HEAD and started and not flag & PacketFlag.HIDDEN:
             head.append(packet.pts or 0)
             if len(head) == _HEAD and origin is None:
                 table.origin = min(head)
@@ -154,8 +154,8 @@ def _leave_out_what_does_not_decode(path: Path, table: PacketTable) -> None:
 
     So it is where a video was cut out of a longer one at a keyframe in the middle of a group.
     """
-    shown = [i for i in range(len(table.flags)) if not table.flags[i] & Flag.HIDDEN]
-    first = next((i for i in shown if table.flags[i] & Flag.KEYFRAME), None)
+    shown = [i for i in range(len(table.flags)) if not table.flags[i] & PacketFlag.HIDDEN]
+    first = next((i for i in shown if table.flags[i] & PacketFlag.KEYFRAME), None)
     if first is None or table.origin is None or table.times[first] <= table.origin:
         return
     origin = first_shown(path, table.max_pixels)
@@ -164,7 +164,7 @@ def _leave_out_what_does_not_decode(path: Path, table: PacketTable) -> None:
     table.origin = origin
     for index in shown:
         if table.times[index] < origin:
-            table.flags[index] |= Flag.HIDDEN
+            table.flags[index] |= PacketFlag.HIDDEN
 
 
 def _is_seekable(video: Video) -> bool:

@@ -18,7 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from stages.clocks import Clock, PacketClock, Timeline, TimelineClock
+from stages.clocks import Clock, FrameTimeline, PacketClock, TimelineClock
 from stages.damage import Damage
 from stages.media import read_timeline
 from stages.media_file import MOST_PIXELS
@@ -41,7 +41,7 @@ INTRA_KEYFRAMES = {"hevc", "mpeg4", "mpeg2video", "mjpeg"}
 """Codecs whose decoder takes one keyframe after another, if they are I-frames, resets or not."""
 
 
-class Flag:
+class PacketFlag:
     """Bits of a packet's flags: plain numbers, as an IntFlag's take ten times as long to test."""
 
     KEYFRAME: Final = 1
@@ -88,7 +88,7 @@ class PacketTable:
     """Where to seek to before reading the packets, None to read from the beginning."""
     ordered: bool = True
     """Every packet has a presentation time of its own, none runs back, and none is in doubt."""
-    timeline: Timeline | None = None
+    timeline: FrameTimeline | None = None
     """When the frames are shown, where the packets do not tell: if they are not `ordered`."""
     intact: bool = True
     """No packet is known to be incomplete."""
@@ -120,7 +120,7 @@ class PacketTable:
 
     def shown(self) -> list[int]:
         """The packets that are shown, by index, in the order of their presentation times."""
-        shown = (i for i, flag in enumerate(self.flags) if not flag & Flag.HIDDEN)
+        shown = (i for i, flag in enumerate(self.flags) if not flag & PacketFlag.HIDDEN)
         return sorted(shown, key=self.times.__getitem__)
 
     def shown_times(self) -> list[Fraction]:
@@ -141,15 +141,15 @@ class PacketTable:
         return max(longest, self.end() - last)
 
     def keyframe_times(self) -> set[int]:
-        return {self.times[i] for i in self.shown() if self.flags[i] & Flag.KEYFRAME}
+        return {self.times[i] for i in self.shown() if self.flags[i] & PacketFlag.KEYFRAME}
 
     @property
     def keyframes_told(self) -> bool:
         """The container says which frames are keyframes. Some mark none, and some mark all."""
-        marked = [flag for flag in self.flags if flag & Flag.KEYFRAME]
+        marked = [flag for flag in self.flags if flag & PacketFlag.KEYFRAME]
         if len(marked) < len(self.flags):
             return bool(marked)
-        resets = all(flag & Flag.RESET for flag in marked)
+        resets = all(flag & PacketFlag.RESET for flag in marked)
         return resets or self.intra_only or len(marked) == 1
 
     def end(self) -> Fraction:
@@ -178,7 +178,7 @@ class PacketTable:
         """The index of the packet from which on decoding gives every frame shown after `start`."""
         if not (self.ordered and self.intact and self.steady):
             return 0
-        resets = (i for i in range(len(self.flags) - 1, 0, -1) if self.flags[i] & Flag.RESET)
+        resets = (i for i in range(len(self.flags) - 1, 0, -1) if self.flags[i] & PacketFlag.RESET)
         return next((i for i in resets if self.seconds(self.times[i]) <= start), 0)
 
     def plan(self, wanted: Collection[int]) -> list[Action] | None:
@@ -215,7 +215,7 @@ class PacketTable:
                 needed = True
             elif needed:
                 actions[index] = rest
-            if self.flags[index] & Flag.RESET:
+            if self.flags[index] & PacketFlag.RESET:
                 needed = False
         return actions
 
@@ -226,18 +226,18 @@ class PacketTable:
             if self._is_wanted(index, wanted) or self.writes[index] & needed:
                 actions[index] = Action.DECODE
                 needed = needed & ~self.writes[index] | self.reads[index]
-            if self.flags[index] & Flag.RESET:
+            if self.flags[index] & PacketFlag.RESET:
                 needed = 0
         return actions
 
     def _is_wanted(self, index: int, wanted: Collection[int]) -> bool:
-        return self.times[index] in wanted and not self.flags[index] & Flag.HIDDEN
+        return self.times[index] in wanted and not self.flags[index] & PacketFlag.HIDDEN
 
     def segments(self, actions: Sequence[Action], wanted: Collection[int]) -> list[Segment]:
         """These actions in parts that can be carried out apart, each enough work for a thread."""
         cuts, work = [0], 0
         for index, action in enumerate(actions):
-            if work >= _WORTHWHILE and self.flags[index] & Flag.RESET:
+            if work >= _WORTHWHILE and self.flags[index] & PacketFlag.RESET:
                 cuts.append(index)
                 work = 0
             if action != Action.SKIP:
@@ -251,7 +251,7 @@ class PacketTable:
         start = next((i for i in range(first, end) if actions[i] != Action.SKIP), first)
         while end > start and actions[end - 1] == Action.SKIP:
             end -= 1  # so that what nobody needs before the next segment need not even be read
-        if not self.flags[start] & Flag.RESET:
+        if not self.flags[start] & PacketFlag.RESET:
             start = first
         return Segment(start, actions[start:end], sorted(times))
 

@@ -15,7 +15,7 @@ from engine import StopRun, Throttled
 from stages.vision import Reply, UnexpectedReply, VisionAPI
 from stages.vision_errors import Crowded, Refused, ServerFailed, SlowDown, TimedOut, TryAgain
 from stages.vision_problem import Problem, problem_within, read_problem
-from stages.vision_rate import Away, Closed, Gate
+from stages.vision_rate import Away, PausedTooLong, VisionGate
 from stages.vision_route import open_client
 
 _FIRST_BACKOFF = 0.5
@@ -49,7 +49,7 @@ class VisionClient:
     def __init__(
         self,
         api: VisionAPI,
-        gate: Gate,
+        gate: VisionGate,
         *,
         key: str | None,
         key_name: str,
@@ -135,7 +135,7 @@ class VisionClient:
                 self.gate.pause(error.problem.wait)
             except Away as away:
                 raise failed(away, True) from None
-            except Closed as closed:
+            except PausedTooLong as closed:
                 raise Throttled(
                     f"{self.host} asks for a pause of {closed.seconds:.0f} s more, "
                     f"past the {self.patience:g} s of rate_patience",

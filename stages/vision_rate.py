@@ -25,7 +25,7 @@ _LONGEST_STRANGERS_KNOCK = 8.0
 at one that never has, whose address may be wrong."""
 
 
-class Closed(Exception):
+class PausedTooLong(Exception):
     """The server asked for a pause of `seconds` more, which is longer than a call will wait."""
 
     def __init__(self, seconds: float) -> None:
@@ -37,7 +37,7 @@ class Away(Exception):
     """The server is away: it failed every call that knocked. The message is the last one's."""
 
 
-class Gate:
+class VisionGate:
     """What every call of the pool passes.
 
     At most `concurrency` calls are in flight, fewer after time-outs: see `Slots`.
@@ -98,7 +98,7 @@ class Gate:
         """Waits until a call may be made; it is made inside. Gives the tokens it was charged.
 
         Inside, until it next awaits, `away` says whether this is the call that knocks. Raises
-        Closed instead of waiting for the end of a pause that is more than `patience` seconds
+        PausedTooLong instead of waiting for the end of a pause that is more than `patience` seconds
         away, and Away once there were `knocks` in vain, not counting the first `since`.
         """
         async with self.slots.slot():
@@ -191,7 +191,7 @@ class Gate:
             now = anyio.current_time()
             if (left := self._opens - now) > 0:
                 if left > patience:
-                    raise Closed(left)
+                    raise PausedTooLong(left)
                 await anyio.sleep(left)
             elif not self.away:
                 return

@@ -46,6 +46,7 @@ from stages import (
 )
 from stages import filter as filter_stage
 from stages.dataset import build_dataset
+from stages.download_faults import Meaning
 from stages.export import FORMATS
 from stages.pipelines import crawl
 from tests.stages.clips import make_clip, moving_picture
@@ -281,7 +282,7 @@ KINDS = {
     "download": {row.kind for _, row in download_faults.MESSAGES}
     | {row.kind for row in download_faults.EXCEPTIONS.values()}
     | {row.kind for row in download_faults.STATUSES.values()}
-    | {row.kind for row in vars(download_faults).values() if isinstance(row, download_faults.Fault)}
+    | {one.kind for one in vars(download_faults).values() if isinstance(one, Meaning)}
     | _kinds_in_code(download, probe, ytdlp_options, ytdlp_guard, download_errors),
     "extract": _kinds_in_code(extract, media),
     "filter": _kinds_in_code(filter_stage),

@@ -10,7 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from engine.config import Config
-    from stages.demo.verdict import Section
+    from stages.demo.verdict import Findings
 
 WIDEST = 120
 """Columns of the verdict at most, however wide the terminal is."""
@@ -63,7 +63,7 @@ def _config() -> "Config":
     return load_config(crawl, None, {}, SETTINGS, flag.sets)
 
 
-def _show(sections: "Sequence[Section]", dataset: Path, out: Path) -> int:
+def _show(sections: "Sequence[Findings]", dataset: Path, out: Path) -> int:
     """Print the verdict; returns the exit code."""
     from rich.console import Console
     from rich.table import Table

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from stages.demo.clips import Clip, Shot
-from stages.demo.server import File, Route, Status, Turns, feed, page
+from stages.demo.server import BareStatus, File, FirstThen, Route, feed, page
 from stages.demo.shapes import IMAGE_SIZE, WEIGHTS
 from stages.demo.videos import (
     H264,
@@ -56,7 +56,7 @@ TYPES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Video:
+class DemoVideo:
     """A video file of the demo. `of` is the file that it is a worse copy of."""
 
     file: str
@@ -99,13 +99,13 @@ class Sight:
 
 def _original(
     file: str, encoding: Encoding, width: int, height: int, fps: int, *shots: Shot
-) -> Video:
+) -> DemoVideo:
     clip = Clip(Path(file).stem, width, height, fps, shots)
-    return Video(file, clip, encoding, width, height)
+    return DemoVideo(file, clip, encoding, width, height)
 
 
-def _copy(file: str, of: Video, encoding: Encoding, width: int, height: int) -> Video:
-    return Video(file, of.clip, encoding, width, height, of.file)
+def _copy(file: str, of: DemoVideo, encoding: Encoding, width: int, height: int) -> DemoVideo:
+    return DemoVideo(file, of.clip, encoding, width, height, of.file)
 
 
 STAR, CIRCLE, BOTH = Shot("star"), Shot("circle"), Shot("circle star")
@@ -142,14 +142,14 @@ class Planted:
 
     path: str
     what: str
-    video: Video | None = None
+    video: DemoVideo | None = None
     outcome: Literal["done", "dropped", "failed"] = "done"
     kind: str | None = None
     videos: int | None = None
     page: str | None = None
 
 
-def _video(video: Video, remark: str = "", page: str | None = None) -> Planted:
+def _video(video: DemoVideo, remark: str = "", page: str | None = None) -> Planted:
     size = f"{video.width}x{video.height}"
     if video.of is not None:
         what = f"copy of {video.clip.name}, {size}"
@@ -185,7 +185,7 @@ TWICE = "/regatta.mp4?utm_source=demo"
 """Listed as well: an address that differs from one on the list by a tracking parameter alone."""
 
 
-def make_videos(folder: Path) -> Iterator[Video]:
+def make_videos(folder: Path) -> Iterator[DemoVideo]:
     """Write every file into `folder`; gives each video once it is there."""
     for video in (planted.video for planted in PLANTED if planted.video is not None):
         path = folder / video.file
@@ -208,8 +208,8 @@ def routes(folder: Path, address: Callable[[str], str]) -> Mapping[str, Route]:
     }
     lantern, parade = f"/{LANTERN.file}", f"/{PARADE.file}"
     return files | {
-        lantern: Turns(Status(429, retry_after=1), 1, files[lantern]),
-        parade: Turns(File(folder / PARADE.file, TYPES[".mkv"], cut=0.5), 1, files[parade]),
+        lantern: FirstThen(BareStatus(429, retry_after=1), 1, files[lantern]),
+        parade: FirstThen(File(folder / PARADE.file, TYPES[".mkv"], cut=0.5), 1, files[parade]),
         "/watch.html": page([f"/{SWALLOW.file}"], "A swallow"),
         "/gallery.html": page(led_to["/gallery.html"], "Gallery"),
         "/feed.xml": feed(led_to["/feed.xml"], "Feed"),

@@ -38,7 +38,7 @@ class Exchange(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         self.server.media.requests.append(Received(self.command, path, self.headers["Range"]))
-        self.server.media.routes.get(path, Status(404))(self)
+        self.server.media.routes.get(path, BareStatus(404))(self)
 
     do_HEAD = do_GET  # noqa: N815
 
@@ -80,7 +80,7 @@ Route = Callable[[Exchange], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class BareStatus:
     """An answer that is a status alone, such as 404 or 500."""
 
     status: int
@@ -143,7 +143,7 @@ class Redirect:
 
 
 @dataclass(slots=True)
-class Turns:
+class FirstThen:
     """Answers the first `times` requests with `first`, and every later one with `then`."""
 
     first: Route

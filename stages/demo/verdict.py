@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.demo.script import PLANTED, Box, Planted, Sight, Video
+from stages.demo.script import PLANTED, Box, DemoVideo, Planted, Sight
 
 Row = Mapping[str, Any]
 
@@ -21,7 +21,7 @@ LEAST_SHARE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class Expectation:
     """One thing that was planted, what had to come of it, and what did."""
 
     name: str
@@ -32,20 +32,20 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class Findings:
     """Checks of one sort."""
 
     title: str
-    checks: Sequence[Check]
+    checks: Sequence[Expectation]
 
 
-def judge(dataset: Path, root: str) -> list[Section]:
+def judge(dataset: Path, root: str) -> list[Findings]:
     """All checks of a finished demo whose addresses begin with `root`."""
     found = Found(dataset, root)
     return [
-        Section("Addresses", list(_endings(found))),
-        Section("Near-duplicates", list(_duplicates(found))),
-        Section("Detections", list(_shapes(found))),
+        Findings("Addresses", list(_endings(found))),
+        Findings("Near-duplicates", list(_duplicates(found))),
+        Findings("Detections", list(_shapes(found))),
     ]
 
 
@@ -54,7 +54,7 @@ class Kept:
     """A frame of the dataset: its row, its video, and what it really shows, if that is wanted."""
 
     row: Row
-    video: Video
+    video: DemoVideo
     sight: Sight | None
 
 
@@ -86,7 +86,7 @@ class Found:
         return self._videos[video].sight(seconds) if video in self._videos else None
 
 
-def _endings(found: Found) -> Iterator[Check]:
+def _endings(found: Found) -> Iterator[Expectation]:
     """Whether each address ended as it had to, and whether there is any that nobody planted."""
     for planted in PLANTED:
         row = found.videos.get(planted.path)
@@ -94,9 +94,9 @@ def _endings(found: Found) -> Iterator[Check]:
         if row is not None and row["outcome"] != planted.outcome:
             ending = f"{row['outcome']}: {ending}"
         expected = _expected_ending(planted)
-        yield Check(planted.path[1:], planted.what, expected, ending, ending == expected)
+        yield Expectation(planted.path[1:], planted.what, expected, ending, ending == expected)
     strays = found.videos.keys() - {planted.path for planted in PLANTED}
-    yield Check("anything else", "", "none", ", ".join(sorted(strays)) or "none", not strays)
+    yield Expectation("anything else", "", "none", ", ".join(sorted(strays)) or "none", not strays)
 
 
 def _expected_ending(planted: Planted) -> str:
@@ -115,7 +115,7 @@ def _ending(row: Row) -> str:
     return f"{row['frames_filtered']} of {row['frames_sampled']} frames"
 
 
-def _duplicates(found: Found) -> Iterator[Check]:
+def _duplicates(found: Found) -> Iterator[Expectation]:
     """Whether one frame of every sight stayed, the largest, and nothing else was removed."""
     videos = [planted.video for planted in PLANTED if planted.video is not None]
     frames = Counter(shown for video in videos for _, shown in video.sampled)
@@ -130,7 +130,7 @@ def _duplicates(found: Found) -> Iterator[Check]:
 
 def _one_of_each(
     found: Found, frames: Counter[Sight], clips: Collection[str], name: str, what: str
-) -> Check:
+) -> Expectation:
     planted = {shown: count for shown, count in frames.items() if shown.clip in clips}
     kept = [frame for frame in found.kept if frame.sight in planted]
     removed = [pair for pair in found.removed if pair[0] in planted]
@@ -142,10 +142,10 @@ def _one_of_each(
     expected = f"{len(planted)} of {sum(planted.values())} stay"
     text = f"{len(kept)} of {len(kept) + len(removed)} stay"
     said = [text, *(f"{count} {problem}" for problem, count in problems.items() if count)]
-    return Check(name, what, expected, ", ".join(said), said == [expected])
+    return Expectation(name, what, expected, ", ".join(said), said == [expected])
 
 
-def _shapes(found: Found) -> Iterator[Check]:
+def _shapes(found: Found) -> Iterator[Expectation]:
     """Recall and precision of the detections; what is lost with its frame counts as missed."""
     right = detected = 0
     there = sum(_lost_shapes(found))
@@ -164,7 +164,7 @@ def _shapes(found: Found) -> Iterator[Check]:
     ):
         share = right / total if total else 0.0
         text = f"{share:.1%} of {total}"
-        yield Check(name, what, expected, text, share >= LEAST_SHARE)
+        yield Expectation(name, what, expected, text, share >= LEAST_SHARE)
 
 
 def _lost_shapes(found: Found) -> Iterator[int]:
@@ -206,7 +206,7 @@ def _pixels(frame: Kept) -> int:
     return int(frame.row["width"]) * int(frame.row["height"])
 
 
-def _most_pixels(video: Video) -> int:
+def _most_pixels(video: DemoVideo) -> int:
     return video.clip.width * video.clip.height
 
 

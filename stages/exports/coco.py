@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from stages.exports.reader import Dataset, Frame, Split
+from stages.exports.reader import Dataset, DatasetFrame, Split
 
 UNSTATED = "not stated"
 
@@ -41,7 +41,7 @@ def write(dataset: Dataset, out: Path) -> None:
         _write_json(out / "annotations" / f"captions_{split}.json", about, captions)
 
 
-def _file_name(frame: Frame) -> str:
+def _file_name(frame: DatasetFrame) -> str:
     return f"{frame.video}/{frame.name}"
 
 

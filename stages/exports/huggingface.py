@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.dataset_card import digest, front_matter
 from stages.dataset_tables import TableWriter
-from stages.exports.reader import Dataset, Frame
+from stages.exports.reader import Dataset, DatasetFrame
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,7 +48,7 @@ def write(dataset: Dataset, out: Path) -> None:
     (out / "README.md").write_text(_readme(dataset), encoding="utf-8")
 
 
-def _fill(shard: TableWriter, frames: Iterator[Frame], classes: tuple[str, ...]) -> bool:
+def _fill(shard: TableWriter, frames: Iterator[DatasetFrame], classes: tuple[str, ...]) -> bool:
     """Write frames until the shard is full; False when there are no more."""
     numbers = {name: number for number, name in enumerate(classes)}
     size = 0
@@ -61,7 +61,7 @@ def _fill(shard: TableWriter, frames: Iterator[Frame], classes: tuple[str, ...])
     return False
 
 
-def _row(frame: Frame, image: bytes, numbers: dict[str, int]) -> dict[str, Any]:
+def _row(frame: DatasetFrame, image: bytes, numbers: dict[str, int]) -> dict[str, Any]:
     return {
         "image": {"bytes": image, "path": f"{frame.video}_{frame.name}"},
         "video_id": frame.video,

@@ -18,7 +18,7 @@ ROWS_A_BATCH = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class ObjectBox:
     """A detected object; corners in pixels, inside the frame."""
 
     name: str
@@ -38,7 +38,7 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class DatasetFrame:
     """One row of frames.parquet. `path` is its image, `name` the image's file name."""
 
     path: Path
@@ -47,7 +47,7 @@ class Frame:
     timestamp: float
     width: int
     height: int
-    boxes: tuple[Box, ...]
+    boxes: tuple[ObjectBox, ...]
     description: str | None
     described_by: str | None
     source: str
@@ -115,16 +115,16 @@ class Dataset:
         columns = table.to_pydict()
         return dict(zip(columns["id"], columns["license"], strict=True))
 
-    def frames(self, split: Split) -> Iterator[Frame]:
+    def frames(self, split: Split) -> Iterator[DatasetFrame]:
         """The frames of a split, by video and time."""
         for row in self._rows():
             if self.split_of(row["video_id"]) == split:
                 yield self._frame(row)
 
-    def _frame(self, row: dict[str, Any]) -> Frame:
+    def _frame(self, row: dict[str, Any]) -> DatasetFrame:
         path = frame_of(self.folder, row)
         boxes = (_clip(found, row["width"], row["height"]) for found in row["detections"])
-        return Frame(
+        return DatasetFrame(
             path=path,
             name=path.name,
             video=row["video_id"],
@@ -163,9 +163,9 @@ def held_out(videos: Iterable[str], share: float) -> frozenset[str]:
     return frozenset(in_order[:count])
 
 
-def _clip(found: dict[str, Any], width: int, height: int) -> Box:
+def _clip(found: dict[str, Any], width: int, height: int) -> ObjectBox:
     left, top, right, bottom = found["box"]
-    return Box(
+    return ObjectBox(
         name=found["class"],
         confidence=found["confidence"],
         left=min(max(left, 0), width),

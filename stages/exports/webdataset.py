@@ -12,7 +12,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from stages.exports.reader import Dataset, Frame
+from stages.exports.reader import Dataset, DatasetFrame
 
 SAMPLES_A_SHARD = 1000
 
@@ -26,7 +26,7 @@ def write(dataset: Dataset, out: Path) -> None:
             _write_shard(out / f"{split}-{number:06d}.tar", shard)
 
 
-def _write_shard(path: Path, frames: Iterable[Frame]) -> None:
+def _write_shard(path: Path, frames: Iterable[DatasetFrame]) -> None:
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
         for frame in frames:
             # A key ends at its first dot.
@@ -42,7 +42,7 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     tar.addfile(entry, BytesIO(content))
 
 
-def _sample(frame: Frame) -> dict[str, Any]:
+def _sample(frame: DatasetFrame) -> dict[str, Any]:
     return {
         "video_id": frame.video,
         "file": frame.name,

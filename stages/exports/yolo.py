@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from engine import UsageError
-from stages.exports.reader import Dataset, Frame
+from stages.exports.reader import Dataset, DatasetFrame
 
 
 def write(dataset: Dataset, out: Path) -> None:
@@ -34,7 +34,7 @@ def write(dataset: Dataset, out: Path) -> None:
     (out / "data.yaml").write_text(_data_yaml(dataset), encoding="utf-8")
 
 
-def _label_lines(frame: Frame, numbers: dict[str, int]) -> list[str]:
+def _label_lines(frame: DatasetFrame, numbers: dict[str, int]) -> list[str]:
     """One line a box; boxes that differ in confidence alone make one."""
     lines = [
         f"{numbers[box.name]} "

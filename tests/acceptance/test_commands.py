@@ -16,7 +16,7 @@ import pytest
 
 from engine import plugins
 from engine.config import load_config, settings_as_dict
-from stages.demo.server import File, MediaServer, Status
+from stages.demo.server import BareStatus, File, MediaServer
 from tests.acceptance.command import (
     PENSTOCK,
     SHAPES,
@@ -170,7 +170,7 @@ def test_retry_mends_what_can_be_mended(
 ) -> None:
     urls, work = serve(clips[:2]), tmp_path / "work"
     for path, code in (("/gone.mp4", 404), ("/broken.mp4", 500)):
-        server.routes[path] = Status(code)
+        server.routes[path] = BareStatus(code)
         urls.append(server.url(path))
     ran = crawl(*urls, out=work, sets={"stages.download.attempts": 2})
     assert ran.code == 1, ran.said
@@ -215,7 +215,7 @@ def test_retry_of_a_class_leaves_what_is_held_back(
     tmp_path: Path, clips: list[Path], server: MediaServer
 ) -> None:
     work = tmp_path / "work"
-    routes = {"/gone.mp4": Status(404), "/busy.mp4": Status(429, retry_after=3000)}
+    routes = {"/gone.mp4": BareStatus(404), "/busy.mp4": BareStatus(429, retry_after=3000)}
     server.routes |= routes
     with started(crawl_command(*map(server.url, routes), out=work)) as running:
         ended = {"failed", "throttled"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.demo.server import Exchange, File, MediaServer, Redirect, Status, Turns
+from stages.demo.server import BareStatus, Exchange, File, FirstThen, MediaServer, Redirect
 from tests.acceptance.command import crawl
 from tests.acceptance.outcome import attempts, check_dataset, check_no_scratch, status, videos
 
@@ -81,15 +81,15 @@ def test_what_a_network_does_to_a_crawl(
 ) -> None:
     whole = File(clips[0])
     server.routes |= {
-        "/busy.mp4": Turns(Status(503, retry_after=0), 1, whole),
-        "/broken.mp4": Turns(Status(500), 1, whole),
-        "/cut.mp4": Turns(File(clips[0], cut=0.5), 2, whole),
+        "/busy.mp4": FirstThen(BareStatus(503, retry_after=0), 1, whole),
+        "/broken.mp4": FirstThen(BareStatus(500), 1, whole),
+        "/cut.mp4": FirstThen(File(clips[0], cut=0.5), 2, whole),
         "/moved.mp4": Redirect("/busy.mp4", 301),
         "/circle.mp4": Redirect("/circle.mp4"),
-        "/forbidden.mp4": Status(403),
-        "/login.mp4": Status(401),
-        "/removed.mp4": Status(410),
-        "/text.mp4": Status(200),
+        "/forbidden.mp4": BareStatus(403),
+        "/login.mp4": BareStatus(401),
+        "/removed.mp4": BareStatus(410),
+        "/text.mp4": BareStatus(200),
     }
     urls, work = [server.url(path) for path in server.routes], tmp_path / "work"
     ran = crawl(*urls, out=work, sets={"limits.failure_budget": 1})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.demo.server import Exchange, Route, Status
+from stages.demo.server import BareStatus, Exchange, Route
 from tests.acceptance.command import crawl
 from tests.acceptance.outcome import attempts, check_dataset, check_no_scratch, query, status
 
@@ -16,7 +16,7 @@ Serve = Callable[..., list[str]]
 class EverySecond:
     """Turns away every second request that comes, whatever it asks for."""
 
-    def __init__(self, refusal: Status) -> None:
+    def __init__(self, refusal: BareStatus) -> None:
         self.refusal = refusal
         self.refused = 0
         self._asked = 0
@@ -34,7 +34,7 @@ class EverySecond:
 
 
 def check_every_second_refused(tmp_path: Path, clips: list[Path], serve: Serve, after: int) -> None:
-    refusals = EverySecond(Status(429, retry_after=after))
+    refusals = EverySecond(BareStatus(429, retry_after=after))
     ran = crawl(*serve(clips, refusals), out=tmp_path / "work")
     assert ran.code == 0, ran.said
     assert status(tmp_path / "work")["items"]["done"] == len(clips)

@@ -6,7 +6,7 @@ import pytest
 
 from engine import ConfigError
 from stages.cookies_file import copy_of_cookies, remove_copy
-from stages.demo.server import Exchange, File, MediaServer, Status
+from stages.demo.server import BareStatus, Exchange, File, MediaServer
 from tests.stages.downloading import fetch, make_clip
 
 HEADER = b"# Netscape HTTP Cookie File\n"
@@ -69,7 +69,7 @@ def test_what_is_taken_is_sent(tmp_path: Path, content: bytes) -> None:
 
     def guarded(exchange: Exchange) -> None:
         sent = "session=s3cret" in (exchange.headers["Cookie"] or "")
-        (File(clip) if sent else Status(403))(exchange)
+        (File(clip) if sent else BareStatus(403))(exchange)
 
     with MediaServer({"/a.mp4": guarded}) as server:
         out = fetch(tmp_path, server.url("/a.mp4"), cookies=cookies)

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from engine.cli import main
 from engine.workfolder import locked
 from stages.demo.folder import prepare, serve
-from stages.demo.verdict import Check, judge, matches, overlap
+from stages.demo.verdict import Expectation, judge, matches, overlap
 from tests.finished_demo import Demo, run_demo
 from tests.stages.crawled import tree
 
@@ -86,7 +86,7 @@ def change(dataset: Path, table: str, how: Callable[[Rows], Rows]) -> None:
     pq.write_table(pa.Table.from_pylist(how(before.to_pylist()), schema=before.schema), path)
 
 
-def wrong(dataset: Path, demo: Demo) -> dict[str, Check]:
+def wrong(dataset: Path, demo: Demo) -> dict[str, Expectation]:
     """The checks that do not come out as planted."""
     checks = [check for section in judge(dataset, demo.root) for check in section.checks]
     return {check.name: check for check in checks if not check.as_planted}

@@ -9,12 +9,12 @@ import pytest
 
 from stages.demo.server import (
     Alternate,
+    BareStatus,
     File,
+    FirstThen,
     MediaServer,
     Received,
     Redirect,
-    Status,
-    Turns,
     feed,
     page,
     stream,
@@ -91,11 +91,11 @@ def test_pages_feeds_and_streams_name_their_videos() -> None:
 
 def test_misbehaviour_on_demand(media: Path) -> None:
     routes = {
-        "/busy": Turns(Status(429, retry_after=3), 2, File(media)),
-        "/flaky": Alternate([File(media), Status(429)]),
+        "/busy": FirstThen(BareStatus(429, retry_after=3), 2, File(media)),
+        "/flaky": Alternate([File(media), BareStatus(429)]),
         "/moved": Redirect("/busy", 301),
         "/cut": File(media, cut=0.5),
-        "/cut-once": Turns(File(media, cut=0.5), 1, File(media)),
+        "/cut-once": FirstThen(File(media, cut=0.5), 1, File(media)),
     }
     with MediaServer(routes) as server:
 

@@ -9,7 +9,7 @@ import av
 import pytest
 
 from stages.demo.clips import Clip, Shot
-from stages.demo.script import PLANTED, Sight, Video, make_videos
+from stages.demo.script import PLANTED, DemoVideo, Sight, make_videos
 from stages.demo.videos import H264_COARSE, MPEG4, VP9, Encoding, cut_short, write_clip, write_copy
 from stages.hashing import perceptual_hash
 
@@ -31,7 +31,7 @@ def frames(path: Path) -> Iterator[av.VideoFrame]:
 
 
 @pytest.mark.parametrize("video", VIDEOS, ids=lambda video: video.file)
-def test_every_video_decodes_to_the_frames_of_its_clip(folder: Path, video: Video) -> None:
+def test_every_video_decodes_to_the_frames_of_its_clip(folder: Path, video: DemoVideo) -> None:
     shown = list(frames(folder / video.file))
     assert len(shown) == video.clip.seconds * video.clip.fps
     assert {(frame.width, frame.height) for frame in shown} == {(video.width, video.height)}
@@ -104,7 +104,7 @@ def test_shapes_move_unless_they_are_held() -> None:
 
 
 @pytest.mark.parametrize("video", VIDEOS, ids=lambda video: video.file)
-def test_what_is_sampled_is_in_full_view(video: Video) -> None:
+def test_what_is_sampled_is_in_full_view(video: DemoVideo) -> None:
     clip = video.clip
     for second in range(clip.seconds):
         for shape in clip.shapes_at(second):

@@ -282,7 +282,7 @@ def test_on_a_cpu_an_inference_has_one_image_and_one_thread(
 
     monkeypatch.setattr("stages.inference.cores", lambda: 3)
     detector = Detector(WEIGHTS, image_size=IMAGE_SIZE, device="cpu", batch=8)
-    backend = type(detector._model.backend)
+    backend = type(detector.model.backend)
     seen = []
 
     def watched(self: Any, images: Any, **options: Any) -> Any:

@@ -9,7 +9,16 @@ import pytest
 
 from engine import Cancelled, Drop, Item, Permanent, Throttled, Transient
 from engine.stage import Cancellation
-from stages.demo.server import Exchange, File, MediaServer, Status, Text, Turns, page, stream
+from stages.demo.server import (
+    BareStatus,
+    Exchange,
+    File,
+    FirstThen,
+    MediaServer,
+    Text,
+    page,
+    stream,
+)
 from tests.stages.attempts import attempting
 from tests.stages.downloading import attempt, fetch, make_clip, opened, read
 
@@ -144,7 +153,8 @@ def test_no_more_pixels_are_fetched_than_size_needs(
 
 def test_a_second_attempt_resumes_where_the_first_was_cut(tmp_path: Path, clip: Path) -> None:
     size = clip.stat().st_size
-    route = Turns(File(clip, cut=0.5), 2, File(clip))  # the first request only looks at the header
+    # The first request only looks at the header.
+    route = FirstThen(File(clip, cut=0.5), 2, File(clip))
     with MediaServer({"/clip.mp4": route}) as server, opened(tmp_path, options=WHOLE) as stage:
         with pytest.raises(Transient, match=rf"expected {size} bytes"):
             attempt(stage, server.url("/clip.mp4"))
@@ -154,7 +164,7 @@ def test_a_second_attempt_resumes_where_the_first_was_cut(tmp_path: Path, clip: 
 
 
 def test_a_cut_is_mended_within_the_attempt(tmp_path: Path, clip: Path) -> None:
-    with MediaServer({"/clip.mp4": Turns(File(clip, cut=0.5), 2, File(clip))}) as server:
+    with MediaServer({"/clip.mp4": FirstThen(File(clip, cut=0.5), 2, File(clip))}) as server:
         out = fetch(tmp_path, server.url("/clip.mp4"), options={"retry_sleep_functions": {}})
     assert (out / "video.mp4").read_bytes() == clip.read_bytes()
 
@@ -173,7 +183,7 @@ def test_a_cancelled_attempt_stops_at_once_and_keeps_what_it_has(
         given_up.requested = True
         exchange.body(whole[len(whole) // 2 :], bytes_per_second=2000)
 
-    routes = {"/clip.mp4": Turns(File(clip), 1, Turns(half, 1, File(clip)))}
+    routes = {"/clip.mp4": FirstThen(File(clip), 1, FirstThen(half, 1, File(clip)))}
     with MediaServer(routes) as server, opened(tmp_path) as stage:
         with attempting(given_up), pytest.raises(Cancelled):
             attempt(stage, server.url("/clip.mp4"))
@@ -193,7 +203,7 @@ def test_a_cancelled_stream_goes_on_where_it_was(tmp_path: Path) -> None:
     routes = {
         "/v.m3u8": stream([("/0.ts", 1.0), ("/1.ts", 1.0)]),
         "/0.ts": File(part),
-        "/1.ts": Turns(last, 1, File(part)),
+        "/1.ts": FirstThen(last, 1, File(part)),
     }
     with MediaServer(routes) as server, opened(tmp_path) as stage:
         with attempting(given_up), pytest.raises(Cancelled):
@@ -229,7 +239,7 @@ def test_a_server_that_drips_while_the_page_is_read_cannot_hold_a_cancelled_atte
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk always full")
 def test_a_full_disk_is_raised_as_itself(tmp_path: Path, clip: Path) -> None:
-    route = Turns(File(clip, cut=0.5), 2, File(clip))
+    route = FirstThen(File(clip, cut=0.5), 2, File(clip))
     with MediaServer({"/clip.mp4": route}) as server, opened(tmp_path, options=WHOLE) as stage:
         with pytest.raises(Transient):
             attempt(stage, server.url("/clip.mp4"))
@@ -245,7 +255,7 @@ def test_a_file_that_was_whole_but_for_its_name_is_fetched_again(
     tmp_path: Path, clip: Path
 ) -> None:
     """A kill between the last byte and the rename leaves that."""
-    route = Turns(File(clip, cut=0.5), 2, File(clip))
+    route = FirstThen(File(clip, cut=0.5), 2, File(clip))
     with MediaServer({"/clip.mp4": route}) as server, opened(tmp_path, options=WHOLE) as stage:
         with pytest.raises(Transient):
             attempt(stage, server.url("/clip.mp4"))
@@ -258,12 +268,12 @@ def test_a_file_that_was_whole_but_for_its_name_is_fetched_again(
 
 
 def test_media_that_is_refused_is_looked_up_afresh_once(tmp_path: Path, clip: Path) -> None:
-    routes = {"/p": page(["/clip.mp4"]), "/clip.mp4": Turns(Status(403), 1, File(clip))}
+    routes = {"/p": page(["/clip.mp4"]), "/clip.mp4": FirstThen(BareStatus(403), 1, File(clip))}
     with MediaServer(routes) as server:
         out = fetch(tmp_path, server.url("/p"))
         assert len(server.asked("/p")) == 2
     assert (out / "video.mp4").exists()
-    routes["/clip.mp4"] = Status(403)
+    routes["/clip.mp4"] = BareStatus(403)
     with MediaServer(routes) as server, pytest.raises(Throttled) as caught:
         fetch(tmp_path, server.url("/p"))
     assert caught.value.kind == "media_403"
@@ -271,7 +281,7 @@ def test_media_that_is_refused_is_looked_up_afresh_once(tmp_path: Path, clip: Pa
 
 
 def test_a_busy_server_is_obeyed(tmp_path: Path, clip: Path) -> None:
-    routes = {"/clip.mp4": Turns(Status(429, retry_after=90_000), 1, File(clip))}
+    routes = {"/clip.mp4": FirstThen(BareStatus(429, retry_after=90_000), 1, File(clip))}
     with MediaServer(routes) as server, opened(tmp_path) as stage:
         with pytest.raises(Throttled) as caught:
             attempt(stage, server.url("/clip.mp4"))

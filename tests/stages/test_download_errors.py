@@ -33,7 +33,7 @@ from yt_dlp.utils import (
 )
 
 from engine import Cancelled, Drop, Ending, Permanent, Throttled, Transient
-from stages.demo.server import MediaServer, Status
+from stages.demo.server import BareStatus, MediaServer
 from stages.download_errors import classify
 from stages.download_faults import EXCEPTIONS, MESSAGES, STATUSES
 from tests.stages.downloading import fetch
@@ -177,7 +177,7 @@ def test_every_row_of_words_is_met_by_an_example() -> None:
 def test_statuses_of_a_real_server(
     tmp_path: Path, status: int, ending: type[Ending], kind: str
 ) -> None:
-    with MediaServer({"/private-video-captcha": Status(status)}) as server:
+    with MediaServer({"/private-video-captcha": BareStatus(status)}) as server:
         with pytest.raises(ending, match=str(status)) as caught:
             fetch(tmp_path, server.url("/private-video-captcha"))
         assert caught.value.kind == kind

@@ -17,7 +17,7 @@ import pytest
 from engine import ConfigError, Drop, Ending, Permanent, Throttled, Transient
 from stages import curl_transfer, impersonation, responses
 from stages.checks import crawl_checks
-from stages.demo.server import Exchange, File, MediaServer, Redirect, Status, Text, page, stream
+from stages.demo.server import BareStatus, Exchange, File, MediaServer, Redirect, Text, page, stream
 from stages.describe import Describe
 from stages.download import Download
 from stages.download_errors import classify
@@ -348,7 +348,7 @@ def test_a_download_that_was_cut_goes_on_where_it_was(tmp_path: Path, clip: Path
     ("status", "kind"), [(403, "forbidden"), (404, "not_found"), (500, "transient")]
 )
 def test_a_refusal_is_the_same_as_without(tmp_path: Path, status: int, kind: str) -> None:
-    with MediaServer({"/v.mp4": Status(status)}) as server:
+    with MediaServer({"/v.mp4": BareStatus(status)}) as server:
         assert ending_of(tmp_path, server.url("/v.mp4")).kind == kind
 
 
@@ -368,7 +368,7 @@ def nothing_left() -> Iterator[None]:
 @needs_curl
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
 def test_nothing_stays_open(tmp_path: Path, clip: Path) -> None:
-    routes = {"/v.mp4": File(clip), "/endless": endless("video/mp4"), "/no": Status(403)}
+    routes = {"/v.mp4": File(clip), "/endless": endless("video/mp4"), "/no": BareStatus(403)}
     with MediaServer(routes) as server:
         fetch(tmp_path / "first", server.url("/v.mp4"), impersonate="chrome")
         with nothing_left():

@@ -14,7 +14,7 @@ from stages.frame_choice import choose_frames, decode_whole, find_segments, samp
 from stages.media import open_video
 from stages.nal_units import beginning, is_reset
 from stages.packet_scan import scan_video
-from stages.packet_table import Action, Flag, PacketTable, Segment
+from stages.packet_table import Action, PacketFlag, PacketTable, Segment
 from stages.sampling import every_frame
 from stages.segments import SegmentDecoder, SegmentError
 from tests.conftest import DATA
@@ -200,7 +200,7 @@ def test_a_stream_that_changes_its_parameters_is_decoded_whole(tmp_path):
 
     assert table.ordered
     assert table.intact
-    assert sum(1 for flag in table.flags if flag & Flag.RESET) == 8
+    assert sum(1 for flag in table.flags if flag & PacketFlag.RESET) == 8
     assert not table.steady
     assert table.plan({table.times[60]}) is None
     assert scan_video(part, Damage()).steady
@@ -223,7 +223,7 @@ def test_packets_nobody_needs_are_not_decoded(tmp_path, suffix):
     actions = table.plan({first, second})
 
     assert actions is not None
-    assert sum(1 for flag in table.flags if flag & Flag.RESET) == 6
+    assert sum(1 for flag in table.flags if flag & PacketFlag.RESET) == 6
     assert actions[0] == Action.DECODE
     assert set(actions[1:50]) == {Action.SKIP}, "the rest of the first group, and the second"
     assert actions[50:].count(Action.DECODE) == 1
@@ -291,7 +291,7 @@ def test_there_is_no_seek_into_a_video_without_a_clean_entry_point(tmp_path):
 
     assert table.seek is None
     assert table.first_needed(Fraction(12)) == 0
-    assert sum(1 for flag in table.flags if flag & Flag.KEYFRAME) > 1
+    assert sum(1 for flag in table.flags if flag & PacketFlag.KEYFRAME) > 1
 
 
 def test_reading_stops_where_the_wanted_part_ends(data):
@@ -335,7 +335,7 @@ def test_where_a_decoder_starts_afresh(codec, unit, reset):
 def test_frames_of_temporal_layers_are_not_taken_for_useless():
     table = PacketTable("hevc", Fraction(1), 1, layered=True)
     table.times.extend([0, 1, 2])
-    table.flags.extend([Flag.KEYFRAME | Flag.RESET, 0, 0])
+    table.flags.extend([PacketFlag.KEYFRAME | PacketFlag.RESET, 0, 0])
 
     assert table.plan({1}) == [Action.DECODE] * 2
     table.layered = False
@@ -345,7 +345,7 @@ def test_frames_of_temporal_layers_are_not_taken_for_useless():
 def test_without_usable_timestamps_all_is_decoded():
     table = PacketTable("h264", Fraction(1, 25), 1, ordered=False)
     table.times.extend([0, 1, 2])
-    table.flags.extend([Flag.KEYFRAME | Flag.RESET] * 3)
+    table.flags.extend([PacketFlag.KEYFRAME | PacketFlag.RESET] * 3)
 
     assert table.plan({1}) is None
     assert table.first_needed(Fraction(1)) == 0
@@ -357,7 +357,7 @@ def test_a_table_of_all_kinds_of_packets_plans_each_group_by_itself():
     table.durations.extend([1] * 8)
     table.flags.extend([0] * 8)
     for reset in (0, 3, 6):
-        table.flags[reset] = Flag.KEYFRAME | Flag.RESET
+        table.flags[reset] = PacketFlag.KEYFRAME | PacketFlag.RESET
     skip, reference, decode = Action.SKIP, Action.REFERENCE, Action.DECODE
 
     assert table.plan({1, 5}) == [reference, decode, skip, reference, reference, decode]

@@ -9,7 +9,7 @@ import pytest
 from engine import Item, Permanent, Transient
 from engine.item import open_scratch
 from stages import playlists
-from stages.demo.server import File, MediaServer, Status, feed, page
+from stages.demo.server import BareStatus, File, MediaServer, feed, page
 from stages.info_file import write_info
 from stages.probe import Media
 from tests.stages.downloading import attempt, make_clip, opened, read
@@ -92,7 +92,7 @@ def test_a_child_at_a_private_address_fails_by_name(tmp_path: Path) -> None:
 
 def test_a_list_that_cannot_be_read_ends_like_a_video(tmp_path: Path) -> None:
     with (
-        MediaServer({"/feed": Status(500)}) as server,
+        MediaServer({"/feed": BareStatus(500)}) as server,
         opened(tmp_path) as stage,
         pytest.raises(Transient),
     ):

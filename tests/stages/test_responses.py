@@ -13,7 +13,7 @@ import pytest
 
 from engine import Drop, Ending, Permanent, Transient
 from stages import responses
-from stages.demo.server import Exchange, File, MediaServer, Route, Text, Turns, page, stream
+from stages.demo.server import Exchange, File, FirstThen, MediaServer, Route, Text, page, stream
 from tests.stages.downloading import attempt, fetch, make_clip, opened, read
 
 ONCE = {"retries": 0, "fragment_retries": 0, "extractor_retries": 0}
@@ -375,7 +375,7 @@ def test_slow_and_honest_is_no_fault(
     monkeypatch.setattr(responses, "SLOW_SECONDS", 0.1)
     size = clip.stat().st_size
     quick = File(clip)
-    slow = Turns(quick, 1, File(clip, bytes_per_second=size / 0.6))
+    slow = FirstThen(quick, 1, File(clip, bytes_per_second=size / 0.6))
     with MediaServer({"/slow.mp4": slow, "/quick.mp4": quick}) as server:
         out = fetch(tmp_path, server.url("/slow.mp4"))
         assert (out / "video.mp4").stat().st_size == size

@@ -21,7 +21,7 @@ import pytest
 from engine import Item, StopRun
 from stages.vision import Gemini, OpenAI, Question, Reply, UnexpectedReply
 from stages.vision_problem import read_problem
-from stages.vision_rate import Closed, Gate
+from stages.vision_rate import PausedTooLong, VisionGate
 from tests.stages.describing import describe, kept, picture
 from tests.stages.vision_server import problem, sentence_on, serving
 from tests.virtual_time import run_in_virtual_time
@@ -198,9 +198,9 @@ def test_an_error_page_becomes_one_line() -> None:
 
 def test_a_gate_that_is_closed_for_long_says_so_at_once() -> None:
     async def main() -> None:
-        gate = Gate(2, None, None, expected_tokens=100)
+        gate = VisionGate(2, None, None, expected_tokens=100)
         gate.pause(3600)
-        with pytest.raises(Closed) as told:
+        with pytest.raises(PausedTooLong) as told:
             async with gate.turn(patience=5):
                 pass
         assert told.value.seconds == pytest.approx(3600, abs=5)
@@ -210,7 +210,7 @@ def test_a_gate_that_is_closed_for_long_says_so_at_once() -> None:
 
 def test_pauses_grow_while_the_server_does_not_say_how_long() -> None:
     async def main() -> None:
-        gate = Gate(2, None, None, expected_tokens=100)
+        gate = VisionGate(2, None, None, expected_tokens=100)
         first = gate.pause(None)
         assert 0.7 < first <= 1
         assert gate.pause(None) <= first  # answers to what was sent before the pause are no news
@@ -226,7 +226,7 @@ def test_pauses_grow_while_the_server_does_not_say_how_long() -> None:
 
 def test_a_lone_refusal_costs_the_time_of_one_request() -> None:
     async def main() -> None:
-        gate = Gate(2, 600, None, expected_tokens=100)
+        gate = VisionGate(2, 600, None, expected_tokens=100)
         for _ in range(3):  # each refusal is followed by an answer, so the guess does not grow
             pause = gate.pause(None)
             assert 0.05 < pause <= 0.1
@@ -238,7 +238,7 @@ def test_a_lone_refusal_costs_the_time_of_one_request() -> None:
 
 def test_refusals_that_outnumber_answers_slow_down_ever_more() -> None:
     async def main() -> None:
-        gate = Gate(2, 60_000, None, expected_tokens=100)
+        gate = VisionGate(2, 60_000, None, expected_tokens=100)
         pauses = []
         for _ in range(8):
             for _ in range(2):
@@ -252,7 +252,7 @@ def test_refusals_that_outnumber_answers_slow_down_ever_more() -> None:
 
 def test_tokens_charged_too_low_are_paid_back() -> None:
     async def main() -> float:
-        gate = Gate(1, None, 60_000, expected_tokens=1000)  # 1,000 a second, 5,000 at once
+        gate = VisionGate(1, None, 60_000, expected_tokens=1000)  # 1,000 a second, 5,000 at once
         begin = anyio.current_time()
         for _ in range(4):
             async with gate.turn(0) as charged:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import anyio
 
-from stages.reuse import Original, Originals
+from stages.originals import Original, Originals
 
 
 def settled(originals: Originals, item: str, file: str, value: int) -> Original:
-    original = originals.visit(item).claim_alone(file, value)
+    original = originals.claims(item).claim_alone(file, value)
     anyio.run(originals.settle, original, f"reply to {item}/{file}")
     return original
 
@@ -20,22 +20,22 @@ def test_the_nearest_within_the_distance_and_of_those_the_first() -> None:
     settled(originals, "a", "1", 0b111)
     nearest = settled(originals, "b", "2", 0b1)
     settled(originals, "c", "3", 0b10)
-    assert originals.visit("x").claim("f", 0b0) == (nearest, False)
-    assert originals.visit("x").claim("g", 0xFFFF_FFFF_FFFF_FFFF)[1]
+    assert originals.claims("x").claim("f", 0b0) == (nearest, False)
+    assert originals.claims("x").claim("g", 0xFFFF_FFFF_FFFF_FFFF)[1]
 
 
 def test_the_distance_is_inclusive_and_counts_the_highest_bit() -> None:
     originals = Originals(distance=2)
     settled(originals, "a", "1", 0)
-    assert originals.visit("x").claim("f", 1 << 63 | 1)[1] is False
-    assert originals.visit("y").claim("f", 1 << 63 | 3)[1] is True
+    assert originals.claims("x").claim("f", 1 << 63 | 1)[1] is False
+    assert originals.claims("y").claim("f", 1 << 63 | 3)[1] is True
 
 
 def test_who_waits_is_woken_by_the_reply_or_by_the_failure() -> None:
     async def main() -> None:
         originals = Originals(distance=0)
-        visit = originals.visit("a")
-        good, bad = visit.claim_alone("1", 1), visit.claim_alone("2", 2)
+        claims = originals.claims("a")
+        good, bad = claims.claim_alone("1", 1), claims.claim_alone("2", 2)
         results: dict[str, bool] = {}
 
         async def wait(name: str, original: Original) -> None:
@@ -47,9 +47,9 @@ def test_who_waits_is_woken_by_the_reply_or_by_the_failure() -> None:
             await anyio.wait_all_tasks_blocked()
             assert results == {}
             await originals.settle(good, "key")
-            visit.end()  # what it leaves without a reply has failed
+            claims.end()  # what it leaves without a reply has failed
         assert results == {"good": True, "bad": False}
-        assert originals.visit("b").claim("f", 2)[1] is True
+        assert originals.claims("b").claim("f", 2)[1] is True
 
     anyio.run(main)
 
@@ -62,8 +62,8 @@ def test_the_file_remembers_and_a_torn_line_is_passed_over(tmp_path: Path) -> No
     again = Originals(4, file)
     settled(again, "a", "2", 0xFF00)
     for originals in (again, Originals(4, file)):
-        assert originals.visit("x").claim("f", 0xF1)[0].frame == "a/1"
-        assert originals.visit("x").claim("g", 0xFF01)[0].frame == "a/2"
+        assert originals.claims("x").claim("f", 0xF1)[0].frame == "a/1"
+        assert originals.claims("x").claim("g", 0xFF01)[0].frame == "a/2"
     assert len(file.read_text().splitlines()) == 3
 
 
@@ -72,10 +72,10 @@ def test_an_items_own_frames_of_an_earlier_attempt_do_not_count(tmp_path: Path) 
     first = Originals(4, file)
     settled(first, "a", "2", 0b11)
     resumed = Originals(4, file)
-    visit = resumed.visit("a")
-    assert visit.claim("1", 0b1)[1] is True
+    claims = resumed.claims("a")
+    assert claims.claim("1", 0b1)[1] is True
     # As in an attempt from the start: the first in the video's order is the original.
-    original, own = visit.claim("2", 0b11)
+    original, own = claims.claim("2", 0b11)
     assert (original.frame, own) == ("a/1", False)
 
 
@@ -85,8 +85,8 @@ def test_a_hundred_thousand_originals_are_searched_in_no_time(tmp_path: Path) ->
     line = '{{"item": "i{0}", "file": "f", "hash": "{1:016x}", "reply": "k"}}\n'
     file.write_text("".join(line.format(n, values.getrandbits(64)) for n in range(100_000)))
     originals = Originals(8, file)
-    visit = originals.visit("x")
+    claims = originals.claims("x")
     begin = time.process_time()
     for number in range(200):
-        visit.claim(str(number), values.getrandbits(64))
+        claims.claim(str(number), values.getrandbits(64))
     assert (time.process_time() - begin) / 200 < 0.005

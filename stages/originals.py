@@ -73,9 +73,9 @@ class Originals:
             for original in latest.values():
                 self._add(original)
 
-    def visit(self, item: str) -> "Visit":
+    def claims(self, item: str) -> "Claims":
         """One attempt at one item, whose frames are claimed in their order."""
-        return Visit(self, item)
+        return Claims(self, item)
 
     async def settle(self, original: Original, reply: str) -> None:
         """The original's reply is in the cache by this key. Wakes whoever waits for it."""
@@ -116,7 +116,7 @@ class Originals:
 
 
 @dataclass(slots=True)
-class Visit:
+class Claims:
     """One attempt at an item: its frames are claimed one by one, in their order.
 
     Of the item's own frames only those claimed before in this attempt count, so that an attempt
