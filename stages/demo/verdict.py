@@ -41,7 +41,7 @@ class Findings:
 
 def judge(dataset: Path, root: str) -> list[Findings]:
     """All checks of a finished demo whose addresses begin with `root`."""
-    found = Found(dataset, root)
+    found = DemoDataset(dataset, root)
     return [
         Findings("Addresses", list(_endings(found))),
         Findings("Near-duplicates", list(_duplicates(found))),
@@ -58,7 +58,7 @@ class Kept:
     sight: Sight | None
 
 
-class Found:
+class DemoDataset:
     """A dataset's tables, joined with what was planted."""
 
     def __init__(self, dataset: Path, root: str) -> None:
@@ -86,7 +86,7 @@ class Found:
         return self._videos[video].sight(seconds) if video in self._videos else None
 
 
-def _endings(found: Found) -> Iterator[Expectation]:
+def _endings(found: DemoDataset) -> Iterator[Expectation]:
     """Whether each address ended as it had to, and whether there is any that nobody planted."""
     for planted in PLANTED:
         row = found.videos.get(planted.path)
@@ -115,7 +115,7 @@ def _ending(row: Row) -> str:
     return f"{row['frames_filtered']} of {row['frames_sampled']} frames"
 
 
-def _duplicates(found: Found) -> Iterator[Expectation]:
+def _duplicates(found: DemoDataset) -> Iterator[Expectation]:
     """Whether one frame of every sight stayed, the largest, and nothing else was removed."""
     videos = [planted.video for planted in PLANTED if planted.video is not None]
     frames = Counter(shown for video in videos for _, shown in video.sampled)
@@ -129,7 +129,7 @@ def _duplicates(found: Found) -> Iterator[Expectation]:
 
 
 def _one_of_each(
-    found: Found, frames: Counter[Sight], clips: Collection[str], name: str, what: str
+    found: DemoDataset, frames: Counter[Sight], clips: Collection[str], name: str, what: str
 ) -> Expectation:
     planted = {shown: count for shown, count in frames.items() if shown.clip in clips}
     kept = [frame for frame in found.kept if frame.sight in planted]
@@ -145,7 +145,7 @@ def _one_of_each(
     return Expectation(name, what, expected, ", ".join(said), said == [expected])
 
 
-def _shapes(found: Found) -> Iterator[Expectation]:
+def _shapes(found: DemoDataset) -> Iterator[Expectation]:
     """Recall and precision of the detections; what is lost with its frame counts as missed."""
     right = detected = 0
     there = sum(_lost_shapes(found))
@@ -167,7 +167,7 @@ def _shapes(found: Found) -> Iterator[Expectation]:
         yield Expectation(name, what, expected, text, share >= LEAST_SHARE)
 
 
-def _lost_shapes(found: Found) -> Iterator[int]:
+def _lost_shapes(found: DemoDataset) -> Iterator[int]:
     """How many shapes each sight shows of which no frame stayed."""
     seen = {frame.sight for frame in found.kept}
     for planted in PLANTED:
