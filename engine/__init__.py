@@ -1,4 +1,4 @@
-"""Penstock's engine: pools of workers joined by bounded inboxes. It knows nothing of video."""
+"""Penstock's engine: pools of workers joined by bounded inboxes, for any pipeline."""
 
 from engine.deadline import Deadline, deadline
 from engine.errors import (

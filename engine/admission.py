@@ -114,7 +114,7 @@ def _first_step(
 
 def _to_be_read(graph: Graph, step: Step) -> set[str]:
     """The stages whose outputs others, or the finish, will read. Only these are looked at: to look
-    at every frame of all that has ended would take long."""
+    at every file of all that has ended would take long."""
     running = {name for stage in step.entering for name in (stage, *graph.descendants(stage))}
     read = {name for stage in running for name in graph.reads[stage]}
     return read | {name for name, _ in step.reused if not graph.readers[name]}

@@ -9,7 +9,7 @@ import click
 from engine import plugins
 from engine.errors import PenstockError, PipelineError, StopRun, UsageError
 from engine.home import ensure_home
-from engine.options import set_option, view_options
+from engine.options import items_names, set_option, view_options
 from engine.showing import shown_in
 from engine.text import one_line
 
@@ -87,6 +87,15 @@ def _say_every_name() -> None:
             stream.reconfigure(errors="surrogateescape" if as_it_is else "backslashreplace")
 
 
+class PlanCommand(click.Command):
+    """Is asked for a number of items in the words of the pipelines that are installed, too."""
+
+    def get_params(self, context: click.Context) -> list[click.Parameter]:
+        names = items_names(*(one.unit for one in plugins.find_pipelines().usable.values()))
+        how_many = click.Option(names, type=int, required=True, help="How many of them.")
+        return [how_many, *super().get_params(context)]
+
+
 class BenchGroup(SuggestingGroup):
     """Has every pipeline as a subcommand, loaded only when it is used."""
 
@@ -127,7 +136,7 @@ def fail(error: Exception, code: int) -> None:
 @click.group(cls=PenstockGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="penstock")
 def main() -> None:
-    """Turn lists of video URLs into clean data.
+    """Run pipelines over lists of any length, so that every item is accounted for.
 
     Kill it at any moment and give the same command again: nothing that was finished is lost.
 
@@ -197,16 +206,15 @@ def report(workdir: str, out: str | None) -> None:
     write_report(workdir, out)
 
 
-@main.command()
+@main.command(cls=PlanCommand)
 @click.argument("ledger", metavar="LEDGER", type=click.Path())
-@click.option("--videos", "--items", "items", type=int, required=True, help="How many of them.")
 @click.option("--within", metavar="TIME", required=True, help="Time for them: 24h, 90m, 7d.")
 @click.option(
     "--rate",
     "rates",
     multiple=True,
     metavar="NAME=N/UNIT",
-    help="How many may start at a host, or be spent: youtube.com=300/h, requests=600/m.",
+    help="How many may start at a host, or be spent: example.org=300/h, requests=600/m.",
 )
 @click.option("--cores", type=int, help="Cores of a machine; default: of the recorded one.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
@@ -218,7 +226,7 @@ def plan(
     cores: int | None,
     as_json: bool,
 ) -> None:
-    """Say what a larger crawl takes, from the LEDGER of a small one.
+    """Say what a larger run takes, from the LEDGER of a small one.
 
     LEDGER is a work folder, or its penstock.db. The answer is workers, machines, what the pipeline
     counts (requests, bytes fetched), the disk, and what binds first.

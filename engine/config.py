@@ -123,7 +123,7 @@ def load_config(
 ) -> Config:
     """The pipeline's configuration.
 
-    `overrides` are what `--set` got, such as "stages.extract.workers=4"; `flags` are dotted names
+    `overrides` are what `--set` got, such as "stages.fetch.workers=4"; `flags` are dotted names
     and their values. `others` are further pipelines that may be configured in the same file and
     environment: what is theirs is left alone. `stored` is what `settings_as_dict` gave in an
     earlier run: it goes before the defaults, and whatever is set now goes before it. `found`: the

@@ -159,7 +159,7 @@ def _variables(
                 f"by {name}; give one of the stages or settings another name"
             )
         variables[name] = dotted
-    # What has had a variable keeps it: crawl.extract.fps stands back for a stage "crawl-extract".
+    # A variable is a stage's first: toy.fetch.size has none beside size of a stage "toy-fetch".
     return {_variable(dotted): dotted for dotted in _dotted_names(own)} | variables
 
 

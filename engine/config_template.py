@@ -18,8 +18,8 @@ WIDTH = 100
 
 _HEAD = """Every setting and its default. Delete what you do not change: what is missing keeps its
 default. What is commented out is not set, and the value beside it an example. The environment goes
-before this file, and `--set NAME=VALUE` before both. A table [PIPELINE.STAGE], such as
-[crawl.extract], may hold what [stages.STAGE] does, goes before it, and is for that pipeline alone.
+before this file, and `--set NAME=VALUE` before both. A table [PIPELINE.STAGE], such as [{example}],
+may hold what [stages.STAGE] does, goes before it, and is for that pipeline alone.
 """
 
 _OF_DEFAULTS = """What every stage has, with what holds where nothing is set. A value set here is
@@ -35,7 +35,7 @@ def render_config(pipelines: Sequence[Pipeline]) -> str:
     another. They and the settings whose default is that they are not set stand commented out.
     """
     lines = [
-        *_comment(_HEAD),
+        *_comment(_HEAD.format(example=f"{pipelines[0].name}.{pipelines[0].names[0]}")),
         "",
         f"[{LIMITS}]",
         *_comment(inspect.getdoc(LimitSettings) or ""),

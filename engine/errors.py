@@ -54,7 +54,7 @@ class Drop(Ending):
 
 
 class Permanent(Ending):
-    """This will never work (a 404, not a video): the item fails at once, with no retry."""
+    """This will never work (a 404, a damaged file): the item fails at once, with no retry."""
 
 
 class Transient(Ending):

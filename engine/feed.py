@@ -83,8 +83,8 @@ class _Reader(Generic[T]):
 class Turns:
     """Whose turn it is to feed: the deepest first.
 
-    A playlist that came out of a channel is read to its end before the channel goes on, and the
-    channel before the source does, so the number of half-read lists is bounded by the queues.
+    A list that came out of a list is read to its end before the outer one goes on, and that before
+    the source does, so the number of half-read lists is bounded by the queues.
     """
 
     def __init__(self) -> None:

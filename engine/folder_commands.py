@@ -66,7 +66,7 @@ def retry_failures(
     """Run again what failed and what is pending; returns the exit code. Where a class or a stage is
     asked for, what is pending otherwise is left: it may be held back for hours.
 
-    A class that is asked for by name may also be one of drops, such as videos not yet published.
+    A class that is asked for by name may also be one of drops, such as what is not yet published.
 
     The settings are those of the last run, so that what is finished stays finished; `overrides` and
     the environment go before them. Unless they are `trusted`, or a run of this user's recorded

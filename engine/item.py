@@ -29,7 +29,7 @@ class MissingOutput(PenstockError):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One unit of work, usually a video. Only this travels between stages.
+    """One unit of work: a file, a page, a job. Only this travels between stages.
 
     `id` is safe as a file name and the same for the same source in every run. `source` is where the
     item comes from: a URL, with whatever password or signature it needs (`engine.shown` takes them
@@ -57,7 +57,7 @@ class Item:
         return cls(id=id, source=source, folder=workdir / "items" / id)
 
     def child(self, source: str, id: str | None = None) -> "Item":  # noqa: A002
-        """A new item that this one turned out to hold, as a playlist holds videos."""
+        """A new item that this one turned out to hold, as a list holds entries."""
         return Item.at(self.folder.parent.parent, source, id)
 
     def with_inputs(self, inputs: Mapping[str, str | None]) -> "Item":

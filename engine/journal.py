@@ -173,7 +173,7 @@ class Journal:
         """The item under the id that it has in this ledger, and whether its address is a new one.
 
         Two addresses that differ in their signatures alone have one id, so one that is signed anew
-        is found again. A list that names both may still mean two videos: the second of them gets
+        is found again. A list that names both may still mean two items: the second of them gets
         a number behind its id. What the first versions entered keeps the id of then.
         """
         if item.id != item_id(item.source):
@@ -203,7 +203,7 @@ class Journal:
     def admit(self, item: Item, parent: str | None, run: int) -> dict[str, Known] | None:
         """Enter `item` into this run; returns what is known of its stages, by name.
 
-        None if it has already entered in this run: a list may name a video twice.
+        None if it has already entered in this run: a list may name an item twice.
         """
         if parent is not None:
             self._db.execute("INSERT OR IGNORE INTO expansions VALUES (?, ?)", (parent, item.id))

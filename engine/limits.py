@@ -292,7 +292,7 @@ class Gates:
         return self._gates[key]
 
     def _sweep(self) -> None:
-        """Forget the hosts of which nothing need be remembered: a crawl meets many."""
+        """Forget the hosts of which nothing need be remembered: a long run meets many."""
         self._gates = {key: gate for key, gate in self._gates.items() if not self._is_idle(gate)}
         self._sweep_at = max(SWEEP, 2 * len(self._gates))
 

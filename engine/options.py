@@ -15,14 +15,26 @@ if TYPE_CHECKING:  # the help of all commands does without what makes a pipeline
 CONFIG = "config.toml"
 
 
-def source_options() -> list[click.Parameter]:
+def source_options(pipeline: "Pipeline") -> list[click.Parameter]:
     """What a pipeline is to take in."""
     return [
-        click.Argument(["sources"], nargs=-1, metavar="[URL]..."),
+        click.Argument(["sources"], nargs=-1, metavar=f"[{pipeline.takes.upper()}]..."),
         click.Option(
             ["--from", "from_"], metavar="FILE", help="Read more from FILE, one a line; - is stdin."
         ),
     ]
+
+
+def items_names(*units: str) -> list[str]:
+    """The names of an option that takes a number of items: "--items", and "--pages" where an item
+    of some pipeline is called a page."""
+    named = (f"--{unit.replace(' ', '-')}s" for unit in units)
+    return [*dict.fromkeys(["--items", *named]), "items"]
+
+
+def nothing_to_do(pipeline: "Pipeline") -> UsageError:
+    """What is said where a pipeline is given no source."""
+    return UsageError(f"nothing to {pipeline.name}: give {pipeline.takes}s, or --from FILE")
 
 
 def settings_options(pipeline: "Pipeline") -> list[click.Parameter]:

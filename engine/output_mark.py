@@ -53,7 +53,7 @@ def write_mark(folder: Path, fingerprint: str, expanded: int | None) -> None:
 def _sizes(folder: str, prefix: str = "") -> Iterator[tuple[str, int]]:
     """The path inside `folder` and the size in bytes of every file in it.
 
-    What a link leads to is not the output's own: a local video may be changed, or gone.
+    What a link leads to is not the output's own: a local file may be changed, or gone.
     """
     with os.scandir(folder) as entries:
         for entry in entries:

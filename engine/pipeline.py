@@ -93,7 +93,7 @@ class Flag:
     name: str
     help: str
     sets: Mapping[str, Any]
-    """Dotted setting names and the values they take: {"stages.download.allow_private": True}."""
+    """Dotted setting names and the values they take: {"stages.fetch.allow_private": True}."""
     once: bool = False
     """Whether it is for one run alone: `penstock retry` keeps all other settings of the last."""
 
@@ -186,6 +186,10 @@ class Pipeline:
     """What an item that has ended has cost that the engine has no word for, given every stage's
     settings: {"requests": 12, "bytes fetched": 3e6}. `penstock plan` adds these up, so they have to
     be amounts; names that begin with "bytes" are shown as sizes."""
+    unit: str = "item"
+    """What an item is called, "page" say, with an s for many: `--pages` is then `--items`, too."""
+    takes: str = "source"
+    """What a person gives for an item, "URL" say, with an s for many: so the usage has it."""
     packages: Sequence[str] = ()
     """Distributions whose versions each run records."""
 

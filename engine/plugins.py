@@ -1,9 +1,9 @@
 """Pipelines and commands that packages bring, found by their entry points.
 
 [project.entry-points."penstock.pipelines"]
-crawl = "stages.pipelines:crawl"            an engine.Pipeline
+letters = "letters.pipeline:letters"        an engine.Pipeline
 [project.entry-points."penstock.commands"]
-export = "stages.export:export"             a click command
+envelopes = "letters.export:envelopes"      a click command
 
 One that cannot be used is in nobody's way: it is an error only for who asks for it by its name.
 """

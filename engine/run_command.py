@@ -1,4 +1,4 @@
-"""The subcommand of a pipeline: `penstock crawl URL… --from FILE --out DIR`."""
+"""The subcommand of a pipeline: `penstock PIPELINE SOURCE… --from FILE --out DIR`."""
 
 import os
 import sys
@@ -10,12 +10,12 @@ import click
 
 from engine import plugins
 from engine.config import Config, load_config
-from engine.errors import UsageError
 from engine.events import Events
 from engine.options import (
     WebAddress,
     config_file,
     flag_settings,
+    nothing_to_do,
     settings_options,
     source_options,
     view_options,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # the help does without all that makes a run
 def run_command(pipeline: Pipeline) -> click.Command:
     """The click command that runs `pipeline`."""
     options = [
-        *source_options(),
+        *source_options(pipeline),
         click.Option(
             ["--out", "workdir"],
             metavar="DIR",
@@ -57,7 +57,7 @@ def run_command(pipeline: Pipeline) -> click.Command:
         **flags: bool,
     ) -> None:
         if not sources and from_ is None:
-            raise UsageError(f"nothing to {pipeline.name}: give URLs, or --from FILE")
+            raise nothing_to_do(pipeline)
         typed = [pipeline.canonical(source) for source in sources]
         settings = load_config(
             pipeline,

@@ -52,7 +52,7 @@ def identity(source: str) -> str:
     """What tells a source from others: the same for two signatures of one address.
 
     A signature signs what the rest of the address names, so the rest is enough. A token may be all
-    that names the video (`/play?token=…`): where the path names no file it counts.
+    that names the thing (`/play?token=…`): where the path names no file it counts.
     """
     if not _ADDRESS.match(source):
         return source

@@ -22,9 +22,9 @@ UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 def open_list(name: str) -> Iterator[str]:
     """The lines of a list, read lazily, without blank ones and comments; "-" is stdin.
 
-    As in yt-dlp, a line that begins with `#`, `;` or `]` is a comment, and so is what follows a `#`
-    behind white space, where the line is not a file's name as it stands. Within an address `#` is
-    part of it. A file whose name begins like a comment is listed as `./#name`.
+    A line that begins with `#`, `;` or `]` is a comment, and so is what follows a `#` behind white
+    space, where the line is not a file's name as it stands. Within an address `#` is part of it. A
+    file whose name begins like a comment is listed as `./#name`.
 
     Raises UsageError where the file cannot be opened, and where it is no text.
     """
@@ -36,7 +36,9 @@ def open_list(name: str) -> Iterator[str]:
         file = Path(name).open("rb")  # noqa: SIM115 - read lazily
         begins = file.peek(BINARY_SHOWS)
     except OSError as error:
-        raise UsageError(f"--from {name}: {error.strerror}; give a file of URLs") from None
+        raise UsageError(
+            f"--from {name}: {error.strerror}; give a file with one source a line"
+        ) from None
     if b"\0" in begins:
         file.close()
         raise _no_text(name)
@@ -65,7 +67,7 @@ def _lines(file: BinaryIO, name: str) -> Iterator[bytes]:
         if len(begun) > LONGEST_LINE:
             raise UsageError(
                 f"--from {name}: line {count + 1} has over {LONGEST_LINE:,} bytes; give a file "
-                "with one URL a line"
+                "with one source a line"
             )
     yield begun
 
@@ -85,7 +87,7 @@ def _source(line: str) -> str | None:
         return None
     comments = [found.start() for found in re.finditer(r"\s#", text)]
     if comments and not re.match(r"(?!file:)[a-z][a-z0-9+.-]*://", text, re.IGNORECASE):
-        for end in (len(text), *reversed(comments)):  # a clip may be named "Lesson #3.mp4"
+        for end in (len(text), *reversed(comments)):  # a file may be named "Lesson #3.mp4"
             if _is_there(text[:end].rstrip()):
                 return text[:end].rstrip()
     return text[: comments[0]].rstrip() if comments else text
@@ -101,4 +103,4 @@ def _is_there(name: str) -> bool:
 
 
 def _no_text(name: str) -> UsageError:
-    return UsageError(f"--from {name}: is not UTF-8 text; save it as UTF-8, one URL a line")
+    return UsageError(f"--from {name}: is not UTF-8 text; save it as UTF-8, one source a line")

@@ -149,7 +149,7 @@ class Stage:
     work there have that one."""
 
     inputs: ClassVar[str | Sequence[str]] = ()
-    """The roles of the outputs that it reads: "video", or ("frames", "boxes")."""
+    """The roles of the outputs that it reads: "pages", or ("pages", "notes")."""
 
     optional_inputs: ClassVar[str | Sequence[str]] = ()
     """The roles of those that a pipeline may do without; `item.has_input(role)` says whether one is

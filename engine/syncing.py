@@ -53,7 +53,7 @@ def sync(path: str) -> None:
 def _sync_file_system(folder: Path) -> bool:
     """Flush the file system that `folder` is on; false where there is no call for that.
 
-    Linux's syncfs(2), for which Python has no name: one flush for hundreds of frames.
+    Linux's syncfs(2), for which Python has no name: one flush for hundreds of files.
     """
     syncfs = getattr(_c_library(), "syncfs", None)
     if syncfs is None:

@@ -70,5 +70,7 @@ crawl = Pipeline(
     checks=crawl_checks,
     sections=crawl_sections,
     costs=crawl_costs,
+    unit="video",
+    takes="URL",
     packages=["yt-dlp", "av", "ultralytics", "torch", "ImageHash", "Pillow", "numpy", "httpx"],
 )

@@ -238,7 +238,8 @@ def test_commands_exist(page: Path) -> None:
             continue
         command = command_of(words)
         assert command is not None, f"there is no penstock {' '.join(words[:2])}"
-        known = {option for parameter in command.params for option in parameter.opts}
+        context = click.Context(command)
+        known = {option for one in command.get_params(context) for option in one.opts}
         assert [word for word in words if word.startswith("--") and word not in known] == []
         settings = [value for option, value in pairwise(words) if option == "--set"]
         load_config(crawl, None, {}, [text for text in settings if not FILLED_IN.search(text)], {})

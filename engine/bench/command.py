@@ -24,6 +24,8 @@ from engine.errors import UsageError, WorkFolderError
 from engine.options import (
     config_file,
     flag_settings,
+    items_names,
+    nothing_to_do,
     quiet_option,
     settings_options,
     source_options,
@@ -41,7 +43,7 @@ LOCK = "bench.lock"
 def bench_command(pipeline: Pipeline) -> click.Command:
     """The click command that benchmarks `pipeline`."""
     options = [
-        *source_options(),
+        *source_options(pipeline),
         click.Option(
             ["--try", "tries"],
             multiple=True,
@@ -56,7 +58,7 @@ def bench_command(pipeline: Pipeline) -> click.Command:
             help="How often each configuration is run.",
         ),
         click.Option(
-            ["--items"],
+            items_names(pipeline.unit),
             type=click.IntRange(1),
             help=f"Use so many items of the list; default all, up to {MOST_ITEMS}.",
         ),
@@ -73,7 +75,7 @@ def bench_command(pipeline: Pipeline) -> click.Command:
         click.Option(
             ["--ledger"],
             metavar="WORKDIR",
-            help="With --simulate: take service times from this crawl's ledger.",
+            help="With --simulate: take service times from this run's ledger.",
         ),
         click.Option(
             ["--check"],
@@ -125,7 +127,7 @@ def _bench(pipeline: Pipeline, given: dict[str, Any]) -> int:
     config = _settings(pipeline, file, given["overrides"], flags, found=found)
     sources = _sources(pipeline, given["sources"], given["from_"], given["items"])
     if not sources and not (simulate and not check and given["ledger"]):
-        raise UsageError(f"nothing to {pipeline.name}: give URLs, or --from FILE")
+        raise nothing_to_do(pipeline)
     options = Options(
         setup=Setup(
             pipeline.name,

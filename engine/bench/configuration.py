@@ -48,7 +48,7 @@ class Configuration:
 
 
 def parse_tries(texts: Sequence[str], pipeline: Pipeline) -> Mapping[str, tuple[int, ...]]:
-    """The numbers to try by stage, in the pipeline's order, from texts such as "extract=1,2,4".
+    """The numbers to try by stage, in the pipeline's order, from texts such as "fetch=1,2,4".
 
     Raises UsageError with one line for each text that cannot be meant.
     """

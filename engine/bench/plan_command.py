@@ -1,4 +1,4 @@
-"""`penstock plan LEDGER --videos N --within 24h`."""
+"""`penstock plan LEDGER --items N --within 24h`."""
 
 import json
 import shutil
@@ -35,7 +35,7 @@ def show_plan(
     """
     seconds = seconds_of(within, "--within")
     allowed = dict(rate_of(rate, "--rate") for rate in rates)
-    for name, value in (("--videos", items), ("--cores", cores)):
+    for name, value in (("--items", items), ("--cores", cores)):
         if value is not None and value < 1:
             raise UsageError(f"{name} {value}: give at least 1")
     folder = Path(ledger)

@@ -24,6 +24,6 @@ def rate_of(text: str, option: str) -> tuple[str, float]:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*/\s*(min|[smhdw])", rate.strip())
     if not equals or not name.strip() or found is None or not float(found[1]) > 0:
         raise UsageError(
-            f"{option} {text}: is no rate; give one such as youtube.com=300/h or requests=600/m"
+            f"{option} {text}: is no rate; give one such as example.org=300/h or requests=600/m"
         )
     return name.strip(), float(found[1]) / SECONDS[found[2]]

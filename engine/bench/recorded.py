@@ -75,8 +75,8 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class RecordedItem:
-    """One item's whole way, kept together: a long video is long in every stage. `expanded` is the
-    number of items that came out of it, None for an ordinary one."""
+    """One item's whole way, kept together: what is long in one stage is long in all. `expanded` is
+    the number of items that came out of it, None for an ordinary one."""
 
     id: str
     visits: Mapping[str, Visit]

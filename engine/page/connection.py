@@ -1,6 +1,6 @@
 """One connection to the live page: so many at once, and none that says nothing for long.
 
-The crawl beside it needs the descriptors that connections take.
+The run beside it needs the descriptors that connections take.
 """
 
 import asyncio

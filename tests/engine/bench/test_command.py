@@ -144,7 +144,7 @@ LINE = ("bench", "toybench", "a")
     ("arguments", "said"),
     [
         (("bench", "toybenhc", "a"), "Did you mean 'toybench'?"),
-        (("bench", "toybench", "--try", "work=1"), "nothing to toybench: give URLs, or --from"),
+        (("bench", "toybench", "--try", "work=1"), "nothing to toybench: give sources, or --from"),
         (LINE, "nothing to try: give --try STAGE=1,2,4"),
         ((*LINE, "--try", "wrok=1"), "toybench has no stage 'wrok'; did you mean 'work'?"),
         ((*LINE, "--try", "work=1", "--from", "no.txt"), "--from no.txt: No such file"),

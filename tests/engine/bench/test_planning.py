@@ -247,7 +247,7 @@ def test_a_footprint_is_what_is_on_the_disk(worked: tuple[Path, Pipeline]) -> No
 def test_the_command_says_what_it_takes(worked: tuple[Path, Pipeline]) -> None:
     folder, _ = worked
     for ledger in (folder, folder / "penstock.db"):
-        asked = ["plan", str(ledger), "--videos", "1000000", "--within", "24h"]
+        asked = ["plan", str(ledger), "--items", "1000000", "--within", "24h"]
         told = CliRunner().invoke(main, asked)
         assert told.exit_code == 0, told.output
         assert "1,000,000 items within 1 d 00 h" in told.output
@@ -267,7 +267,7 @@ def test_the_command_says_what_it_takes(worked: tuple[Path, Pipeline]) -> None:
         (["--within", "soon"], "--within soon: is no duration"),
         (["--rate", "h=300"], "--rate h=300: is no rate"),
         (["--rate", "h=300/h"], "--rate h: nothing that was recorded goes there"),
-        (["--videos", "0"], "--videos 0: give at least 1"),
+        (["--items", "0"], "--items 0: give at least 1"),
         (["--cores", "0"], "--cores 0: give at least 1"),
     ],
 )
@@ -275,7 +275,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     worked: tuple[Path, Pipeline], changed: list[str], message: str
 ) -> None:
     folder, _ = worked
-    asked = ["plan", str(folder), "--videos", "10", "--within", "1h", *changed]
+    asked = ["plan", str(folder), "--items", "10", "--within", "1h", *changed]
     told = CliRunner().invoke(main, asked)
     assert told.exit_code == 2
     assert told.stderr.startswith(f"penstock: {message}")
@@ -283,7 +283,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(
 
 
 def test_no_work_folder_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
-    told = CliRunner().invoke(main, ["plan", str(tmp_path), "--videos", "10", "--within", "1h"])
+    told = CliRunner().invoke(main, ["plan", str(tmp_path), "--items", "10", "--within", "1h"])
     assert told.exit_code == 2
     assert told.stderr == (
         f"penstock: {tmp_path} is not a work folder: it has no penstock.db; give the folder that a "
