@@ -172,7 +172,7 @@ def test_another_pipelines_folder_is_left_alone(tmp_path: Path, clips: list[Path
     db.commit()
     db.close()
     check_refused_at_start(crawl(clips[0], out=work), f"{work} holds the work of pipeline")
-    check_refused(penstock("status", work), "no pipelines named 'transcribe'", "crawl")
+    check_refused(penstock("status", work), "no pipeline is named 'transcribe'", "crawl")
 
 
 # What a stage needs
