@@ -76,7 +76,7 @@ class Stages:
         """One stage over one item; false where that is the end of it."""
         stage, out = self._stage(name), open_scratch(item, name)
         try:
-            self._call(stage, stage.process, item, out)
+            self._call(stage, stage.process, item.with_inputs(crawl.inputs(name)), out)
         except (Permanent, Drop):
             return False
         (out / ".penstock.json").write_text("{}")

@@ -186,7 +186,7 @@ def extract_keyframes(clip: Path, folder: Path, single: bool) -> None:
 
 def run_stage(clip: Path, folder: Path, settings: Extract.Settings) -> Path:
     """Run the stage on a video in a work folder of its own; returns the output."""
-    item = Item.at(folder, str(clip))
+    item = Item.at(folder, str(clip)).with_inputs({"video": "download"})
     download = open_scratch(item, "download")
     (download / "video").symlink_to(clip)
     (download / "info.json").write_text('{"file": "video"}')

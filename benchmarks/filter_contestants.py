@@ -73,7 +73,7 @@ def penstock(case: Case, weights: Path, batch: int, closing: ExitStack) -> Conte
     stage = Filter(case.settings(weights, batch), case.folder)
     stage.open()
     closing.callback(stage.close)
-    item = Item.at(case.folder, "long")
+    item = Item.at(case.folder, "long").with_inputs({"frames": "extract"})
 
     def work() -> None:
         out = open_scratch(item, "filter")

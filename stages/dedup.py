@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import engine
 from engine import Item, Permanent, Stage, checkpoint, setting
 from stages import neardup
-from stages.folders import link_or_copy
+from stages.folders import INFO, link_or_copy
 from stages.frame_quality import Looks, look
 from stages.hashing import perceptual_hash
 
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 FACTS = ("title", "uploader", "duration", "upload_date", "webpage_url", "license")
 """What the dataset tells of a video, as info.json names it."""
 
-INFO_FOLDERS = ("download", "extract", "filter")
-"""Where info.json may stand, the first first: a download's folder is often deleted early."""
-
 
 class Dedup(Stage):
     """Hash the kept frames and mark those that nearly repeat another of the same video.
+
+    Of `frames` it reads frames/, detections.jsonl, filter.json and info.json, as filter writes
+    them; of `descriptions`, where there are any, descriptions.jsonl and requests.json, as describe
+    does.
 
     Its output alone is what the dataset is built from, so every stage before it may have
     keep = false: frames/ (hard links), hashes.jsonl, frames.jsonl and video.json.
@@ -34,6 +35,8 @@ class Dedup(Stage):
     # What decides between copies has changed since the first version, but the finish chooses among
     # all frames anew, and looks at those of old outputs itself: nothing has to be redone.
     version: ClassVar[int] = 1
+    inputs = "frames"
+    optional_inputs = "descriptions"
     defaults: ClassVar[dict[str, Any]] = {"workers": 2}
 
     class Settings(engine.Settings):
@@ -51,7 +54,7 @@ class Dedup(Stage):
 
         Raises Permanent, kind "unreadable_frame", for a frame that is not an image.
         """
-        source = item.output("filter")
+        source = item.input("frames")
         frames = sorted(read_lines(source / "detections.jsonl"), key=lambda line: line["file"])
         descriptions = _descriptions(item)
 
@@ -161,29 +164,29 @@ def _frame_line(frame: Mapping[str, Any], description: Mapping[str, Any]) -> dic
 
 def _descriptions(item: Item) -> dict[str, dict[str, Any]]:
     """The descriptions by file; none where describe is optional and failed."""
-    if not item.has_output("describe"):
+    if not item.has_input("descriptions"):
         return {}
-    lines = read_lines(item.output("describe") / "descriptions.jsonl")
+    lines = read_lines(item.input("descriptions") / "descriptions.jsonl")
     return {line["file"]: line for line in lines}
 
 
 def _video(item: Item) -> dict[str, Any]:
     """What the dataset tells of the video; null for what is not known."""
-    info = _read_first(item, INFO_FOLDERS, "info.json")
-    counts = _read_first(item, ("filter",), "filter.json")
+    info = _known(item, "frames", INFO)
+    counts = _known(item, "frames", "filter.json")
     return {
         **{key: info.get(key) for key in FACTS},
         "frames_sampled": counts.get("frames_in"),
         "frames_filtered": counts.get("frames_kept"),
         "classes": counts.get("classes") or counts.get("names"),
-        "requests": _read_first(item, ("describe",), "requests.json") or None,
+        "requests": _known(item, "descriptions", "requests.json") or None,
     }
 
 
-def _read_first(item: Item, stages: Iterable[str], name: str) -> dict[str, Any]:
-    for stage in stages:
-        path = item.folder / stage / name
-        if item.has_output(stage) and path.is_file():
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return found
-    return {}
+def _known(item: Item, role: str, name: str) -> dict[str, Any]:
+    """What the file of this name in the input says; nothing where there is none."""
+    path = item.input(role) / name if item.has_input(role) else None
+    if path is None or not path.is_file():
+        return {}
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found

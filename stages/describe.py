@@ -36,10 +36,13 @@ _IMAGE_TOKENS = 1000
 class Describe(Stage):
     """Describe each kept frame in a sentence or two.
 
+    Of `frames` it reads frames/ and detections.jsonl, as filter writes them.
+
     One instance serves the whole pool: calls in flight, rates and `max_requests` are bounded over
     all of its workers. Under WORKDIR/cache it keeps every paid reply, and which frames have one.
     """
 
+    inputs = "frames"
     # A video with thousands of frames may have to wait hours for a free plan's few calls a minute;
     # each call has its own, short timeout.
     defaults: ClassVar[dict[str, Any]] = {"workers": 4, "timeout": 86400.0}
@@ -198,7 +201,7 @@ class Describe(Stage):
         StopRun when no video can be described: a refused key, an unknown model, no quota,
         `max_requests` reached.
         """
-        folder = item.output("filter")
+        folder = item.input("frames")
         frames = await run_sync(_read_lines, folder / "detections.jsonl")
         files = [frame["file"] for frame in frames]
         if self._describer is None:

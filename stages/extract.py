@@ -34,12 +34,15 @@ if TYPE_CHECKING:
 class Extract(Stage):
     """Sample frames from the downloaded video.
 
+    Of `video` it reads info.json and the file that it names.
+
     Raises Permanent where no frame comes of it, of kind "missing_file", "no_video",
     "undecodable_codec", "unsupported_pixels", "encrypted", "too_large", "damaged" or "no_frames".
     Raises Transient, of kind "memory", where there is too little of it. Of a damaged video what
     decodes is kept, and extract.json says what was wrong.
     """
 
+    inputs = "video"
     defaults: ClassVar[dict[str, Any]] = {"workers": 2}
     item_failures = frozenset(
         {
@@ -61,7 +64,7 @@ class Extract(Stage):
             self._process(item, out)
 
     def _process(self, item: Item, out: Path) -> None:
-        folder = item.output("download")
+        folder = item.input("video")
         path = folder / json.loads((folder / "info.json").read_text())["file"]
         damage = Damage()
         tone_mapped: set[str] = set()
@@ -86,7 +89,7 @@ class Extract(Stage):
         if tone_mapped:
             summary["tone_mapped"] = " and ".join(sorted(tone_mapped))
         (out / "extract.json").write_text(json.dumps(summary, indent=2) + "\n")
-        carry_info(item.output("download"), out)
+        carry_info(folder, out)
 
     def _scan(self, path: Path, damage: Damage, seek: bool = True) -> PacketTable:
         start, end = self.settings.start, self.settings.end

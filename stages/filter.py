@@ -41,10 +41,13 @@ class DecodedFrame:
 class Filter(Stage):
     """Keep the frames that show a wanted object, as a YOLO model sees it.
 
+    Of `frames` it reads frames/, frames.jsonl and info.json, as extract writes them.
+
     There is one model, whatever the workers. The second keeps it busy with the next video while the
     first's frames are read and its output is written; a third would add nothing to that.
     """
 
+    inputs = "frames"
     max_workers: ClassVar[int | None] = 2
     defaults: ClassVar[dict[str, Any]] = {"workers": 2}
 
@@ -148,7 +151,7 @@ class Filter(Stage):
 
     def process(self, item: Item, out: Path) -> None:
         """Write frames/, detections.jsonl and filter.json; Drop where no frame is kept."""
-        source = item.output("extract")
+        source = item.input("frames")
         with (source / "frames.jsonl").open(encoding="utf-8") as file:
             # Not str.splitlines(), which also ends lines where JSON does not.
             lines = [json.loads(line) for line in file]

@@ -52,7 +52,9 @@ def symlink_or_copy(source: Path, target: Path) -> None:
 
 
 INFO = "info.json"
-"""What is known of a video. Each stage hands it on, so that the one before may be deleted."""
+"""What is known of a video. A folder of frames holds it beside them: whoever makes frames of a
+video, or of other frames, hands it on. So a stage that needs it reads frames alone, and the video,
+which is large, may be deleted as soon as it has been decoded."""
 
 
 def carry_info(source: Path, target: Path) -> None:

@@ -38,7 +38,11 @@ crawl = Pipeline(
         Step(Extract, after="download"),
         Step(Filter, after="extract"),
         Step(Describe, after="filter"),
-        Step(Dedup, after=["filter", "describe"]),
+        Step(
+            Dedup,
+            after=["filter", "describe"],
+            inputs={"frames": "filter", "descriptions": "describe"},
+        ),
     ],
     finish=build_dataset,
     canonical=canonical_source,

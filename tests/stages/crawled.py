@@ -15,6 +15,7 @@ import engine
 from engine import FinishContext, Item, ItemRecord
 from engine.item import commit_output, open_scratch
 from stages.dedup import Dedup
+from stages.pipelines import crawl
 
 
 class Looks(engine.Settings):
@@ -72,10 +73,9 @@ class Crawl:
     ) -> Item:
         """A video that went through every stage; `requests` are those of a dry run."""
         item = Item.at(self.workdir, source)
-        with output(item, "download") as out:
-            write_lines(out / "info.json", [{"title": f"Video {source}", **(info or {})}])
         with output(item, "filter") as out:
             _write_frames(out, shots, self.knows)
+            write_lines(out / "info.json", [{"title": f"Video {source}", **(info or {})}])
         with output(item, "describe") as out:
             write_lines(out / "descriptions.jsonl", [_description(shot) for shot in shots])
             if requests is not None:
@@ -89,7 +89,7 @@ class Crawl:
         stage = Dedup(settings, self.workdir)
         stage.open()
         with output(item, "dedup") as out:
-            stage.process(item, out)
+            stage.process(item.with_inputs(crawl.inputs("dedup")), out)
         stage.close()
 
     def end(self, source: str, outcome: Any = "done", **ending: Any) -> Item:

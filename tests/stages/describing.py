@@ -55,7 +55,8 @@ def describe(
         await stage.open()
         try:
             async with anyio.create_task_group() as tasks:
-                for item, out in zip(items, outs, strict=True):
+                for one, out in zip(items, outs, strict=True):
+                    item = one.with_inputs({"frames": "filter"})
                     out.mkdir(exist_ok=True)
                     if together:
                         tasks.start_soon(stage.process, item, out)

@@ -56,7 +56,7 @@ def run_extract(
     out = open_scratch(item, "extract")
     stage.open()
     try:
-        stage.process(item, out)
+        stage.process(item.with_inputs({"video": "download"}), out)
     finally:
         stage.close()
     return Output(out)

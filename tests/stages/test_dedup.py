@@ -78,19 +78,15 @@ def test_its_output_holds_all_that_the_dataset_needs(crawl: Crawl) -> None:
         assert copy.samefile(item.output("filter") / "frames" / shot.file)
 
 
-@pytest.mark.parametrize("stage", ["download", "extract", "filter"])
-def test_it_finds_what_is_known_of_the_video_wherever_that_was_carried(
-    crawl: Crawl, stage: str
-) -> None:
+def test_it_finds_what_is_known_of_the_video_beside_its_frames(crawl: Crawl) -> None:
     item = Item.at(crawl.workdir, "https://a.test/clip")
     with output(item, "filter") as out:
         (out / "frames").mkdir()
         write_lines(out / "detections.jsonl", [])
         write_lines(out / "filter.json", [{"frames_in": 4, "frames_kept": 0}])
-    if stage != "filter":
-        with output(item, stage):
-            pass
-    write_lines(item.output(stage) / "info.json", [{"title": "Found"}])
+        write_lines(out / "info.json", [{"title": "Found"}])
+    with output(item, "download") as out:
+        write_lines(out / "info.json", [{"title": "Not read"}])
     crawl.deduplicate(item)
     video = json.loads((item.output("dedup") / "video.json").read_text())
     assert (video["title"], video["frames_sampled"]) == ("Found", 4)
@@ -119,7 +115,7 @@ def test_a_frame_that_is_no_image_fails_the_video_for_good(
     item = make_item("https://a.test/clip", filter=broken)
     stage = Dedup(Dedup.Settings(), tmp_path)
     with output(item, "dedup") as out, pytest.raises(Permanent) as failed:
-        stage.process(item, out)
+        stage.process(item.with_inputs({"frames": "filter", "descriptions": None}), out)
     assert failed.value.kind == "unreadable_frame"
     assert "000000.000.jpg is not a readable image" in failed.value.reason
     assert str(tmp_path) not in failed.value.reason

@@ -180,7 +180,7 @@ def test_a_server_that_works_on_one_image_at_a_time_gets_fewer_calls_at_once(
         await stage.open()
         try:
             assert stage.bound() is None
-            await stage.process(item, tmp_path)
+            await stage.process(item.with_inputs({"frames": "filter"}), tmp_path)
             return stage.bound()
         finally:
             await stage.close()

@@ -51,7 +51,7 @@ def extract(make_item: Callable[..., Item], tmp_path: Path) -> Run:
         shutil.rmtree(out)
         out.mkdir()
         stage.open()
-        stage.process(item, out)
+        stage.process(item.with_inputs({"video": "download"}), out)
         stage.close()
         return Output(out)
 

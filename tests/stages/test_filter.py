@@ -68,7 +68,7 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Path]]:
         out = open_scratch(item, "filter")
         stage.open()
         try:
-            stage.process(item, out)
+            stage.process(item.with_inputs({"frames": "extract"}), out)
         finally:
             stage.close()
         return out
