@@ -6,8 +6,10 @@ goes first: [PIPELINE.STAGE], [stages.STAGE], [defaults]; of what is built in, t
 """
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -29,6 +31,8 @@ from engine.errors import ConfigError, PipelineError
 from engine.pipeline import Pipeline
 from engine.setting_text import accepted, accepts_bool
 from engine.stage import Settings, Stage, StageOptions, setting
+
+logger = logging.getLogger(__name__)
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -206,17 +210,24 @@ def _nearest(source: Entries, pipeline: Pipeline, problems: list[str]) -> Entrie
 
 
 def _for_every_step(source: Entries, pipeline: Pipeline, problems: list[str]) -> Entries:
-    """What stands in [defaults], for each step that can have it: one that cannot is passed over."""
+    """What stands in [defaults], for each step that can have it: one that cannot is passed over. It
+    is warned of what none can have: that may be meant for another pipeline."""
     options = _build(StageOptions, DEFAULTS, source, problems)
-    if options is None:
-        return {}
-    return {
-        f"{section_of(name)}.{key}": entry
-        for key, value in options
-        if (entry := source.get(f"{DEFAULTS}.{key}")) is not None
-        for name in pipeline.names
-        if _objection(pipeline, name, key, value) is None
-    }
+    spread: Entries = {}
+    for key, value in options or ():
+        entry = source.get(f"{DEFAULTS}.{key}")
+        if entry is None:
+            continue
+        able = [name for name in pipeline.names if not _objection(pipeline, name, key, value)]
+        spread |= {f"{section_of(name)}.{key}": entry for name in able}
+        if not able:
+            _warn(problem_line(entry, f"changes nothing: no stage of {pipeline.name} can have it"))
+    return spread
+
+
+@cache
+def _warn(line: str) -> None:
+    logger.warning("%s", line)
 
 
 def _option_defaults(stage: type[Stage], name: str) -> Entries:

@@ -107,7 +107,12 @@ def test_a_step_that_cannot_have_it_is_passed_over(load: Any) -> None:
     processes = load("[defaults]\nplacement = 'process'")
     assert options(processes, "placement") == {"fetch": "process", "weigh": "thread"}
     assert options(load("[defaults]\nkeep = false"), "keep") == {"fetch": False, "weigh": True}
+
+
+def test_what_no_step_can_have_is_warned_of(load: Any, caplog: pytest.LogCaptureFixture) -> None:
     assert options(load("[defaults]\nbatch = 2"), "batch") == {"fetch": 1, "weigh": 1}
+    [told] = [record.getMessage() for record in caplog.records]
+    assert "line 2: defaults.batch = 2: changes nothing: no stage of toy can have it" in told
 
 
 def test_of_one_source_the_nearest_table_goes_first(load: Any) -> None:
