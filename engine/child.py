@@ -23,7 +23,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from engine.errors import Ending, PenstockError
 from engine.import_path import import_path, importable
-from engine.packing import unpack_ending, unpack_refusal
+from engine.packing import pack_settings, unpack_ending, unpack_refusal
 from engine.result import gave_up
 from engine.worker import GRACE, StageFactory, StageOpenError
 
@@ -84,7 +84,7 @@ class Child:
         )
         child = cls(process, factory.name, folder)
         try:
-            settings = factory.settings.model_dump()
+            settings = pack_settings(factory.settings)
             error = await child.ask(
                 "open", name, factory.name, settings, factory.workdir, _log_levels()
             )

@@ -184,8 +184,11 @@ def fingerprint_settings(stage: type[Stage], settings: BaseModel) -> dict[str, A
     return {
         key: dumped[key]
         for key, field in stage.Settings.model_fields.items()
-        if not isinstance(field.json_schema_extra, dict)
-        or field.json_schema_extra.get("affects_output") is not False
+        if key in dumped  # one may be kept out of dumps
+        and (
+            not isinstance(field.json_schema_extra, dict)
+            or field.json_schema_extra.get("affects_output") is not False
+        )
     }
 
 

@@ -28,7 +28,7 @@ from engine.config_schema import (
 )
 from engine.errors import ConfigError
 from engine.pipeline import Pipeline
-from engine.setting_text import is_secret, toml_value
+from engine.setting_text import is_secret, toml_value, without_secrets
 
 RESERVED_VARIABLES = frozenset({"PENSTOCK_TEST_DATA", "PENSTOCK_AIMOCK"})
 """Variables with our prefix that set nothing: the tests' own."""
@@ -130,8 +130,8 @@ def from_stored(stored: Mapping[str, Any], schema: Schema) -> Entries:
         for key, value in table.items():
             dotted = f"{section}.{key}"
             field = schema.field(dotted)
-            if field is not None and not is_secret(field):
-                entries[dotted] = Entry(value, "the last run's settings", dotted)
+            for kept in without_secrets(field, value) if field is not None else ():
+                entries[dotted] = Entry(kept, "the last run's settings", dotted)
     return entries
 
 

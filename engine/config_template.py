@@ -11,7 +11,7 @@ from pydantic_core import PydanticUndefined, to_jsonable_python
 from engine.config import LimitSettings
 from engine.config_schema import DEFAULTS, LIMITS, STAGES, stage_fields
 from engine.pipeline import Pipeline
-from engine.setting_text import accepted, placeholder, toml_key, toml_value
+from engine.setting_text import accepted, is_secret, placeholder, toml_key, toml_value
 from engine.stage import Stage, StageOptions
 
 WIDTH = 100
@@ -110,7 +110,7 @@ def _own_options(stage: type[Stage]) -> list[str]:
 
 def _assignment(key: str, default: Any, field: FieldInfo, *, commented: bool = False) -> list[str]:
     """The lines that set the default, or show how the setting is written."""
-    if default is None or default is PydanticUndefined:
+    if default is None or default is PydanticUndefined or is_secret(field):
         default, commented = placeholder(field), True
     if isinstance(default, (set, frozenset)):
         default = sorted(default)

@@ -1,15 +1,22 @@
-"""How an attempt went, as plain values that travel between processes.
+"""A stage's settings, and how an attempt went, as plain values that travel between processes.
 
 An exception of a stage's own may not survive pickling, and where it is read its class may not be
-known: what travels is which of the engine's endings it is, and what that holds.
+known: what travels is which of the engine's endings it is, and what that holds. Settings travel
+with the secrets in them, so they belong into a pipe, and nowhere else.
 """
 
-from typing import Any
+import io
+import pickle
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 import engine.errors
 from engine.errors import Ending, PenstockError, StopRun
 from engine.processor_time import ProcessorTime
 from engine.result import Result
+
+Model = TypeVar("Model", bound=BaseModel)
 
 Packed = tuple[str, Any, ProcessorTime | None]
 """What it is ("done", "ending", "stop", "produced", "list"), its values, and what it cost."""
@@ -70,3 +77,41 @@ def _known(error: PenstockError) -> str:
 
 def _is_plain(value: object) -> bool:
     return value is None or isinstance(value, (str, int, float))
+
+
+def pack_settings(settings: BaseModel) -> bytes:
+    """Every field of the settings, secrets included, and those that are excluded from dumps."""
+    return pickle.dumps(_plain(settings))
+
+
+def unpack_settings(kind: type[Model], packed: bytes) -> Model:
+    """The settings that `pack_settings` was given, of the class `kind`. Raises what its validators
+    raise, and ImportError or AttributeError for the class of a value that is not to be found."""
+    return kind.model_validate(_Unpickler(io.BytesIO(packed), kind.__module__).load())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return {_key(type(value), name): _plain(one) for name, one in value}
+    if type(value) is dict:
+        return {key: _plain(one) for key, one in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_plain, value))
+    return value
+
+
+def _key(kind: type[BaseModel], name: str) -> str:
+    """What a field is validated by."""
+    field = kind.model_fields.get(name)
+    return field.validation_alias if field and isinstance(field.validation_alias, str) else name
+
+
+class _Unpickler(pickle.Unpickler):
+    """Finds what was defined in the script that ran in the module that it is here."""
+
+    def __init__(self, file: io.BytesIO, script: str) -> None:
+        super().__init__(file)
+        self._script = script
+
+    def find_class(self, module: str, name: str) -> Any:
+        return super().find_class(self._script if module == "__main__" else module, name)

@@ -19,11 +19,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from pydantic import BaseModel
+
 from engine.child import HEADER
 from engine.deadline import Deadline, watcher
 from engine.errors import PenstockError
 from engine.item import Item, mark_outlived
-from engine.packing import Packed, pack, pack_ending, pack_refusal
+from engine.packing import Packed, pack, pack_ending, pack_refusal, unpack_settings
 from engine.process_worker import AT_ONCE
 from engine.processor_time import measured
 from engine.result import result_of, result_of_return, results_of_batch
@@ -113,7 +115,7 @@ class ChildProcess:
         self,
         importable: tuple[str, str],
         name: str,
-        settings: dict[str, Any],
+        settings: bytes,
         workdir: Path,
         levels: dict[str, int],
     ) -> Any:
@@ -123,7 +125,8 @@ class ChildProcess:
             found: Any = importlib.import_module(module)
             for part in qualname.split("."):
                 found = getattr(found, part)
-            stage = StageFactory(found, found.Settings.model_validate(settings), workdir, name)()
+            kind: type[BaseModel] = found.Settings
+            stage = StageFactory(found, unpack_settings(kind, settings), workdir, name)()
             stage.open()
         except PenstockError as error:
             return pack_refusal(error)

@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ByteSize, SecretStr
+from pydantic import BaseModel, ByteSize, Secret, SecretBytes, SecretStr
 from pydantic.fields import FieldInfo
 
 _WORDS: dict[Any, str] = {
@@ -17,6 +17,7 @@ _WORDS: dict[Any, str] = {
     float: "a number",
     str: "text",
     SecretStr: "text",
+    SecretBytes: "text",
     Path: "a path",
     ByteSize: 'a size such as "2 GB"',
 }
@@ -59,8 +60,14 @@ def accepts_bool(field: FieldInfo) -> bool:
 
 
 def is_secret(field: FieldInfo) -> bool:
-    """Whether the setting's value is kept out of messages."""
-    return SecretStr in _without_none(field.annotation)
+    """Whether the setting is or holds a secret: its value is kept out of messages and files."""
+    return _holds_secret(field.annotation, ())
+
+
+def without_secrets(field: FieldInfo, dumped: Any) -> list[Any]:
+    """What `dumped`, a value of this setting in JSON, where secrets are masked, says beside them:
+    one value, or none where it is a secret, or a list of them."""
+    return _without_secrets(field.annotation, dumped)
 
 
 def toml_key(key: str) -> str:
@@ -151,3 +158,29 @@ def _without_none(annotation: Any) -> list[Any]:
     if kind in (Union, types.UnionType):
         return [leaf for one in arguments if one is not type(None) for leaf in _without_none(one)]
     return [annotation]
+
+
+def _holds_secret(annotation: Any, seen: tuple[Any, ...]) -> bool:
+    """`seen` are the models that this one is in: one may hold its own kind."""
+    kind = get_origin(annotation) or annotation
+    if isinstance(kind, type) and issubclass(kind, (Secret, SecretBytes, SecretStr)):
+        return True
+    parts = list(get_args(annotation))
+    if isinstance(kind, type) and issubclass(kind, BaseModel) and kind not in seen:
+        seen = (*seen, kind)
+        parts += [field.annotation for field in kind.model_fields.values()]
+    return any(_holds_secret(part, seen) for part in parts)
+
+
+def _without_secrets(annotation: Any, dumped: Any) -> list[Any]:
+    if dumped is None or not _holds_secret(annotation, ()):
+        return [dumped]
+    [kind, *others] = _without_none(annotation)
+    if others or not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        return []
+    left = {}
+    for key, value in dumped.items():
+        field = kind.model_fields.get(key)
+        for kept in [value] if field is None else _without_secrets(field.annotation, value):
+            left[key] = kept
+    return [left]

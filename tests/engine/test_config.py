@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pytest
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 
 from engine import (
     SOURCE,
@@ -419,6 +419,53 @@ def test_stored_settings_that_have_gone_are_passed_over_and_secrets_are_not_stor
     dumped["stages"]["fetch"]["ratio"] = 99
     with pytest.raises(ConfigError, match=r"^the last run's settings: stages\.fetch\.ratio = 99: "):
         load_config(TOY, None, {}, [], {}, stored=dumped)
+
+
+class Server(BaseModel):
+    """One that has a key, and may have a substitute."""
+
+    address: str = "here"
+    key: SecretStr | None = None
+    token: SecretBytes = SecretBytes(b"none")
+    next: "Server | None" = None
+
+
+class Locked(Stage):
+    """Has secrets of every shape."""
+
+    class Settings(Settings):
+        several: list[SecretStr] = setting([], "Keys.")
+        named: dict[str, Secret[int]] = setting({}, "Numbers.")
+        server: Server = setting(Server, "Where.")
+        servers: list[Server] = setting([], "Where else.")
+        plain: list[str] = setting([], "No secrets.")
+
+
+def test_secrets_inside_of_settings_are_kept_out_too() -> None:
+    pipeline = Pipeline("p", "P.", [Step(Locked, SOURCE)])
+    inner = {"address": "there", "key": "99887766"}
+    flags = {
+        "stages.locked.several": ["99887766"],
+        "stages.locked.named": {"a": 99887766},
+        "stages.locked.server": {**inner, "token": "99887766", "next": inner},
+        "stages.locked.servers": [inner],
+        "stages.locked.plain": ["x"],
+    }
+    config = load_config(pipeline, None, {}, [], flags)
+    stored = settings_as_dict(config)
+    assert "99887766" not in json.dumps(stored)
+    assert "99887766" not in json.dumps(
+        fingerprint_settings(Locked, config.stages["locked"].settings)
+    )
+
+    later = load_config(pipeline, None, {}, [], {}, stored=stored).stages["locked"].settings
+    assert later == Locked.Settings(
+        server=Server(address="there", next=Server(address="there")), plain=["x"]
+    ), "a mask is taken for no secret"
+    for key in ("several", "named", "server", "servers"):
+        with pytest.raises(ConfigError) as refusal:
+            load_config(pipeline, None, {}, [f"stages.locked.{key}=99887766"], {})
+        assert "99887766" not in str(refusal.value)
 
 
 def test_the_fingerprint_holds_only_what_changes_the_output() -> None:

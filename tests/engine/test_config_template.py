@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pytest
-from pydantic import ByteSize
+from pydantic import ByteSize, SecretStr
 
 from engine import SOURCE, Pipeline, Settings, Stage, StageOptions, Step, setting
 from engine.config import LimitSettings, load_config
@@ -126,3 +126,13 @@ def test_two_different_stages_of_one_name_stand_under_their_pipelines(tmp_path: 
     for pipeline in both:
         loaded = load_config(pipeline, file, {}, [], {}, others=both)
         assert loaded == load_config(pipeline, None, {}, [], {})
+
+
+def test_a_secrets_default_is_not_written_as_its_mask() -> None:
+    class Locked(Stage):
+        class Settings(Settings):
+            key: SecretStr = setting(SecretStr("none"), "What lets us in.")
+
+    written = render_config([Pipeline("p", "P.", [Step(Locked, SOURCE)])])
+    assert '# key = ""' in written
+    assert "***" not in written

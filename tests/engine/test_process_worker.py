@@ -16,17 +16,19 @@ from typing import Any
 import anyio
 import psutil
 import pytest
-from pydantic import SecretStr
+from pydantic import BaseModel, Field, SecretBytes, SecretStr, computed_field
 
-from engine import Item, Settings, Stage, Transient, checkpoint, deadline, setting
+from engine import SOURCE, Item, Settings, Stage, Step, Transient, checkpoint, deadline, setting
 from engine import child as child_module
 from engine.child import children
+from engine.config import load_config
 from engine.item import abandoned_stages
 from engine.outputs import Draft, FolderOutputs
 from engine.process_worker import AT_ONCE, Nursery, ProcessWorker
 from engine.result import Result
+from engine.run import run_pipeline
 from engine.worker import StageFactory
-from tests.engine.toys import note, until
+from tests.engine.toys import line, note, until
 
 pytestmark = pytest.mark.anyio
 
@@ -262,6 +264,92 @@ async def test_settings_arrive_as_they_are_and_stand_on_no_command_line(bench: B
         assert "swordfish" not in lines[0]
         assert await worker.process(bench.draft("key")) == Result()
     assert bench.said("key") == "swordfish"
+
+
+def test_secrets_of_every_shape_reach_a_process_and_no_file(tmp_path: Path) -> None:
+    given = {
+        "plain": "sesame-1",
+        "raw": "sesame-2",
+        "several": ["sesame-3", "sesame-4"],
+        "named": {"a": "sesame-5"},
+        "door": {"key": "sesame-6", "next": {"key": "sesame-7"}, "kept": "sesame-8"},
+        "doors": [{"key": "sesame-9"}],
+        "kept": "sesame-0",
+    }
+    pipeline = line(Step(Keeper, SOURCE))
+    settings = {f"stages.keeper.{key}": value for key, value in given.items()}
+    config = load_config(pipeline, None, {}, ["stages.keeper.placement=process"], settings)
+
+    report = run_pipeline(pipeline, config, tmp_path / "w", ["v1"])
+
+    assert report.items["done"] == 1
+    item = Item.at(tmp_path / "w", "v1")
+    said = item.output("keeper") / "said"
+    assert sorted(said.read_text().split()) == [f"sesame-{number}" for number in range(10)]
+    said.unlink()
+    files = [path for path in (tmp_path / "w").rglob("*") if path.is_file()]
+    assert len(files) > 1
+    for file in files:
+        assert b"sesame-" not in file.read_bytes(), file
+
+
+class Door(BaseModel):
+    """Holds others of its kind."""
+
+    key: SecretStr
+    kept: str = Field("", exclude=True)
+    next: "Door | None" = None
+
+
+class Keeper(Stage):
+    """Says every secret that it was given."""
+
+    class Settings(Settings):
+        plain: SecretStr = setting(SecretStr("none"), "One.")
+        raw: SecretBytes | None = setting(None, "One of bytes.")
+        several: list[SecretStr] = setting([], "Some.")
+        named: dict[str, SecretStr] = setting({}, "Some with names.")
+        door: Door | None = setting(None, "One inside.")
+        doors: tuple[Door, ...] = setting((), "Some inside.")
+        kept: str = Field("", exclude=True, description="Kept out of dumps.")
+
+        @computed_field
+        @property
+        def number(self) -> int:
+            return len(self.several)
+
+    settings: "Keeper.Settings"
+
+    def process(self, item: Item, out: Path) -> None:
+        own = self.settings
+        assert own.raw is not None
+        assert own.door is not None
+        assert own.door.next is not None
+        secrets = [own.plain, *own.several, *own.named.values(), own.door.key, own.door.next.key]
+        secrets += [door.key for door in own.doors]
+        said = [secret.get_secret_value() for secret in secrets]
+        said += [own.raw.get_secret_value().decode(), own.door.kept, own.kept]
+        (out / "said").write_text("\n".join(said))
+
+
+async def test_a_setting_of_a_scripts_own_type_arrives(tmp_path: Path) -> None:
+    own = """
+from enum import Enum
+from engine import Settings, Stage, setting
+
+class Color(Enum):
+    RED = "red"
+
+class Own(Stage):
+    class Settings(Settings):
+        color: Color = setting("red", "Which.")
+
+    def process(self, item, out):
+        assert self.settings.color is Color.RED
+"""
+    (tmp_path / "alone.py").write_text(MAIN.format(load=own))
+    ran = run_script(tmp_path, "alone.py", str(tmp_path / "w"), PYTHONPATH=ROOT)
+    assert "'done': 1" in ran.stdout, ran.stderr
 
 
 async def test_what_a_stage_logs_is_logged_by_the_run(
