@@ -19,7 +19,7 @@ from typing import Any
 
 from engine import Drop, Item, Permanent, Stage
 from engine.config import Config, load_config
-from engine.item import open_scratch
+from engine.output_folders import open_scratch
 from engine.pipeline import FinishContext, ItemRecord
 from engine.run import run_pipeline
 from stages.dataset import build_dataset

@@ -17,12 +17,13 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from benchmarks.harness import Contestant
 from benchmarks.overhead_stages import HOP, QUEUE, STAGES, configured, stages_of
 from engine import Item, Stage, StopRun
+from engine.attempt import Entry
 from engine.events import Events
-from engine.journal import AttemptRow, Failure
-from engine.journey import End, Graph, Journey
+from engine.graph import Graph
+from engine.journey import Journey
 from engine.limits import Gates
-from engine.parking import Entry
 from engine.pool import Pool
+from engine.records import AttemptRow, End, Failure
 
 
 def queues(items: int) -> float:

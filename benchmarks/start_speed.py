@@ -19,8 +19,8 @@ from benchmarks.results import Result, Target
 from benchmarks.servers import serving
 from engine import Item
 from engine.intervals import interval
-from engine.item import commit_output, open_scratch, output_mark
-from engine.output_mark import MARK
+from engine.item import MARK
+from engine.output_folders import commit_output, open_scratch, output_mark
 from stages.addresses import canonical_source
 from tests.acceptance.clips import make_corpus
 from tests.acceptance.command import SHAPES, settings

@@ -8,16 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from engine.events import Repaired
-from engine.item import (
-    Item,
+from engine.graph import Graph
+from engine.item import Item
+from engine.journal import Journal
+from engine.journey import Journey
+from engine.output_folders import (
     discard_partial,
     is_whole,
     output_mark,
     replace_link,
     sweep_scratch,
 )
-from engine.journal import Failure, Journal
-from engine.journey import End, Graph, Journey, Known, Step
+from engine.records import End, Failure, Known, Step
 from engine.suspects import Suspects
 
 

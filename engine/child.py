@@ -12,7 +12,6 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -21,6 +20,7 @@ from anyio import to_thread
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from engine.children import _stages
 from engine.errors import Ending, PenstockError
 from engine.import_path import import_path, importable
 from engine.packing import pack_settings, unpack_ending, unpack_refusal
@@ -37,13 +37,6 @@ _START = (
     "import sys; folder = sys.argv[1]; sys.path[:] = sys.argv[2:]; del sys.argv[1:]; "
     "from engine.process_child import main; main(folder)"
 )
-
-_stages: dict[int, str] = {}
-
-
-def children() -> Mapping[int, str]:
-    """The processes of this one's that hold a stage now, by their ids, and that stage's name."""
-    return dict(_stages)
 
 
 class WorkerDiedError(PenstockError):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
@@ -29,6 +29,9 @@ from engine.config_schema import (
 from engine.errors import ConfigError
 from engine.pipeline import Pipeline
 from engine.setting_text import is_secret, toml_value, without_secrets
+
+if TYPE_CHECKING:  # the help of all commands does without what makes a pipeline
+    from engine.pipeline import Pipeline
 
 RESERVED_VARIABLES = frozenset({"PENSTOCK_TEST_DATA", "PENSTOCK_AIMOCK"})
 """Variables with our prefix that set nothing: the tests' own."""
@@ -282,3 +285,6 @@ def _shown(value: Any) -> str:
     except ValueError:
         text = str(value)
     return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+CONFIG = "config.toml"

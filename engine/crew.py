@@ -8,17 +8,12 @@ from anyio.abc import TaskGroup
 
 from engine.errors import PenstockError
 from engine.events import Events, WorkerReplaced
+from engine.loop_worker import LoopWorker, SharedStage
 from engine.meter import Meter
 from engine.process_worker import Nursery, ProcessWorker
 from engine.stage import StageOptions
-from engine.worker import (
-    LoopWorker,
-    SharedStage,
-    StageFactory,
-    StageOpenError,
-    ThreadWorker,
-    Worker,
-)
+from engine.thread_worker import ThreadWorker
+from engine.worker import StageFactory, StageOpenError, Worker
 
 log = logging.getLogger("penstock.engine")
 

@@ -1,6 +1,5 @@
 """Where items come from: the source, and items that turn out to hold others. Read lazily."""
 
-import os
 from collections import Counter
 from collections.abc import (
     AsyncGenerator,
@@ -10,26 +9,18 @@ from collections.abc import (
     Iterator,
 )
 from contextlib import aclosing, contextmanager
-from typing import BinaryIO, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import anyio
 
 from engine.call_thread import CallThread
+from engine.disk_gate import DiskGate
 from engine.item import Item
-from engine.limits import DiskGate
 
 T = TypeVar("T")
 
 CLOSING = 1.0
 """Seconds that a source which is not read to its end has to close itself."""
-
-
-def standard_input() -> BinaryIO:
-    """This process's standard input, for a source to read.
-
-    Not `sys.stdin`: a thread that is left blocked in that aborts the process when Python ends.
-    """
-    return os.fdopen(os.dup(0), "rb")
 
 
 async def read_lazily(

@@ -11,14 +11,15 @@ import click
 from engine import plugins
 from engine.config import load_config
 from engine.config_schema import did_you_mean
+from engine.config_sources import CONFIG
 from engine.config_template import render_config
 from engine.errors import UsageError, WorkFolderError
+from engine.graph import Graph
 from engine.journal import Journal
 from engine.journal_reader import JournalReader, RunRow
-from engine.journey import Graph
 from engine.ledger_file import FILE, told
 from engine.leftovers import make_room
-from engine.options import CONFIG, config_file, web_address
+from engine.options import config_file, web_address
 from engine.pipeline import Pipeline
 from engine.report import Status, render_status, status_as_dict
 from engine.run_command import execute

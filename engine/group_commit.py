@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 
 import anyio
 
-from engine.call_thread import Bell, bell
+from engine.bell import Bell, bell
 from engine.journal import Journal
 from engine.ledger_errors import explained, is_explained
 

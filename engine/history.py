@@ -11,10 +11,10 @@ from pathlib import Path
 import anyio
 import psutil
 
-from engine.child import children
+from engine.children import children
+from engine.cores import available_cores
 from engine.errors import StopRun
 from engine.group_commit import GroupCommit
-from engine.resizer import available_cores
 from engine.statistics import PoolStatistics, Sample
 
 log = logging.getLogger("penstock.engine")

@@ -7,7 +7,6 @@ tasks an async way in: what several of them ask for at once is committed in one 
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import count
 from operator import attrgetter
 from pathlib import Path
@@ -15,74 +14,10 @@ from typing import Any
 
 from engine.errors import WorkFolderError
 from engine.item import Item, earlier_id, item_id
-from engine.journey import End, Known
 from engine.killed_attempts import KilledAttempts
 from engine.ledger_file import POOL_COLUMNS, open_to_write
-from engine.processor_time import ProcessorTime, run_seconds
+from engine.records import NOT_ENDED, AttemptRow, End, Failure, Known
 from engine.statistics import Sample
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a stage ended other than done: class, one line, and the traceback of a bug."""
-
-    kind: str
-    reason: str
-    traceback: str | None = None
-
-
-@dataclass(slots=True)
-class AttemptRow:
-    """A row of `attempts`. Times are seconds since the epoch; `item` is an id.
-
-    `cost` is the attempt's own, `run_processor` what the whole run had used when it ended, in
-    processor seconds. The run fills the row in while the ledger's thread may be writing it: what is
-    there is written, and `ended` is set last.
-    """
-
-    id: int
-    run: int
-    item: str
-    stage: str
-    worker: int
-    attempt: int
-    started: float
-    outcome: str | None = None
-    failure: Failure | None = None
-    cost: ProcessorTime | None = None
-    run_processor: float | None = None
-    due: float | None = None
-    """When another attempt may follow, at the earliest."""
-    gate: str | None = None
-    """What turned the attempt away, usually a host."""
-    ended: float | None = None
-    whole: bool = False
-    """Whether the ledger has its end too."""
-
-    def end(self, outcome: str, failure: Failure | None) -> None:
-        self.outcome, self.failure = outcome, failure
-        self.run_processor = run_seconds()
-        self.ended = time.time()
-
-    def how_it_ended(self) -> tuple[object, ...]:
-        """What the columns from `ended` on hold, in their order."""
-        failure, cost = self.failure, self.cost
-        return (
-            self.ended,
-            self.outcome,
-            failure.kind if failure else None,
-            failure.reason if failure else None,
-            failure.traceback if failure else None,
-            cost.used if cost else None,
-            cost.delayed if cost else None,
-            self.run_processor,
-            self.due,
-            self.gate,
-        )
-
-
-NOT_ENDED = (None,) * 10
-"""What these columns hold until then."""
 
 
 class Journal:

@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.events import Event, RunStarted
-from engine.progress import Progress, Snapshot, Standing, held_lines, notable
+from engine.progress import Progress, Snapshot, Standing
 from engine.statistics import PoolStatistics
 from engine.text import duration, one_line, pace
+from engine.view_lines import held_lines, notable
 
 REFRESH = 0.25
 """Seconds between two drawings."""

@@ -6,7 +6,8 @@ from typing import Protocol
 
 from anyio import to_thread
 
-from engine.item import Item, commit_output, discard_partial, open_scratch, remove_scratch
+from engine.item import Item
+from engine.output_folders import commit_output, discard_partial, open_scratch, remove_scratch
 
 
 class Outputs(Protocol):

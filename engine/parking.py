@@ -5,52 +5,10 @@ from dataclasses import dataclass, field
 import anyio
 from anyio.abc import TaskGroup
 
+from engine.attempt import Entry, _Turn
 from engine.inbox import Inbox
-from engine.item import Item
-from engine.journey import Journey
-from engine.limits import Gates, Refusal
+from engine.limits import Gates
 from engine.statistics import Held, join_held
-
-
-class _Turn:
-    """An entry that waited for its gate goes to it: `went_in` is the answer once `taken` is set.
-
-    `slowed` is what the gate's `slowed` was when the entry began to wait for it.
-    """
-
-    def __init__(self, slowed: float) -> None:
-        self.slowed = slowed
-        self.taken = anyio.Event()
-        self.went_in = False
-
-
-@dataclass(slots=True)
-class Entry:
-    """An item in a pool. `attempt` counts those that count."""
-
-    journey: Journey
-    attempt: int = 1
-    begun: int = 0
-    """How many attempts have begun, those that do not count included."""
-    alone: bool = False
-    """A batch with this item failed as a whole, so it is not put into another."""
-    suspect: bool = False
-    """A run may have died of it: it is tried with nothing else in hand, in a process if it can."""
-    gate: str | None = None
-    """The key of the gate that this item is inside of."""
-    entered: int = 0
-    """Its number among those that have gone into that gate."""
-    refusal: Refusal | None = None
-    """Its last refusal at a gate."""
-    turned_away: int = 0
-    """How often it was told to slow down where there is no gate to close."""
-    held_back: float = 0.0
-    """Seconds it has waited because it, or others before it, were told to slow down."""
-    turn: _Turn | None = None
-
-    @property
-    def item(self) -> Item:
-        return self.journey.item
 
 
 @dataclass(frozen=True, slots=True)

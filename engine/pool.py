@@ -8,14 +8,13 @@ import random
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import anyio
 from anyio.abc import TaskGroup
 
-from engine.config import LimitSettings, StageConfig
+from engine.attempt import LONE_REFUSALS, Attempt, Entry, Hooks
+from engine.config import StageConfig
 from engine.crew import Crew
 from engine.errors import BatchFault, Drop, Ending, Fault, Permanent, StopRun, Throttled
 from engine.events import (
@@ -26,14 +25,13 @@ from engine.events import (
     PoolResized,
 )
 from engine.inbox import Closed, Inbox
-from engine.item import Item
-from engine.journal import AttemptRow, Failure
-from engine.journey import End, Journey, Settled
+from engine.limit_settings import LimitSettings
 from engine.limits import Gates, pause_after
 from engine.meter import Meter
 from engine.outputs import Draft, Outputs
-from engine.parking import Entry, Parking
-from engine.result import DONE, Items, Result, killer, result_of
+from engine.parking import Parking
+from engine.records import End, Failure, Settled
+from engine.result import Items, Result, killer, result_of
 from engine.retry import RetryPolicy
 from engine.stage import Stage
 from engine.statistics import PoolStatistics
@@ -42,54 +40,6 @@ from engine.worker import StageFactory, Worker
 FREE_PARKED = 1000
 """Items that may wait for a retry in a stage that takes them from the source, beyond its bound:
 there they occupy no disk, so a throttled host does not hold back the others."""
-
-
-LONE_REFUSALS = 3
-"""Refusals of one item before it is judged by its own that others went well."""
-
-
-class Hooks(Protocol):
-    """What a pool asks of the run."""
-
-    def attempt_started(self, item: Item, stage: str, worker: int, attempt: int) -> AttemptRow:
-        """Have it recorded before long; returns what it is to be known by."""
-
-    def attempt_ended(self, row: AttemptRow, outcome: str, failure: Failure | None) -> None:
-        """Have it recorded how an attempt ended with which the stage has not ended."""
-
-    async def tried_alone(self, row: AttemptRow, alone: bool) -> None:
-        """Have it recorded, before it goes on, whether nothing else is in hand meanwhile."""
-
-    async def settled(
-        self, journey: Journey, stage: str, end: End, row: AttemptRow, failure: Failure | None
-    ) -> None:
-        """The stage has ended with the item: record it, and pass the item on."""
-
-    async def expand(self, journey: Journey, produced: Items) -> int:
-        """Feed the items that came out of this one; returns how many there were."""
-
-    def stop(self, why: StopRun) -> None:
-        """The whole run has to stop."""
-
-
-@dataclass(slots=True)
-class Attempt:
-    """One attempt at one item: its row in the ledger, what it writes, and how it went.
-
-    `seconds` is the service time, `gate` the key of the gate
-    that it went through, and `pause` how long the item is to wait where it was turned away, by the
-    gate `closed` if there is one, in seconds; `alone_for` as in `RetryPolicy.judge`.
-    """
-
-    entry: Entry
-    row: AttemptRow
-    draft: Draft
-    gate: str | None
-    seconds: float = 0.0
-    pause: float = 0.0
-    closed: str | None = None
-    alone_for: float | None = None
-    result: Result = DONE
 
 
 class Pool:

@@ -24,7 +24,8 @@ from pydantic import BaseModel
 from engine.child import HEADER
 from engine.deadline import Deadline, watcher
 from engine.errors import PenstockError
-from engine.item import Item, mark_outlived
+from engine.item import Item
+from engine.output_folders import mark_outlived
 from engine.packing import Packed, pack, pack_ending, pack_refusal, unpack_settings
 from engine.process_worker import AT_ONCE
 from engine.processor_time import measured

@@ -3,33 +3,19 @@
 The views only listen: to the events, and to `snapshot`, the pools' statistics.
 """
 
-import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TextIO
-
-import anyio
 
 from engine.events import (
-    AttemptEnded,
-    DiskLow,
-    DiskRecovered,
     Event,
-    GateClosed,
     ItemEnded,
     ItemEntered,
-    ListenerFailed,
-    Repaired,
-    RoomMade,
     RunStarted,
     SourceEnded,
-    Stopping,
-    WorkerReplaced,
 )
 from engine.statistics import LEAST_BUSY, Held, PoolStatistics, bottleneck, join_held
-from engine.text import duration, one_line, pace, size
 
 Snapshot = Callable[[], Sequence[PoolStatistics]]
 
@@ -38,19 +24,6 @@ RECENT = 60.0
 
 ENOUGH = 5
 """Items that have to have ended in the last minute before their rate says more than the run's."""
-
-
-HELD_SHOWN = 3
-"""Hosts that a view names of those that items are held back for."""
-
-
-class View(Protocol):
-    """A listener that also shows things as time passes."""
-
-    def __call__(self, event: Event) -> None: ...
-
-    async def refresh_forever(self) -> None:
-        """Show how things stand, again and again, until cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,128 +121,3 @@ class Progress:
             return None
         left = remaining / rate
         return None if now - self._last_end > max(left, RECENT) else left
-
-
-class PlainLines:
-    """One line at the start, one every `interval` seconds, and one for whatever went wrong."""
-
-    def __init__(self, snapshot: Snapshot, stream: TextIO, interval: float = 10.0) -> None:
-        self._progress = Progress(snapshot)
-        self._stream: TextIO | None = stream
-        self._interval = interval
-
-    def __call__(self, event: Event) -> None:
-        self._progress(event)
-        if isinstance(event, RunStarted):
-            self._write(f"{event.pipeline}: run {event.run} in {event.workdir}")
-        elif not isinstance(event, GateClosed) and (line := notable(event)):
-            self._write(line)
-
-    async def refresh_forever(self) -> None:
-        self._progress.look()
-        while True:
-            await anyio.sleep(self._interval)
-            standing = self._progress.look()
-            self._write(totals_line(standing, self._progress.source_ended))
-            for line in held_lines(standing):
-                self._write(line)
-
-    def _write(self, line: str) -> None:
-        if self._stream is None:
-            return
-        try:
-            self._stream.write(one_line(line, 400) + "\n")
-            self._stream.flush()
-        except OSError:
-            # Whoever read these lines has gone (a closed pipe). The run goes on without them.
-            self._stream = None
-
-
-class Quiet:
-    """Shows nothing."""
-
-    def __call__(self, event: Event) -> None:
-        pass
-
-    async def refresh_forever(self) -> None:
-        await anyio.sleep_forever()
-
-
-def choose_view(snapshot: Snapshot, *, quiet: bool = False, stream: TextIO | None = None) -> View:
-    """The view that suits: none if `quiet`, live on a terminal, plain lines anywhere else.
-
-    `stream` is where it is shown, standard error unless told.
-    """
-    if quiet:
-        return Quiet()
-    stream = stream or sys.stderr
-    if stream.isatty():
-        from rich.console import Console
-
-        from engine.live_view import LiveView
-
-        console = Console(file=stream)
-        if not console.is_dumb_terminal:
-            return LiveView(snapshot, console)
-    return PlainLines(snapshot, stream)
-
-
-def totals_line(standing: Standing, source_ended: bool) -> str:
-    """How the run stands, in one line."""
-    parts = [
-        duration(standing.elapsed),
-        f"{standing.total_ended} of {standing.entered}{'' if source_ended else ' so far'} ended",
-        *(f"{standing.ended[how]} {how}" for how in ("dropped", "failed") if how in standing.ended),
-    ]
-    if standing.rate:
-        parts.append(pace(standing.rate))
-    if parked := sum(pool.parked for pool in standing.pools):
-        parts.append(f"{parked} held back")
-    if standing.bottleneck:
-        busy = standing.recent[standing.bottleneck].utilisation
-        parts.append(f"{standing.bottleneck} is the bottleneck ({busy:.0%} busy)")
-    if standing.left is not None:
-        parts.append(f"about {duration(standing.left)} left")
-    return ", ".join(parts)
-
-
-def held_lines(standing: Standing, most: int = HELD_SHOWN) -> list[str]:
-    """A line for each of the gates, `most` at most, that items wait for, and one for retries."""
-    now = time.time()
-    lines = [f"{held.items} held back {held.told(now)}" for held in standing.held[:most]]
-    if len(standing.held) > most:
-        lines.append(f"{sum(held.items for held in standing.held[most:])} held back for others")
-    return lines
-
-
-def notable(event: Event, longest_id: int = 200) -> str | None:
-    """A line on an event that a person wants to know of at once; None for all others."""
-    match event:
-        case AttemptEnded(outcome="failed", final=True):
-            return f"failed in {event.stage}: {_what_and_why(event, longest_id)}"
-        case GateClosed():
-            return f"{event.key}: nothing for {duration(event.seconds)}: {event.reason}"
-        case DiskLow():
-            free, least = size(event.free), size(event.watermark)
-            return f"disk: {free} free, less than {least}: nothing new until there is room"
-        case DiskRecovered():
-            return f"disk: {size(event.free)} free again: going on"
-        case RoomMade():
-            return f"the disk was full: {size(event.freed)} of half-done work deleted, to begin"
-        case WorkerReplaced():
-            return f"{event.stage}: worker {event.worker} replaced: {event.why}"
-        case Repaired():
-            return f"repaired {one_line(event.item, longest_id)} in {event.stage}: {event.what}"
-        case ListenerFailed():
-            return f"{event.listener} failed, and the run goes on: {event.reason}"
-        case Stopping():
-            return f"stopping: {event.why}"
-    return None
-
-
-def _what_and_why(event: AttemptEnded, longest_id: int) -> str:
-    """The reason, behind the item's id unless it says itself what it speaks of."""
-    reason = event.reason or ""
-    if "://" in reason or reason.startswith("/"):
-        return reason
-    return f"{one_line(event.item, longest_id)}: {reason}"

@@ -1,66 +1,12 @@
 """Applies the `workers = "auto"` policy to the pools of a run: often at first, seldom once calm."""
 
-import os
-import threading
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Mapping
 
 from engine.autosize import Autosizer, Window, maximum_workers, pause_before_next
-from engine.child import children
+from engine.cores import available_cores
 from engine.pool import Pool
-
-
-def available_cores() -> int:
-    """The cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-class ThreadTimes:
-    """How many seconds the threads of each stage, and those of its processes, had a core or waited
-    for one. Linux alone says so (the first two figures of a thread's schedstat, in nanoseconds)."""
-
-    def __init__(self) -> None:
-        self._before: dict[int, tuple[int, int]] = {}
-        self.apart = 0.0
-        """Seconds that those of other processes had a core, between the last two calls."""
-
-    def since_last(self) -> Mapping[str, float] | None:
-        """By stage, since the last call; None where it is not to be had."""
-        if not Path("/proc/self/schedstat").exists():
-            return None
-        wanted: Counter[str] = Counter()
-        now: dict[int, tuple[int, int]] = {}
-        apart = 0
-        for stage, process, thread in self._threads():
-            try:
-                text = Path(f"/proc/{process}/task/{thread}/schedstat").read_text()
-            except (FileNotFoundError, ProcessLookupError):
-                continue  # it has just ended
-            had, waited = (int(figure) for figure in text.split()[:2])
-            now[thread] = had, waited
-            had_before, waited_before = self._before.get(thread, (0, 0))
-            wanted[stage] += had + waited - had_before - waited_before
-            if process != "self":
-                apart += had - had_before
-        self._before, self.apart = now, apart / 1e9
-        return {stage: nanoseconds / 1e9 for stage, nanoseconds in wanted.items()}
-
-    @staticmethod
-    def _threads() -> Iterator[tuple[str, str, int]]:
-        """Stage, process and thread."""
-        for thread in threading.enumerate():
-            if thread.native_id is not None and thread.name.startswith("penstock-"):
-                stage = thread.name.removeprefix("penstock-").rpartition("-")[0]
-                yield stage, "self", thread.native_id
-        for process, stage in children().items():
-            with suppress(FileNotFoundError, ProcessLookupError):
-                for entry in Path(f"/proc/{process}/task").iterdir():
-                    yield stage, str(process), int(entry.name)
+from engine.thread_times import ThreadTimes
 
 
 class Resizer:

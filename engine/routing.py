@@ -10,24 +10,28 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from engine.admission import admit, record_end
+from engine.attempt import Entry
+from engine.disk_gate import DiskGate
 from engine.errors import StopRun, UsageError
 from engine.events import Events, ItemEnded, ItemEntered, Repaired, SourceEnded
+from engine.failure_budget import FailureBudget
 from engine.feed import Feed, as_item
+from engine.graph import Graph
 from engine.group_commit import GroupCommit
 from engine.inbox import Inbox
-from engine.item import Item, discard_output
-from engine.journal import AttemptRow, Failure, Journal
-from engine.journey import End, Graph, Journey, Settled, Step
-from engine.limits import DiskGate, FailureBudget
-from engine.parking import Entry
+from engine.item import Item
+from engine.journal import Journal
+from engine.journey import Journey
+from engine.output_folders import discard_output
 from engine.pipeline import Pipeline
+from engine.records import AttemptRow, End, Failure, Settled, Step
 from engine.result import Items
 from engine.showing import shown
 from engine.suspects import Suspects
 
 
 class Routing:
-    """What pools ask of a run (`engine.pool.Hooks`), and the source that the items come from.
+    """What pools ask of a run (`engine.attempt.Hooks`), and the source that the items come from.
 
     Has all of it recorded. When nothing is under way any more it closes the inboxes, and so the
     pools end. `stop` is called where the whole run has to stop and no item is to blame. `ended`

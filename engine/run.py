@@ -11,21 +11,24 @@ from typing import Any, Literal
 import anyio
 
 from engine.config import Config, fingerprint_settings, settings_as_dict
+from engine.cores import available_cores
+from engine.disk_gate import DiskGate
 from engine.errors import PenstockError, StopRun, root_cause
 from engine.events import Events, Repaired, RoomMade, RunEnded, RunStarted, Stopping
+from engine.failure_budget import FailureBudget
 from engine.finishing import installed_versions, run_finish
+from engine.graph import Graph
 from engine.group_commit import GroupCommit
 from engine.history import History
 from engine.journal import Journal
 from engine.journal_reader import JournalReader
-from engine.journey import Graph
 from engine.ledger_file import FILE
 from engine.leftovers import make_room
-from engine.limits import DiskGate, FailureBudget, Gates
+from engine.limits import Gates
 from engine.outputs import FolderOutputs
 from engine.pipeline import Pipeline
 from engine.pool import Pool
-from engine.resizer import Resizer, available_cores
+from engine.resizer import Resizer
 from engine.routing import Routing
 from engine.statistics import FailureClass, Held, PoolStatistics, StageCounts
 from engine.trust import seal

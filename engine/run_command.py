@@ -91,8 +91,8 @@ def execute(
     web: WebAddress | None = None,
 ) -> int:
     """Run, showing how it goes and what it came to; returns the exit code."""
+    from engine.choose_view import choose_view
     from engine.log import JsonLog
-    from engine.progress import choose_view
     from engine.run import run_pipeline
 
     events = Events()

@@ -28,8 +28,9 @@ from pydantic.fields import FieldInfo
 
 from engine import StageOptions, events
 from engine.cli import main
-from engine.config import LimitSettings, load_config
+from engine.config import load_config
 from engine.config_schema import Schema
+from engine.limit_settings import LimitSettings
 from engine.setting_text import accepted, toml_value
 from stages import (
     dedup,

@@ -18,9 +18,10 @@ from filelock import FileLock, Timeout
 
 from engine import plugins
 from engine.bench.configuration import parse_tries
-from engine.config import Config, LimitSettings, load_config
+from engine.config import Config, load_config
 from engine.config_schema import Schema
 from engine.errors import UsageError, WorkFolderError
+from engine.limit_settings import LimitSettings
 from engine.options import (
     config_file,
     flag_settings,

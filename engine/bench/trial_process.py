@@ -16,9 +16,9 @@ from typing import Any, BinaryIO
 
 from engine import plugins
 from engine.config import load_config
+from engine.config_sources import CONFIG
 from engine.errors import PenstockError, StopRun, UsageError
 from engine.events import AttemptStarted, Event, Events, ItemEnded
-from engine.options import CONFIG
 from engine.run import RunReport, run_pipeline
 from engine.statistics import bottleneck, bottleneck_sentence
 from engine.text import one_line

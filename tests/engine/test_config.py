@@ -19,7 +19,8 @@ from engine import (
     Step,
     setting,
 )
-from engine.config import Config, LimitSettings, fingerprint_settings, load_config, settings_as_dict
+from engine.config import Config, fingerprint_settings, load_config, settings_as_dict
+from engine.limit_settings import LimitSettings
 
 
 class Fetch(Stage):

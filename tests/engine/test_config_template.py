@@ -9,8 +9,9 @@ import pytest
 from pydantic import ByteSize, SecretStr
 
 from engine import SOURCE, Pipeline, Settings, Stage, StageOptions, Step, setting
-from engine.config import LimitSettings, load_config
+from engine.config import load_config
 from engine.config_template import render_config
+from engine.limit_settings import LimitSettings
 
 
 class Fetch(Stage):

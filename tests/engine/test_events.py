@@ -11,7 +11,7 @@ import pytest
 
 from engine import progress
 from engine.events import AttemptEnded, Event, Events, ItemEnded, ListenerFailed, RunEnded, Stopping
-from engine.progress import PlainLines
+from engine.plain_lines import PlainLines
 from engine.run import Run, run_pipeline
 from engine.run_command import execute
 from tests.engine.toys import configured, line, toy

@@ -26,8 +26,9 @@ from engine import (
 from engine import Settings as EngineSettings
 from engine.config import fingerprint_settings, load_config
 from engine.config_template import render_config
-from engine.item import commit_output, item_id, open_scratch
-from engine.journey import Graph
+from engine.graph import Graph
+from engine.item import item_id
+from engine.output_folders import commit_output, open_scratch
 from tests.engine.toys import (
     Does,
     Toy,

@@ -9,18 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import Item, MissingOutput
-from engine.item import (
+from engine.item import MARK, item_id
+from engine.output_folders import (
     commit_output,
     discard_output,
     is_whole,
-    item_id,
     open_scratch,
     output_mark,
     remove_scratch,
     replace_link,
     sweep_scratch,
 )
-from engine.output_mark import MARK
 
 
 def commit(item: Item, stage: str, fingerprint: str = "f1", **files: str) -> None:

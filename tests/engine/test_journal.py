@@ -10,11 +10,11 @@ import pytest
 
 from engine import Item, StopRun, WorkFolderError
 from engine.group_commit import BACKLOG, GroupCommit
-from engine.journal import AttemptRow, Failure, Journal
+from engine.journal import Journal
 from engine.journal_reader import JournalReader
-from engine.journey import End, Known
 from engine.ledger_file import FILE, SCHEMA, SCHEMA_VERSION, connect
 from engine.processor_time import ProcessorTime
+from engine.records import AttemptRow, End, Failure, Known
 from tests.engine.toys import engine_threads, line, query, toy
 
 pytestmark = pytest.mark.anyio

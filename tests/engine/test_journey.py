@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from engine import Item
-from engine.journey import End, Graph, Journey, Known, Settled, Step
+from engine.graph import Graph
+from engine.journey import Journey
+from engine.records import End, Known, Settled, Step
 from tests.engine.toys import line, toy
 
 ITEM = Item.at(Path("work"), "v")

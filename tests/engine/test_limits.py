@@ -13,8 +13,10 @@ import pytest
 from anyio import wait_all_tasks_blocked
 
 from engine import StopRun, limits
+from engine.disk_gate import DiskGate
 from engine.events import DiskLow, DiskRecovered, Event, Events, GateClosed
-from engine.limits import Closure, DiskGate, FailureBudget, Gates, Refusal, pause_after
+from engine.failure_budget import FailureBudget
+from engine.limits import Closure, Gates, Refusal, pause_after
 from tests.virtual_time import BACKEND
 
 pytestmark = pytest.mark.anyio

@@ -20,9 +20,9 @@ from pydantic import BaseModel, Field, SecretBytes, SecretStr, computed_field
 
 from engine import SOURCE, Item, Settings, Stage, Step, Transient, checkpoint, deadline, setting
 from engine import child as child_module
-from engine.child import children
+from engine.children import children
 from engine.config import load_config
-from engine.item import abandoned_stages
+from engine.output_folders import abandoned_stages
 from engine.outputs import Draft, FolderOutputs
 from engine.process_worker import AT_ONCE, Nursery, ProcessWorker
 from engine.result import Result

@@ -11,6 +11,7 @@ import anyio
 import pytest
 from rich.console import Console
 
+from engine.choose_view import Quiet, View, choose_view
 from engine.events import (
     AttemptEnded,
     DiskLow,
@@ -25,8 +26,10 @@ from engine.events import (
     Stopping,
 )
 from engine.live_view import LiveView
-from engine.progress import PlainLines, Progress, Quiet, View, choose_view, totals_line
+from engine.plain_lines import PlainLines
+from engine.progress import Progress
 from engine.statistics import Held, PoolStatistics
+from engine.view_lines import totals_line
 from tests.engine.test_statistics import pool
 
 FAILED = AttemptEnded(

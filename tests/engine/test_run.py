@@ -26,11 +26,11 @@ from engine.events import (
     SourceEnded,
     Stopping,
 )
-from engine.item import item_id, sweep_scratch
+from engine.graph import Graph
+from engine.item import MARK, item_id
 from engine.journal import Journal
-from engine.journey import Graph
 from engine.ledger_file import FILE
-from engine.output_mark import MARK
+from engine.output_folders import sweep_scratch
 from engine.run import Run
 from engine.workfolder import locked
 from tests.engine import toys

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from engine.errors import StopRun
-from engine.item import Item, item_id, mark_outlived, open_scratch
+from engine.item import Item, item_id
 from engine.journal import Journal
 from engine.ledger_file import FILE
+from engine.output_folders import mark_outlived, open_scratch
 from tests.engine import toys
 from tests.engine.killer_command import EXITS, ITEMS, KILLS
 from tests.engine.toys import leftovers, line, outcomes, query, run, toy

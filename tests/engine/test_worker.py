@@ -19,11 +19,13 @@ from anyio import to_thread
 
 from engine import ConfigError, Item, PenstockError, StopRun, Throttled, UsageError, worker
 from engine.errors import BatchFault, Fault
+from engine.loop_worker import LoopWorker
 from engine.outputs import Draft, FolderOutputs
 from engine.process_worker import ProcessWorker
 from engine.processor_time import SCHEDULER
 from engine.result import Result
-from engine.worker import LoopWorker, StageFactory, StageOpenError, ThreadWorker, Worker
+from engine.thread_worker import ThreadWorker
+from engine.worker import StageFactory, StageOpenError, Worker
 from tests.engine.toys import LoopObedient, Obedient, engine_threads, leftovers, note, until
 
 pytestmark = pytest.mark.anyio

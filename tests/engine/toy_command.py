@@ -11,8 +11,8 @@ from typing import Any
 
 from engine import Drop, FinishContext, Item, Permanent, Pipeline, Transient
 from engine.events import Event, Events
-from engine.feed import standard_input
 from engine.run import run_pipeline
+from engine.standard_input import standard_input
 from tests.engine.toys import LoopToy, Toy, configured, line, note, toy, tries
 
 ITEMS = 60

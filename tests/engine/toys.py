@@ -42,7 +42,7 @@ from engine import (
 )
 from engine.config import Config, load_config
 from engine.events import Event, Events, ListenerFailed
-from engine.output_mark import MARK
+from engine.item import MARK
 from engine.run import Run, RunReport, run_pipeline
 
 Does = Mapping[str, Sequence[Any]]

@@ -16,8 +16,9 @@ from engine.bench.attempts import Attempt
 from engine.bench.helper_threads import helper_cores
 from engine.bench.recorded import read_recording
 from engine.bench.simulation import simulate
-from engine.journal import AttemptRow, Journal
+from engine.journal import Journal
 from engine.ledger_file import FILE
+from engine.records import AttemptRow
 from tests.engine.toys import GatedToy, LoopToy, Toy, fast_folder, line, run, toy
 
 pytestmark = pytest.mark.alone

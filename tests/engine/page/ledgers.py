@@ -8,8 +8,8 @@ from typing import Any
 
 from engine.item import Item
 from engine.journal import Journal
-from engine.journey import End
 from engine.ledger_file import FILE
+from engine.records import End
 from engine.statistics import PoolStatistics, Sample
 
 START = 1_700_000_000.0

@@ -1,0 +1,103 @@
+"""One attempt at one item in a pool, and what a pool asks of the run."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import anyio
+
+from engine.errors import StopRun
+from engine.item import Item
+from engine.journey import Journey
+from engine.limits import Refusal
+from engine.outputs import Draft
+from engine.records import AttemptRow, End, Failure
+from engine.result import DONE, Items, Result
+
+
+class _Turn:
+    """An entry that waited for its gate goes to it: `went_in` is the answer once `taken` is set.
+
+    `slowed` is what the gate's `slowed` was when the entry began to wait for it.
+    """
+
+    def __init__(self, slowed: float) -> None:
+        self.slowed = slowed
+        self.taken = anyio.Event()
+        self.went_in = False
+
+
+@dataclass(slots=True)
+class Entry:
+    """An item in a pool. `attempt` counts those that count."""
+
+    journey: Journey
+    attempt: int = 1
+    begun: int = 0
+    """How many attempts have begun, those that do not count included."""
+    alone: bool = False
+    """A batch with this item failed as a whole, so it is not put into another."""
+    suspect: bool = False
+    """A run may have died of it: it is tried with nothing else in hand, in a process if it can."""
+    gate: str | None = None
+    """The key of the gate that this item is inside of."""
+    entered: int = 0
+    """Its number among those that have gone into that gate."""
+    refusal: Refusal | None = None
+    """Its last refusal at a gate."""
+    turned_away: int = 0
+    """How often it was told to slow down where there is no gate to close."""
+    held_back: float = 0.0
+    """Seconds it has waited because it, or others before it, were told to slow down."""
+    turn: _Turn | None = None
+
+    @property
+    def item(self) -> Item:
+        return self.journey.item
+
+
+LONE_REFUSALS = 3
+"""Refusals of one item before it is judged by its own that others went well."""
+
+
+class Hooks(Protocol):
+    """What a pool asks of the run."""
+
+    def attempt_started(self, item: Item, stage: str, worker: int, attempt: int) -> AttemptRow:
+        """Have it recorded before long; returns what it is to be known by."""
+
+    def attempt_ended(self, row: AttemptRow, outcome: str, failure: Failure | None) -> None:
+        """Have it recorded how an attempt ended with which the stage has not ended."""
+
+    async def tried_alone(self, row: AttemptRow, alone: bool) -> None:
+        """Have it recorded, before it goes on, whether nothing else is in hand meanwhile."""
+
+    async def settled(
+        self, journey: Journey, stage: str, end: End, row: AttemptRow, failure: Failure | None
+    ) -> None:
+        """The stage has ended with the item: record it, and pass the item on."""
+
+    async def expand(self, journey: Journey, produced: Items) -> int:
+        """Feed the items that came out of this one; returns how many there were."""
+
+    def stop(self, why: StopRun) -> None:
+        """The whole run has to stop."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One attempt at one item: its row in the ledger, what it writes, and how it went.
+
+    `seconds` is the service time, `gate` the key of the gate
+    that it went through, and `pause` how long the item is to wait where it was turned away, by the
+    gate `closed` if there is one, in seconds; `alone_for` as in `RetryPolicy.judge`.
+    """
+
+    entry: Entry
+    row: AttemptRow
+    draft: Draft
+    gate: str | None
+    seconds: float = 0.0
+    pause: float = 0.0
+    closed: str | None = None
+    alone_for: float | None = None
+    result: Result = DONE

@@ -1,0 +1,50 @@
+"""Which view suits: live on a terminal, plain lines anywhere else, or none."""
+
+import sys
+from typing import Protocol, TextIO
+
+import anyio
+
+from engine.events import (
+    Event,
+)
+from engine.plain_lines import PlainLines
+from engine.progress import Snapshot
+
+
+class View(Protocol):
+    """A listener that also shows things as time passes."""
+
+    def __call__(self, event: Event) -> None: ...
+
+    async def refresh_forever(self) -> None:
+        """Show how things stand, again and again, until cancelled."""
+
+
+class Quiet:
+    """Shows nothing."""
+
+    def __call__(self, event: Event) -> None:
+        pass
+
+    async def refresh_forever(self) -> None:
+        await anyio.sleep_forever()
+
+
+def choose_view(snapshot: Snapshot, *, quiet: bool = False, stream: TextIO | None = None) -> View:
+    """The view that suits: none if `quiet`, live on a terminal, plain lines anywhere else.
+
+    `stream` is where it is shown, standard error unless told.
+    """
+    if quiet:
+        return Quiet()
+    stream = stream or sys.stderr
+    if stream.isatty():
+        from rich.console import Console
+
+        from engine.live_view import LiveView
+
+        console = Console(file=stream)
+        if not console.is_dumb_terminal:
+            return LiveView(snapshot, console)
+    return PlainLines(snapshot, stream)

@@ -1,0 +1,75 @@
+"""A pipeline with its settings, as journeys need it: who follows whom, and fingerprints."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
+from engine.pipeline import Pipeline
+
+
+class Graph:
+    """A pipeline with its settings, as journeys need it: who follows whom, and fingerprints."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        fingerprints: Mapping[str, object],
+        optional: frozenset[str] = frozenset(),
+        discarding: frozenset[str] = frozenset(),
+        rereading: frozenset[str] = frozenset(),
+    ) -> None:
+        """`fingerprints` gives, for each stage, the JSON-able settings that shape its output;
+        `optional`, `discarding` and `rereading` name the stages with `optional = true`,
+        `keep = false` and `reread = true`."""
+        self.names = pipeline.names
+        self.roots = [name for name in self.names if name in pipeline.roots]
+        self.predecessors = {name: pipeline.predecessors(name) for name in self.names}
+        self.reads = {name: pipeline.reads(name) for name in self.names}
+        """The stages whose outputs each stage reads: its predecessors, then others before those."""
+        self.readers = {
+            name: [other for other in self.names if name in self.reads[other]]
+            for name in self.names
+        }
+        self.successors = {
+            name: [after for after in self.names if after in pipeline.successors(name)]
+            for name in self.names
+        }
+        self.optional = optional
+        self.discarding = [name for name in self.names if name in discarding]
+        self.rereading = rereading
+        self._recipes = {
+            name: [name, pipeline[name].stage.version, fingerprints.get(name)]
+            for name in self.names
+        }
+        self._fingerprints: dict[tuple[str, tuple[str | None, ...]], str] = {}
+        self._descendants = {name: self._after(name) for name in self.names}
+
+    def fingerprint(self, stage: str, upstream: tuple[str | None, ...]) -> str:
+        """What identifies an output of `stage` made from the outputs with these fingerprints, in
+        the order of `reads`.
+
+        What is read from further up is named there too: the fingerprint of a predecessor holds what
+        is before that one, but an optional predecessor may be absent.
+
+        None stands for an optional stage's output that is absent. Nothing of the item goes
+        into it, so there are few, and each is made once.
+        """
+        key = (stage, upstream)
+        found = self._fingerprints.get(key)
+        if found is None:
+            before = sorted(zip(self.reads[stage], upstream, strict=True))
+            text = json.dumps([self._recipes[stage], before], sort_keys=True, default=str)
+            found = hashlib.sha256(text.encode()).hexdigest()[:32]
+            self._fingerprints[key] = found
+        return found
+
+    def descendants(self, stage: str) -> Sequence[str]:
+        """Every stage that comes after `stage`, however far, in topological order."""
+        return self._descendants[stage]
+
+    def _after(self, stage: str) -> list[str]:
+        found = {stage}
+        for name in self.names:
+            if found.intersection(self.predecessors[name]):
+                found.add(name)
+        return [name for name in self.names if name in found and name != stage]

@@ -1,0 +1,68 @@
+"""The settings of [limits]: what holds for a whole run."""
+
+from typing import Self
+
+from pydantic import ByteSize, model_validator
+
+from engine.stage import Settings, setting
+
+
+class LimitSettings(Settings):
+    """What the whole run keeps to: hosts, the disk, and how many failures are too many."""
+
+    rate: float = setting(
+        0.0, "Items started per second and host; 0: no limit.", affects_output=False, ge=0
+    )
+    concurrency: int = setting(
+        0,
+        "Items in work at once per host; 0: as many as there are workers.",
+        affects_output=False,
+        ge=0,
+    )
+    free_disk: ByteSize = setting(
+        "2 GB",
+        "Take nothing new while less than this is free on the work folder's disk; 0: never wait.",
+        affects_output=False,
+    )
+    sync: bool = setting(
+        True,
+        "Bring every output to the disk before it counts; false: a power cut may cost the latest.",
+        affects_output=False,
+    )
+    failure_budget: float = setting(
+        0.5,
+        "Stop the run when more than this share of the items started last failed; 1: never.",
+        affects_output=False,
+        ge=0,
+        le=1,
+    )
+    failure_window: int = setting(
+        50,
+        "Latest items that the failure budget looks back on, beside all that are under way.",
+        affects_output=False,
+        ge=1,
+    )
+    failure_minimum: int = setting(
+        10, "Fewer failures than this never stop a run.", affects_output=False, ge=1
+    )
+    backoff: float = setting(
+        2.0,
+        "Seconds before the first retry of an item; each further wait is twice as long.",
+        affects_output=False,
+        gt=0,
+    )
+    backoff_cap: float = setting(
+        300.0,
+        "Seconds that a wait before a retry is never longer than.",
+        affects_output=False,
+        gt=0,
+    )
+
+    @model_validator(mode="after")
+    def _budget_can_be_spent(self) -> Self:
+        if self.failure_minimum > self.failure_window:
+            raise ValueError(
+                f"failure_window ({self.failure_window}) has to be at least failure_minimum "
+                f"({self.failure_minimum}): so few items never hold so many failures"
+            )
+        return self

@@ -1,0 +1,85 @@
+"""Workers that are slots on the event loop, and the one instance that they share."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from engine.errors import PenstockError
+from engine.item import Item
+from engine.result import (
+    Result,
+    gave_up,
+    result_of,
+    result_of_return,
+    results_of_batch,
+)
+from engine.stage import Stage
+from engine.time_limit import TimeLimit
+from engine.worker import GRACE, SeparateWorker, StageOpenError, _log_close_error
+
+
+class SharedStage:
+    """The one instance of an async stage, which the workers of its pool share."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+
+    async def open(self) -> None:
+        """Raises what the stage's `open` does: a PenstockError as it is, else StageOpenError."""
+        try:
+            opened = self.stage.open()
+            if inspect.isawaitable(opened):
+                await opened
+        except PenstockError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise StageOpenError(self.stage.name, error) from error
+
+    async def close(self) -> None:
+        """Does not raise, and waits for at most GRACE seconds."""
+        with anyio.move_on_after(GRACE, shield=True):
+            try:
+                closed = self.stage.close()
+                if inspect.isawaitable(closed):
+                    await closed
+            except Exception as error:
+                _log_close_error(self.stage.name, error)
+
+
+class LoopWorker(SeparateWorker):
+    """A slot on the event loop. All workers of an async stage share one instance of it."""
+
+    def __init__(self, stage: Stage, timeout: float) -> None:
+        super().__init__(timeout)
+        self._stage = stage
+        self._limit = TimeLimit(timeout)
+
+    async def open(self) -> None:
+        """Nothing of the stage's: the crew opens the instance that its workers share."""
+        self._limit.open()
+
+    async def _attempt(self, item: Item, out: Path) -> Result:
+        with self._limit:
+            try:
+                return result_of_return(await self._stage.process(item, out))
+            except (Exception, SystemExit) as error:
+                return result_of(error)
+            except anyio.get_cancelled_exc_class() as error:
+                if anyio.get_current_task().has_pending_cancellation():
+                    raise
+                return result_of(error)  # nobody cancelled us: it awaited what others cancelled
+        return Result(ending=gave_up(self.timeout))
+
+    async def _attempt_batch(self, items: list[Item], outs: list[Path]) -> list[Result]:
+        with self._limit:
+            answers: Any = self._stage.process_batch(items, outs)
+            if inspect.isawaitable(answers):
+                answers = await answers
+            return results_of_batch(answers, len(items))
+        raise TimeoutError(f"gave up the batch after {self.timeout:g} seconds")
+
+    async def close(self) -> None:
+        """Nothing of the stage's: the crew closes the instance that its workers share."""
+        self._limit.close()

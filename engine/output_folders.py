@@ -1,0 +1,162 @@
+"""An item's folders on disk: scratch, outputs committed atomically, what is kept between attempts.
+
+WORKDIR/items/<id>/<step>/            a finished output, renamed into place
+WORKDIR/items/<id>/.<step>.scratch-*  one attempt at it, removed when the attempt ends
+WORKDIR/items/<id>/.<step>.partial    what the stage keeps between attempts (half a download)
+"""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from engine.item import Item, _name
+from engine.output_mark import OutputMark, read_mark, write_mark
+from engine.syncing import sync, sync_tree
+
+
+def open_scratch(item: Item, stage: str, number: int = 1) -> Path:
+    """A fresh, empty folder for one attempt, beside the place where its output will stand.
+
+    Attempts of a run at one item differ in `number`: one that was given up may still write into its
+    folder.
+    """
+    name = _name(stage, f"scratch-{number}")
+    while True:
+        scratch = item.folder / name
+        try:
+            scratch.mkdir()
+        except FileNotFoundError:
+            item.folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            name += "+"  # a killed run left it, and it could not be swept
+        else:
+            return scratch
+
+
+def commit_output(
+    item: Item,
+    stage: str,
+    scratch: Path,
+    fingerprint: str,
+    expanded: int | None = None,
+    *,
+    synced: bool = True,
+) -> None:
+    """Make `scratch` the output of `stage`: sync it, rename it into place, sync the name.
+
+    A crash before the rename leaves no output, a crash after it a whole one. `expanded` is the
+    number of items that came out of this one, None for an ordinary output. Without `synced` that
+    holds for a crash of this process, but not for one of the machine.
+    """
+    write_mark(scratch, fingerprint, expanded)
+    if synced:
+        sync_tree(scratch)
+    _replace(scratch, item.folder / stage)
+    if synced:
+        sync(str(item.folder))
+    discard_partial(item, stage)
+
+
+def _replace(folder: Path, target: Path) -> None:
+    """Rename `folder` to `target`, in place of what may be there."""
+    try:
+        folder.rename(target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        _remove(target)
+        folder.rename(target)
+
+
+def remove_scratch(scratch: Path) -> None:
+    """Delete what an attempt wrote that did not become an output."""
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def output_mark(item: Item, stage: str) -> OutputMark | None:
+    """The mark of the output of `stage`, or None where there is no output."""
+    return read_mark(item.folder / stage)
+
+
+def is_whole(item: Item, stage: str) -> bool:
+    """Whether the output of `stage` is there, and all that its mark says of it holds."""
+    mark = output_mark(item, stage)
+    return mark is not None and mark.holds(item.folder / stage)
+
+
+def discard_output(item: Item, stage: str) -> None:
+    """Delete the output of `stage`, so that a crash part way leaves nothing that looks whole."""
+    _remove(item.folder / stage)
+
+
+def discard_partial(item: Item, stage: str) -> None:
+    """Delete what `stage` kept between attempts."""
+    _remove(item.folder / _name(stage, "partial"))
+
+
+def mark_outlived(item: Item, stage: str) -> None:
+    """Write down that the run died while `stage` was at work on the item, and that this process,
+    which was at it, did not. The mark is swept as a scratch folder is."""
+    with suppress(OSError):
+        (item.folder / _name(stage, "scratch-outlived")).mkdir()
+
+
+def abandoned_stages(item: Item, stages: Sequence[str]) -> list[str]:
+    """Those of `stages` whose attempts a dead run has left here, without that mark."""
+    names = set(_names(item.folder))
+    begun = {name.partition(".scratch-")[0] for name in names if ".scratch-" in name}
+    return [
+        stage
+        for stage in stages
+        if f".{stage}" in begun and _name(stage, "scratch-outlived") not in names
+    ]
+
+
+def sweep_scratch(item: Item) -> int:
+    """Delete the scratch folders that a killed run left behind; returns how many there were."""
+    left = [name for name in _names(item.folder) if ".scratch-" in name]
+    for name in left:
+        _delete(item.folder / name)
+    return len(left)
+
+
+def replace_link(item: Item) -> bool:
+    """Where the item's folder is a link, remove the link; returns whether it was one.
+
+    The engine makes no such links, and what one leads to is not the engine's to delete.
+    """
+    if not item.folder.is_symlink():
+        return False
+    item.folder.unlink()
+    return True
+
+
+def _names(folder: Path) -> list[str]:
+    """What stands in `folder`, which may be missing, or no folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _remove(path: Path) -> None:
+    if not os.path.lexists(path):
+        return
+    # A name with ".scratch-" is swept by the next run, should this one die while deleting.
+    doomed = Path(tempfile.mkdtemp(prefix=".discarded.scratch-", dir=path.parent))
+    path.rename(doomed / path.name)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _delete(path: Path) -> None:
+    """Delete a folder, a file or a link, but not what a link leads to. Does not raise."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()

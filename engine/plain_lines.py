@@ -1,0 +1,49 @@
+"""The view where there is no terminal: plain lines."""
+
+from typing import TextIO
+
+import anyio
+
+from engine.events import (
+    Event,
+    GateClosed,
+    RunStarted,
+)
+from engine.progress import Progress, Snapshot
+from engine.text import one_line
+from engine.view_lines import held_lines, notable, totals_line
+
+
+class PlainLines:
+    """One line at the start, one every `interval` seconds, and one for whatever went wrong."""
+
+    def __init__(self, snapshot: Snapshot, stream: TextIO, interval: float = 10.0) -> None:
+        self._progress = Progress(snapshot)
+        self._stream: TextIO | None = stream
+        self._interval = interval
+
+    def __call__(self, event: Event) -> None:
+        self._progress(event)
+        if isinstance(event, RunStarted):
+            self._write(f"{event.pipeline}: run {event.run} in {event.workdir}")
+        elif not isinstance(event, GateClosed) and (line := notable(event)):
+            self._write(line)
+
+    async def refresh_forever(self) -> None:
+        self._progress.look()
+        while True:
+            await anyio.sleep(self._interval)
+            standing = self._progress.look()
+            self._write(totals_line(standing, self._progress.source_ended))
+            for line in held_lines(standing):
+                self._write(line)
+
+    def _write(self, line: str) -> None:
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(one_line(line, 400) + "\n")
+            self._stream.flush()
+        except OSError:
+            # Whoever read these lines has gone (a closed pipe). The run goes on without them.
+            self._stream = None

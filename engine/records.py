@@ -1,0 +1,121 @@
+"""What the ledger keeps of an item: how its steps ended, and what follows from an ending."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from engine.processor_time import ProcessorTime, run_seconds
+
+Settled = Literal["done", "dropped", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the ledger and the disk know of one stage of one item when a run begins.
+
+    `outcome` and `fingerprint` are the ledger's (None: no row, or it is pending), and for other
+    ends than done `kind`, `reason` and `retryable`; `on_disk` is the fingerprint of the output that
+    stands there; `discarded` says that it was deleted on purpose; `expanded` is the number of items
+    that came out, None for an ordinary output.
+    """
+
+    outcome: Settled | None = None
+    fingerprint: str | None = None
+    on_disk: str | None = None
+    discarded: bool = False
+    expanded: int | None = None
+    kind: str | None = None
+    reason: str | None = None
+    retryable: bool = False
+
+
+class End(NamedTuple):
+    """How a stage ended with an item. `retryable`: a failure that `penstock retry` may mend;
+    `alone`: one that says nothing of how other items will fare."""
+
+    outcome: Settled
+    fingerprint: str
+    expanded: int | None = None
+    retryable: bool = False
+    alone: bool = False
+
+
+class Step(NamedTuple):
+    """What follows from an item's latest settlement.
+
+    It enters the stages `entering`; `reused` are the ends of earlier runs that hold. The outputs of
+    `discardable` are not needed any longer, and those of `stale` belong to earlier runs that ended
+    otherwise. `outcome` is None unless the item has ended with this step; then `obsolete` are
+    stages that earlier runs had taken it through and that it does not reach now.
+    """
+
+    entering: Sequence[str]
+    reused: Sequence[tuple[str, End]]
+    discardable: Sequence[str]
+    stale: Sequence[str]
+    outcome: Settled | None
+    obsolete: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a stage ended other than done: class, one line, and the traceback of a bug."""
+
+    kind: str
+    reason: str
+    traceback: str | None = None
+
+
+@dataclass(slots=True)
+class AttemptRow:
+    """A row of `attempts`. Times are seconds since the epoch; `item` is an id.
+
+    `cost` is the attempt's own, `run_processor` what the whole run had used when it ended, in
+    processor seconds. The run fills the row in while the ledger's thread may be writing it: what is
+    there is written, and `ended` is set last.
+    """
+
+    id: int
+    run: int
+    item: str
+    stage: str
+    worker: int
+    attempt: int
+    started: float
+    outcome: str | None = None
+    failure: Failure | None = None
+    cost: ProcessorTime | None = None
+    run_processor: float | None = None
+    due: float | None = None
+    """When another attempt may follow, at the earliest."""
+    gate: str | None = None
+    """What turned the attempt away, usually a host."""
+    ended: float | None = None
+    whole: bool = False
+    """Whether the ledger has its end too."""
+
+    def end(self, outcome: str, failure: Failure | None) -> None:
+        self.outcome, self.failure = outcome, failure
+        self.run_processor = run_seconds()
+        self.ended = time.time()
+
+    def how_it_ended(self) -> tuple[object, ...]:
+        """What the columns from `ended` on hold, in their order."""
+        failure, cost = self.failure, self.cost
+        return (
+            self.ended,
+            self.outcome,
+            failure.kind if failure else None,
+            failure.reason if failure else None,
+            failure.traceback if failure else None,
+            cost.used if cost else None,
+            cost.delayed if cost else None,
+            self.run_processor,
+            self.due,
+            self.gate,
+        )
+
+
+NOT_ENDED = (None,) * 10
+"""What these columns hold until then."""

@@ -1,0 +1,153 @@
+"""A worker that is a thread, with an instance of the stage of its own."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import anyio
+
+from engine.call_thread import Call, CallThread
+from engine.outputs import Draft
+from engine.processor_time import measured
+from engine.result import (
+    Result,
+    gave_up,
+    result_of,
+    result_of_return,
+    result_of_whole_batch,
+    results_of_batch,
+)
+from engine.stage import Cancellation, Stage, current_attempt
+from engine.time_limit import TimeLimit
+from engine.worker import (
+    GRACE,
+    StageFactory,
+    T,
+    Worker,
+    _conclude_all,
+    _log_close_error,
+    _open_all,
+    conclude,
+)
+
+HASTE = 0.5
+"""Seconds that a thread has to notice that the run was cancelled, before it is left to itself."""
+
+
+class ThreadWorker(Worker):
+    """A thread with an instance of the stage of its own. It opens and commits the drafts too: going
+    to another thread takes longer than small files do."""
+
+    def __init__(self, factory: StageFactory, timeout: float, name: str) -> None:
+        super().__init__(timeout)
+        self._factory = factory
+        self._thread = CallThread(name)
+        self._stage: Stage | None = None
+        self._grace = GRACE
+        self._limit = TimeLimit(timeout)
+
+    async def open(self) -> None:
+        self._limit.open()
+        try:
+            await self._thread.call(self._open)
+        except anyio.get_cancelled_exc_class():
+            self._grace = HASTE
+            raise
+
+    def _open(self) -> None:
+        stage = self._factory()
+        stage.open()
+        self._stage = stage  # here, so that it is closed though nobody waits for it any more
+
+    async def process(self, draft: Draft) -> Result:
+        assert self._stage is not None
+        attempt = Cancellation()
+        call = self._thread.begin(_process, self._stage, draft, attempt)
+        result = await self._within_limit(call, attempt, [draft])
+        return result or Result(ending=gave_up(self.timeout))
+
+    async def process_batch(self, drafts: Sequence[Draft]) -> list[Result]:
+        assert self._stage is not None
+        attempt = Cancellation()
+        call = self._thread.begin(_process_batch, self._stage, drafts, attempt)
+        results = await self._within_limit(call, attempt, drafts)
+        if results is None:
+            error = TimeoutError(f"gave up the batch after {self.timeout:g} seconds")
+            return [result_of_whole_batch(error)] * len(drafts)
+        return results
+
+    async def _within_limit(
+        self, call: Call[T], attempt: Cancellation, drafts: Sequence[Draft]
+    ) -> T | None:
+        """What the call returns, or None if it was given up, and its drafts with it. Once it
+        commits it is waited for, whatever happens."""
+        try:
+            with self._limit:
+                return await call.result()
+            if not attempt.request():
+                return await call.result()
+            with anyio.move_on_after(GRACE) as scope:
+                await call.result()
+            self.broken = scope.cancelled_caught
+        except anyio.get_cancelled_exc_class():
+            self._grace = HASTE
+            if not attempt.request():
+                with anyio.CancelScope(shield=True):
+                    await call.result()
+            for draft in drafts:
+                draft.remove()
+            raise
+        for draft in drafts:
+            await draft.aremove()
+        return None
+
+    async def close(self) -> None:
+        if not self.broken:
+            with anyio.move_on_after(self._grace, shield=True):
+                await self._thread.call(self._close)
+        self._thread.close()
+        self._limit.close()
+
+    def _close(self) -> None:
+        if self._stage is None:  # it did not open
+            return
+        try:
+            self._stage.close()
+        except Exception as error:
+            _log_close_error(self._stage.name, error)
+
+
+def _process(stage: Stage, draft: Draft, attempt: Cancellation) -> Result:
+    current_attempt.set(attempt)
+    try:
+        out = draft.open()
+    except Exception as error:
+        return result_of(error)
+    with measured() as cost:
+        try:
+            result = result_of_return(stage.process(draft.item, out))
+        except BaseException as error:
+            result = result_of(error)
+    if attempt.end():
+        result = conclude(draft, result)
+    else:
+        draft.remove()
+    return replace(result, processor=cost)
+
+
+def _process_batch(stage: Stage, drafts: Sequence[Draft], attempt: Cancellation) -> list[Result]:
+    current_attempt.set(attempt)
+    failures = _open_all(drafts)
+    opened = [draft for draft in drafts if draft.folder is not None]
+    items = [draft.item for draft in opened]
+    outs = [draft.folder for draft in opened if draft.folder is not None]
+    try:
+        with measured() as cost:
+            answers: object = stage.process_batch(items, outs)
+        results = results_of_batch(answers, len(items), cost)
+    except BaseException as error:
+        results = [result_of_whole_batch(error)] * len(opened)
+    if not attempt.end():
+        for draft in drafts:
+            draft.remove()
+        return results
+    return _conclude_all(drafts, failures, results)

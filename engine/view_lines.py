@@ -1,0 +1,82 @@
+"""What a view says in words: one line of totals, lines for what is held, lines for events."""
+
+import time
+
+from engine.events import (
+    AttemptEnded,
+    DiskLow,
+    DiskRecovered,
+    Event,
+    GateClosed,
+    ListenerFailed,
+    Repaired,
+    RoomMade,
+    Stopping,
+    WorkerReplaced,
+)
+from engine.progress import Standing
+from engine.text import duration, one_line, pace, size
+
+HELD_SHOWN = 3
+"""Hosts that a view names of those that items are held back for."""
+
+
+def totals_line(standing: Standing, source_ended: bool) -> str:
+    """How the run stands, in one line."""
+    parts = [
+        duration(standing.elapsed),
+        f"{standing.total_ended} of {standing.entered}{'' if source_ended else ' so far'} ended",
+        *(f"{standing.ended[how]} {how}" for how in ("dropped", "failed") if how in standing.ended),
+    ]
+    if standing.rate:
+        parts.append(pace(standing.rate))
+    if parked := sum(pool.parked for pool in standing.pools):
+        parts.append(f"{parked} held back")
+    if standing.bottleneck:
+        busy = standing.recent[standing.bottleneck].utilisation
+        parts.append(f"{standing.bottleneck} is the bottleneck ({busy:.0%} busy)")
+    if standing.left is not None:
+        parts.append(f"about {duration(standing.left)} left")
+    return ", ".join(parts)
+
+
+def held_lines(standing: Standing, most: int = HELD_SHOWN) -> list[str]:
+    """A line for each of the gates, `most` at most, that items wait for, and one for retries."""
+    now = time.time()
+    lines = [f"{held.items} held back {held.told(now)}" for held in standing.held[:most]]
+    if len(standing.held) > most:
+        lines.append(f"{sum(held.items for held in standing.held[most:])} held back for others")
+    return lines
+
+
+def notable(event: Event, longest_id: int = 200) -> str | None:
+    """A line on an event that a person wants to know of at once; None for all others."""
+    match event:
+        case AttemptEnded(outcome="failed", final=True):
+            return f"failed in {event.stage}: {_what_and_why(event, longest_id)}"
+        case GateClosed():
+            return f"{event.key}: nothing for {duration(event.seconds)}: {event.reason}"
+        case DiskLow():
+            free, least = size(event.free), size(event.watermark)
+            return f"disk: {free} free, less than {least}: nothing new until there is room"
+        case DiskRecovered():
+            return f"disk: {size(event.free)} free again: going on"
+        case RoomMade():
+            return f"the disk was full: {size(event.freed)} of half-done work deleted, to begin"
+        case WorkerReplaced():
+            return f"{event.stage}: worker {event.worker} replaced: {event.why}"
+        case Repaired():
+            return f"repaired {one_line(event.item, longest_id)} in {event.stage}: {event.what}"
+        case ListenerFailed():
+            return f"{event.listener} failed, and the run goes on: {event.reason}"
+        case Stopping():
+            return f"stopping: {event.why}"
+    return None
+
+
+def _what_and_why(event: AttemptEnded, longest_id: int) -> str:
+    """The reason, behind the item's id unless it says itself what it speaks of."""
+    reason = event.reason or ""
+    if "://" in reason or reason.startswith("/"):
+        return reason
+    return f"{one_line(event.item, longest_id)}: {reason}"
