@@ -17,8 +17,8 @@ from benchmarks.harness import Figures, ratios, table
 from benchmarks.overhead_stages import configured, stages_of
 from benchmarks.overhead_writing import small_file
 from benchmarks.results import Table, Target
-from engine.events import Event, Events, ItemEnded
 from engine.run import run_pipeline
+from engine.telemetry.events import Event, Events, ItemEnded
 
 FEW, MANY = 1_000, 100_000
 LOOKS = 1_000

@@ -18,12 +18,12 @@ from benchmarks.harness import Contestant
 from benchmarks.overhead_stages import HOP, QUEUE, STAGES, configured, stages_of
 from engine import Item, Stage, StopRun
 from engine.attempt import Entry
-from engine.events import Events
 from engine.graph import Graph
 from engine.journey import Journey
 from engine.limits import Gates
 from engine.pool import Pool
 from engine.records import AttemptRow, End, Failure
+from engine.telemetry.events import Events
 
 
 def queues(items: int) -> float:

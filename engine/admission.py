@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from engine.events import Repaired
 from engine.graph import Graph
 from engine.item import Item
 from engine.journal import Journal
@@ -21,6 +20,7 @@ from engine.output_folders import (
 )
 from engine.records import End, Failure, Known, Step
 from engine.suspects import Suspects
+from engine.telemetry.events import Repaired
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from engine.statistics import PoolStatistics
+from engine.telemetry.statistics import PoolStatistics
 
 SATURATED = 0.85
 """Workers at work for at least this share of their time, before a backlog, are too few."""

@@ -5,11 +5,9 @@ from typing import Protocol, TextIO
 
 import anyio
 
-from engine.events import (
-    Event,
-)
 from engine.plain_lines import PlainLines
 from engine.progress import Snapshot
+from engine.telemetry.events import Event
 
 
 class View(Protocol):

@@ -11,7 +11,7 @@ from engine.errors import PenstockError, PipelineError, StopRun, UsageError
 from engine.home import ensure_home
 from engine.options import items_names, set_option, view_options
 from engine.showing import shown_in
-from engine.text import one_line
+from engine.telemetry.text import one_line
 
 
 class SuggestingGroup(click.Group):

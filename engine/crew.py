@@ -7,11 +7,11 @@ import anyio
 from anyio.abc import TaskGroup
 
 from engine.errors import PenstockError
-from engine.events import Events, WorkerReplaced
 from engine.loop_worker import LoopWorker, SharedStage
-from engine.meter import Meter
 from engine.process_worker import Nursery, ProcessWorker
 from engine.stage import StageOptions
+from engine.telemetry.events import Events, WorkerReplaced
+from engine.telemetry.meter import Meter
 from engine.thread_worker import ThreadWorker
 from engine.worker import StageFactory, StageOpenError, Worker
 

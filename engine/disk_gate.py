@@ -7,9 +7,9 @@ from pathlib import Path
 import anyio
 
 from engine.errors import StopRun
-from engine.events import DiskLow, DiskRecovered, Events
 from engine.leftovers import kept_between_attempts
-from engine.text import size
+from engine.telemetry.events import DiskLow, DiskRecovered, Events
+from engine.telemetry.text import size
 
 DISK_CHECK_INTERVAL = 2.0
 """Seconds between looks at the disk while it is too full."""

@@ -14,7 +14,7 @@ from engine.config import Config, load_config
 from engine.errors import PipelineError
 from engine.options import config_file
 from engine.pipeline import Check, Pipeline
-from engine.text import one_line, size
+from engine.telemetry.text import one_line, size
 
 MARKS = {"ok": "ok", "warning": "warning", "problem": "PROBLEM"}
 

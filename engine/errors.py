@@ -4,7 +4,7 @@ Every message is one line: it names the thing, says what is wrong, and what to d
 """
 
 from engine.showing import shown_in
-from engine.text import one_line
+from engine.telemetry.text import one_line
 
 
 class PenstockError(Exception):

@@ -12,7 +12,7 @@ from engine.errors import PenstockError
 from engine.journal_reader import JournalReader
 from engine.pipeline import FinishContext, ItemRecord, Pipeline
 from engine.result import result_of
-from engine.text import one_line
+from engine.telemetry.text import one_line
 
 
 def installed_versions(pipeline: Pipeline) -> dict[str, str]:

@@ -11,11 +11,11 @@ from pathlib import Path
 import anyio
 import psutil
 
-from engine.children import children
-from engine.cores import available_cores
 from engine.errors import StopRun
 from engine.group_commit import GroupCommit
-from engine.statistics import PoolStatistics, Sample
+from engine.telemetry.children import children
+from engine.telemetry.cores import available_cores
+from engine.telemetry.statistics import PoolStatistics, Sample
 
 log = logging.getLogger("penstock.engine")
 

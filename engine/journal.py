@@ -17,7 +17,7 @@ from engine.item import Item, earlier_id, item_id
 from engine.killed_attempts import KilledAttempts
 from engine.ledger_file import POOL_COLUMNS, open_to_write
 from engine.records import NOT_ENDED, AttemptRow, End, Failure, Known
-from engine.statistics import Sample
+from engine.telemetry.statistics import Sample
 
 
 class Journal:

@@ -19,7 +19,14 @@ from engine.ledger_errors import explained, is_explained
 from engine.ledger_file import FILE, POOL_COLUMNS, columns_of, connect
 from engine.pipeline import ItemRecord, Pipeline
 from engine.showing import shown, shown_in
-from engine.statistics import FailureClass, Held, PoolStatistics, Sample, StageCounts, join_held
+from engine.telemetry.statistics import (
+    FailureClass,
+    Held,
+    PoolStatistics,
+    Sample,
+    StageCounts,
+    join_held,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from engine.errors import WorkFolderError
 from engine.ledger_errors import explained, is_explained
-from engine.statistics import PoolStatistics
+from engine.telemetry.statistics import PoolStatistics
 
 FILE = "penstock.db"
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import anyio
 
-from engine.events import Events, GateClosed
+from engine.telemetry.events import Events, GateClosed
 
 FIRST_PAUSE = 30.0
 """Seconds a gate closes for when the other side did not say how long; doubled each time."""

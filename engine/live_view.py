@@ -11,10 +11,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from engine.events import Event, RunStarted
 from engine.progress import Progress, Snapshot, Standing
-from engine.statistics import PoolStatistics
-from engine.text import duration, one_line, pace
+from engine.telemetry.events import Event, RunStarted
+from engine.telemetry.statistics import PoolStatistics
+from engine.telemetry.text import duration, one_line, pace
 from engine.view_lines import held_lines, notable
 
 REFRESH = 0.25

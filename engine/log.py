@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from engine.errors import UsageError
-from engine.events import Event
+from engine.telemetry.events import Event
 
 
 class JsonLog:

@@ -13,8 +13,8 @@ from pydantic import BaseModel
 
 import engine.errors
 from engine.errors import Ending, PenstockError, StopRun
-from engine.processor_time import ProcessorTime
 from engine.result import Result
+from engine.telemetry.processor_time import ProcessorTime
 
 Model = TypeVar("Model", bound=BaseModel)
 

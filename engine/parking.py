@@ -8,7 +8,7 @@ from anyio.abc import TaskGroup
 from engine.attempt import Entry, _Turn
 from engine.inbox import Inbox
 from engine.limits import Gates
-from engine.statistics import Held, join_held
+from engine.telemetry.statistics import Held, join_held
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,9 @@ from typing import TextIO
 
 import anyio
 
-from engine.events import (
-    Event,
-    GateClosed,
-    RunStarted,
-)
 from engine.progress import Progress, Snapshot
-from engine.text import one_line
+from engine.telemetry.events import Event, GateClosed, RunStarted
+from engine.telemetry.text import one_line
 from engine.view_lines import held_lines, notable, totals_line
 
 

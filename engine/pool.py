@@ -17,24 +17,24 @@ from engine.attempt import LONE_REFUSALS, Attempt, Entry, Hooks
 from engine.config import StageConfig
 from engine.crew import Crew
 from engine.errors import BatchFault, Drop, Ending, Fault, Permanent, StopRun, Throttled
-from engine.events import (
-    AttemptEnded,
-    AttemptOutcome,
-    AttemptStarted,
-    Events,
-    PoolResized,
-)
 from engine.inbox import Closed, Inbox
 from engine.limit_settings import LimitSettings
 from engine.limits import Gates, pause_after
-from engine.meter import Meter
 from engine.outputs import Draft, Outputs
 from engine.parking import Parking
 from engine.records import End, Failure, Settled
 from engine.result import Items, Result, killer, result_of
 from engine.retry import RetryPolicy
 from engine.stage import Stage
-from engine.statistics import PoolStatistics
+from engine.telemetry.events import (
+    AttemptEnded,
+    AttemptOutcome,
+    AttemptStarted,
+    Events,
+    PoolResized,
+)
+from engine.telemetry.meter import Meter
+from engine.telemetry.statistics import PoolStatistics
 from engine.worker import StageFactory, Worker
 
 FREE_PARKED = 1000

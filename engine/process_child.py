@@ -28,9 +28,9 @@ from engine.item import Item
 from engine.output_folders import mark_outlived
 from engine.packing import Packed, pack, pack_ending, pack_refusal, unpack_settings
 from engine.process_worker import AT_ONCE
-from engine.processor_time import measured
 from engine.result import result_of, result_of_return, results_of_batch
 from engine.stage import Stage
+from engine.telemetry.processor_time import measured
 from engine.worker import StageFactory
 
 _PR_SET_PDEATHSIG = 1

@@ -8,14 +8,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.events import (
-    Event,
-    ItemEnded,
-    ItemEntered,
-    RunStarted,
-    SourceEnded,
-)
-from engine.statistics import LEAST_BUSY, Held, PoolStatistics, bottleneck, join_held
+from engine.telemetry.events import Event, ItemEnded, ItemEntered, RunStarted, SourceEnded
+from engine.telemetry.statistics import LEAST_BUSY, Held, PoolStatistics, bottleneck, join_held
 
 Snapshot = Callable[[], Sequence[PoolStatistics]]
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from engine.processor_time import ProcessorTime, run_seconds
+from engine.telemetry.processor_time import ProcessorTime, run_seconds
 
 Settled = Literal["done", "dropped", "failed"]
 

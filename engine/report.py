@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.statistics import (
+from engine.telemetry.statistics import (
     FailureClass,
     Held,
     PoolStatistics,
     StageCounts,
     bottleneck_sentence,
 )
-from engine.text import duration, one_line
+from engine.telemetry.text import duration, one_line
 
 if TYPE_CHECKING:
     from rich.table import Table

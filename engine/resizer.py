@@ -4,9 +4,9 @@ import time
 from collections.abc import Mapping
 
 from engine.autosize import Autosizer, Window, maximum_workers, pause_before_next
-from engine.cores import available_cores
 from engine.pool import Pool
-from engine.thread_times import ThreadTimes
+from engine.telemetry.cores import available_cores
+from engine.telemetry.thread_times import ThreadTimes
 
 
 class Resizer:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from engine.errors import BatchFault, Ending, Fault, StopRun, Throttled
 from engine.item import Item
-from engine.processor_time import ProcessorTime
+from engine.telemetry.processor_time import ProcessorTime
 
 Items = Iterable[Item] | AsyncGenerator[Item, None]
 """What came out of an item; the second where another process reads it."""

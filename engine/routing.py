@@ -13,7 +13,6 @@ from engine.admission import admit, record_end
 from engine.attempt import Entry
 from engine.disk_gate import DiskGate
 from engine.errors import StopRun, UsageError
-from engine.events import Events, ItemEnded, ItemEntered, Repaired, SourceEnded
 from engine.failure_budget import FailureBudget
 from engine.feed import Feed, as_item
 from engine.graph import Graph
@@ -28,6 +27,7 @@ from engine.records import AttemptRow, End, Failure, Settled, Step
 from engine.result import Items
 from engine.showing import shown
 from engine.suspects import Suspects
+from engine.telemetry.events import Events, ItemEnded, ItemEntered, Repaired, SourceEnded
 
 
 class Routing:

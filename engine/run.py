@@ -11,10 +11,8 @@ from typing import Any, Literal
 import anyio
 
 from engine.config import Config, fingerprint_settings, settings_as_dict
-from engine.cores import available_cores
 from engine.disk_gate import DiskGate
 from engine.errors import PenstockError, StopRun, root_cause
-from engine.events import Events, Repaired, RoomMade, RunEnded, RunStarted, Stopping
 from engine.failure_budget import FailureBudget
 from engine.finishing import installed_versions, run_finish
 from engine.graph import Graph
@@ -30,7 +28,9 @@ from engine.pipeline import Pipeline
 from engine.pool import Pool
 from engine.resizer import Resizer
 from engine.routing import Routing
-from engine.statistics import FailureClass, Held, PoolStatistics, StageCounts
+from engine.telemetry.cores import available_cores
+from engine.telemetry.events import Events, Repaired, RoomMade, RunEnded, RunStarted, Stopping
+from engine.telemetry.statistics import FailureClass, Held, PoolStatistics, StageCounts
 from engine.trust import seal
 from engine.workfolder import locked
 

@@ -10,7 +10,6 @@ import click
 
 from engine import plugins
 from engine.config import Config, load_config
-from engine.events import Events
 from engine.options import (
     WebAddress,
     config_file,
@@ -23,6 +22,7 @@ from engine.options import (
 )
 from engine.pipeline import Pipeline
 from engine.source_list import open_list
+from engine.telemetry.events import Events
 
 if TYPE_CHECKING:  # the help does without all that makes a run
     from engine.page.live import LivePage

@@ -7,7 +7,6 @@ import anyio
 
 from engine.call_thread import Call, CallThread
 from engine.outputs import Draft
-from engine.processor_time import measured
 from engine.result import (
     Result,
     gave_up,
@@ -17,6 +16,7 @@ from engine.result import (
     results_of_batch,
 )
 from engine.stage import Cancellation, Stage, current_attempt
+from engine.telemetry.processor_time import measured
 from engine.time_limit import TimeLimit
 from engine.worker import (
     GRACE,

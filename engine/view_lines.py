@@ -2,7 +2,8 @@
 
 import time
 
-from engine.events import (
+from engine.progress import Standing
+from engine.telemetry.events import (
     AttemptEnded,
     DiskLow,
     DiskRecovered,
@@ -14,8 +15,7 @@ from engine.events import (
     Stopping,
     WorkerReplaced,
 )
-from engine.progress import Standing
-from engine.text import duration, one_line, pace, size
+from engine.telemetry.text import duration, one_line, pace, size
 
 HELD_SHOWN = 3
 """Hosts that a view names of those that items are held back for."""

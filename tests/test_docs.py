@@ -26,12 +26,13 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic.fields import FieldInfo
 
-from engine import StageOptions, events
+from engine import StageOptions
 from engine.cli import main
 from engine.config import load_config
 from engine.config_schema import Schema
 from engine.limit_settings import LimitSettings
 from engine.setting_text import accepted, toml_value
+from engine.telemetry import events
 from stages import (
     dedup,
     describe,

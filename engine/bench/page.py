@@ -13,7 +13,7 @@ from engine.bench.render import edges, unit_of
 from engine.bench.results import Results
 from engine.bench.sweep import Standing
 from engine.intervals import short
-from engine.text import size
+from engine.telemetry.text import size
 
 BARS = 30
 """Configurations that the bar charts show, the best first; the cloud of points shows all."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from engine.bench.amounts import Estimate
 from engine.bench.planning import Limit, Plan
-from engine.text import duration, pace, size
+from engine.telemetry.text import duration, pace, size
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -16,13 +16,13 @@ from statistics import median
 from engine.bench.attempts import Attempt, RunTimes, read_attempts, read_ends, read_runs
 from engine.bench.helper_threads import helper_cores
 from engine.config import Config, load_config
-from engine.cores import available_cores
 from engine.errors import WorkFolderError
 from engine.item import Item
 from engine.journal_reader import JournalReader
 from engine.pipeline import Pipeline
 from engine.records import Settled
 from engine.stage import Stage
+from engine.telemetry.cores import available_cores
 from engine.worker import StageFactory
 
 LEAST_WAIT = 0.05

@@ -12,7 +12,7 @@ from engine.bench.results import Results
 from engine.bench.sweep import Standing
 from engine.bench.trial import StageShares
 from engine.intervals import short
-from engine.text import one_line, size
+from engine.telemetry.text import one_line, size
 
 SHOWN = 24
 """Configurations that a table shows, the best first; bench.csv has them all."""

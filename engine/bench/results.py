@@ -16,7 +16,7 @@ from engine.bench.configuration import Configuration
 from engine.bench.prediction import Check, checks
 from engine.bench.sweep import Recommendation, Rung, Standing, recommend, standings
 from engine.bench.trial import Trial
-from engine.cores import available_cores
+from engine.telemetry.cores import available_cores
 
 
 @dataclass(frozen=True)

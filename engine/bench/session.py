@@ -20,7 +20,7 @@ from engine.bench.trial import Setup, Trial, cold_folder, run_trial
 from engine.config import Config, settings_as_dict
 from engine.errors import PenstockError
 from engine.pipeline import Pipeline
-from engine.text import duration, pace
+from engine.telemetry.text import duration, pace
 
 if TYPE_CHECKING:
     from engine.bench.recorded import Recording

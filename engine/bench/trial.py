@@ -17,7 +17,7 @@ import psutil
 from engine.bench.configuration import Configuration
 from engine.bench.high_water import HighWater, family
 from engine.errors import UsageError
-from engine.text import one_line
+from engine.telemetry.text import one_line
 
 TRIAL_FOLDER = ".trial-"
 """What the names of work folders of trials begin with."""

@@ -18,10 +18,10 @@ from engine import plugins
 from engine.config import load_config
 from engine.config_sources import CONFIG
 from engine.errors import PenstockError, StopRun, UsageError
-from engine.events import AttemptStarted, Event, Events, ItemEnded
 from engine.run import RunReport, run_pipeline
-from engine.statistics import bottleneck, bottleneck_sentence
-from engine.text import one_line
+from engine.telemetry.events import AttemptStarted, Event, Events, ItemEnded
+from engine.telemetry.statistics import bottleneck, bottleneck_sentence
+from engine.telemetry.text import one_line
 
 
 class Stopwatch:

@@ -10,7 +10,7 @@ Queueing Network Models", ACM Computing Surveys 10(3), 1978.)
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from engine.statistics import LEAST_BUSY, PoolStatistics, bottleneck
+from engine.telemetry.statistics import LEAST_BUSY, PoolStatistics, bottleneck
 
 PROCESSOR = "the processor"
 

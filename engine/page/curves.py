@@ -5,7 +5,7 @@ from math import ceil
 from typing import Any
 
 from engine.page.timeline import Span
-from engine.statistics import PoolStatistics, Sample
+from engine.telemetry.statistics import PoolStatistics, Sample
 
 MOST = 1000
 """Samples drawn. Of more, every so many-th."""

@@ -12,7 +12,7 @@ from engine.page.curves import curves, processor_share
 from engine.page.timeline import Span, Timeline, spans_of
 from engine.pipeline import Pipeline
 from engine.report import held_sentences, retry_command
-from engine.statistics import (
+from engine.telemetry.statistics import (
     FailureClass,
     PoolStatistics,
     Sample,
@@ -20,7 +20,7 @@ from engine.statistics import (
     bottleneck_sentence,
     join_held,
 )
-from engine.text import duration, one_line
+from engine.telemetry.text import duration, one_line
 
 EXAMPLES = 5
 """Items that the page names of each class of failure or drop."""

@@ -33,7 +33,6 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from engine.errors import UsageError
-from engine.events import Event, Stopping
 from engine.page.connection import Connection, most_connections
 from engine.page.data import Book, PageData, State
 from engine.page.metrics import Metrics
@@ -47,8 +46,9 @@ from engine.page.page import (
 )
 from engine.pipeline import Pipeline, Section
 from engine.progress import Snapshot
-from engine.statistics import PoolStatistics
-from engine.text import one_line
+from engine.telemetry.events import Event, Stopping
+from engine.telemetry.statistics import PoolStatistics
+from engine.telemetry.text import one_line
 
 LOOPBACK = "127.0.0.1"
 

@@ -21,7 +21,7 @@ from engine.journal_reader import JournalReader
 from engine.page.data import Book, PageData, clock, took
 from engine.page.timeline import OUTCOMES
 from engine.pipeline import ItemRecord, PageContext, Pipeline, Section
-from engine.text import duration, one_line, pace
+from engine.telemetry.text import duration, one_line, pace
 
 PARTS = ("overview", "stages", "failures")
 """What of the page changes while a run goes on, beside the charts and the pipeline's sections."""

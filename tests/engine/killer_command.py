@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from engine import Item, Step
-from engine.events import AttemptEnded, AttemptStarted, Event, Events
 from engine.run import run_pipeline
+from engine.telemetry.events import AttemptEnded, AttemptStarted, Event, Events
 from tests.engine.toys import LoopToy, Toy, configured, line, note, toy
 
 ITEMS = [f"v{number}" for number in range(8)]

@@ -19,7 +19,7 @@ from engine.autosize import (
     maximum_workers,
     pause_before_next,
 )
-from tests.engine.test_statistics import pool
+from tests.engine.telemetry.test_statistics import pool
 from tests.engine.virtual_pools import VirtualRun, VirtualStage, bound
 
 NETWORK = float("inf")

@@ -13,7 +13,7 @@ from engine.history import History
 from engine.journal import Journal
 from engine.journal_reader import JournalReader
 from engine.ledger_file import FILE
-from engine.statistics import PoolStatistics
+from engine.telemetry.statistics import PoolStatistics
 from tests.engine.toys import line, query, run, toy, until
 
 BUSY = PoolStatistics("a", 1, 8, 0, 0, 1, 0, 0, 0, 0, 0, 0.5, 0.0, 0.0, 1.0, 0)

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from engine import Item
-from engine.events import Event
 from engine.item import earlier_id, item_id
 from engine.journal import Journal
 from engine.journal_reader import JournalReader
 from engine.ledger_file import FILE
 from engine.log import JsonLog
+from engine.telemetry.events import Event
 from tests.engine import toys
 from tests.engine.toys import Toy, executions, line, query, run, toy
 

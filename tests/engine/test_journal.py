@@ -13,8 +13,8 @@ from engine.group_commit import BACKLOG, GroupCommit
 from engine.journal import Journal
 from engine.journal_reader import JournalReader
 from engine.ledger_file import FILE, SCHEMA, SCHEMA_VERSION, connect
-from engine.processor_time import ProcessorTime
 from engine.records import AttemptRow, End, Failure, Known
+from engine.telemetry.processor_time import ProcessorTime
 from tests.engine.toys import engine_threads, line, query, toy
 
 pytestmark = pytest.mark.anyio

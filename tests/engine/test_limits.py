@@ -14,9 +14,9 @@ from anyio import wait_all_tasks_blocked
 
 from engine import StopRun, limits
 from engine.disk_gate import DiskGate
-from engine.events import DiskLow, DiskRecovered, Event, Events, GateClosed
 from engine.failure_budget import FailureBudget
 from engine.limits import Closure, Gates, Refusal, pause_after
+from engine.telemetry.events import DiskLow, DiskRecovered, Event, Events, GateClosed
 from tests.virtual_time import BACKEND
 
 pytestmark = pytest.mark.anyio
@@ -310,7 +310,7 @@ async def test_enough_room_is_no_event(events: Events, told: list[Event]) -> Non
 async def test_a_full_disk_is_waited_for_while_something_may_free_it(
     events: Events, told: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "DISK_CHECK_INTERVAL", 0.001)
+    monkeypatch.setattr("engine.gates.disk.DISK_CHECK_INTERVAL", 0.001)
     await Disk([5, 5, 5, 20], 10, events).wait_for_room(lambda: True)
     assert told == [DiskLow(5, 10), DiskRecovered(20)]
 

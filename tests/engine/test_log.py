@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from engine import UsageError
-from engine.events import AttemptEnded, Events, ItemEntered, RunEnded, RunStarted
 from engine.log import JsonLog
+from engine.telemetry.events import AttemptEnded, Events, ItemEntered, RunEnded, RunStarted
 
 
 def entries(path: Path) -> list[dict[str, object]]:

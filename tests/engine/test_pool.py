@@ -23,14 +23,13 @@ from engine import (
     Transient,
     limits,
     retry,
-    worker,
 )
-from engine.events import AttemptEnded, AttemptStarted, Event, PoolResized, WorkerReplaced
 from engine.item import item_id
 from engine.journal_reader import JournalReader
 from engine.page.page import render_file
 from engine.run import Run
-from engine.statistics import Held
+from engine.telemetry.events import AttemptEnded, AttemptStarted, Event, PoolResized, WorkerReplaced
+from engine.telemetry.statistics import Held
 from engine.worker import StageOpenError
 from tests.engine import toys
 from tests.engine.toys import (
@@ -617,7 +616,7 @@ def steps_of(base: type[Stage]) -> Step:
 def test_a_worker_that_hangs_is_replaced_and_the_run_goes_on(
     tmp_path: Path, placement: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "GRACE", 0.1)
+    monkeypatch.setattr("engine.workers.thread.GRACE", 0.1)
     events: list[Event] = []
     sources = ["done 1", "hang release", "done 2", "done 3"]
     calm = [f"stages.obedient.placement={placement}", "stages.obedient.timeout=1"]

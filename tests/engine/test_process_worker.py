@@ -20,13 +20,13 @@ from pydantic import BaseModel, Field, SecretBytes, SecretStr, computed_field
 
 from engine import SOURCE, Item, Settings, Stage, Step, Transient, checkpoint, deadline, setting
 from engine import child as child_module
-from engine.children import children
 from engine.config import load_config
 from engine.output_folders import abandoned_stages
 from engine.outputs import Draft, FolderOutputs
 from engine.process_worker import AT_ONCE, Nursery, ProcessWorker
 from engine.result import Result
 from engine.run import run_pipeline
+from engine.telemetry.children import children
 from engine.worker import StageFactory
 from tests.engine.toys import line, note, until
 

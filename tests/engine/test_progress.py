@@ -12,7 +12,10 @@ import pytest
 from rich.console import Console
 
 from engine.choose_view import Quiet, View, choose_view
-from engine.events import (
+from engine.live_view import LiveView
+from engine.plain_lines import PlainLines
+from engine.progress import Progress
+from engine.telemetry.events import (
     AttemptEnded,
     DiskLow,
     DiskRecovered,
@@ -25,12 +28,9 @@ from engine.events import (
     SourceEnded,
     Stopping,
 )
-from engine.live_view import LiveView
-from engine.plain_lines import PlainLines
-from engine.progress import Progress
-from engine.statistics import Held, PoolStatistics
+from engine.telemetry.statistics import Held, PoolStatistics
 from engine.view_lines import totals_line
-from tests.engine.test_statistics import pool
+from tests.engine.telemetry.test_statistics import pool
 
 FAILED = AttemptEnded(
     "item-[bold]-7", "fetch", 1, 3, "failed", True, 1.0, "gone", "HTTP 404: [/red]\n\x1b[2Jno"

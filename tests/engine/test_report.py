@@ -18,8 +18,8 @@ from engine.report import (
     retry_command,
     status_as_dict,
 )
-from engine.statistics import FailureClass, Held, StageCounts
-from tests.engine.test_statistics import pool
+from engine.telemetry.statistics import FailureClass, Held, StageCounts
+from tests.engine.telemetry.test_statistics import pool
 
 WORKDIR = Path("/srv/my crawl")
 GONE = FailureClass("fetch", "gone", 3, "http://example.org/[a]", "HTTP 404: [b]no\n such\x1b page")

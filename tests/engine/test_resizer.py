@@ -11,8 +11,8 @@ import anyio
 import pytest
 
 from engine import Item, resizer
-from engine.events import AttemptStarted, Event, PoolResized, Stopping
 from engine.run import Run
+from engine.telemetry.events import AttemptStarted, Event, PoolResized, Stopping
 from tests.engine.toys import GatedLoopToy, LoopToy, Toy, line, run, run_within, toy, until
 
 pytestmark = pytest.mark.alone

@@ -15,8 +15,14 @@ from typing import Any
 import anyio
 import pytest
 
-from engine import FinishContext, Item, PenstockError, Pipeline, StopRun, WorkFolderError, limits
-from engine.events import (
+from engine import FinishContext, Item, PenstockError, Pipeline, StopRun, WorkFolderError
+from engine.graph import Graph
+from engine.item import MARK, item_id
+from engine.journal import Journal
+from engine.ledger_file import FILE
+from engine.output_folders import sweep_scratch
+from engine.run import Run
+from engine.telemetry.events import (
     DiskLow,
     DiskRecovered,
     Event,
@@ -26,12 +32,6 @@ from engine.events import (
     SourceEnded,
     Stopping,
 )
-from engine.graph import Graph
-from engine.item import MARK, item_id
-from engine.journal import Journal
-from engine.ledger_file import FILE
-from engine.output_folders import sweep_scratch
-from engine.run import Run
 from engine.workfolder import locked
 from tests.engine import toys
 from tests.engine.toys import (
@@ -554,8 +554,8 @@ def test_the_source_waits_while_the_disk_is_low(
         def __init__(self) -> None:
             self.free = 100 * (3 - len(list(fast.glob("items/*/a/value.json"))))
 
-    monkeypatch.setattr(limits.shutil, "disk_usage", lambda folder: Usage())
-    monkeypatch.setattr(limits, "DISK_CHECK_INTERVAL", 0.001)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: Usage())
+    monkeypatch.setattr("engine.gates.disk.DISK_CHECK_INTERVAL", 0.001)
     events: list[Event] = []
     does = {"list": ["expand", [f"w{n}" for n in range(30)]]}
     pipeline = line(toy("z", does=does), toy("a", "z"), toy("b", "a", base=Slow))
@@ -573,7 +573,7 @@ def test_the_source_waits_while_the_disk_is_low(
 def test_a_disk_that_nothing_can_free_stops_the_run(
     fast: Path, sources: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "DISK_CHECK_INTERVAL", 0.001)
+    monkeypatch.setattr("engine.gates.disk.DISK_CHECK_INTERVAL", 0.001)
 
     class Usage:
         free = 10 if "list" not in sources else 10**9
@@ -584,7 +584,7 @@ def test_a_disk_that_nothing_can_free_stops_the_run(
             type(found).free = 10
         return found
 
-    monkeypatch.setattr(limits.shutil, "disk_usage", usage)
+    monkeypatch.setattr("shutil.disk_usage", usage)
     does = {"list": ["expand", [f"w{n}" for n in range(5)]]}
     report = run(line(toy("a", does=does)), fast, sources, "limits.free_disk=50")
     assert (report.outcome, report.exit_code) == ("stopped", 3)

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine import Pipeline, Step
-from engine.events import Event, Events, PoolResized
 from engine.item import item_id
 from engine.run import Run, RunReport
+from engine.telemetry.events import Event, Events, PoolResized
 from tests.engine import toys
 from tests.engine.toys import Does, GatedLoopToy, GatedToy, configured, executions, toy
 

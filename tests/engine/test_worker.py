@@ -17,13 +17,13 @@ import psutil
 import pytest
 from anyio import to_thread
 
-from engine import ConfigError, Item, PenstockError, StopRun, Throttled, UsageError, worker
+from engine import ConfigError, Item, PenstockError, StopRun, Throttled, UsageError
 from engine.errors import BatchFault, Fault
 from engine.loop_worker import LoopWorker
 from engine.outputs import Draft, FolderOutputs
 from engine.process_worker import ProcessWorker
-from engine.processor_time import SCHEDULER
 from engine.result import Result
+from engine.telemetry.processor_time import SCHEDULER
 from engine.thread_worker import ThreadWorker
 from engine.worker import StageFactory, StageOpenError, Worker
 from tests.engine.toys import LoopObedient, Obedient, engine_threads, leftovers, note, until
@@ -41,7 +41,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "GRACE", 0.2)
+    monkeypatch.setattr("engine.workers.thread.GRACE", 0.2)
 
 
 Make = Callable[..., Worker]
@@ -265,7 +265,7 @@ class SlowToOpen(Obedient):
 async def test_a_stage_that_opens_after_the_run_was_cancelled_is_closed(
     in_time: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(worker, "HASTE", 60 if in_time else 0.01)
+    monkeypatch.setattr("engine.workers.thread.HASTE", 60 if in_time else 0.01)
     monkeypatch.setattr(SlowToOpen, "opening", threading.Event(), raising=False)
     monkeypatch.setattr(SlowToOpen, "told", threading.Event(), raising=False)
     factory = StageFactory(SlowToOpen, SlowToOpen.Settings(), tmp_path)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from engine import Drop, FinishContext, Item, Permanent, Pipeline, Transient
-from engine.events import Event, Events
 from engine.run import run_pipeline
 from engine.standard_input import standard_input
+from engine.telemetry.events import Event, Events
 from tests.engine.toys import LoopToy, Toy, configured, line, note, toy, tries
 
 ITEMS = 60

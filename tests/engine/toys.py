@@ -41,9 +41,9 @@ from engine import (
     setting,
 )
 from engine.config import Config, load_config
-from engine.events import Event, Events, ListenerFailed
 from engine.item import MARK
 from engine.run import Run, RunReport, run_pipeline
+from engine.telemetry.events import Event, Events, ListenerFailed
 
 Does = Mapping[str, Sequence[Any]]
 """For some sources, a word and its arguments:

@@ -356,7 +356,9 @@ def test_impossible_settings_are_refused(settings: dict[str, Any]) -> None:
 
 
 def test_importing_the_stage_imports_nothing_heavy() -> None:
-    code = "import sys, stages.filter; print(*sorted(m.partition('.')[0] for m in sys.modules))"
+    code = (
+        "import sys, stages.crawl.filter; print(*sorted(m.partition('.')[0] for m in sys.modules))"
+    )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "stages" in ran.stdout.split()
     assert not {"torch", "ultralytics", "numpy", "cv2", "PIL", "httpx"} & set(ran.stdout.split())

@@ -10,7 +10,7 @@ from engine.item import Item
 from engine.journal import Journal
 from engine.ledger_file import FILE
 from engine.records import End
-from engine.statistics import PoolStatistics, Sample
+from engine.telemetry.statistics import PoolStatistics, Sample
 
 START = 1_700_000_000.0
 """When the first run began, in seconds since the epoch."""

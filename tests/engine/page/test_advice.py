@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.page.advice import PROCESSOR, Advice, advise
-from engine.statistics import PoolStatistics
+from engine.telemetry.statistics import PoolStatistics
 from tests.engine.page.ledgers import pool
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from engine.text import one_line
+from engine.telemetry.text import one_line
 
 LEAST_BUSY = 0.5
 """A stage that was busy for less of its time than this holds nobody back."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from engine.statistics import PoolStatistics, bottleneck, bottleneck_sentence
+from engine.telemetry.statistics import PoolStatistics, bottleneck, bottleneck_sentence
 
 
 def pool(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from engine.children import children
+from engine.telemetry.children import children
 
 
 class ThreadTimes:

@@ -9,11 +9,18 @@ from typing import Any
 import anyio
 import pytest
 
-from engine import progress
-from engine.events import AttemptEnded, Event, Events, ItemEnded, ListenerFailed, RunEnded, Stopping
 from engine.plain_lines import PlainLines
 from engine.run import Run, run_pipeline
 from engine.run_command import execute
+from engine.telemetry.events import (
+    AttemptEnded,
+    Event,
+    Events,
+    ItemEnded,
+    ListenerFailed,
+    RunEnded,
+    Stopping,
+)
 from tests.engine.toys import configured, line, toy
 
 TOLD = Stopping("why not")
@@ -135,7 +142,7 @@ def test_a_view_that_cannot_draw_does_not_end_the_run(
     def choose(*_: Any, **__: Any) -> Broken:
         return view
 
-    monkeypatch.setattr(progress, "choose_view", choose)
+    monkeypatch.setattr("engine.views.choose.choose_view", choose)
     pipeline = line(toy("a"))
     log = tmp_path / "log"
 

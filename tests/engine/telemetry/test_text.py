@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.text import duration, one_line, pace, size
+from engine.telemetry.text import duration, one_line, pace, size
 
 
 def test_one_line_cannot_steer_a_terminal() -> None:

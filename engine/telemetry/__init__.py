@@ -1,0 +1,1 @@
+"""What is measured and told: events, statistics, processor time, amounts in words."""
