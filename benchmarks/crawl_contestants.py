@@ -19,8 +19,8 @@ from typing import Any
 
 from engine import Drop, Item, Permanent, Stage
 from engine.config import Config, load_config
+from engine.contract.pipeline import FinishContext, ItemRecord
 from engine.output_folders import open_scratch
-from engine.pipeline import FinishContext, ItemRecord
 from engine.run import run_pipeline
 from stages.dataset import build_dataset
 from stages.pipelines import crawl

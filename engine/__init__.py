@@ -1,7 +1,7 @@
 """Penstock's engine: pools of workers joined by bounded inboxes, for any pipeline."""
 
-from engine.deadline import Deadline, deadline
-from engine.errors import (
+from engine.contract.deadline import Deadline, deadline
+from engine.contract.errors import (
     ConfigError,
     Drop,
     Ending,
@@ -14,8 +14,8 @@ from engine.errors import (
     UsageError,
     WorkFolderError,
 )
-from engine.item import Item, MissingOutput
-from engine.pipeline import (
+from engine.contract.item import Item, MissingOutput
+from engine.contract.pipeline import (
     SOURCE,
     Check,
     FinishContext,
@@ -26,8 +26,8 @@ from engine.pipeline import (
     Section,
     Step,
 )
-from engine.showing import shown, shown_in
-from engine.stage import (
+from engine.contract.showing import shown, shown_in
+from engine.contract.stage import (
     Cancelled,
     Produced,
     Settings,

@@ -7,8 +7,8 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from engine.contract.item import Item
 from engine.graph import Graph
-from engine.item import Item
 from engine.journal import Journal
 from engine.journey import Journey
 from engine.output_folders import (

@@ -5,8 +5,8 @@ from typing import Protocol
 
 import anyio
 
-from engine.errors import StopRun
-from engine.item import Item
+from engine.contract.errors import StopRun
+from engine.contract.item import Item
 from engine.journey import Journey
 from engine.limits import Refusal
 from engine.outputs import Draft

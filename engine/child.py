@@ -20,7 +20,7 @@ from anyio import to_thread
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from engine.errors import Ending, PenstockError
+from engine.contract.errors import Ending, PenstockError
 from engine.import_path import import_path, importable
 from engine.packing import pack_settings, unpack_ending, unpack_refusal
 from engine.result import gave_up

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from engine import plugins
-from engine.errors import PenstockError, PipelineError, StopRun, UsageError
+from engine.contract import registry
+from engine.contract.errors import PenstockError, PipelineError, StopRun, UsageError
+from engine.contract.showing import shown_in
 from engine.home import ensure_home
 from engine.options import items_names, set_option, view_options
-from engine.showing import shown_in
 from engine.telemetry.text import one_line
 
 
@@ -36,7 +36,7 @@ class PenstockGroup(SuggestingGroup):
 
     def list_commands(self, context: click.Context) -> list[str]:
         own = super().list_commands(context)
-        brought = (*plugins.names(plugins.PIPELINES), *own, *plugins.names(plugins.COMMANDS))
+        brought = (*registry.names(registry.PIPELINES), *own, *registry.names(registry.COMMANDS))
         return list(dict.fromkeys(brought))
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
@@ -44,12 +44,12 @@ class PenstockGroup(SuggestingGroup):
         if own is not None:
             return own  # no package can take its place
         try:
-            if name in plugins.names(plugins.PIPELINES):
+            if name in registry.names(registry.PIPELINES):
                 from engine.run_command import run_command
 
-                return run_command(plugins.pipeline(name))
-            if name in plugins.names(plugins.COMMANDS):
-                return plugins.command(name)
+                return run_command(registry.pipeline(name))
+            if name in registry.names(registry.COMMANDS):
+                return registry.command(name)
         except PipelineError as error:
             return _broken_command(name, error)  # the others still work, and so does --help
         return None
@@ -91,7 +91,7 @@ class PlanCommand(click.Command):
     """Is asked for a number of items in the words of the pipelines that are installed, too."""
 
     def get_params(self, context: click.Context) -> list[click.Parameter]:
-        names = items_names(*(one.unit for one in plugins.find_pipelines().usable.values()))
+        names = items_names(*(one.unit for one in registry.find_pipelines().usable.values()))
         how_many = click.Option(names, type=int, required=True, help="How many of them.")
         return [how_many, *super().get_params(context)]
 
@@ -100,15 +100,15 @@ class BenchGroup(SuggestingGroup):
     """Has every pipeline as a subcommand, loaded only when it is used."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return plugins.names(plugins.PIPELINES)
+        return registry.names(registry.PIPELINES)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in plugins.names(plugins.PIPELINES):
+        if name not in registry.names(registry.PIPELINES):
             return None
         from engine.bench.command import bench_command
 
         try:
-            return bench_command(plugins.pipeline(name))
+            return bench_command(registry.pipeline(name))
         except PipelineError as error:
             return _broken_command(name, error)
 

@@ -27,11 +27,11 @@ from engine.config_sources import (
     from_stored,
     problem_line,
 )
-from engine.errors import ConfigError, PipelineError
+from engine.contract.errors import ConfigError, PipelineError
+from engine.contract.pipeline import Pipeline
+from engine.contract.stage import Stage, StageOptions
 from engine.limit_settings import LimitSettings
-from engine.pipeline import Pipeline
 from engine.setting_text import accepted, accepts_bool
-from engine.stage import Stage, StageOptions
 
 logger = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from difflib import get_close_matches
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from engine.errors import PipelineError
-from engine.pipeline import Pipeline
-from engine.stage import Stage, StageOptions
+from engine.contract.errors import PipelineError
+from engine.contract.pipeline import Pipeline
+from engine.contract.stage import Stage, StageOptions
 
 LIMITS = "limits"
 DEFAULTS = "defaults"

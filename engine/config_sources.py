@@ -26,12 +26,12 @@ from engine.config_schema import (
     did_you_mean,
     section_of,
 )
-from engine.errors import ConfigError
-from engine.pipeline import Pipeline
+from engine.contract.errors import ConfigError
+from engine.contract.pipeline import Pipeline
 from engine.setting_text import is_secret, toml_value, without_secrets
 
 if TYPE_CHECKING:  # the help of all commands does without what makes a pipeline
-    from engine.pipeline import Pipeline
+    from engine.contract.pipeline import Pipeline
 
 RESERVED_VARIABLES = frozenset({"PENSTOCK_TEST_DATA", "PENSTOCK_AIMOCK"})
 """Variables with our prefix that set nothing: the tests' own."""

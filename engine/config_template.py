@@ -9,10 +9,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from engine.config_schema import DEFAULTS, LIMITS, STAGES, stage_fields
+from engine.contract.pipeline import Pipeline
+from engine.contract.stage import Stage, StageOptions
 from engine.limit_settings import LimitSettings
-from engine.pipeline import Pipeline
 from engine.setting_text import accepted, is_secret, placeholder, toml_key, toml_value
-from engine.stage import Stage, StageOptions
 
 WIDTH = 100
 

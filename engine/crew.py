@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 import anyio
 from anyio.abc import TaskGroup
 
-from engine.errors import PenstockError
+from engine.contract.errors import PenstockError
+from engine.contract.stage import StageOptions
 from engine.loop_worker import LoopWorker, SharedStage
 from engine.process_worker import Nursery, ProcessWorker
-from engine.stage import StageOptions
 from engine.telemetry.events import Events, WorkerReplaced
 from engine.telemetry.meter import Meter
 from engine.thread_worker import ThreadWorker

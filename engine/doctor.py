@@ -9,11 +9,11 @@ from platform import python_version
 
 import click
 
-from engine import plugins
 from engine.config import Config, load_config
-from engine.errors import PipelineError
+from engine.contract import registry
+from engine.contract.errors import PipelineError
+from engine.contract.pipeline import Check, Pipeline
 from engine.options import config_file
-from engine.pipeline import Check, Pipeline
 from engine.telemetry.text import one_line, size
 
 MARKS = {"ok": "ok", "warning": "warning", "problem": "PROBLEM"}
@@ -28,8 +28,8 @@ def run_checks(config: str | None) -> int:
     What a package brings and cannot be used is a warning: the others work without it.
     Raises ConfigError where the settings are wrong.
     """
-    found = plugins.find_pipelines()
-    brought = [*found.broken, *plugins.find_commands().broken]
+    found = registry.find_pipelines()
+    brought = [*found.broken, *registry.find_commands().broken]
     checks = [Check(one.name, "warning", str(one)) for one in brought]
     everything, seen = list(found.usable.values()), False
     for pipeline in everything:

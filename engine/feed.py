@@ -14,8 +14,8 @@ from typing import Generic, TypeVar
 import anyio
 
 from engine.call_thread import CallThread
+from engine.contract.item import Item
 from engine.disk_gate import DiskGate
-from engine.item import Item
 
 T = TypeVar("T")
 

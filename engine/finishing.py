@@ -8,9 +8,9 @@ from platform import python_version
 
 from engine.call_thread import CallThread
 from engine.config import Config
-from engine.errors import PenstockError
+from engine.contract.errors import PenstockError
+from engine.contract.pipeline import FinishContext, ItemRecord, Pipeline
 from engine.journal_reader import JournalReader
-from engine.pipeline import FinishContext, ItemRecord, Pipeline
 from engine.result import result_of
 from engine.telemetry.text import one_line
 

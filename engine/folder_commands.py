@@ -8,19 +8,19 @@ from typing import Any
 
 import click
 
-from engine import plugins
 from engine.config import load_config
 from engine.config_schema import did_you_mean
 from engine.config_sources import CONFIG
 from engine.config_template import render_config
-from engine.errors import UsageError, WorkFolderError
+from engine.contract import registry
+from engine.contract.errors import UsageError, WorkFolderError
+from engine.contract.pipeline import Pipeline
 from engine.graph import Graph
 from engine.journal import Journal
 from engine.journal_reader import JournalReader, RunRow
 from engine.ledger_file import FILE, told
 from engine.leftovers import make_room
 from engine.options import config_file, web_address
-from engine.pipeline import Pipeline
 from engine.report import Status, render_status, status_as_dict
 from engine.run_command import execute
 from engine.trust import check_stored, is_own
@@ -34,7 +34,7 @@ def show_status(workdir: str, as_json: bool) -> None:
     folder = Path(workdir)
     with JournalReader(folder) as reader:
         last = _last_run(reader)
-        pipeline = plugins.pipeline(last.pipeline)
+        pipeline = registry.pipeline(last.pipeline)
         status = Status(
             pipeline=last.pipeline,
             workdir=folder,
@@ -79,7 +79,7 @@ def retry_failures(
         last = _last_run(reader)
         failures = reader.failure_classes()
         drops = reader.drop_classes()
-    pipeline, others = plugins.pipeline(last.pipeline), list(plugins.pipelines().values())
+    pipeline, others = registry.pipeline(last.pipeline), list(registry.pipelines().values())
     _check_choice("--stage", stage, {failure.stage for failure in failures}, pipeline.names)
     _check_choice("--class", kind, {failure.kind for failure in failures} | drops)
     stored = _without_flags_of_one_run(last.settings, pipeline)
@@ -107,7 +107,7 @@ def retry_failures(
 def write_config(words: Sequence[str], force: bool) -> None:
     """Write the settings of the pipelines that are named, else of all that are installed, into the
     file that is named, else config.toml. Raises UsageError where a word is neither."""
-    known = plugins.names(plugins.PIPELINES)
+    known = registry.names(registry.PIPELINES)
     chosen = [word for word in words if word in known]
     files = [word for word in words if word not in known]
     for word in files:
@@ -121,10 +121,10 @@ def write_config(words: Sequence[str], force: bool) -> None:
     path = Path(files[0] if files else CONFIG)
     if path.exists() and not force:
         raise UsageError(f"{path} is there already; give --force to overwrite it, or another name")
-    pipelines = [plugins.pipeline(name) for name in dict.fromkeys(chosen)]
+    pipelines = [registry.pipeline(name) for name in dict.fromkeys(chosen)]
     try:
         path.write_text(
-            render_config(pipelines or list(plugins.pipelines().values())), encoding="utf-8"
+            render_config(pipelines or list(registry.pipelines().values())), encoding="utf-8"
         )
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None

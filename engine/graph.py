@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
-from engine.pipeline import Pipeline
+from engine.contract.pipeline import Pipeline
 
 
 class Graph:

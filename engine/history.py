@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 import psutil
 
-from engine.errors import StopRun
+from engine.contract.errors import StopRun
 from engine.group_commit import GroupCommit
 from engine.telemetry.children import children
 from engine.telemetry.cores import available_cores

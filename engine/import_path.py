@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
-from engine.errors import UsageError
+from engine.contract.errors import UsageError
 
 
 def importable(kind: type) -> tuple[str, str]:

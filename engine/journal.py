@@ -12,8 +12,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from engine.errors import WorkFolderError
-from engine.item import Item, earlier_id, item_id
+from engine.contract.errors import WorkFolderError
+from engine.contract.item import Item, earlier_id, item_id
 from engine.killed_attempts import KilledAttempts
 from engine.ledger_file import POOL_COLUMNS, open_to_write
 from engine.records import NOT_ENDED, AttemptRow, End, Failure, Known

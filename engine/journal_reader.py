@@ -13,12 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from engine.errors import WorkFolderError
-from engine.item import Item
+from engine.contract.errors import WorkFolderError
+from engine.contract.item import Item
+from engine.contract.pipeline import ItemRecord, Pipeline
+from engine.contract.showing import shown, shown_in
 from engine.ledger_errors import explained, is_explained
 from engine.ledger_file import FILE, POOL_COLUMNS, columns_of, connect
-from engine.pipeline import ItemRecord, Pipeline
-from engine.showing import shown, shown_in
 from engine.telemetry.statistics import (
     FailureClass,
     Held,

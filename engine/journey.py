@@ -6,8 +6,8 @@ Pure: no clock, no disk, no database. The run asks, and does.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from engine.contract.item import Item
 from engine.graph import Graph
-from engine.item import Item
 from engine.records import End, Known, Settled, Step
 
 

@@ -5,7 +5,7 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
-from engine.errors import PenstockError, StopRun, WorkFolderError
+from engine.contract.errors import PenstockError, StopRun, WorkFolderError
 
 FULL = 1 << 20
 """Bytes: with fewer free, what SQLite calls an I/O error is a full disk."""

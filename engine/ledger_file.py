@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 
-from engine.errors import WorkFolderError
+from engine.contract.errors import WorkFolderError
 from engine.ledger_errors import explained, is_explained
 from engine.telemetry.statistics import PoolStatistics
 

@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import ByteSize, model_validator
 
-from engine.stage import Settings, setting
+from engine.contract.stage import Settings, setting
 
 
 class LimitSettings(Settings):

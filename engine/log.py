@@ -5,7 +5,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-from engine.errors import UsageError
+from engine.contract.errors import UsageError
 from engine.telemetry.events import Event
 
 

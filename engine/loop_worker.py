@@ -6,8 +6,9 @@ from typing import Any
 
 import anyio
 
-from engine.errors import PenstockError
-from engine.item import Item
+from engine.contract.errors import PenstockError
+from engine.contract.item import Item
+from engine.contract.stage import Stage
 from engine.result import (
     Result,
     gave_up,
@@ -15,7 +16,6 @@ from engine.result import (
     result_of_return,
     results_of_batch,
 )
-from engine.stage import Stage
 from engine.time_limit import TimeLimit
 from engine.worker import GRACE, SeparateWorker, StageOpenError, _log_close_error
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.config_sources import CONFIG
-from engine.errors import UsageError
+from engine.contract.errors import UsageError
 
 if TYPE_CHECKING:  # the help of all commands does without what makes a pipeline
-    from engine.pipeline import Pipeline
+    from engine.contract.pipeline import Pipeline
 
 
 def source_options(pipeline: "Pipeline") -> list[click.Parameter]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from engine.item import Item, _name
+from engine.contract.item import Item, _name
 from engine.output_mark import OutputMark, read_mark, write_mark
 from engine.syncing import sync, sync_tree
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.item import MARK
+from engine.contract.item import MARK
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from anyio import to_thread
 
-from engine.item import Item
+from engine.contract.item import Item
 from engine.output_folders import commit_output, discard_partial, open_scratch, remove_scratch
 
 
@@ -32,7 +32,7 @@ class Outputs(Protocol):
 
 
 class FolderOutputs:
-    """The real ones: folders of a work folder, as engine/item.py lays them out."""
+    """The real ones: folders of a work folder, as engine/contract/item.py lays them out."""
 
     instant = False
 

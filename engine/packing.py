@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-import engine.errors
-from engine.errors import Ending, PenstockError, StopRun
+import engine.contract.errors
+from engine.contract.errors import Ending, PenstockError, StopRun
 from engine.result import Result
 from engine.telemetry.processor_time import ProcessorTime
 
@@ -54,7 +54,7 @@ def pack_ending(ending: Ending) -> PackedEnding:
 
 def unpack_ending(packed: PackedEnding) -> Ending:
     name, state = packed
-    ending: Ending = Ending.__new__(getattr(engine.errors, name), state["reason"])
+    ending: Ending = Ending.__new__(getattr(engine.contract.errors, name), state["reason"])
     Exception.__init__(ending, state["reason"])
     vars(ending).update(state)
     return ending
@@ -67,12 +67,14 @@ def pack_refusal(error: PenstockError) -> tuple[str, str]:
 
 def unpack_refusal(packed: tuple[str, str]) -> PenstockError:
     name, text = packed
-    refusal: PenstockError = getattr(engine.errors, name)(text)
+    refusal: PenstockError = getattr(engine.contract.errors, name)(text)
     return refusal
 
 
 def _known(error: PenstockError) -> str:
-    return next(kind for kind in type(error).__mro__ if kind.__module__ == "engine.errors").__name__
+    return next(
+        kind for kind in type(error).__mro__ if kind.__module__ == "engine.contract.errors"
+    ).__name__
 
 
 def _is_plain(value: object) -> bool:

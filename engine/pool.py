@@ -15,8 +15,9 @@ from anyio.abc import TaskGroup
 
 from engine.attempt import LONE_REFUSALS, Attempt, Entry, Hooks
 from engine.config import StageConfig
+from engine.contract.errors import BatchFault, Drop, Ending, Fault, Permanent, StopRun, Throttled
+from engine.contract.stage import Stage
 from engine.crew import Crew
-from engine.errors import BatchFault, Drop, Ending, Fault, Permanent, StopRun, Throttled
 from engine.inbox import Closed, Inbox
 from engine.limit_settings import LimitSettings
 from engine.limits import Gates, pause_after
@@ -25,7 +26,6 @@ from engine.parking import Parking
 from engine.records import End, Failure, Settled
 from engine.result import Items, Result, killer, result_of
 from engine.retry import RetryPolicy
-from engine.stage import Stage
 from engine.telemetry.events import (
     AttemptEnded,
     AttemptOutcome,

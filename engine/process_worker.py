@@ -4,8 +4,8 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from engine.child import Child, OverdueError, WorkerDiedError
-from engine.errors import Fault
-from engine.item import Item
+from engine.contract.errors import Fault
+from engine.contract.item import Item
 from engine.packing import Packed, unpack
 from engine.result import Result
 from engine.worker import SeparateWorker, StageFactory, StageOpenError

@@ -5,8 +5,8 @@ import traceback
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from engine.errors import BatchFault, Ending, Fault, StopRun, Throttled
-from engine.item import Item
+from engine.contract.errors import BatchFault, Ending, Fault, StopRun, Throttled
+from engine.contract.item import Item
 from engine.telemetry.processor_time import ProcessorTime
 
 Items = Iterable[Item] | AsyncGenerator[Item, None]

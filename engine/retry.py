@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.errors import BatchFault, Drop, Ending, Permanent, Throttled
+from engine.contract.errors import BatchFault, Drop, Ending, Permanent, Throttled
 
 LONE_PATIENCE = 90.0
 """Seconds that an item is held back at most once it alone is turned away, and others go well."""

@@ -11,21 +11,21 @@ from anyio.abc import TaskGroup
 
 from engine.admission import admit, record_end
 from engine.attempt import Entry
+from engine.contract.errors import StopRun, UsageError
+from engine.contract.item import Item
+from engine.contract.pipeline import Pipeline
+from engine.contract.showing import shown
 from engine.disk_gate import DiskGate
-from engine.errors import StopRun, UsageError
 from engine.failure_budget import FailureBudget
 from engine.feed import Feed, as_item
 from engine.graph import Graph
 from engine.group_commit import GroupCommit
 from engine.inbox import Inbox
-from engine.item import Item
 from engine.journal import Journal
 from engine.journey import Journey
 from engine.output_folders import discard_output
-from engine.pipeline import Pipeline
 from engine.records import AttemptRow, End, Failure, Settled, Step
 from engine.result import Items
-from engine.showing import shown
 from engine.suspects import Suspects
 from engine.telemetry.events import Events, ItemEnded, ItemEntered, Repaired, SourceEnded
 

@@ -11,8 +11,9 @@ from typing import Any, Literal
 import anyio
 
 from engine.config import Config, fingerprint_settings, settings_as_dict
+from engine.contract.errors import PenstockError, StopRun, root_cause
+from engine.contract.pipeline import Pipeline
 from engine.disk_gate import DiskGate
-from engine.errors import PenstockError, StopRun, root_cause
 from engine.failure_budget import FailureBudget
 from engine.finishing import installed_versions, run_finish
 from engine.graph import Graph
@@ -24,7 +25,6 @@ from engine.ledger_file import FILE
 from engine.leftovers import make_room
 from engine.limits import Gates
 from engine.outputs import FolderOutputs
-from engine.pipeline import Pipeline
 from engine.pool import Pool
 from engine.resizer import Resizer
 from engine.routing import Routing

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine import plugins
 from engine.config import Config, load_config
+from engine.contract import registry
+from engine.contract.pipeline import Pipeline
 from engine.options import (
     WebAddress,
     config_file,
@@ -20,7 +21,6 @@ from engine.options import (
     view_options,
     web_address,
 )
-from engine.pipeline import Pipeline
 from engine.source_list import open_list
 from engine.telemetry.events import Events
 
@@ -65,7 +65,7 @@ def run_command(pipeline: Pipeline) -> click.Command:
             os.environ,
             overrides,
             flag_settings(pipeline, flags),
-            others=list(plugins.pipelines().values()),
+            others=list(registry.pipelines().values()),
             found=config is None,
         )
         given = _given(typed, open_list(from_) if from_ is not None else ())

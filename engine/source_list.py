@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote
 
-from engine.errors import UsageError
+from engine.contract.errors import UsageError
 
 BINARY_SHOWS = 4096
 """Bytes of a list in which a file that is no text gives itself away."""

@@ -10,7 +10,7 @@ then the item is not under suspicion.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.item import Item
+from engine.contract.item import Item
 from engine.journal import Journal
 from engine.journey import Journey
 from engine.output_folders import abandoned_stages

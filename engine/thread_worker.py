@@ -6,6 +6,7 @@ from dataclasses import replace
 import anyio
 
 from engine.call_thread import Call, CallThread
+from engine.contract.stage import Cancellation, Stage, current_attempt
 from engine.outputs import Draft
 from engine.result import (
     Result,
@@ -15,7 +16,6 @@ from engine.result import (
     result_of_whole_batch,
     results_of_batch,
 )
-from engine.stage import Cancellation, Stage, current_attempt
 from engine.telemetry.processor_time import measured
 from engine.time_limit import TimeLimit
 from engine.worker import (

@@ -16,8 +16,8 @@ from typing import Any
 
 from engine.config import load_config, settings_as_dict
 from engine.config_schema import section_of
-from engine.errors import UsageError
-from engine.pipeline import Pipeline
+from engine.contract.errors import UsageError
+from engine.contract.pipeline import Pipeline
 
 KEY_BYTES = 32
 

@@ -14,15 +14,15 @@ from typing import TypeVar
 from anyio import to_thread
 from pydantic import BaseModel
 
-from engine.errors import PenstockError
-from engine.item import Item
+from engine.contract.errors import PenstockError
+from engine.contract.item import Item
+from engine.contract.stage import Stage
 from engine.outputs import Draft
 from engine.result import (
     Result,
     result_of,
     result_of_whole_batch,
 )
-from engine.stage import Stage
 
 log = logging.getLogger("penstock.engine")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from engine.errors import WorkFolderError
+from engine.contract.errors import WorkFolderError
 from engine.ledger_file import FILE as LEDGER
 
 LOCK = "penstock.lock"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from engine.bench.footprint import Footprint
 from engine.bench.recorded import RecordedItem, Recording, Visit
-from engine.errors import UsageError
+from engine.contract.errors import UsageError
 
 RESAMPLES = 400
 """Bootstrap samples behind each interval."""

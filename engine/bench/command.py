@@ -16,11 +16,12 @@ from typing import Any
 import click
 from filelock import FileLock, Timeout
 
-from engine import plugins
 from engine.bench.configuration import parse_tries
 from engine.config import Config, load_config
 from engine.config_schema import Schema
-from engine.errors import UsageError, WorkFolderError
+from engine.contract import registry
+from engine.contract.errors import UsageError, WorkFolderError
+from engine.contract.pipeline import Pipeline
 from engine.limit_settings import LimitSettings
 from engine.options import (
     config_file,
@@ -31,7 +32,6 @@ from engine.options import (
     settings_options,
     source_options,
 )
-from engine.pipeline import Pipeline
 from engine.setting_text import is_secret
 from engine.source_list import open_list
 
@@ -159,7 +159,7 @@ def _settings(
     *,
     found: bool,
 ) -> Config:
-    others = list(plugins.pipelines().values())
+    others = list(registry.pipelines().values())
     return load_config(pipeline, file, os.environ, overrides, flags, others=others, found=found)
 
 

@@ -6,8 +6,8 @@ from itertools import product
 from math import prod
 
 from engine.config_schema import did_you_mean, section_of
-from engine.errors import UsageError
-from engine.pipeline import Pipeline
+from engine.contract.errors import UsageError
+from engine.contract.pipeline import Pipeline
 
 MOST_CONFIGURATIONS = 20_000
 """A grid of more is a slip of the finger."""

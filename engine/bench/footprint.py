@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.config import load_config
-from engine.errors import UsageError
-from engine.item import Item
+from engine.contract.errors import UsageError
+from engine.contract.item import Item
+from engine.contract.pipeline import Pipeline
 from engine.journal_reader import JournalReader
-from engine.pipeline import Pipeline
 
 SAMPLE = 1000
 """Items whose folders are looked at, at most."""

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import click
 
-from engine import plugins
 from engine.bench.footprint import read_footprint
 from engine.bench.plan_report import render_plan
 from engine.bench.planning import Plan, make_plan
 from engine.bench.quantities import rate_of, seconds_of
 from engine.bench.recorded import read_recording
-from engine.errors import UsageError, WorkFolderError
+from engine.contract import registry
+from engine.contract.errors import UsageError, WorkFolderError
 from engine.journal_reader import JournalReader
 from engine.ledger_file import FILE
 
@@ -45,7 +45,7 @@ def show_plan(
         last = reader.last_run()
     if last is None:
         raise WorkFolderError(f"{folder} has seen no run yet")
-    pipeline = plugins.pipeline(last.pipeline)
+    pipeline = registry.pipeline(last.pipeline)
     recording = read_recording(folder, pipeline)
     footprint = read_footprint(folder, pipeline, [item.id for item in recording.items])
     plan = make_plan(recording, footprint, items, seconds, rates=allowed, cores=cores)

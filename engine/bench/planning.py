@@ -13,7 +13,7 @@ from engine.bench.amounts import Amounts, Estimate
 from engine.bench.footprint import Footprint
 from engine.bench.recorded import Recording
 from engine.bench.simulation import simulate
-from engine.errors import UsageError
+from engine.contract.errors import UsageError
 
 FULL = 0.9
 """The share of the time that cores and workers are planned to be busy: queues grow beyond it."""

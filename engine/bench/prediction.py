@@ -8,7 +8,7 @@ from engine.bench.configuration import Configuration
 from engine.bench.sweep import Standing, recommend, standings
 from engine.bench.trial import StageShares, Trial
 from engine.config import Config
-from engine.errors import UsageError
+from engine.contract.errors import UsageError
 from engine.intervals import Interval, interval
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 import math
 import re
 
-from engine.errors import UsageError
+from engine.contract.errors import UsageError
 
 SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 

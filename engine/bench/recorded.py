@@ -16,12 +16,12 @@ from statistics import median
 from engine.bench.attempts import Attempt, RunTimes, read_attempts, read_ends, read_runs
 from engine.bench.helper_threads import helper_cores
 from engine.config import Config, load_config
-from engine.errors import WorkFolderError
-from engine.item import Item
+from engine.contract.errors import WorkFolderError
+from engine.contract.item import Item
+from engine.contract.pipeline import Pipeline
+from engine.contract.stage import Stage
 from engine.journal_reader import JournalReader
-from engine.pipeline import Pipeline
 from engine.records import Settled
-from engine.stage import Stage
 from engine.telemetry.cores import available_cores
 from engine.worker import StageFactory
 

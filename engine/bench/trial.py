@@ -16,7 +16,7 @@ import psutil
 
 from engine.bench.configuration import Configuration
 from engine.bench.high_water import HighWater, family
-from engine.errors import UsageError
+from engine.contract.errors import UsageError
 from engine.telemetry.text import one_line
 
 TRIAL_FOLDER = ".trial-"

@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from engine import plugins
 from engine.config import load_config
 from engine.config_sources import CONFIG
-from engine.errors import PenstockError, StopRun, UsageError
+from engine.contract import registry
+from engine.contract.errors import PenstockError, StopRun, UsageError
 from engine.run import RunReport, run_pipeline
 from engine.telemetry.events import AttemptStarted, Event, Events, ItemEnded
 from engine.telemetry.statistics import bottleneck, bottleneck_sentence
@@ -45,14 +45,14 @@ class Stopwatch:
 def run(request: dict[str, Any]) -> dict[str, Any]:
     """Run what is asked for; returns what the trial needs to know. Raises PenstockError where it
     does not come to its end."""
-    pipeline = plugins.pipeline(request["pipeline"])
+    pipeline = registry.pipeline(request["pipeline"])
     config = load_config(
         pipeline,
         Path(request["config"]) if request["config"] is not None else None,
         os.environ,
         request["overrides"],
         request["flags"],
-        others=list(plugins.pipelines().values()),
+        others=list(registry.pipelines().values()),
         found=request["config"] == CONFIG,  # had it been named, the bench would have refused it
     )
     stopwatch, events = Stopwatch(), Events()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from engine import plugins
-from engine.errors import UsageError, WorkFolderError
+from engine.contract import registry
+from engine.contract.errors import UsageError, WorkFolderError
 from engine.journal_reader import JournalReader
 from engine.page.page import render_file
 from engine.workfolder import is_locked
@@ -25,7 +25,7 @@ def write_report(workdir: str, out: str | None) -> None:
         last = reader.last_run()
     if last is None:
         raise WorkFolderError(f"{folder} has seen no run yet")
-    html = render_file(plugins.pipeline(last.pipeline), folder, running=is_locked(folder))
+    html = render_file(registry.pipeline(last.pipeline), folder, running=is_locked(folder))
     path = Path(out) if out is not None else folder / FILE
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from engine.contract.pipeline import Pipeline
 from engine.journal_reader import JournalReader, RunRow
 from engine.page.advice import advise
 from engine.page.curves import curves, processor_share
 from engine.page.timeline import Span, Timeline, spans_of
-from engine.pipeline import Pipeline
 from engine.report import held_sentences, retry_command
 from engine.telemetry.statistics import (
     FailureClass,

@@ -32,7 +32,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from engine.errors import UsageError
+from engine.contract.errors import UsageError
+from engine.contract.pipeline import Pipeline, Section
 from engine.page.connection import Connection, most_connections
 from engine.page.data import Book, PageData, State
 from engine.page.metrics import Metrics
@@ -44,7 +45,6 @@ from engine.page.page import (
     render_sections,
     sections_of,
 )
-from engine.pipeline import Pipeline, Section
 from engine.progress import Snapshot
 from engine.telemetry.events import Event, Stopping
 from engine.telemetry.statistics import PoolStatistics

@@ -17,10 +17,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from engine.contract.pipeline import ItemRecord, PageContext, Pipeline, Section
 from engine.journal_reader import JournalReader
 from engine.page.data import Book, PageData, clock, took
 from engine.page.timeline import OUTCOMES
-from engine.pipeline import ItemRecord, PageContext, Pipeline, Section
 from engine.telemetry.text import duration, one_line, pace
 
 PARTS = ("overview", "stages", "failures")

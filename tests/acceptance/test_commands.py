@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from engine import plugins
 from engine.config import load_config, settings_as_dict
+from engine.contract import registry
 from stages.demo.server import BareStatus, File, MediaServer
 from tests.acceptance.command import (
     PENSTOCK,
@@ -123,7 +123,7 @@ def test_init_takes_the_pipelines_and_the_file(tmp_path: Path) -> None:
 def test_the_config_toml_of_an_earlier_release_says_what_it_said(tmp_path: Path) -> None:
     old = Path(__file__).with_name("config-0.1.0.toml")
     written = tomllib.loads(old.read_text())
-    config = settings_as_dict(load_config(plugins.pipeline("crawl"), old, {}, (), {}))
+    config = settings_as_dict(load_config(registry.pipeline("crawl"), old, {}, (), {}))
     for stage, table in written["stages"].items():
         assert {key: config["stages"][stage][key] for key in table} == table
     assert config["stages"]["download"]["placement"] == "thread", "as it was then"

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from engine.contract.pipeline import Pipeline
 from engine.page import live
 from engine.page.page import render_file
-from engine.pipeline import Pipeline
 from tests.acceptance.command import penstock
 from tests.engine.page import ledgers
 from tests.engine.page.serving import served

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from engine import plugins
-from engine.pipeline import Pipeline
+from engine.contract import registry
+from engine.contract.pipeline import Pipeline
 from engine.workfolder import locked
 from tests.acceptance.command import penstock
 from tests.engine.toys import line, run, toy
@@ -17,7 +17,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     """A pipeline that is installed, and has no downloads."""
     monkeypatch.delenv("PENSTOCK_DOWNLOAD_PLACEMENT")
     made = line(toy("a", does={"v1": ["permanent"]}))
-    monkeypatch.setattr(plugins, "pipeline", lambda name: made)
+    monkeypatch.setattr(registry, "pipeline", lambda name: made)
     return made
 
 

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.item import MARK
+from engine.contract.item import MARK
 from stages.dedup import read_lines, write_lines
 from stages.demo.server import MediaServer
 from tests.acceptance.command import crawl

@@ -26,8 +26,8 @@ from engine import (
 from engine import Settings as EngineSettings
 from engine.config import fingerprint_settings, load_config
 from engine.config_template import render_config
+from engine.contract.item import item_id
 from engine.graph import Graph
-from engine.item import item_id
 from engine.output_folders import commit_output, open_scratch
 from tests.engine.toys import (
     Does,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.item import MARK
+from engine.contract.item import MARK
 from tests.engine import toys
 from tests.engine.toy_command import ITEMS, LISTS
 from tests.engine.toys import executions, fast_folder, outcomes, query, tree

@@ -24,7 +24,7 @@ from engine import (
     limits,
     retry,
 )
-from engine.item import item_id
+from engine.contract.item import item_id
 from engine.journal_reader import JournalReader
 from engine.page.page import render_file
 from engine.run import Run

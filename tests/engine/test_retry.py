@@ -3,7 +3,7 @@
 import pytest
 
 from engine import Drop, Ending, Permanent, Throttled, Transient
-from engine.errors import BatchFault, Fault
+from engine.contract.errors import BatchFault, Fault
 from engine.retry import RetryPolicy
 
 

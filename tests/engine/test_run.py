@@ -16,8 +16,8 @@ import anyio
 import pytest
 
 from engine import FinishContext, Item, PenstockError, Pipeline, StopRun, WorkFolderError
+from engine.contract.item import MARK, item_id
 from engine.graph import Graph
-from engine.item import MARK, item_id
 from engine.journal import Journal
 from engine.ledger_file import FILE
 from engine.output_folders import sweep_scratch

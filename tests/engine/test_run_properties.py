@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine import Pipeline, Step
-from engine.item import item_id
+from engine.contract.item import item_id
 from engine.run import Run, RunReport
 from engine.telemetry.events import Event, Events, PoolResized
 from tests.engine import toys

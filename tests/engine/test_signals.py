@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.item import item_id
+from engine.contract.item import item_id
 from tests.engine.toys import leftovers, outcomes, query
 
 Start = Callable[[str], subprocess.Popen[str]]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import StopRun
-from engine.item import Item, item_id
+from engine.contract.errors import StopRun
+from engine.contract.item import Item, item_id
 from engine.journal import Journal
 from engine.ledger_file import FILE
 from engine.output_folders import mark_outlived, open_scratch

@@ -7,9 +7,10 @@ import pytest
 from click.testing import CliRunner
 
 import engine
-from engine import SOURCE, Pipeline, Stage, Step, plugins
+from engine import SOURCE, Pipeline, Stage, Step
 from engine.bench.command import bench_command
 from engine.cli import main
+from engine.contract import registry
 from engine.run_command import run_command
 
 WORDS = re.compile(r"video|youtube|yt-dlp|playlist|crawl", re.IGNORECASE)
@@ -41,8 +42,8 @@ def test_a_pipeline_gives_the_words(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "[BOOK]..." in usage
     assert "--items, --pages" in usage
 
-    here = plugins.Found({"reading": reading}, ())
-    monkeypatch.setattr(plugins, "find_pipelines", lambda: here)
+    here = registry.Found({"reading": reading}, ())
+    monkeypatch.setattr(registry, "find_pipelines", lambda: here)
     for word in ("--items", "--pages"):
         asked = CliRunner().invoke(main, ["plan", "missing", word, "0", "--within", "1h"])
         assert "--items 0: give at least 1" in asked.output

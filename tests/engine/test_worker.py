@@ -18,7 +18,7 @@ import pytest
 from anyio import to_thread
 
 from engine import ConfigError, Item, PenstockError, StopRun, Throttled, UsageError
-from engine.errors import BatchFault, Fault
+from engine.contract.errors import BatchFault, Fault
 from engine.loop_worker import LoopWorker
 from engine.outputs import Draft, FolderOutputs
 from engine.process_worker import ProcessWorker

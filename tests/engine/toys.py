@@ -41,7 +41,7 @@ from engine import (
     setting,
 )
 from engine.config import Config, load_config
-from engine.item import MARK
+from engine.contract.item import MARK
 from engine.run import Run, RunReport, run_pipeline
 from engine.telemetry.events import Event, Events, ListenerFailed
 

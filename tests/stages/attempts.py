@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from engine.stage import Cancellation, current_attempt
+from engine.contract.stage import Cancellation, current_attempt
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import checkpoint
-from engine.stage import Cancellation, Cancelled
+from engine.contract.stage import Cancellation, Cancelled
 from stages.cores import Cores, available_cores, share_out
 from tests.stages.attempts import attempting
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine import Cancelled, Drop, Item, Permanent, Throttled, Transient
-from engine.stage import Cancellation
+from engine.contract.stage import Cancellation
 from stages.demo.server import (
     BareStatus,
     Exchange,

@@ -11,7 +11,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from engine import Item, Permanent
-from engine.stage import Cancellation, Cancelled
+from engine.contract.stage import Cancellation, Cancelled
 from stages.cores import Cores
 from stages.damage import Damage
 from stages.extract import Extract

@@ -16,8 +16,8 @@ from PIL import Image
 from pydantic import ValidationError
 
 from engine import Cancelled, ConfigError, Drop, Item, Permanent
+from engine.contract.stage import Cancellation
 from engine.output_folders import open_scratch
-from engine.stage import Cancellation
 from stages.demo.shapes import IMAGE_SIZE, WEIGHTS, Shape, draw, texture
 from stages.filter import Filter, in_order, link_or_copy
 from tests.stages.attempts import attempting

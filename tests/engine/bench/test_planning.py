@@ -10,14 +10,15 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import Item, Settings, UsageError, plugins, setting
+from engine import Item, Settings, UsageError, setting
 from engine.bench.footprint import Footprint, read_footprint
 from engine.bench.planning import FULL, Plan, make_plan
 from engine.bench.quantities import rate_of, seconds_of
 from engine.bench.recorded import RecordedItem, Recording, Service, Visit, read_recording
 from engine.bench.simulation import simulate
 from engine.cli import main
-from engine.pipeline import Pipeline
+from engine.contract import registry
+from engine.contract.pipeline import Pipeline
 from tests.engine.bench.recordings import item, recording, tandem
 from tests.engine.toys import Toy, fast_folder, line, run, toy
 
@@ -227,7 +228,7 @@ def count_bytes(item: Item, settings: object) -> dict[str, float]:
 @pytest.fixture
 def worked(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, Pipeline]]:
     pipeline = line(toy("a", base=Writes), toy("b", "a", base=Writes), costs=count_bytes)
-    monkeypatch.setattr(plugins, "pipeline", lambda name: pipeline)
+    monkeypatch.setattr(registry, "pipeline", lambda name: pipeline)
     with fast_folder() as folder:
         run(pipeline, folder, ["1000", "3000"], "stages.a.keep=false")
         yield folder, pipeline

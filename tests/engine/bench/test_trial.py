@@ -10,7 +10,7 @@ import pytest
 from engine.bench.configuration import Configuration
 from engine.bench.high_water import occupied, resident
 from engine.bench.trial import Setup, Trial, cold_folder, run_trial
-from engine.errors import UsageError
+from engine.contract.errors import UsageError
 
 pytestmark = [pytest.mark.usefixtures("toys"), pytest.mark.alone]
 

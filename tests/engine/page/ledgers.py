@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine.item import Item
+from engine.contract.item import Item
 from engine.journal import Journal
 from engine.ledger_file import FILE
 from engine.records import End

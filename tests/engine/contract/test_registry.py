@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from engine import Check, PipelineError, Step, UsageError, plugins
+from engine import Check, PipelineError, Step, UsageError
 from engine.cli import main
+from engine.contract import registry
 from tests.engine.toys import line, toy
 
 
@@ -47,7 +48,7 @@ def test_a_plugin_that_does_not_load_leaves_the_others_and_the_help_alone() -> N
 @pytest.mark.usefixtures("package")
 def test_what_is_no_pipeline_is_refused_by_name() -> None:
     with pytest.raises(PipelineError, match="'hollow'"):
-        plugins.pipeline("hollow")
+        registry.pipeline("hollow")
     assert CliRunner().invoke(main, ["hollow"]).exit_code == 2
 
 
@@ -64,7 +65,7 @@ def test_stages_are_found_by_name() -> None:
 
 def test_an_unknown_pipeline_is_told_what_there_is() -> None:
     with pytest.raises(UsageError, match="crawl"):
-        plugins.pipeline("no-such-pipeline")
+        registry.pipeline("no-such-pipeline")
     assert "no_such_module" not in sys.modules
 
 
@@ -236,8 +237,8 @@ def test_a_pipeline_whose_checks_break_off_is_a_warning(
 
     shaky = line(toy("a"), checks=checks)
     misled = line(toy("b", defaults={"wrokers": 2}))
-    found = plugins.Found({"shaky": shaky, "misled": misled}, ())
-    monkeypatch.setattr(plugins, "find_pipelines", lambda: found)
+    found = registry.Found({"shaky": shaky, "misled": misled}, ())
+    monkeypatch.setattr(registry, "find_pipelines", lambda: found)
     monkeypatch.chdir(tmp_path)
 
     ran = CliRunner().invoke(main, ["doctor"])

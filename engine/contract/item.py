@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from engine.errors import PenstockError, PipelineError
-from engine.showing import identity, shown
+from engine.contract.errors import PenstockError, PipelineError
+from engine.contract.showing import identity, shown
 
 
 class MissingOutput(PenstockError):

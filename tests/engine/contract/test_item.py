@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import Item, MissingOutput
-from engine.item import MARK, item_id
+from engine.contract.item import MARK, item_id
 from engine.output_folders import (
     commit_output,
     discard_output,

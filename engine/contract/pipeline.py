@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from engine.errors import PipelineError
-from engine.item import Item
-from engine.stage import Stage, why_unusable
+from engine.contract.errors import PipelineError
+from engine.contract.item import Item
+from engine.contract.stage import Stage, why_unusable
 
 SOURCE = "source"
 """What a step names in `after` to take items straight from the pipeline's source."""

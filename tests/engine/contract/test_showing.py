@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import Permanent, shown, shown_in
-from engine.errors import Fault
-from engine.item import earlier_id, item_id
-from engine.showing import identity
+from engine.contract.errors import Fault
+from engine.contract.item import earlier_id, item_id
+from engine.contract.showing import identity
 
 SECRET = [
     ("http://reader:hunter2@h.example/a.mp4", "http://h.example/a.mp4"),

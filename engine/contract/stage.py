@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from engine.deadline import check_deadlines
-from engine.errors import Ending, PenstockError
-from engine.item import Item
+from engine.contract.deadline import check_deadlines
+from engine.contract.errors import Ending, PenstockError
+from engine.contract.item import Item
 
 
 def setting(

@@ -3,7 +3,7 @@
 Every message is one line: it names the thing, says what is wrong, and what to do about it.
 """
 
-from engine.showing import shown_in
+from engine.contract.showing import shown_in
 from engine.telemetry.text import one_line
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from engine.errors import Ending
+from engine.contract.errors import Ending
 
 Watcher = Callable[["Deadline | None"], None]
 """Is told which deadline holds from now on: whoever can end a block that does not look itself."""

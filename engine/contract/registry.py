@@ -18,8 +18,8 @@ from typing import Generic, TypeVar
 
 import click
 
-from engine.errors import PenstockError, PipelineError, UsageError
-from engine.pipeline import Pipeline
+from engine.contract.errors import PenstockError, PipelineError, UsageError
+from engine.contract.pipeline import Pipeline
 
 PIPELINES = "penstock.pipelines"
 COMMANDS = "penstock.commands"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine import Item
-from engine.item import earlier_id, item_id
+from engine.contract.item import earlier_id, item_id
 from engine.journal import Journal
 from engine.journal_reader import JournalReader
 from engine.ledger_file import FILE

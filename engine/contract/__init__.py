@@ -1,0 +1,1 @@
+"""What an author of stages and pipelines meets: errors, items, stages, pipelines. No I/O."""
