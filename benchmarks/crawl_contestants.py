@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import Drop, Item, Permanent, Stage
-from engine.config import Config, load_config
+from engine.config.load import Config, load_config
 from engine.contract.pipeline import FinishContext, ItemRecord
 from engine.output_folders import open_scratch
 from engine.run import run_pipeline

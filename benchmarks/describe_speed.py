@@ -21,7 +21,7 @@ from benchmarks.harness import Figures, finish, parse, parser, table
 from benchmarks.results import Result, Target
 from benchmarks.servers import Behaviour, DescriptionServer, answering
 from engine import SOURCE, Item, Pipeline, Stage, Step
-from engine.config import load_config
+from engine.config.load import load_config
 from engine.intervals import interval
 from engine.run import run_pipeline
 from stages.describe import Describe

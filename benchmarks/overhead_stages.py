@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from engine import SOURCE, Pipeline, Stage, Step
-from engine.config import Config, load_config
+from engine.config.load import Config, load_config
 
 STAGES = 5
 QUEUE = 16

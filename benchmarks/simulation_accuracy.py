@@ -28,7 +28,7 @@ from benchmarks.results import Result, Row, Table, Target
 from engine import SOURCE, Item, Pipeline, Settings, Stage, Step, setting
 from engine.bench.recorded import Recording, read_recording
 from engine.bench.simulation import simulate
-from engine.config import Config, load_config
+from engine.config.load import Config, load_config
 from engine.intervals import Interval, interval
 from engine.run import run_pipeline
 

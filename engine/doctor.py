@@ -9,7 +9,7 @@ from platform import python_version
 
 import click
 
-from engine.config import Config, load_config
+from engine.config.load import Config, load_config
 from engine.contract import registry
 from engine.contract.errors import PipelineError
 from engine.contract.pipeline import Check, Pipeline

@@ -7,7 +7,7 @@ from pathlib import Path
 from platform import python_version
 
 from engine.call_thread import CallThread
-from engine.config import Config
+from engine.config.load import Config
 from engine.contract.errors import PenstockError
 from engine.contract.pipeline import FinishContext, ItemRecord, Pipeline
 from engine.journal_reader import JournalReader

@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from engine.config import load_config
-from engine.config_schema import did_you_mean
-from engine.config_sources import CONFIG
-from engine.config_template import render_config
+from engine.config.load import load_config
+from engine.config.schema import did_you_mean
+from engine.config.sources import CONFIG
+from engine.config.template import render_config
+from engine.config.trust import check_stored, is_own
 from engine.contract import registry
 from engine.contract.errors import UsageError, WorkFolderError
 from engine.contract.pipeline import Pipeline
@@ -23,7 +24,6 @@ from engine.leftovers import make_room
 from engine.options import config_file, web_address
 from engine.report import Status, render_status, status_as_dict
 from engine.run_command import execute
-from engine.trust import check_stored, is_own
 from engine.workfolder import is_locked, locked
 
 

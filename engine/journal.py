@@ -56,7 +56,7 @@ class Journal:
         seal: str | None = None,
     ) -> int:
         """Record a new run, on a machine of that many cores, and return its number. `seal` is what
-        engine/trust.py makes of the settings.
+        engine/config/trust.py makes of the settings.
 
         Raises WorkFolderError where the folder holds another pipeline's work.
         """

@@ -14,12 +14,12 @@ import anyio
 from anyio.abc import TaskGroup
 
 from engine.attempt import LONE_REFUSALS, Attempt, Entry, Hooks
-from engine.config import StageConfig
+from engine.config.limits import LimitSettings
+from engine.config.load import StageConfig
 from engine.contract.errors import BatchFault, Drop, Ending, Fault, Permanent, StopRun, Throttled
 from engine.contract.stage import Stage
 from engine.crew import Crew
 from engine.inbox import Closed, Inbox
-from engine.limit_settings import LimitSettings
 from engine.limits import Gates, pause_after
 from engine.outputs import Draft, Outputs
 from engine.parking import Parking

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 import anyio
 
-from engine.config import Config, fingerprint_settings, settings_as_dict
+from engine.config.load import Config, fingerprint_settings, settings_as_dict
+from engine.config.trust import seal
 from engine.contract.errors import PenstockError, StopRun, root_cause
 from engine.contract.pipeline import Pipeline
 from engine.disk_gate import DiskGate
@@ -31,7 +32,6 @@ from engine.routing import Routing
 from engine.telemetry.cores import available_cores
 from engine.telemetry.events import Events, Repaired, RoomMade, RunEnded, RunStarted, Stopping
 from engine.telemetry.statistics import FailureClass, Held, PoolStatistics, StageCounts
-from engine.trust import seal
 from engine.workfolder import locked
 
 Background = Callable[[], Coroutine[Any, Any, None]]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine.config import Config, load_config
+from engine.config.load import Config, load_config
 from engine.contract import registry
 from engine.contract.pipeline import Pipeline
 from engine.options import (

@@ -28,10 +28,10 @@ from pydantic.fields import FieldInfo
 
 from engine import StageOptions
 from engine.cli import main
-from engine.config import load_config
-from engine.config_schema import Schema
-from engine.limit_settings import LimitSettings
-from engine.setting_text import accepted, toml_value
+from engine.config.limits import LimitSettings
+from engine.config.load import load_config
+from engine.config.schema import Schema
+from engine.config.setting_text import accepted, toml_value
 from engine.telemetry import events
 from stages import (
     dedup,
@@ -422,7 +422,7 @@ def test_own_pipeline_runs_from_python(posters: Path) -> None:
 
 
 STRIPS = """
-from engine.config import load_config
+from engine.config.load import load_config
 from engine.run import run_pipeline
 
 ends = ["stages.opening.position=0.1", "stages.closing.position=0.9"]

@@ -17,12 +17,13 @@ import click
 from filelock import FileLock, Timeout
 
 from engine.bench.configuration import parse_tries
-from engine.config import Config, load_config
-from engine.config_schema import Schema
+from engine.config.limits import LimitSettings
+from engine.config.load import Config, load_config
+from engine.config.schema import Schema
+from engine.config.setting_text import is_secret
 from engine.contract import registry
 from engine.contract.errors import UsageError, WorkFolderError
 from engine.contract.pipeline import Pipeline
-from engine.limit_settings import LimitSettings
 from engine.options import (
     config_file,
     flag_settings,
@@ -32,7 +33,6 @@ from engine.options import (
     settings_options,
     source_options,
 )
-from engine.setting_text import is_secret
 from engine.source_list import open_list
 
 MOST_ITEMS = 200

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 
-from engine.config_schema import did_you_mean, section_of
+from engine.config.schema import did_you_mean, section_of
 from engine.contract.errors import UsageError
 from engine.contract.pipeline import Pipeline
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.config import load_config
+from engine.config.load import load_config
 from engine.contract.errors import UsageError
 from engine.contract.item import Item
 from engine.contract.pipeline import Pipeline

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from engine.bench.configuration import Configuration
 from engine.bench.sweep import Standing, recommend, standings
 from engine.bench.trial import StageShares, Trial
-from engine.config import Config
+from engine.config.load import Config
 from engine.contract.errors import UsageError
 from engine.intervals import Interval, interval
 

@@ -15,7 +15,7 @@ from statistics import median
 
 from engine.bench.attempts import Attempt, RunTimes, read_attempts, read_ends, read_runs
 from engine.bench.helper_threads import helper_cores
-from engine.config import Config, load_config
+from engine.config.load import Config, load_config
 from engine.contract.errors import WorkFolderError
 from engine.contract.item import Item
 from engine.contract.pipeline import Pipeline

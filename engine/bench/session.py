@@ -17,7 +17,7 @@ from engine.bench.render import render
 from engine.bench.results import Results
 from engine.bench.sweep import Rung, rungs, sweep
 from engine.bench.trial import Setup, Trial, cold_folder, run_trial
-from engine.config import Config, settings_as_dict
+from engine.config.load import Config, settings_as_dict
 from engine.contract.errors import PenstockError
 from engine.contract.pipeline import Pipeline
 from engine.telemetry.text import duration, pace

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from engine.config import Config
+    from engine.config.load import Config
     from stages.demo.verdict import Findings
 
 WIDEST = 120
@@ -55,7 +55,7 @@ def demo(out: Path, fresh: bool, quiet: bool) -> None:
 
 def _config() -> "Config":
     """What `penstock crawl --allow-private --set …` makes, whatever is set on this machine."""
-    from engine.config import load_config
+    from engine.config.load import load_config
     from stages.demo.script import SETTINGS
     from stages.pipelines import crawl
 

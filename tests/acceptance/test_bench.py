@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.config import load_config
+from engine.config.load import load_config
 from stages.pipelines import crawl
 from tests.acceptance.command import SHAPES, penstock, settings
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import load_config, settings_as_dict
+from engine.config.load import load_config, settings_as_dict
 from engine.contract import registry
 from stages.demo.server import BareStatus, File, MediaServer
 from tests.acceptance.command import (

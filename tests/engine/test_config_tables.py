@@ -22,8 +22,8 @@ from engine import (
     UsageError,
     setting,
 )
-from engine.config import Config, load_config, settings_as_dict
-from engine.trust import check_stored
+from engine.config.load import Config, load_config, settings_as_dict
+from engine.config.trust import check_stored
 
 
 class Fetch(Stage):

@@ -24,8 +24,8 @@ from engine import (
     setting,
 )
 from engine import Settings as EngineSettings
-from engine.config import fingerprint_settings, load_config
-from engine.config_template import render_config
+from engine.config.load import fingerprint_settings, load_config
+from engine.config.template import render_config
 from engine.contract.item import item_id
 from engine.graph import Graph
 from engine.output_folders import commit_output, open_scratch

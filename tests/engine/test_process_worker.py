@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field, SecretBytes, SecretStr, computed_field
 
 from engine import SOURCE, Item, Settings, Stage, Step, Transient, checkpoint, deadline, setting
 from engine import child as child_module
-from engine.config import load_config
+from engine.config.load import load_config
 from engine.output_folders import abandoned_stages
 from engine.outputs import Draft, FolderOutputs
 from engine.process_worker import AT_ONCE, Nursery, ProcessWorker
@@ -181,7 +181,7 @@ MAIN = """
 import sys
 from pathlib import Path
 from engine import SOURCE, Pipeline, Step
-from engine.config import load_config
+from engine.config.load import load_config
 from engine.run import run_pipeline
 {load}
 

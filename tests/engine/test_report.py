@@ -169,7 +169,7 @@ def test_status_for_machines_is_json_with_the_same_figures() -> None:
 
 def test_importing_what_people_see_does_not_import_rich() -> None:
     code = (
-        "import sys, engine.report, engine.progress, engine.log, engine.config_template;"
+        "import sys, engine.report, engine.progress, engine.log, engine.config.template;"
         "sys.exit('rich' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -40,7 +40,7 @@ from engine import (
     checkpoint,
     setting,
 )
-from engine.config import Config, load_config
+from engine.config.load import Config, load_config
 from engine.contract.item import MARK
 from engine.run import Run, RunReport, run_pipeline
 from engine.telemetry.events import Event, Events, ListenerFailed

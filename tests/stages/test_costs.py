@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine import Item
-from engine.config import load_config
+from engine.config.load import load_config
 from stages.costs import crawl_costs
 from stages.pipelines import crawl
 

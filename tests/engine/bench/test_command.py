@@ -18,7 +18,7 @@ from engine.bench.command import MOST_ITEMS
 from engine.bench.configuration import Configuration
 from engine.bench.trial import Setup, Trial
 from engine.cli import main
-from engine.config import load_config
+from engine.config.load import load_config
 from tests.engine.bench.toy_pipelines import bench as toybench
 
 pytestmark = pytest.mark.usefixtures("toys")

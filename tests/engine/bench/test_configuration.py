@@ -6,7 +6,7 @@ import pytest
 
 from engine import SOURCE, Pipeline, Stage, Step
 from engine.bench.configuration import Configuration, grid, parse_tries
-from engine.config import load_config
+from engine.config.load import load_config
 from engine.contract.errors import UsageError
 
 

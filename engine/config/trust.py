@@ -14,8 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from engine.config import load_config, settings_as_dict
-from engine.config_schema import section_of
+from engine.config.load import load_config, settings_as_dict
+from engine.config.schema import section_of
 from engine.contract.errors import UsageError
 from engine.contract.pipeline import Pipeline
 

@@ -8,11 +8,11 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
-from engine.config_schema import DEFAULTS, LIMITS, STAGES, stage_fields
+from engine.config.limits import LimitSettings
+from engine.config.schema import DEFAULTS, LIMITS, STAGES, stage_fields
+from engine.config.setting_text import accepted, is_secret, placeholder, toml_key, toml_value
 from engine.contract.pipeline import Pipeline
 from engine.contract.stage import Stage, StageOptions
-from engine.limit_settings import LimitSettings
-from engine.setting_text import accepted, is_secret, placeholder, toml_key, toml_value
 
 WIDTH = 100
 

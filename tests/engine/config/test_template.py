@@ -9,9 +9,9 @@ import pytest
 from pydantic import ByteSize, SecretStr
 
 from engine import SOURCE, Pipeline, Settings, Stage, StageOptions, Step, setting
-from engine.config import load_config
-from engine.config_template import render_config
-from engine.limit_settings import LimitSettings
+from engine.config.limits import LimitSettings
+from engine.config.load import load_config
+from engine.config.template import render_config
 
 
 class Fetch(Stage):

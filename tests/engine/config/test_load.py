@@ -19,8 +19,8 @@ from engine import (
     Step,
     setting,
 )
-from engine.config import Config, fingerprint_settings, load_config, settings_as_dict
-from engine.limit_settings import LimitSettings
+from engine.config.limits import LimitSettings
+from engine.config.load import Config, fingerprint_settings, load_config, settings_as_dict
 
 
 class Fetch(Stage):

@@ -17,18 +17,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from engine.config_schema import (
-    DEFAULTS,
-    LIMITS,
-    PREFIX,
-    STAGES,
-    Schema,
-    did_you_mean,
-    section_of,
-)
+from engine.config.schema import DEFAULTS, LIMITS, PREFIX, STAGES, Schema, did_you_mean, section_of
+from engine.config.setting_text import is_secret, toml_value, without_secrets
 from engine.contract.errors import ConfigError
 from engine.contract.pipeline import Pipeline
-from engine.setting_text import is_secret, toml_value, without_secrets
 
 if TYPE_CHECKING:  # the help of all commands does without what makes a pipeline
     from engine.contract.pipeline import Pipeline

@@ -16,8 +16,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from engine.config_schema import DEFAULTS, LIMITS, STAGES, Schema, section_of
-from engine.config_sources import (
+from engine.config.limits import LimitSettings
+from engine.config.schema import DEFAULTS, LIMITS, STAGES, Schema, section_of
+from engine.config.setting_text import accepted, accepts_bool
+from engine.config.sources import (
     Entries,
     Entry,
     from_environment,
@@ -30,8 +32,6 @@ from engine.config_sources import (
 from engine.contract.errors import ConfigError, PipelineError
 from engine.contract.pipeline import Pipeline
 from engine.contract.stage import Stage, StageOptions
-from engine.limit_settings import LimitSettings
-from engine.setting_text import accepted, accepts_bool
 
 logger = logging.getLogger(__name__)
 
