@@ -33,7 +33,7 @@ from benchmarks.harness import Contestant, finish, parse, parser, ratios, table,
 from benchmarks.machine import cores
 from benchmarks.results import Result, Table, Target
 from engine import Item
-from engine.output_folders import commit_output, open_scratch
+from engine.ledger.output_folders import commit_output, open_scratch
 from stages.extract import Extract
 from stages.media import Renderer, write_jpeg
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.harness import Contestant, Figures, timed
 from engine import SOURCE, Item, Pipeline, Stage, Step
 from engine.config.load import load_config
-from engine.output_folders import open_scratch
+from engine.ledger.output_folders import open_scratch
 from engine.run import run_pipeline
 from stages.detector import Detector
 from stages.filter import Filter

@@ -46,7 +46,7 @@ from benchmarks.machine import cores
 from benchmarks.results import Result, Row, Table, Target
 from engine import Item
 from engine.intervals import interval
-from engine.output_folders import commit_output, open_scratch
+from engine.ledger.output_folders import commit_output, open_scratch
 from stages.yolo import find_weights
 
 WORKERS = 2

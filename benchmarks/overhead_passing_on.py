@@ -20,9 +20,9 @@ from engine import Item, Stage, StopRun
 from engine.attempt import Entry
 from engine.graph import Graph
 from engine.journey import Journey
+from engine.ledger.records import AttemptRow, End, Failure
 from engine.limits import Gates
 from engine.pool import Pool
-from engine.records import AttemptRow, End, Failure
 from engine.telemetry.events import Events
 
 

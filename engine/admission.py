@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 
 from engine.contract.item import Item
 from engine.graph import Graph
-from engine.journal import Journal
 from engine.journey import Journey
-from engine.output_folders import (
+from engine.ledger.output_folders import (
     discard_partial,
     is_whole,
     output_mark,
     replace_link,
     sweep_scratch,
 )
-from engine.records import End, Failure, Known, Step
+from engine.ledger.records import End, Failure, Known, Step
+from engine.ledger.writer import Journal
 from engine.suspects import Suspects
 from engine.telemetry.events import Repaired
 

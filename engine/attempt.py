@@ -8,9 +8,9 @@ import anyio
 from engine.contract.errors import StopRun
 from engine.contract.item import Item
 from engine.journey import Journey
+from engine.ledger.drafts import Draft
+from engine.ledger.records import AttemptRow, End, Failure
 from engine.limits import Refusal
-from engine.outputs import Draft
-from engine.records import AttemptRow, End, Failure
 from engine.result import DONE, Items, Result
 
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 
-from engine.bell import Bell, bell
+from engine.ledger.bell import Bell, bell
 
 T = TypeVar("T")
 

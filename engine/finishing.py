@@ -10,7 +10,7 @@ from engine.call_thread import CallThread
 from engine.config.load import Config
 from engine.contract.errors import PenstockError
 from engine.contract.pipeline import FinishContext, ItemRecord, Pipeline
-from engine.journal_reader import JournalReader
+from engine.ledger.reader import JournalReader
 from engine.result import result_of
 from engine.telemetry.text import one_line
 

@@ -17,14 +17,14 @@ from engine.contract import registry
 from engine.contract.errors import UsageError, WorkFolderError
 from engine.contract.pipeline import Pipeline
 from engine.graph import Graph
-from engine.journal import Journal
-from engine.journal_reader import JournalReader, RunRow
-from engine.ledger_file import FILE, told
+from engine.ledger.lock import is_locked, locked
+from engine.ledger.reader import JournalReader, RunRow
+from engine.ledger.schema import FILE, told
+from engine.ledger.writer import Journal
 from engine.leftovers import make_room
 from engine.options import config_file, web_address
 from engine.report import Status, render_status, status_as_dict
 from engine.run_command import execute
-from engine.workfolder import is_locked, locked
 
 
 def show_status(workdir: str, as_json: bool) -> None:

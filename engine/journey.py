@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from engine.contract.item import Item
 from engine.graph import Graph
-from engine.records import End, Known, Settled, Step
+from engine.ledger.records import End, Known, Settled, Step
 
 
 @dataclass(slots=True)

@@ -20,10 +20,10 @@ from engine.contract.errors import BatchFault, Drop, Ending, Fault, Permanent, S
 from engine.contract.stage import Stage
 from engine.crew import Crew
 from engine.inbox import Closed, Inbox
+from engine.ledger.drafts import Draft, Outputs
+from engine.ledger.records import End, Failure, Settled
 from engine.limits import Gates, pause_after
-from engine.outputs import Draft, Outputs
 from engine.parking import Parking
-from engine.records import End, Failure, Settled
 from engine.result import Items, Result, killer, result_of
 from engine.retry import RetryPolicy
 from engine.telemetry.events import (

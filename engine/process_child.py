@@ -26,7 +26,7 @@ from engine.contract.deadline import Deadline, watcher
 from engine.contract.errors import PenstockError
 from engine.contract.item import Item
 from engine.contract.stage import Stage
-from engine.output_folders import mark_outlived
+from engine.ledger.output_folders import mark_outlived
 from engine.packing import Packed, pack, pack_ending, pack_refusal, unpack_settings
 from engine.process_worker import AT_ONCE
 from engine.result import result_of, result_of_return, results_of_batch

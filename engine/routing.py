@@ -19,12 +19,12 @@ from engine.disk_gate import DiskGate
 from engine.failure_budget import FailureBudget
 from engine.feed import Feed, as_item
 from engine.graph import Graph
-from engine.group_commit import GroupCommit
 from engine.inbox import Inbox
-from engine.journal import Journal
 from engine.journey import Journey
-from engine.output_folders import discard_output
-from engine.records import AttemptRow, End, Failure, Settled, Step
+from engine.ledger.group_commit import GroupCommit
+from engine.ledger.output_folders import discard_output
+from engine.ledger.records import AttemptRow, End, Failure, Settled, Step
+from engine.ledger.writer import Journal
 from engine.result import Items
 from engine.suspects import Suspects
 from engine.telemetry.events import Events, ItemEnded, ItemEntered, Repaired, SourceEnded

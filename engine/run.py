@@ -18,21 +18,21 @@ from engine.disk_gate import DiskGate
 from engine.failure_budget import FailureBudget
 from engine.finishing import installed_versions, run_finish
 from engine.graph import Graph
-from engine.group_commit import GroupCommit
-from engine.history import History
-from engine.journal import Journal
-from engine.journal_reader import JournalReader
-from engine.ledger_file import FILE
+from engine.ledger.drafts import FolderOutputs
+from engine.ledger.group_commit import GroupCommit
+from engine.ledger.history import History
+from engine.ledger.lock import locked
+from engine.ledger.reader import JournalReader
+from engine.ledger.schema import FILE
+from engine.ledger.writer import Journal
 from engine.leftovers import make_room
 from engine.limits import Gates
-from engine.outputs import FolderOutputs
 from engine.pool import Pool
 from engine.resizer import Resizer
 from engine.routing import Routing
 from engine.telemetry.cores import available_cores
 from engine.telemetry.events import Events, Repaired, RoomMade, RunEnded, RunStarted, Stopping
 from engine.telemetry.statistics import FailureClass, Held, PoolStatistics, StageCounts
-from engine.workfolder import locked
 
 Background = Callable[[], Coroutine[Any, Any, None]]
 """What runs beside a run and is cancelled at its end, such as a view that refreshes."""

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.contract.item import Item
-from engine.journal import Journal
 from engine.journey import Journey
-from engine.output_folders import abandoned_stages
+from engine.ledger.output_folders import abandoned_stages
+from engine.ledger.writer import Journal
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import anyio
 
 from engine.call_thread import Call, CallThread
 from engine.contract.stage import Cancellation, Stage, current_attempt
-from engine.outputs import Draft
+from engine.ledger.drafts import Draft
 from engine.result import (
     Result,
     gave_up,

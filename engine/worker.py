@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from engine.contract.errors import PenstockError
 from engine.contract.item import Item
 from engine.contract.stage import Stage
-from engine.outputs import Draft
+from engine.ledger.drafts import Draft
 from engine.result import (
     Result,
     result_of,

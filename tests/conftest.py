@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 from engine import Item
-from engine.output_folders import commit_output, open_scratch
+from engine.ledger.output_folders import commit_output, open_scratch
 from tests.finished_demo import Demo, finish_demo
 
 # A change is judged by the same cases every time; new ones are looked for wherever people work.

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.ledger_file import FILE, columns_of, opened_to_read
-from engine.records import Settled
+from engine.ledger.records import Settled
+from engine.ledger.schema import FILE, columns_of, opened_to_read
 
 COST = ("processor", "delayed", "run_processor")
 """Columns that the first ledgers did not have."""

@@ -10,7 +10,7 @@ from engine.config.load import load_config
 from engine.contract.errors import UsageError
 from engine.contract.item import Item
 from engine.contract.pipeline import Pipeline
-from engine.journal_reader import JournalReader
+from engine.ledger.reader import JournalReader
 
 SAMPLE = 1000
 """Items whose folders are looked at, at most."""

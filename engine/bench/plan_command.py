@@ -16,8 +16,8 @@ from engine.bench.quantities import rate_of, seconds_of
 from engine.bench.recorded import read_recording
 from engine.contract import registry
 from engine.contract.errors import UsageError, WorkFolderError
-from engine.journal_reader import JournalReader
-from engine.ledger_file import FILE
+from engine.ledger.reader import JournalReader
+from engine.ledger.schema import FILE
 
 
 def show_plan(

@@ -20,8 +20,8 @@ from engine.contract.errors import WorkFolderError
 from engine.contract.item import Item
 from engine.contract.pipeline import Pipeline
 from engine.contract.stage import Stage
-from engine.journal_reader import JournalReader
-from engine.records import Settled
+from engine.ledger.reader import JournalReader
+from engine.ledger.records import Settled
 from engine.telemetry.cores import available_cores
 from engine.worker import StageFactory
 

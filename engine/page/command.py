@@ -8,9 +8,9 @@ import click
 
 from engine.contract import registry
 from engine.contract.errors import UsageError, WorkFolderError
-from engine.journal_reader import JournalReader
+from engine.ledger.lock import is_locked
+from engine.ledger.reader import JournalReader
 from engine.page.page import render_file
-from engine.workfolder import is_locked
 
 FILE = "report.html"
 

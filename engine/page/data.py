@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engine.contract.pipeline import Pipeline
-from engine.journal_reader import JournalReader, RunRow
+from engine.ledger.reader import JournalReader, RunRow
 from engine.page.advice import advise
 from engine.page.curves import curves, processor_share
 from engine.page.timeline import Span, Timeline, spans_of

@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from engine.contract.pipeline import ItemRecord, PageContext, Pipeline, Section
-from engine.journal_reader import JournalReader
+from engine.ledger.reader import JournalReader
 from engine.page.data import Book, PageData, clock, took
 from engine.page.timeline import OUTCOMES
 from engine.telemetry.text import duration, one_line, pace

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.journal_reader import AttemptRow, JournalReader, RunRow
+from engine.ledger.reader import AttemptRow, JournalReader, RunRow
 
 MOST = 100_000
 """Attempts that a timeline holds: beyond that it shows some of the items, with all of theirs."""

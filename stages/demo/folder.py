@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import UsageError
-from engine.workfolder import HOLDER, LOCK, locked
+from engine.ledger.lock import HOLDER, LOCK, locked
 from stages.demo.script import PLANTED, listed, make_videos, routes
 from stages.demo.server import MediaServer
 from stages.folders import built_whole

@@ -7,7 +7,7 @@ import pytest
 
 from engine.contract import registry
 from engine.contract.pipeline import Pipeline
-from engine.workfolder import locked
+from engine.ledger.lock import locked
 from tests.acceptance.command import penstock
 from tests.engine.toys import line, run, toy
 

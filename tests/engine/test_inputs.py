@@ -28,7 +28,7 @@ from engine.config.load import fingerprint_settings, load_config
 from engine.config.template import render_config
 from engine.contract.item import item_id
 from engine.graph import Graph
-from engine.output_folders import commit_output, open_scratch
+from engine.ledger.output_folders import commit_output, open_scratch
 from tests.engine.toys import (
     Does,
     Toy,

@@ -9,7 +9,7 @@ import pytest
 from engine import Item
 from engine.graph import Graph
 from engine.journey import Journey
-from engine.records import End, Known, Settled, Step
+from engine.ledger.records import End, Known, Settled, Step
 from tests.engine.toys import line, toy
 
 ITEM = Item.at(Path("work"), "v")

@@ -25,7 +25,7 @@ from engine import (
     retry,
 )
 from engine.contract.item import item_id
-from engine.journal_reader import JournalReader
+from engine.ledger.reader import JournalReader
 from engine.page.page import render_file
 from engine.run import Run
 from engine.telemetry.events import AttemptEnded, AttemptStarted, Event, PoolResized, WorkerReplaced

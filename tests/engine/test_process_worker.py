@@ -21,8 +21,8 @@ from pydantic import BaseModel, Field, SecretBytes, SecretStr, computed_field
 from engine import SOURCE, Item, Settings, Stage, Step, Transient, checkpoint, deadline, setting
 from engine import child as child_module
 from engine.config.load import load_config
-from engine.output_folders import abandoned_stages
-from engine.outputs import Draft, FolderOutputs
+from engine.ledger.drafts import Draft, FolderOutputs
+from engine.ledger.output_folders import abandoned_stages
 from engine.process_worker import AT_ONCE, Nursery, ProcessWorker
 from engine.result import Result
 from engine.run import run_pipeline

@@ -18,9 +18,10 @@ import pytest
 from engine import FinishContext, Item, PenstockError, Pipeline, StopRun, WorkFolderError
 from engine.contract.item import MARK, item_id
 from engine.graph import Graph
-from engine.journal import Journal
-from engine.ledger_file import FILE
-from engine.output_folders import sweep_scratch
+from engine.ledger.lock import locked
+from engine.ledger.output_folders import sweep_scratch
+from engine.ledger.schema import FILE
+from engine.ledger.writer import Journal
 from engine.run import Run
 from engine.telemetry.events import (
     DiskLow,
@@ -32,7 +33,6 @@ from engine.telemetry.events import (
     SourceEnded,
     Stopping,
 )
-from engine.workfolder import locked
 from tests.engine import toys
 from tests.engine.toys import (
     LoopToy,
@@ -408,7 +408,7 @@ def test_a_second_run_is_refused_and_told_who_the_first_is(tmp_path: Path) -> No
 
 def test_a_killed_run_leaves_the_folder_free(tmp_path: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from engine.workfolder import locked\n"
+        "import sys, time; from pathlib import Path; from engine.ledger.lock import locked\n"
         "with locked(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(1000)"
     )
     holder = subprocess.Popen([sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE)

@@ -9,9 +9,9 @@ import pytest
 
 from engine.contract.errors import StopRun
 from engine.contract.item import Item, item_id
-from engine.journal import Journal
-from engine.ledger_file import FILE
-from engine.output_folders import mark_outlived, open_scratch
+from engine.ledger.output_folders import mark_outlived, open_scratch
+from engine.ledger.schema import FILE
+from engine.ledger.writer import Journal
 from tests.engine import toys
 from tests.engine.killer_command import EXITS, ITEMS, KILLS
 from tests.engine.toys import leftovers, line, outcomes, query, run, toy

@@ -19,8 +19,8 @@ from anyio import to_thread
 
 from engine import ConfigError, Item, PenstockError, StopRun, Throttled, UsageError
 from engine.contract.errors import BatchFault, Fault
+from engine.ledger.drafts import Draft, FolderOutputs
 from engine.loop_worker import LoopWorker
-from engine.outputs import Draft, FolderOutputs
 from engine.process_worker import ProcessWorker
 from engine.result import Result
 from engine.telemetry.processor_time import SCHEDULER
@@ -427,7 +427,7 @@ async def test_a_process_ends_when_its_run_is_killed(tmp_path: Path) -> None:
         import anyio
         from pathlib import Path
         from engine import Item
-        from engine.outputs import Draft, FolderOutputs
+        from engine.ledger.drafts import Draft, FolderOutputs
         from engine.process_worker import ProcessWorker
         from engine.worker import StageFactory
         from tests.engine.toys import Obedient

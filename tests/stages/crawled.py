@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 import engine
 from engine import FinishContext, Item, ItemRecord
-from engine.output_folders import commit_output, open_scratch
+from engine.ledger.output_folders import commit_output, open_scratch
 from stages.dedup import Dedup
 from stages.pipelines import crawl
 

@@ -10,7 +10,7 @@ import av
 import numpy as np
 
 from engine import Item
-from engine.output_folders import open_scratch
+from engine.ledger.output_folders import open_scratch
 from stages.download import Download
 
 

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from engine.cli import main
-from engine.workfolder import locked
+from engine.ledger.lock import locked
 from stages.demo.folder import prepare, serve
 from stages.demo.verdict import Expectation, judge, matches, overlap
 from tests.finished_demo import Demo, run_demo

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from engine import Item, Permanent
-from engine.output_folders import open_scratch
+from engine.ledger.output_folders import open_scratch
 from stages.extract import Extract
 from tests.stages.clips import make_clip
 from tests.stages.containers import (

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from engine import Cancelled, ConfigError, Drop, Item, Permanent
 from engine.contract.stage import Cancellation
-from engine.output_folders import open_scratch
+from engine.ledger.output_folders import open_scratch
 from stages.demo.shapes import IMAGE_SIZE, WEIGHTS, Shape, draw, texture
 from stages.filter import Filter, in_order, link_or_copy
 from tests.stages.attempts import attempting

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine import Item, Permanent, Transient
-from engine.output_folders import open_scratch
+from engine.ledger.output_folders import open_scratch
 from stages import playlists
 from stages.demo.server import BareStatus, File, MediaServer, feed, page
 from stages.info_file import write_info

@@ -16,9 +16,9 @@ from engine.bench.attempts import Attempt
 from engine.bench.helper_threads import helper_cores
 from engine.bench.recorded import read_recording
 from engine.bench.simulation import simulate
-from engine.journal import Journal
-from engine.ledger_file import FILE
-from engine.records import AttemptRow
+from engine.ledger.records import AttemptRow
+from engine.ledger.schema import FILE
+from engine.ledger.writer import Journal
 from tests.engine.toys import GatedToy, LoopToy, Toy, fast_folder, line, run, toy
 
 pytestmark = pytest.mark.alone

@@ -8,9 +8,9 @@ import pytest
 
 from engine import Item
 from engine.contract.item import earlier_id, item_id
-from engine.journal import Journal
-from engine.journal_reader import JournalReader
-from engine.ledger_file import FILE
+from engine.ledger.reader import JournalReader
+from engine.ledger.schema import FILE
+from engine.ledger.writer import Journal
 from engine.log import JsonLog
 from engine.telemetry.events import Event
 from tests.engine import toys

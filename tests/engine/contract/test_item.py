@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from engine import Item, MissingOutput
 from engine.contract.item import MARK, item_id
-from engine.output_folders import (
+from engine.ledger.output_folders import (
     commit_output,
     discard_output,
     is_whole,

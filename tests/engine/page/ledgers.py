@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.contract.item import Item
-from engine.journal import Journal
-from engine.ledger_file import FILE
-from engine.records import End
+from engine.ledger.records import End
+from engine.ledger.schema import FILE
+from engine.ledger.writer import Journal
 from engine.telemetry.statistics import PoolStatistics, Sample
 
 START = 1_700_000_000.0

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.journal_reader import JournalReader
+from engine.ledger.reader import JournalReader
 from engine.page.timeline import OUTCOMES, Timeline, spans_of
 from tests.engine.page.ledgers import START, add_attempts, add_run, finish_attempt, ledger
 from tests.engine.toys import fast_folder

@@ -14,8 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from engine.contract.item import Item, _name
-from engine.output_mark import OutputMark, read_mark, write_mark
-from engine.syncing import sync, sync_tree
+from engine.ledger.output_mark import OutputMark, read_mark, write_mark
+from engine.ledger.syncing import sync, sync_tree
 
 
 def open_scratch(item: Item, stage: str, number: int = 1) -> Path:

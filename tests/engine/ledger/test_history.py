@@ -7,12 +7,12 @@ from pathlib import Path
 import anyio
 import pytest
 
-from engine import history
-from engine.group_commit import GroupCommit
-from engine.history import History
-from engine.journal import Journal
-from engine.journal_reader import JournalReader
-from engine.ledger_file import FILE
+from engine.ledger import history
+from engine.ledger.group_commit import GroupCommit
+from engine.ledger.history import History
+from engine.ledger.reader import JournalReader
+from engine.ledger.schema import FILE
+from engine.ledger.writer import Journal
 from engine.telemetry.statistics import PoolStatistics
 from tests.engine.toys import line, query, run, toy, until
 

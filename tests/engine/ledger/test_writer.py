@@ -9,11 +9,11 @@ import anyio
 import pytest
 
 from engine import Item, StopRun, WorkFolderError
-from engine.group_commit import BACKLOG, GroupCommit
-from engine.journal import Journal
-from engine.journal_reader import JournalReader
-from engine.ledger_file import FILE, SCHEMA, SCHEMA_VERSION, connect
-from engine.records import AttemptRow, End, Failure, Known
+from engine.ledger.group_commit import BACKLOG, GroupCommit
+from engine.ledger.reader import JournalReader
+from engine.ledger.records import AttemptRow, End, Failure, Known
+from engine.ledger.schema import FILE, SCHEMA, SCHEMA_VERSION, connect
+from engine.ledger.writer import Journal
 from engine.telemetry.processor_time import ProcessorTime
 from tests.engine.toys import engine_threads, line, query, toy
 

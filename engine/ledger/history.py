@@ -12,7 +12,7 @@ import anyio
 import psutil
 
 from engine.contract.errors import StopRun
-from engine.group_commit import GroupCommit
+from engine.ledger.group_commit import GroupCommit
 from engine.telemetry.children import children
 from engine.telemetry.cores import available_cores
 from engine.telemetry.statistics import PoolStatistics, Sample

@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from engine.contract.errors import WorkFolderError
-from engine.ledger_errors import explained, is_explained
+from engine.ledger.errors import explained, is_explained
 from engine.telemetry.statistics import PoolStatistics
 
 FILE = "penstock.db"

@@ -11,9 +11,9 @@ from typing import TypeVar, cast
 
 import anyio
 
-from engine.bell import Bell, bell
-from engine.journal import Journal
-from engine.ledger_errors import explained, is_explained
+from engine.ledger.bell import Bell, bell
+from engine.ledger.errors import explained, is_explained
+from engine.ledger.writer import Journal
 
 T = TypeVar("T")
 

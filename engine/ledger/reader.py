@@ -17,8 +17,8 @@ from engine.contract.errors import WorkFolderError
 from engine.contract.item import Item
 from engine.contract.pipeline import ItemRecord, Pipeline
 from engine.contract.showing import shown, shown_in
-from engine.ledger_errors import explained, is_explained
-from engine.ledger_file import FILE, POOL_COLUMNS, columns_of, connect
+from engine.ledger.errors import explained, is_explained
+from engine.ledger.schema import FILE, POOL_COLUMNS, columns_of, connect
 from engine.telemetry.statistics import (
     FailureClass,
     Held,

@@ -14,9 +14,9 @@ from typing import Any
 
 from engine.contract.errors import WorkFolderError
 from engine.contract.item import Item, earlier_id, item_id
-from engine.killed_attempts import KilledAttempts
-from engine.ledger_file import POOL_COLUMNS, open_to_write
-from engine.records import NOT_ENDED, AttemptRow, End, Failure, Known
+from engine.ledger.killed_attempts import KilledAttempts
+from engine.ledger.records import NOT_ENDED, AttemptRow, End, Failure, Known
+from engine.ledger.schema import POOL_COLUMNS, open_to_write
 from engine.telemetry.statistics import Sample
 
 

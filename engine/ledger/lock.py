@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from engine.contract.errors import WorkFolderError
-from engine.ledger_file import FILE as LEDGER
+from engine.ledger.schema import FILE as LEDGER
 
 LOCK = "penstock.lock"
 HOLDER = "penstock.pid"

@@ -7,7 +7,12 @@ from typing import Protocol
 from anyio import to_thread
 
 from engine.contract.item import Item
-from engine.output_folders import commit_output, discard_partial, open_scratch, remove_scratch
+from engine.ledger.output_folders import (
+    commit_output,
+    discard_partial,
+    open_scratch,
+    remove_scratch,
+)
 
 
 class Outputs(Protocol):
