@@ -18,10 +18,10 @@ from benchmarks.harness import Contestant
 from benchmarks.overhead_stages import HOP, QUEUE, STAGES, configured, stages_of
 from engine import Item, Stage, StopRun
 from engine.attempt import Entry
+from engine.gates.hosts import Gates
 from engine.graph import Graph
 from engine.journey import Journey
 from engine.ledger.records import AttemptRow, End, Failure
-from engine.limits import Gates
 from engine.pool import Pool
 from engine.telemetry.events import Events
 

@@ -7,10 +7,10 @@ import anyio
 
 from engine.contract.errors import StopRun
 from engine.contract.item import Item
+from engine.gates.hosts import Refusal
 from engine.journey import Journey
 from engine.ledger.drafts import Draft
 from engine.ledger.records import AttemptRow, End, Failure
-from engine.limits import Refusal
 from engine.result import DONE, Items, Result
 
 

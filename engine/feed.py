@@ -15,7 +15,7 @@ import anyio
 
 from engine.call_thread import CallThread
 from engine.contract.item import Item
-from engine.disk_gate import DiskGate
+from engine.gates.disk import DiskGate
 
 T = TypeVar("T")
 

@@ -16,12 +16,12 @@ from engine.config.trust import check_stored, is_own
 from engine.contract import registry
 from engine.contract.errors import UsageError, WorkFolderError
 from engine.contract.pipeline import Pipeline
+from engine.gates.leftovers import make_room
 from engine.graph import Graph
 from engine.ledger.lock import is_locked, locked
 from engine.ledger.reader import JournalReader, RunRow
 from engine.ledger.schema import FILE, told
 from engine.ledger.writer import Journal
-from engine.leftovers import make_room
 from engine.options import config_file, web_address
 from engine.report import Status, render_status, status_as_dict
 from engine.run_command import execute

@@ -6,8 +6,8 @@ import anyio
 from anyio.abc import TaskGroup
 
 from engine.attempt import Entry, _Turn
+from engine.gates.hosts import Gates
 from engine.inbox import Inbox
-from engine.limits import Gates
 from engine.telemetry.statistics import Held, join_held
 
 

@@ -19,10 +19,10 @@ from engine.config.load import StageConfig
 from engine.contract.errors import BatchFault, Drop, Ending, Fault, Permanent, StopRun, Throttled
 from engine.contract.stage import Stage
 from engine.crew import Crew
+from engine.gates.hosts import Gates, pause_after
 from engine.inbox import Closed, Inbox
 from engine.ledger.drafts import Draft, Outputs
 from engine.ledger.records import End, Failure, Settled
-from engine.limits import Gates, pause_after
 from engine.parking import Parking
 from engine.result import Items, Result, killer, result_of
 from engine.retry import RetryPolicy

@@ -15,9 +15,9 @@ from engine.contract.errors import StopRun, UsageError
 from engine.contract.item import Item
 from engine.contract.pipeline import Pipeline
 from engine.contract.showing import shown
-from engine.disk_gate import DiskGate
-from engine.failure_budget import FailureBudget
 from engine.feed import Feed, as_item
+from engine.gates.disk import DiskGate
+from engine.gates.failure_budget import FailureBudget
 from engine.graph import Graph
 from engine.inbox import Inbox
 from engine.journey import Journey

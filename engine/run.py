@@ -14,9 +14,11 @@ from engine.config.load import Config, fingerprint_settings, settings_as_dict
 from engine.config.trust import seal
 from engine.contract.errors import PenstockError, StopRun, root_cause
 from engine.contract.pipeline import Pipeline
-from engine.disk_gate import DiskGate
-from engine.failure_budget import FailureBudget
 from engine.finishing import installed_versions, run_finish
+from engine.gates.disk import DiskGate
+from engine.gates.failure_budget import FailureBudget
+from engine.gates.hosts import Gates
+from engine.gates.leftovers import make_room
 from engine.graph import Graph
 from engine.ledger.drafts import FolderOutputs
 from engine.ledger.group_commit import GroupCommit
@@ -25,8 +27,6 @@ from engine.ledger.lock import locked
 from engine.ledger.reader import JournalReader
 from engine.ledger.schema import FILE
 from engine.ledger.writer import Journal
-from engine.leftovers import make_room
-from engine.limits import Gates
 from engine.pool import Pool
 from engine.resizer import Resizer
 from engine.routing import Routing

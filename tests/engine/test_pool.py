@@ -13,18 +13,9 @@ from typing import Any
 import anyio
 import pytest
 
-from engine import (
-    Ending,
-    Item,
-    PenstockError,
-    Stage,
-    Step,
-    Throttled,
-    Transient,
-    limits,
-    retry,
-)
+from engine import Ending, Item, PenstockError, Stage, Step, Throttled, Transient, retry
 from engine.contract.item import item_id
+from engine.gates import hosts as limits
 from engine.ledger.reader import JournalReader
 from engine.page.page import render_file
 from engine.run import Run

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Generic, Protocol, TypeVar
 
 from engine.bench.model.event_queue import EventQueue
-from engine.limits import GateState
+from engine.gates.hosts import GateState
 
 
 class InPool(Protocol):

@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 
 from engine.contract.errors import StopRun
-from engine.leftovers import kept_between_attempts
+from engine.gates.leftovers import kept_between_attempts
 from engine.telemetry.events import DiskLow, DiskRecovered, Events
 from engine.telemetry.text import size
 

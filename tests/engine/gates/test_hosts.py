@@ -12,10 +12,11 @@ import anyio
 import pytest
 from anyio import wait_all_tasks_blocked
 
-from engine import StopRun, limits
-from engine.disk_gate import DiskGate
-from engine.failure_budget import FailureBudget
-from engine.limits import Closure, Gates, Refusal, pause_after
+from engine import StopRun
+from engine.gates import hosts as limits
+from engine.gates.disk import DiskGate
+from engine.gates.failure_budget import FailureBudget
+from engine.gates.hosts import Closure, Gates, Refusal, pause_after
 from engine.telemetry.events import DiskLow, DiskRecovered, Event, Events, GateClosed
 from tests.virtual_time import BACKEND
 

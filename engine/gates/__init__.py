@@ -1,0 +1,1 @@
+"""What holds back: hosts, the disk, the failure budget."""
