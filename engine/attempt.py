@@ -11,7 +11,7 @@ from engine.gates.hosts import Refusal
 from engine.journey import Journey
 from engine.ledger.drafts import Draft
 from engine.ledger.records import AttemptRow, End, Failure
-from engine.result import DONE, Items, Result
+from engine.workers.result import DONE, Items, Result
 
 
 class _Turn:

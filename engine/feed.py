@@ -13,9 +13,9 @@ from typing import Generic, TypeVar
 
 import anyio
 
-from engine.call_thread import CallThread
 from engine.contract.item import Item
 from engine.gates.disk import DiskGate
+from engine.workers.call_thread import CallThread
 
 T = TypeVar("T")
 

@@ -6,13 +6,13 @@ from importlib import metadata
 from pathlib import Path
 from platform import python_version
 
-from engine.call_thread import CallThread
 from engine.config.load import Config
 from engine.contract.errors import PenstockError
 from engine.contract.pipeline import FinishContext, ItemRecord, Pipeline
 from engine.ledger.reader import JournalReader
-from engine.result import result_of
 from engine.telemetry.text import one_line
+from engine.workers.call_thread import CallThread
+from engine.workers.result import result_of
 
 
 def installed_versions(pipeline: Pipeline) -> dict[str, str]:

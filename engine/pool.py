@@ -18,13 +18,11 @@ from engine.config.limits import LimitSettings
 from engine.config.load import StageConfig
 from engine.contract.errors import BatchFault, Drop, Ending, Fault, Permanent, StopRun, Throttled
 from engine.contract.stage import Stage
-from engine.crew import Crew
 from engine.gates.hosts import Gates, pause_after
 from engine.inbox import Closed, Inbox
 from engine.ledger.drafts import Draft, Outputs
 from engine.ledger.records import End, Failure, Settled
 from engine.parking import Parking
-from engine.result import Items, Result, killer, result_of
 from engine.retry import RetryPolicy
 from engine.telemetry.events import (
     AttemptEnded,
@@ -35,7 +33,9 @@ from engine.telemetry.events import (
 )
 from engine.telemetry.meter import Meter
 from engine.telemetry.statistics import PoolStatistics
-from engine.worker import StageFactory, Worker
+from engine.workers.base import StageFactory, Worker
+from engine.workers.result import Items, Result, killer, result_of
+from engine.workers.team import Crew
 
 FREE_PARKED = 1000
 """Items that may wait for a retry in a stage that takes them from the source, beyond its bound:

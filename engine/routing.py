@@ -25,9 +25,9 @@ from engine.ledger.group_commit import GroupCommit
 from engine.ledger.output_folders import discard_output
 from engine.ledger.records import AttemptRow, End, Failure, Settled, Step
 from engine.ledger.writer import Journal
-from engine.result import Items
 from engine.suspects import Suspects
 from engine.telemetry.events import Events, ItemEnded, ItemEntered, Repaired, SourceEnded
+from engine.workers.result import Items
 
 
 class Routing:

@@ -23,7 +23,7 @@ from engine.contract.stage import Stage
 from engine.ledger.reader import JournalReader
 from engine.ledger.records import Settled
 from engine.telemetry.cores import available_cores
-from engine.worker import StageFactory
+from engine.workers.base import StageFactory
 
 LEAST_WAIT = 0.05
 """Seconds that an item waited for a stage's first attempt from which it shows that the stage was

@@ -21,7 +21,7 @@ from engine.page.page import render_file
 from engine.run import Run
 from engine.telemetry.events import AttemptEnded, AttemptStarted, Event, PoolResized, WorkerReplaced
 from engine.telemetry.statistics import Held
-from engine.worker import StageOpenError
+from engine.workers.base import StageOpenError
 from tests.engine import toys
 from tests.engine.toys import (
     GatedLoopToy,

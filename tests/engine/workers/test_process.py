@@ -19,15 +19,15 @@ import pytest
 from pydantic import BaseModel, Field, SecretBytes, SecretStr, computed_field
 
 from engine import SOURCE, Item, Settings, Stage, Step, Transient, checkpoint, deadline, setting
-from engine import child as child_module
 from engine.config.load import load_config
 from engine.ledger.drafts import Draft, FolderOutputs
 from engine.ledger.output_folders import abandoned_stages
-from engine.process_worker import AT_ONCE, Nursery, ProcessWorker
-from engine.result import Result
 from engine.run import run_pipeline
 from engine.telemetry.children import children
-from engine.worker import StageFactory
+from engine.workers import child as child_module
+from engine.workers.base import StageFactory
+from engine.workers.process import AT_ONCE, Nursery, ProcessWorker
+from engine.workers.result import Result
 from tests.engine.toys import line, note, until
 
 pytestmark = pytest.mark.anyio
@@ -213,7 +213,7 @@ def trapped(tmp_path: Path) -> Path:
     return folder
 
 
-ROOT = str(Path(__file__).parents[2])
+ROOT = str(Path(__file__).parents[3])
 
 
 async def test_the_current_folder_is_no_place_to_import_from(trapped: Path, tmp_path: Path) -> None:
@@ -418,7 +418,7 @@ async def test_nothing_outlives_a_run_that_is_killed_and_the_next_is_told(
     script = f"""
         import anyio
         from pathlib import Path
-        from tests.engine.test_process_worker import Bench
+        from tests.engine.workers.test_process import Bench
 
         async def main():
             bench = Bench(Path({str(tmp_path)!r}))

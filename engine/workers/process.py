@@ -3,12 +3,12 @@
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from engine.child import Child, OverdueError, WorkerDiedError
 from engine.contract.errors import Fault
 from engine.contract.item import Item
-from engine.packing import Packed, unpack
-from engine.result import Result
-from engine.worker import SeparateWorker, StageFactory, StageOpenError
+from engine.workers.base import SeparateWorker, StageFactory, StageOpenError
+from engine.workers.child import Child, OverdueError, WorkerDiedError
+from engine.workers.packing import Packed, unpack
+from engine.workers.result import Result
 
 AT_ONCE = 100
 """Items of a list that are read with the attempt that found it. The rest of a longer one is read as

@@ -1,4 +1,5 @@
-"""The process of a `ProcessWorker`: `engine.child` is the other side, and says what they exchange.
+"""The process of a `ProcessWorker`: `workers/child.py` is the other side,
+and says what they exchange.
 
 When the run dies its end of the pipe closes, and the child ends at once.
 """
@@ -21,17 +22,17 @@ from typing import Any, BinaryIO, cast
 
 from pydantic import BaseModel
 
-from engine.child import HEADER
 from engine.contract.deadline import Deadline, watcher
 from engine.contract.errors import PenstockError
 from engine.contract.item import Item
 from engine.contract.stage import Stage
 from engine.ledger.output_folders import mark_outlived
-from engine.packing import Packed, pack, pack_ending, pack_refusal, unpack_settings
-from engine.process_worker import AT_ONCE
-from engine.result import result_of, result_of_return, results_of_batch
 from engine.telemetry.processor_time import measured
-from engine.worker import StageFactory
+from engine.workers.base import StageFactory
+from engine.workers.child import HEADER
+from engine.workers.packing import Packed, pack, pack_ending, pack_refusal, unpack_settings
+from engine.workers.process import AT_ONCE
+from engine.workers.result import result_of, result_of_return, results_of_batch
 
 _PR_SET_PDEATHSIG = 1
 

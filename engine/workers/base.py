@@ -18,11 +18,7 @@ from engine.contract.errors import PenstockError
 from engine.contract.item import Item
 from engine.contract.stage import Stage
 from engine.ledger.drafts import Draft
-from engine.result import (
-    Result,
-    result_of,
-    result_of_whole_batch,
-)
+from engine.workers.result import Result, result_of, result_of_whole_batch
 
 log = logging.getLogger("penstock.engine")
 

@@ -21,11 +21,11 @@ from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from engine.contract.errors import Ending, PenstockError
-from engine.import_path import import_path, importable
-from engine.packing import pack_settings, unpack_ending, unpack_refusal
-from engine.result import gave_up
 from engine.telemetry.children import _stages
-from engine.worker import GRACE, StageFactory, StageOpenError
+from engine.workers.base import GRACE, StageFactory, StageOpenError
+from engine.workers.import_path import import_path, importable
+from engine.workers.packing import pack_settings, unpack_ending, unpack_refusal
+from engine.workers.result import gave_up
 
 HEADER = 8
 """Bytes that hold the length of a message."""
@@ -35,7 +35,7 @@ SLACK = 1.0
 
 _START = (
     "import sys; folder = sys.argv[1]; sys.path[:] = sys.argv[2:]; del sys.argv[1:]; "
-    "from engine.process_child import main; main(folder)"
+    "from engine.workers.process_child import main; main(folder)"
 )
 
 

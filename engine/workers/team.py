@@ -8,12 +8,12 @@ from anyio.abc import TaskGroup
 
 from engine.contract.errors import PenstockError
 from engine.contract.stage import StageOptions
-from engine.loop_worker import LoopWorker, SharedStage
-from engine.process_worker import Nursery, ProcessWorker
 from engine.telemetry.events import Events, WorkerReplaced
 from engine.telemetry.meter import Meter
-from engine.thread_worker import ThreadWorker
-from engine.worker import StageFactory, StageOpenError, Worker
+from engine.workers.base import StageFactory, StageOpenError, Worker
+from engine.workers.loop import LoopWorker, SharedStage
+from engine.workers.process import Nursery, ProcessWorker
+from engine.workers.thread import ThreadWorker
 
 log = logging.getLogger("penstock.engine")
 

@@ -20,12 +20,12 @@ from anyio import to_thread
 from engine import ConfigError, Item, PenstockError, StopRun, Throttled, UsageError
 from engine.contract.errors import BatchFault, Fault
 from engine.ledger.drafts import Draft, FolderOutputs
-from engine.loop_worker import LoopWorker
-from engine.process_worker import ProcessWorker
-from engine.result import Result
 from engine.telemetry.processor_time import SCHEDULER
-from engine.thread_worker import ThreadWorker
-from engine.worker import StageFactory, StageOpenError, Worker
+from engine.workers.base import StageFactory, StageOpenError, Worker
+from engine.workers.loop import LoopWorker
+from engine.workers.process import ProcessWorker
+from engine.workers.result import Result
+from engine.workers.thread import ThreadWorker
 from tests.engine.toys import LoopObedient, Obedient, engine_threads, leftovers, note, until
 
 pytestmark = pytest.mark.anyio
@@ -428,8 +428,8 @@ async def test_a_process_ends_when_its_run_is_killed(tmp_path: Path) -> None:
         from pathlib import Path
         from engine import Item
         from engine.ledger.drafts import Draft, FolderOutputs
-        from engine.process_worker import ProcessWorker
-        from engine.worker import StageFactory
+        from engine.workers.process import ProcessWorker
+        from engine.workers.base import StageFactory
         from tests.engine.toys import Obedient
 
         async def main():

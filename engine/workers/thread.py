@@ -5,20 +5,10 @@ from dataclasses import replace
 
 import anyio
 
-from engine.call_thread import Call, CallThread
 from engine.contract.stage import Cancellation, Stage, current_attempt
 from engine.ledger.drafts import Draft
-from engine.result import (
-    Result,
-    gave_up,
-    result_of,
-    result_of_return,
-    result_of_whole_batch,
-    results_of_batch,
-)
 from engine.telemetry.processor_time import measured
-from engine.time_limit import TimeLimit
-from engine.worker import (
+from engine.workers.base import (
     GRACE,
     StageFactory,
     T,
@@ -28,6 +18,16 @@ from engine.worker import (
     _open_all,
     conclude,
 )
+from engine.workers.call_thread import Call, CallThread
+from engine.workers.result import (
+    Result,
+    gave_up,
+    result_of,
+    result_of_return,
+    result_of_whole_batch,
+    results_of_batch,
+)
+from engine.workers.time_limit import TimeLimit
 
 HASTE = 0.5
 """Seconds that a thread has to notice that the run was cancelled, before it is left to itself."""

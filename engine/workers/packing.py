@@ -13,8 +13,8 @@ from pydantic import BaseModel
 
 import engine.contract.errors
 from engine.contract.errors import Ending, PenstockError, StopRun
-from engine.result import Result
 from engine.telemetry.processor_time import ProcessorTime
+from engine.workers.result import Result
 
 Model = TypeVar("Model", bound=BaseModel)
 

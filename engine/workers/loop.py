@@ -9,15 +9,9 @@ import anyio
 from engine.contract.errors import PenstockError
 from engine.contract.item import Item
 from engine.contract.stage import Stage
-from engine.result import (
-    Result,
-    gave_up,
-    result_of,
-    result_of_return,
-    results_of_batch,
-)
-from engine.time_limit import TimeLimit
-from engine.worker import GRACE, SeparateWorker, StageOpenError, _log_close_error
+from engine.workers.base import GRACE, SeparateWorker, StageOpenError, _log_close_error
+from engine.workers.result import Result, gave_up, result_of, result_of_return, results_of_batch
+from engine.workers.time_limit import TimeLimit
 
 
 class SharedStage:

@@ -7,7 +7,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from engine.time_limit import TimeLimit
+from engine.workers.time_limit import TimeLimit
 from tests.virtual_time import BACKEND
 
 pytestmark = pytest.mark.anyio

@@ -1,0 +1,1 @@
+"""Who does the work: threads, slots on the event loop, processes; the team of one pool."""
