@@ -15,7 +15,6 @@ from engine.contract.errors import StopRun, UsageError
 from engine.contract.item import Item
 from engine.contract.pipeline import Pipeline
 from engine.contract.showing import shown
-from engine.feed import Feed, as_item
 from engine.gates.disk import DiskGate
 from engine.gates.failure_budget import FailureBudget
 from engine.graph import Graph
@@ -25,6 +24,7 @@ from engine.ledger.group_commit import GroupCommit
 from engine.ledger.output_folders import discard_output
 from engine.ledger.records import AttemptRow, End, Failure, Settled, Step
 from engine.ledger.writer import Journal
+from engine.sources.reading import Feed, as_item
 from engine.suspects import Suspects
 from engine.telemetry.events import Events, ItemEnded, ItemEntered, Repaired, SourceEnded
 from engine.workers.result import Items

@@ -21,7 +21,7 @@ from engine.options import (
     view_options,
     web_address,
 )
-from engine.source_list import open_list
+from engine.sources.lists import open_list
 from engine.telemetry.events import Events
 
 if TYPE_CHECKING:  # the help does without all that makes a run

@@ -33,7 +33,7 @@ from engine.options import (
     settings_options,
     source_options,
 )
-from engine.source_list import open_list
+from engine.sources.lists import open_list
 
 MOST_ITEMS = 200
 """Items of a list that are used where nobody says how many: every trial takes them all."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine import UsageError
-from engine.source_list import LONGEST_LINE, open_list
+from engine.sources.lists import LONGEST_LINE, open_list
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +82,7 @@ def test_a_list_in_another_encoding_is_refused(
     content = "http://a.example/\n".encode(encoding)
     with pytest.raises(UsageError, match=r"--from urls\.txt: is not UTF-8 text; save it as UTF-8"):
         listed(content)
-    monkeypatch.setattr("engine.standard_input.standard_input", lambda: io.BytesIO(content))
+    monkeypatch.setattr("engine.sources.standard_input.standard_input", lambda: io.BytesIO(content))
     with pytest.raises(UsageError, match="--from -: is not UTF-8 text"):
         list(open_list("-"))
 

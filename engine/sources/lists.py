@@ -30,7 +30,7 @@ def open_list(name: str) -> Iterator[str]:
     """
     try:
         if name == "-":
-            from engine.standard_input import standard_input
+            from engine.sources.standard_input import standard_input
 
             return _sources(standard_input(), name)
         file = Path(name).open("rb")  # noqa: SIM115 - read lazily

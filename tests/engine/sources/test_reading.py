@@ -8,8 +8,8 @@ import anyio
 import pytest
 from anyio import wait_all_tasks_blocked
 
-from engine import feed
-from engine.feed import Turns, read_lazily
+from engine.sources import reading as feed
+from engine.sources.reading import Turns, read_lazily
 from tests.engine.toys import engine_threads, until
 
 pytestmark = pytest.mark.anyio
