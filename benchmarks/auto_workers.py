@@ -35,7 +35,7 @@ from typing import Any
 from benchmarks.harness import Figures, finish, parse, parser, ratios, table, take_turns
 from benchmarks.results import Result, Target
 from engine.config.load import load_config
-from engine.run import run_pipeline
+from engine.flow.run import run_pipeline
 from engine.telemetry.events import Event, Events, PoolResized
 from stages.demo.clips import Clip, Shot
 from stages.demo.script import SETTINGS

@@ -20,8 +20,8 @@ from typing import Any
 from engine import Drop, Item, Permanent, Stage
 from engine.config.load import Config, load_config
 from engine.contract.pipeline import FinishContext, ItemRecord
+from engine.flow.run import run_pipeline
 from engine.ledger.output_folders import open_scratch
-from engine.run import run_pipeline
 from stages.dataset import build_dataset
 from stages.pipelines import crawl
 

@@ -22,8 +22,8 @@ from benchmarks.results import Result, Target
 from benchmarks.servers import Behaviour, DescriptionServer, answering
 from engine import SOURCE, Item, Pipeline, Stage, Step
 from engine.config.load import load_config
+from engine.flow.run import run_pipeline
 from engine.intervals import interval
-from engine.run import run_pipeline
 from stages.describe import Describe
 
 RATE = 600.0

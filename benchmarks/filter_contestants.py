@@ -12,8 +12,8 @@ from pathlib import Path
 from benchmarks.harness import Contestant, Figures, timed
 from engine import SOURCE, Item, Pipeline, Stage, Step
 from engine.config.load import load_config
+from engine.flow.run import run_pipeline
 from engine.ledger.output_folders import open_scratch
-from engine.run import run_pipeline
 from stages.detector import Detector
 from stages.filter import Filter
 from stages.network_input import as_input

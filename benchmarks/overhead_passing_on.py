@@ -17,12 +17,12 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from benchmarks.harness import Contestant
 from benchmarks.overhead_stages import HOP, QUEUE, STAGES, configured, stages_of
 from engine import Item, Stage, StopRun
-from engine.attempt import Entry
+from engine.flow.attempt import Entry
+from engine.flow.graph import Graph
+from engine.flow.journey import Journey
+from engine.flow.pool import Pool
 from engine.gates.hosts import Gates
-from engine.graph import Graph
-from engine.journey import Journey
 from engine.ledger.records import AttemptRow, End, Failure
-from engine.pool import Pool
 from engine.telemetry.events import Events
 
 

@@ -29,8 +29,8 @@ from engine import SOURCE, Item, Pipeline, Settings, Stage, Step, setting
 from engine.bench.recorded import Recording, read_recording
 from engine.bench.simulation import simulate
 from engine.config.load import Config, load_config
+from engine.flow.run import run_pipeline
 from engine.intervals import Interval, interval
-from engine.run import run_pipeline
 
 CLOSE = 0.10
 """The error that half of the predictions may have at most."""

@@ -16,8 +16,8 @@ from engine.config.trust import check_stored, is_own
 from engine.contract import registry
 from engine.contract.errors import UsageError, WorkFolderError
 from engine.contract.pipeline import Pipeline
+from engine.flow.graph import Graph
 from engine.gates.leftovers import make_room
-from engine.graph import Graph
 from engine.ledger.lock import is_locked, locked
 from engine.ledger.reader import JournalReader, RunRow
 from engine.ledger.schema import FILE, told

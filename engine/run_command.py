@@ -25,8 +25,8 @@ from engine.sources.lists import open_list
 from engine.telemetry.events import Events
 
 if TYPE_CHECKING:  # the help does without all that makes a run
+    from engine.flow.run import Background, Run, RunReport
     from engine.page.live import LivePage
-    from engine.run import Background, Run, RunReport
 
 
 def run_command(pipeline: Pipeline) -> click.Command:
@@ -92,8 +92,8 @@ def execute(
 ) -> int:
     """Run, showing how it goes and what it came to; returns the exit code."""
     from engine.choose_view import choose_view
+    from engine.flow.run import run_pipeline
     from engine.log import JsonLog
-    from engine.run import run_pipeline
 
     events = Events()
     log = JsonLog(Path(log_json)) if log_json is not None else None

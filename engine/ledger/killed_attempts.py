@@ -12,7 +12,7 @@ _CLEARED = (
 
 
 class KilledAttempts:
-    """The part of a `Journal` that `engine.suspects` asks; items are given by id. Used as the
+    """The part of a `Journal` that `engine.flow.suspects` asks; items are given by id. Used as the
     journal is: from one thread at a time, within its transactions."""
 
     def __init__(self, db: sqlite3.Connection) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import Item, Step
-from engine.run import run_pipeline
+from engine.flow.run import run_pipeline
 from engine.telemetry.events import AttemptEnded, AttemptStarted, Event, Events
 from tests.engine.toys import LoopToy, Toy, configured, line, note, toy
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import Drop, FinishContext, Item, Permanent, Pipeline, Transient
-from engine.run import run_pipeline
+from engine.flow.run import run_pipeline
 from engine.sources.standard_input import standard_input
 from engine.telemetry.events import Event, Events
 from tests.engine.toys import LoopToy, Toy, configured, line, note, toy, tries

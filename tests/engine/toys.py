@@ -42,7 +42,7 @@ from engine import (
 )
 from engine.config.load import Config, load_config
 from engine.contract.item import MARK
-from engine.run import Run, RunReport, run_pipeline
+from engine.flow.run import Run, RunReport, run_pipeline
 from engine.telemetry.events import Event, Events, ListenerFailed
 
 Does = Mapping[str, Sequence[Any]]

@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from engine.autosize import Autosizer, Window, pause_before_next
+from engine.flow.autosize import Autosizer, Window, pause_before_next
 
 EPSILON = 1e-9
 

@@ -1,6 +1,6 @@
 """Gates by the engine's own rules (`GateState`), and those who wait for one: a line in each pool.
 
-The line is what `engine.parking` has it: who comes while others of its pool wait stands behind
+The line is what `engine.flow.holding` has it: who comes while others of its pool wait stands behind
 them; the first goes to a worker when the gate is open, and remains the first if it finds it shut.
 """
 

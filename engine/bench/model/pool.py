@@ -1,9 +1,9 @@
-"""Pools by the rules of `engine.inbox`, and what is in them."""
+"""Pools by the rules of `engine.flow.inbox`, and what is in them."""
 
 from collections.abc import Mapping, Sequence
 
 from engine.bench.recorded import RecordedItem, Visit
-from engine.inbox import InboxState
+from engine.flow.inbox import InboxState
 
 
 class Plan:

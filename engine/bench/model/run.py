@@ -1,4 +1,4 @@
-"""One run of the model, as `engine.run` joins it up: pools, gates, the source, the processor.
+"""One run of the model, as `engine.flow.run` joins it up: pools, gates, the source, the processor.
 
 It keeps to the rules of pools and inboxes: an inbox is bounded, a pool holds at most its bound and
 one item a worker, a worker that is done waits until every successor has room, a stage with several
@@ -16,7 +16,7 @@ from engine.bench.model.gate import Gates
 from engine.bench.model.pool import Entry, Journey, Plan, Pool
 from engine.bench.model.processor import Processor
 from engine.bench.recorded import RecordedItem, Recording
-from engine.pool import FREE_PARKED
+from engine.flow.pool import FREE_PARKED
 
 
 class Run:

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 
 from engine import Pipeline
+from engine.flow.run import Run, RunReport
 from engine.page.live import LivePage
-from engine.run import Run, RunReport
 from tests.engine.toys import Toy, line, run, toy
 
 

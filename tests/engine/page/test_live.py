@@ -17,9 +17,9 @@ import httpx
 import pytest
 
 from engine import UsageError
+from engine.flow.run import Run
 from engine.page import connection, live
 from engine.page.live import LivePage
-from engine.run import Run
 from tests.engine.page.serving import served
 from tests.engine.toys import Toy, line, run, toy
 

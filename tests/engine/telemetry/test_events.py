@@ -9,8 +9,8 @@ from typing import Any
 import anyio
 import pytest
 
+from engine.flow.run import Run, run_pipeline
 from engine.plain_lines import PlainLines
-from engine.run import Run, run_pipeline
 from engine.run_command import execute
 from engine.telemetry.events import (
     AttemptEnded,

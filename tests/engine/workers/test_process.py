@@ -20,9 +20,9 @@ from pydantic import BaseModel, Field, SecretBytes, SecretStr, computed_field
 
 from engine import SOURCE, Item, Settings, Stage, Step, Transient, checkpoint, deadline, setting
 from engine.config.load import load_config
+from engine.flow.run import run_pipeline
 from engine.ledger.drafts import Draft, FolderOutputs
 from engine.ledger.output_folders import abandoned_stages
-from engine.run import run_pipeline
 from engine.telemetry.children import children
 from engine.workers import child as child_module
 from engine.workers.base import StageFactory
@@ -182,7 +182,7 @@ import sys
 from pathlib import Path
 from engine import SOURCE, Pipeline, Step
 from engine.config.load import load_config
-from engine.run import run_pipeline
+from engine.flow.run import run_pipeline
 {load}
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from engine.contract.item import Item
-from engine.graph import Graph
+from engine.flow.graph import Graph
 from engine.ledger.records import End, Known, Settled, Step
 
 

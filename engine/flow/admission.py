@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from engine.contract.item import Item
-from engine.graph import Graph
-from engine.journey import Journey
+from engine.flow.graph import Graph
+from engine.flow.journey import Journey
+from engine.flow.suspects import Suspects
 from engine.ledger.output_folders import (
     discard_partial,
     is_whole,
@@ -19,7 +20,6 @@ from engine.ledger.output_folders import (
 )
 from engine.ledger.records import End, Failure, Known, Step
 from engine.ledger.writer import Journal
-from engine.suspects import Suspects
 from engine.telemetry.events import Repaired
 
 

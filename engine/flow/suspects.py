@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.contract.item import Item
-from engine.journey import Journey
+from engine.flow.journey import Journey
 from engine.ledger.output_folders import abandoned_stages
 from engine.ledger.writer import Journal
 

@@ -14,12 +14,15 @@ from engine.config.load import Config, fingerprint_settings, settings_as_dict
 from engine.config.trust import seal
 from engine.contract.errors import PenstockError, StopRun, root_cause
 from engine.contract.pipeline import Pipeline
-from engine.finishing import installed_versions, run_finish
+from engine.flow.finishing import installed_versions, run_finish
+from engine.flow.graph import Graph
+from engine.flow.pool import Pool
+from engine.flow.resizer import Resizer
+from engine.flow.routing import Routing
 from engine.gates.disk import DiskGate
 from engine.gates.failure_budget import FailureBudget
 from engine.gates.hosts import Gates
 from engine.gates.leftovers import make_room
-from engine.graph import Graph
 from engine.ledger.drafts import FolderOutputs
 from engine.ledger.group_commit import GroupCommit
 from engine.ledger.history import History
@@ -27,9 +30,6 @@ from engine.ledger.lock import locked
 from engine.ledger.reader import JournalReader
 from engine.ledger.schema import FILE
 from engine.ledger.writer import Journal
-from engine.pool import Pool
-from engine.resizer import Resizer
-from engine.routing import Routing
 from engine.telemetry.cores import available_cores
 from engine.telemetry.events import Events, Repaired, RoomMade, RunEnded, RunStarted, Stopping
 from engine.telemetry.statistics import FailureClass, Held, PoolStatistics, StageCounts

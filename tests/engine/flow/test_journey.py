@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from engine import Item
-from engine.graph import Graph
-from engine.journey import Journey
+from engine.flow.graph import Graph
+from engine.flow.journey import Journey
 from engine.ledger.records import End, Known, Settled, Step
 from tests.engine.toys import line, toy
 

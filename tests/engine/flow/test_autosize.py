@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.autosize import (
+from engine.flow.autosize import (
     LONGEST_PAUSE,
     SHORTEST_PAUSE,
     Autosizer,

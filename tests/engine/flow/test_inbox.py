@@ -8,7 +8,7 @@ from anyio import wait_all_tasks_blocked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.inbox import Closed, Inbox, InboxStatistics
+from engine.flow.inbox import Closed, Inbox, InboxStatistics
 from tests.virtual_time import run_in_virtual_time
 
 pytestmark = pytest.mark.anyio

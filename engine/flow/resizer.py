@@ -3,8 +3,8 @@
 import time
 from collections.abc import Mapping
 
-from engine.autosize import Autosizer, Window, maximum_workers, pause_before_next
-from engine.pool import Pool
+from engine.flow.autosize import Autosizer, Window, maximum_workers, pause_before_next
+from engine.flow.pool import Pool
 from engine.telemetry.cores import available_cores
 from engine.telemetry.thread_times import ThreadTimes
 

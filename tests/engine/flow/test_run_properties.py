@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from engine import Pipeline, Step
 from engine.contract.item import item_id
-from engine.run import Run, RunReport
+from engine.flow.run import Run, RunReport
 from engine.telemetry.events import Event, Events, PoolResized
 from tests.engine import toys
 from tests.engine.toys import Does, GatedLoopToy, GatedToy, configured, executions, toy

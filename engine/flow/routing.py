@@ -9,29 +9,29 @@ import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup
 
-from engine.admission import admit, record_end
-from engine.attempt import Entry
 from engine.contract.errors import StopRun, UsageError
 from engine.contract.item import Item
 from engine.contract.pipeline import Pipeline
 from engine.contract.showing import shown
+from engine.flow.admission import admit, record_end
+from engine.flow.attempt import Entry
+from engine.flow.graph import Graph
+from engine.flow.inbox import Inbox
+from engine.flow.journey import Journey
+from engine.flow.suspects import Suspects
 from engine.gates.disk import DiskGate
 from engine.gates.failure_budget import FailureBudget
-from engine.graph import Graph
-from engine.inbox import Inbox
-from engine.journey import Journey
 from engine.ledger.group_commit import GroupCommit
 from engine.ledger.output_folders import discard_output
 from engine.ledger.records import AttemptRow, End, Failure, Settled, Step
 from engine.ledger.writer import Journal
 from engine.sources.reading import Feed, as_item
-from engine.suspects import Suspects
 from engine.telemetry.events import Events, ItemEnded, ItemEntered, Repaired, SourceEnded
 from engine.workers.result import Items
 
 
 class Routing:
-    """What pools ask of a run (`engine.attempt.Hooks`), and the source that the items come from.
+    """What pools ask of a run (`attempt.Hooks`), and the source that the items come from.
 
     Has all of it recorded. When nothing is under way any more it closes the inboxes, and so the
     pools end. `stop` is called where the whole run has to stop and no item is to blame. `ended`

@@ -13,12 +13,13 @@ from typing import Any
 import anyio
 import pytest
 
-from engine import Ending, Item, PenstockError, Stage, Step, Throttled, Transient, retry
+from engine import Ending, Item, PenstockError, Stage, Step, Throttled, Transient
 from engine.contract.item import item_id
+from engine.flow import retry
+from engine.flow.run import Run
 from engine.gates import hosts as limits
 from engine.ledger.reader import JournalReader
 from engine.page.page import render_file
-from engine.run import Run
 from engine.telemetry.events import AttemptEnded, AttemptStarted, Event, PoolResized, WorkerReplaced
 from engine.telemetry.statistics import Held
 from engine.workers.base import StageOpenError

@@ -7,8 +7,8 @@ import anyio
 
 from engine.contract.errors import StopRun
 from engine.contract.item import Item
+from engine.flow.journey import Journey
 from engine.gates.hosts import Refusal
-from engine.journey import Journey
 from engine.ledger.drafts import Draft
 from engine.ledger.records import AttemptRow, End, Failure
 from engine.workers.result import DONE, Items, Result

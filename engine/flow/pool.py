@@ -13,17 +13,17 @@ from pathlib import Path
 import anyio
 from anyio.abc import TaskGroup
 
-from engine.attempt import LONE_REFUSALS, Attempt, Entry, Hooks
 from engine.config.limits import LimitSettings
 from engine.config.load import StageConfig
 from engine.contract.errors import BatchFault, Drop, Ending, Fault, Permanent, StopRun, Throttled
 from engine.contract.stage import Stage
+from engine.flow.attempt import LONE_REFUSALS, Attempt, Entry, Hooks
+from engine.flow.holding import Parking
+from engine.flow.inbox import Closed, Inbox
+from engine.flow.retry import RetryPolicy
 from engine.gates.hosts import Gates, pause_after
-from engine.inbox import Closed, Inbox
 from engine.ledger.drafts import Draft, Outputs
 from engine.ledger.records import End, Failure, Settled
-from engine.parking import Parking
-from engine.retry import RetryPolicy
 from engine.telemetry.events import (
     AttemptEnded,
     AttemptOutcome,

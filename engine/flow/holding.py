@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 import anyio
 from anyio.abc import TaskGroup
 
-from engine.attempt import Entry, _Turn
+from engine.flow.attempt import Entry, _Turn
+from engine.flow.inbox import Inbox
 from engine.gates.hosts import Gates
-from engine.inbox import Inbox
 from engine.telemetry.statistics import Held, join_held
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import anyio
 import pytest
 
-from engine import Item, resizer
-from engine.run import Run
+from engine import Item
+from engine.flow import resizer
+from engine.flow.run import Run
 from engine.telemetry.events import AttemptStarted, Event, PoolResized, Stopping
 from tests.engine.toys import GatedLoopToy, LoopToy, Toy, line, run, run_within, toy, until
 
