@@ -23,8 +23,8 @@ from engine.ledger.reader import JournalReader, RunRow
 from engine.ledger.schema import FILE, told
 from engine.ledger.writer import Journal
 from engine.options import config_file, web_address
-from engine.report import Status, render_status, status_as_dict
 from engine.run_command import execute
+from engine.views.report import Status, render_status, status_as_dict
 
 
 def show_status(workdir: str, as_json: bool) -> None:

@@ -91,9 +91,9 @@ def execute(
     web: WebAddress | None = None,
 ) -> int:
     """Run, showing how it goes and what it came to; returns the exit code."""
-    from engine.choose_view import choose_view
     from engine.flow.run import run_pipeline
-    from engine.log import JsonLog
+    from engine.views.choose import choose_view
+    from engine.views.json_log import JsonLog
 
     events = Events()
     log = JsonLog(Path(log_json)) if log_json is not None else None
@@ -153,7 +153,7 @@ def _live_page(pipeline: Pipeline, workdir: Path, web: WebAddress) -> "LivePage"
 def _show(pipeline: Pipeline, workdir: Path, report: "RunReport") -> None:
     from shutil import get_terminal_size
 
-    from engine.report import Summary, render_summary
+    from engine.views.report import Summary, render_summary
 
     again = " Give the same command again to go on."
     summary = Summary(

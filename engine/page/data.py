@@ -11,7 +11,6 @@ from engine.ledger.reader import JournalReader, RunRow
 from engine.page.advice import advise
 from engine.page.curves import curves, processor_share
 from engine.page.timeline import Span, Timeline, spans_of
-from engine.report import held_sentences, retry_command
 from engine.telemetry.statistics import (
     FailureClass,
     PoolStatistics,
@@ -21,6 +20,7 @@ from engine.telemetry.statistics import (
     join_held,
 )
 from engine.telemetry.text import duration, one_line
+from engine.views.report import held_sentences, retry_command
 
 EXAMPLES = 5
 """Items that the page names of each class of failure or drop."""

@@ -45,10 +45,10 @@ from engine.page.page import (
     render_sections,
     sections_of,
 )
-from engine.progress import Snapshot
 from engine.telemetry.events import Event, Stopping
 from engine.telemetry.statistics import PoolStatistics
 from engine.telemetry.text import one_line
+from engine.views.progress import Snapshot
 
 LOOPBACK = "127.0.0.1"
 

@@ -9,9 +9,9 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from engine.progress import Snapshot
 from engine.telemetry.events import Event, GateClosed, ItemEnded, ItemEntered, RunStarted
 from engine.telemetry.statistics import PoolStatistics
+from engine.views.progress import Snapshot
 
 OUTCOMES = ("done", "dropped", "failed")
 

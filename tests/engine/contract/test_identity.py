@@ -11,8 +11,8 @@ from engine.contract.item import earlier_id, item_id
 from engine.ledger.reader import JournalReader
 from engine.ledger.schema import FILE
 from engine.ledger.writer import Journal
-from engine.log import JsonLog
 from engine.telemetry.events import Event
+from engine.views.json_log import JsonLog
 from tests.engine import toys
 from tests.engine.toys import Toy, executions, line, query, run, toy
 

@@ -10,7 +10,6 @@ import anyio
 import pytest
 
 from engine.flow.run import Run, run_pipeline
-from engine.plain_lines import PlainLines
 from engine.run_command import execute
 from engine.telemetry.events import (
     AttemptEnded,
@@ -21,6 +20,7 @@ from engine.telemetry.events import (
     RunEnded,
     Stopping,
 )
+from engine.views.plain import PlainLines
 from tests.engine.toys import configured, line, toy
 
 TOLD = Stopping("why not")

@@ -2,7 +2,6 @@
 
 import time
 
-from engine.progress import Standing
 from engine.telemetry.events import (
     AttemptEnded,
     DiskLow,
@@ -16,6 +15,7 @@ from engine.telemetry.events import (
     WorkerReplaced,
 )
 from engine.telemetry.text import duration, one_line, pace, size
+from engine.views.progress import Standing
 
 HELD_SHOWN = 3
 """Hosts that a view names of those that items are held back for."""

@@ -4,10 +4,10 @@ from typing import TextIO
 
 import anyio
 
-from engine.progress import Progress, Snapshot
 from engine.telemetry.events import Event, GateClosed, RunStarted
 from engine.telemetry.text import one_line
-from engine.view_lines import held_lines, notable, totals_line
+from engine.views.lines import held_lines, notable, totals_line
+from engine.views.progress import Progress, Snapshot
 
 
 class PlainLines:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from engine import UsageError
-from engine.log import JsonLog
 from engine.telemetry.events import AttemptEnded, Events, ItemEntered, RunEnded, RunStarted
+from engine.views.json_log import JsonLog
 
 
 def entries(path: Path) -> list[dict[str, object]]:

@@ -5,9 +5,9 @@ from typing import Protocol, TextIO
 
 import anyio
 
-from engine.plain_lines import PlainLines
-from engine.progress import Snapshot
 from engine.telemetry.events import Event
+from engine.views.plain import PlainLines
+from engine.views.progress import Snapshot
 
 
 class View(Protocol):
@@ -40,7 +40,7 @@ def choose_view(snapshot: Snapshot, *, quiet: bool = False, stream: TextIO | Non
     if stream.isatty():
         from rich.console import Console
 
-        from engine.live_view import LiveView
+        from engine.views.live import LiveView
 
         console = Console(file=stream)
         if not console.is_dumb_terminal:

@@ -11,11 +11,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from engine.progress import Progress, Snapshot, Standing
 from engine.telemetry.events import Event, RunStarted
 from engine.telemetry.statistics import PoolStatistics
 from engine.telemetry.text import duration, one_line, pace
-from engine.view_lines import held_lines, notable
+from engine.views.lines import held_lines, notable
+from engine.views.progress import Progress, Snapshot, Standing
 
 REFRESH = 0.25
 """Seconds between two drawings."""

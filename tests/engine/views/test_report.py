@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from engine.report import (
+from engine.telemetry.statistics import FailureClass, Held, StageCounts
+from engine.views.report import (
     Status,
     Summary,
     render_status,
@@ -18,7 +19,6 @@ from engine.report import (
     retry_command,
     status_as_dict,
 )
-from engine.telemetry.statistics import FailureClass, Held, StageCounts
 from tests.engine.telemetry.test_statistics import pool
 
 WORKDIR = Path("/srv/my crawl")
@@ -169,7 +169,8 @@ def test_status_for_machines_is_json_with_the_same_figures() -> None:
 
 def test_importing_what_people_see_does_not_import_rich() -> None:
     code = (
-        "import sys, engine.report, engine.progress, engine.log, engine.config.template;"
+        "import sys, engine.views.report, engine.views.progress;"
+        "import engine.views.json_log, engine.config.template;"
         "sys.exit('rich' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -11,10 +11,6 @@ import anyio
 import pytest
 from rich.console import Console
 
-from engine.choose_view import Quiet, View, choose_view
-from engine.live_view import LiveView
-from engine.plain_lines import PlainLines
-from engine.progress import Progress
 from engine.telemetry.events import (
     AttemptEnded,
     DiskLow,
@@ -29,7 +25,11 @@ from engine.telemetry.events import (
     Stopping,
 )
 from engine.telemetry.statistics import Held, PoolStatistics
-from engine.view_lines import totals_line
+from engine.views.choose import Quiet, View, choose_view
+from engine.views.lines import totals_line
+from engine.views.live import LiveView
+from engine.views.plain import PlainLines
+from engine.views.progress import Progress
 from tests.engine.telemetry.test_statistics import pool
 
 FAILED = AttemptEnded(
