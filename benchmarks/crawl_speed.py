@@ -32,7 +32,7 @@ from benchmarks.harness import Figures, finish, parse, parser, table
 from benchmarks.machine import cores
 from benchmarks.results import Result, Row, Table, Target
 from benchmarks.servers import Behaviour, DescriptionServer, answering, serving
-from engine.intervals import interval
+from engine.bench.intervals import interval
 from stages.demo.script import make_videos
 from stages.demo.shapes import WEIGHTS
 from stages.detector import Detector

@@ -40,7 +40,7 @@ from benchmarks.harness import (
 )
 from benchmarks.machine import peak_memory
 from benchmarks.results import Result, Row, Table, Target
-from engine.intervals import interval
+from engine.bench.intervals import interval
 from stages.hamming import nearest_within, pairs_within, within
 from stages.neardup import Frames, choose
 

@@ -21,9 +21,9 @@ from benchmarks.harness import Figures, finish, parse, parser, table
 from benchmarks.results import Result, Target
 from benchmarks.servers import Behaviour, DescriptionServer, answering
 from engine import SOURCE, Item, Pipeline, Stage, Step
+from engine.bench.intervals import interval
 from engine.config.load import load_config
 from engine.flow.run import run_pipeline
-from engine.intervals import interval
 from stages.describe import Describe
 
 RATE = 600.0

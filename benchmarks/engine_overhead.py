@@ -22,7 +22,7 @@ from benchmarks.overhead_passing_on import passing_on
 from benchmarks.overhead_stages import HOP, QUEUE, STAGES
 from benchmarks.overhead_writing import writing
 from benchmarks.results import Result, Target
-from engine.intervals import interval
+from engine.bench.intervals import interval
 
 
 def _fastest(taken: Mapping[str, Sequence[Figures]], prefix: str) -> list[Figures]:

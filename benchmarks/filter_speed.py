@@ -45,7 +45,7 @@ from benchmarks.harness import Contestant, Figures, finish, parse, parser, ratio
 from benchmarks.machine import cores
 from benchmarks.results import Result, Row, Table, Target
 from engine import Item
-from engine.intervals import interval
+from engine.bench.intervals import interval
 from engine.ledger.output_folders import commit_output, open_scratch
 from stages.yolo import find_weights
 

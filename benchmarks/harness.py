@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.page import page_of
 from benchmarks.picture import draw
 from benchmarks.results import Result, Row, Table
-from engine.intervals import Interval, interval
+from engine.bench.intervals import Interval, interval
 
 Figures = Mapping[str, float]
 """What one turn came to, by the figure's name with its unit: {"wall s": 1.2, "CPU s": 2.1}."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine
-from engine.intervals import Interval
+from engine.bench.intervals import Interval
 
 FOLDER = Path(__file__).parents[1] / "docs" / "benchmarks"
 """Where the results that the documentation quotes are kept."""

@@ -26,11 +26,11 @@ from typing import Any, ClassVar
 from benchmarks.harness import Figures, finish, parse, parser, take_turns
 from benchmarks.results import Result, Row, Table, Target
 from engine import SOURCE, Item, Pipeline, Settings, Stage, Step, setting
-from engine.bench.recorded import Recording, read_recording
-from engine.bench.simulation import simulate
+from engine.bench.intervals import Interval, interval
+from engine.bench.model.recorded import Recording, read_recording
+from engine.bench.model.simulation import simulate
 from engine.config.load import Config, load_config
 from engine.flow.run import run_pipeline
-from engine.intervals import Interval, interval
 
 CLOSE = 0.10
 """The error that half of the predictions may have at most."""

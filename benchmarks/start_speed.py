@@ -18,8 +18,8 @@ from benchmarks.harness import Contestant, finish, parse, parser, table, take_tu
 from benchmarks.results import Result, Target
 from benchmarks.servers import serving
 from engine import Item
+from engine.bench.intervals import interval
 from engine.contract.item import MARK
-from engine.intervals import interval
 from engine.ledger.output_folders import commit_output, open_scratch, output_mark
 from stages.addresses import canonical_source
 from tests.acceptance.clips import make_corpus

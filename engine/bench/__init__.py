@@ -1,1 +1,1 @@
-"""`penstock bench`: which numbers of workers are best, tried for real or on a model."""
+"""Sweeps of worker counts, the model of the engine, and plans."""

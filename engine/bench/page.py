@@ -9,10 +9,10 @@ from string import Template
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from engine.bench.intervals import short
 from engine.bench.render import edges, unit_of
 from engine.bench.results import Results
 from engine.bench.sweep import Standing
-from engine.intervals import short
 from engine.telemetry.text import size
 
 BARS = 30

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import click
 
-from engine.bench.footprint import read_footprint
-from engine.bench.plan_report import render_plan
-from engine.bench.planning import Plan, make_plan
-from engine.bench.quantities import rate_of, seconds_of
-from engine.bench.recorded import read_recording
+from engine.bench.model.recorded import read_recording
+from engine.bench.plan.footprint import read_footprint
+from engine.bench.plan.planning import Plan, make_plan
+from engine.bench.plan.quantities import rate_of, seconds_of
+from engine.bench.plan.report import render_plan
 from engine.contract import registry
 from engine.contract.errors import UsageError, WorkFolderError
 from engine.ledger.reader import JournalReader

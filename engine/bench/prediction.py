@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.bench.configuration import Configuration
+from engine.bench.intervals import Interval, interval
 from engine.bench.sweep import Standing, recommend, standings
 from engine.bench.trial import StageShares, Trial
 from engine.config.load import Config
 from engine.contract.errors import UsageError
-from engine.intervals import Interval, interval
 
 if TYPE_CHECKING:
-    from engine.bench.recorded import Recording
+    from engine.bench.model.recorded import Recording
 
 CLOSE = 0.10
 """A prediction of throughput is meant to be off by no more than this share."""
@@ -58,7 +58,7 @@ def predict(
     seed: int = 0,
 ) -> Trial:
     """What the model says of the configuration on so many items."""
-    from engine.bench.simulation import simulate
+    from engine.bench.model.simulation import simulate
 
     workers = {**fixed, **configuration.workers}
     found = simulate(recording, workers, items=items, cores=cores, seed=seed)

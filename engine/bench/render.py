@@ -7,11 +7,11 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from engine.bench.intervals import short
 from engine.bench.prediction import CLOSE
 from engine.bench.results import Results
 from engine.bench.sweep import Standing
 from engine.bench.trial import StageShares
-from engine.intervals import short
 from engine.telemetry.text import one_line, size
 
 SHOWN = 24

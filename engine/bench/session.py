@@ -23,7 +23,7 @@ from engine.contract.pipeline import Pipeline
 from engine.telemetry.text import duration, pace
 
 if TYPE_CHECKING:
-    from engine.bench.recorded import Recording
+    from engine.bench.model.recorded import Recording
 
 SHORT = 20.0
 """Seconds: in a shorter trial, loading models and filling queues counts for much."""
@@ -132,7 +132,7 @@ class Session:
 
     def _recording(self) -> "Recording":
         """Service times from the ledger that was given, else from a run made for it."""
-        from engine.bench.recorded import read_recording
+        from engine.bench.model.recorded import read_recording
 
         if self._options.ledger is not None:
             recording = read_recording(self._options.ledger, self._pipeline)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from math import ceil
 
 from engine.bench.configuration import Configuration
+from engine.bench.intervals import Interval, interval
 from engine.bench.trial import Trial
-from engine.intervals import Interval, interval
 
 ETA = 3
 """The best 1/ETA of a rung go on, with ETA times the items."""

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.harness import finish, parse, parser, ratios, save, table, take_turns, timed
 from benchmarks.page import PAGE, page_of, with_results
 from benchmarks.results import FOLDER, Result, Target, result_of_file
-from engine.intervals import Interval
+from engine.bench.intervals import Interval
 
 MACHINE = {"processor": "p", "cores": 2, "python": "3", "date": "2026-01-01", "versions": {}}
 

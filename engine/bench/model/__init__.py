@@ -1,1 +1,1 @@
-"""A discrete-event model of the engine: what replays a recording under the engine's own rules."""
+"""A model of the engine: what a run would take with other workers, from recorded attempts."""

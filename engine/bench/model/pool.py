@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from engine.bench.recorded import RecordedItem, Visit
+from engine.bench.model.recorded import RecordedItem, Visit
 from engine.flow.inbox import InboxState
 
 

@@ -15,7 +15,7 @@ from engine.bench.model.event_queue import EventQueue
 from engine.bench.model.gate import Gates
 from engine.bench.model.pool import Entry, Journey, Plan, Pool
 from engine.bench.model.processor import Processor
-from engine.bench.recorded import RecordedItem, Recording
+from engine.bench.model.recorded import RecordedItem, Recording
 from engine.flow.pool import FREE_PARKED
 
 

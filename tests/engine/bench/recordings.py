@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.bench.recorded import RecordedItem, Recording, Service, Visit
+from engine.bench.model.recorded import RecordedItem, Recording, Service, Visit
 
 
 def item(name: str, **seconds: float | Service | Sequence[Service] | Visit) -> RecordedItem:

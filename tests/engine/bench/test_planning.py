@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import Item, Settings, UsageError, setting
-from engine.bench.footprint import Footprint, read_footprint
-from engine.bench.planning import FULL, Plan, make_plan
-from engine.bench.quantities import rate_of, seconds_of
-from engine.bench.recorded import RecordedItem, Recording, Service, Visit, read_recording
-from engine.bench.simulation import simulate
+from engine.bench.model.recorded import RecordedItem, Recording, Service, Visit, read_recording
+from engine.bench.model.simulation import simulate
+from engine.bench.plan.footprint import Footprint, read_footprint
+from engine.bench.plan.planning import FULL, Plan, make_plan
+from engine.bench.plan.quantities import rate_of, seconds_of
 from engine.cli import main
 from engine.contract import registry
 from engine.contract.pipeline import Pipeline

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from engine import Item, WorkFolderError
-from engine.bench.attempts import Attempt
-from engine.bench.helper_threads import helper_cores
-from engine.bench.recorded import read_recording
-from engine.bench.simulation import simulate
+from engine.bench.model.attempts import Attempt
+from engine.bench.model.helper_threads import helper_cores
+from engine.bench.model.recorded import read_recording
+from engine.bench.model.simulation import simulate
 from engine.ledger.records import AttemptRow
 from engine.ledger.schema import FILE
 from engine.ledger.writer import Journal

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.bench.recorded import RecordedItem, Recording, Service, Visit
-from engine.bench.simulation import simulate
+from engine.bench.model.recorded import RecordedItem, Recording, Service, Visit
+from engine.bench.model.simulation import simulate
 from tests.engine.bench.recordings import item, recording, tandem
 
 # By hand

@@ -9,10 +9,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from engine.bench.amounts import Amounts, Estimate
-from engine.bench.footprint import Footprint
-from engine.bench.recorded import Recording
-from engine.bench.simulation import simulate
+from engine.bench.model.recorded import Recording
+from engine.bench.model.simulation import simulate
+from engine.bench.plan.amounts import Amounts, Estimate
+from engine.bench.plan.footprint import Footprint
 from engine.contract.errors import UsageError
 
 FULL = 0.9

@@ -13,8 +13,8 @@ from itertools import groupby
 from pathlib import Path
 from statistics import median
 
-from engine.bench.attempts import Attempt, RunTimes, read_attempts, read_ends, read_runs
-from engine.bench.helper_threads import helper_cores
+from engine.bench.model.attempts import Attempt, RunTimes, read_attempts, read_ends, read_runs
+from engine.bench.model.helper_threads import helper_cores
 from engine.config.load import Config, load_config
 from engine.contract.errors import WorkFolderError
 from engine.contract.item import Item

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.bench.footprint import Footprint
-from engine.bench.recorded import RecordedItem, Recording, Visit
+from engine.bench.model.recorded import RecordedItem, Recording, Visit
+from engine.bench.plan.footprint import Footprint
 from engine.contract.errors import UsageError
 
 RESAMPLES = 400

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.intervals import Interval, interval
+from engine.bench.intervals import Interval, interval
 
 
 def test_a_few_values_are_bounded_by_their_range() -> None:

@@ -4,8 +4,8 @@ import io
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from engine.bench.amounts import Estimate
-from engine.bench.planning import Limit, Plan
+from engine.bench.plan.amounts import Estimate
+from engine.bench.plan.planning import Limit, Plan
 from engine.telemetry.text import duration, pace, size
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.bench.attempts import Attempt
+from engine.bench.model.attempts import Attempt
 
 SPANS = 200
 """Spans of time, at most, into which a run is divided for it."""

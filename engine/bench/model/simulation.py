@@ -7,8 +7,8 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from engine.bench.model.recorded import RecordedItem, Recording
 from engine.bench.model.run import Run
-from engine.bench.recorded import RecordedItem, Recording
 
 
 @dataclass(frozen=True, slots=True)
