@@ -1,5 +1,5 @@
 """`python -m engine`: the command `penstock`, where its script is not on the PATH."""
 
-from engine.cli import main
+from engine.cli.main import main
 
 main(prog_name="penstock")

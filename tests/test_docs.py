@@ -27,7 +27,7 @@ import pytest
 from pydantic.fields import FieldInfo
 
 from engine import StageOptions
-from engine.cli import main
+from engine.cli.main import main
 from engine.config.limits import LimitSettings
 from engine.config.load import load_config
 from engine.config.schema import Schema
@@ -399,7 +399,7 @@ def posters(tmp_path: Path) -> Path:
 
 def test_own_pipeline_runs_as_a_command(posters: Path) -> None:
     page, installed = ROOT / "docs" / "extending.md", posters / "installed"
-    penstock = [sys.executable, "-c", "from engine.cli import main; main()"]
+    penstock = [sys.executable, "-c", "from engine.cli.main import main; main()"]
     printed = [
         run_in(posters, *penstock, *shlex.split(line)[1:], python_path=installed)
         for line in block(page, "commands: posters").splitlines()

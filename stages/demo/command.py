@@ -36,7 +36,7 @@ def demo(out: Path, fresh: bool, quiet: bool) -> None:
 
     Exit codes: 0 all is as planted, 1 something is not, 130 interrupted.
     """
-    from engine.run_command import execute
+    from engine.cli.run_command import execute
     from engine.sources.lists import open_list
     from stages.dataset import DATASET
     from stages.demo.folder import LIST, prepare, serve

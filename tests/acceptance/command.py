@@ -14,7 +14,7 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from engine.cli import main
+from engine.cli.main import main
 from stages.demo.shapes import WEIGHTS
 
 PENSTOCK = Path(sys.executable).with_name("penstock")

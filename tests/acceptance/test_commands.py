@@ -68,7 +68,7 @@ def test_help_loads_nothing_heavy() -> None:
     ]
     code = (
         "import sys\n"
-        "from engine.cli import main\n"
+        "from engine.cli.main import main\n"
         f"for arguments in {helps!r}:\n"
         "    main(arguments, 'penstock', standalone_mode=False)\n"
         f"    loaded = [name for name in {HEAVY!r} if name in sys.modules]\n"

@@ -74,7 +74,7 @@ def unknown(*_):
     raise KeyError("no such user")
 
 pwd.getpwuid = unknown
-from engine.cli import main
+from engine.cli.main import main
 
 main(prog_name="penstock")
 """

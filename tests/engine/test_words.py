@@ -8,10 +8,10 @@ from click.testing import CliRunner
 
 import engine
 from engine import SOURCE, Pipeline, Stage, Step
-from engine.bench.command import bench_command
-from engine.cli import main
+from engine.cli.bench_command import bench_command
+from engine.cli.main import main
+from engine.cli.run_command import run_command
 from engine.contract import registry
-from engine.run_command import run_command
 
 WORDS = re.compile(r"video|youtube|yt-dlp|playlist|crawl", re.IGNORECASE)
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from engine.cli import main
+from engine.cli.main import main
 from engine.ledger.lock import locked
 from stages.demo.folder import prepare, serve
 from stages.demo.verdict import Expectation, judge, matches, overlap

@@ -14,10 +14,10 @@ import psutil
 import pytest
 from click.testing import CliRunner, Result
 
-from engine.bench.command import MOST_ITEMS
 from engine.bench.configuration import Configuration
 from engine.bench.trial import Setup, Trial
-from engine.cli import main
+from engine.cli.bench_command import MOST_ITEMS
+from engine.cli.main import main
 from engine.config.load import load_config
 from tests.engine.bench.toy_pipelines import bench as toybench
 
@@ -198,7 +198,7 @@ def test_secrets_stay_out_of_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     """The command as a process of its own, which does not outlive the block."""
-    code = "from engine.cli import main; main()"
+    code = "from engine.cli.main import main; main()"
     pipe = subprocess.PIPE
     command = [sys.executable, "-c", code, *arguments]
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:

@@ -16,7 +16,7 @@ from engine.bench.model.simulation import simulate
 from engine.bench.plan.footprint import Footprint, read_footprint
 from engine.bench.plan.planning import FULL, Plan, make_plan
 from engine.bench.plan.quantities import rate_of, seconds_of
-from engine.cli import main
+from engine.cli.main import main
 from engine.contract import registry
 from engine.contract.pipeline import Pipeline
 from tests.engine.bench.recordings import item, recording, tandem

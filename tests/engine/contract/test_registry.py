@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from engine import Check, PipelineError, Step, UsageError
-from engine.cli import main
+from engine.cli.main import main
 from engine.contract import registry
 from tests.engine.toys import line, toy
 

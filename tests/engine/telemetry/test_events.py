@@ -9,8 +9,8 @@ from typing import Any
 import anyio
 import pytest
 
+from engine.cli.run_command import execute
 from engine.flow.run import Run, run_pipeline
-from engine.run_command import execute
 from engine.telemetry.events import (
     AttemptEnded,
     Event,

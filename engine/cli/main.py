@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
+from engine.cli.home import ensure_home
+from engine.cli.options import items_names, set_option, view_options
 from engine.contract import registry
 from engine.contract.errors import PenstockError, PipelineError, StopRun, UsageError
 from engine.contract.showing import shown_in
-from engine.home import ensure_home
-from engine.options import items_names, set_option, view_options
 from engine.telemetry.text import one_line
 
 
@@ -45,7 +45,7 @@ class PenstockGroup(SuggestingGroup):
             return own  # no package can take its place
         try:
             if name in registry.names(registry.PIPELINES):
-                from engine.run_command import run_command
+                from engine.cli.run_command import run_command
 
                 return run_command(registry.pipeline(name))
             if name in registry.names(registry.COMMANDS):
@@ -105,7 +105,7 @@ class BenchGroup(SuggestingGroup):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in registry.names(registry.PIPELINES):
             return None
-        from engine.bench.command import bench_command
+        from engine.cli.bench_command import bench_command
 
         try:
             return bench_command(registry.pipeline(name))
@@ -150,7 +150,7 @@ def main() -> None:
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def status(workdir: str, as_json: bool) -> None:
     """Say how a work folder stands, stage by stage."""
-    from engine.folder_commands import show_status
+    from engine.cli.folder_commands import show_status
 
     show_status(workdir, as_json)
 
@@ -185,7 +185,7 @@ def retry(
     See `penstock status` for the classes. With --class or --stage, those failures and nothing
     else. A class may also be one of drops: --class deferred tries again what was not yet published.
     """
-    from engine.folder_commands import retry_failures
+    from engine.cli.folder_commands import retry_failures
 
     sys.exit(
         retry_failures(workdir, kind, stage, trusted, overrides, quiet, log_json, web, web_host)
@@ -201,7 +201,7 @@ def report(workdir: str, out: str | None) -> None:
     The timeline of every item, queues and workers over time, the bottleneck, failures and how to
     retry them. It may be written while a run is going on; see also --web of the run itself.
     """
-    from engine.page.command import write_report
+    from engine.cli.report_command import write_report
 
     write_report(workdir, out)
 
@@ -231,7 +231,7 @@ def plan(
     LEDGER is a work folder, or its penstock.db. The answer is workers, machines, what the pipeline
     counts (requests, bytes fetched), the disk, and what binds first.
     """
-    from engine.bench.plan_command import show_plan
+    from engine.cli.plan_command import show_plan
 
     show_plan(ledger, items, within, rates, cores, as_json)
 
@@ -244,7 +244,7 @@ def init(words: tuple[str, ...], force: bool) -> None:
 
     Of the pipelines that are named, else of all that are installed; into FILE, if one is named.
     """
-    from engine.folder_commands import write_config
+    from engine.cli.folder_commands import write_config
 
     write_config(words, force)
 
@@ -253,7 +253,7 @@ def init(words: tuple[str, ...], force: bool) -> None:
 @click.option("--config", metavar="FILE", type=click.Path(), help="Settings; default config.toml.")
 def doctor(config: str | None) -> None:
     """Check what a run needs on this machine, and say what is missing."""
-    from engine.doctor import run_checks
+    from engine.cli.doctor import run_checks
 
     sys.exit(run_checks(config))
 

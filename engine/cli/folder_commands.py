@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from engine.cli.options import config_file, web_address
+from engine.cli.run_command import execute
 from engine.config.load import load_config
 from engine.config.schema import did_you_mean
 from engine.config.sources import CONFIG
@@ -22,8 +24,6 @@ from engine.ledger.lock import is_locked, locked
 from engine.ledger.reader import JournalReader, RunRow
 from engine.ledger.schema import FILE, told
 from engine.ledger.writer import Journal
-from engine.options import config_file, web_address
-from engine.run_command import execute
 from engine.views.report import Status, render_status, status_as_dict
 
 

@@ -9,11 +9,11 @@ from platform import python_version
 
 import click
 
+from engine.cli.options import config_file
 from engine.config.load import Config, load_config
 from engine.contract import registry
 from engine.contract.errors import PipelineError
 from engine.contract.pipeline import Check, Pipeline
-from engine.options import config_file
 from engine.telemetry.text import one_line, size
 
 MARKS = {"ok": "ok", "warning": "warning", "problem": "PROBLEM"}

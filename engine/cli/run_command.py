@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine.config.load import Config, load_config
-from engine.contract import registry
-from engine.contract.pipeline import Pipeline
-from engine.options import (
+from engine.cli.options import (
     WebAddress,
     config_file,
     flag_settings,
@@ -21,6 +18,9 @@ from engine.options import (
     view_options,
     web_address,
 )
+from engine.config.load import Config, load_config
+from engine.contract import registry
+from engine.contract.pipeline import Pipeline
 from engine.sources.lists import open_list
 from engine.telemetry.events import Events
 

@@ -17,14 +17,7 @@ import click
 from filelock import FileLock, Timeout
 
 from engine.bench.configuration import parse_tries
-from engine.config.limits import LimitSettings
-from engine.config.load import Config, load_config
-from engine.config.schema import Schema
-from engine.config.setting_text import is_secret
-from engine.contract import registry
-from engine.contract.errors import UsageError, WorkFolderError
-from engine.contract.pipeline import Pipeline
-from engine.options import (
+from engine.cli.options import (
     config_file,
     flag_settings,
     items_names,
@@ -33,6 +26,13 @@ from engine.options import (
     settings_options,
     source_options,
 )
+from engine.config.limits import LimitSettings
+from engine.config.load import Config, load_config
+from engine.config.schema import Schema
+from engine.config.setting_text import is_secret
+from engine.contract import registry
+from engine.contract.errors import UsageError, WorkFolderError
+from engine.contract.pipeline import Pipeline
 from engine.sources.lists import open_list
 
 MOST_ITEMS = 200
