@@ -31,7 +31,7 @@ from stages.dataset_tables import (
 )
 from stages.dedup import FACTS, Dedup, columns_of, read_lines
 from stages.earlier_looks import with_looks
-from stages.folders import built_whole, link_or_copy
+from stages.files.folders import built_whole, link_or_copy
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import engine
 from engine import Item, Permanent, Stage, checkpoint, setting
 from stages import neardup
-from stages.folders import INFO, link_or_copy
+from stages.files.folders import INFO, link_or_copy
 from stages.frame_quality import Looks, look
 from stages.hashing import perceptual_hash
 

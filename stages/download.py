@@ -28,7 +28,7 @@ from stages.cut_off import is_cut_off
 from stages.download_errors import classify, not_found_out
 from stages.download_faults import ALONE, SYSTEMIC_HINT
 from stages.download_settings import DownloadSettings
-from stages.folders import symlink_or_copy
+from stages.files.folders import symlink_or_copy
 from stages.info_file import seconds_of, write_info
 from stages.lookup import look_up
 from stages.playlists import PLAYLIST_TYPES, expand

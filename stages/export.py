@@ -9,7 +9,7 @@ import click
 from engine import UsageError
 from stages.dataset import DATASET
 from stages.exports.reader import Dataset
-from stages.folders import built_whole
+from stages.files.folders import built_whole
 
 FORMATS = ("coco", "huggingface", "webdataset", "yolo")
 

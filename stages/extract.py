@@ -17,7 +17,7 @@ from stages.clocks import OutOfStepError
 from stages.cores import Cores, available_cores, share_out
 from stages.damage import Damage
 from stages.extract_settings import ExtractSettings
-from stages.folders import carry_info
+from stages.files.folders import carry_info
 from stages.frame_choice import choose_frames, decode_whole, find_segments, sampling_for
 from stages.frame_files import FileNames, frame_line, rounded
 from stages.media import Renderer, Video, open_video, write_jpeg

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 import engine
 from engine import Drop, Item, Permanent, Stage, checkpoint, setting
 from stages.detector import Detection
-from stages.folders import carry_info, link_or_copy
+from stages.files.folders import carry_info, link_or_copy
 from stages.frame_quality import Quality, measure
 from stages.network_input import Prepared, batches_of
 from stages.shared_detector import borrow, give_back

@@ -274,7 +274,11 @@ def _section(title: str, template: str, **values: Any) -> Section:
 
 @cache
 def _style() -> str:
-    return files("stages").joinpath("templates", "gallery.css").read_text(encoding="utf-8")
+    return (
+        files("stages.crawl.dataset")
+        .joinpath("templates", "gallery.css")
+        .read_text(encoding="utf-8")
+    )
 
 
 @cache
@@ -282,7 +286,7 @@ def _templates() -> "Environment":
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("stages", "templates"),
+        loader=PackageLoader("stages.crawl.dataset", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

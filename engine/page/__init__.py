@@ -1,1 +1,1 @@
-"""The report page: what a work folder has come to and how, in a browser; from disk, or live."""
+"""The report page and the live page."""

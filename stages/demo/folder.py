@@ -20,7 +20,7 @@ from engine import UsageError
 from engine.ledger.lock import HOLDER, LOCK, locked
 from stages.demo.script import PLANTED, listed, make_videos, routes
 from stages.demo.server import MediaServer
-from stages.folders import built_whole
+from stages.files.folders import built_whole
 
 STATE = "demo.json"
 VIDEOS = "videos"

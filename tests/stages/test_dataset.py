@@ -11,7 +11,7 @@ import pytest
 
 from stages.dataset import build_dataset
 from stages.dedup import Dedup
-from stages.folders import built_whole
+from stages.files.folders import built_whole
 from stages.hamming import pairs_within
 from tests.stages.crawled import Crawl, Looks, Shot, tree
 

@@ -1,0 +1,1 @@
+"""Files and folders that several stages write and link."""
