@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from engine import Item
-from stages.addresses import local_path
 from stages.describe import Describe
+from stages.net.addresses import local_path
 
 
 def crawl_costs(item: Item, settings: Mapping[str, Any]) -> Mapping[str, float]:

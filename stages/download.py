@@ -23,14 +23,14 @@ from engine import (
     deadline,
     shown,
 )
-from stages.addresses import host_of, is_private, local_path, machine_of
 from stages.cut_off import is_cut_off
-from stages.download_errors import classify, not_found_out
-from stages.download_faults import ALONE, SYSTEMIC_HINT
 from stages.download_settings import DownloadSettings
 from stages.files.folders import symlink_or_copy
 from stages.info_file import seconds_of, write_info
 from stages.lookup import look_up
+from stages.net.addresses import host_of, is_private, local_path, machine_of
+from stages.net.errors import classify, not_found_out
+from stages.net.faults import ALONE, SYSTEMIC_HINT
 from stages.playlists import PLAYLIST_TYPES, expand
 from stages.probe import Media, probe
 from stages.ytdlp_options import (

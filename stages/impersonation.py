@@ -13,9 +13,9 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from engine import Cancelled, ConfigError, Ending
-from stages.addresses import PrivateAddress, Refused, literal_address, may_follow
 from stages.content_length import say_once
 from stages.curl_transfer import Asked, CurlFailed, Transfer
+from stages.net.addresses import PrivateAddress, Refused, literal_address, may_follow
 from stages.responses import Body, Watch
 
 INSTALL = "pip install 'penstock[impersonate]'"

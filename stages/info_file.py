@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import Item, shown
-from stages.addresses import MOST_ADDRESS
+from stages.net.addresses import MOST_ADDRESS
 from stages.probe import Media
 
 MOST_WORDS = 1000

@@ -6,10 +6,10 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from engine import Permanent, UsageError, shown
-from stages.addresses import canonical_url, has_possible_host
-from stages.download_errors import ending
-from stages.download_faults import ARCHIVED
 from stages.extractors import extractor_for, shown_by
+from stages.net.addresses import canonical_url, has_possible_host
+from stages.net.errors import ending
+from stages.net.faults import ARCHIVED
 
 MOST_HOPS = 10
 """References from page to page that are followed before an item counts as going in a circle."""

@@ -5,7 +5,6 @@ from typing import cast
 from pydantic import BaseModel
 
 from engine import SOURCE, Flag, Pipeline, Step
-from stages.addresses import canonical_source
 from stages.checks import crawl_checks
 from stages.costs import crawl_costs
 from stages.dataset import build_dataset
@@ -15,6 +14,7 @@ from stages.download import Download
 from stages.extract import Extract
 from stages.filter import Filter
 from stages.gallery import crawl_sections
+from stages.net.addresses import canonical_source
 
 
 def _resolve_crawl(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 from urllib.parse import urljoin
 
 from engine import Item, UsageError, checkpoint, deadline, shown
-from stages.addresses import canonical_url
-from stages.download_errors import classify, not_found_out
 from stages.info_file import write_playlist
+from stages.net.addresses import canonical_url
+from stages.net.errors import classify, not_found_out
 
 logger = logging.getLogger("penstock.download")
 

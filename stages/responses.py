@@ -17,9 +17,9 @@ from typing import Any, Protocol
 
 from engine import Cancelled, Drop, Ending, checkpoint
 from stages.content_length import MeasuredResponse
-from stages.download_errors import ending
-from stages.download_faults import NO_ROOM, OVERSIZED, TOO_SLOW
 from stages.manifests import pieces_in
+from stages.net.errors import ending
+from stages.net.faults import NO_ROOM, OVERSIZED, TOO_SLOW
 
 MOST_TEXT = 20_000_000
 """Bytes, unpacked, of what is read whole: a page, a feed, a manifest, a key."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from stages.waits import read_retry_after, read_seconds
+from stages.net.waits import read_retry_after, read_seconds
 
 Remedy = Literal["slow down", "try again", "key", "money", "request", "image"]
 """What would help: a pause, another try, another key, more quota, another request, another image.

@@ -19,8 +19,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from engine import Cancelled, Ending, Permanent, checkpoint
-from stages.addresses import PrivateAddress, Refused, literal_address, may_follow, origin
 from stages.impersonation import curl_handler
+from stages.net.addresses import PrivateAddress, Refused, literal_address, may_follow, origin
 from stages.responses import Response, Watch, unpacked
 
 FETCHED_HERE = ("http", "https", "m3u8", "m3u8_native", "http_dash_segments", "ism", "f4m", "mhtml")

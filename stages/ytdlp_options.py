@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from engine import ConfigError, Drop, checkpoint, shown_in
-from stages.addresses import Refused
 from stages.cookies_file import copy_of_cookies, remove_copy
 from stages.download_settings import DownloadSettings
 from stages.impersonation import target
 from stages.javascript import RUNTIMES
+from stages.net.addresses import Refused
 from stages.responses import Watch
 from stages.ytdlp_guard import guarded_youtube_dl
 

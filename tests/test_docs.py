@@ -38,8 +38,6 @@ from stages import (
     describe,
     describe_frames,
     download,
-    download_errors,
-    download_faults,
     extract,
     media,
     probe,
@@ -48,8 +46,10 @@ from stages import (
 )
 from stages import filter as filter_stage
 from stages.dataset import build_dataset
-from stages.download_faults import Meaning
 from stages.export import FORMATS
+from stages.net import errors as download_errors
+from stages.net import faults as download_faults
+from stages.net.faults import Meaning
 from stages.pipelines import crawl
 from tests.stages.clips import make_clip, moving_picture
 from tests.stages.crawled import Crawl, Shot

@@ -20,8 +20,8 @@ from stages.checks import crawl_checks
 from stages.demo.server import BareStatus, Exchange, File, MediaServer, Redirect, Text, page, stream
 from stages.describe import Describe
 from stages.download import Download
-from stages.download_errors import classify
 from stages.filter import Filter
+from stages.net.errors import classify
 from stages.ytdlp_options import open_youtube_dl
 from tests.acceptance.command import crawl
 from tests.acceptance.refused import check_refused_at_start

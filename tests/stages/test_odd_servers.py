@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from engine import Permanent, Transient
-from stages.addresses import canonical_source, canonical_url, has_possible_host
 from stages.download import Download
+from stages.net.addresses import canonical_source, canonical_url, has_possible_host
 from tests.stages.downloading import attempt, make_clip, opened, read
 
 OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"

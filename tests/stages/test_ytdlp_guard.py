@@ -13,8 +13,8 @@ import pytest
 from engine import Permanent
 from stages.demo.server import Exchange, File, MediaServer, Redirect, Route, Text, page, stream
 from stages.download import Download
-from stages.download_errors import classify
 from stages.impersonation import missing
+from stages.net.errors import classify
 from stages.ytdlp_options import open_youtube_dl
 from tests.stages.downloading import attempt, make_clip, opened
 

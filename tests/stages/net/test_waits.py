@@ -6,7 +6,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from stages.waits import read_retry_after, read_seconds
+from stages.net.waits import read_retry_after, read_seconds
 
 
 @pytest.mark.parametrize(

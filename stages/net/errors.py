@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator
 
 from engine import Cancelled, Ending, Permanent, Throttled, Transient, shown
-from stages.addresses import PrivateAddress, host_of
-from stages.download_faults import (
+from stages.net.addresses import PrivateAddress, host_of
+from stages.net.faults import (
     BAD_REQUEST,
     BUSY,
     CONNECTION,
@@ -24,8 +24,8 @@ from stages.download_faults import (
     UNREADABLE,
     Meaning,
 )
-from stages.stumbles import stumbled_over
-from stages.waits import read_retry_after
+from stages.net.stumbles import stumbled_over
+from stages.net.waits import read_retry_after
 
 LONGEST_WAIT = 3600.0
 """Seconds; what a server may ask for in Retry-After at most."""

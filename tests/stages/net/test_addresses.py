@@ -5,13 +5,7 @@ from pathlib import Path
 import pytest
 
 from engine import UsageError
-from stages.addresses import (
-    canonical_source,
-    host_of,
-    is_private,
-    literal_address,
-    local_path,
-)
+from stages.net.addresses import canonical_source, host_of, is_private, literal_address, local_path
 
 VIDEO = "https://www.youtube.com/watch?v=dQw4w9WgXcQ"
 

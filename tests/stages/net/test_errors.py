@@ -34,8 +34,8 @@ from yt_dlp.utils import (
 
 from engine import Cancelled, Drop, Ending, Permanent, Throttled, Transient
 from stages.demo.server import BareStatus, MediaServer
-from stages.download_errors import classify
-from stages.download_faults import EXCEPTIONS, MESSAGES, STATUSES
+from stages.net.errors import classify
+from stages.net.faults import EXCEPTIONS, MESSAGES, STATUSES
 from tests.stages.downloading import fetch
 
 URL = "https://www.example.com/watch?v=abc"

@@ -1,0 +1,1 @@
+"""Addresses, and what goes wrong between here and a server."""
