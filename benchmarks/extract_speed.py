@@ -35,7 +35,7 @@ from benchmarks.results import Result, Table, Target
 from engine import Item
 from engine.ledger.output_folders import commit_output, open_scratch
 from stages.extract import Extract
-from stages.media import Renderer, write_jpeg
+from stages.media.pictures.rendering import Renderer, write_jpeg
 
 OWN, KEYFRAMES = "Penstock", "Penstock, keyframes only"
 FFMPEG, FFMPEG_ONE = "ffmpeg", "ffmpeg -threads 1"

@@ -10,8 +10,8 @@ import engine
 from engine import Item, Permanent, Stage, checkpoint, setting
 from stages import neardup
 from stages.files.folders import INFO, link_or_copy
-from stages.frame_quality import Looks, look
 from stages.hashing import perceptual_hash
+from stages.media.pictures.frame_quality import Looks, look
 
 if TYPE_CHECKING:
     import numpy as np

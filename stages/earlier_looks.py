@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from engine import ItemRecord
-from stages.cores import available_cores
 from stages.dedup import Dedup, looks_of, read_lines, write_lines
+from stages.media.cores import available_cores
 
 Line = Mapping[str, Any]
 

@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from engine import Item, Permanent, Stage
-from stages.clocks import OutOfStepError
-from stages.cores import Cores, available_cores, share_out
-from stages.damage import Damage
 from stages.extract_settings import ExtractSettings
 from stages.files.folders import carry_info
 from stages.frame_choice import choose_frames, decode_whole, find_segments, sampling_for
 from stages.frame_files import FileNames, frame_line, rounded
-from stages.media import Renderer, Video, open_video, write_jpeg
-from stages.packet_scan import scan_video
-from stages.packet_table import PacketTable, Segment
-from stages.rendering import UnrenderableError
-from stages.sampling import exact_seconds
-from stages.segments import DamagedError, SegmentDecoder, SegmentError
+from stages.media.clocks import OutOfStepError
+from stages.media.cores import Cores, available_cores, share_out
+from stages.media.damage import Damage
+from stages.media.packets.scan import scan_video
+from stages.media.packets.segments import DamagedError, SegmentDecoder, SegmentError
+from stages.media.packets.table import PacketTable, Segment
+from stages.media.pictures.rendering import Renderer, UnrenderableError, write_jpeg
+from stages.media.sampling import exact_seconds
+from stages.media.video import Video, open_video
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame

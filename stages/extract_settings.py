@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import PositiveInt, model_validator
 
 from engine import Settings, setting
-from stages.media_file import MOST_PIXELS
+from stages.media.media_file import MOST_PIXELS
 
 
 class ExtractSettings(Settings):

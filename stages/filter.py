@@ -16,7 +16,7 @@ import engine
 from engine import Drop, Item, Permanent, Stage, checkpoint, setting
 from stages.detector import Detection
 from stages.files.folders import carry_info, link_or_copy
-from stages.frame_quality import Quality, measure
+from stages.media.pictures.frame_quality import Quality, measure
 from stages.network_input import Prepared, batches_of
 from stages.shared_detector import borrow, give_back
 

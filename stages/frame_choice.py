@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
-from stages.damage import Damage
 from stages.extract_settings import ExtractSettings
-from stages.media import Video, decode_frames
-from stages.packet_table import PacketFlag, PacketTable, Segment
-from stages.sampling import (
+from stages.media.damage import Damage
+from stages.media.packets.segments import SegmentError
+from stages.media.packets.table import PacketFlag, PacketTable, Segment
+from stages.media.sampling import (
     Sampler,
     Sampling,
     at_rate,
@@ -17,7 +17,7 @@ from stages.sampling import (
     every_frame,
     exact_seconds,
 )
-from stages.segments import SegmentError
+from stages.media.video import Video, decode_frames
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine import Permanent
-from stages.media_file import NoMediaError, frame_size, open_media, what_it_is
+from stages.media.media_file import NoMediaError, frame_size, open_media, what_it_is
 
 
 @dataclass(frozen=True, slots=True)

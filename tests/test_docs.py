@@ -39,7 +39,6 @@ from stages import (
     describe_frames,
     download,
     extract,
-    media,
     probe,
     ytdlp_guard,
     ytdlp_options,
@@ -47,6 +46,7 @@ from stages import (
 from stages import filter as filter_stage
 from stages.dataset import build_dataset
 from stages.export import FORMATS
+from stages.media import video as media
 from stages.net import errors as download_errors
 from stages.net import faults as download_faults
 from stages.net.faults import Meaning

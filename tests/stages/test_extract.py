@@ -12,12 +12,12 @@ from pydantic import ValidationError
 
 from engine import Item, Permanent
 from engine.contract.stage import Cancellation, Cancelled
-from stages.cores import Cores
-from stages.damage import Damage
 from stages.extract import Extract
 from stages.frame_choice import choose_frames, find_segments, sampling_for
-from stages.media import open_video
-from stages.packet_scan import scan_video
+from stages.media.cores import Cores
+from stages.media.damage import Damage
+from stages.media.packets.scan import scan_video
+from stages.media.video import open_video
 from tests.stages.attempts import attempting
 from tests.stages.clips import make_clip, moving_picture
 from tests.stages.extracting import Output, run_extract

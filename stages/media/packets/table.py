@@ -18,10 +18,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from stages.clocks import Clock, FrameTimeline, PacketClock, TimelineClock
-from stages.damage import Damage
-from stages.media import read_timeline
-from stages.media_file import MOST_PIXELS
+from stages.media.clocks import Clock, FrameTimeline, PacketClock, TimelineClock
+from stages.media.damage import Damage
+from stages.media.media_file import MOST_PIXELS
+from stages.media.video import read_timeline
 
 _WORTHWHILE = 6
 """The least work in a segment, in frames decoded, that makes up for opening the file once more. One

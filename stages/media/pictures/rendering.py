@@ -5,7 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from stages import tone_mapping
+from stages.media.pictures import tone_mapping
 
 if TYPE_CHECKING:
     import numpy as np

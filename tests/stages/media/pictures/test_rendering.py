@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.damage import Damage
-from stages.media import decode_frames, open_video
-from stages.rendering import Crop, Renderer, UnrenderableError, picture_size
+from stages.media.damage import Damage
+from stages.media.pictures.rendering import Crop, Renderer, UnrenderableError, picture_size
+from stages.media.video import decode_frames, open_video
 from tests.stages.clips import MILLISECONDS
 
 COLOURS = np.array([[200, 60, 120], [40, 220, 90], [250, 250, 10], [128, 128, 128]], np.uint8)
@@ -113,7 +113,7 @@ def test_every_pixel_format_gives_a_picture_or_says_that_it_cannot() -> None:
     """In a process of its own, which some formats would end."""
     program = """
 import av, av.video.format
-from stages.rendering import Renderer, UnrenderableError
+from stages.media.video.pictures.rendering import Renderer, UnrenderableError
 for name in sorted(av.video.format.names):
     try:
         frame = av.VideoFrame(64, 48, name)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Protocol
 
-from stages.damage import Damage
-from stages.frame_times import ShownTimes
+from stages.media.damage import Damage
+from stages.media.frame_times import ShownTimes
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame

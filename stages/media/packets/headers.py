@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from stages import nal_units
-from stages.av1_headers import HeaderReader
-from stages.media import Video
-from stages.packet_table import KEYFRAME_RESETS, PacketFlag, PacketTable
+from stages.media.packets import nal_units
+from stages.media.packets.av1_headers import HeaderReader
+from stages.media.packets.table import KEYFRAME_RESETS, PacketFlag, PacketTable
+from stages.media.video import Video
 
 if TYPE_CHECKING:
     from av.packet import Packet

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from stages.damage import Damage
-from stages.media import UndecodableError, Video
-from stages.packet_table import Action, PacketTable, Segment
+from stages.media.damage import Damage
+from stages.media.packets.table import Action, PacketTable, Segment
+from stages.media.video import UndecodableError, Video
 
 if TYPE_CHECKING:
     from av.packet import Packet

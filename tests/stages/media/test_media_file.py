@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from engine import Permanent
-from stages.media import open_video
-from stages.media_file import DEMUXERS
+from stages.media.media_file import DEMUXERS
+from stages.media.video import open_video
 from stages.probe import probe
 from tests.stages.clips import make_clip
 
@@ -89,7 +89,7 @@ def test_a_list_of_itself_costs_nothing(tmp_path: Path) -> None:
     path = tmp_path / "video.mp4"
     path.write_text("ffconcat version 1.0\nfile video.mp4\n")
     program = (
-        "import sys; from pathlib import Path; from stages.media_file import *\n"
+        "import sys; from pathlib import Path; from stages.media.media_file import *\n"
         "try: open_media(Path(sys.argv[1]))\n"
         "except NoMediaError as error: print(error)"
     )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from engine import checkpoint
 from engine.contract.stage import Cancellation, Cancelled
-from stages.cores import Cores, available_cores, share_out
+from stages.media.cores import Cores, available_cores, share_out
 from tests.stages.attempts import attempting
 
 PATIENCE = 20

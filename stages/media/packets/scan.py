@@ -7,12 +7,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.damage import Damage
-from stages.media import MOST_TICKS_AHEAD, Video, open_video
-from stages.media_file import MOST_PIXELS
-from stages.packet_checks import Doubts, first_shown, note_missing_end, until_late
-from stages.packet_headers import PacketReader
-from stages.packet_table import PacketFlag, PacketTable
+from stages.media.damage import Damage
+from stages.media.media_file import MOST_PIXELS
+from stages.media.packets.checks import Doubts, first_shown, note_missing_end, until_late
+from stages.media.packets.headers import PacketReader
+from stages.media.packets.table import PacketFlag, PacketTable
+from stages.media.video import MOST_TICKS_AHEAD, Video, open_video
 
 if TYPE_CHECKING:
     from av.packet import Packet

@@ -11,18 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from engine import Permanent, Transient, checkpoint
-from stages.clocks import Clock, FrameTimeline, TimelineClock
-from stages.container_headers import Header, is_encrypted, read_header
-from stages.damage import Damage
-from stages.frame_aspects import Aspects
-from stages.frame_times import shown_times
-from stages.media_file import MOST_PIXELS, NoMediaError, decoder_limit, frame_size, open_media
+from stages.media.clocks import Clock, FrameTimeline, TimelineClock
+from stages.media.container_headers import Header, is_encrypted, read_header
+from stages.media.damage import Damage
+from stages.media.frame_times import shown_times
+from stages.media.media_file import MOST_PIXELS, NoMediaError, decoder_limit, frame_size, open_media
+from stages.media.pictures.frame_aspects import Aspects
 
 # Rendering and writing have a file of their own.
-from stages.rendering import Crop
-from stages.rendering import Renderer as Renderer
-from stages.rendering import picture_size as picture_size
-from stages.rendering import write_jpeg as write_jpeg
+from stages.media.pictures.rendering import Crop
 
 if TYPE_CHECKING:
     from av.container import InputContainer

@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from stages.rendering import Crop
+from stages.media.pictures.rendering import Crop
 
 if TYPE_CHECKING:
     from av.packet import Packet

@@ -4,8 +4,8 @@ import av
 import numpy as np
 import pytest
 
-from stages.rendering import Renderer
-from stages.tone_mapping import (
+from stages.media.pictures.rendering import Renderer
+from stages.media.pictures.tone_mapping import (
     HLG,
     PQ,
     compress,

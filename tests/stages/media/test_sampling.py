@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.sampling import Sampler, Sampling, at_rate, choose, evenly_spread, every_frame
+from stages.media.sampling import Sampler, Sampling, at_rate, choose, evenly_spread, every_frame
 
 ticks = st.integers(0, 20_000)
 

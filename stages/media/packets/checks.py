@@ -6,9 +6,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from stages.damage import Damage
-from stages.media import UndecodableError, Video, open_video
-from stages.packet_table import PacketTable
+from stages.media.damage import Damage
+from stages.media.packets.table import PacketTable
+from stages.media.video import UndecodableError, Video, open_video
 
 if TYPE_CHECKING:
     from av.packet import Packet

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.frame_times import shown_times
+from stages.media.frame_times import shown_times
 
 STEP = 40
 GRID = [index * STEP for index in range(150)]

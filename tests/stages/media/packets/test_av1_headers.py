@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.av1_headers import EVERY_SLOT, UNKNOWN, Dependencies, HeaderReader
+from stages.media.packets.av1_headers import EVERY_SLOT, UNKNOWN, Dependencies, HeaderReader
 from tests.stages.clips import make_clip, moving_picture
 
 

@@ -8,15 +8,15 @@ import av
 import numpy as np
 import pytest
 
-from stages.damage import Damage
 from stages.extract import Extract
 from stages.frame_choice import choose_frames, decode_whole, find_segments, sampling_for
-from stages.media import open_video
-from stages.nal_units import beginning, is_reset
-from stages.packet_scan import scan_video
-from stages.packet_table import Action, PacketFlag, PacketTable, Segment
-from stages.sampling import every_frame
-from stages.segments import SegmentDecoder, SegmentError
+from stages.media.damage import Damage
+from stages.media.packets.nal_units import beginning, is_reset
+from stages.media.packets.scan import scan_video
+from stages.media.packets.segments import SegmentDecoder, SegmentError
+from stages.media.packets.table import Action, PacketFlag, PacketTable, Segment
+from stages.media.sampling import every_frame
+from stages.media.video import open_video
 from tests.conftest import DATA
 from tests.stages.clips import make_clip, moving_picture
 

@@ -1,0 +1,1 @@
+"""What a file's packets say of its frames before anything is decoded."""

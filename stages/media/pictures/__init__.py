@@ -1,0 +1,1 @@
+"""From decoded frames to pictures: colour, orientation, aspect, quality."""
