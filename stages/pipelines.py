@@ -10,8 +10,8 @@ from stages.costs import crawl_costs
 from stages.dataset import build_dataset
 from stages.dedup import Dedup
 from stages.describe import Describe
-from stages.download import Download
 from stages.extract import Extract
+from stages.fetch.download import Download
 from stages.filter import Filter
 from stages.gallery import crawl_sections
 from stages.net.addresses import canonical_source

@@ -33,19 +33,12 @@ from engine.config.load import load_config
 from engine.config.schema import Schema
 from engine.config.setting_text import accepted, toml_value
 from engine.telemetry import events
-from stages import (
-    dedup,
-    describe,
-    describe_frames,
-    download,
-    extract,
-    probe,
-    ytdlp_guard,
-    ytdlp_options,
-)
+from stages import dedup, describe, describe_frames, extract
 from stages import filter as filter_stage
 from stages.dataset import build_dataset
 from stages.export import FORMATS
+from stages.fetch import download, probe, ytdlp_options
+from stages.fetch.guard import ytdlp_guard
 from stages.media import video as media
 from stages.net import errors as download_errors
 from stages.net import faults as download_faults

@@ -11,7 +11,7 @@ import numpy as np
 
 from engine import Item
 from engine.ledger.output_folders import open_scratch
-from stages.download import Download
+from stages.fetch.download import Download
 
 
 def make_clip(

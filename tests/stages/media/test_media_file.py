@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from engine import Permanent
+from stages.fetch.probe import probe
 from stages.media.media_file import DEMUXERS
 from stages.media.video import open_video
-from stages.probe import probe
 from tests.stages.clips import make_clip
 
 OPENING_MORE = {

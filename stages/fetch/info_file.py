@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from engine import Item, shown
+from stages.fetch.probe import Media
 from stages.net.addresses import MOST_ADDRESS
-from stages.probe import Media
 
 MOST_WORDS = 1000
 """Characters of a title, a name or a licence that are kept."""

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 
 from engine import ConfigError, Drop, Ending, Permanent, Throttled, Transient
-from stages import curl_transfer, impersonation, responses
 from stages.checks import crawl_checks
 from stages.demo.server import BareStatus, Exchange, File, MediaServer, Redirect, Text, page, stream
 from stages.describe import Describe
-from stages.download import Download
+from stages.fetch.download import Download
+from stages.fetch.guard import curl_transfer, impersonation, responses
+from stages.fetch.ytdlp_options import open_youtube_dl
 from stages.filter import Filter
 from stages.net.errors import classify
-from stages.ytdlp_options import open_youtube_dl
 from tests.acceptance.command import crawl
 from tests.acceptance.refused import check_refused_at_start
 from tests.stages.downloading import attempt, fetch, make_clip, opened

@@ -12,8 +12,8 @@ import brotli
 import pytest
 
 from engine import Drop, Ending, Permanent, Transient
-from stages import responses
 from stages.demo.server import Exchange, File, FirstThen, MediaServer, Route, Text, page, stream
+from stages.fetch.guard import responses
 from tests.stages.downloading import attempt, fetch, make_clip, opened, read
 
 ONCE = {"retries": 0, "fragment_retries": 0, "extractor_retries": 0}

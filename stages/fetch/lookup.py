@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from engine import Permanent, UsageError, shown
-from stages.extractors import extractor_for, shown_by
+from stages.fetch.extractors import extractor_for, shown_by
 from stages.net.addresses import canonical_url, has_possible_host
 from stages.net.errors import ending
 from stages.net.faults import ARCHIVED

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine import checkpoint
-from stages import responses
-from stages.responses import Waiting, Watch
+from stages.fetch.guard import responses
+from stages.fetch.guard.responses import Waiting, Watch
 
 MOST_PENDING = 64_000_000
 """Bytes that may come of one step of libcurl's, unpacked, beyond what was asked for."""

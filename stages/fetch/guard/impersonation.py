@@ -13,10 +13,10 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from engine import Cancelled, ConfigError, Ending
-from stages.content_length import say_once
-from stages.curl_transfer import Asked, CurlFailed, Transfer
+from stages.fetch.guard.content_length import say_once
+from stages.fetch.guard.curl_transfer import Asked, CurlFailed, Transfer
+from stages.fetch.guard.responses import Body, Watch
 from stages.net.addresses import PrivateAddress, Refused, literal_address, may_follow
-from stages.responses import Body, Watch
 
 INSTALL = "pip install 'penstock[impersonate]'"
 

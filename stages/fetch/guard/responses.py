@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from engine import Cancelled, Drop, Ending, checkpoint
-from stages.content_length import MeasuredResponse
-from stages.manifests import pieces_in
+from stages.fetch.guard.content_length import MeasuredResponse
+from stages.fetch.guard.manifests import pieces_in
 from stages.net.errors import ending
 from stages.net.faults import NO_ROOM, OVERSIZED, TOO_SLOW
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from engine import ConfigError
-from stages.cookies_file import copy_of_cookies, remove_copy
 from stages.demo.server import BareStatus, Exchange, File, MediaServer
+from stages.fetch.cookies_file import copy_of_cookies, remove_copy
 from tests.stages.downloading import fetch, make_clip
 
 HEADER = b"# Netscape HTTP Cookie File\n"

@@ -7,7 +7,7 @@ import pytest
 
 from engine import Permanent
 from stages.demo.server import Exchange, MediaServer, Text
-from stages.manifests import pieces_in
+from stages.fetch.guard.manifests import pieces_in
 from tests.stages.downloading import fetch
 
 MPD = '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"{}>{}</MPD>'

@@ -8,10 +8,10 @@ import pytest
 
 from engine import Item, Permanent, Transient
 from engine.ledger.output_folders import open_scratch
-from stages import playlists
 from stages.demo.server import BareStatus, File, MediaServer, feed, page
-from stages.info_file import write_info
-from stages.probe import Media
+from stages.fetch import playlists
+from stages.fetch.info_file import write_info
+from stages.fetch.probe import Media
 from tests.stages.downloading import attempt, make_clip, opened, read
 
 

@@ -23,22 +23,17 @@ from engine import (
     deadline,
     shown,
 )
-from stages.cut_off import is_cut_off
-from stages.download_settings import DownloadSettings
+from stages.fetch.cut_off import is_cut_off
+from stages.fetch.info_file import seconds_of, write_info
+from stages.fetch.lookup import look_up
+from stages.fetch.playlists import PLAYLIST_TYPES, expand
+from stages.fetch.probe import Media, probe
+from stages.fetch.settings import DownloadSettings
+from stages.fetch.ytdlp_options import check_duration, check_filesize, open_youtube_dl, warn_if_old
 from stages.files.folders import symlink_or_copy
-from stages.info_file import seconds_of, write_info
-from stages.lookup import look_up
 from stages.net.addresses import host_of, is_private, local_path, machine_of
 from stages.net.errors import classify, not_found_out
 from stages.net.faults import ALONE, SYSTEMIC_HINT
-from stages.playlists import PLAYLIST_TYPES, expand
-from stages.probe import Media, probe
-from stages.ytdlp_options import (
-    check_duration,
-    check_filesize,
-    open_youtube_dl,
-    warn_if_old,
-)
 
 logger = logging.getLogger("penstock.download")
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from urllib.parse import urljoin
 
 from engine import Item, UsageError, checkpoint, deadline, shown
-from stages.info_file import write_playlist
+from stages.fetch.info_file import write_playlist
 from stages.net.addresses import canonical_url
 from stages.net.errors import classify, not_found_out
 

@@ -8,8 +8,8 @@ import pytest
 
 from engine import ConfigError, Drop
 from stages.demo.server import File, MediaServer
-from stages.download import Download
-from stages.ytdlp_options import open_youtube_dl
+from stages.fetch.download import Download
+from stages.fetch.ytdlp_options import open_youtube_dl
 from tests.stages.downloading import attempt, make_clip, opened
 
 

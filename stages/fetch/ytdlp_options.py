@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from engine import ConfigError, Drop, checkpoint, shown_in
-from stages.cookies_file import copy_of_cookies, remove_copy
-from stages.download_settings import DownloadSettings
-from stages.impersonation import target
-from stages.javascript import RUNTIMES
+from stages.fetch.cookies_file import copy_of_cookies, remove_copy
+from stages.fetch.guard.impersonation import target
+from stages.fetch.guard.responses import Watch
+from stages.fetch.guard.ytdlp_guard import guarded_youtube_dl
+from stages.fetch.javascript import RUNTIMES
+from stages.fetch.settings import DownloadSettings
 from stages.net.addresses import Refused
-from stages.responses import Watch
-from stages.ytdlp_guard import guarded_youtube_dl
 
 logger = logging.getLogger("penstock.download")
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from engine import Transient
-from stages.cut_off import is_cut_off
 from stages.demo.server import Exchange, File, MediaServer, stream
+from stages.fetch.cut_off import is_cut_off
 from tests.stages.downloading import attempt, make_clip, opened, read
 
 

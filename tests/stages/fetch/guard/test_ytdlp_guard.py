@@ -12,10 +12,10 @@ import pytest
 
 from engine import Permanent
 from stages.demo.server import Exchange, File, MediaServer, Redirect, Route, Text, page, stream
-from stages.download import Download
-from stages.impersonation import missing
+from stages.fetch.download import Download
+from stages.fetch.guard.impersonation import missing
+from stages.fetch.ytdlp_options import open_youtube_dl
 from stages.net.errors import classify
-from stages.ytdlp_options import open_youtube_dl
 from tests.stages.downloading import attempt, make_clip, opened
 
 INSIDE = "127.0.0.2"
@@ -275,7 +275,7 @@ def test_plugins_of_the_home_folder_run_where_that_is_asked_for(
     (folder / "home.py").write_text(PLUGIN.format(ran=str(ran)))
     code = (
         "from pathlib import Path\n"
-        "from stages.download import Download\n"
+        "from stages.fetch.download import Download\n"
         f"stage = Download(Download.Settings(plugins={loaded}), Path({str(tmp_path)!r}))\n"
         "stage.open()\n"
         "stage.close()\n"

@@ -19,9 +19,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from engine import Cancelled, Ending, Permanent, checkpoint
-from stages.impersonation import curl_handler
+from stages.fetch.guard.impersonation import curl_handler
+from stages.fetch.guard.responses import Response, Watch, unpacked
 from stages.net.addresses import PrivateAddress, Refused, literal_address, may_follow, origin
-from stages.responses import Response, Watch, unpacked
 
 FETCHED_HERE = ("http", "https", "m3u8", "m3u8_native", "http_dash_segments", "ism", "f4m", "mhtml")
 """The protocols whose every byte comes through `YoutubeDL.urlopen`. The others start programs or

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine import Permanent, Transient
-from stages.download import Download
+from stages.fetch.download import Download
 from stages.net.addresses import canonical_source, canonical_url, has_possible_host
 from tests.stages.downloading import attempt, make_clip, opened, read
 
@@ -230,6 +230,6 @@ def test_a_bug_of_ours_is_none_of_a_page(
         raise ValueError("ours")
 
     server.answer = VIDEO + b"\r\n"
-    monkeypatch.setattr("stages.ytdlp_options.check_filesize", broken)
+    monkeypatch.setattr("stages.fetch.ytdlp_options.check_filesize", broken)
     with pytest.raises(ValueError, match="ours"):
         attempt(stage, f"{server.base}/it.mp4")

@@ -1,0 +1,1 @@
+"""What yt-dlp may reach, and how much it reads."""
