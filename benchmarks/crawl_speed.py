@@ -35,7 +35,7 @@ from benchmarks.servers import Behaviour, DescriptionServer, answering, serving
 from engine.bench.intervals import interval
 from stages.demo.script import make_videos
 from stages.demo.shapes import WEIGHTS
-from stages.detector import Detector
+from stages.models.detector import Detector
 
 TYPES = {".mp4", ".webm", ".mkv", ".avi", ".mov", ".gif"}
 RATE = 600.0

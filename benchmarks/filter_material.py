@@ -5,8 +5,8 @@ import warnings
 from pathlib import Path
 
 from stages.demo.shapes import random_scene
-from stages.detector import Detector
-from stages.yolo import import_ultralytics
+from stages.models.detector import Detector
+from stages.models.yolo import import_ultralytics
 
 WIDTH, HEIGHT = 640, 360
 NETWORK_SHAPE = (640, 384)

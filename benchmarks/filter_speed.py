@@ -47,7 +47,7 @@ from benchmarks.results import Result, Row, Table, Target
 from engine import Item
 from engine.bench.intervals import interval
 from engine.ledger.output_folders import commit_output, open_scratch
-from stages.yolo import find_weights
+from stages.models.yolo import find_weights
 
 WORKERS = 2
 """Of the filter, which is Penstock's default."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.demo.shapes import KINDS, WEIGHTS, random_scene
-from stages.yolo import import_ultralytics
+from stages.models.yolo import import_ultralytics
 
 SIZE = 160
 """The side that pictures are reduced to for the network, in pixels."""

@@ -95,8 +95,8 @@ def _impersonation(settings: Download.Settings) -> Check:
 
 
 def _detector(settings: Filter.Settings) -> Iterator[Check]:
-    from stages.detector_loading import choose_device
-    from stages.yolo import locate_weights
+    from stages.models.loading import choose_device
+    from stages.models.yolo import locate_weights
 
     found = locate_weights(settings.weights)
     if found is None and Path(settings.weights).name != settings.weights:

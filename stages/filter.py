@@ -14,11 +14,11 @@ from pydantic import Field, field_validator, model_validator
 
 import engine
 from engine import Drop, Item, Permanent, Stage, checkpoint, setting
-from stages.detector import Detection
 from stages.files.folders import carry_info, link_or_copy
 from stages.media.pictures.frame_quality import Quality, measure
-from stages.network_input import Prepared, batches_of
-from stages.shared_detector import borrow, give_back
+from stages.models.detector import Detection
+from stages.models.network_input import Prepared, batches_of
+from stages.models.shared_detector import borrow, give_back
 
 Thing = TypeVar("Thing")
 Outcome = TypeVar("Outcome")

@@ -24,7 +24,7 @@ from stages.dataset import build_dataset
 from stages.export import FORMATS, export
 from stages.exports.reader import Dataset, held_out
 from stages.gallery import crawl_sections
-from stages.yolo import import_ultralytics
+from stages.models.yolo import import_ultralytics
 from tests.stages.crawled import Crawl, Shot, tree
 
 BOXES = [

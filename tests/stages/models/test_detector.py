@@ -23,23 +23,19 @@ from hypothesis import strategies as st
 from PIL import Image, UnidentifiedImageError
 
 from engine import ConfigError, UsageError
-from stages import yolo
 from stages.demo.shapes import IMAGE_SIZE, KINDS, WEIGHTS, Shape, random_scene
-from stages.detector import (
-    Detection,
-    Detector,
-    predict_in_batches,
-)
-from stages.detector_loading import choose_device
-from stages.inference import Streams
-from stages.network_input import batches_of
-from stages.suppression import only_candidates
-from stages.yolo import cache_folder, find_weights, import_torchvision, import_ultralytics
+from stages.models import yolo
+from stages.models.detector import Detection, Detector, predict_in_batches
+from stages.models.inference import Streams
+from stages.models.loading import choose_device
+from stages.models.network_input import batches_of
+from stages.models.suppression import only_candidates
+from stages.models.yolo import cache_folder, find_weights, import_torchvision, import_ultralytics
 from tests.stages.real_frames import frames_of
 
 SIZE = (640, 360)
 SCENES = range(500, 532)
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +123,7 @@ def test_on_a_cpu_neither_batch_nor_cores_nor_load_change_a_bit(
     images = [image if at % 5 else image[:, :200].copy() for at, (image, _) in enumerate(scenes)]
     found = []
     for cores, batch in ((1, 8), (2, 1), (5, 3)):
-        monkeypatch.setattr("stages.inference.cores", lambda cores=cores: cores)
+        monkeypatch.setattr("stages.models.inference.cores", lambda cores=cores: cores)
         detector = Detector(weights, image_size=224, confidence=0.1, batch=batch, device="cpu")
         assert detector.streams == cores
         with ThreadPoolExecutor(2) as workers:
@@ -264,7 +260,7 @@ def test_an_unknown_class_is_named_with_the_nearest_one() -> None:
     assert "stages.filter.classes" in message
     assert "'Triangel'" in message
     assert "did you mean 'triangle'?" in message
-    assert "python -m stages.detector" in message
+    assert "python -m stages.models.detector" in message
     assert "\n" not in message
 
 
@@ -280,7 +276,7 @@ def test_on_a_cpu_an_inference_has_one_image_and_one_thread(
 ) -> None:
     import torch
 
-    monkeypatch.setattr("stages.inference.cores", lambda: 3)
+    monkeypatch.setattr("stages.models.inference.cores", lambda: 3)
     detector = Detector(WEIGHTS, image_size=IMAGE_SIZE, device="cpu", batch=8)
     backend = type(detector.model.backend)
     seen = []
@@ -445,7 +441,7 @@ def test_the_code_of_a_pt_file_is_never_run(
             Detector(tmp_path / name)
         assert "\n" not in str(error.value)
         assert not (tmp_path / "ran").exists()
-    assert "it holds tests.stages.test_detector.WithoutDefinition" in str(error.value)
+    assert "it holds tests.stages.models.test_detector.WithoutDefinition" in str(error.value)
 
 
 class WithoutDefinition(dict[str, Any]):
@@ -579,7 +575,7 @@ LIST_AND_DETECT = """
 import sys
 import numpy
 from stages.demo.shapes import WEIGHTS, random_scene
-from stages.detector import Detector, main
+from stages.models.detector import Detector, main
 sys.argv = ["detector", str(WEIGHTS)]
 main()
 sys.modules["ultralytics"].settings.update(runs_dir="results")

@@ -8,8 +8,8 @@ import pytest
 
 from engine import UsageError
 from stages.demo.shapes import IMAGE_SIZE, WEIGHTS
-from stages.detector import Detector
-from stages.shared_detector import borrow, give_back
+from stages.models.detector import Detector
+from stages.models.shared_detector import borrow, give_back
 
 PICTURE = np.zeros((36, 64, 3), np.uint8)
 

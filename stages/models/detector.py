@@ -1,6 +1,6 @@
 """Detects objects in decoded images with a YOLO model in any format that ultralytics loads.
 
-python -m stages.detector yolo11n.pt     # lists the classes that the weights know
+python -m stages.models.detector yolo11n.pt     # lists the classes that the weights know
 """
 
 import sys
@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import ConfigError, UsageError
-from stages.detector_loading import choose_device, coco_names, fixed_input, load_predictor, unusable
-from stages.inference import Answer, Streams
-from stages.network_input import Prepared, as_input, batches_of, letterbox_of, normalised
-from stages.suppression import only_candidates
-from stages.yolo import find_weights, import_torchvision
+from stages.models.inference import Answer, Streams
+from stages.models.loading import choose_device, coco_names, fixed_input, load_predictor, unusable
+from stages.models.network_input import Prepared, as_input, batches_of, letterbox_of, normalised
+from stages.models.suppression import only_candidates
+from stages.models.yolo import find_weights, import_torchvision
 
 if TYPE_CHECKING:
     import numpy as np
@@ -257,7 +257,7 @@ def class_numbers(names: dict[int, str], wanted: Sequence[str], weights: str) ->
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ConfigError(
                 f"stages.filter.classes: {weights} has no class {name!r}; {hint}"
-                f"`python -m stages.detector {weights}` lists its {len(known)} classes"
+                f"`python -m stages.models.detector {weights}` lists its {len(known)} classes"
             )
     return [number for number, name in names.items() if name in wanted]
 
@@ -291,7 +291,7 @@ def predict_in_batches(
 def main() -> None:
     """Print the classes that the weights named on the command line know, one a line."""
     if len(sys.argv) != 2:
-        sys.exit("usage: python -m stages.detector WEIGHTS")
+        sys.exit("usage: python -m stages.models.detector WEIGHTS")
     try:
         detector = Detector(find_weights(sys.argv[1]))
     except UsageError as error:

@@ -6,8 +6,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from stages.detector import Detector
-from stages.yolo import find_weights
+from stages.models.detector import Detector
+from stages.models.yolo import find_weights
 
 Key = tuple[str, frozenset[tuple[str, Hashable]]]
 

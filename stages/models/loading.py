@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import ConfigError, UsageError
-from stages.yolo import FORMATS, load_weights_alone
+from stages.models.yolo import FORMATS, load_weights_alone
 
 
 def choose_device(device: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import UsageError
-from stages.suppression import suppress
+from stages.models.suppression import suppress
 
 PATIENCE = 10.0
 """Seconds that a host may take to answer before there counts as being no network."""

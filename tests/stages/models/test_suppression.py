@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from stages.suppression import suppress
-from stages.yolo import import_ultralytics
+from stages.models.suppression import suppress
+from stages.models.yolo import import_ultralytics
 
 
 @pytest.fixture(scope="module")

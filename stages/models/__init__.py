@@ -1,0 +1,1 @@
+"""The detector: weights, inference, one model for several workers."""
