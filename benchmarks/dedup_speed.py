@@ -41,8 +41,8 @@ from benchmarks.harness import (
 from benchmarks.machine import peak_memory
 from benchmarks.results import Result, Row, Table, Target
 from engine.bench.intervals import interval
-from stages.hamming import nearest_within, pairs_within, within
-from stages.neardup import Frames, choose
+from stages.neardup.duplicates import Frames, choose
+from stages.neardup.hamming import nearest_within, pairs_within, within
 
 Hashes = NDArray[np.uint64]
 

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from engine import FinishContext, Item, ItemRecord, shown, shown_in
-from stages import neardup
 from stages.class_numbers import numbered, write_classes
 from stages.dataset_card import Totals, counted, write_card
 from stages.dataset_tables import (
@@ -32,6 +31,7 @@ from stages.dataset_tables import (
 from stages.dedup import FACTS, Dedup, columns_of, read_lines
 from stages.earlier_looks import with_looks
 from stages.files.folders import built_whole, link_or_copy
+from stages.neardup import duplicates as neardup
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import engine
 from engine import Item, Permanent, Stage, checkpoint, setting
-from stages import neardup
 from stages.files.folders import INFO, link_or_copy
-from stages.hashing import perceptual_hash
 from stages.media.pictures.frame_quality import Looks, look
+from stages.neardup import duplicates as neardup
+from stages.neardup.hashing import perceptual_hash
 
 if TYPE_CHECKING:
     import numpy as np

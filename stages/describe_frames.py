@@ -9,7 +9,7 @@ import anyio
 from anyio.to_thread import run_sync
 
 from engine import Permanent, StopRun, Throttled, Transient
-from stages.hashing import perceptual_hash
+from stages.neardup.hashing import perceptual_hash
 from stages.originals import Claims, Original, Originals
 from stages.reply_cache import ReplyCache
 from stages.vision import Reply

@@ -96,7 +96,7 @@ class Originals:
         """
         import numpy as np
 
-        from stages.hamming import within
+        from stages.neardup.hamming import within
 
         found, apart = within(value, self._hashes[: len(self._known)], self.distance)
         for position in found[np.argsort(apart, kind="stable")].tolist():

@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 from engine import Item
 from stages.dedup import Dedup, read_lines, write_lines
 from stages.demo.shapes import draw, random_shapes, texture
-from stages.hashing import perceptual_hash
 from stages.media.pictures.frame_quality import Looks, look, measure
+from stages.neardup.hashing import perceptual_hash
 from tests.stages.crawled import Crawl, output
 from tests.stages.real_frames import frames_of
 

@@ -12,7 +12,7 @@ import pytest
 from stages.dataset import build_dataset
 from stages.dedup import Dedup
 from stages.files.folders import built_whole
-from stages.hamming import pairs_within
+from stages.neardup.hamming import pairs_within
 from tests.stages.crawled import Crawl, Looks, Shot, tree
 
 

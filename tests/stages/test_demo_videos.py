@@ -11,7 +11,7 @@ import pytest
 from stages.demo.clips import Clip, Shot
 from stages.demo.script import PLANTED, DemoVideo, Sight, make_videos
 from stages.demo.videos import H264_COARSE, MPEG4, VP9, Encoding, cut_short, write_clip, write_copy
-from stages.hashing import perceptual_hash
+from stages.neardup.hashing import perceptual_hash
 
 VIDEOS = [planted.video for planted in PLANTED if planted.video is not None]
 

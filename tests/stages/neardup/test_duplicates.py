@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stages import neardup
-from stages.hamming import pairs_within
-from stages.neardup import Choice, Frames, choose
+from stages.neardup import duplicates as neardup
+from stages.neardup.duplicates import Choice, Frames, choose
+from stages.neardup.hamming import pairs_within
 from tests.stages.hashes import array, clusters, distances, hash_lists, unhurried
 
 

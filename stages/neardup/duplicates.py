@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from stages.hamming import Distances, Hashes, Indices
+    from stages.neardup.hamming import Distances, Hashes, Indices
 
 MANY_PAIRS = 100_000
 """With more pairs than this, and than hashes, the choice of keepers halves the hashes instead."""
@@ -65,7 +65,7 @@ def choose(frames: Frames, distance: int) -> Choice:
     """
     import numpy as np
 
-    from stages.hamming import nearest_within
+    from stages.neardup.hamming import nearest_within
 
     worse = (frames.painted, -frames.clarity, -frames.colour, -frames.pixels)
     order = np.lexsort((frames.files, frames.videos, frames.timestamps, *worse))
@@ -101,7 +101,7 @@ def _keepers(hashes: Hashes, distance: int) -> Indices:
     """
     import numpy as np
 
-    from stages.hamming import nearest_within, pairs_up_to
+    from stages.neardup.hamming import nearest_within, pairs_up_to
 
     pairs = pairs_up_to(hashes, distance, max(MANY_PAIRS, len(hashes)))
     if pairs is not None:

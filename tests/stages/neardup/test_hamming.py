@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stages import hamming, pigeonhole
-from stages.hamming import nearest_within, pairs_up_to, pairs_within, within
-from stages.pigeonhole import Work, masks
+from stages.neardup import hamming, pigeonhole
+from stages.neardup.hamming import nearest_within, pairs_up_to, pairs_within, within
+from stages.neardup.pigeonhole import Work, masks
 from tests.stages.hashes import (
     array,
     clusters,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, UnidentifiedImageError
 
-from stages.hashing import perceptual_hash
+from stages.neardup.hashing import perceptual_hash
 
 
 def reference(path: Path) -> str:

@@ -1,7 +1,7 @@
 """Search by Hamming distance among 64-bit hashes: exact, in bounded memory, on several cores.
 
 What it finds is what comparing every hash with every other would find. Only hashes that agree on
-the bits of a mask are compared, for each mask of stages/pigeonhole.py: sorted by those bits, they
+the bits of a mask are compared, for each mask of pigeonhole.py: sorted by those bits, they
 stand beside one another, and are compared step by step with the next, the one after it and so on,
 each step a few calls over thousands of hashes. The joins are independent, and take turns on the
 cores: NumPy lets go of the interpreter while it works.
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from stages.pigeonhole import CHUNK, HASH_BITS, MASK_BITS, Work, masks
+from stages.neardup.pigeonhole import CHUNK, HASH_BITS, MASK_BITS, Work, masks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,0 +1,1 @@
+"""Near-duplicate pictures: perceptual hashes and their neighbours."""
