@@ -10,13 +10,13 @@ from typing import cast
 from pydantic import BaseModel
 
 from engine import Check, ConfigError
-from stages import vision
 from stages.describe import Describe
 from stages.fetch.cookies_file import copy_of_cookies, remove_copy
 from stages.fetch.download import Download
 from stages.fetch.guard.impersonation import INSTALL, missing, target
 from stages.fetch.javascript import usable_runtimes
 from stages.filter import Filter
+from stages.vision import api as vision
 
 OLD_AFTER_DAYS = 90
 """Sites change; a yt-dlp older than this has often fallen behind some of them."""

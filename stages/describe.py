@@ -15,12 +15,13 @@ from pydantic import ConfigDict, field_validator
 
 import engine
 from engine import Item, Stage, UsageError, setting
-from stages import sentence, vision
+from stages import sentence
 from stages.describe_frames import FrameDescriber, Line, line
 from stages.originals import Originals
-from stages.reply_cache import ReplyCache, has_answered
-from stages.vision_client import VisionClient
-from stages.vision_rate import VisionGate
+from stages.vision import api as vision
+from stages.vision.client import VisionClient
+from stages.vision.rate import VisionGate
+from stages.vision.reply_cache import ReplyCache, has_answered
 
 PROMPT = (
     "Describe this video frame in one or two plain sentences: who and what is visible, what they "

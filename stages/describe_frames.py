@@ -11,10 +11,10 @@ from anyio.to_thread import run_sync
 from engine import Permanent, StopRun, Throttled, Transient
 from stages.neardup.hashing import perceptual_hash
 from stages.originals import Claims, Original, Originals
-from stages.reply_cache import ReplyCache
-from stages.vision import Reply
-from stages.vision_client import VisionClient
-from stages.vision_errors import CallFailed, Refused, ServerFailed
+from stages.vision.api import Reply
+from stages.vision.client import VisionClient
+from stages.vision.errors import CallFailed, Refused, ServerFailed
+from stages.vision.reply_cache import ReplyCache
 
 LONGEST_OUTAGE = 3600.0
 """Seconds that videos wait for a server which is away, before that counts as an attempt."""

@@ -14,7 +14,7 @@ import pytest
 
 from engine import Ending, Item, Permanent, StopRun, Throttled, Transient
 from stages.describe import Describe
-from stages.vision_problem import problem_within
+from stages.vision.problem import problem_within
 from tests.stages.describing import Line, describe, kept, picture, read
 from tests.stages.vision_server import Answer, Request, VisionServer, problem, sentence_on, serving
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.vision_text import description_in
+from stages.vision.text import description_in
 
 CAT = "A cat on a mat."
 

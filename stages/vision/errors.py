@@ -1,7 +1,7 @@
 """How a call to a vision model ends without a description: for good, or for this try."""
 
 from engine import PenstockError
-from stages.vision_problem import Problem
+from stages.vision.problem import Problem
 
 _WELL = 10
 """Answers to one fault from which on a server is well."""

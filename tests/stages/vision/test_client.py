@@ -19,9 +19,9 @@ import httpx
 import pytest
 
 from engine import Item, StopRun
-from stages.vision import Gemini, OpenAI, Question, Reply, UnexpectedReply
-from stages.vision_problem import read_problem
-from stages.vision_rate import PausedTooLong, VisionGate
+from stages.vision.api import Gemini, OpenAI, Question, Reply, UnexpectedReply
+from stages.vision.problem import read_problem
+from stages.vision.rate import PausedTooLong, VisionGate
 from tests.stages.describing import describe, kept, picture
 from tests.stages.vision_server import problem, sentence_on, serving
 from tests.virtual_time import run_in_virtual_time
@@ -288,7 +288,7 @@ def test_newer_models_parameters_are_found_out(
 
 
 def find_aimock() -> str | None:
-    beside = Path(__file__).parents[2] / ".venv" / "aimock" / "node_modules" / ".bin" / "llmock"
+    beside = Path(__file__).parents[3] / ".venv" / "aimock" / "node_modules" / ".bin" / "llmock"
     return os.environ.get("PENSTOCK_AIMOCK") or shutil.which("llmock") or (
         str(beside) if beside.exists() else None
     )  # fmt: skip

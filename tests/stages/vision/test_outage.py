@@ -7,7 +7,7 @@ from itertools import pairwise
 import anyio
 import pytest
 
-from stages.vision_rate import Away, VisionGate
+from stages.vision.rate import Away, VisionGate
 from tests.virtual_time import run_in_virtual_time
 
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from stages.vision_slots import Slots
+from stages.vision.slots import Slots
 
 _FIRST_GUESS = 1.0
 _LONGEST_GUESS = 60.0

@@ -5,8 +5,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from stages.reply_cache import ReplyCache
-from stages.vision import Reply
+from stages.vision.api import Reply
+from stages.vision.reply_cache import ReplyCache
 
 REPLY = Reply("Ein Käfer.", None, 400)
 IDENTITY = {"model": "eye", "prompt": "What?"}

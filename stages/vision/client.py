@@ -12,11 +12,11 @@ import anyio
 from anyio.to_thread import run_sync
 
 from engine import StopRun, Throttled
-from stages.vision import Reply, UnexpectedReply, VisionAPI
-from stages.vision_errors import Crowded, Refused, ServerFailed, SlowDown, TimedOut, TryAgain
-from stages.vision_problem import Problem, problem_within, read_problem
-from stages.vision_rate import Away, PausedTooLong, VisionGate
-from stages.vision_route import open_client
+from stages.vision.api import Reply, UnexpectedReply, VisionAPI
+from stages.vision.errors import Crowded, Refused, ServerFailed, SlowDown, TimedOut, TryAgain
+from stages.vision.problem import Problem, problem_within, read_problem
+from stages.vision.rate import Away, PausedTooLong, VisionGate
+from stages.vision.route import open_client
 
 _FIRST_BACKOFF = 0.5
 _LONGEST_BACKOFF = 30.0

@@ -16,7 +16,7 @@ import aiofiles
 import anyio
 from anyio.to_thread import run_sync
 
-from stages.vision import Reply, as_kept
+from stages.vision.api import Reply, as_kept
 
 MOST_LOOKED_AT = 2000
 """Frames that are looked at to find one that was answered."""

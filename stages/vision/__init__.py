@@ -1,0 +1,1 @@
+"""A vision API: calls, rates, replies, and what was paid for already."""
