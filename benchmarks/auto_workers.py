@@ -37,11 +37,11 @@ from benchmarks.results import Result, Target
 from engine.config.load import load_config
 from engine.flow.run import run_pipeline
 from engine.telemetry.events import Event, Events, PoolResized
+from stages.crawl.pipeline import crawl
 from stages.demo.clips import Clip, Shot
 from stages.demo.script import SETTINGS
 from stages.demo.server import Exchange, MediaServer
 from stages.demo.videos import H264, write_clip
-from stages.pipelines import crawl
 
 OWN = 'Penstock, workers = "auto"'
 

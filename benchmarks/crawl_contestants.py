@@ -22,8 +22,8 @@ from engine.config.load import Config, load_config
 from engine.contract.pipeline import FinishContext, ItemRecord
 from engine.flow.run import run_pipeline
 from engine.ledger.output_folders import open_scratch
-from stages.dataset import build_dataset
-from stages.pipelines import crawl
+from stages.crawl.dataset.build import build_dataset
+from stages.crawl.pipeline import crawl
 
 THREADS = 4
 """Videos at once of the thread pool: as many as Penstock has download workers."""

@@ -24,7 +24,7 @@ from engine import SOURCE, Item, Pipeline, Stage, Step
 from engine.bench.intervals import interval
 from engine.config.load import load_config
 from engine.flow.run import run_pipeline
-from stages.describe import Describe
+from stages.crawl.describe import Describe
 
 RATE = 600.0
 VIDEOS = 20

@@ -34,7 +34,7 @@ from benchmarks.machine import cores
 from benchmarks.results import Result, Table, Target
 from engine import Item
 from engine.ledger.output_folders import commit_output, open_scratch
-from stages.extract import Extract
+from stages.crawl.extract import Extract
 from stages.media.pictures.rendering import Renderer, write_jpeg
 
 OWN, KEYFRAMES = "Penstock", "Penstock, keyframes only"

@@ -129,8 +129,8 @@ def toils(
 
 
 def crawl_of(urls: Sequence[str], times: int) -> Experiment:
+    from stages.crawl.pipeline import crawl
     from stages.demo.script import SETTINGS
-    from stages.pipelines import crawl
 
     stages = ("download", "extract", "filter")
     tried = [dict(zip(stages, n, strict=True)) for n in ((2, 1, 1), (1, 1, 1), (4, 2, 1))]

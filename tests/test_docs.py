@@ -33,17 +33,18 @@ from engine.config.load import load_config
 from engine.config.schema import Schema
 from engine.config.setting_text import accepted, toml_value
 from engine.telemetry import events
-from stages import dedup, describe, describe_frames, extract
-from stages import filter as filter_stage
-from stages.dataset import build_dataset
-from stages.export import FORMATS
+from stages.crawl import describe, describe_frames, extract
+from stages.crawl import filter as filter_stage
+from stages.crawl.dataset import dedup
+from stages.crawl.dataset.build import build_dataset
+from stages.crawl.exports.command import FORMATS
+from stages.crawl.pipeline import crawl
 from stages.fetch import download, probe, ytdlp_options
 from stages.fetch.guard import ytdlp_guard
 from stages.media import video as media
 from stages.net import errors as download_errors
 from stages.net import faults as download_faults
 from stages.net.faults import Meaning
-from stages.pipelines import crawl
 from tests.stages.clips import make_clip, moving_picture
 from tests.stages.crawled import Crawl, Shot
 

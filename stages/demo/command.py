@@ -38,10 +38,10 @@ def demo(out: Path, fresh: bool, quiet: bool) -> None:
     """
     from engine.cli.run_command import execute
     from engine.sources.lists import open_list
-    from stages.dataset import DATASET
+    from stages.crawl.dataset.build import DATASET
+    from stages.crawl.pipeline import crawl
     from stages.demo.folder import LIST, prepare, serve
     from stages.demo.verdict import judge
-    from stages.pipelines import crawl
 
     prepare(out, fresh=fresh, quiet=quiet)
     with serve(out) as root:
@@ -56,8 +56,8 @@ def demo(out: Path, fresh: bool, quiet: bool) -> None:
 def _config() -> "Config":
     """What `penstock crawl --allow-private --set …` makes, whatever is set on this machine."""
     from engine.config.load import load_config
+    from stages.crawl.pipeline import crawl
     from stages.demo.script import SETTINGS
-    from stages.pipelines import crawl
 
     flag = next(flag for flag in crawl.flags if flag.name == "--allow-private")
     return load_config(crawl, None, {}, SETTINGS, flag.sets)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.dataset_tables import read_table
+from stages.crawl.dataset.tables import read_table
 from tests.acceptance.command import penstock
 
 STAGES = ("download", "extract", "filter", "describe", "dedup")

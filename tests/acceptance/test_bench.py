@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.config.load import load_config
-from stages.pipelines import crawl
+from stages.crawl.pipeline import crawl
 from tests.acceptance.command import SHAPES, penstock, settings
 
 Serve = Callable[..., list[str]]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.contract.item import MARK
-from stages.dedup import read_lines, write_lines
+from stages.crawl.dataset.dedup import read_lines, write_lines
 from stages.demo.server import MediaServer
 from tests.acceptance.command import crawl
 from tests.acceptance.outcome import STAGES, attempts, bytes_of, check_dataset

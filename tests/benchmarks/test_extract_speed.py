@@ -6,7 +6,7 @@ from av.video.frame import PictureType
 
 from benchmarks import extract_speed
 from benchmarks.footage import RATE, Encoding, encode, repeat
-from stages.extract import Extract
+from stages.crawl.extract import Extract
 
 SMALL = Encoding("H.264", 320, 180, "libx264", ".mp4", {"x264-params": "keyint=30"})
 

@@ -14,8 +14,8 @@ from pydantic import BaseModel
 import engine
 from engine import FinishContext, Item, ItemRecord
 from engine.ledger.output_folders import commit_output, open_scratch
-from stages.dedup import Dedup
-from stages.pipelines import crawl
+from stages.crawl.dataset.dedup import Dedup
+from stages.crawl.pipeline import crawl
 
 
 class Looks(engine.Settings):

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 
 from engine import Item
-from stages.describe import Describe
+from stages.crawl.describe import Describe
 
 Line = dict[str, Any]
 

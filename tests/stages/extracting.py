@@ -10,7 +10,7 @@ from PIL import Image
 
 from engine import Item
 from engine.ledger.output_folders import open_scratch
-from stages.extract import Extract
+from stages.crawl.extract import Extract
 from tests.stages.clips import frame_number
 
 

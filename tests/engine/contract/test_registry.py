@@ -54,7 +54,7 @@ def test_what_is_no_pipeline_is_refused_by_name() -> None:
 
 @pytest.mark.usefixtures("package")
 def test_stages_are_found_by_name() -> None:
-    from stages.extract import Extract
+    from stages.crawl.extract import Extract
 
     assert Step.named("extract", after="download").stage is Extract
     with pytest.raises(PipelineError, match=r"'extrct'.*extract"):

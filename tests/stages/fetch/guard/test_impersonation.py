@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from engine import ConfigError, Drop, Ending, Permanent, Throttled, Transient
-from stages.checks import crawl_checks
+from stages.crawl.checks import crawl_checks
+from stages.crawl.describe import Describe
+from stages.crawl.filter import Filter
 from stages.demo.server import BareStatus, Exchange, File, MediaServer, Redirect, Text, page, stream
-from stages.describe import Describe
 from stages.fetch.download import Download
 from stages.fetch.guard import curl_transfer, impersonation, responses
 from stages.fetch.ytdlp_options import open_youtube_dl
-from stages.filter import Filter
 from stages.net.errors import classify
 from tests.acceptance.command import crawl
 from tests.acceptance.refused import check_refused_at_start
@@ -440,7 +440,7 @@ def test_doctor_says_whether_the_extra_is_there(monkeypatch: pytest.MonkeyPatch)
         assert doctored("chrome")[0] == "ok"
         assert doctored("netscape")[0] == "problem"
         assert doctored(None)[0] == "ok"
-    monkeypatch.setattr("stages.checks.missing", lambda: "curl_cffi is not installed")
+    monkeypatch.setattr("stages.crawl.checks.missing", lambda: "curl_cffi is not installed")
     verdict, text = doctored(None)
     assert (verdict, "needed only" in text, "penstock[impersonate]" in text) == ("ok", True, True)
 

@@ -8,8 +8,8 @@ import av
 import numpy as np
 import pytest
 
-from stages.extract import Extract
-from stages.frame_choice import choose_frames, decode_whole, find_segments, sampling_for
+from stages.crawl.extract import Extract
+from stages.crawl.frame_choice import choose_frames, decode_whole, find_segments, sampling_for
 from stages.media.damage import Damage
 from stages.media.packets.nal_units import beginning, is_reset
 from stages.media.packets.scan import scan_video

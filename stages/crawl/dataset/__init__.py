@@ -1,0 +1,1 @@
+"""The crawl's dataset: dedup across videos, tables, card, gallery."""

@@ -1,0 +1,264 @@
+"""One video's frames on their way to descriptions by a vision model: cached, reused, or asked."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio.to_thread import run_sync
+
+from engine import Permanent, StopRun, Throttled, Transient
+from stages.crawl.originals import Claims, Original, Originals
+from stages.neardup.hashing import perceptual_hash
+from stages.vision.api import Reply
+from stages.vision.client import VisionClient
+from stages.vision.errors import CallFailed, Refused, ServerFailed
+from stages.vision.reply_cache import ReplyCache
+
+LONGEST_OUTAGE = 3600.0
+"""Seconds that videos wait for a server which is away, before that counts as an attempt."""
+
+Line = dict[str, Any]
+"""One line of descriptions.jsonl."""
+
+
+def line(
+    file: str,
+    by: str,
+    description: str | None = None,
+    reused_from: str | None = None,
+    error: str | None = None,
+) -> Line:
+    """What stands in descriptions.jsonl for one frame."""
+    return {
+        "file": file,
+        "description": description,
+        "by": by,
+        "reused_from": reused_from,
+        "error": error,
+    }
+
+
+class FrameDescriber:
+    """What all videos share: the cache, the originals and the client.
+
+    `originals` of the whole work folder, or None where reuse stays within a video; `distance` is
+    then that of a video's own, None for no reuse at all. `images` bounds the images that one video
+    holds in memory.
+    """
+
+    def __init__(
+        self,
+        by: str,
+        cache: ReplyCache,
+        client: VisionClient | None,
+        originals: Originals | None,
+        distance: int | None,
+        images: int,
+    ) -> None:
+        self.by = by
+        self.cache = cache
+        self.client = client
+        self.originals = originals
+        self.distance = distance
+        self.images = images
+        self._would_ask: set[str] = set()
+
+    async def describe(self, item: str, folder: Path, files: Sequence[str]) -> list[Line]:
+        """A line for each of the `files` in `folder`, in their order.
+
+        A frame that the server or the model does not take has the reason in its line, and so has
+        one that the server fails at while it is well. Raises, of kind "vision-api", Transient where
+        a frame has no description by a fault of the server, or none has one, and Throttled while
+        the server is away; Permanent where all are refused; and what the client says of every call.
+        Frames in flight are waited for before anything is raised: they are paid for.
+        """
+        return await _Video(self, self._claims(item), folder).describe(files)
+
+    async def count(
+        self, item: str, folder: Path, files: Sequence[str]
+    ) -> tuple[list[Line], dict[str, int]]:
+        """What `describe` would ask, were it to run now: lines without descriptions, and counts.
+
+        {"requests", "frames", "reused", "cached"}: each frame that can be read is a request, takes
+        another frame's description, or has its reply in the cache (by then: a frame that an earlier
+        call of this instance has counted as a request is not counted again).
+        """
+        claims = self._claims(item)
+        lines = []
+        counts = {"requests": 0, "frames": len(files), "reused": 0, "cached": 0}
+        for file in files:
+            try:
+                jpeg, value = await run_sync(_load, folder / file, claims is not None)
+            except CallFailed as error:
+                lines.append(line(file, self.by, error=str(error)))
+                continue
+            original, own = None, True
+            if claims is not None:
+                original, own = claims.claim(file, value)
+            key = self.cache.key(jpeg)
+            if not own:
+                counts["reused"] += 1
+            elif key in self._would_ask or self.cache.has(key):
+                counts["cached"] += 1
+            else:
+                self._would_ask.add(key)
+                counts["requests"] += 1
+            source = original.frame if original is not None and not own else None
+            lines.append(line(file, self.by, reused_from=source))
+        return lines, counts
+
+    def _claims(self, item: str) -> Claims | None:
+        if self.distance is None:
+            return None
+        return (self.originals or Originals(self.distance)).claims(item)
+
+
+class _Video:
+    """One attempt at one video."""
+
+    def __init__(self, shared: FrameDescriber, claims: Claims | None, folder: Path) -> None:
+        assert shared.client is not None
+        self.client = shared.client
+        self.cache = shared.cache
+        self.by = shared.by
+        self.claims = claims
+        self.folder = folder
+        self.room = anyio.Semaphore(shared.images)
+        self.lines: dict[str, Line] = {}
+        self.stops: list[Exception] = []
+        self.faults: list[ServerFailed] = []
+        self.refused = 0
+
+    async def describe(self, files: Sequence[str]) -> list[Line]:
+        try:
+            await self._describe_each(files)
+        finally:
+            if self.claims is not None:
+                self.claims.end()
+        if self.stops:
+            # A stop of the whole run outranks a pause.
+            raise min(self.stops, key=lambda stop: not isinstance(stop, StopRun))
+        self._check_the_server(files)
+        return self._finished(files)
+
+    async def _describe_each(self, files: Sequence[str]) -> None:
+        async with anyio.create_task_group() as tasks:
+            for file in files:
+                await self.room.acquire()
+                if self.stops or self._is_away():
+                    return
+                # One after the other: which frame is described and which takes that description
+                # follows from their order, not from whose reply came first.
+                try:
+                    jpeg, value = await run_sync(_load, self.folder / file, self.claims is not None)
+                except CallFailed as error:
+                    self.room.release()
+                    self.lines[file] = line(file, self.by, error=str(error))
+                    continue
+                original, own = None, True
+                if self.claims is not None:
+                    original, own = self.claims.claim(file, value)
+                if original is not None and not own:
+                    self.room.release()
+                    work = partial(self._take, file, value, original)
+                else:
+                    work = partial(self._ask_and_leave, file, jpeg, original)
+                tasks.start_soon(self._record, file, work)
+
+    async def _record(self, file: str, work: Callable[[], Awaitable[Line]]) -> None:
+        try:
+            self.lines[file] = await work()
+        except CallFailed as error:
+            self.lines[file] = line(file, self.by, error=str(error))
+            self.refused += isinstance(error, Refused)
+            if isinstance(error, ServerFailed):
+                self.faults.append(error)
+        except (StopRun, Throttled, OSError) as stop:  # OSError: a reply that cannot be written
+            self.stops.append(stop)
+
+    async def _take(self, file: str, value: int, original: Original) -> Line:
+        """The description of the original, once that has it; if it fails, one of its own."""
+        if await original.wait() and original.reply is not None:
+            reply = await self.cache.read(original.reply)
+            if reply is not None and reply.text is not None:
+                self.client.proven = True
+                return line(file, self.by, reply.text, reused_from=original.frame)
+        assert self.claims is not None
+        if self._is_away():
+            return line(file, self.by, error="not asked about: the server is away")
+        await self.room.acquire()
+        jpeg, _ = await run_sync(_load, self.folder / file, False)
+        return await self._ask_and_leave(file, jpeg, self.claims.claim_alone(file, value))
+
+    async def _ask_and_leave(self, file: str, jpeg: bytes, original: Original | None) -> Line:
+        try:
+            reply = await self._ask(jpeg, original)
+        finally:
+            self.room.release()
+        if reply.text is None:
+            self.refused += 1
+            return line(file, self.by, error=reply.refusal)
+        return line(file, self.by, reply.text)
+
+    async def _ask(self, jpeg: bytes, original: Original | None) -> Reply:
+        key = self.cache.key(jpeg)
+        described = asked = False
+
+        async def ask() -> Reply:
+            nonlocal asked
+            asked = True
+            return await self.client.ask(jpeg)
+
+        try:
+            reply = await self.cache.get(key, ask)
+            described = reply.text is not None
+            self.client.proven |= described and not asked
+        finally:
+            if original is not None and not described:
+                original.fail()
+        if original is not None and described:
+            assert self.claims is not None
+            await self.claims.originals.settle(original, key)
+        return reply
+
+    def _is_away(self) -> bool:
+        """Whether the server was away for one of the frames: the others need not be asked about."""
+        return any(fault.away and not fault.is_the_images(0) for fault in self.faults)
+
+    def _check_the_server(self, files: Sequence[str]) -> None:
+        """Raises where a frame has no description by the server's fault, so that none stays so."""
+        answers = self.client.gate.answers
+        faults = [fault for fault in self.faults if not fault.is_the_images(answers)]
+        if not faults:
+            return
+        described = sum(entry["description"] is not None for entry in self.lines.values())
+        missing = len(files) - described
+        if described:
+            reason = f"{missing} of {len(files)} frames have no description yet: {faults[-1]}"
+        else:
+            reason = f"none of {len(files)} frames could be described: {faults[-1]}"
+        gate = self.client.gate
+        # Until it has been away for long it is waited for, as if it had said so.
+        if gate.away and self.client.proven and gate.away_for < LONGEST_OUTAGE:
+            after = max(1.0, gate.next_knock)
+            raise Throttled(reason, after=after, key=self.client.host, kind="vision-api")
+        raise Transient(reason, kind="vision-api")
+
+    def _finished(self, files: Sequence[str]) -> list[Line]:
+        lines = [self.lines[file] for file in files]
+        if lines and all(entry["error"] for entry in lines):
+            reason = f"none of {len(lines)} frames could be described: {lines[-1]['error']}"
+            if self.refused == len(lines):
+                raise Permanent(reason, kind="refused")
+            raise Transient(reason, kind="vision-api")
+        return lines
+
+
+def _load(path: Path, hashed: bool) -> tuple[bytes, int]:
+    """The image's bytes and, where it is wanted, its perceptual hash. Raises CallFailed."""
+    try:
+        return path.read_bytes(), perceptual_hash(path) if hashed else 0
+    except OSError as error:
+        raise CallFailed(f"cannot be read: {error.strerror or 'not an image'}") from error

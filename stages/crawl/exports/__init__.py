@@ -1,0 +1,1 @@
+"""The dataset in others' formats: `penstock export`."""

@@ -1,0 +1,255 @@
+"""The extract stage: frames sampled from the downloaded video, as JPEG files.
+
+It writes `frames/<timestamp>.jpg`; `frames.jsonl`, with one line a frame: file, timestamp in
+seconds, width, height, keyframe; and `extract.json`: frames, duration in seconds, codec, damage.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from engine import Item, Permanent, Stage
+from stages.crawl.extract_settings import ExtractSettings
+from stages.crawl.frame_choice import choose_frames, decode_whole, find_segments, sampling_for
+from stages.crawl.frame_files import FileNames, frame_line, rounded
+from stages.files.folders import carry_info
+from stages.media.clocks import OutOfStepError
+from stages.media.cores import Cores, available_cores, share_out
+from stages.media.damage import Damage
+from stages.media.packets.scan import scan_video
+from stages.media.packets.segments import DamagedError, SegmentDecoder, SegmentError
+from stages.media.packets.table import PacketTable, Segment
+from stages.media.pictures.rendering import Renderer, UnrenderableError, write_jpeg
+from stages.media.sampling import exact_seconds
+from stages.media.video import Video, open_video
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+
+class Extract(Stage):
+    """Sample frames from the downloaded video.
+
+    Of `video` it reads info.json and the file that it names.
+
+    Raises Permanent where no frame comes of it, of kind "missing_file", "no_video",
+    "undecodable_codec", "unsupported_pixels", "encrypted", "too_large", "damaged" or "no_frames".
+    Raises Transient, of kind "memory", where there is too little of it. Of a damaged video what
+    decodes is kept, and extract.json says what was wrong.
+    """
+
+    inputs = "video"
+    defaults: ClassVar[dict[str, Any]] = {"workers": 2}
+    item_failures = frozenset(
+        {
+            *("missing_file", "no_video", "damaged", "no_frames"),
+            *("encrypted", "too_large", "unsupported_pixels"),
+        }
+    )
+
+    cores: ClassVar[Cores] = Cores(available_cores())
+    """Shared by the workers of a process: who decodes, and which cores are idle."""
+
+    class Settings(ExtractSettings):
+        """In a file of their own, for what needs them and not the stage."""
+
+    settings: "Extract.Settings"
+
+    def process(self, item: Item, out: Path) -> None:
+        with self.cores.held():
+            self._process(item, out)
+
+    def _process(self, item: Item, out: Path) -> None:
+        folder = item.input("video")
+        path = folder / json.loads((folder / "info.json").read_text())["file"]
+        damage = Damage()
+        tone_mapped: set[str] = set()
+        table = self._scan(path, damage)
+        written = self._write_by_segments(path, table, out, tone_mapped)
+        if written is None and table.seek is not None:
+            # What the decoder lacked may be in the packets that were sought across.
+            damage = Damage()
+            table = self._scan(path, damage, seek=False)
+            written = self._write_by_segments(path, table, out, tone_mapped)
+        if written is None:
+            written = self._write_whole(path, table, damage, out, tone_mapped)
+        if not written:
+            raise _nothing_found(path, table, damage, self.settings.sample)
+        duration = table.end() if table.complete else table.declared_duration
+        summary: dict[str, Any] = {
+            "frames": written,
+            "duration": None if duration is None else rounded(duration),
+            "codec": table.codec,
+            "damage": damage.sentences(),
+        }
+        if tone_mapped:
+            summary["tone_mapped"] = " and ".join(sorted(tone_mapped))
+        (out / "extract.json").write_text(json.dumps(summary, indent=2) + "\n")
+        carry_info(folder, out)
+
+    def _scan(self, path: Path, damage: Damage, seek: bool = True) -> PacketTable:
+        start, end = self.settings.start, self.settings.end
+        until = None if end is None else exact_seconds(end)
+        keyframes_only = self.settings.sample == "keyframes"
+        table = scan_video(
+            path,
+            damage,
+            exact_seconds(start),
+            until,
+            keyframes_only,
+            self.settings.max_pixels,
+            seek,
+        )
+        if not table.times:
+            raise _nothing_found(path, table, damage, self.settings.sample)
+        _check_start(path, table, self.settings)
+        return table
+
+    def _write_by_segments(
+        self, path: Path, table: PacketTable, out: Path, tone_mapped: set[str]
+    ) -> int | None:
+        """Write the wanted frames, decoding what they need and no more; returns how many there are.
+
+        None where that is not sure to give what `decode_whole` gives.
+        """
+        try:
+            return self._try_segments(path, table, out, tone_mapped)
+        except SegmentError as error:
+            shutil.rmtree(out / "frames", ignore_errors=True)
+            tone_mapped.clear()
+            # Nothing that the decoder might lack may be left out any more.
+            table.intact = table.intact and not isinstance(error, DamagedError)
+            return None
+
+    def _try_segments(
+        self, path: Path, table: PacketTable, out: Path, tone_mapped: set[str]
+    ) -> int:
+        """A long video is decoded by several threads at once, as many as may be.
+
+        Raises SegmentError.
+        """
+        wanted = choose_frames(table, sampling_for(self.settings, table))
+        segments = find_segments(table, wanted)
+        files = FileNames()
+        names = {ticks: files.take(table.seconds(ticks)) for ticks in wanted}
+        threads = None if self.settings.threads == "auto" else self.settings.threads
+
+        @contextmanager
+        def begin() -> Iterator[Callable[[Segment], list[tuple[int, int]]]]:
+            with open_video(path, decoder_threads, self.settings.max_pixels) as video:
+                decoder = SegmentDecoder(video, table, table.only_keyframes(wanted))
+                write = self._picture_writer(video, out, tone_mapped)
+                yield lambda part: [write(frame, names[at]) for frame, at in decoder.frames(part)]
+
+        (out / "frames").mkdir()
+        with self._decoder_threads(segments) as decoder_threads:
+            sizes = chain.from_iterable(share_out(segments, begin, self.cores, threads))
+        with (out / "frames.jsonl").open("w") as lines:
+            for (ticks, keyframe), size in zip(wanted.items(), sizes, strict=True):
+                lines.write(frame_line(names[ticks], table.seconds(ticks), size, keyframe))
+        return len(wanted)
+
+    @contextmanager
+    def _decoder_threads(self, segments: Sequence[Segment]) -> Iterator[int]:
+        """How many threads each decoder should have: more than one where there is one segment."""
+        if len(segments) > 1:
+            yield 1
+        elif self.settings.threads == "auto":
+            with self.cores.borrowed(_MOST_DECODER_THREADS - 1) as idle:
+                yield 1 + idle
+        else:
+            yield min(self.settings.threads, _MOST_DECODER_THREADS)
+
+    def _write_whole(
+        self, path: Path, table: PacketTable, damage: Damage, out: Path, tone_mapped: set[str]
+    ) -> int:
+        """Write the wanted frames of all that decode; returns how many there are."""
+        found = Damage()
+        try:
+            written = self._write_all_wanted(path, table, found, out, tone_mapped)
+        except OutOfStepError:
+            shutil.rmtree(out / "frames")
+            tone_mapped.clear()
+            table.learn_times(path)
+            _check_start(path, table, self.settings)
+            found = Damage()
+            written = self._write_all_wanted(path, table, found, out, tone_mapped)
+        damage.add(found)
+        return written
+
+    def _write_all_wanted(
+        self, path: Path, table: PacketTable, damage: Damage, out: Path, tone_mapped: set[str]
+    ) -> int:
+        """Raises OutOfStepError where the packets do not tell when the frames are shown."""
+        threads = 1  # several might conceal damage in another way: only if they are asked for
+        if self.settings.threads != "auto":
+            threads = min(self.settings.threads, _MOST_DECODER_THREADS)
+        sampling = sampling_for(self.settings, table)
+        (out / "frames").mkdir()
+        with (
+            open_video(path, threads, self.settings.max_pixels) as video,
+            (out / "frames.jsonl").open("w") as lines,
+        ):
+            write = self._picture_writer(video, out, tone_mapped)
+            names = FileNames()
+            written = 0
+            for frame, time, keyframe in decode_whole(video, table, sampling, damage):
+                name = names.take(time)
+                lines.write(frame_line(name, time, write(frame, name), keyframe))
+                written += 1
+        return written
+
+    def _picture_writer(
+        self, video: Video, out: Path, tone_mapped: set[str]
+    ) -> Callable[["VideoFrame", str], tuple[int, int]]:
+        """What writes a frame of this video to a file of that name; returns its width and height.
+
+        It adds to `tone_mapped` the kinds of high dynamic range that it met.
+        Not for two threads at once.
+        """
+        renderer = Renderer(self.settings.size, crop=video.crop)
+
+        def write(frame: "VideoFrame", name: str) -> tuple[int, int]:
+            try:
+                pixels = renderer.render(frame, video.aspects.of(frame))
+            except UnrenderableError as error:
+                raise _not_rendered(video, error) from error
+            tone_mapped.update(renderer.tone_mapped)
+            write_jpeg(pixels, out / "frames" / name, self.settings.quality)
+            return pixels.shape[1], pixels.shape[0]
+
+        return write
+
+
+_MOST_DECODER_THREADS = 8
+"""Threads of a decoder whose video cannot be cut into segments; more of them gain little."""
+
+
+def _check_start(path: Path, table: PacketTable, settings: Extract.Settings) -> None:
+    """Raises Permanent where the video ends before the part that is wanted of it."""
+    nothing_decodes = table.timeline is not None and not table.timeline.stamps
+    if settings.start >= table.end() and not nothing_decodes:
+        length = f"{path.name} is {float(table.end()):.1f} s long"
+        raise Permanent(f"{length}: nothing of it comes after `start`", kind="no_frames")
+
+
+def _nothing_found(path: Path, table: PacketTable, damage: Damage, sample: str) -> Permanent:
+    problems = "; ".join(damage.sentences())
+    if problems:
+        return Permanent(f"no frame of {path.name} could be decoded: {problems}", kind="damaged")
+    if not table.times:
+        return Permanent(f"{path.name} has a video stream with nothing in it", kind="no_frames")
+    what = "keyframe" if sample == "keyframes" else "frame"
+    return Permanent(f"{path.name} has no {what} where the settings look", kind="no_frames")
+
+
+def _not_rendered(video: Video, error: UnrenderableError) -> Permanent:
+    return Permanent(
+        f"{video.path.name} has pixels that no picture can be made of ({error}): convert it to"
+        " yuv420p with BT.709",
+        kind="unsupported_pixels",
+    )
