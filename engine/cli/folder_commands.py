@@ -21,9 +21,9 @@ from engine.contract.pipeline import Pipeline
 from engine.flow.graph import Graph
 from engine.gates.leftovers import make_room
 from engine.ledger.lock import is_locked, locked
-from engine.ledger.reader import JournalReader, RunRow
+from engine.ledger.reader import LedgerReader, RunRow
 from engine.ledger.schema import FILE, told
-from engine.ledger.writer import Journal
+from engine.ledger.writer import Ledger
 from engine.views.report import Status, render_status, status_as_dict
 
 
@@ -32,7 +32,7 @@ def show_status(workdir: str, as_json: bool) -> None:
     from shutil import get_terminal_size
 
     folder = Path(workdir)
-    with JournalReader(folder) as reader:
+    with LedgerReader(folder) as reader:
         last = _last_run(reader)
         pipeline = registry.pipeline(last.pipeline)
         status = Status(
@@ -43,8 +43,8 @@ def show_status(workdir: str, as_json: bool) -> None:
             outcome=last.outcome,
             total=reader.item_counts(),
             stages=reader.counts(pipeline.names),
-            failures=reader.failure_classes(),
-            held=reader.held(),
+            failures=reader.failure_kinds(),
+            holds=reader.holds(),
         )
     if as_json:
         click.echo(json.dumps(status_as_dict(status), indent=2))
@@ -65,7 +65,7 @@ def retry_failures(
     web_host: str | None = None,
 ) -> int:
     """Run again what failed and what is pending; returns the exit code. Where a class or a stage is
-    asked for, what is pending otherwise is left: it may be held back for hours.
+    asked for, what is pending otherwise is left: it may be held for hours.
 
     A class that is asked for by name may also be one of drops, such as what is not yet published.
 
@@ -75,10 +75,10 @@ def retry_failures(
     """
     served = web_address(web, web_host)
     folder = Path(workdir)
-    with JournalReader(folder) as reader:
+    with LedgerReader(folder) as reader:
         last = _last_run(reader)
-        failures = reader.failure_classes()
-        drops = reader.drop_classes()
+        failures = reader.failure_kinds()
+        drops = reader.drop_kinds()
     pipeline, others = registry.pipeline(last.pipeline), list(registry.pipelines().values())
     _check_choice("--stage", stage, {failure.stage for failure in failures}, pipeline.names)
     _check_choice("--class", kind, {failure.kind for failure in failures} | drops)
@@ -89,15 +89,15 @@ def retry_failures(
     graph = Graph(pipeline, {})
     with locked(folder), told(folder / FILE):
         make_room(folder)
-        journal = Journal(folder / FILE)
+        ledger = Ledger(folder / FILE)
         try:
             after = {name: graph.descendants(name) for name in graph.names}
-            journal.begin()
-            chosen = {item for item, _ in journal.ended_ill(kind, stage)}
-            count = journal.reset(after, kind, stage)
-            journal.commit()
+            ledger.begin()
+            chosen = {item for item, _ in ledger.ended_ill(kind, stage)}
+            count = ledger.reset(after, kind, stage)
+            ledger.commit()
         finally:
-            journal.close()
+            ledger.close()
     if not quiet:
         click.echo(f"trying again: {count} item{'' if count == 1 else 's'}", err=True)
     only = chosen if kind is not None or stage is not None else None
@@ -131,7 +131,7 @@ def write_config(words: Sequence[str], force: bool) -> None:
     click.echo(f"wrote {path}")
 
 
-def _last_run(reader: JournalReader) -> RunRow:
+def _last_run(reader: LedgerReader) -> RunRow:
     last = reader.last_run()
     if last is None:
         raise WorkFolderError(f"{reader.workdir} has seen no run yet")
@@ -150,7 +150,7 @@ def _without_flags_of_one_run(settings: Mapping[str, Any], pipeline: Pipeline) -
 
 
 def _pending(folder: Path, only: Collection[str] | None) -> Iterator[tuple[str, str]]:
-    with JournalReader(folder) as reader:
+    with LedgerReader(folder) as reader:
         for id_, source in reader.pending_items():
             if only is None or id_ in only:
                 yield id_, source

@@ -16,7 +16,7 @@ from engine.bench.plan.quantities import rate_of, seconds_of
 from engine.bench.plan.report import render_plan
 from engine.contract import registry
 from engine.contract.errors import UsageError, WorkFolderError
-from engine.ledger.reader import JournalReader
+from engine.ledger.reader import LedgerReader
 from engine.ledger.schema import FILE
 
 
@@ -41,7 +41,7 @@ def show_plan(
     folder = Path(ledger)
     if folder.name == FILE and not folder.is_dir():
         folder = folder.parent
-    with JournalReader(folder) as reader:
+    with LedgerReader(folder) as reader:
         last = reader.last_run()
     if last is None:
         raise WorkFolderError(f"{folder} has seen no run yet")

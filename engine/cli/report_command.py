@@ -9,7 +9,7 @@ import click
 from engine.contract import registry
 from engine.contract.errors import UsageError, WorkFolderError
 from engine.ledger.lock import is_locked
-from engine.ledger.reader import JournalReader
+from engine.ledger.reader import LedgerReader
 from engine.page.page import render_file
 
 FILE = "report.html"
@@ -21,7 +21,7 @@ def write_report(workdir: str, out: str | None) -> None:
     Raises WorkFolderError where it is no work folder, UsageError where `out` cannot be written.
     """
     folder = Path(workdir)
-    with JournalReader(folder) as reader:
+    with LedgerReader(folder) as reader:
         last = reader.last_run()
     if last is None:
         raise WorkFolderError(f"{folder} has seen no run yet")

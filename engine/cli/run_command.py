@@ -167,7 +167,7 @@ def _show(pipeline: Pipeline, workdir: Path, report: "RunReport") -> None:
         stages=report.counts,
         pools=report.pools,
         failures=report.failures,
-        held=report.held,
+        holds=report.holds,
         notes=report.finish,
     )
     color = sys.stdout.isatty()

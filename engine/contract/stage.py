@@ -64,7 +64,7 @@ class StageOptions(Settings):
         3600.0, gt=0, description="Seconds that one attempt may take before it is given up."
     )
     patience: float = Field(
-        21600.0, ge=0, description="Seconds an item may be held back by throttling before it fails."
+        21600.0, ge=0, description="Seconds an item may be held by throttling before it fails."
     )
     batch: PositiveInt = Field(1, description="Waiting items handed to a worker together, at most.")
     placement: Literal["thread", "process"] = Field(

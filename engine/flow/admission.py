@@ -18,22 +18,22 @@ from engine.ledger.output_folders import (
     replace_link,
     sweep_scratch,
 )
-from engine.ledger.records import End, Failure, Known, Step
-from engine.ledger.writer import Journal
+from engine.ledger.records import Change, End, Failure, Known
+from engine.ledger.writer import Ledger
 from engine.telemetry.events import Repaired
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """An item that has entered: its journey, the first step of it, and what had to be repaired."""
+    """An item that has entered: its journey, the first change, and what was repaired."""
 
     journey: Journey
-    step: Step
+    change: Change
     repairs: Sequence[Repaired]
 
 
 def admit(
-    journal: Journal,
+    ledger: Ledger,
     graph: Graph,
     item: Item,
     parent: str | None,
@@ -43,9 +43,9 @@ def admit(
 ) -> Admission | None:
     """Enter `item` into this run, under the id that the ledger has it by; None if it has entered it
     already."""
-    item, is_renewed = journal.find(item, run)
+    item, is_renewed = ledger.find(item, run)
     item = replace(item, depth=depth)
-    known = journal.admit(item, parent, run)
+    known = ledger.admit(item, parent, run)
     if known is None:
         return None
     if is_renewed:  # what failed may have failed for want of the new signature
@@ -55,71 +55,71 @@ def admit(
             if one.outcome != "failed" or name not in graph.roots
         }
     was_link = replace_link(item)
-    suspects.look(journal, item)
+    suspects.look(ledger, item)
     sweep_scratch(item)
-    journey, step = _first_step(graph, item, _with_disk(graph, item, known), parent, depth)
-    repairs = _repair(journal, journey, step, run)
+    journey, change = _first_change(graph, item, _with_disk(graph, item, known), parent, depth)
+    repairs = _repair(ledger, journey, change, run)
     if was_link:
         found = "its folder was a symbolic link; a folder of its own takes the link's place"
         repairs.insert(0, Repaired(item.id, graph.roots[0], found))
-    if step.entering:
-        journal.reopen(item)
-    record_step(journal, journey, step, run)
-    return Admission(journey, step, repairs)
+    if change.entering:
+        ledger.reopen(item)
+    record_change(ledger, journey, change, run)
+    return Admission(journey, change, repairs)
 
 
 def record_end(
-    journal: Journal,
+    ledger: Ledger,
     journey: Journey,
     stage: str,
     end: End,
     failure: Failure | None,
-    step: Step,
+    change: Change,
     run: int,
 ) -> None:
     """Write down that `stage` has ended with an item, and what follows from it."""
-    journal.settle(journey.item, stage, end, failure, run)
-    for name, reused in step.reused:  # it was void from when a stage before it had been entered
-        _settle_as_known(journal, journey, name, reused, run)
-    record_step(journal, journey, step, run)
+    ledger.settle(journey.item, stage, end, failure, run)
+    for name, reused in change.reused:  # it was void from when a stage before it had been entered
+        _settle_as_known(ledger, journey, name, reused, run)
+    record_change(ledger, journey, change, run)
 
 
-def record_step(journal: Journal, journey: Journey, step: Step, run: int) -> None:
+def record_change(ledger: Ledger, journey: Journey, change: Change, run: int) -> None:
     """Write down what follows from an item's latest settlement."""
     known, descendants = journey.known, journey.graph.descendants
-    after = [name for stage in step.entering for name in descendants(stage) if name in known]
-    journal.enter(journey.item, step.entering, after, run)
-    journal.discard(journey.item, step.discardable)
-    if step.outcome is not None:
-        journal.forget(journey.item, step.obsolete)
-        journal.end_item(journey.item, step.outcome)
+    after = [name for stage in change.entering for name in descendants(stage) if name in known]
+    ledger.enter(journey.item, change.entering, after, run)
+    ledger.discard(journey.item, change.discardable)
+    if change.outcome is not None:
+        ledger.forget(journey.item, change.obsolete)
+        ledger.end_item(journey.item, change.outcome)
 
 
-def _first_step(
+def _first_change(
     graph: Graph, item: Item, known: dict[str, Known], parent: str | None, depth: int
-) -> tuple[Journey, Step]:
-    """The item's journey, in which nothing will be read that is damaged, and its first step."""
+) -> tuple[Journey, Change]:
+    """The item's journey, in which nothing will be read that is damaged, and its first change."""
     while True:
         journey = Journey(graph, item, known, parent, depth)
-        step = journey.advance()
+        change = journey.advance()
         standing = [
             stage
-            for stage in _to_be_read(graph, step)
+            for stage in _to_be_read(graph, change)
             if stage in known and known[stage].on_disk is not None
         ]
         damaged = [stage for stage in standing if not is_whole(item, stage)]
         if not damaged:
-            return journey, step
+            return journey, change
         for stage in damaged:
             known[stage] = replace(known[stage], on_disk=None)
 
 
-def _to_be_read(graph: Graph, step: Step) -> set[str]:
+def _to_be_read(graph: Graph, change: Change) -> set[str]:
     """The stages whose outputs others, or the finish, will read. Only these are looked at: to look
     at every file of all that has ended would take long."""
-    running = {name for stage in step.entering for name in (stage, *graph.descendants(stage))}
+    running = {name for stage in change.entering for name in (stage, *graph.descendants(stage))}
     read = {name for stage in running for name in graph.reads[stage]}
-    return read | {name for name, _ in step.reused if not graph.readers[name]}
+    return read | {name for name, _ in change.reused if not graph.readers[name]}
 
 
 def _with_disk(graph: Graph, item: Item, known: Mapping[str, Known]) -> dict[str, Known]:
@@ -133,17 +133,17 @@ def _with_disk(graph: Graph, item: Item, known: Mapping[str, Known]) -> dict[str
     return both
 
 
-def _repair(journal: Journal, journey: Journey, step: Step, run: int) -> list[Repaired]:
+def _repair(ledger: Ledger, journey: Journey, change: Change, run: int) -> list[Repaired]:
     """Where the ledger and the folders disagree, the folders are right."""
     repairs, item = [], journey.item
-    for stage, end in step.reused:
+    for stage, end in change.reused:
         known = journey.known[stage]
         if known.outcome != end.outcome or known.fingerprint != end.fingerprint:
-            _settle_as_known(journal, journey, stage, end, run)
+            _settle_as_known(ledger, journey, stage, end, run)
             discard_partial(item, stage)
             found = "its output is whole, but the ledger had missed it; it counts as done"
             repairs.append(Repaired(item.id, stage, found))
-    for stage in step.entering:
+    for stage in change.entering:
         known = journey.known.get(stage, Known())
         if known.outcome == "done" and known.on_disk is None and not known.discarded:
             gone = "the ledger has it as done, but its output is {}; it is made again".format(
@@ -153,8 +153,8 @@ def _repair(journal: Journal, journey: Journey, step: Step, run: int) -> list[Re
     return repairs
 
 
-def _settle_as_known(journal: Journal, journey: Journey, stage: str, end: End, run: int) -> None:
+def _settle_as_known(ledger: Ledger, journey: Journey, stage: str, end: End, run: int) -> None:
     known = journey.known[stage]
     failed = end.outcome != "done" and known.kind is not None
     failure = Failure(known.kind or "", known.reason or "") if failed else None
-    journal.settle(journey.item, stage, end, failure, run)
+    ledger.settle(journey.item, stage, end, failure, run)

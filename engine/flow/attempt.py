@@ -46,7 +46,7 @@ class Entry:
     """Its last refusal at a gate."""
     turned_away: int = 0
     """How often it was told to slow down where there is no gate to close."""
-    held_back: float = 0.0
+    held_for: float = 0.0
     """Seconds it has waited because it, or others before it, were told to slow down."""
     turn: _Turn | None = None
 

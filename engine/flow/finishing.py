@@ -9,7 +9,7 @@ from platform import python_version
 from engine.config.load import Config
 from engine.contract.errors import PenstockError
 from engine.contract.pipeline import FinishContext, ItemRecord, Pipeline
-from engine.ledger.reader import JournalReader
+from engine.ledger.reader import LedgerReader
 from engine.telemetry.text import one_line
 from engine.workers.call_thread import CallThread
 from engine.workers.result import result_of
@@ -49,7 +49,7 @@ async def run_finish(pipeline: Pipeline, config: Config, workdir: Path) -> Seque
 
     def items() -> Iterator[ItemRecord]:
         nonlocal latest
-        with JournalReader(workdir) as reader:
+        with LedgerReader(workdir) as reader:
             for record in reader.item_records():
                 latest = record
                 yield record

@@ -8,7 +8,7 @@ from anyio.abc import TaskGroup
 from engine.flow.attempt import Entry, _Turn
 from engine.flow.inbox import Inbox
 from engine.gates.hosts import Gates
-from engine.telemetry.statistics import Held, join_held
+from engine.telemetry.statistics import Hold, join_holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class _Line:
     length: int = 0
 
 
-class Parking:
+class Holding:
     """The entries of one pool that wait outside its workers.
 
     Who waits for a gate is not inside it, only next to go: an entry that held its place in a gate
@@ -44,19 +44,19 @@ class Parking:
         self._waits: dict[int, _Wait] = {}
 
     def enters(self, entry: Entry, key: str, tasks: TaskGroup) -> bool:
-        """Whether the entry, in hand, may be worked on now; if not it is parked until it may."""
+        """Whether the entry, in hand, may be worked on now; if not it is held until it may."""
         turn, entry.turn = entry.turn, None
         others_wait = turn is None and key in self._lines
         if not others_wait and self._gates.enter(key):
             entry.gate, entry.entered = key, self._gates.entries(key)
         elif turn is None:
-            self.park(entry, 0.0, key, tasks)
+            self.hold(entry, 0.0, key, tasks)
         else:
-            self._inbox.park()
+            self._inbox.hold()
         went_in = entry.gate is not None
         if turn is not None:
             if went_in:
-                entry.held_back += self._gates.slowed(key) - turn.slowed
+                entry.held_for += self._gates.slowed(key) - turn.slowed
             turn.went_in = went_in
             turn.taken.set()
         return went_in
@@ -68,7 +68,7 @@ class Parking:
             self._gates.leave(entry.gate, throttled=throttled, well=number, item=entry.item.id)
             entry.gate = None
 
-    def park(
+    def hold(
         self,
         entry: Entry,
         delay: float,
@@ -85,36 +85,36 @@ class Parking:
         `left`: it has left the pool, and has to come in again by the front door.
         """
         if throttled:
-            entry.held_back += delay
+            entry.held_for += delay
         if not left:
-            self._inbox.park()
+            self._inbox.hold()
         closed = entry.refusal.key if throttled and entry.refusal is not None else None
         wait = _Wait(key, anyio.current_time() + delay, why, closed)
         self._waits[id(entry)] = wait
         tasks.start_soon(self._wait, entry, delay, wait, left)
 
-    def held(self) -> tuple[Held, ...]:
+    def holds(self) -> tuple[Hold, ...]:
         """What holds entries back: closed gates first, those for longest; last, other retries.
 
         Who only waits for its turn at an open gate is not among them.
         """
-        now, found = anyio.current_time(), list[Held]()
+        now, found = anyio.current_time(), list[Hold]()
         keys = {wait.key or wait.closed for wait in self._waits.values()}
         closures = {key: self._gates.closure(key) for key in keys if key is not None}
         for wait in self._waits.values():
             closure, left = closures.get(wait.key or wait.closed or ""), wait.due - now
             if closure is not None and not (wait.closed and left > closure.seconds):
-                found.append(Held(wait.key or wait.closed, closure.reason, closure.seconds, 1))
+                found.append(Hold(wait.key or wait.closed, closure.reason, closure.seconds, 1))
             elif left > 0 and wait.why:
-                found.append(Held(wait.closed, wait.why, left, 1))
-        return tuple(join_held(found))
+                found.append(Hold(wait.closed, wait.why, left, 1))
+        return tuple(join_holds(found))
 
     async def _wait(self, entry: Entry, delay: float, wait: "_Wait", left: bool) -> None:
         await anyio.sleep(delay)
         if left:
             await self._inbox.put(entry)
         elif wait.key is None:
-            await self._inbox.unpark(entry)
+            await self._inbox.unhold(entry)
         else:
             await self._stand_in_line(entry, wait.key)
         if self._waits.get(id(entry)) is wait:
@@ -130,7 +130,7 @@ class Parking:
                 while not went_in:
                     await self._gates.wait(key)
                     entry.turn = turn = _Turn(slowed)
-                    if not await self._inbox.unpark(entry):
+                    if not await self._inbox.unhold(entry):
                         return
                     await turn.taken.wait()
                     went_in = turn.went_in

@@ -12,11 +12,11 @@ W = TypeVar("W")
 
 @dataclass(frozen=True, slots=True)
 class InboxStatistics:
-    """How many items are ready for a worker, in a worker's hand, and parked outside of both."""
+    """How many items are ready for a worker, in a worker's hand, and held outside of both."""
 
     ready: int
     in_hand: int
-    parked: int
+    held: int
 
 
 class Closed(Exception):
@@ -28,28 +28,35 @@ class InboxState(Generic[T, W]):
     who comes in next.
 
     An item belongs to the pool from `put` until `leave`, also while a worker has it in hand or it
-    is parked, and a pool holds at most `bound + workers` items, of which `bound` are ready: so a
+    is held, and a pool holds at most `bound + workers` items, of which `bound` are ready: so a
     stage whose items all wait for a retry holds back the stages before it, as a slow one does.
-    `free_parked` items may be parked beyond that, for a stage whose waiting items occupy nothing
+    `free_held` items may be held beyond that, for a stage whose waiting items occupy nothing
     but their ids.
 
-    `ready` is first in, first out; what was parked comes back at the front. `putters` and
-    `unparkers` are whoever waits to come in, and to come back; a W is whatever stands for them.
+    `ready` is first in, first out; what was held comes back at the front. `putters` and
+    `unholders` are whoever waits to come in, and to come back; a W is whatever stands for them.
     """
 
     __slots__ = (
-        "bound", "free_parked", "in_hand", "parked", "putters", "ready", "unparkers", "workers",
+        "bound",
+        "free_held",
+        "held",
+        "in_hand",
+        "putters",
+        "ready",
+        "unholders",
+        "workers",
     )  # fmt: skip
 
-    def __init__(self, bound: int, workers: int, free_parked: int = 0) -> None:
+    def __init__(self, bound: int, workers: int, free_held: int = 0) -> None:
         self.bound = bound
         self.workers = workers
-        self.free_parked = free_parked
+        self.free_held = free_held
         self.ready: deque[T] = deque()
         self.in_hand = 0
-        self.parked = 0
+        self.held = 0
         self.putters: deque[W] = deque()
-        self.unparkers: deque[W] = deque()
+        self.unholders: deque[W] = deque()
 
     def has_room(self) -> bool:
         """Whether one more item may come in."""
@@ -57,18 +64,18 @@ class InboxState(Generic[T, W]):
         if ready >= self.bound:
             return False
         held = ready + self.in_hand
-        if self.parked > self.free_parked:
-            held += self.parked - self.free_parked
+        if self.held > self.free_held:
+            held += self.held - self.free_held
         return held < self.bound + self.workers
 
     def has_room_to_return(self) -> bool:
-        """Whether one that is parked, and so counts already, may come back."""
+        """Whether one that is held, and so counts already, may come back."""
         return len(self.ready) < self.bound
 
     def next_line(self) -> deque[W] | None:
         """Those of whom the first may come in now: who comes back goes before who is new."""
-        if self.unparkers and self.has_room_to_return():
-            return self.unparkers
+        if self.unholders and self.has_room_to_return():
+            return self.unholders
         if self.putters and self.has_room():
             return self.putters
         return None
@@ -83,14 +90,14 @@ class InboxState(Generic[T, W]):
         self.in_hand += 1
         return entry
 
-    def park(self) -> None:
+    def hold(self) -> None:
         """One in hand goes to wait outside any worker."""
         self.in_hand -= 1
-        self.parked += 1
+        self.held += 1
 
-    def unpark(self, entry: T) -> None:
-        """One that was parked comes back."""
-        self.parked -= 1
+    def unhold(self, entry: T) -> None:
+        """One that was held comes back."""
+        self.held -= 1
         self.ready.appendleft(entry)
 
     def leave(self) -> None:
@@ -101,12 +108,12 @@ class InboxState(Generic[T, W]):
 class Inbox(Generic[T]):
     """Items wait here for a worker, by the rules of `InboxState`.
 
-    Nothing is lost when a waiting `put`, `take` or `unpark` is cancelled: it either happened or did
+    Nothing is lost when a waiting `put`, `take` or `unhold` is cancelled: it either happened or did
     not.
     """
 
-    def __init__(self, bound: int, workers: int, free_parked: int = 0) -> None:
-        self._state: InboxState[T, asyncio.Future[bool]] = InboxState(bound, workers, free_parked)
+    def __init__(self, bound: int, workers: int, free_held: int = 0) -> None:
+        self._state: InboxState[T, asyncio.Future[bool]] = InboxState(bound, workers, free_held)
         self._closed = False
         self._draining = False
         self._takers: deque[asyncio.Future[bool]] = deque()
@@ -157,20 +164,20 @@ class Inbox(Generic[T]):
         self._wake()
         return entry
 
-    def park(self) -> None:
+    def hold(self) -> None:
         """An entry in hand goes to wait outside any worker; the caller keeps it."""
-        self._state.park()
+        self._state.hold()
         self._wake()
 
-    async def unpark(self, entry: T) -> bool:
-        """A parked entry is ready again, before all others. False when draining."""
+    async def unhold(self, entry: T) -> bool:
+        """A held entry is ready again, before all others. False when draining."""
         while not self._state.has_room_to_return():
             if self._draining:
                 return False
-            await self._wait(self._state.unparkers)
+            await self._wait(self._state.unholders)
         if self._draining:
             return False
-        self._state.unpark(entry)
+        self._state.unhold(entry)
         self._wake()
         return True
 
@@ -196,7 +203,7 @@ class Inbox(Generic[T]):
 
     def statistics(self) -> InboxStatistics:
         state = self._state
-        return InboxStatistics(len(state.ready), state.in_hand, state.parked)
+        return InboxStatistics(len(state.ready), state.in_hand, state.held)
 
     async def _wait(self, queue: deque[asyncio.Future[bool]]) -> bool:
         """Wait until woken; false if sent away."""
@@ -220,7 +227,7 @@ class Inbox(Generic[T]):
             _answer(line, True)
 
     def _wake_all(self) -> None:
-        for queue in (self._state.putters, self._takers, self._state.unparkers):
+        for queue in (self._state.putters, self._takers, self._state.unholders):
             while queue:
                 _answer(queue, True)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from engine.contract.item import Item
 from engine.flow.graph import Graph
-from engine.ledger.records import End, Known, Settled, Step
+from engine.ledger.records import Change, End, Known, Settled
 
 
 @dataclass(slots=True)
@@ -31,7 +31,7 @@ class Journey:
     """The stages that have ended since the item last went on."""
     _begun: bool = False
 
-    def advance(self) -> Step:
+    def advance(self) -> Change:
         """Enter every stage that can take the item now, reusing what earlier runs left.
 
         Call it when the item begins and after every `settle`; exactly one call says that the item
@@ -58,8 +58,8 @@ class Journey:
                 discardable.append(name)
         stale = self._stale(finished) if self.known else ()
         if not finished:
-            return Step(entering, reused, discardable, stale, None, ())
-        return Step(entering, reused, discardable, stale, self._outcome(), self._obsolete())
+            return Change(entering, reused, discardable, stale, None, ())
+        return Change(entering, reused, discardable, stale, self._outcome(), self._obsolete())
 
     def settle(self, stage: str, end: End) -> None:
         """`stage` has ended with the item."""

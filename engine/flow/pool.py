@@ -18,7 +18,7 @@ from engine.config.load import StageConfig
 from engine.contract.errors import BatchFault, Drop, Ending, Fault, Permanent, StopRun, Throttled
 from engine.contract.stage import Stage
 from engine.flow.attempt import LONE_REFUSALS, Attempt, Entry, Hooks
-from engine.flow.holding import Parking
+from engine.flow.holding import Holding
 from engine.flow.inbox import Closed, Inbox
 from engine.flow.retry import RetryPolicy
 from engine.gates.hosts import Gates, pause_after
@@ -35,9 +35,9 @@ from engine.telemetry.meter import Meter
 from engine.telemetry.statistics import PoolStatistics
 from engine.workers.base import StageFactory, Worker
 from engine.workers.result import Items, Result, killer, result_of
-from engine.workers.team import Crew
+from engine.workers.team import Team
 
-FREE_PARKED = 1000
+FREE_HELD = 1000
 """Items that may wait for a retry in a stage that takes them from the source, beyond its bound:
 there they occupy no disk, so a throttled host does not hold back the others."""
 
@@ -83,23 +83,23 @@ class Pool:
         workers = self.options.workers
         self._target = 1 if workers == "auto" else workers
         self.inbox: Inbox[Entry] = Inbox(
-            self.options.queue, self._target, FREE_PARKED if is_root else 0
+            self.options.queue, self._target, FREE_HELD if is_root else 0
         )
-        self._crew = Crew(factory, config.options, events, self._serve_next, self.inbox.release)
+        self._team = Team(factory, config.options, events, self._serve_next, self.inbox.release)
         self._counts: Counter[str] = Counter()
         self._busy, self._starved, self._blocked = Meter(), Meter(), Meter()
         self._timed_out = 0.0
-        self._parking = Parking(self.inbox, gates)
+        self._holding = Holding(self.inbox, gates)
         self._tasks: TaskGroup
 
     async def run(self) -> None:
         """Work until the inbox is closed and empty, or drained. Raises what `open` raises."""
         try:
             async with anyio.create_task_group() as self._tasks:
-                await self._crew.run(self._target)
-                self._tasks.cancel_scope.cancel()  # only a drained pool has anything parked still
+                await self._team.run(self._target)
+                self._tasks.cancel_scope.cancel()  # only a drained pool has anything held still
         finally:
-            await self._crew.close()
+            await self._team.close()
 
     def resize(self, workers: int, why: str = "asked to") -> None:
         """Have this many workers from now on. One that is at work finishes its item first.
@@ -114,7 +114,7 @@ class Pool:
         self._events.emit(PoolResized(self.name, self._target, workers, why))
         self._target = workers
         self.inbox.resize(workers)
-        self._crew.resize(workers)
+        self._team.resize(workers)
 
     @property
     def target(self) -> int:
@@ -125,10 +125,10 @@ class Pool:
         inbox = self.inbox.statistics()
         return PoolStatistics(
             stage=self.name,
-            workers=len(self._crew) or self._target,
+            workers=len(self._team) or self._target,
             queue=self.inbox.bound,
             waiting=inbox.ready,
-            parked=inbox.parked,
+            held=inbox.held,
             in_hand=inbox.in_hand,
             done=self._counts["done"],
             dropped=self._counts["dropped"],
@@ -138,12 +138,12 @@ class Pool:
             busy=self._busy.seconds,
             starved=self._starved.seconds,
             blocked=self._blocked.seconds,
-            worker_seconds=self._crew.alive.seconds,
+            worker_seconds=self._team.alive.seconds,
             attempts=self._counts["attempts"],
             most=self.stage.max_workers,
             timed_out=self._timed_out,
-            held=self._parking.held(),
-            bound=self._crew.bound(),
+            holds=self._holding.holds(),
+            bound=self._team.bound(),
         )
 
     # Taking
@@ -182,7 +182,7 @@ class Pool:
         return entries
 
     async def _may_start(self, entry: Entry, worker: int) -> bool:
-        """Whether the entry, in hand, may be worked on now; if not it is parked until it may."""
+        """Whether the entry, in hand, may be worked on now; if not it is held until it may."""
         try:
             key = self._probe.gate(entry.journey.item.with_inputs(self._inputs))
         except Exception as error:
@@ -190,7 +190,7 @@ class Pool:
             attempt.result = result_of(error)
             await self._conclude(attempt)
             return False
-        return key is None or self._parking.enters(entry, key, self._tasks)
+        return key is None or self._holding.enters(entry, key, self._tasks)
 
     # Attempts
 
@@ -210,7 +210,7 @@ class Pool:
         """The attempt at an item that a run may have died of, all others being done."""
         if attempt.entry.attempt > self.options.attempts:
             return Result(ending=killer(self.options.attempts))
-        worker = await self._crew.apart(worker)
+        worker = await self._team.apart(worker)
         await self._hooks.tried_alone(attempt.row, True)
         return await worker.process(attempt.draft)
 
@@ -291,7 +291,7 @@ class Pool:
         entry, throttled = attempt.entry, isinstance(ending, Throttled)
         alone_for = attempt.alone_for if throttled else None
         verdict = self._policy.judge(
-            ending, entry.attempt, entry.held_back, attempt.pause, alone_for
+            ending, entry.attempt, entry.held_for, attempt.pause, alone_for
         )
         reason = ending.reason
         if verdict.final and alone_for is not None:
@@ -304,7 +304,7 @@ class Pool:
         attempt.row.due, attempt.row.gate = time.time() + verdict.delay, attempt.closed
         self._hooks.attempt_ended(attempt.row, verdict.outcome, failure)
         entry.attempt += verdict.counts
-        self._parking.park(
+        self._holding.hold(
             entry,
             verdict.delay,
             attempt.gate,
@@ -367,7 +367,7 @@ class Pool:
                 attempt.pause = pause_after(ending.after, attempt.entry.turned_away)
             else:
                 self._turned_away(attempt, ending, key)
-        self._parking.leave(attempt.entry, throttled=throttled, well=ending is None)
+        self._holding.leave(attempt.entry, throttled=throttled, well=ending is None)
 
     def _turned_away(self, attempt: Attempt, ending: Throttled, key: str) -> None:
         entry = attempt.entry

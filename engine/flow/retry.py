@@ -10,7 +10,7 @@ from typing import Literal
 from engine.contract.errors import BatchFault, Drop, Ending, Permanent, Throttled
 
 LONE_PATIENCE = 90.0
-"""Seconds that an item is held back at most once it alone is turned away, and others go well."""
+"""Seconds that an item is held at most once it alone is turned away, and others go well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,11 @@ class RetryPolicy:
         self,
         ending: Ending,
         attempt: int,
-        held_back: float,
+        held_for: float,
         pause: float,
         alone_for: float | None = None,
     ) -> Verdict:
-        """`attempt` is this one's number, counted from 1; `held_back` the seconds the item has
+        """`attempt` is this one's number, counted from 1; `held_for` the seconds the item has
         already waited for being throttled, and `pause` how long it would have to wait now.
         `alone_for`: the seconds since the item was first turned away, where it has been now and
         again and others have not."""
@@ -59,7 +59,7 @@ class RetryPolicy:
         if isinstance(ending, Permanent):
             return Verdict("failed")
         if isinstance(ending, Throttled):
-            if held_back + pause > self.patience:
+            if held_for + pause > self.patience:
                 return Verdict("failed")
             if alone_for is not None and alone_for + pause > LONE_PATIENCE:
                 return Verdict("failed")

@@ -23,8 +23,8 @@ from engine.gates.disk import DiskGate
 from engine.gates.failure_budget import FailureBudget
 from engine.ledger.group_commit import GroupCommit
 from engine.ledger.output_folders import discard_output
-from engine.ledger.records import AttemptRow, End, Failure, Settled, Step
-from engine.ledger.writer import Journal
+from engine.ledger.records import AttemptRow, Change, End, Failure, Settled
+from engine.ledger.writer import Ledger
 from engine.sources.reading import Feed, as_item
 from engine.telemetry.events import Events, ItemEnded, ItemEntered, Repaired, SourceEnded
 from engine.workers.result import Items
@@ -66,7 +66,7 @@ class Routing:
         self._commit: GroupCommit
         self._run: int
         self._at_work = 0
-        """Entries that pools have, and steps on from one to the next."""
+        """Entries that pools have, and changes on from one to the next."""
         self._suspects: Suspects
         self._attempt_numbers: Iterator[int]
         self._inboxes: Mapping[str, Inbox[Entry]]
@@ -135,7 +135,7 @@ class Routing:
     async def _feed_known_children(self, journey: Journey) -> None:
         """An earlier run had read this list to its end: its items are in the ledger."""
         parent = journey.item.id
-        children = await self._commit.do(lambda journal: journal.children(parent))
+        children = await self._commit.do(lambda ledger: ledger.children(parent))
         await self._reading.feed(children, self._item, parent, journey.depth + 1)
         self._left()
 
@@ -146,8 +146,8 @@ class Routing:
         self._in_flight += 1
         try:
             admitted = await self._commit.do(
-                lambda journal: admit(
-                    journal, self._graph, item, parent, depth, self._run, self._suspects
+                lambda ledger: admit(
+                    ledger, self._graph, item, parent, depth, self._run, self._suspects
                 )
             )
         except BaseException:
@@ -156,12 +156,12 @@ class Routing:
         if admitted is None:  # it is in this run already: the list names it twice
             self._left()
             return
-        journey, step = admitted.journey, admitted.step
+        journey, change = admitted.journey, admitted.change
         self._entered += 1
         self._events.emit(ItemEntered(journey.item.id, shown(item.source), parent))
         for repair in admitted.repairs:
             self._events.emit(repair)
-        await self._go_on(journey, step)
+        await self._go_on(journey, change)
         self._try_a_suspect()
 
     # Passing items on
@@ -171,14 +171,14 @@ class Routing:
         number = next(self._attempt_numbers)
         row = AttemptRow(number, self._run, item.id, stage, worker, attempt, time.time())
         self._budget.begun(item.id, number)
-        self._commit.note(lambda journal: journal.start_attempt(row))
+        self._commit.note(lambda ledger: ledger.start_attempt(row))
         return row
 
     def attempt_ended(self, row: AttemptRow, outcome: str, failure: Failure | None) -> None:
         """Have it recorded how an attempt ended with which the stage has not ended."""
         self._budget.put_off(row.item)
         row.end(outcome, failure)
-        self._commit.note(lambda journal: journal.end_attempt(row))
+        self._commit.note(lambda ledger: ledger.end_attempt(row))
 
     async def settled(
         self, journey: Journey, stage: str, end: End, row: AttemptRow, failure: Failure | None
@@ -187,43 +187,43 @@ class Routing:
         if stage not in self._graph.optional:
             self._budget.settled(journey.item.id, stage, end.outcome, alone=end.alone)
         journey.settle(stage, end)
-        step = journey.advance()
+        change = journey.advance()
 
-        def record(journal: Journal) -> None:
-            journal.end_attempt(row)
-            record_end(journal, journey, stage, end, failure, step, self._run)
+        def record(ledger: Ledger) -> None:
+            ledger.end_attempt(row)
+            record_end(ledger, journey, stage, end, failure, change, self._run)
 
         row.end(end.outcome, failure)
-        if end.outcome == "done" and end.expanded is None and not step.discardable:
+        if end.outcome == "done" and end.expanded is None and not change.discardable:
             await self._commit.room()  # its output says it, should the ledger miss it
             self._commit.note(record)
         else:
             await self._commit.do(record)
-        await self._go_on(journey, step)
+        await self._go_on(journey, change)
         self._at_work -= 1
         self._try_a_suspect()
 
-    async def _go_on(self, journey: Journey, step: Step) -> None:
-        unneeded = [*step.discardable, *step.stale]
+    async def _go_on(self, journey: Journey, change: Change) -> None:
+        unneeded = [*change.discardable, *change.stale]
         if unneeded:
             await to_thread.run_sync(_delete_outputs, journey.item, unneeded)
-        if step.entering:
+        if change.entering:
             self._has_work = True
             self._first_work_or_end.set()
-        if not self._draining and any(end.expanded is not None for _, end in step.reused):
+        if not self._draining and any(end.expanded is not None for _, end in change.reused):
             assert self._feeders is not None
             self._in_flight += 1
             self._feeders.start_soon(self._feed_known_children, journey)
-        entering = [name for name in step.entering if not self._is_held(journey, name)]
+        entering = [name for name in change.entering if not self._is_held(journey, name)]
         self._at_work += len(entering)
         for stage in entering:
             await self._inboxes[stage].put(Entry(journey))
-        if step.outcome is not None:
-            self._end(journey, step.outcome)
+        if change.outcome is not None:
+            self._end(journey, change.outcome)
 
     async def tried_alone(self, row: AttemptRow, alone: bool) -> None:
         """Have it written down, before the attempt goes on, whether it is alone."""
-        await self._commit.do(lambda journal: journal.killed.mark_alone(row.id, alone))
+        await self._commit.do(lambda ledger: ledger.killed.mark_alone(row.id, alone))
 
     def _is_held(self, journey: Journey, stage: str) -> bool:
         held = self._suspects.hold(journey, stage)

@@ -27,12 +27,12 @@ from engine.ledger.drafts import FolderOutputs
 from engine.ledger.group_commit import GroupCommit
 from engine.ledger.history import History
 from engine.ledger.lock import locked
-from engine.ledger.reader import JournalReader
+from engine.ledger.reader import LedgerReader
 from engine.ledger.schema import FILE
-from engine.ledger.writer import Journal
+from engine.ledger.writer import Ledger
 from engine.telemetry.cores import available_cores
 from engine.telemetry.events import Events, Repaired, RoomMade, RunEnded, RunStarted, Stopping
-from engine.telemetry.statistics import FailureClass, Held, PoolStatistics, StageCounts
+from engine.telemetry.statistics import FailureKind, Hold, PoolStatistics, StageCounts
 
 Background = Callable[[], Coroutine[Any, Any, None]]
 """What runs beside a run and is cancelled at its end, such as a view that refreshes."""
@@ -56,8 +56,8 @@ class RunReport:
     """How many of this run's items are done, dropped, failed; `reused`: by earlier runs alone."""
     total: StageCounts
     counts: Sequence[StageCounts]
-    failures: Sequence[FailureClass]
-    held: Sequence[Held]
+    failures: Sequence[FailureKind]
+    holds: Sequence[Hold]
     pools: Mapping[str, PoolStatistics]
     discrepancies: Sequence[str]
     finish: Sequence[str]
@@ -153,22 +153,22 @@ class Run:
         freed = make_room(self.workdir)
         if freed:
             self.events.emit(RoomMade(freed))
-        journal = Journal(self.workdir / FILE)
-        self._commit = GroupCommit(journal)
+        ledger = Ledger(self.workdir / FILE)
+        self._commit = GroupCommit(ledger)
         try:
             await self._begin()
             lines = await self._work()
             seconds = anyio.current_time() - started
             with suppress(StopRun):  # it has been said, and the next run finds this one unended
-                await self._commit.do(lambda journal: journal.end_run(self._number, self._outcome))
+                await self._commit.do(lambda ledger: ledger.end_run(self._number, self._outcome))
             report = self._report(seconds, lines)
         except PenstockError:
             with suppress(PenstockError):
-                await self._commit.do(lambda journal: journal.end_run(self._number, BAD_START))
+                await self._commit.do(lambda ledger: ledger.end_run(self._number, BAD_START))
             raise
         finally:
             self._commit.close()
-            journal.close()
+            ledger.close()
         self.events.emit(RunEnded(self._number, self._outcome, seconds))
         return report
 
@@ -190,16 +190,16 @@ class Run:
     async def _begin(self) -> None:
         settings, versions = settings_as_dict(self.config), installed_versions(self.pipeline)
         self._number = await self._commit.do(
-            lambda journal: journal.start_run(
+            lambda ledger: ledger.start_run(
                 self.pipeline.name, settings, versions, available_cores(), seal(settings)
             )
         )
-        last = await self._commit.do(Journal.last_attempt)
+        last = await self._commit.do(Ledger.last_attempt)
         left = await self._commit.do(
-            lambda journal: journal.close_attempts_of_dead_runs(self._number)
+            lambda ledger: ledger.close_attempts_of_dead_runs(self._number)
         )
-        suspects = await self._commit.do(lambda journal: journal.killed.suspects())
-        died = await self._commit.do(lambda journal: journal.killed.run_before(self._number))
+        suspects = await self._commit.do(lambda ledger: ledger.killed.suspects())
+        died = await self._commit.do(lambda ledger: ledger.killed.run_before(self._number))
         inboxes = {name: pool.inbox for name, pool in self.pools.items()}
         self._routing.begin(self._commit, self._number, last + 1, inboxes, suspects, died)
         self.events.emit(RunStarted(self._number, self.pipeline.name, str(self.workdir)))
@@ -273,7 +273,7 @@ class Run:
         return await run_finish(self.pipeline, self.config, self.workdir)
 
     def _report(self, seconds: float, finish: Sequence[str]) -> RunReport:
-        with JournalReader(self.workdir) as reader:
+        with LedgerReader(self.workdir) as reader:
             return RunReport(
                 run=self._number,
                 outcome=self._outcome,
@@ -282,8 +282,8 @@ class Run:
                 items=dict(self._routing.ended),
                 total=reader.item_counts(),
                 counts=reader.counts(self.pipeline.names),
-                failures=reader.failure_classes(),
-                held=reader.held(),
+                failures=reader.failure_kinds(),
+                holds=reader.holds(),
                 pools={name: pool.statistics() for name, pool in self.pools.items()},
                 discrepancies=reader.audit(self.pipeline, self._optional),
                 finish=finish,

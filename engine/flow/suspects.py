@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from engine.contract.item import Item
 from engine.flow.journey import Journey
 from engine.ledger.output_folders import abandoned_stages
-from engine.ledger.writer import Journal
+from engine.ledger.writer import Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +43,14 @@ class Suspects:
         self._number = number
         self._held: list[Held] = []
 
-    def look(self, journal: Journal, item: Item) -> None:
+    def look(self, ledger: Ledger, item: Item) -> None:
         """Before its scratch folders are swept: whether the run before this one died with the item
         in hand."""
         if self._died is None:
             return
         for stage in abandoned_stages(item, self._stages):
-            journal.killed.mark(item.id, stage, self._died, self._number)
-            self._known[item.id, stage] = journal.killed.deaths(item.id, stage)
+            ledger.killed.mark(item.id, stage, self._died, self._number)
+            self._known[item.id, stage] = ledger.killed.deaths(item.id, stage)
 
     def hold(self, journey: Journey, stage: str) -> bool:
         """Have the item wait if it is under suspicion there."""

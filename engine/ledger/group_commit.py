@@ -13,7 +13,7 @@ import anyio
 
 from engine.ledger.bell import Bell, bell
 from engine.ledger.errors import explained, is_explained
-from engine.ledger.writer import Journal
+from engine.ledger.writer import Ledger
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ BACKLOG = 200
 
 class _Request:
     def __init__(
-        self, work: Callable[[Journal], object], committed: asyncio.Future[None] | None = None
+        self, work: Callable[[Ledger], object], committed: asyncio.Future[None] | None = None
     ) -> None:
         self.work = work
         self.committed = committed
@@ -35,15 +35,15 @@ class _Request:
 
 
 class GroupCommit:
-    """Runs functions on the journal, in a thread of its own, in the order in which they were given.
+    """Runs functions on the ledger, in a thread of its own, in the order in which they were given.
 
     While one transaction is being written the requests of other tasks gather, and the next
     transaction takes them all. `do` waits for its own; `note` does not, and what it was given is
     written within LINGER, sooner if somebody waits.
     """
 
-    def __init__(self, journal: Journal) -> None:
-        self.journal = journal
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
         self._gathering: deque[_Request] = deque()
         self._stirred = threading.Event()
         self._urgent = threading.Event()
@@ -53,8 +53,8 @@ class GroupCommit:
         self._failure: Exception | None = None
         self._failed = anyio.Event()
 
-    async def do(self, work: Callable[[Journal], T]) -> T:
-        """Run `work` on the journal and return its result, once both are committed.
+    async def do(self, work: Callable[[Ledger], T]) -> T:
+        """Run `work` on the ledger and return its result, once both are committed.
 
         Raises what `work` raised; then nothing of it was written. If the waiting task is cancelled,
         the work is done nevertheless. `work` may be run twice, the first time to no effect.
@@ -68,8 +68,8 @@ class GroupCommit:
             raise request.error
         return cast(T, request.value)
 
-    def note(self, work: Callable[[Journal], object]) -> None:
-        """Have `work` run on the journal before long. What that raises `watch` raises."""
+    def note(self, work: Callable[[Ledger], object]) -> None:
+        """Have `work` run on the ledger before long. What that raises `watch` raises."""
         self._add(_Request(work))
 
     async def room(self) -> None:
@@ -79,7 +79,7 @@ class GroupCommit:
 
     async def flush(self) -> None:
         """Return when all that was given so far is written."""
-        await self.do(lambda journal: None)
+        await self.do(lambda ledger: None)
 
     async def watch(self) -> None:
         """Wait, and raise what a transaction raised in which nobody waits for anything."""
@@ -99,7 +99,7 @@ class GroupCommit:
         self._gathering.append(request)
         if self._thread is None:
             self._bell = bell()
-            self._thread = threading.Thread(target=self._run, name="penstock-journal", daemon=True)
+            self._thread = threading.Thread(target=self._run, name="penstock-ledger", daemon=True)
             self._thread.start()
         if not self._stirred.is_set():  # it is cleared before requests are taken
             self._stirred.set()
@@ -118,19 +118,19 @@ class GroupCommit:
     def _write(self, batch: list[_Request]) -> None:
         """One transaction for all; where one of them goes wrong, one for each."""
         try:
-            self.journal.begin()
+            self.ledger.begin()
             for request in batch:
-                request.value = request.work(self.journal)
-            self.journal.commit()
+                request.value = request.work(self.ledger)
+            self.ledger.commit()
         except Exception as error:
             with suppress(sqlite3.Error):  # what cannot be rolled back was never written
-                self.journal.rollback()
+                self.ledger.rollback()
             if len(batch) > 1 and not isinstance(error, sqlite3.Error):
                 for request in batch:
                     self._write([request])
                 return
             for request in batch:
-                request.error = _explained(error, self.journal)
+                request.error = _explained(error, self.ledger)
 
     def _answer(self, batch: list[_Request]) -> None:
         for request in batch:
@@ -142,8 +142,8 @@ class GroupCommit:
             self._failed.set()
 
 
-def _explained(error: Exception, journal: Journal) -> Exception:
+def _explained(error: Exception, ledger: Ledger) -> Exception:
     """A ledger that cannot be written is no bug: the disk is full, or another program holds it."""
     if isinstance(error, sqlite3.Error) and is_explained(error):
-        return explained(error, journal.path)
+        return explained(error, ledger.path)
     return error

@@ -73,13 +73,13 @@ class History:
             return
         self._tick += self._stride
         tick = self._tick
-        await self._commit.do(lambda journal: journal.add_sample(self._run, tick, sample))
+        await self._commit.do(lambda ledger: ledger.add_sample(self._run, tick, sample))
 
     async def _thin(self) -> None:
         self._stride *= 2
         self._tick -= self._tick % self._stride
         stride = self._stride
-        await self._commit.do(lambda journal: journal.thin_samples(self._run, stride))
+        await self._commit.do(lambda ledger: ledger.thin_samples(self._run, stride))
 
 
 def _look(workdir: Path, pools: Sequence[PoolStatistics]) -> Sample:

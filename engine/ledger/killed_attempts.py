@@ -12,8 +12,8 @@ _CLEARED = (
 
 
 class KilledAttempts:
-    """The part of a `Journal` that `engine.flow.suspects` asks; items are given by id. Used as the
-    journal is: from one thread at a time, within its transactions."""
+    """The part of a `Ledger` that `engine.flow.suspects` asks; items are given by id. Used as the
+    ledger is: from one thread at a time, within its transactions."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db

@@ -20,12 +20,12 @@ from engine.contract.showing import shown, shown_in
 from engine.ledger.errors import explained, is_explained
 from engine.ledger.schema import FILE, POOL_COLUMNS, columns_of, connect
 from engine.telemetry.statistics import (
-    FailureClass,
-    Held,
+    FailureKind,
+    Hold,
     PoolStatistics,
     Sample,
     StageCounts,
-    join_held,
+    join_holds,
 )
 
 
@@ -58,7 +58,7 @@ class AttemptRow:
     outcome: str | None
 
 
-class JournalReader:
+class LedgerReader:
     """The ledger of one work folder, to be read. A context manager."""
 
     def __init__(self, workdir: Path) -> None:
@@ -74,7 +74,7 @@ class JournalReader:
             self._db.close()
             raise WorkFolderError(f"{workdir} has seen no run yet")
 
-    def __enter__(self) -> "JournalReader":
+    def __enter__(self) -> "LedgerReader":
         return self
 
     def __exit__(
@@ -131,7 +131,7 @@ class JournalReader:
         by = dict(zip(outcomes, row, strict=True))
         return StageCounts(stage="items", entered=sum(by.values()), **by)
 
-    def failure_classes(self) -> list[FailureClass]:
+    def failure_kinds(self) -> list[FailureKind]:
         """Failures by stage and class, the most frequent first, with an example of each."""
         rows = self._db.execute(
             "SELECT s.stage, s.kind, count(*) AS n, min(i.source), s.reason FROM stages s"
@@ -139,7 +139,7 @@ class JournalReader:
             " GROUP BY s.stage, s.kind ORDER BY n DESC, s.stage, s.kind"
         )
         return [
-            FailureClass(stage, kind, count, shown(source), shown_in(reason))
+            FailureKind(stage, kind, count, shown(source), shown_in(reason))
             for stage, kind, count, source, reason in rows
         ]
 
@@ -220,12 +220,12 @@ class JournalReader:
             for tick, time, cores, processor, memory, free_disk in reversed(rows)
         ]
 
-    def drop_classes(self) -> set[str]:
+    def drop_kinds(self) -> set[str]:
         """The classes of what was dropped."""
         rows = self._db.execute("SELECT DISTINCT kind FROM stages WHERE outcome = 'dropped'")
         return {kind for (kind,) in rows if kind}
 
-    def held(self) -> list[Held]:
+    def holds(self) -> list[Hold]:
         """What pending items were put off for when they were last attempted, as of now."""
         if "gate" not in columns_of(self._db, "attempts"):
             return []
@@ -236,8 +236,8 @@ class JournalReader:
             " AND a.due IS NOT NULL GROUP BY a.gate"
         )
         now = time.time()
-        return join_held(
-            Held(gate, reason or "", max(0.0, due - now), items)
+        return join_holds(
+            Hold(gate, reason or "", max(0.0, due - now), items)
             for gate, reason, due, items in rows
         )
 

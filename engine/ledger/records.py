@@ -41,12 +41,12 @@ class End(NamedTuple):
     alone: bool = False
 
 
-class Step(NamedTuple):
+class Change(NamedTuple):
     """What follows from an item's latest settlement.
 
     It enters the stages `entering`; `reused` are the ends of earlier runs that hold. The outputs of
     `discardable` are not needed any longer, and those of `stale` belong to earlier runs that ended
-    otherwise. `outcome` is None unless the item has ended with this step; then `obsolete` are
+    otherwise. `outcome` is None unless the item has ended with this change; then `obsolete` are
     stages that earlier runs had taken it through and that it does not reach now.
     """
 

@@ -20,7 +20,7 @@ from engine.ledger.schema import POOL_COLUMNS, open_to_write
 from engine.telemetry.statistics import Sample
 
 
-class Journal:
+class Ledger:
     """The ledger of one work folder. Not thread-safe: one caller at a time."""
 
     def __init__(self, path: Path) -> None:

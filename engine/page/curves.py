@@ -20,7 +20,7 @@ def curves(
 
     `history` has the samples of each run. `busy`, `starved` and `blocked` are percent of the time
     that the stage's workers existed since the sample before, `pace` the items that it ended with
-    in a minute, `waiting` and `parked` items at that moment; `processor` is percent of the cores'
+    in a minute, `waiting` and `held` items at that moment; `processor` is percent of the cores'
     time, `memory` and `disk` are bytes.
     """
     step = max(1, ceil(sum(map(len, history.values())) / MOST))
@@ -61,7 +61,7 @@ class _Pool:
     """The columns of one stage."""
 
     def __init__(self) -> None:
-        kinds = ("waiting", "parked", "workers", "busy", "starved", "blocked", "pace")
+        kinds = ("waiting", "held", "workers", "busy", "starved", "blocked", "pace")
         self.columns: dict[str, Curve] = {kind: [] for kind in kinds}
 
     def add(
@@ -72,7 +72,7 @@ class _Pool:
             return
         passed = now if before is None else now.since(before)
         alive = passed.worker_seconds > 0
-        for kind in ("waiting", "parked", "workers"):
+        for kind in ("waiting", "held", "workers"):
             self.columns[kind].append(getattr(now, kind))
         for kind in ("busy", "starved", "blocked"):
             share = passed.share(getattr(passed, kind))

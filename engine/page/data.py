@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engine.contract.pipeline import Pipeline
-from engine.ledger.reader import JournalReader, RunRow
+from engine.ledger.reader import LedgerReader, RunRow
 from engine.page.advice import advise
 from engine.page.curves import curves, processor_share
 from engine.page.timeline import Span, Timeline, spans_of
 from engine.telemetry.statistics import (
-    FailureClass,
+    FailureKind,
     PoolStatistics,
     Sample,
     StageCounts,
     bottleneck_sentence,
-    join_held,
+    join_holds,
 )
 from engine.telemetry.text import duration, one_line
 from engine.views.report import held_sentences, retry_command
@@ -82,7 +82,7 @@ class PageData:
     """A sentence; None where nothing was measured."""
     advice: str | None
     held: Sequence[str]
-    """A sentence on each host, or other reason, that items are held back for."""
+    """A sentence on each host, or other reason, that items are held for."""
     failures: Sequence[Ending]
     drops: Sequence[Ending]
     runs: Sequence[RunRow]
@@ -118,7 +118,7 @@ class Book:
         `ended` is how the run has just ended, where that is not in the ledger yet.
         """
         now = time.time()
-        with JournalReader(self.workdir) as reader:
+        with LedgerReader(self.workdir) as reader:
             reader.hold()
             runs = list(reader.runs())
             self.spans = spans_of(runs, reader, now if running or ended else None)
@@ -164,7 +164,7 @@ class Book:
             for span in self.spans
         ]
 
-    def _read_history(self, reader: JournalReader) -> None:
+    def _read_history(self, reader: LedgerReader) -> None:
         newest = max((span.run for span in self.spans), default=0)
         for span in self.spans:
             if span.run not in self.history or span.run == newest:
@@ -182,20 +182,18 @@ class Book:
 
     def _held(
         self,
-        reader: JournalReader,
+        reader: LedgerReader,
         pools: Sequence[PoolStatistics] | None,
         running: bool,
         now: float,
     ) -> list[str]:
         if running and pools is not None:
-            held = join_held(one for pool in pools for one in pool.held)
+            held = join_holds(one for pool in pools for one in pool.holds)
         else:
-            held = reader.held()
+            held = reader.holds()
         return held_sentences(held, running=running, now=now)
 
-    def _endings(
-        self, reader: JournalReader, outcome: Literal["failed", "dropped"]
-    ) -> list[Ending]:
+    def _endings(self, reader: LedgerReader, outcome: Literal["failed", "dropped"]) -> list[Ending]:
         return [
             Ending(
                 stage=stage,
@@ -209,7 +207,7 @@ class Book:
                     )
                     for source, reason, traceback in reader.examples(outcome, stage, kind, EXAMPLES)
                 ],
-                retry=retry_command(self.workdir, FailureClass(stage, kind, count, "", "")),
+                retry=retry_command(self.workdir, FailureKind(stage, kind, count, "", "")),
             )
             for stage, kind, count in reader.endings(outcome)
         ]

@@ -105,7 +105,7 @@ def _stages(pools: Sequence[PoolStatistics]) -> Iterator[Metric]:
         ("workers", "workers", "Workers."),
         ("waiting_items", "waiting", "Items in the queue, ready for a worker."),
         ("queue_limit_items", "queue", "Items that may wait in the queue."),
-        ("held_items", "parked", "Items held back for a retry or by a gate."),
+        ("held_items", "held", "Items held for a retry or by a gate."),
         ("in_hand_items", "in_hand", "Items that a worker holds."),
     ):
         gauge = GaugeMetricFamily(f"penstock_stage_{name}", text, labels=["stage"])

@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from engine.contract.pipeline import ItemRecord, PageContext, Pipeline, Section
-from engine.ledger.reader import JournalReader
+from engine.ledger.reader import LedgerReader
 from engine.page.data import Book, PageData, clock, took
 from engine.page.timeline import OUTCOMES
 from engine.telemetry.text import duration, one_line, pace
@@ -69,7 +69,7 @@ def sections_of(pipeline: Pipeline, workdir: Path) -> list[Section]:
         return []
 
     def items() -> Iterator[ItemRecord]:
-        with JournalReader(workdir) as reader:
+        with LedgerReader(workdir) as reader:
             yield from reader.item_records()
 
     try:

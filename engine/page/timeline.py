@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.ledger.reader import AttemptRow, JournalReader, RunRow
+from engine.ledger.reader import AttemptRow, LedgerReader, RunRow
 
 MOST = 100_000
 """Attempts that a timeline holds: beyond that it shows some of the items, with all of theirs."""
@@ -34,7 +34,7 @@ class Span:
         return self.offset + max(0, round(1000 * (time - self.started)))
 
 
-def spans_of(runs: Iterable[RunRow], reader: JournalReader, now: float | None) -> list[Span]:
+def spans_of(runs: Iterable[RunRow], reader: LedgerReader, now: float | None) -> list[Span]:
     """The runs end to end, in order. `now` is the time while the last one is going on."""
     spans: list[Span] = []
     offset = 0
@@ -77,7 +77,7 @@ class Timeline:
     def __len__(self) -> int:
         return len(self.columns["item"])
 
-    def read(self, reader: JournalReader, spans: Sequence[Span]) -> None:
+    def read(self, reader: LedgerReader, spans: Sequence[Span]) -> None:
         """Take in what the ledger has gained."""
         self._spans = {span.run: span for span in spans}
         for row in reader.attempts(self._last, self._open):

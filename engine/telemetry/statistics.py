@@ -15,7 +15,7 @@ FLEETING = {"kept": False}
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Hold:
     """Items that wait outside any worker, for `seconds` more, because of `reason`: for the gate
     `key`, usually a host, that was told to slow down, or for another attempt (None)."""
 
@@ -24,7 +24,7 @@ class Held:
     seconds: float
     items: int
 
-    def joined(self, other: "Held") -> "Held":
+    def joined(self, other: "Hold") -> "Hold":
         """Both, which have one key: the reason of the one that lasts longer."""
         longer = max(self, other, key=lambda held: held.seconds)
         return replace(longer, items=self.items + other.items)
@@ -42,9 +42,9 @@ class Held:
         return f"{until}: {one_line(self.reason)}"
 
 
-def join_held(waiting: Iterable[Held]) -> list[Held]:
+def join_holds(waiting: Iterable[Hold]) -> list[Hold]:
     """One for each key: closed gates first, those for longest; last, other attempts."""
-    found: dict[str | None, Held] = {}
+    found: dict[str | None, Hold] = {}
     for held in waiting:
         known = found.get(held.key)
         found[held.key] = held if known is None else known.joined(held)
@@ -67,7 +67,7 @@ class PoolStatistics:
     """The inbox's bound."""
     waiting: int
     """Items in the inbox now, ready for a worker."""
-    parked: int
+    held: int
     """Items waiting outside any worker now, for a retry or for a gate to open."""
     in_hand: int
     """Items a worker holds now."""
@@ -86,8 +86,8 @@ class PoolStatistics:
     """The most workers that the stage can have, None for any number."""
     timed_out: float = 0.0
     """How much of `busy` went into attempts that ran out of time."""
-    held: Sequence[Held] = field(default=(), metadata=FLEETING)
-    """What holds those back that are parked, other than that it is not their turn."""
+    holds: Sequence[Hold] = field(default=(), metadata=FLEETING)
+    """What holds those back that are held, other than that it is not their turn."""
     bound: str | None = None
     """What bounds the stage other than its workers, as it says itself."""
 
@@ -99,7 +99,7 @@ class PoolStatistics:
     def lacks_items(self) -> bool:
         """Whether it never had an item for a further worker: as many as it has took one each."""
         settled = self.attempts - self.retried - self.throttled
-        items = settled + self.in_hand + self.waiting + self.parked
+        items = settled + self.in_hand + self.waiting + self.held
         return 0 < items <= self.workers
 
     @property
@@ -174,7 +174,7 @@ class StageCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class FailureClass:
+class FailureKind:
     """The failed items of one stage that failed in the same way, and one of them."""
 
     stage: str
@@ -215,10 +215,10 @@ def bottleneck_sentence(pools: Mapping[str, PoolStatistics]) -> str:
     calm = (
         f"{busiest.stage}, the busiest stage, was busy only {busiest.utilisation:.0%} of the time"
     )
-    held_back = max(pools.values(), key=lambda pool: (pool.throttled, pool.parked))
-    if held_back.throttled or held_back.parked:
+    held_for = max(pools.values(), key=lambda pool: (pool.throttled, pool.held))
+    if held_for.throttled or held_for.held:
         return (
-            f"Waiting is the bottleneck, no stage: {held_back.stage} {_what_holds_it(held_back)}, "
+            f"Waiting is the bottleneck, no stage: {held_for.stage} {_what_holds_it(held_for)}, "
             f"while {calm}; more workers would not help."
         )
     if busiest.lacks_items:
@@ -259,7 +259,7 @@ def _who_waited(busiest: PoolStatistics, pools: Mapping[str, PoolStatistics]) ->
 
 def _what_holds_it(pool: PoolStatistics) -> str:
     told = f"was told to slow down {_times(pool.throttled)}" if pool.throttled else ""
-    held = f"has {pool.parked} items held back" if pool.parked else ""
+    held = f"has {pool.held} items held" if pool.held else ""
     return " and ".join(part for part in (told, held) if part)
 
 

@@ -18,7 +18,7 @@ from engine.telemetry.text import duration, one_line, pace, size
 from engine.views.progress import Standing
 
 HELD_SHOWN = 3
-"""Hosts that a view names of those that items are held back for."""
+"""Hosts that a view names of those that items are held for."""
 
 
 def totals_line(standing: Standing, source_ended: bool) -> str:
@@ -30,8 +30,8 @@ def totals_line(standing: Standing, source_ended: bool) -> str:
     ]
     if standing.rate:
         parts.append(pace(standing.rate))
-    if parked := sum(pool.parked for pool in standing.pools):
-        parts.append(f"{parked} held back")
+    if held := sum(pool.held for pool in standing.pools):
+        parts.append(f"{held} held")
     if standing.bottleneck:
         busy = standing.recent[standing.bottleneck].utilisation
         parts.append(f"{standing.bottleneck} is the bottleneck ({busy:.0%} busy)")
@@ -43,9 +43,9 @@ def totals_line(standing: Standing, source_ended: bool) -> str:
 def held_lines(standing: Standing, most: int = HELD_SHOWN) -> list[str]:
     """A line for each of the gates, `most` at most, that items wait for, and one for retries."""
     now = time.time()
-    lines = [f"{held.items} held back {held.told(now)}" for held in standing.held[:most]]
-    if len(standing.held) > most:
-        lines.append(f"{sum(held.items for held in standing.held[most:])} held back for others")
+    lines = [f"{held.items} held {held.told(now)}" for held in standing.holds[:most]]
+    if len(standing.holds) > most:
+        lines.append(f"{sum(held.items for held in standing.holds[most:])} held for others")
     return lines
 
 

@@ -134,7 +134,7 @@ def _figures(pool: PoolStatistics, standing: Standing) -> dict[str, str]:
         "Queue": f"{pool.waiting}/{pool.queue}",
         "Workers": str(pool.workers),
         "In hand": str(pool.in_hand),
-        "Held": str(pool.parked or ""),
+        "Held": str(pool.held or ""),
         "Done": str(pool.done),
         "Dropped": str(pool.dropped or ""),
         "Failed": str(pool.failed or ""),

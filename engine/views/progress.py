@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.telemetry.events import Event, ItemEnded, ItemEntered, RunStarted, SourceEnded
-from engine.telemetry.statistics import LEAST_BUSY, Held, PoolStatistics, bottleneck, join_held
+from engine.telemetry.statistics import LEAST_BUSY, Hold, PoolStatistics, bottleneck, join_holds
 
 Snapshot = Callable[[], Sequence[PoolStatistics]]
 
@@ -38,7 +38,7 @@ class Standing:
     left: float | None
     """Seconds until all have ended; None while the source still gives, or nothing is left, and
     where nobody knows: a gate is closed, or nothing has ended for longer than all was to take."""
-    held: Sequence[Held] = ()
+    holds: Sequence[Hold] = ()
     """What items wait for outside the workers, other than their turn."""
 
     @property
@@ -93,7 +93,7 @@ class Progress:
         if self._worked - worked < ENOUGH:
             rate = self._worked / max(now - self._started, 1.0)
         remaining = self._entered - sum(self._ended.values())
-        held = join_held(held for pool in pools.values() for held in pool.held)
+        held = join_holds(held for pool in pools.values() for held in pool.holds)
         return Standing(
             elapsed=now - self._started,
             entered=self._entered,
@@ -103,10 +103,10 @@ class Progress:
             rates={name: pool.ended / passed for name, pool in recent.items()},
             rate=rate,
             left=self._left(remaining, rate, held, now) if self.source_ended else None,
-            held=held,
+            holds=held,
         )
 
-    def _left(self, remaining: int, rate: float, held: Sequence[Held], now: float) -> float | None:
+    def _left(self, remaining: int, rate: float, held: Sequence[Hold], now: float) -> float | None:
         if remaining <= 0 or rate <= 0:
             return None
         if any(one.key is not None for one in held):

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.telemetry.statistics import (
-    FailureClass,
-    Held,
+    FailureKind,
+    Hold,
     PoolStatistics,
     StageCounts,
     bottleneck_sentence,
@@ -44,9 +44,9 @@ class Summary:
     total: StageCounts
     stages: Sequence[StageCounts]
     pools: Mapping[str, PoolStatistics]
-    failures: Sequence[FailureClass]
+    failures: Sequence[FailureKind]
     notes: Sequence[str] = ()
-    held: Sequence[Held] = ()
+    holds: Sequence[Hold] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ class Status:
     outcome: str | None
     total: StageCounts
     stages: Sequence[StageCounts]
-    failures: Sequence[FailureClass]
-    held: Sequence[Held] = ()
+    failures: Sequence[FailureKind]
+    holds: Sequence[Hold] = ()
 
 
 def render_summary(summary: Summary, *, width: int = WIDTH, color: bool = False) -> str:
@@ -71,7 +71,7 @@ def render_summary(summary: Summary, *, width: int = WIDTH, color: bool = False)
         f"{summary.pipeline}: {one_line(summary.outcome, 1000)}\n",
         _table(summary.stages, summary.total, summary.pools, width, color),
         _failures(summary.failures, summary.workdir, width),
-        _lines(held_sentences(summary.held, running=False, now=time.time())),
+        _lines(held_sentences(summary.holds, running=False, now=time.time())),
         _lines([bottleneck_sentence(summary.pools), _pace(summary)]),
         _lines(summary.notes),
     )
@@ -83,7 +83,7 @@ def render_status(status: Status, *, width: int = WIDTH, color: bool = False) ->
         f"{status.pipeline} in {status.workdir}: {_state(status)}\n",
         _table(status.stages, status.total, {}, width, color),
         _failures(status.failures, status.workdir, width),
-        _lines(held_sentences(status.held, running=status.running, now=time.time())),
+        _lines(held_sentences(status.holds, running=status.running, now=time.time())),
     )
 
 
@@ -108,29 +108,29 @@ def status_as_dict(status: Status) -> dict[str, Any]:
                 "seconds": round(held.seconds, 1) if status.running else None,
                 "items": held.items,
             }
-            for held in status.held
+            for held in status.holds
         ],
     }
 
 
-def retry_command(workdir: Path, failure: FailureClass) -> str:
+def retry_command(workdir: Path, failure: FailureKind) -> str:
     """The command that gives the items of this class another try."""
     return shlex.join(
         ["penstock", "retry", str(workdir), "--class", failure.kind, "--stage", failure.stage]
     )
 
 
-def held_sentences(held: Sequence[Held], *, running: bool, now: float) -> list[str]:
+def held_sentences(held: Sequence[Hold], *, running: bool, now: float) -> list[str]:
     """What pending items wait for while a run goes on, or waited for when the last one ended."""
     sentences = []
     for one in held:
         items = "1 item" if one.items == 1 else f"{one.items} items"
         if running:
-            sentences.append(f"{items} held back {one.told(now)}")
+            sentences.append(f"{items} held {one.told(now)}")
         else:
             whom = f"for {one.key}" if one.key is not None else "for another attempt"
             why = one_line(one.reason)
-            sentences.append(f"{items} held back {whom} when the run ended: {why}")
+            sentences.append(f"{items} held {whom} when the run ended: {why}")
     return sentences
 
 
@@ -198,7 +198,7 @@ def _as_text(table: "Table", width: int, color: bool) -> str:
     return _lines(line.rstrip() for line in buffer.getvalue().splitlines())
 
 
-def _failures(failures: Sequence[FailureClass], workdir: Path, width: int) -> str:
+def _failures(failures: Sequence[FailureKind], workdir: Path, width: int) -> str:
     """Each failure class with one of its items and the command that retries it."""
     lines = []
     for failure in failures[:FAILURES_SHOWN]:

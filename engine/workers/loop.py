@@ -51,7 +51,7 @@ class LoopWorker(SeparateWorker):
         self._limit = TimeLimit(timeout)
 
     async def open(self) -> None:
-        """Nothing of the stage's: the crew opens the instance that its workers share."""
+        """Nothing of the stage's: the team opens the instance that its workers share."""
         self._limit.open()
 
     async def _attempt(self, item: Item, out: Path) -> Result:
@@ -75,5 +75,5 @@ class LoopWorker(SeparateWorker):
         raise TimeoutError(f"gave up the batch after {self.timeout:g} seconds")
 
     async def close(self) -> None:
-        """Nothing of the stage's: the crew closes the instance that its workers share."""
+        """Nothing of the stage's: the team closes the instance that its workers share."""
         self._limit.close()

@@ -21,9 +21,9 @@ Serve = Callable[[Worker, int], Awaitable[bool]]
 """Waits for the next items and works on them; false once no more can come."""
 
 
-class Crew:
+class Team:
     """Any number of workers of one stage, each in a task of its own that calls `serve` again and
-    again. A worker is told its number, which no other of this crew ever has."""
+    again. A worker is told its number, which no other of this team ever has."""
 
     def __init__(
         self,

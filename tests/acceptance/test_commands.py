@@ -226,11 +226,11 @@ def test_retry_of_a_class_leaves_what_is_held_back(
         while not (told := status(work)["held"]):  # the ledger has it soon
             pass
         assert [(held["by"], held["items"]) for held in told] == [("127.0.0.1", 1)]
-        assert "1 item held back for 127.0.0.1, until " in penstock("status", work).out
+        assert "1 item held for 127.0.0.1, until " in penstock("status", work).out
         running.send_signal(signal.SIGINT)
         running.communicate(timeout=60)
     assert running.returncode == 130
-    assert "held back for 127.0.0.1 when the run ended: " in penstock("status", work).out
+    assert "held for 127.0.0.1 when the run ended: " in penstock("status", work).out
 
     server.routes["/gone.mp4"] = File(clips[0])
     server.requests.clear()

@@ -223,8 +223,8 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a crawl of 10,000 items through five stages, two attempts in a hundred bad."""
     folder = tmp_path_factory.mktemp("large")
     stages = ["fetch", "cut", "look", "tell", "sort"]
-    with ledgers.ledger(folder) as journal:
-        run = ledgers.add_run(journal, 0.0, 20_100.0)
+    with ledgers.made_ledger(folder) as ledger:
+        run = ledgers.add_run(ledger, 0.0, 20_100.0)
         rows = [
             (
                 f"https://example.org/videos/{number:05}.mp4",
@@ -236,7 +236,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for number in range(10_000)
             for place, stage in enumerate(stages)
         ]
-        ledgers.add_attempts(journal, run, rows)
+        ledgers.add_attempts(ledger, run, rows)
         for tick in range(1, 401):
             pools = [
                 ledgers.pool(
@@ -249,7 +249,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 )
                 for place, stage in enumerate(stages)
             ]
-            journal.add_sample(run, tick, ledgers.sample(50.0 * tick, *pools))
+            ledger.add_sample(run, tick, ledgers.sample(50.0 * tick, *pools))
     file = folder / "report.html"
     file.write_text(render_file(five_stages(stages), folder, running=False), encoding="utf-8")
     return file

@@ -62,7 +62,7 @@ class _Pool:
 
     @property
     def _parks(self) -> bool:
-        """Whether a worker without an item has taken what waited, and parked it at the gate."""
+        """Whether a worker without an item has taken what waited, and held it at the gate."""
         return self.stage.gate is not None and self.workers > self.busy >= self.stage.gate
 
     def window(self, seconds: float) -> Window:

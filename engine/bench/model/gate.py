@@ -115,8 +115,8 @@ class Gates(Generic[T]):
             return None
         if key not in self._gates:
             rate = self._rates.get(key, self._rate)
-            held_back = rate or self._concurrency
+            held_for = rate or self._concurrency
             spacing = 1 / rate if rate else 0.0
             made = Gate(spacing, self._concurrency, self._events, self._offer)
-            self._gates[key] = made if held_back else None
+            self._gates[key] = made if held_for else None
         return self._gates[key]

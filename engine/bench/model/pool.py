@@ -55,8 +55,8 @@ class Pool(InboxState[Entry, Entry]):
 
     __slots__ = ("blocked", "busy", "idle", "most_held")
 
-    def __init__(self, bound: int, workers: int, free_parked: int) -> None:
-        super().__init__(bound, workers, free_parked)
+    def __init__(self, bound: int, workers: int, free_held: int) -> None:
+        super().__init__(bound, workers, free_held)
         self.idle = 0
         self.busy = 0.0
         self.blocked = 0.0
@@ -64,4 +64,4 @@ class Pool(InboxState[Entry, Entry]):
 
     def put(self, entry: Entry) -> None:
         super().put(entry)
-        self.most_held = max(self.most_held, len(self.ready) + self.in_hand + self.parked)
+        self.most_held = max(self.most_held, len(self.ready) + self.in_hand + self.held)

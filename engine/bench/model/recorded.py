@@ -20,7 +20,7 @@ from engine.contract.errors import WorkFolderError
 from engine.contract.item import Item
 from engine.contract.pipeline import Pipeline
 from engine.contract.stage import Stage
-from engine.ledger.reader import JournalReader
+from engine.ledger.reader import LedgerReader
 from engine.ledger.records import Settled
 from engine.telemetry.cores import available_cores
 from engine.workers.base import StageFactory
@@ -39,7 +39,7 @@ LONGEST_HANDOVER = 0.1
 @dataclass(frozen=True, slots=True)
 class Service:
     """One attempt. It waits for `wait` seconds, whatever else is at work, and needs `processor`
-    seconds of a core, or of up to `cores` of them at once. Before it the item was held back outside
+    seconds of a core, or of up to `cores` of them at once. Before it the item was held outside
     any worker for `pause` seconds, as a retry is."""
 
     wait: float
@@ -140,7 +140,7 @@ def read_recording(workdir: Path, pipeline: Pipeline) -> Recording:
     a whole run (the pauses, the opening of stages) are those of the run with the most attempts.
     Raises WorkFolderError where there is no ledger, or nothing to learn from.
     """
-    with JournalReader(workdir) as reader:
+    with LedgerReader(workdir) as reader:
         last = reader.last_run()
         attempts = read_attempts(workdir)
         runs = read_runs(workdir)

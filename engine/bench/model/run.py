@@ -16,7 +16,7 @@ from engine.bench.model.gate import Gates
 from engine.bench.model.pool import Entry, Journey, Plan, Pool
 from engine.bench.model.processor import Processor
 from engine.bench.model.recorded import RecordedItem, Recording
-from engine.flow.pool import FREE_PARKED
+from engine.flow.pool import FREE_HELD
 
 
 class Run:
@@ -40,7 +40,7 @@ class Run:
         ]
         self._roots = [number for number in range(len(names)) if not before[number]]
         self.pools = [
-            Pool(queues[name], workers[name], 0 if before[number] else FREE_PARKED)
+            Pool(queues[name], workers[name], 0 if before[number] else FREE_HELD)
             for number, name in enumerate(names)
         ]
         self._opening = [recording.opening.get(name, 0.0) for name in names]
@@ -125,19 +125,19 @@ class Run:
                 if line is pool.putters:
                     self._put(entry)
                 else:
-                    pool.unpark(entry)
+                    pool.unhold(entry)
 
     def _take(self, pool: Pool) -> None:
         entry = pool.take()
         gate = self._gates.of(entry.visit.key)
         if gate is not None and not gate.enters(entry):
-            pool.park()
+            pool.hold()
             return
         pool.idle -= 1
         self._start(entry)
 
     def _unpark(self, entry: Entry) -> None:
-        self.pools[entry.stage].unparkers.append(entry)
+        self.pools[entry.stage].unholders.append(entry)
         self._touched.append(entry.stage)
 
     # Attempts
@@ -167,7 +167,7 @@ class Run:
             gate.leave()
         entry.tried += 1
         if entry.tried < len(visit.services):
-            pool.park()
+            pool.hold()
             pool.idle += 1
             self._touched.append(stage)
             self._events.at(now + visit.services[entry.tried].pause, self._unpark, entry)

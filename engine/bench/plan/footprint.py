@@ -10,7 +10,7 @@ from engine.config.load import load_config
 from engine.contract.errors import UsageError
 from engine.contract.item import Item
 from engine.contract.pipeline import Pipeline
-from engine.ledger.reader import JournalReader
+from engine.ledger.reader import LedgerReader
 
 SAMPLE = 1000
 """Items whose folders are looked at, at most."""
@@ -35,7 +35,7 @@ def read_footprint(
     Raises UsageError where the pipeline cannot count the costs of an item of its own.
     """
     chosen = ids if len(ids) <= SAMPLE else random.Random(seed).sample(ids, SAMPLE)
-    with JournalReader(workdir) as reader:
+    with LedgerReader(workdir) as reader:
         last = reader.last_run()
     settings = {}
     if last is not None:

@@ -18,7 +18,7 @@ from engine.bench.model.recorded import read_recording
 from engine.bench.model.simulation import simulate
 from engine.ledger.records import AttemptRow
 from engine.ledger.schema import FILE
-from engine.ledger.writer import Journal
+from engine.ledger.writer import Ledger
 from tests.engine.toys import GatedToy, LoopToy, Toy, fast_folder, line, run, toy
 
 pytestmark = pytest.mark.alone
@@ -189,16 +189,16 @@ def test_nothing_to_learn_from_is_said_in_one_line(folder: Path) -> None:
     pipeline = line(toy("a", does={"v": ["transient"]}))
     with pytest.raises(WorkFolderError, match="is not a work folder"):
         read_recording(folder, pipeline)
-    Journal(folder / FILE).close()
+    Ledger(folder / FILE).close()
     with pytest.raises(WorkFolderError, match="no finished attempt to learn from"):
         read_recording(folder, pipeline)
-    journal = Journal(folder / FILE)
-    number = journal.start_run("toy", {}, {})
+    ledger = Ledger(folder / FILE)
+    number = ledger.start_run("toy", {}, {})
     item = Item.at(folder, "v")
-    journal.admit(item, None, number)
+    ledger.admit(item, None, number)
     row = AttemptRow(1, number, item.id, "a", 1, 1, 1.0)
     row.end("retried", None)
-    journal.start_attempt(row)
-    journal.close()
+    ledger.start_attempt(row)
+    ledger.close()
     with pytest.raises(WorkFolderError, match="from its start to its end"):
         read_recording(folder, pipeline)

@@ -41,7 +41,7 @@ def test_what_was_dropped_goes_no_further() -> None:
 
 
 def test_a_retry_waits_outside_the_worker() -> None:
-    """x fails after 1 second and is held back for 10; y is done meanwhile."""
+    """x fails after 1 second and is held for 10; y is done meanwhile."""
     twice = [Service(1.0), Service(1.0, pause=10.0)]
     found = simulate(recording(tandem("a"), [item("x", a=twice), item("y", a=3)]), {})
     assert found.seconds == 12

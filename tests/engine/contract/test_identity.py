@@ -8,9 +8,9 @@ import pytest
 
 from engine import Item
 from engine.contract.item import earlier_id, item_id
-from engine.ledger.reader import JournalReader
+from engine.ledger.reader import LedgerReader
 from engine.ledger.schema import FILE
-from engine.ledger.writer import Journal
+from engine.ledger.writer import Ledger
 from engine.telemetry.events import Event
 from engine.views.json_log import JsonLog
 from tests.engine import toys
@@ -69,13 +69,13 @@ def test_what_one_list_names_twice_with_two_signatures_is_two_items(fast: Path) 
 
 def test_what_an_earlier_version_entered_keeps_its_id(fast: Path) -> None:
     source = SIGNED.format("a", "x")
-    journal = Journal(fast / FILE)
-    number = journal.start_run("toy", {}, {})
+    ledger = Ledger(fast / FILE)
+    number = ledger.start_run("toy", {}, {})
     old = Item.at(fast, source, earlier_id(source))
     assert "hunter2" in earlier_id("http://me:hunter2@h/a.mp4")
-    journal.admit(old, None, number)
-    journal.end_run(number, "done")
-    journal.close()
+    ledger.admit(old, None, number)
+    ledger.end_run(number, "done")
+    ledger.close()
     run(line(toy("a")), fast, [source, SIGNED.format("b", "x")])
     assert sorted(id_ for id_, _ in items(fast)) == sorted(
         [old.id, item_id(SIGNED.format("b", "x"))]
@@ -102,9 +102,9 @@ def test_only_the_ledger_holds_a_password(tmp_path: Path) -> None:
 
     report = run(pipeline, tmp_path / "w", list(does), listen=listen)
     log.close()
-    with JournalReader(tmp_path / "w") as reader:
+    with LedgerReader(tmp_path / "w") as reader:
         told = [*reader.item_records(), *reader.examples("failed", "a", "unexpected", 9)]
-        told += [*reader.failure_classes(), *reader.attempts(0), *report.failures, *events]
+        told += [*reader.failure_kinds(), *reader.attempts(0), *report.failures, *events]
         assert {source for _, source in reader.pending_items()} == set()
     assert "cannot fetch <https://h.example/a.mp4>" in str(told)
     names = [str(path) for path in tmp_path.rglob("*")]

@@ -56,38 +56,38 @@ async def test_what_is_parked_still_occupies_the_pool() -> None:
     inbox, log = Inbox[int](1, 1), Log()
     await inbox.put(0)
     await inbox.take()
-    inbox.park()
+    inbox.hold()
     await inbox.put(1)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(log.note, "put", lambda: inbox.put(2))
         await wait_all_tasks_blocked()
         assert await inbox.take() == 1
         await wait_all_tasks_blocked()
-        assert log == [], "one parked, one in hand: the pool is full"
-        assert inbox.statistics() == InboxStatistics(ready=0, in_hand=1, parked=1)
+        assert log == [], "one held, one in hand: the pool is full"
+        assert inbox.statistics() == InboxStatistics(ready=0, in_hand=1, held=1)
         inbox.leave()
         await wait_all_tasks_blocked()
         assert log == ["put: True"]
 
 
 async def test_so_many_may_be_parked_for_nothing() -> None:
-    inbox: Inbox[int] = Inbox(1, 1, free_parked=2)
+    inbox: Inbox[int] = Inbox(1, 1, free_held=2)
     for number in range(2):
         await inbox.put(number)
         await inbox.take()
-        inbox.park()
+        inbox.hold()
     await inbox.put(2)
     await inbox.take()
-    assert await inbox.put(3), "there is room as if nothing were parked"
+    assert await inbox.put(3), "there is room as if nothing were held"
 
 
 async def test_a_parked_entry_comes_back_before_all_others() -> None:
     inbox: Inbox[int] = Inbox(2, 2)
     await inbox.put(0)
     await inbox.take()
-    inbox.park()
+    inbox.hold()
     await inbox.put(1)
-    assert await inbox.unpark(0)
+    assert await inbox.unhold(0)
     assert [await inbox.take(), await inbox.take()] == [0, 1]
 
 
@@ -119,19 +119,19 @@ async def test_draining_frees_all_who_wait_and_keeps_what_is_there() -> None:
     inbox, log = Inbox[int](1, 1), Log()
     await inbox.put(0)
     await inbox.take()
-    inbox.park()
+    inbox.hold()
     await inbox.put(1)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(log.note, "put", lambda: inbox.put(2))
-        tasks.start_soon(log.note, "unpark", lambda: inbox.unpark(0))
+        tasks.start_soon(log.note, "unhold", lambda: inbox.unhold(0))
         await wait_all_tasks_blocked()
         inbox.drain()
-    assert sorted(log) == ["put: False", "unpark: False"]
+    assert sorted(log) == ["put: False", "unhold: False"]
     assert not await inbox.put(3)
     assert inbox.take_nowait() is None
     with pytest.raises(Closed):
         await inbox.take()
-    assert inbox.statistics() == InboxStatistics(ready=1, in_hand=0, parked=1)
+    assert inbox.statistics() == InboxStatistics(ready=1, in_hand=0, held=1)
 
 
 async def test_draining_wakes_takers() -> None:
@@ -199,7 +199,7 @@ async def test_a_wake_up_that_came_too_late_goes_to_the_next() -> None:
 
 ACTIONS = st.lists(
     st.tuples(
-        st.sampled_from(["put", "take", "park", "unpark", "leave", "cancel"]), st.integers(0, 9)
+        st.sampled_from(["put", "take", "hold", "unhold", "leave", "cancel"]), st.integers(0, 9)
     ),
     max_size=60,
 )
@@ -215,7 +215,7 @@ def test_nothing_is_lost_and_nothing_overflows(
     async def main() -> None:
         inbox: Inbox[int] = Inbox(bound, workers)
         hand: list[int] = []
-        parked: list[int] = []
+        held: list[int] = []
         gone: list[int] = []
         scopes: list[anyio.CancelScope] = []
         put = 0
@@ -228,11 +228,11 @@ def test_nothing_is_lost_and_nothing_overflows(
         async def take() -> None:
             hand.append(await inbox.take())
 
-        async def unpark(entry: int) -> None:
+        async def unhold(entry: int) -> None:
             try:
-                await inbox.unpark(entry)
+                await inbox.unhold(entry)
             except BaseException:
-                parked.append(entry)
+                held.append(entry)
                 raise
 
         went_in: list[int] = []
@@ -244,7 +244,7 @@ def test_nothing_is_lost_and_nothing_overflows(
         def check() -> None:
             now = inbox.statistics()
             assert now.ready <= bound
-            assert now.ready + now.in_hand + now.parked <= bound + workers
+            assert now.ready + now.in_hand + now.held <= bound + workers
 
         async with anyio.create_task_group() as tasks:
             for action, number in actions:
@@ -253,12 +253,12 @@ def test_nothing_is_lost_and_nothing_overflows(
                     tasks.start_soon(cancellable, lambda entry=put: put_one(entry))
                 elif action == "take" and inbox.statistics().in_hand < workers:
                     tasks.start_soon(cancellable, take)
-                elif action == "park" and hand:
-                    parked.append(hand.pop())
-                    inbox.park()
-                elif action == "unpark" and parked:
-                    entry = parked.pop()
-                    tasks.start_soon(cancellable, lambda entry=entry: unpark(entry))
+                elif action == "hold" and hand:
+                    held.append(hand.pop())
+                    inbox.hold()
+                elif action == "unhold" and held:
+                    entry = held.pop()
+                    tasks.start_soon(cancellable, lambda entry=entry: unhold(entry))
                 elif action == "leave" and hand:
                     gone.append(hand.pop())
                     inbox.leave()
@@ -269,14 +269,14 @@ def test_nothing_is_lost_and_nothing_overflows(
                 check()
             await wait_all_tasks_blocked()
             with anyio.fail_after(2):  # let all that is still waiting through
-                while hand or parked or inbox.statistics().ready:
+                while hand or held or inbox.statistics().ready:
                     while (ready := inbox.take_nowait()) is not None:
                         hand.append(ready)
                     while hand:
                         gone.append(hand.pop())
                         inbox.leave()
-                    if parked:
-                        await inbox.unpark(parked.pop())
+                    if held:
+                        await inbox.unhold(held.pop())
                     await wait_all_tasks_blocked()
             check()
             tasks.cancel_scope.cancel()

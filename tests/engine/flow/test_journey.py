@@ -9,7 +9,7 @@ import pytest
 from engine import Item
 from engine.flow.graph import Graph
 from engine.flow.journey import Journey
-from engine.ledger.records import End, Known, Settled, Step
+from engine.ledger.records import Change, End, Known, Settled
 from tests.engine.toys import line, toy
 
 ITEM = Item.at(Path("work"), "v")
@@ -33,8 +33,8 @@ class Traveller:
         self.graph = graph or self.graph
         self.ran, self.discarded, self.stale = [], [], []
         journey = Journey(self.graph, ITEM, dict(self.known))
-        self._note(journey, step := journey.advance())
-        queue = list(step.entering)
+        self._note(journey, change := journey.advance())
+        queue = list(change.entering)
         while queue:
             stage = queue.pop(0)
             self.ran.append(stage)
@@ -43,19 +43,19 @@ class Traveller:
             journey.settle(stage, end)
             on_disk = end.fingerprint if outcome == "done" else None
             self.known[stage] = Known(outcome, end.fingerprint, on_disk, retryable=end.retryable)
-            self._note(journey, step := journey.advance())
-            queue += step.entering
+            self._note(journey, change := journey.advance())
+            queue += change.entering
         return self
 
-    def _note(self, journey: Journey, step: Step) -> None:
-        for stage in step.discardable:
+    def _note(self, journey: Journey, change: Change) -> None:
+        for stage in change.discardable:
             before = self.known[stage]
             self.known[stage] = Known("done", before.fingerprint, None, discarded=True)
             self.discarded.append(stage)
-        self.stale += step.stale
-        for stage in step.obsolete:
+        self.stale += change.stale
+        for stage in change.obsolete:
             del self.known[stage]
-        self.outcome = step.outcome
+        self.outcome = change.outcome
 
 
 def graph(

@@ -18,10 +18,10 @@ from engine.contract.item import item_id
 from engine.flow import retry
 from engine.flow.run import Run
 from engine.gates import hosts as limits
-from engine.ledger.reader import JournalReader
+from engine.ledger.reader import LedgerReader
 from engine.page.page import render_file
 from engine.telemetry.events import AttemptEnded, AttemptStarted, Event, PoolResized, WorkerReplaced
-from engine.telemetry.statistics import Held
+from engine.telemetry.statistics import Hold
 from engine.workers.base import StageOpenError
 from tests.engine import toys
 from tests.engine.toys import (
@@ -261,7 +261,7 @@ def test_throttling_closes_the_gate_for_its_host_and_costs_no_attempt(fast: Path
     report = run(pipeline, fast, sources, "stages.a.attempts=1", listen=events.append)
     assert report.items["done"] == 5
     done = [next(s for s in sources if item_id(s) == id_) for id_ in order(events)]
-    assert set(done[:3]) == {"v2@two", "v3", "v4@two"}, "other hosts are not held back"
+    assert set(done[:3]) == {"v2@two", "v3", "v4@two"}, "other hosts are not held"
     assert set(done[3:]) == {"v0@one", "v1@one"}
 
 
@@ -324,15 +324,15 @@ def test_what_is_refused_alone_ends_soon_and_what_is_refused_like_all_does_not(
 
 def test_what_is_held_back_is_told_while_the_run_goes_on_and_after_it(fast: Path) -> None:
     does: toys.Does = {"a@one": ["throttled", -1, 1800], "b@one": ["throttled", -1, 1800]}
-    told: list[Held] = []
+    told: list[Hold] = []
 
     def prepare(run: Run) -> list[Any]:
         async def look() -> None:
-            await toys.until(lambda: sum(held.items for held in run.snapshot()[0].held) == 3)
+            await toys.until(lambda: sum(held.items for held in run.snapshot()[0].holds) == 3)
             await toys.until(lambda: run.snapshot()[0].done == 1)
-            told.extend(run.snapshot()[0].held)
-            with JournalReader(fast) as reader:
-                await toys.until(lambda: reader.held())
+            told.extend(run.snapshot()[0].holds)
+            with LedgerReader(fast) as reader:
+                await toys.until(lambda: reader.holds())
             run.drain("interrupted", "enough")
 
         return [look]
@@ -343,7 +343,7 @@ def test_what_is_held_back_is_told_while_the_run_goes_on_and_after_it(fast: Path
     assert report.items["done"] == 1
     assert [(held.key, held.reason, held.items) for held in told] == [("one", "slow down", 3)]
     assert 1700 < told[0].seconds <= 1800
-    [after] = report.held
+    [after] = report.holds
     assert (after.key, after.reason) == ("one", "slow down")
     assert 1700 < after.seconds <= 1800
     assert 'id="held"' in render_file(pipeline, fast, running=True)

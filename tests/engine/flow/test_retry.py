@@ -43,9 +43,9 @@ def test_jitter_is_from_half_to_one_and_a_half() -> None:
 
 def test_throttling_does_not_count_until_patience_is_over() -> None:
     ending = Throttled("slow down", after=10)
-    verdict = policy().judge(ending, attempt=99, held_back=80.0, pause=10.0)
+    verdict = policy().judge(ending, attempt=99, held_for=80.0, pause=10.0)
     assert (verdict.outcome, verdict.delay, verdict.counts) == ("throttled", 10.0, False)
-    verdict = policy().judge(ending, attempt=1, held_back=95.0, pause=10.0)
+    verdict = policy().judge(ending, attempt=1, held_for=95.0, pause=10.0)
     assert (verdict.outcome, verdict.final) == ("failed", True)
     assert ending.kind == "throttled"
 

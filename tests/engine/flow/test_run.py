@@ -22,7 +22,7 @@ from engine.flow.run import Run
 from engine.ledger.lock import locked
 from engine.ledger.output_folders import sweep_scratch
 from engine.ledger.schema import FILE
-from engine.ledger.writer import Journal
+from engine.ledger.writer import Ledger
 from engine.telemetry.events import (
     DiskLow,
     DiskRecovered,
@@ -155,9 +155,9 @@ def test_a_retry_finds_what_the_failed_stage_reads(fast: Path) -> None:
 
 
 def reset_failures(workdir: Path, pipeline: Pipeline) -> None:
-    graph, journal = Graph(pipeline, {}), Journal(workdir / FILE)
-    assert journal.reset({n: graph.descendants(n) for n in graph.names}, None, None) == 1
-    journal.close()
+    graph, ledger = Graph(pipeline, {}), Ledger(workdir / FILE)
+    assert ledger.reset({n: graph.descendants(n) for n in graph.names}, None, None) == 1
+    ledger.close()
 
 
 def test_an_optional_stage_degrades_the_item(fast: Path) -> None:
@@ -311,9 +311,9 @@ def one_repair(
 
 
 def change(workdir: Path, sql: str, *values: Any) -> None:
-    journal = Journal(workdir / FILE)
-    journal._db.execute(sql, values)
-    journal.close()
+    ledger = Ledger(workdir / FILE)
+    ledger._db.execute(sql, values)
+    ledger.close()
 
 
 @pytest.mark.parametrize(
@@ -543,7 +543,7 @@ def test_a_disk_that_is_full_from_the_start_is_one_line(tiny_disk: Path) -> None
 def test_the_source_waits_while_the_disk_is_low(
     fast: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There is room for three raw outputs; the source is held back, and so is a list in it."""
+    """There is room for three raw outputs; the source is held, and so is a list in it."""
 
     class Slow(Toy):
         def act(self, item: Item, out: Path) -> Any:

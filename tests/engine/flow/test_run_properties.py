@@ -238,8 +238,8 @@ class Watch:
             self.most[event.stage] = max(self.most[event.stage], event.before, event.after)
         for name, pool in self.run.pools.items():
             now = pool.statistics()
-            held = now.waiting + now.in_hand + now.parked
-            is_root = name in self.run.pipeline.roots  # there, what is parked does not count
+            held = now.waiting + now.in_hand + now.held
+            is_root = name in self.run.pipeline.roots  # there, what is held does not count
             if now.waiting > now.queue or not (is_root or held <= now.queue + self.most[name]):
                 self.overfull.append(f"{name}: {now}")
         if self.disturbance is not None and self.events == self.disturbance.moment:

@@ -11,7 +11,7 @@ from engine.contract.errors import StopRun
 from engine.contract.item import Item, item_id
 from engine.ledger.output_folders import mark_outlived, open_scratch
 from engine.ledger.schema import FILE
-from engine.ledger.writer import Journal
+from engine.ledger.writer import Ledger
 from tests.engine import toys
 from tests.engine.killer_command import EXITS, ITEMS, KILLS
 from tests.engine.toys import leftovers, line, outcomes, query, run, toy
@@ -65,10 +65,10 @@ def test_they_are_tried_after_all_others_and_with_nothing_else_in_hand(tmp_path:
 
 def test_one_that_was_retried_starts_afresh(tmp_path: Path) -> None:
     runs_until_one_ends("module", tmp_path, 1)
-    journal = Journal(tmp_path / FILE)
-    assert journal.reset({"deadly": ["last"]}, "crashed", None) == 2
-    assert [stage for _, stage in journal.killed.suspects() if stage == "deadly"] == []
-    journal.close()
+    ledger = Ledger(tmp_path / FILE)
+    assert ledger.reset({"deadly": ["last"]}, "crashed", None) == 2
+    assert [stage for _, stage in ledger.killed.suspects() if stage == "deadly"] == []
+    ledger.close()
     assert runs_until_one_ends("module", tmp_path, 1) > 1
     assert outcomes(tmp_path)["deadly", item_id(EXITS)] == ("failed", "crashed")
 
@@ -90,17 +90,17 @@ def die(workdir: Path, source: str, *, of_it: bool, killed: bool = True) -> None
     open_scratch(item, "a")
     if not of_it:
         mark_outlived(item, "a")
-    journal = Journal(workdir / FILE)
-    number = journal.start_run("toy", {}, {})
+    ledger = Ledger(workdir / FILE)
+    number = ledger.start_run("toy", {}, {})
     if not killed:
-        journal.end_run(number, "interrupted")
-    journal.close()
+        ledger.end_run(number, "interrupted")
+    ledger.close()
 
 
 def suspects(workdir: Path) -> dict[tuple[str, str], int]:
-    journal = Journal(workdir / FILE)
-    found = journal.killed.suspects()
-    journal.close()
+    ledger = Ledger(workdir / FILE)
+    found = ledger.killed.suspects()
+    ledger.close()
     return found
 
 

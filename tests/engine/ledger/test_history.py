@@ -10,9 +10,9 @@ import pytest
 from engine.ledger import history
 from engine.ledger.group_commit import GroupCommit
 from engine.ledger.history import History
-from engine.ledger.reader import JournalReader
+from engine.ledger.reader import LedgerReader
 from engine.ledger.schema import FILE
-from engine.ledger.writer import Journal
+from engine.ledger.writer import Ledger
 from engine.telemetry.statistics import PoolStatistics
 from tests.engine.toys import line, query, run, toy, until
 
@@ -20,7 +20,7 @@ BUSY = PoolStatistics("a", 1, 8, 0, 0, 1, 0, 0, 0, 0, 0, 0.5, 0.0, 0.0, 1.0, 0)
 
 
 def samples_of(workdir: Path, number: int = 1) -> list[tuple[int, history.Sample]]:
-    with JournalReader(workdir) as reader:
+    with LedgerReader(workdir) as reader:
         return reader.samples(number)
 
 
@@ -61,9 +61,9 @@ def test_a_ledger_of_before_is_read_and_gains_its_history(tmp_path: Path) -> Non
 
 async def keep_for(workdir: Path, ticks: int) -> None:
     """Keep a history until so many intervals have passed in it."""
-    journal = Journal(workdir / FILE)
-    commit = GroupCommit(journal)
-    number = await commit.do(lambda journal: journal.start_run("toy", {}, {}))
+    ledger = Ledger(workdir / FILE)
+    commit = GroupCommit(ledger)
+    number = await commit.do(lambda ledger: ledger.start_run("toy", {}, {}))
     kept = History(commit, number, lambda: [BUSY], workdir, interval=0.0001)
     try:
         async with anyio.create_task_group() as tasks:
@@ -73,7 +73,7 @@ async def keep_for(workdir: Path, ticks: int) -> None:
             tasks.cancel_scope.cancel()
     finally:
         commit.close()
-        journal.close()
+        ledger.close()
 
 
 def test_a_long_history_stays_bounded_and_even(

@@ -10,10 +10,10 @@ import pytest
 
 from engine import Item, StopRun, WorkFolderError
 from engine.ledger.group_commit import BACKLOG, GroupCommit
-from engine.ledger.reader import JournalReader
+from engine.ledger.reader import LedgerReader
 from engine.ledger.records import AttemptRow, End, Failure, Known
 from engine.ledger.schema import FILE, SCHEMA, SCHEMA_VERSION, connect
-from engine.ledger.writer import Journal
+from engine.ledger.writer import Ledger
 from engine.telemetry.processor_time import ProcessorTime
 from tests.engine.toys import engine_threads, line, query, toy
 
@@ -28,21 +28,21 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    journal = Journal(tmp_path / FILE)
-    yield journal
-    journal.close()
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    ledger = Ledger(tmp_path / FILE)
+    yield ledger
+    ledger.close()
 
 
-def enter(journal: Journal, source: str, *stages: str, run: int = 1) -> Item:
-    item = Item.at(journal.path.parent, source)
-    journal.admit(item, None, run)
-    journal.enter(item, stages, [], run)
+def enter(ledger: Ledger, source: str, *stages: str, run: int = 1) -> Item:
+    item = Item.at(ledger.path.parent, source)
+    ledger.admit(item, None, run)
+    ledger.enter(item, stages, [], run)
     return item
 
 
-def known(journal: Journal, item: Item, run: int = 99) -> dict[str, Known]:
-    found = journal.admit(item, None, run)
+def known(ledger: Ledger, item: Item, run: int = 99) -> dict[str, Known]:
+    found = ledger.admit(item, None, run)
     assert found is not None
     return found
 
@@ -50,41 +50,41 @@ def known(journal: Journal, item: Item, run: int = 99) -> dict[str, Known]:
 # What it holds
 
 
-def test_what_was_settled_is_known_to_the_next_run(journal: Journal) -> None:
-    item = enter(journal, "v", "a", "b", "c")
-    journal.settle(item, "a", End("done", "fa", expanded=2), None, 1)
+def test_what_was_settled_is_known_to_the_next_run(ledger: Ledger) -> None:
+    item = enter(ledger, "v", "a", "b", "c")
+    ledger.settle(item, "a", End("done", "fa", expanded=2), None, 1)
     failure = Failure("http-503", "not now")
-    journal.settle(item, "b", End("failed", "fb", retryable=True), failure, 1)
-    assert known(journal, item) == {
+    ledger.settle(item, "b", End("failed", "fb", retryable=True), failure, 1)
+    assert known(ledger, item) == {
         "a": Known("done", "fa", expanded=2),
         "b": Known("failed", "fb", kind="http-503", reason="not now", retryable=True),
         "c": Known(),
     }
 
 
-def test_entering_a_stage_again_voids_how_it_and_its_descendants_ended(journal: Journal) -> None:
-    item = enter(journal, "v", "a", "b")
-    journal.settle(item, "a", End("failed", "fa", retryable=True), Failure("k", "r"), 1)
-    journal.settle(item, "b", End("done", "fb"), None, 1)
-    journal.discard(item, ["b"])
-    journal.enter(item, ["a"], ["b", "c"], 2)
-    assert known(journal, item) == {"a": Known()}
+def test_entering_a_stage_again_voids_how_it_and_its_descendants_ended(ledger: Ledger) -> None:
+    item = enter(ledger, "v", "a", "b")
+    ledger.settle(item, "a", End("failed", "fa", retryable=True), Failure("k", "r"), 1)
+    ledger.settle(item, "b", End("done", "fb"), None, 1)
+    ledger.discard(item, ["b"])
+    ledger.enter(item, ["a"], ["b", "c"], 2)
+    assert known(ledger, item) == {"a": Known()}
 
 
-def test_an_item_enters_a_run_once_and_every_list_that_held_it_is_known(journal: Journal) -> None:
-    shared = Item.at(journal.path.parent, "shared")
-    assert journal.admit(shared, "first", 1) == {}
-    assert journal.admit(shared, "second", 1) is None
-    assert journal.admit(shared, None, 1) is None
+def test_an_item_enters_a_run_once_and_every_list_that_held_it_is_known(ledger: Ledger) -> None:
+    shared = Item.at(ledger.path.parent, "shared")
+    assert ledger.admit(shared, "first", 1) == {}
+    assert ledger.admit(shared, "second", 1) is None
+    assert ledger.admit(shared, None, 1) is None
     for parent in ("first", "second"):
-        assert journal.children(parent) == [(shared.id, "shared")]
-    assert journal.admit(shared, None, 2) == {}
+        assert ledger.children(parent) == [(shared.id, "shared")]
+    assert ledger.admit(shared, None, 2) == {}
 
 
-def test_a_file_name_that_is_not_utf8_comes_back_as_it_was(journal: Journal) -> None:
+def test_a_file_name_that_is_not_utf8_comes_back_as_it_was(ledger: Ledger) -> None:
     source = b"caf\xe9.mp4".decode("utf-8", "surrogateescape")
-    item = enter(journal, source, "a")
-    with JournalReader(journal.path.parent) as reader:
+    item = enter(ledger, source, "a")
+    with LedgerReader(ledger.path.parent) as reader:
         assert list(reader.pending_items()) == [(item.id, source)]
         assert [record.source for record in reader.item_records()] == [source]
 
@@ -92,7 +92,7 @@ def test_a_file_name_that_is_not_utf8_comes_back_as_it_was(journal: Journal) -> 
 def test_nobody_but_its_owner_reads_the_ledger(tmp_path: Path) -> None:
     path = tmp_path / FILE
     for _ in range(2):
-        ledger = Journal(path)
+        ledger = Ledger(path)
         ledger.start_run("toy", {}, {})
         names = {file.name for file in tmp_path.iterdir()}
         assert names == {FILE, f"{FILE}-wal", f"{FILE}-shm"}
@@ -101,45 +101,45 @@ def test_nobody_but_its_owner_reads_the_ledger(tmp_path: Path) -> None:
         path.chmod(0o644)  # as earlier versions made it
 
 
-def test_attempts_that_a_dead_run_left_open_are_closed(journal: Journal) -> None:
-    first = journal.start_run("toy", {}, {})
-    item = enter(journal, "v", "a")
-    row = AttemptRow(journal.last_attempt() + 1, first, item.id, "a", 1, 1, started=1.0)
-    journal.start_attempt(row)
-    second = journal.start_run("toy", {}, {})
-    assert journal.close_attempts_of_dead_runs(second) == [(item.id, "a")]
-    assert journal.close_attempts_of_dead_runs(second) == []
-    workdir = journal.path.parent
+def test_attempts_that_a_dead_run_left_open_are_closed(ledger: Ledger) -> None:
+    first = ledger.start_run("toy", {}, {})
+    item = enter(ledger, "v", "a")
+    row = AttemptRow(ledger.last_attempt() + 1, first, item.id, "a", 1, 1, started=1.0)
+    ledger.start_attempt(row)
+    second = ledger.start_run("toy", {}, {})
+    assert ledger.close_attempts_of_dead_runs(second) == [(item.id, "a")]
+    assert ledger.close_attempts_of_dead_runs(second) == []
+    workdir = ledger.path.parent
     assert query(workdir, "SELECT id, outcome FROM attempts") == [(row.id, "interrupted")]
     assert query(workdir, "SELECT outcome FROM runs") == [("killed",), (None,)]
 
 
-def test_resetting_failures_chooses_by_class_and_stage(journal: Journal) -> None:
+def test_resetting_failures_chooses_by_class_and_stage(ledger: Ledger) -> None:
     descendants = {"a": ["b", "c"], "b": ["c"], "c": []}
     for source, stage, kind in (("v1", "a", "x"), ("v2", "b", "x"), ("v3", "b", "y")):
-        item = enter(journal, source, "a", "b", "c")
-        journal.settle(item, "c", End("done", "fc"), None, 1)
-        journal.settle(item, stage, End("failed", "f", retryable=True), Failure(kind, "r"), 1)
-        journal.end_item(item, "failed")
-    assert journal.reset(descendants, "x", "b") == 1
-    assert known(journal, Item.at(journal.path.parent, "v2")) == {"a": Known(), "b": Known()}
-    with JournalReader(journal.path.parent) as reader:
+        item = enter(ledger, source, "a", "b", "c")
+        ledger.settle(item, "c", End("done", "fc"), None, 1)
+        ledger.settle(item, stage, End("failed", "f", retryable=True), Failure(kind, "r"), 1)
+        ledger.end_item(item, "failed")
+    assert ledger.reset(descendants, "x", "b") == 1
+    assert known(ledger, Item.at(ledger.path.parent, "v2")) == {"a": Known(), "b": Known()}
+    with LedgerReader(ledger.path.parent) as reader:
         assert [source for _, source in reader.pending_items()] == ["v2"]
-    assert journal.reset(descendants, None, None) == 2
-    assert journal.reset(descendants, None, None) == 0
+    assert ledger.reset(descendants, None, None) == 2
+    assert ledger.reset(descendants, None, None) == 0
 
 
-def test_a_folder_belongs_to_one_pipeline(journal: Journal) -> None:
-    journal.start_run("toy", {}, {})
+def test_a_folder_belongs_to_one_pipeline(ledger: Ledger) -> None:
+    ledger.start_run("toy", {}, {})
     with pytest.raises(WorkFolderError, match="holds the work of pipeline 'toy'"):
-        journal.start_run("other", {}, {})
+        ledger.start_run("other", {}, {})
 
 
 @pytest.mark.parametrize("content", [b"not a database, but long enough to be looked at" * 50])
 def test_what_is_no_ledger_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE).write_bytes(content)
     with pytest.raises(WorkFolderError, match="cannot be used as a ledger") as refusal:
-        Journal(tmp_path / FILE)
+        Ledger(tmp_path / FILE)
     assert "\n" not in str(refusal.value)
 
 
@@ -148,7 +148,7 @@ def test_another_versions_ledger_is_refused(tmp_path: Path) -> None:
     db.execute("PRAGMA user_version = 99")
     db.close()
     with pytest.raises(WorkFolderError, match="written by another version"):
-        Journal(tmp_path / FILE)
+        Ledger(tmp_path / FILE)
 
 
 def test_an_older_ledger_gains_what_it_lacks_and_keeps_what_it_has(tmp_path: Path) -> None:
@@ -158,13 +158,13 @@ def test_an_older_ledger_gains_what_it_lacks_and_keeps_what_it_has(tmp_path: Pat
     insert = "INSERT INTO attempts (run, item, stage, worker, attempt, started)"
     db.execute(f"{insert} VALUES (1, 'old', 'a', 1, 1, 5)")
     db.commit()
-    journal = Journal(tmp_path / FILE)
-    run = journal.start_run("toy", {}, {}, cores=4)
+    ledger = Ledger(tmp_path / FILE)
+    run = ledger.start_run("toy", {}, {}, cores=4)
     row = AttemptRow(2, run, "v", "a", 1, 1, 6.0)
-    journal.start_attempt(row)
+    ledger.start_attempt(row)
     row.cost = ProcessorTime(1.5, 0.25)
     row.end("done", None)
-    journal.end_attempt(row)
+    ledger.end_attempt(row)
     assert query(tmp_path, "SELECT cores FROM runs") == [(None,), (4,)]
     assert query(tmp_path, "SELECT item, started, processor, delayed FROM attempts")[0] == (
         "old", 5.0, None, None,
@@ -177,26 +177,26 @@ def test_an_older_ledger_gains_what_it_lacks_and_keeps_what_it_has(tmp_path: Pat
     db.execute(f"{insert} VALUES (2, 'by an older Penstock', 'a', 1, 1, 6)")
     db.commit()
     db.close()
-    journal.close()
-    Journal(tmp_path / FILE).close()  # and again, when there is nothing to add
+    ledger.close()
+    Ledger(tmp_path / FILE).close()  # and again, when there is nothing to add
 
 
 def test_a_folder_without_a_ledger_is_no_work_folder(tmp_path: Path) -> None:
     with pytest.raises(WorkFolderError, match="is not a work folder"):
-        JournalReader(tmp_path)
+        LedgerReader(tmp_path)
 
 
 # Adding up
 
 
-def test_an_audit_finds_what_is_missing_and_what_is_too_much(journal: Journal) -> None:
-    workdir = journal.path.parent
-    run = journal.start_run("toy", {}, {})
-    lost, extra, open_ = (enter(journal, source, "a", run=run) for source in ("v1", "v2", "v3"))
-    journal.settle(lost, "a", End("done", "f"), None, run)
-    journal.enter(extra, ["b"], [], run)
-    journal.end_item(open_, "done")
-    with JournalReader(workdir) as reader:
+def test_an_audit_finds_what_is_missing_and_what_is_too_much(ledger: Ledger) -> None:
+    workdir = ledger.path.parent
+    run = ledger.start_run("toy", {}, {})
+    lost, extra, open_ = (enter(ledger, source, "a", run=run) for source in ("v1", "v2", "v3"))
+    ledger.settle(lost, "a", End("done", "f"), None, run)
+    ledger.enter(extra, ["b"], [], run)
+    ledger.end_item(open_, "done")
+    with LedgerReader(workdir) as reader:
         assert sorted(reader.audit(PIPELINE, frozenset())) == [
             "1 items are recorded as ended with a stage pending",
             "1 items entered stage 'b' and should not have",
@@ -204,24 +204,24 @@ def test_an_audit_finds_what_is_missing_and_what_is_too_much(journal: Journal) -
         ]
 
 
-def test_an_audit_looks_at_the_items_of_the_last_run(journal: Journal) -> None:
+def test_an_audit_looks_at_the_items_of_the_last_run(ledger: Ledger) -> None:
     """Those of earlier ones may have gone by other settings: `optional` may have been another."""
-    run = journal.start_run("toy", {}, {})
-    item = enter(journal, "v", "a", run=run)
-    journal.settle(item, "a", End("failed", "f"), Failure("k", "r"), run)
-    journal.end_item(item, "failed")
-    with JournalReader(journal.path.parent) as reader:
+    run = ledger.start_run("toy", {}, {})
+    item = enter(ledger, "v", "a", run=run)
+    ledger.settle(item, "a", End("failed", "f"), Failure("k", "r"), run)
+    ledger.end_item(item, "failed")
+    with LedgerReader(ledger.path.parent) as reader:
         assert len(reader.audit(PIPELINE, frozenset({"a"}))) == 1
-        journal.start_run("toy", {}, {})
+        ledger.start_run("toy", {}, {})
         assert reader.audit(PIPELINE, frozenset({"a"})) == []
 
 
-def test_reading_many_items_is_lazy_and_complete(journal: Journal) -> None:
-    journal.begin()
+def test_reading_many_items_is_lazy_and_complete(ledger: Ledger) -> None:
+    ledger.begin()
     for number in range(1203):
-        enter(journal, f"v{number}", "a")
-    journal.commit()
-    with JournalReader(journal.path.parent) as reader:
+        enter(ledger, f"v{number}", "a")
+    ledger.commit()
+    with LedgerReader(ledger.path.parent) as reader:
         assert len(dict(reader.pending_items())) == 1203
         assert [record.id for record in reader.item_records()] == sorted(
             dict(reader.pending_items())
@@ -231,34 +231,34 @@ def test_reading_many_items_is_lazy_and_complete(journal: Journal) -> None:
 # Group commit
 
 
-async def test_many_requests_at_once_are_few_transactions(journal: Journal) -> None:
-    class Counting(Journal):
+async def test_many_requests_at_once_are_few_transactions(ledger: Ledger) -> None:
+    class Counting(Ledger):
         commits = 0
 
         def commit(self) -> None:
             self.commits += 1
             super().commit()
 
-    counting = Counting(journal.path)
+    counting = Counting(ledger.path)
     commit = GroupCommit(counting)
-    items = [Item.at(journal.path.parent, f"v{number}") for number in range(200)]
+    items = [Item.at(ledger.path.parent, f"v{number}") for number in range(200)]
     async with anyio.create_task_group() as tasks:
         for item in items:
-            tasks.start_soon(commit.do, lambda journal, item=item: journal.admit(item, None, 1))
+            tasks.start_soon(commit.do, lambda ledger, item=item: ledger.admit(item, None, 1))
     commit.close()
-    assert query(journal.path.parent, "SELECT count(*) FROM items") == [(200,)]
+    assert query(ledger.path.parent, "SELECT count(*) FROM items") == [(200,)]
     assert counting.commits <= 3
     counting.close()
     assert engine_threads() == []
 
 
-async def test_requests_are_applied_in_order_and_answered(journal: Journal) -> None:
-    commit = GroupCommit(journal)
+async def test_requests_are_applied_in_order_and_answered(ledger: Ledger) -> None:
+    commit = GroupCommit(ledger)
     applied: list[int] = []
     answers: dict[int, int] = {}
 
     async def ask(number: int) -> None:
-        def work(journal: Journal) -> int:
+        def work(ledger: Ledger) -> int:
             applied.append(number)
             return number * 10
 
@@ -272,13 +272,13 @@ async def test_requests_are_applied_in_order_and_answered(journal: Journal) -> N
     assert answers == {number: number * 10 for number in range(50)}
 
 
-async def test_an_error_is_undone_and_heard_by_whom_it_concerns(journal: Journal) -> None:
-    commit = GroupCommit(journal)
+async def test_an_error_is_undone_and_heard_by_whom_it_concerns(ledger: Ledger) -> None:
+    commit = GroupCommit(ledger)
     heard = []
 
     async def ask(number: int) -> None:
-        def work(journal: Journal) -> None:
-            enter(journal, f"v{number}", "a")
+        def work(ledger: Ledger) -> None:
+            enter(ledger, f"v{number}", "a")
             if number == 3:
                 raise ValueError("a bug")
 
@@ -287,49 +287,49 @@ async def test_an_error_is_undone_and_heard_by_whom_it_concerns(journal: Journal
         except ValueError:
             heard.append(number)
 
-    await commit.do(lambda journal: enter(journal, "first", "a"))
+    await commit.do(lambda ledger: enter(ledger, "first", "a"))
     async with anyio.create_task_group() as tasks:
         for number in range(6):
             tasks.start_soon(ask, number)
-    rows = query(journal.path.parent, "SELECT source FROM items WHERE source != 'first'")
+    rows = query(ledger.path.parent, "SELECT source FROM items WHERE source != 'first'")
     assert {s for (s,) in rows} == {"v0", "v1", "v2", "v4", "v5"}
     assert heard == [3]
-    await commit.do(lambda journal: enter(journal, "later", "a"))
+    await commit.do(lambda ledger: enter(ledger, "later", "a"))
     commit.close()
 
 
-async def test_a_ledger_that_cannot_be_written_stops_the_run_in_one_line(journal: Journal) -> None:
-    commit = GroupCommit(journal)
-    journal._db.execute("PRAGMA busy_timeout = 1")
-    other = connect(journal.path)
+async def test_a_ledger_that_cannot_be_written_stops_the_run_in_one_line(ledger: Ledger) -> None:
+    commit = GroupCommit(ledger)
+    ledger._db.execute("PRAGMA busy_timeout = 1")
+    other = connect(ledger.path)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StopRun, match=r"the ledger .* cannot be written \(database is locked\)"):
-        await commit.do(lambda journal: enter(journal, "v", "a"))
+        await commit.do(lambda ledger: enter(ledger, "v", "a"))
     other.execute("ROLLBACK")
     other.close()
-    await commit.do(lambda journal: enter(journal, "v", "a"))
+    await commit.do(lambda ledger: enter(ledger, "v", "a"))
     commit.close()
 
 
-async def test_what_nobody_waits_for_is_written_in_its_turn(journal: Journal) -> None:
-    commit = GroupCommit(journal)
+async def test_what_nobody_waits_for_is_written_in_its_turn(ledger: Ledger) -> None:
+    commit = GroupCommit(ledger)
     order: list[int] = []
     for number in range(3):
-        commit.note(lambda journal, number=number: order.append(number))
-    await commit.do(lambda journal: order.append(3))
+        commit.note(lambda ledger, number=number: order.append(number))
+    await commit.do(lambda ledger: order.append(3))
     assert order == [0, 1, 2, 3]
-    commit.note(lambda journal: enter(journal, "v", "a"))
+    commit.note(lambda ledger: enter(ledger, "v", "a"))
     commit.close()
-    assert query(journal.path.parent, "SELECT source FROM items") == [("v",)]
+    assert query(ledger.path.parent, "SELECT source FROM items") == [("v",)]
     assert engine_threads() == []
 
 
-async def test_the_backlog_is_bounded(journal: Journal) -> None:
-    commit = GroupCommit(journal)
+async def test_the_backlog_is_bounded(ledger: Ledger) -> None:
+    commit = GroupCommit(ledger)
     gate = threading.Event()
-    commit.note(lambda journal: gate.wait(10))
+    commit.note(lambda ledger: gate.wait(10))
     for _ in range(BACKLOG + 1):
-        commit.note(lambda journal: None)
+        commit.note(lambda ledger: None)
     with anyio.move_on_after(0.05) as scope:
         await commit.room()
     assert scope.cancelled_caught
@@ -338,25 +338,23 @@ async def test_the_backlog_is_bounded(journal: Journal) -> None:
     commit.close()
 
 
-async def test_what_goes_wrong_where_nobody_waits_is_told_to_who_watches(journal: Journal) -> None:
-    commit = GroupCommit(journal)
-    commit.note(lambda journal: enter(journal, "before", "a"))
-    commit.note(lambda journal: 1 / 0)
+async def test_what_goes_wrong_where_nobody_waits_is_told_to_who_watches(ledger: Ledger) -> None:
+    commit = GroupCommit(ledger)
+    commit.note(lambda ledger: enter(ledger, "before", "a"))
+    commit.note(lambda ledger: 1 / 0)
     with anyio.fail_after(5), pytest.raises(ZeroDivisionError):
         await commit.watch()
-    assert query(journal.path.parent, "SELECT source FROM items") == [("before",)]
+    assert query(ledger.path.parent, "SELECT source FROM items") == [("before",)]
     commit.close()
 
 
-async def test_who_is_cancelled_takes_nobody_with_them(journal: Journal) -> None:
-    commit = GroupCommit(journal)
+async def test_who_is_cancelled_takes_nobody_with_them(ledger: Ledger) -> None:
+    commit = GroupCommit(ledger)
     answers = []
 
     async def ask(number: int, scope: anyio.CancelScope) -> None:
         with scope:
-            answers.append(
-                await commit.do(lambda journal: enter(journal, f"v{number}", "a").source)
-            )
+            answers.append(await commit.do(lambda ledger: enter(ledger, f"v{number}", "a").source))
 
     scopes = [anyio.CancelScope() for _ in range(9)]
     async with anyio.create_task_group() as tasks:

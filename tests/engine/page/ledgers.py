@@ -9,7 +9,7 @@ from typing import Any
 from engine.contract.item import Item
 from engine.ledger.records import End
 from engine.ledger.schema import FILE
-from engine.ledger.writer import Journal
+from engine.ledger.writer import Ledger
 from engine.telemetry.statistics import PoolStatistics, Sample
 
 START = 1_700_000_000.0
@@ -27,23 +27,23 @@ def sample(time: float, *pools: PoolStatistics, processor: float = 0.0) -> Sampl
 
 
 @contextmanager
-def ledger(workdir: Path) -> Iterator[Journal]:
+def made_ledger(workdir: Path) -> Iterator[Ledger]:
     """The ledger of a work folder, to be written in one transaction."""
     workdir.mkdir(parents=True, exist_ok=True)
-    journal = Journal(workdir / FILE)
+    ledger = Ledger(workdir / FILE)
     try:
-        journal.begin()
-        yield journal
-        journal.commit()
+        ledger.begin()
+        yield ledger
+        ledger.commit()
     finally:
-        journal.close()
+        ledger.close()
 
 
-def add_run(journal: Journal, started: float, ended: float | None, pipeline: str = "toy") -> int:
+def add_run(ledger: Ledger, started: float, ended: float | None, pipeline: str = "toy") -> int:
     """A run at `started` seconds after START; None for one that never ended."""
-    number = journal.start_run(pipeline, {"stages": {"a": {"value": 1}}}, {"penstock": "0.1.0"})
+    number = ledger.start_run(pipeline, {"stages": {"a": {"value": 1}}}, {"penstock": "0.1.0"})
     end = None if ended is None else START + ended
-    journal._db.execute(
+    ledger._db.execute(
         "UPDATE runs SET started = ?, ended = ?, outcome = ? WHERE id = ?",
         (START + started, end, None if ended is None else "done", number),
     )
@@ -51,16 +51,16 @@ def add_run(journal: Journal, started: float, ended: float | None, pipeline: str
 
 
 def add_attempts(
-    journal: Journal, run: int, rows: Sequence[tuple[str, str, float, float | None, str]]
+    ledger: Ledger, run: int, rows: Sequence[tuple[str, str, float, float | None, str]]
 ) -> None:
     """Attempts: source, stage, when it began and ended (None: at work), and how."""
     for source, stage, started, ended, outcome in rows:
-        item = Item.at(journal.path.parent, source)
-        journal._db.execute(
+        item = Item.at(ledger.path.parent, source)
+        ledger._db.execute(
             "INSERT OR IGNORE INTO items (id, source, entered_run) VALUES (?, ?, ?)",
             (item.id, source, run),
         )
-        journal._db.execute(
+        ledger._db.execute(
             "INSERT INTO attempts (run, item, stage, worker, attempt, started, ended, outcome)"
             " VALUES (?, ?, ?, 1, 1, ?, ?, ?)",
             (
@@ -73,10 +73,10 @@ def add_attempts(
             ),
         )
         if ended is not None and outcome in ("done", "dropped", "failed"):
-            journal.settle(item, stage, End(outcome, "mark"), None, run)  # type: ignore[arg-type]
+            ledger.settle(item, stage, End(outcome, "mark"), None, run)  # type: ignore[arg-type]
 
 
-def finish_attempt(journal: Journal, number: int, ended: float) -> None:
-    journal._db.execute(
+def finish_attempt(ledger: Ledger, number: int, ended: float) -> None:
+    ledger._db.execute(
         "UPDATE attempts SET ended = ?, outcome = 'done' WHERE id = ?", (START + ended, number)
     )

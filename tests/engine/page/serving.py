@@ -15,7 +15,7 @@ from engine.page.live import LivePage
 from tests.engine.toys import Toy, line, run, toy
 
 
-class Held(Toy):
+class Hold(Toy):
     """Waits with every item but the first until the test lets it go."""
 
     def act(self, item: Any, out: Path) -> Any:
@@ -62,7 +62,7 @@ class Served:
 def served(
     workdir: Path, items: int = 5, does: Mapping[str, Sequence[Any]] | None = None
 ) -> Iterator[Served]:
-    pipeline = line(toy("a", base=Held, does=does or {}), toy("b", "a"))
+    pipeline = line(toy("a", base=Hold, does=does or {}), toy("b", "a"))
     running = Served(pipeline, workdir, items)
     try:
         yield running

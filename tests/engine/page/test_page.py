@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from engine import PageContext, Section, WorkFolderError
 from engine.page.page import as_script, render_file
-from tests.engine.page.ledgers import add_attempts, add_run, ledger
+from tests.engine.page.ledgers import add_attempts, add_run, made_ledger
 from tests.engine.toys import configured, line, run, toy
 
 HOSTILE = '</script><script>alert(1)</script>"><img src=x onerror=alert(2)>{{7*7}}'
@@ -111,9 +111,9 @@ def test_it_tells_how_things_stand(tmp_path: Path) -> None:
 
 
 def test_a_killed_run_and_one_at_work_are_told_apart(tmp_path: Path) -> None:
-    with ledger(tmp_path) as journal:
-        number = add_run(journal, 0.0, None)
-        add_attempts(journal, number, [("v1", "a", 1.0, 2.0, "done"), ("v2", "a", 2.0, None, "")])
+    with made_ledger(tmp_path) as ledger:
+        number = add_run(ledger, 0.0, None)
+        add_attempts(ledger, number, [("v1", "a", 1.0, 2.0, "done"), ("v2", "a", 2.0, None, "")])
     pipeline = line(toy("a"))
 
     assert 'class="state killed"' in render_file(pipeline, tmp_path, running=False)

@@ -6,16 +6,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.ledger.reader import JournalReader
+from engine.ledger.reader import LedgerReader
 from engine.page.timeline import OUTCOMES, Timeline, spans_of
-from tests.engine.page.ledgers import START, add_attempts, add_run, finish_attempt, ledger
+from tests.engine.page.ledgers import START, add_attempts, add_run, finish_attempt, made_ledger
 from tests.engine.toys import fast_folder
 
 Rows = set[tuple[object, ...]]
 
 
 def take_in(timeline: Timeline, workdir: Path, now: float | None = None) -> None:
-    with JournalReader(workdir) as reader:
+    with LedgerReader(workdir) as reader:
         timeline.read(reader, spans_of(reader.runs(), reader, None if now is None else START + now))
 
 
@@ -30,11 +30,11 @@ def rows(timeline: Timeline) -> Rows:
 
 
 def test_attempts_are_placed_on_the_time_of_running(tmp_path: Path) -> None:
-    with ledger(tmp_path) as journal:
-        first = add_run(journal, 0.0, 10.0)
-        add_attempts(journal, first, [("v1", "a", 1.0, 3.5, "done"), ("v1", "b", 4, 5, "failed")])
-        second = add_run(journal, 1000.0, 1020.0)
-        add_attempts(journal, second, [("v2", "a", 1001.0, 1001.25, "retried")])
+    with made_ledger(tmp_path) as ledger:
+        first = add_run(ledger, 0.0, 10.0)
+        add_attempts(ledger, first, [("v1", "a", 1.0, 3.5, "done"), ("v1", "b", 4, 5, "failed")])
+        second = add_run(ledger, 1000.0, 1020.0)
+        add_attempts(ledger, second, [("v2", "a", 1001.0, 1001.25, "retried")])
     timeline = Timeline(["a", "b"])
 
     take_in(timeline, tmp_path)
@@ -47,27 +47,27 @@ def test_attempts_are_placed_on_the_time_of_running(tmp_path: Path) -> None:
 
 
 def test_a_killed_run_lasted_until_its_last_sign(tmp_path: Path) -> None:
-    with ledger(tmp_path) as journal:
-        killed = add_run(journal, 0.0, None)
-        add_attempts(journal, killed, [("v1", "a", 1.0, 7.0, "done")])
-        add_run(journal, 100.0, 101.0)
-    with JournalReader(tmp_path) as reader:
+    with made_ledger(tmp_path) as ledger:
+        killed = add_run(ledger, 0.0, None)
+        add_attempts(ledger, killed, [("v1", "a", 1.0, 7.0, "done")])
+        add_run(ledger, 100.0, 101.0)
+    with LedgerReader(tmp_path) as reader:
         spans = spans_of(reader.runs(), reader, None)
 
     assert [(span.offset, span.length) for span in spans] == [(0, 7000), (7000, 1000)]
 
 
 def test_what_is_at_work_is_told_and_then_over(tmp_path: Path) -> None:
-    with ledger(tmp_path) as journal:
-        run = add_run(journal, 0.0, None)
-        add_attempts(journal, run, [("v1", "a", 1.0, None, "")])
+    with made_ledger(tmp_path) as ledger:
+        run = add_run(ledger, 0.0, None)
+        add_attempts(ledger, run, [("v1", "a", 1.0, None, "")])
     timeline = Timeline(["a"])
     take_in(timeline, tmp_path, now=5.0)
     assert timeline.since(-1, 0, 0)["open"] == [["v1", 0, 1, 1000]]
     assert len(timeline) == 0
 
-    with ledger(tmp_path) as journal:
-        finish_attempt(journal, 1, 6.0)
+    with made_ledger(tmp_path) as ledger:
+        finish_attempt(ledger, 1, 6.0)
     take_in(timeline, tmp_path, now=7.0)
 
     told = timeline.since(timeline.generation, 0, 0)
@@ -75,9 +75,9 @@ def test_what_is_at_work_is_told_and_then_over(tmp_path: Path) -> None:
 
 
 def test_who_has_seen_some_is_told_the_rest(tmp_path: Path) -> None:
-    with ledger(tmp_path) as journal:
-        run = add_run(journal, 0.0, 100.0)
-        add_attempts(journal, run, [("v1", "a", 1, 2, "done"), ("v2", "a", 2, 3, "done")])
+    with made_ledger(tmp_path) as ledger:
+        run = add_run(ledger, 0.0, 100.0)
+        add_attempts(ledger, run, [("v1", "a", 1, 2, "done"), ("v2", "a", 2, 3, "done")])
     timeline = Timeline(["a"])
     take_in(timeline, tmp_path)
 
@@ -106,15 +106,15 @@ def test_reading_bit_by_bit_finds_what_reading_once_does(
 ) -> None:
     with fast_folder() as workdir:
         bit_by_bit = Timeline(["a", "b"], most)
-        with ledger(workdir) as journal:
-            run = add_run(journal, 0.0, None)
+        with made_ledger(workdir) as ledger:
+            run = add_run(ledger, 0.0, None)
         for part in parts:
             attempts = [
                 (source, stage, float(begin), None if took is None else float(begin + took), how)
                 for source, stage, begin, took, how in part
             ]
-            with ledger(workdir) as journal:
-                add_attempts(journal, run, attempts)
+            with made_ledger(workdir) as ledger:
+                add_attempts(ledger, run, attempts)
             take_in(bit_by_bit, workdir, now=200.0)
         at_once = Timeline(["a", "b"], most)
         take_in(at_once, workdir, now=200.0)
@@ -130,10 +130,10 @@ def test_reading_bit_by_bit_finds_what_reading_once_does(
 
 @pytest.mark.parametrize("most", [10, 1000])
 def test_a_timeline_is_bounded_and_says_what_it_leaves_out(tmp_path: Path, most: int) -> None:
-    with ledger(tmp_path) as journal:
-        run = add_run(journal, 0.0, 1000.0)
+    with made_ledger(tmp_path) as ledger:
+        run = add_run(ledger, 0.0, 1000.0)
         add_attempts(
-            journal, run, [(f"v{n}", stage, n, n + 1, "done") for n in range(200) for stage in "ab"]
+            ledger, run, [(f"v{n}", stage, n, n + 1, "done") for n in range(200) for stage in "ab"]
         )
     timeline = Timeline(["a", "b"], most)
 

@@ -17,7 +17,7 @@ def pool(
 ) -> PoolStatistics:
     """A pool over 100 seconds; the waits are in worker-seconds."""
     figures = dict.fromkeys(
-        ("waiting", "parked", "in_hand", "done", "dropped", "failed", "retried", "throttled"), 0
+        ("waiting", "held", "in_hand", "done", "dropped", "failed", "retried", "throttled"), 0
     )
     return PoolStatistics(
         stage=stage,
@@ -102,10 +102,10 @@ def test_the_source_is_the_limit_when_all_wait_for_items() -> None:
 
 def test_throttling_is_the_limit_when_items_are_held_back() -> None:
     text = sentence(
-        pool("fetch", busy=20, starved=80, throttled=12, parked=5), pool("weigh", starved=100)
+        pool("fetch", busy=20, starved=80, throttled=12, held=5), pool("weigh", starved=100)
     )
     assert text.startswith("Waiting is the bottleneck, no stage: fetch was told to slow down 12 ti")
-    assert "has 5 items held back" in text
+    assert "has 5 items held" in text
 
 
 @pytest.mark.parametrize("pools", [(), (pool("fetch", starved=100),)])

@@ -24,7 +24,7 @@ from engine.telemetry.events import (
     SourceEnded,
     Stopping,
 )
-from engine.telemetry.statistics import Held, PoolStatistics
+from engine.telemetry.statistics import Hold, PoolStatistics
 from engine.views.choose import Quiet, View, choose_view
 from engine.views.lines import totals_line
 from engine.views.live import LiveView
@@ -82,7 +82,7 @@ def pools_at(seconds: float, count: int = 2) -> list[PoolStatistics]:
                 done=int(seconds),
                 waiting=8,
                 in_hand=workers,
-                parked=3,
+                held=3,
                 failed=1,
             ),
             worker_seconds=seconds * workers,
@@ -164,7 +164,7 @@ def test_the_totals_line_says_it_all_in_one_line() -> None:
     progress(ItemEnded("y", "failed", False))
     clock.now = 120.0
     assert totals_line(progress.look(), source_ended=False) == (
-        "2 min 00 s, 40 of 100 so far ended, 1 dropped, 1 failed, 20/min, 6 held back, "
+        "2 min 00 s, 40 of 100 so far ended, 1 dropped, 1 failed, 20/min, 6 held, "
         "weigh is the bottleneck (100% busy)"
     )
     progress(SourceEnded(100))
@@ -172,18 +172,18 @@ def test_the_totals_line_says_it_all_in_one_line() -> None:
 
 
 def test_no_time_left_is_made_up_where_nobody_knows() -> None:
-    clock, held = Clock(), list[Held]()
-    progress = Progress(lambda: [replace(pools_at(0)[0], held=held)], clock)
+    clock, held = Clock(), list[Hold]()
+    progress = Progress(lambda: [replace(pools_at(0)[0], holds=held)], clock)
     feed(progress, entered=4, ended=2)
     progress(SourceEnded(4))
     clock.now = 10.0
     assert progress.look().left == pytest.approx(10)
-    retries = Held(None, "a reset", 5, 1)
+    retries = Hold(None, "a reset", 5, 1)
     held[:] = [retries]
     assert progress.look().left is not None
     held[:] = [replace(retries, items=2)]
     assert progress.look().left is None, "all that is left waits"
-    held[:] = [Held("example.org", "429", 3600, 1)]
+    held[:] = [Hold("example.org", "429", 3600, 1)]
     assert progress.look().left is None
     held[:] = []
     clock.now = 100.0
@@ -194,10 +194,10 @@ def test_no_time_left_is_made_up_where_nobody_knows() -> None:
 
 
 def test_who_holds_items_back_and_until_when_is_told() -> None:
-    waits = Held("example.org", "slow down \x1b[2J(429)", 3600, 3)
-    others = [Held(f"host{n}", "429", 10, 1) for n in range(4)]
+    waits = Hold("example.org", "slow down \x1b[2J(429)", 3600, 3)
+    others = [Hold(f"host{n}", "429", 10, 1) for n in range(4)]
     one, two = pools_at(5)
-    pools = [replace(one, held=[waits]), replace(two, held=[waits, *others])]
+    pools = [replace(one, holds=[waits]), replace(two, holds=[waits, *others])]
     stream = Watched()
     view = PlainLines(lambda: pools, stream, interval=0.001)
 
@@ -209,11 +209,11 @@ def test_who_holds_items_back_and_until_when_is_told() -> None:
 
     anyio.run(watch)
     _, first, *_, rest = stream.getvalue().splitlines()[:5]
-    assert first.startswith("6 held back for example.org, until ")
+    assert first.startswith("6 held for example.org, until ")
     assert first.endswith(": slow down [2J(429)")
-    assert rest == "2 held back for others"
+    assert rest == "2 held for others"
     console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
-    assert "6 held back for example.org, until " in drawn(LiveView(lambda: pools, console))
+    assert "6 held for example.org, until " in drawn(LiveView(lambda: pools, console))
 
 
 def test_plain_lines_tell_the_start_the_failures_and_what_stops_the_run() -> None:

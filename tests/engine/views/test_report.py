@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from engine.telemetry.statistics import FailureClass, Held, StageCounts
+from engine.telemetry.statistics import FailureKind, Hold, StageCounts
 from engine.views.report import (
     Status,
     Summary,
@@ -22,7 +22,7 @@ from engine.views.report import (
 from tests.engine.telemetry.test_statistics import pool
 
 WORKDIR = Path("/srv/my crawl")
-GONE = FailureClass("fetch", "gone", 3, "http://example.org/[a]", "HTTP 404: [b]no\n such\x1b page")
+GONE = FailureKind("fetch", "gone", 3, "http://example.org/[a]", "HTTP 404: [b]no\n such\x1b page")
 COUNTS = [
     StageCounts("fetch", entered=120, done=110, dropped=2, failed=3, pending=5),
     StageCounts("weigh", entered=110, done=109, dropped=0, failed=1, pending=0),
@@ -143,14 +143,14 @@ def test_status_tells_running_from_killed(changes: dict[str, Any], expected: str
 
 
 def test_what_is_held_back_is_told_with_its_host_and_reason() -> None:
-    held = [Held("example.org", "slow\x1b down", 600, 3), Held(None, "a reset", 5, 1)]
-    running = render_status(replace(STATUS, running=True, outcome=None, held=held))
-    assert "\n3 items held back for example.org, until " in running
-    assert ": slow down\n1 item held back for another attempt, until " in running
-    ended = "3 items held back for example.org when the run ended: slow down\n"
-    assert ended in render_status(replace(STATUS, held=held))
-    assert ended in render_summary(replace(SUMMARY, held=held))
-    told = status_as_dict(replace(STATUS, running=True, held=held))["held"]
+    held = [Hold("example.org", "slow\x1b down", 600, 3), Hold(None, "a reset", 5, 1)]
+    running = render_status(replace(STATUS, running=True, outcome=None, holds=held))
+    assert "\n3 items held for example.org, until " in running
+    assert ": slow down\n1 item held for another attempt, until " in running
+    ended = "3 items held for example.org when the run ended: slow down\n"
+    assert ended in render_status(replace(STATUS, holds=held))
+    assert ended in render_summary(replace(SUMMARY, holds=held))
+    told = status_as_dict(replace(STATUS, running=True, holds=held))["held"]
     assert told[0] == {"by": "example.org", "reason": held[0].reason, "seconds": 600, "items": 3}
 
 
