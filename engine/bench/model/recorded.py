@@ -104,6 +104,8 @@ class Recording:
     most: Mapping[str, int | None] = field(default_factory=dict)
     keep: Mapping[str, bool] = field(default_factory=dict)
     """Whether the outputs of a stage stay."""
+    reads: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """What a stage reads besides the outputs of its predecessors, from further up."""
     opening: Mapping[str, float] = field(default_factory=dict)
     handover: float = 0.0
     rate: float = 0.0
@@ -180,6 +182,7 @@ def read_recording(workdir: Path, pipeline: Pipeline) -> Recording:
         cores=cores,
         most={name: pipeline[name].stage.max_workers for name in pipeline.names},
         keep={name: stage.options.keep for name, stage in config.stages.items()},
+        reads={name: pipeline.reads(name) for name in pipeline.names},
         opening=_opening(of_run, pipeline, started),
         handover=_handover(of_run),
         rate=config.limits.rate,

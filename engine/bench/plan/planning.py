@@ -266,9 +266,18 @@ def _fitted(
 
 
 def _held(recording: Recording, workers: Mapping[str, int], stage: str) -> int:
-    """Outputs of a stage, at most, that are made or that the pools which read them still hold."""
-    readers = [name for name in recording.stages if stage in recording.predecessors[name]]
-    return workers[stage] + sum(recording.queues[name] + workers[name] for name in readers)
+    """Outputs of a stage, at most, that are made or that pools still hold: those which read them,
+    and those between the stage and one which does."""
+    before = recording.predecessors
+    after, needing = {stage}, set[str]()
+    for name in recording.stages:
+        if not after.isdisjoint(before[name]):
+            after.add(name)
+    for name in reversed(recording.stages):
+        if name in needing or stage in (*before[name], *recording.reads.get(name, ())):
+            needing.update((name, *before[name]))
+    holders = (after & needing) - {stage}
+    return workers[stage] + sum(recording.queues[name] + workers[name] for name in holders)
 
 
 def _notes(recording: Recording, stages: Sequence[StagePlan], items: int) -> list[str]:

@@ -1,5 +1,6 @@
 """Plans: what follows from recordings whose figures are known, and what the model says of them."""
 
+import dataclasses
 import json
 import random
 from collections.abc import Iterator
@@ -118,6 +119,14 @@ def test_costs_and_disk_add_up() -> None:
     assert plan.binds.seconds.value == 3000
     a = plan.stages[0]
     assert (a.held, a.passing) == (1 + 8 + 1, 1000)
+
+
+def test_an_output_that_is_read_further_down_is_held_by_all_up_to_there() -> None:
+    made = recording(tandem("a", "b", "c", "d"), alike(2, a=1, b=1, c=1, d=1))
+    far = dataclasses.replace(made, reads={"c": ("b", "a")})
+    for one, held in ((made, 10), (far, 19)):
+        stages = make_plan(one, Footprint(), 1000, DAY).stages
+        assert [stage.held for stage in stages] == [held, 10, 10, 1]
 
 
 def test_what_was_deleted_is_not_known() -> None:
