@@ -32,6 +32,7 @@ from engine.config.limits import LimitSettings
 from engine.config.load import load_config
 from engine.config.schema import Schema
 from engine.config.setting_text import accepted, toml_value
+from engine.ledger.group_commit import BACKLOG
 from engine.telemetry import events
 from stages.crawl import describe, describe_frames, extract
 from stages.crawl import filter as filter_stage
@@ -49,10 +50,12 @@ from tests.stages.clips import make_clip, moving_picture
 from tests.stages.crawled import Crawl, Shot
 
 ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
 PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
 PAGES += sorted((ROOT / "docs").rglob("*.md"))
 BLOCK = re.compile(r"(?:<!-- ([^\n]*) -->\n)?```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 TABLE = re.compile(r"(<!-- settings: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+COMMANDS = re.compile(r"(<!-- commands -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 FILLED_IN = re.compile(r"[A-Z]{2,}|…")
 
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -190,12 +193,24 @@ def _short(default: object) -> str:
 
 
 def with_tables(text: str) -> str:
-    """The page with its tables of settings as the code has them."""
-    return TABLE.sub(lambda found: found[1] + settings_table(found[2]) + found[4], text)
+    """The page with its tables of settings and of commands as the code has them."""
+    text = TABLE.sub(lambda found: found[1] + settings_table(found[2]) + found[4], text)
+    return COMMANDS.sub(lambda found: found[1] + commands_table() + found[3], text)
+
+
+def commands_table() -> str:
+    """Every command, with the first sentence of its help."""
+    context = click.Context(main)
+    lines = ["| command | what it does |", "| --- | --- |"]
+    for name in main.list_commands(context):
+        command = main.get_command(context, name)
+        assert command is not None
+        lines.append(f"| `penstock {name}` | {command.get_short_help_str(limit=200)} |")
+    return "".join(f"{line}\n" for line in lines)
 
 
 @by_page
-def test_tables_of_settings_are_the_codes(page: Path) -> None:
+def test_tables_are_the_codes(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert text == with_tables(text), "run `python -m tests.test_docs` to write the tables anew"
 
@@ -212,6 +227,41 @@ def test_defaults_of_options_are_told(stage: str) -> None:
     for key, default in crawl[stage].stage.defaults.items():
         if default != StageOptions.model_fields[key].default:
             assert re.search(rf"`{key} = {re.escape(toml_value(default))}`", text)
+
+
+def test_the_readme_says_which_frames_are_kept() -> None:
+    default = crawl["filter"].stage.Settings()
+    text = " ".join(README.read_text().split())
+    assert f"`stages.filter.classes` is `{toml_value(list(default.classes))}`" in text
+    assert f"with a confidence over {default.confidence})" in text
+
+
+def test_every_command_has_a_row() -> None:
+    [(_, table, _)] = COMMANDS.findall(README.read_text())
+    assert re.findall(r"^\| `penstock (\w+)`", table, re.M) == main.list_commands(
+        click.Context(main)
+    )
+
+
+# Numbers that follow from settings
+
+
+@pytest.mark.parametrize(
+    ("stage", "reader", "what"),
+    [("download", "extract", "downloads"), ("extract", "filter", "folders of raw frames")],
+)
+def test_operating_says_how_many_raw_folders_there_are(stage: str, reader: str, what: str) -> None:
+    """One for each worker of the stage, and each item that its only reader may hold."""
+    steps = load_config(crawl, None, {}, (), {}).stages
+    assert [name for name in crawl.names if stage in crawl.reads(name)] == [reader]
+    numbers = [steps[stage].options.workers, steps[reader].options.queue]
+    numbers.append(steps[reader].options.workers)
+    text = " ".join(prose(ROOT / "docs" / "operating.md").split())
+    assert f"{' + '.join(map(str, numbers))} = {sum(map(int, numbers))} {what}" in text
+
+
+def test_architecture_says_how_many_entries_may_wait() -> None:
+    assert f"Once {BACKLOG} entries wait to be written" in prose(ROOT / "docs" / "architecture.md")
 
 
 # Commands
@@ -363,7 +413,7 @@ def test_readme_reads_a_dataset(tmp_path: Path) -> None:
     build_dataset(made.context())
     rows = pq.read_table(tmp_path / "frames" / "dataset" / "frames.parquet").num_rows
 
-    printed = run_in(tmp_path, sys.executable, "-c", block(ROOT / "README.md", "example: dataset"))
+    printed = run_in(tmp_path, sys.executable, "-c", block(README, "example: dataset"))
 
     assert len(printed.splitlines()) == rows == 2
     assert printed.splitlines()[0].endswith("A person.")
