@@ -1,12 +1,12 @@
 """What a video cost that the engine has no word for: paid requests, frames, bytes fetched."""
 
 import json
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, cast
 
 from engine import Item
 from stages.crawl.describe import Describe
+from stages.files.json_lines import read_lines
 from stages.net.addresses import local_path
 
 
@@ -31,18 +31,12 @@ def crawl_costs(item: Item, settings: Mapping[str, Any]) -> Mapping[str, float]:
     if item.has_output("describe"):
         describe = cast(Describe.Settings, settings["describe"])
         folder = item.output("describe")
-        lines = list(_lines(folder / "descriptions.jsonl"))
+        lines = read_lines(folder / "descriptions.jsonl")
         costs["frames kept"] = len(lines)
         counted = folder / "requests.json"
         if counted.is_file():
-            [counts] = _lines(counted)
+            [counts] = read_lines(counted)
             costs["requests"] = counts["requests"]
         elif describe.backend != "detections":
             costs["requests"] = sum(line["reused_from"] is None for line in lines)
     return costs
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8") as file:
-        for text in file:
-            yield json.loads(text)

@@ -1,9 +1,8 @@
 """Describe: a sentence or two on each kept frame, from its detections or from a vision model."""
 
-import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from engine import Item, Stage, UsageError, setting
 from stages.crawl import sentence
 from stages.crawl.describe_frames import FrameDescriber, Line, line
 from stages.crawl.originals import Originals
+from stages.files.json_lines import read_lines, write_lines
 from stages.vision import api as vision
 from stages.vision.client import VisionClient
 from stages.vision.rate import VisionGate
@@ -203,7 +203,7 @@ class Describe(Stage):
         `max_requests` reached.
         """
         folder = item.input("frames")
-        frames = await run_sync(_read_lines, folder / "detections.jsonl")
+        frames = await run_sync(read_lines, folder / "detections.jsonl")
         files = [frame["file"] for frame in frames]
         if self._describer is None:
             lines = [_compose(frame) for frame in frames]
@@ -212,9 +212,9 @@ class Describe(Stage):
             lines, counts = await self._describer.count(item.id, folder / "frames", files)
         else:
             lines = await self._describer.describe(item.id, folder / "frames", files)
-        await run_sync(_write_lines, out / "descriptions.jsonl", lines)
+        await run_sync(write_lines, out / "descriptions.jsonl", lines)
         if self.settings.dry_run:
-            await run_sync(_write_lines, out / "requests.json", [counts])
+            await run_sync(write_lines, out / "requests.json", [counts])
 
     async def _open_describer(self, backend: str) -> FrameDescriber:
         settings = self.settings
@@ -304,13 +304,3 @@ def _aged(model: str) -> str:
 def _compose(frame: Mapping[str, Any]) -> Line:
     text = sentence.compose(frame["detections"], frame.get("width"), frame.get("height"))
     return line(frame["file"], "detections", text)
-
-
-def _read_lines(path: Path) -> list[Line]:
-    with path.open(encoding="utf-8") as file:
-        return [json.loads(text) for text in file]
-
-
-def _write_lines(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
-    text = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in lines)
-    path.write_text(text, encoding="utf-8")

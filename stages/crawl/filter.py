@@ -1,6 +1,5 @@
 """Keeps the frames that show what is wanted, with what they show."""
 
-import json
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -15,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 import engine
 from engine import Drop, Item, Permanent, Stage, checkpoint, setting
 from stages.files.folders import carry_info, link_or_copy
+from stages.files.json_lines import read_lines, write_lines
 from stages.media.pictures.frame_quality import Quality, measure
 from stages.models.detector import Detection
 from stages.models.network_input import Prepared, batches_of
@@ -152,19 +152,16 @@ class Filter(Stage):
     def process(self, item: Item, out: Path) -> None:
         """Write frames/, detections.jsonl and filter.json; Drop where no frame is kept."""
         source = item.input("frames")
-        with (source / "frames.jsonl").open(encoding="utf-8") as file:
-            # Not str.splitlines(), which also ends lines where JSON does not.
-            lines = [json.loads(line) for line in file]
+        lines = read_lines(source / "frames.jsonl")
         rejected: Counter[str] = Counter()
         kept = list(self._kept(source / "frames", lines, rejected))
         if not kept and not self.settings.keep_empty:
             raise Drop(self._why_empty(len(lines), rejected), kind="nothing_wanted")
 
         (out / "frames").mkdir()
-        with (out / "detections.jsonl").open("w", encoding="utf-8") as file:
-            for line in kept:
-                link_or_copy(source / "frames" / line["file"], out / "frames" / line["file"])
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        for line in kept:
+            link_or_copy(source / "frames" / line["file"], out / "frames" / line["file"])
+        write_lines(out / "detections.jsonl", kept)
         summary = {
             "frames_in": len(lines),
             "frames_kept": len(kept),
@@ -173,8 +170,7 @@ class Filter(Stage):
             "classes": list(self.settings.classes),
             "names": list(self.detector.names.values()),
         }
-        text = json.dumps(summary, ensure_ascii=False) + "\n"
-        (out / "filter.json").write_text(text, encoding="utf-8")
+        write_lines(out / "filter.json", [summary])
         carry_info(source, out)
 
     def close(self) -> None:

@@ -1,7 +1,8 @@
 """How the extract stage names and lists the frames of one video."""
 
-import json
 from fractions import Fraction
+
+from stages.files.json_lines import json_line
 
 
 class FileNames:
@@ -29,7 +30,7 @@ def frame_line(name: str, time: Fraction, size: tuple[int, int], keyframe: bool)
         "height": height,
         "keyframe": keyframe,
     }
-    return json.dumps(record) + "\n"
+    return json_line(record)
 
 
 def rounded(seconds: Fraction) -> float:

@@ -5,7 +5,6 @@ as 16 hex digits and `reply` the reply's key in the cache. It only grows, and wh
 its last line is passed over.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import anyio
 from anyio.to_thread import run_sync
+
+from stages.files.json_lines import append_line, read_whole_lines
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -87,7 +88,7 @@ class Originals:
         line = {"item": original.item, "file": original.file}
         line |= {"hash": f"{original.hash:016x}", "reply": reply}
         async with self._lock:
-            await run_sync(_append, self.file, json.dumps(line) + "\n")
+            await run_sync(append_line, self.file, line)
 
     def near(self, value: int) -> Iterator[tuple[int, Original]]:
         """Originals within the distance of `value`, the nearest first, ties in the order they came.
@@ -154,23 +155,8 @@ class Claims:
 
 
 def _read(file: Path) -> Iterator[Original]:
-    try:
-        lines = file.read_bytes().splitlines()
-    except FileNotFoundError:
-        return
-    for line in lines:
+    for entry in read_whole_lines(file):
         try:
-            entry = json.loads(line)
             yield Original(entry["item"], entry["file"], int(entry["hash"], 16), entry["reply"])
-        except (ValueError, KeyError, TypeError):  # what a crash left of a line
+        except (ValueError, KeyError, TypeError):  # no line of this file
             continue
-
-
-def _append(file: Path, line: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a+b") as stream:
-        if stream.tell() > 0:
-            stream.seek(-1, 2)
-            if stream.read(1) != b"\n":  # a crash tore the last line: this one starts its own
-                stream.write(b"\n")
-        stream.write(line.encode())

@@ -10,6 +10,7 @@ from typing import Any
 
 from engine import Item, shown
 from stages.fetch.probe import Media
+from stages.files.utf8 import writable_row
 from stages.net.addresses import MOST_ADDRESS
 
 MOST_WORDS = 1000
@@ -39,12 +40,7 @@ def write_info(out: Path, item: Item, file: str, media: Media, info: dict[str, A
     }
     if info.get("cut_off"):
         known["cut_off"] = True
-    # A page's title and a file's name may hold lone surrogates, which no UTF-8 text can.
-    written = {
-        key: value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
-        for key, value in known.items()
-    }
-    (out / "info.json").write_text(json.dumps(written, indent=2) + "\n")
+    (out / "info.json").write_text(json.dumps(writable_row(known), indent=2) + "\n")
 
 
 def write_playlist(out: Path, playlist: dict[str, Any], entries: int) -> None:

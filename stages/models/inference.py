@@ -10,13 +10,14 @@ load or its size.
 """
 
 import copy
-import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
+
+from stages.media.cores import available_cores
 
 Answer = TypeVar("Answer")
 
@@ -78,17 +79,10 @@ class Streams:
             torch.set_num_threads(1)  # of this thread alone
 
 
-def cores() -> int:
-    """The cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _copies(model: Any, weights: Path) -> list[Any]:
     """The model and its copies, one for each inference at once."""
     kind = model.device.type
-    streams = min(cores(), MOST_STREAMS)
+    streams = min(available_cores(), MOST_STREAMS)
     if model.format == "pt" and kind in ("cpu", "cuda"):
         count = streams if kind == "cpu" else GPU_STREAMS
         return [model, *(_copy_of_torch(model) for _ in range(1, count))]

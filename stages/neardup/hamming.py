@@ -9,7 +9,6 @@ cores: NumPy lets go of the interpreter while it works.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from stages.media.cores import available_cores
 from stages.neardup.pigeonhole import CHUNK, HASH_BITS, MASK_BITS, Work, masks
 
 if TYPE_CHECKING:
@@ -321,7 +321,7 @@ class _Comparison:
 
 def _on_threads(work: Callable[[int], T], count: int, hashes: int) -> Iterator[T]:
     """work(0) to work(count - 1) in their order, each over so many `hashes`; few run ahead."""
-    threads = min(_cores(), MOST_THREADS, count)
+    threads = min(available_cores(), MOST_THREADS, count)
     if threads == 1 or count * hashes < WORTH_THREADS:
         yield from map(work, range(count))
         return
@@ -336,9 +336,3 @@ def _on_threads(work: Callable[[int], T], count: int, hashes: int) -> Iterator[T
             yield ahead.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 from urllib.parse import quote, urlsplit
 
+from stages.files.utf8 import writable
 from stages.vision.text import description_in
 
 Detail = Literal["auto", "low", "high"]
@@ -228,9 +229,7 @@ def _reply(
     if text and reason != "error":
         return Reply(text, None, tokens)
     if refusal:
-        return Reply(
-            None, " ".join(str(refusal).encode("utf-8", "replace").decode().split()), tokens
-        )
+        return Reply(None, " ".join(writable(str(refusal)).split()), tokens)
     if reason in _CUT_SHORT:
         why = f"the model used its {question.max_tokens} tokens before it wrote a word"
         return Reply(None, f"{why}; raise max_tokens", tokens)

@@ -8,6 +8,8 @@ that an answer holds the closing one alone.
 
 import re
 
+from stages.files.utf8 import writable
+
 _NAMES = r"(?:seed:|longcat_)?(?:think|thinking|thoughts?|reasoning|reflection|scratchpad)"
 _UNQUOTED = "(?<![`'\"“‘«])"
 """What stands in quotation marks is text that the model saw."""
@@ -49,8 +51,7 @@ def description_in(said: str, *, cut_short: bool = False) -> str:
     are no such marker are the description's own.
     """
     # An answer cut short may end in half of a surrogate pair, which no file can hold.
-    text = said.encode("utf-8", "replace").decode()
-    text = _without_reasoning(_last_channel(text), cut_short)
+    text = _without_reasoning(_last_channel(writable(said)), cut_short)
     text = _until_the_end(text)
     if wrapped := _WRAPPED.match(text):
         text = wrapped[2]

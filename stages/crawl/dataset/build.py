@@ -22,10 +22,12 @@ from typing import TYPE_CHECKING, Any, cast
 from engine import FinishContext, Item, ItemRecord, shown, shown_in
 from stages.crawl.dataset.card import Totals, counted, write_card
 from stages.crawl.dataset.class_numbers import numbered, write_classes
-from stages.crawl.dataset.dedup import FACTS, Dedup, columns_of, read_lines
+from stages.crawl.dataset.dedup import FACTS, Dedup, columns_of
 from stages.crawl.dataset.earlier_looks import with_looks
 from stages.crawl.dataset.tables import TableWriter, duplicates_schema, frames_schema, videos_schema
 from stages.files.folders import built_whole, link_or_copy
+from stages.files.json_lines import read_lines
+from stages.files.utf8 import writable_row
 from stages.neardup import duplicates as neardup
 
 if TYPE_CHECKING:
@@ -166,7 +168,7 @@ def _frame_rows(
         raise ValueError(f"frames.jsonl has {len(lines)} lines, and hashes.jsonl {end - start}")
     for index, line in enumerate(lines, start):
         if choice.kept[index]:
-            yield _writable(
+            yield writable_row(
                 {
                     **line,
                     "video_id": record.id,
@@ -216,15 +218,7 @@ def _video_row(record: ItemRecord, video: dict[str, Any] | None, kept: int) -> d
         names = (*FACTS, "frames_sampled", "frames_filtered")
         row |= {name: video[name] for name in names} | {"frames_kept": kept}
         row["webpage_url"] = row["webpage_url"] and shown(row["webpage_url"])  # may be an old one
-    return _writable(row)
-
-
-def _writable(row: dict[str, Any]) -> dict[str, Any]:
-    """Without what a file's name or a page's title may hold and UTF-8 may not: lone surrogates."""
-    return {
-        name: value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
-        for name, value in row.items()
-    }
+    return writable_row(row)
 
 
 def _count_requests(context: FinishContext) -> str:

@@ -1,7 +1,7 @@
 """Hashes a video's frames and gathers all that the dataset needs of the video."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import engine
 from engine import Item, Permanent, Stage, checkpoint, setting
 from stages.files.folders import INFO, link_or_copy
+from stages.files.json_lines import read_lines, write_lines
 from stages.media.pictures.frame_quality import Looks, look
 from stages.neardup import duplicates as neardup
 from stages.neardup.hashing import perceptual_hash
@@ -77,18 +78,6 @@ class Dedup(Stage):
             [_frame_line(frame, descriptions.get(frame["file"], {})) for frame in frames],
         )
         write_lines(out / "video.json", [_video(item)])
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The JSON objects of a file, one a line."""
-    with path.open(encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
-
-
-def write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
-    """Write JSON objects, one a line."""
-    with path.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
 
 def _hash(path: Path) -> int:

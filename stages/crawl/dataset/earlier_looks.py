@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from engine import ItemRecord
-from stages.crawl.dataset.dedup import Dedup, looks_of, read_lines, write_lines
+from stages.crawl.dataset.dedup import Dedup, looks_of
+from stages.files.json_lines import read_lines, write_lines
 from stages.media.cores import available_cores
 
 Line = Mapping[str, Any]

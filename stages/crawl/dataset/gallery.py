@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from engine import Item, ItemRecord, PageContext, Section, shown
 from stages.crawl.dataset.build import DATASET
-from stages.crawl.dataset.dedup import Dedup, read_lines
+from stages.crawl.dataset.dedup import Dedup
 from stages.crawl.dataset.tables import frame_of, inside, opened, read_table
+from stages.files.json_lines import read_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -243,7 +243,7 @@ def test_no_batch_depends_on_settings_cores_or_what_else_is_at_work(
     ]
     found = []
     for cores, batch in ((1, 1), (2, 8), (3, 5)):
-        monkeypatch.setattr("stages.models.inference.cores", lambda cores=cores: cores)
+        monkeypatch.setattr("stages.models.inference.available_cores", lambda cores=cores: cores)
         settings = {"weights": str(weights), "classes": (), "inference_batch": batch}
 
         def detect(item: Item, settings: dict[str, Any] = settings) -> Path:

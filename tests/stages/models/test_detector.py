@@ -123,7 +123,7 @@ def test_on_a_cpu_neither_batch_nor_cores_nor_load_change_a_bit(
     images = [image if at % 5 else image[:, :200].copy() for at, (image, _) in enumerate(scenes)]
     found = []
     for cores, batch in ((1, 8), (2, 1), (5, 3)):
-        monkeypatch.setattr("stages.models.inference.cores", lambda cores=cores: cores)
+        monkeypatch.setattr("stages.models.inference.available_cores", lambda cores=cores: cores)
         detector = Detector(weights, image_size=224, confidence=0.1, batch=batch, device="cpu")
         assert detector.streams == cores
         with ThreadPoolExecutor(2) as workers:
@@ -276,7 +276,7 @@ def test_on_a_cpu_an_inference_has_one_image_and_one_thread(
 ) -> None:
     import torch
 
-    monkeypatch.setattr("stages.models.inference.cores", lambda: 3)
+    monkeypatch.setattr("stages.models.inference.available_cores", lambda: 3)
     detector = Detector(WEIGHTS, image_size=IMAGE_SIZE, device="cpu", batch=8)
     backend = type(detector.model.backend)
     seen = []

@@ -33,7 +33,7 @@ def method(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(pigeonhole, "COMPARE", 1e4)
     if request.param == "threads":
         monkeypatch.setattr(hamming, "WORTH_THREADS", 0)
-        monkeypatch.setattr(hamming, "_cores", lambda: 3)
+        monkeypatch.setattr(hamming, "available_cores", lambda: 3)
 
 
 @pytest.fixture
@@ -128,9 +128,9 @@ def test_threads_come_to_the_same_and_leave_nothing_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found = np.unique(clusters(seed=4, count=3_000, size=10, radius=4))
-    monkeypatch.setattr(hamming, "_cores", lambda: 1)
+    monkeypatch.setattr(hamming, "available_cores", lambda: 1)
     alone = pairs_within(found, 8)
-    monkeypatch.setattr(hamming, "_cores", lambda: 4)
+    monkeypatch.setattr(hamming, "available_cores", lambda: 4)
     together = pairs_within(found, 8)
     assert all(np.array_equal(one, other) for one, other in zip(alone, together, strict=True))
     assert pairs_up_to(found, 8, 10) is None

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
 from engine import Item
-from stages.crawl.dataset.dedup import Dedup, read_lines, write_lines
+from stages.crawl.dataset.dedup import Dedup
 from stages.demo.shapes import draw, random_shapes, texture
+from stages.files.json_lines import read_lines, write_lines
 from stages.media.pictures.frame_quality import Looks, look, measure
 from stages.neardup.hashing import perceptual_hash
 from tests.stages.crawled import Crawl, output

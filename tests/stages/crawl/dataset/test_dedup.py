@@ -10,7 +10,8 @@ from PIL import Image
 from pydantic import ValidationError
 
 from engine import Item, Permanent
-from stages.crawl.dataset.dedup import Dedup, read_lines
+from stages.crawl.dataset.dedup import Dedup
+from stages.files.json_lines import read_lines
 from tests.stages.crawled import Crawl, Shot, output, write_lines
 
 
