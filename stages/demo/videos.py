@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.demo.clips import Clip
+from stages.media.media_file import open_media
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -48,9 +49,7 @@ def write_clip(clip: Clip, encoding: Encoding, path: Path) -> None:
 
 def write_copy(source: Path, size: tuple[int, int], encoding: Encoding, path: Path) -> None:
     """Decode a video, scale it to this width and height in pixels, and encode it again."""
-    import av
-
-    with av.open(str(source)) as video:
+    with open_media(source) as video:
         fps = round(video.streams.video[0].average_rate or 0)
         _encode(video.decode(video=0), fps, size, encoding, path)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine import Permanent
-from stages.media.media_file import NoMediaError, frame_size, open_media, what_it_is
+from stages.media.media_file import NoMediaError, frame_size, open_media, video_streams, what_it_is
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +25,10 @@ def probe(file: Path, name: str) -> Media:
         raise Permanent(f"{name}: is an empty file", kind="not_video")
     try:
         with open_media(file) as container:
-            for stream in container.streams.video:
-                if not stream.disposition & av.stream.Disposition.attached_pic:
-                    seconds = container.duration and container.duration / av.time_base
-                    width, height = frame_size(file, stream)
-                    return Media(width, height, seconds)
+            for stream in video_streams(container):
+                seconds = container.duration and container.duration / av.time_base
+                width, height = frame_size(file, stream)
+                return Media(width, height, seconds)
             sound = "sound and no video" if container.streams.audio else "no video"
             raise Permanent(f"{name}: holds {sound}", kind="no_video")
     except NoMediaError as error:

@@ -1,4 +1,4 @@
-"""Opening a media file safely: FFmpeg reads this one file, and only as video or sound.
+"""The one door to a media file: FFmpeg reads this one file, and only as video or sound.
 
 FFmpeg takes more than media for a file: lists that name other files (and so any file of this
 machine, or themselves without end), descriptions of streams in the network, devices, scripts,
@@ -87,7 +87,7 @@ def open_media(path: Path, max_pixels: int = MOST_PIXELS) -> "InputContainer":
     import av
 
     try:
-        container = _open(path, max_pixels=str(decoder_limit(max_pixels)))
+        container = _open(path, max_pixels=str(_allocated(max_pixels)))
     except av.error.ArgumentError:
         # What is not on the list gives this error, and a damaged file may too.
         what = what_it_is(path)
@@ -124,9 +124,32 @@ def _sizes(path: Path, container: "InputContainer") -> list[int]:
     return [prod(frame_size(path, stream)) for stream in videos if stream.codec_context]
 
 
-def decoder_limit(max_pixels: int) -> int:
+def limit_decoder(context: Any, max_pixels: int) -> None:
+    """Have the decoder refuse frames that are larger than the header says, and than that."""
+    import av
+
+    context.options = {"max_pixels": str(_allocated(max_pixels))}
+    if context.codec.canonical_name != "av1":
+        return
+    # AV1 states in advance the largest size that its frames may have. Where none comes near it, as
+    # with S-frames of SVT-AV1, the decoder would refuse the whole stream as it opens.
+    try:
+        context.open()
+    except av.FFmpegError:
+        context.options = {"max_pixels": str(2**31 - 1)}
+
+
+def _allocated(max_pixels: int) -> int:
     """What to tell a decoder: it counts what it allocates, which is more than what is shown."""
     return min(2 * max_pixels + 2**20, 2**31 - 1)
+
+
+def video_streams(container: "InputContainer") -> list["VideoStream"]:
+    """The streams that are videos: not a cover picture, nor thumbnails of chapters."""
+    from av.stream import Disposition
+
+    pictures = Disposition.attached_pic | Disposition.timed_thumbnails
+    return [stream for stream in container.streams.video if not stream.disposition & pictures]
 
 
 def frame_size(path: Path, stream: "VideoStream") -> tuple[int, int]:

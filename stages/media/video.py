@@ -15,7 +15,14 @@ from stages.media.clocks import Clock, FrameTimeline, TimelineClock
 from stages.media.container_headers import Header, is_encrypted, read_header
 from stages.media.damage import Damage
 from stages.media.frame_times import shown_times
-from stages.media.media_file import MOST_PIXELS, NoMediaError, decoder_limit, frame_size, open_media
+from stages.media.media_file import (
+    MOST_PIXELS,
+    NoMediaError,
+    frame_size,
+    limit_decoder,
+    open_media,
+    video_streams,
+)
 from stages.media.pictures.frame_aspects import Aspects
 
 # Rendering and writing have a file of their own.
@@ -170,10 +177,7 @@ def open_video(path: Path, threads: int = 1, max_pixels: int = MOST_PIXELS) -> V
 
 def _find_stream(path: Path, container: "InputContainer") -> tuple["VideoStream", Header]:
     """The stream that a player would show, and what else its container says of it."""
-    from av.stream import Disposition
-
-    covers = Disposition.attached_pic | Disposition.timed_thumbnails
-    streams = [stream for stream in container.streams.video if not stream.disposition & covers]
+    streams = video_streams(container)
     if not streams:
         raise Permanent(f"{path.name} has no video in it", kind="no_video")
     best = container.streams.best("video")
@@ -245,27 +249,12 @@ def _prepare_decoder(
     if threads > 1:
         context.thread_type = "AUTO"
     codec = context.codec.canonical_name
-    _limit_decoder(context, max_pixels)
+    limit_decoder(context, max_pixels)
     if codec in {"h264", "hevc", "vvc"}:
         # Where a container stores decoding times only (AVI, ASF), FFmpeg would make up presentation
         # times without knowing how these codecs reorder frames; their decoders know better.
         container.flags &= ~cast(int, Flags.gen_pts.value)
     return cast(str, codec)
-
-
-def _limit_decoder(context: Any, max_pixels: int) -> None:
-    """Have the decoder refuse frames that are larger than the header says, and than that."""
-    import av
-
-    context.options = {"max_pixels": str(decoder_limit(max_pixels))}
-    if context.codec.canonical_name != "av1":
-        return
-    # AV1 states in advance the largest size that its frames may have. Where none comes near it, as
-    # with S-frames of SVT-AV1, the decoder would refuse the whole stream as it opens.
-    try:
-        context.open()
-    except av.FFmpegError:
-        context.options = {"max_pixels": str(2**31 - 1)}
 
 
 def decode_frames(
