@@ -1,7 +1,10 @@
 """`penstock`: the command. Every pipeline that is installed is a subcommand."""
 
 import io
+import os
 import sys
+import threading
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -54,6 +57,14 @@ class PenstockGroup(SuggestingGroup):
             return _broken_command(name, error)  # the others still work, and so does --help
         return None
 
+    def __call__(self, *arguments: Any, **more: Any) -> Any:
+        """The whole life of a process, which this ends."""
+        try:
+            return super().__call__(*arguments, **more)
+        except SystemExit as left:
+            _leave_threads_behind(left.code)
+            raise
+
     def invoke(self, context: click.Context) -> Any:
         _say_every_name()
         if not ensure_home():
@@ -94,6 +105,22 @@ class PlanCommand(click.Command):
         names = items_names(*(one.unit for one in registry.find_pipelines().usable.values()))
         how_many = click.Option(names, type=int, required=True, help="How many of them.")
         return [how_many, *super().get_params(context)]
+
+
+def _leave_threads_behind(code: int | str | None) -> None:
+    """End the process here if a run has left a thread to itself, as one that loads a model and
+    cannot be stopped. All that was to be written and said is; Python's own end would pull the
+    thread out of the libraries that it is in, and those may then abort, with another exit code."""
+    if threading.active_count() == 1 or isinstance(code, str):
+        return
+    from engine.workers.call_thread import is_any_left
+
+    if not is_any_left():
+        return
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # whoever read it has gone
+            stream.flush()
+    os._exit(code or 0)
 
 
 class BenchGroup(SuggestingGroup):

@@ -9,6 +9,7 @@ import queue
 import threading
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
+from weakref import WeakSet
 
 from engine.ledger.bell import Bell, bell
 
@@ -51,6 +52,20 @@ class Call(Generic[T]):
         return cast(T, self._value)
 
 
+_started: WeakSet[threading.Thread] = WeakSet()
+
+
+def is_any_left(patience: float = 0.5) -> bool:
+    """Whether a thread of a `CallThread` still runs, once each was given `patience` seconds to end.
+
+    For the end of the process: Python's own takes such a thread down in the middle of its call, and
+    C++ code (a model that loads) ends the process with SIGABRT for it.
+    """
+    for thread in list(_started):
+        thread.join(patience)
+    return any(thread.is_alive() for thread in _started)
+
+
 class CallThread:
     """Calls made here run in one thread, in order. Started by the first call."""
 
@@ -65,6 +80,7 @@ class CallThread:
         if self._thread is None:
             self._bell = bell()
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            _started.add(self._thread)
             self._thread.start()
         call = Call(function, arguments)
         self._calls.put(call)
