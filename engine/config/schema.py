@@ -36,6 +36,8 @@ class Schema:
     foreign_pipelines: frozenset[str]
     """Other pipelines that share the file: what their tables hold is let be."""
     foreign_sections: frozenset[str]
+    foreign_names: frozenset[str]
+    """Their settings, also those of another stage that has the name of one of this pipeline's."""
     foreign_variables: frozenset[str]
 
     @classmethod
@@ -50,21 +52,21 @@ class Schema:
         }
         own = _sections_of(pipeline, pipeline.name)
         others = [other for other in others if other.name not in (*RESERVED, pipeline.name)]
-        foreign: dict[str, Mapping[str, FieldInfo]] = {}
-        for other in others:
-            foreign |= _sections_of(other, STAGES) | _sections_of(other, other.name)
-        foreign_sections = foreign.keys() - common.keys()
+        foreign = [
+            (section, fields)
+            for other in others
+            for table in (STAGES, other.name)
+            for section, fields in _sections_of(other, table).items()
+        ]
+        foreign_names = {f"{section}.{key}" for section, fields in foreign for key in fields}
         return cls(
             pipeline=pipeline.name,
             sections={**common, **own},
             variables=_variables(pipeline, common, own),
             foreign_pipelines=frozenset(other.name for other in others),
-            foreign_sections=frozenset(foreign_sections),
-            foreign_variables=frozenset(
-                _variable(f"{section}.{key}")
-                for section in foreign_sections
-                for key in foreign[section]
-            ),
+            foreign_sections=frozenset(section for section, _ in foreign) - common.keys(),
+            foreign_names=frozenset(foreign_names),
+            foreign_variables=frozenset(map(_variable, foreign_names)),
         )
 
     def field(self, dotted: str) -> FieldInfo | None:
@@ -72,7 +74,7 @@ class Schema:
         return self.sections.get(section, {}).get(key)
 
     def is_foreign(self, dotted: str) -> bool:
-        return dotted.rpartition(".")[0] in self.foreign_sections
+        return dotted.rpartition(".")[0] in self.foreign_sections or dotted in self.foreign_names
 
     def knows(self, name: str) -> bool:
         """Whether this is a section, of this pipeline or another, or a setting's dotted name."""

@@ -248,6 +248,24 @@ def test_what_is_another_pipelines_is_let_be(load: Any) -> None:
     assert load(text, environment) == load()
 
 
+def test_so_is_what_another_stage_of_one_name_has_in_another_pipeline(tmp_path: Path) -> None:
+    class Other(Stage):
+        name = "fetch"
+
+        class Settings(Settings):
+            speed: int = setting(1, "How fast.")
+
+    other = Pipeline("other", "Other.", [Step(Other, SOURCE)])
+    file, environment = tmp_path / "config.toml", {"PENSTOCK_FETCH_SPEED": "4"}
+    file.write_text("[stages.fetch]\nspeed = 3\nsize = 2\n")
+    config = load_config(TOY, file, environment, (), {}, others=[other])
+    assert size(config) == 2
+    config = load_config(other, file, environment, (), {}, others=[TOY])
+    assert config.stages["fetch"].settings == Other.Settings(speed=4)
+    with pytest.raises(ConfigError, match=r'fetch\.spead = "3": no such setting'):
+        load_config(TOY, None, {}, ["stages.fetch.spead=3"], {}, others=[other])
+
+
 @pytest.mark.parametrize(
     ("text", "ours"),
     [
