@@ -1,1 +1,1 @@
-"""What a crawl of a given size will take: `penstock plan`."""
+"""What a run of a given size will take: `penstock plan`."""
