@@ -50,7 +50,7 @@ def export(workdir: Path, form: str, out: Path | None, split: float) -> None:
     _refuse_others_folder(out, dataset)
     try:
         with built_whole(out) as folder:
-            import_module(f"stages.exports.{form}").write(dataset, folder)
+            import_module(f"stages.crawl.exports.{form}").write(dataset, folder)
             mark = {"format": form, "split": split}
             (folder / MARK).write_text(json.dumps(mark) + "\n", encoding="utf-8")
     except OSError as error:
