@@ -1,0 +1,1 @@
+"""The command under its own name: `python -m penstock`. The code is in `engine` and `stages`."""
