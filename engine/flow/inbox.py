@@ -72,6 +72,14 @@ class InboxState(Generic[T, W]):
         """Whether one that is held, and so counts already, may come back."""
         return len(self.ready) < self.bound
 
+    def admits(self) -> bool:
+        """Whether one that is new may come in at once: nobody else waits for the room."""
+        return not self.putters and not self.unholders and self.has_room()
+
+    def readmits(self) -> bool:
+        """Whether one that is held may come back at once."""
+        return not self.unholders and self.has_room_to_return()
+
     def next_line(self) -> deque[W] | None:
         """Those of whom the first may come in now: who comes back goes before who is new."""
         if self.unholders and self.has_room_to_return():
@@ -125,10 +133,8 @@ class Inbox(Generic[T]):
 
     async def put(self, entry: T) -> bool:
         """Wait for room, then leave `entry` here. False, and nothing done, when draining."""
-        while not self._state.has_room():
-            if self._draining:
-                return False
-            await self._wait(self._state.putters)
+        if not self._state.admits():
+            await self._stand_in(self._state.putters, self._state.has_room)
         if self._draining:
             return False
         self._state.put(entry)
@@ -143,14 +149,14 @@ class Inbox(Generic[T]):
         while not self._state.ready or self._draining:
             if self._closed or self._draining:
                 raise Closed
-            if not await self._wait(self._takers):
+            if not await self._wait_for_entry():
                 return None
         return self._take()
 
     def release(self, takers: int) -> None:
         """Send away as many of those who wait in `take`, or as there are."""
         for _ in range(min(takers, len(self._takers))):
-            _answer(self._takers, False)
+            self._answer_taker(False)
 
     def take_nowait(self, suits: Callable[[T], bool] | None = None) -> T | None:
         """Take the next entry in hand if there is one, and it suits."""
@@ -171,10 +177,8 @@ class Inbox(Generic[T]):
 
     async def unhold(self, entry: T) -> bool:
         """A held entry is ready again, before all others. False when draining."""
-        while not self._state.has_room_to_return():
-            if self._draining:
-                return False
-            await self._wait(self._state.unholders)
+        if not self._state.readmits():
+            await self._stand_in(self._state.unholders, self._state.has_room_to_return)
         if self._draining:
             return False
         self._state.unhold(entry)
@@ -205,15 +209,36 @@ class Inbox(Generic[T]):
         state = self._state
         return InboxStatistics(len(state.ready), state.in_hand, state.held)
 
-    async def _wait(self, queue: deque[asyncio.Future[bool]]) -> bool:
+    async def _stand_in(
+        self, line: deque[asyncio.Future[bool]], has_room: Callable[[], bool]
+    ) -> None:
+        """Wait in line until there is room, or draining. Who is woken, and finds that the room has
+        gone to another, keeps its place; it is left when it is used, and then who is next woken."""
+        loop = asyncio.get_running_loop()
+        place: asyncio.Future[bool] = loop.create_future()
+        line.append(place)
+        try:
+            while not self._draining:
+                await place
+                if has_room():
+                    break
+                position, place = line.index(place), loop.create_future()
+                line[position] = place
+        except BaseException:
+            line.remove(place)
+            self._wake()  # it may have been woken: then it is the next one's turn
+            raise
+        line.remove(place)
+
+    async def _wait_for_entry(self) -> bool:
         """Wait until woken; false if sent away."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        queue.append(future)
+        self._takers.append(future)
         try:
             return await future
         except BaseException:
-            if future in queue:
-                queue.remove(future)
+            if future in self._takers:
+                self._takers.remove(future)
             else:
                 self._wake()  # woken, then cancelled: the wake-up is somebody else's
             raise
@@ -221,19 +246,20 @@ class Inbox(Generic[T]):
     def _wake(self) -> None:
         """Wake whoever can go on now; each, having gone on, wakes the next."""
         if self._takers and self._state.ready:
-            _answer(self._takers, True)
+            self._answer_taker(True)
         line = self._state.next_line()
-        if line is not None:
-            _answer(line, True)
+        if line is not None and not line[0].done():
+            line[0].set_result(True)
 
     def _wake_all(self) -> None:
-        for queue in (self._state.putters, self._takers, self._state.unholders):
-            while queue:
-                _answer(queue, True)
+        while self._takers:
+            self._answer_taker(True)
+        for place in (*self._state.putters, *self._state.unholders):
+            if not place.done():
+                place.set_result(True)
 
-
-def _answer(queue: deque[asyncio.Future[bool]], answer: bool) -> None:
-    """Tell the first who waits. Who has been cancelled meanwhile passes it on when it notices."""
-    waiting = queue.popleft()
-    if not waiting.done():
-        waiting.set_result(answer)
+    def _answer_taker(self, answer: bool) -> None:
+        """Tell the first. Who has been cancelled meanwhile passes it on when it notices."""
+        waiting = self._takers.popleft()
+        if not waiting.done():
+            waiting.set_result(answer)

@@ -57,7 +57,7 @@ class Gate(Generic[T]):
             line.called = False
             if self._state.enter(self._events.now):
                 line.waiting.popleft()
-                self._watch(line)
+                self._look_at(self._events.now, line)  # others come before the next in line
                 return True
         else:
             line.waiting.append(who)
@@ -65,30 +65,37 @@ class Gate(Generic[T]):
         self._watch(line)
         return False
 
+    def line_up(self, who: T) -> None:
+        """Stand in line, as a retry does whose time has come."""
+        line = self._lines.setdefault(who.stage, _Line())
+        line.waiting.append(who)
+        self._watch(line)
+
     def leave(self) -> None:
         self._state.leave(self._events.now)
         for line in self._lines.values():
             self._watch(line)
 
     def _watch(self, line: _Line[T]) -> None:
-        """See to it that the first in line is called once the gate is open; where it is full,
-        whoever leaves does so."""
-        if not line.waiting or line.called or line.timed:
+        """Call the first in line if the gate is open, or see to it that it is called once it is;
+        where the gate is full, whoever leaves does so."""
+        if not line.waiting or line.called:
             return
         now, opens = self._events.now, self._state.opens_at()
-        if now < opens or self._state.is_open(now):
+        if self._state.is_open(now):
+            line.called = True
+            self._offer(line.waiting[0])
+        elif now < opens:
+            self._look_at(opens, line)
+
+    def _look_at(self, time: float, line: _Line[T]) -> None:
+        if line.waiting and not line.timed:
             line.timed = True
-            self._events.at(max(now, opens), self._look, line)
+            self._events.at(time, self._look, line)
 
     def _look(self, line: _Line[T]) -> None:
         line.timed = False
-        if not line.waiting or line.called:
-            return
-        if self._state.is_open(self._events.now):
-            line.called = True
-            self._offer(line.waiting[0])
-        else:
-            self._watch(line)
+        self._watch(line)
 
 
 class Gates(Generic[T]):
@@ -107,7 +114,7 @@ class Gates(Generic[T]):
         self._rate, self._rates, self._concurrency = rate, rates, concurrency
         self._events = events
         self._offer = offer
-        self._gates: dict[str, Gate[T] | None] = {}
+        self._gates: dict[str, Gate[T]] = {}
 
     def of(self, key: str | None) -> Gate[T] | None:
         """None where everybody may go in."""
@@ -115,8 +122,6 @@ class Gates(Generic[T]):
             return None
         if key not in self._gates:
             rate = self._rates.get(key, self._rate)
-            held_for = rate or self._concurrency
             spacing = 1 / rate if rate else 0.0
-            made = Gate(spacing, self._concurrency, self._events, self._offer)
-            self._gates[key] = made if held_for else None
+            self._gates[key] = Gate(spacing, self._concurrency, self._events, self._offer)
         return self._gates[key]

@@ -9,9 +9,10 @@ from engine.flow.inbox import InboxState
 class Plan:
     """A recorded item as the model needs it: its visits by the stage's number, and as bits."""
 
-    __slots__ = ("mask", "visits")
+    __slots__ = ("item", "mask", "visits")
 
     def __init__(self, item: RecordedItem, numbers: Mapping[str, int]) -> None:
+        self.item = item.id
         self.visits: list[Visit | None] = [None] * len(numbers)
         self.mask = 0
         for stage, visit in item.visits.items():

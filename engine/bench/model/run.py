@@ -9,7 +9,7 @@ Attempts first wait (for a network, a disk, another machine), which takes as lon
 so, and then need the processor, which they share.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from engine.bench.model.event_queue import EventQueue
 from engine.bench.model.gate import Gates
@@ -30,7 +30,10 @@ class Run:
         queues: Mapping[str, int],
         cores: float,
         rates: Mapping[str, float],
+        listen: Callable[[Entry, float], None] | None = None,
     ) -> None:
+        """`listen` is told of every attempt at its end: the entry, which has been in work `since`
+        then, and the time."""
         names = recording.stages
         self._numbers = {name: number for number, name in enumerate(names)}
         before = [[self._numbers[b] for b in recording.predecessors[name]] for name in names]
@@ -53,6 +56,7 @@ class Run:
         self.seconds = 0.0
         self._source: Iterator[Plan] = iter(())
         self._touched: list[int] = []
+        self._listen = listen
 
     def execute(self, items: Sequence[RecordedItem]) -> None:
         plans = {id(item): Plan(item, self._numbers) for item in items}
@@ -92,12 +96,10 @@ class Run:
         """Put the item into the next pools, one after the other, as far as there is room."""
         while entry.to:
             pool = self.pools[entry.to[0]]
-            if not pool.has_room():
+            if not pool.admits():
                 pool.putters.append(entry)
                 return
-            pool.put(Entry(entry.journey, entry.to[0]))
-            self._touched.append(entry.to[0])
-            entry.to = entry.to[1:]
+            self._put_into(pool, entry)
         if entry.stage < 0:
             self._feed()
             return
@@ -106,6 +108,11 @@ class Run:
         pool.leave()
         pool.idle += 1
         self._touched.append(entry.stage)
+
+    def _put_into(self, pool: Pool, entry: Entry) -> None:
+        stage, entry.to = entry.to[0], entry.to[1:]
+        pool.put(Entry(entry.journey, stage))
+        self._touched.append(stage)
 
     def _settle(self) -> None:
         """Whoever can go on goes on, until nobody can."""
@@ -123,18 +130,21 @@ class Run:
                 changed = True
                 entry = line.popleft()
                 if line is pool.putters:
+                    self._put_into(pool, entry)
                     self._put(entry)
                 else:
                     pool.unhold(entry)
 
     def _take(self, pool: Pool) -> None:
-        entry = pool.take()
-        gate = self._gates.of(entry.visit.key)
-        if gate is not None and not gate.enters(entry):
+        """A worker takes the first that may be worked on now; those before it go to their gates."""
+        while pool.ready:
+            entry = pool.take()
+            gate = self._gates.of(entry.visit.key)
+            if gate is None or gate.enters(entry):
+                pool.idle -= 1
+                self._start(entry)
+                return
             pool.hold()
-            return
-        pool.idle -= 1
-        self._start(entry)
 
     def _unpark(self, entry: Entry) -> None:
         self.pools[entry.stage].unholders.append(entry)
@@ -162,6 +172,8 @@ class Run:
         stage, journey, visit, now = entry.stage, entry.journey, entry.visit, self._events.now
         pool = self.pools[stage]
         pool.busy += now - entry.since
+        if self._listen is not None:
+            self._listen(entry, now)
         gate = self._gates.of(visit.key)
         if gate is not None:
             gate.leave()
@@ -170,7 +182,8 @@ class Run:
             pool.hold()
             pool.idle += 1
             self._touched.append(stage)
-            self._events.at(now + visit.services[entry.tried].pause, self._unpark, entry)
+            back = self._unpark if gate is None else gate.line_up
+            self._events.at(now + visit.services[entry.tried].pause, back, entry)
             return
         journey.ended |= 1 << stage
         self.seconds = now

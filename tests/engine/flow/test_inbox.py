@@ -197,6 +197,48 @@ async def test_a_wake_up_that_came_too_late_goes_to_the_next() -> None:
     assert log == ["second: 0"]
 
 
+async def test_who_is_woken_for_nothing_keeps_its_place() -> None:
+    """One that comes back takes the room for which the first in line was woken."""
+    inbox, log = Inbox[int](1, 2), Log()
+    for number in range(2):
+        await inbox.put(number)
+        assert await inbox.take() == number
+    await inbox.put(2)
+    async with anyio.create_task_group() as tasks:
+        for number in (3, 4):
+            tasks.start_soon(log.note, f"put {number}", lambda n=number: inbox.put(n))
+            await wait_all_tasks_blocked()
+        inbox.hold()
+        inbox.leave()
+        assert await inbox.take() == 2  # wakes the first in line
+        assert await inbox.unhold(0)
+        await wait_all_tasks_blocked()
+        assert log == []
+        assert await inbox.take() == 0
+        inbox.leave()
+        await wait_all_tasks_blocked()
+        assert log == ["put 3: True"]
+        assert await inbox.take() == 3
+        inbox.leave()
+        await wait_all_tasks_blocked()
+        assert log == ["put 3: True", "put 4: True"]
+
+
+async def test_who_comes_later_waits_behind_those_who_wait() -> None:
+    inbox, log = Inbox[int](1, 1), Log()
+    await inbox.put(0)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(log.note, "put 1", lambda: inbox.put(1))
+        await wait_all_tasks_blocked()
+        assert await inbox.take() == 0  # there is room, and the first has not heard of it yet
+        tasks.start_soon(log.note, "put 2", lambda: inbox.put(2))
+        await wait_all_tasks_blocked()
+        inbox.leave()
+        assert await inbox.take() == 1
+        await wait_all_tasks_blocked()
+        assert log == ["put 1: True", "put 2: True"]
+
+
 ACTIONS = st.lists(
     st.tuples(
         st.sampled_from(["put", "take", "hold", "unhold", "leave", "cancel"]), st.integers(0, 9)
