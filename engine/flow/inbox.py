@@ -245,11 +245,13 @@ class Inbox(Generic[T]):
 
     def _wake(self) -> None:
         """Wake whoever can go on now; each, having gone on, wakes the next."""
-        if self._takers and self._state.ready:
+        state = self._state
+        if self._takers and state.ready:
             self._answer_taker(True)
-        line = self._state.next_line()
-        if line is not None and not line[0].done():
-            line[0].set_result(True)
+        if state.putters or state.unholders:  # mostly nobody waits, and a call takes its time
+            line = state.next_line()
+            if line is not None and not line[0].done():
+                line[0].set_result(True)
 
     def _wake_all(self) -> None:
         while self._takers:
