@@ -1,17 +1,20 @@
-"""A pipeline in virtual time: bounded queues, workers, a processor and links that are shared.
+"""A pipeline in virtual time, sized by the policy: the model of the engine with an autosizer.
 
-Discrete events. What an item asks of a stage is some waiting (for a network: at full speed, or at
-its share of a link) and then some processor time, of which every thread gets at most one core and
-all together get no more than there are. Nothing sleeps, and the same seed gives the same run.
+What an item asks of a stage is some waiting (for a network: at full speed, or at its share of a
+link) and then some processor time, of which every thread gets at most one core and all together get
+no more than there are. Nothing sleeps, and the same seed gives the same run.
 """
 
+import math
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
+from engine.bench.model.pool import Entry, Plan, Pool
+from engine.bench.model.recorded import RecordedItem, Recording, Service, Visit
+from engine.bench.model.run import Run
 from engine.flow.autosize import Autosizer, Window, pause_before_next
-
-EPSILON = 1e-9
+from tests.engine.bench.recordings import tandem
 
 
 @dataclass
@@ -25,63 +28,42 @@ class VirtualStage:
     workers: int = 1
     maximum: int = 32
     queue: int = 8
-    link: float = float("inf")
+    link: float = math.inf
     opening: float = 0.0
     gate: int | None = None
     on_loop: bool = False
     automatic: bool = True
 
 
-@dataclass
-class _Pool:
-    stage: VirtualStage
-    workers: int
-    ready: int = 0
-    blocked: int = 0
-    opening: list[float] = field(default_factory=list)
-    waiting: list[list[float]] = field(default_factory=list)  # [wait left, work left] of each item
-    working: list[list[float]] = field(default_factory=list)
-    ended: int = 0
-    open_seconds: float = 0.0
-    work_seconds: float = 0.0
-    wanted_seconds: float = 0.0
+class _Measured:
+    """A pool, and what it had come to at the last look."""
 
-    @property
-    def busy(self) -> int:
-        return len(self.waiting) + len(self.working)
+    def __init__(self, stage: VirtualStage, pool: Pool) -> None:
+        self.stage = stage
+        self.pool = pool
+        self._before = (0.0, 0.0, 0.0, 0.0)
 
-    @property
-    def open(self) -> int:
-        return max(self.workers - len(self.opening), self.busy + self.blocked)
-
-    @property
-    def free(self) -> int:
-        """Workers that could take an item now."""
-        free = self.workers - len(self.opening) - self.busy - self.blocked
-        return free if self.stage.gate is None else min(free, self.stage.gate - self.busy)
-
-    @property
-    def _parks(self) -> bool:
-        """Whether a worker without an item has taken what waited, and held it at the gate."""
-        return self.stage.gate is not None and self.workers > self.busy >= self.stage.gate
-
-    def window(self, seconds: float) -> Window:
-        """Since the last window; what was added up begins anew."""
-        window = Window(
-            workers=self.workers,
-            maximum=self.stage.maximum,
-            waiting=0 if self._parks else self.ready,
-            queue=self.stage.queue,
+    def window(self, now: float, seconds: float) -> Window:
+        """Since the last one."""
+        pool, stage = self.pool, self.stage
+        tallies = (pool.open, pool.busy, pool.computing)
+        figures = (pool.ended, *(tally.seconds(now) for tally in tallies))
+        ended, *means = (new - old for new, old in zip(figures, self._before, strict=True))
+        open_, at_work, wanted = (passed / seconds for passed in means)
+        self._before = figures
+        return Window(
+            workers=pool.workers,
+            maximum=stage.maximum,
+            waiting=len(pool.ready),
+            queue=stage.queue,
             seconds=seconds,
-            ended=self.ended,
-            open=self.open_seconds / seconds,
-            at_work=self.work_seconds / seconds,
-            automatic=self.stage.automatic,
-            on_loop=self.stage.on_loop,
-            wanted=self.wanted_seconds / seconds,
+            ended=int(ended),
+            open=open_,
+            at_work=at_work,
+            automatic=stage.automatic,
+            on_loop=stage.on_loop,
+            wanted=wanted,
         )
-        self.ended, self.open_seconds, self.work_seconds, self.wanted_seconds = 0, 0.0, 0.0, 0.0
-        return window
 
 
 class VirtualRun:
@@ -99,43 +81,74 @@ class VirtualRun:
         auto: bool = True,
         spread: float = 0.5,
         seed: int = 1,
-        items: float = float("inf"),
-        arrivals: float = float("inf"),
+        items: float = math.inf,
+        arrivals: float = math.inf,
     ) -> None:
-        self.stages = [replace(stage) for stage in stages]
-        self.pools = [_Pool(stage, stage.workers) for stage in self.stages]
-        for pool in self.pools:
-            pool.opening = [pool.stage.opening] * pool.workers if pool.stage.opening else []
+        self.stages = {str(number): replace(stage) for number, stage in enumerate(stages)}
         self.cores = cores
         self.items = items
-        self.now = 0.0
         self.finished = 0
         self.changes: list[tuple[float, str, int, int]] = []
-        self._entered = 0
-        self.arrive(arrivals)
         self._spread = spread
         self._random = random.Random(seed)
         self._autosizer = Autosizer(cores) if auto else None
         self._looked = self._changed = 0.0
         self._processor = 0.0
+        self._model = self._made()
+        self._pools = {
+            name: _Measured(stage, pool)
+            for (name, stage), pool in zip(self.stages.items(), self._model.pools, strict=True)
+        }
+        self.arrive(arrivals)
+        self._model.begin(self._arriving())
+
+    def _made(self) -> Run:
+        stages = self.stages
+        made = Recording(
+            stages=tuple(stages),
+            predecessors=tandem(*stages),
+            queues={name: stage.queue for name, stage in stages.items()},
+            workers={name: stage.workers for name, stage in stages.items()},
+            items=(),
+            cores=self.cores,
+            opening={name: stage.opening for name, stage in stages.items()},
+            concurrency=max(stage.gate or 0 for stage in stages.values()),
+        )
+        links = {name: stage.link for name, stage in stages.items() if stage.link < math.inf}
+        return Run(
+            made, made.workers, made.queues, self.cores, {}, links=links, listen=self._attempt_ended
+        )
+
+    def _arriving(self) -> Iterator[Plan]:
+        number = 0
+        while number < self.items:
+            visits = {name: self._visit(name, stage) for name, stage in self.stages.items()}
+            yield Plan(RecordedItem(str(number), visits), self._model.numbers)
+            number += 1
+
+    def _visit(self, name: str, stage: VirtualStage) -> Visit:
+        factor = self._random.uniform(1 - self._spread, 1 + self._spread)
+        service = Service(stage.wait * factor, stage.work * factor)
+        return Visit([service], key=None if stage.gate is None else name)
+
+    def _attempt_ended(self, entry: Entry, now: float) -> None:
+        self.finished += entry.stage == len(self.stages) - 1
 
     def arrive(self, rate: float) -> None:
         """From now on so many items a second come to the first stage."""
-        self._arrivals = rate
-        self._arrived: float = rate if rate == float("inf") else self._entered
+        self._model.pause = 1 / rate
 
     @property
     def sizes(self) -> list[int]:
-        return [pool.workers for pool in self.pools]
+        return [pool.workers for pool in self._model.pools]
 
     def run(self, seconds: float) -> float:
         """Run on for so long; returns the items finished a second."""
-        before, until = self.finished, self.now + seconds
-        while self.now < until - EPSILON and self.finished < self.items:
+        before, until = self.finished, self._model.now + seconds
+        while self._model.now < until and self.finished < self.items:
             look = self._looked + pause_before_next(self._looked - self._changed)
-            self._move_items()
-            self._pass_time(min(until, look) - self.now)
-            if self.now >= look - EPSILON:
+            self._model.advance(min(until, look))
+            if look <= until:
                 self._look()
         return (self.finished - before) / seconds
 
@@ -143,109 +156,24 @@ class VirtualRun:
         """Run until all items are finished; returns the seconds that took."""
         self.run(1e6)
         assert self.finished == self.items
-        return self.now
+        return self._model.seconds
 
     def changes_since(self, moment: float) -> list[tuple[float, str, int, int]]:
         return [change for change in self.changes if change[0] > moment]
 
     def _look(self) -> None:
-        seconds, self._looked = self.now - self._looked, self.now
-        windows = {str(number): pool.window(seconds) for number, pool in enumerate(self.pools)}
-        cpu, self._processor = self._processor / (seconds * self.cores), 0.0
+        now, used = self._model.now, self._model.processor.given(self._model.now)
+        seconds, self._looked = now - self._looked, now
+        windows = {name: pool.window(now, seconds) for name, pool in self._pools.items()}
+        cpu, self._processor = (used - self._processor) / (seconds * self.cores), used
         if self._autosizer is None:
             return
         for name, answer in self._autosizer.decide(windows, cpu).items():
-            pool = self.pools[int(name)]
-            assert pool.stage.automatic and 1 <= answer.workers <= pool.stage.maximum
-            self.changes.append((self.now, name, pool.workers, answer.workers))
-            self._resize(pool, answer.workers)
-            self._changed = self.now
-
-    @staticmethod
-    def _resize(pool: _Pool, workers: int) -> None:
-        if pool.stage.opening and workers > pool.workers:
-            pool.opening += [pool.stage.opening] * (workers - pool.workers)
-        pool.workers = workers
-        del pool.opening[workers:]
-
-    def _move_items(self) -> None:
-        """From the last stage to the first, since what the later one takes makes room."""
-        for number in range(len(self.pools) - 1, -1, -1):
-            self._take(number)
-        while self._source_has_one() and self.pools[0].ready < self.stages[0].queue:
-            self._entered += 1
-            self.pools[0].ready += 1
-            self._take(0)
-
-    def _source_has_one(self) -> bool:
-        return self._entered < min(self.items, self._arrived)
-
-    def _take(self, number: int) -> None:
-        """Workers of this pool take what they can; those before it that waited for room go on."""
-        pool = self.pools[number]
-        while pool.blocked and self._has_room_after(number):
-            pool.blocked -= 1
-            self._pass_on(number)
-        while pool.ready and pool.free > 0:
-            pool.ready -= 1
-            factor = self._random.uniform(1 - self._spread, 1 + self._spread)
-            item = [pool.stage.wait * factor, pool.stage.work * factor]
-            (pool.waiting if item[0] > 0 else pool.working).append(item)
-        if number and self.pools[number - 1].blocked and pool.ready < pool.stage.queue:
-            self._take(number - 1)
-
-    def _has_room_after(self, number: int) -> bool:
-        if number + 1 == len(self.pools):
-            return True
-        after = self.pools[number + 1]
-        return after.ready < after.stage.queue
-
-    def _pass_on(self, number: int) -> None:
-        if number + 1 == len(self.pools):
-            self.finished += 1
-        else:
-            self.pools[number + 1].ready += 1
-            self._take(number + 1)
-
-    def _pass_time(self, most: float) -> None:
-        """Let time pass until the next thing ends, at most `most` seconds."""
-        working = sum(len(pool.working) for pool in self.pools)
-        share = min(1.0, self.cores / working) if working else 1.0
-        step = max(most, 0.0)
-        for pool in self.pools:
-            speed = self._speed(pool)
-            step = min([step, *pool.opening, *(item[0] / speed for item in pool.waiting)])
-            step = min([step, *(item[1] / share for item in pool.working)])
-        if self._arrivals < float("inf"):
-            if self._arrived < self._entered + 1:
-                step = min(step, (self._entered + 1 - self._arrived) / self._arrivals)
-            self._arrived += self._arrivals * step
-        self.now += step
-        self._processor += min(working, self.cores) * step
-        for pool in self.pools:
-            self._advance(pool, step, share)
-
-    def _advance(self, pool: _Pool, step: float, share: float) -> None:
-        speed = self._speed(pool)
-        pool.open_seconds += pool.open * step
-        pool.work_seconds += pool.busy * step
-        pool.wanted_seconds += len(pool.working) * step
-        pool.opening = [left - step for left in pool.opening if left - step > EPSILON]
-        for item in pool.waiting:
-            item[0] -= speed * step
-        for item in pool.working:
-            item[1] -= share * step
-        pool.working += [item for item in pool.waiting if item[0] <= EPSILON]
-        pool.waiting = [item for item in pool.waiting if item[0] > EPSILON]
-        left = [item for item in pool.working if item[1] > EPSILON]
-        ended = len(pool.working) - len(left)
-        pool.working = left
-        pool.ended += ended
-        pool.blocked += ended
-
-    @staticmethod
-    def _speed(pool: _Pool) -> float:
-        return min(1.0, pool.stage.link / len(pool.waiting)) if pool.waiting else 1.0
+            stage, pool = self.stages[name], self._pools[name].pool
+            assert stage.automatic and 1 <= answer.workers <= stage.maximum
+            self.changes.append((now, name, pool.workers, answer.workers))
+            self._model.resize(name, answer.workers)
+            self._changed = now
 
 
 def bound(stages: Sequence[VirtualStage], cores: int) -> float:

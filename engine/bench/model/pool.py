@@ -50,19 +50,56 @@ class Entry:
         return visit
 
 
-class Pool(InboxState[Entry, Entry]):
-    """An inbox and its workers, of which `idle` wait for an item. `putters` are what waits for room
-    here, in the hand of a worker of another pool; `busy` and `blocked` are seconds of workers."""
+class Tally:
+    """How many are at something now, and `seconds` of all of them together."""
 
-    __slots__ = ("blocked", "busy", "idle", "most_held")
+    __slots__ = ("_seconds", "count")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._seconds = 0.0
+
+    def begin(self, now: float) -> None:
+        self.count += 1
+        self._seconds -= now
+
+    def end(self, now: float, many: int = 1) -> None:
+        self.count -= many
+        self._seconds += many * now
+
+    def seconds(self, now: float) -> float:
+        """What those who are at it have spent until now counts too."""
+        return self._seconds + self.count * now
+
+
+class Pool(InboxState[Entry, Entry]):
+    """An inbox and its workers. `putters` are what waits for room here, in the hand of a worker of
+    another pool. Of the workers that are `open` so many are `idle`; under 0, so many too many are
+    at work. They are `busy` with an attempt, which may be `computing`, or `blocked` by what comes
+    after. `ended` counts attempts."""
+
+    __slots__ = ("blocked", "busy", "computing", "ended", "idle", "most_held", "open")
 
     def __init__(self, bound: int, workers: int, free_held: int) -> None:
         super().__init__(bound, workers, free_held)
         self.idle = 0
-        self.busy = 0.0
-        self.blocked = 0.0
+        self.ended = 0
+        self.open, self.busy, self.computing, self.blocked = Tally(), Tally(), Tally(), Tally()
         self.most_held = 0
 
     def put(self, entry: Entry) -> None:
         super().put(entry)
         self.most_held = max(self.most_held, len(self.ready) + self.in_hand + self.held)
+
+    def open_one(self, now: float) -> None:
+        """A worker is ready, if it is still wanted."""
+        if self.open.count < self.workers:
+            self.open.begin(now)
+            self.idle += 1
+
+    def let_go(self, now: float) -> None:
+        """Those that are too many go: idle ones at once, those at work when they have finished."""
+        many = self.open.count - self.workers
+        if many > 0:
+            self.open.end(now, many)
+            self.idle -= many

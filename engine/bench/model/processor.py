@@ -12,12 +12,12 @@ T = TypeVar("T")
 
 
 class Processor(Generic[T]):
-    """Any number of tasks under way on `cores` cores. `used` is the core seconds that all tasks
-    need which have begun."""
+    """Any number of tasks under way on `cores` cores, or on whatever else is shared so: a link that
+    is full with so many has no more to give either."""
 
     def __init__(self, cores: float) -> None:
         self.cores = cores
-        self.used = 0.0
+        self._given = 0.0
         self._running: list[tuple[float, int, T, float]] = []
         self._order = 0
         # Each of the sharers has had `_served` core seconds since it all began.
@@ -31,7 +31,11 @@ class Processor(Generic[T]):
         self._sharers += cores
         self._order += 1
         heapq.heappush(self._running, (self._served + seconds / cores, self._order, task, cores))
-        self.used += seconds
+
+    def given(self, now: float) -> float:
+        """Core seconds that all tasks have had until now."""
+        self._serve(now)
+        return self._given
 
     def next_end(self) -> float | None:
         """When the first task ends if no other begins; None if there is none."""
@@ -54,5 +58,7 @@ class Processor(Generic[T]):
     def _serve(self, now: float) -> None:
         """Bring `_served` up to now."""
         if self._sharers:
-            self._served += (now - self._served_at) * self._share()
+            served = (now - self._served_at) * self._share()
+            self._served += served
+            self._given += served * self._sharers
         self._served_at = now

@@ -1,14 +1,33 @@
 """One run of the model, as `engine.flow.run` joins it up: pools, gates, the source, the processor.
 
-It keeps to the rules of pools and inboxes: an inbox is bounded, a pool holds at most its bound and
-one item a worker, a worker that is done waits until every successor has room, a stage with several
-predecessors joins them by item, what waits for a retry or for its host waits outside the workers,
-and the source is read only when there is room.
+The rules by which items flow, and where each of them stands:
+
+1. An inbox is bounded. What is ready, in hand or held counts, apart from so many that are held
+   in a stage that the source feeds: `engine.flow.inbox.InboxState`, which the engine's inboxes use too.
+2. First in, first out; who comes back goes to the front, and before those who wait to come in: the
+   same.
+3. A gate lets one through every so often, holds so many, and after a closure lets one through
+   alone: `engine.gates.hosts.GateState`, which the engine's gates use too. Those of a pool who wait for
+   it stand in a line, whose first goes to a worker once it is open: `model/gate.py` here, and
+   `engine.flow.holding` there.
+4. A worker that is done waits until each successor in turn has room: `_put` here, `engine.flow.routing`
+   there. Then it takes the next.
+5. A stage with several predecessors gets an item once all of them have ended with it: `_end` here,
+   `engine.flow.journey` there.
+6. A retry waits outside the workers. How long, and how often, the recording says: what
+   `engine.flow.retry` decides is not decided again.
+7. Workers: so many, each with one item. Here they share the processor equally, as
+   `model/processor.py` says; there the operating system sees to that.
+
+Lists are not here: what came out of one comes from the source. Batches are not either. What is
+written a second time is held to the engine by a test, which does the same work on both and compares
+every attempt.
 
 Attempts first wait (for a network, a disk, another machine), which takes as long however many do
-so, and then need the processor, which they share.
+so, unless they share a link, and then need the processor.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from engine.bench.model.event_queue import EventQueue
@@ -20,8 +39,10 @@ from engine.flow.pool import FREE_HELD
 
 
 class Run:
-    """`execute` replays items to their end. What it came to are `seconds`, from the first attempt
-    to the end of the last item, and the figures of `pools` and `processor`."""
+    """`execute` replays items to their end; `begin` and `advance` do so step by step. What it came
+    to are `seconds`, from the first attempt to the end of the last, and the figures of `pools` and
+    `processor`. `now` is the time in seconds, and `pause` what the source takes for each item.
+    """
 
     def __init__(
         self,
@@ -30,13 +51,16 @@ class Run:
         queues: Mapping[str, int],
         cores: float,
         rates: Mapping[str, float],
+        *,
+        links: Mapping[str, float] | None = None,
         listen: Callable[[Entry, float], None] | None = None,
     ) -> None:
-        """`listen` is told of every attempt at its end: the entry, which has been in work `since`
-        then, and the time."""
+        """`links`: of so many items of a stage each can wait at full speed; more share. `listen` is
+        told of every attempt at its end: the entry, which has been in work `since` then, and the
+        time."""
         names = recording.stages
-        self._numbers = {name: number for number, name in enumerate(names)}
-        before = [[self._numbers[b] for b in recording.predecessors[name]] for name in names]
+        self.numbers = {name: number for number, name in enumerate(names)}
+        before = [[self.numbers[b] for b in recording.predecessors[name]] for name in names]
         self._needs = [sum(1 << b for b in some) for some in before]
         self._after = [
             [s for s in range(len(names)) if number in before[s]] for number in range(len(names))
@@ -47,9 +71,14 @@ class Run:
             for number, name in enumerate(names)
         ]
         self._opening = [recording.opening.get(name, 0.0) for name in names]
-        self._handover = recording.handover
+        self._handover = self.pause = recording.handover
         self._events = EventQueue()
         self.processor: Processor[Entry] = Processor(cores)
+        self._links = {
+            self.numbers[name]: Processor[Entry](many) for name, many in (links or {}).items()
+        }
+        self._shared = [(self.processor, self._end)]
+        self._shared += [(link, self._compute) for link in self._links.values()]
         self._gates = Gates(
             recording.rate, rates, recording.concurrency, self._events, self._unpark
         )
@@ -58,27 +87,61 @@ class Run:
         self._touched: list[int] = []
         self._listen = listen
 
+    @property
+    def now(self) -> float:
+        return self._events.now
+
     def execute(self, items: Sequence[RecordedItem]) -> None:
-        plans = {id(item): Plan(item, self._numbers) for item in items}
-        self._source = iter([plans[id(item)] for item in items])
-        for number, delay in enumerate(self._opening):
-            self._events.at(delay, self._opened, number)
+        plans = {id(item): Plan(item, self.numbers) for item in items}
+        self.begin(plans[id(item)] for item in items)
+        self.advance()
+
+    def begin(self, source: Iterator[Plan]) -> None:
+        """Open the workers, and have the source's items come in."""
+        self._source = source
+        for number, pool in enumerate(self.pools):
+            self._open(number, pool.workers)
         self._feed()
         self._settle()
-        events, processor = self._events, self.processor
+
+    def advance(self, until: float = math.inf) -> None:
+        """Let time pass until then, or until nothing more happens."""
+        events = self._events
         while True:
-            event, computed = events.next_time(), processor.next_end()
-            if computed is not None and (event is None or computed < event):
-                events.now = max(events.now, computed)
-                self._end(processor.end(events.now))
-            elif event is not None:
+            event, due = events.next_time(), math.inf
+            for each, action in self._shared:
+                end = each.next_end()
+                if end is not None and end < due:
+                    due, shared, then = end, each, action
+            if event is not None and event <= due:
+                if event > until:
+                    break
                 events.happen()
+            elif due < math.inf and due <= until:
+                events.now = max(events.now, due)
+                then(shared.end(events.now))
             else:
-                return
+                break
             self._settle()
+        if until < math.inf:
+            events.now = until
+
+    def resize(self, stage: str, workers: int) -> None:
+        """The stage has this many workers from now on; new ones have to open first."""
+        number = self.numbers[stage]
+        pool = self.pools[number]
+        more, pool.workers = workers - pool.workers, workers
+        pool.let_go(self.now)
+        self._open(number, more)
+        self._touched.append(number)
+        self._settle()
+
+    def _open(self, stage: int, workers: int) -> None:
+        for _ in range(workers):
+            self._events.at(self.now + self._opening[stage], self._opened, stage)
 
     def _opened(self, stage: int) -> None:
-        self.pools[stage].idle = self.pools[stage].workers
+        self.pools[stage].open_one(self.now)
         self._touched.append(stage)
 
     # The source
@@ -88,7 +151,7 @@ class Run:
         plan = next(self._source, None)
         if plan is not None:
             entry = Entry(Journey(plan), -1, [r for r in self._roots if plan.visits[r]])
-            self._events.at(self._events.now + self._handover, self._put, entry)
+            self._events.at(self._events.now + self.pause, self._put, entry)
 
     # Pools
 
@@ -104,7 +167,7 @@ class Run:
             self._feed()
             return
         pool = self.pools[entry.stage]
-        pool.blocked += self._events.now - entry.since
+        pool.blocked.end(self._events.now)
         pool.leave()
         pool.idle += 1
         self._touched.append(entry.stage)
@@ -121,7 +184,7 @@ class Run:
             changed = True
             while changed:
                 changed = False
-                if pool.idle and pool.ready:
+                if pool.idle > 0 and pool.ready:
                     self._take(pool)
                     changed = True
                 line = pool.next_line()
@@ -154,8 +217,12 @@ class Run:
 
     def _start(self, entry: Entry) -> None:
         entry.since = self._events.now
+        self.pools[entry.stage].busy.begin(entry.since)
         wait = entry.visit.services[entry.tried].wait + self._handover
-        if wait > 0:
+        link = self._links.get(entry.stage)
+        if link is not None and wait > 0:
+            link.begin(entry, wait, 1.0, self._events.now)
+        elif wait > 0:
             self._events.at(self._events.now + wait, self._compute, entry)
         else:
             self._compute(entry)
@@ -164,14 +231,21 @@ class Run:
         """The attempt has waited, and needs the processor now."""
         service = entry.visit.services[entry.tried]
         if service.processor > 0:
+            self.pools[entry.stage].computing.begin(self._events.now)
             self.processor.begin(entry, service.processor, service.cores, self._events.now)
         else:
-            self._end(entry)
+            self._conclude(entry)
 
     def _end(self, entry: Entry) -> None:
+        """The attempt has had its share of the processor."""
+        self.pools[entry.stage].computing.end(self._events.now)
+        self._conclude(entry)
+
+    def _conclude(self, entry: Entry) -> None:
         stage, journey, visit, now = entry.stage, entry.journey, entry.visit, self._events.now
         pool = self.pools[stage]
-        pool.busy += now - entry.since
+        pool.busy.end(now)
+        pool.ended += 1
         if self._listen is not None:
             self._listen(entry, now)
         gate = self._gates.of(visit.key)
@@ -187,7 +261,7 @@ class Run:
             return
         journey.ended |= 1 << stage
         self.seconds = now
-        entry.since = now
+        pool.blocked.begin(now)
         entry.to = [
             s
             for s in self._after[stage]

@@ -80,11 +80,9 @@ def _draw(recorded: Sequence[RecordedItem], count: int | None, seed: int) -> Seq
 
 def _prediction(stages: Sequence[str], run: Run, items: int) -> Prediction:
     seconds, pools = run.seconds, dict(zip(stages, run.pools, strict=True))
-    worked = {name: pool.workers * seconds for name, pool in pools.items()}
-    busy = {name: pool.busy / worked[name] if seconds else 0.0 for name, pool in pools.items()}
-    blocked = {
-        name: pool.blocked / worked[name] if seconds else 0.0 for name, pool in pools.items()
-    }
+    worked = {name: pool.workers * seconds or 1.0 for name, pool in pools.items()}
+    busy = {name: pool.busy.seconds(run.now) / worked[name] for name, pool in pools.items()}
+    blocked = {name: pool.blocked.seconds(run.now) / worked[name] for name, pool in pools.items()}
     busiest = max(busy, key=busy.__getitem__)
     return Prediction(
         seconds=seconds,
@@ -93,6 +91,6 @@ def _prediction(stages: Sequence[str], run: Run, items: int) -> Prediction:
         blocked=blocked,
         starved={name: max(0.0, 1 - busy[name] - blocked[name]) for name in pools},
         bottleneck=busiest if busy[busiest] > 0 else None,
-        processor=run.processor.used / (run.processor.cores * seconds) if seconds else 0.0,
+        processor=run.processor.given(run.now) / (run.processor.cores * seconds or 1.0),
         most_held={name: pool.most_held for name, pool in pools.items()},
     )

@@ -211,7 +211,7 @@ def by_the_model(case: Case) -> list[Attempt]:
     def listen(entry: Entry, now: float) -> None:
         noted.append(Attempt(entry.journey.plan.item, stages[entry.stage], entry.since, now))
 
-    ModelRun(made, case.workers, case.queues, made.cores, {}, listen).execute(made.items)
+    ModelRun(made, case.workers, case.queues, made.cores, {}, listen=listen).execute(made.items)
     return noted
 
 

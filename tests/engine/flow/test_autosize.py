@@ -169,7 +169,7 @@ def test_it_follows_a_change_of_load() -> None:
     run.run(200)
     sizes = run.sizes
     assert sizes[1] > sizes[2]
-    for stage, wait in zip(run.stages, [0.5, 0.3, 3.0], strict=True):
+    for stage, wait in zip(run.stages.values(), [0.5, 0.3, 3.0], strict=True):
         stage.wait = wait
     run.run(300)
     swapped = [VirtualStage(wait=0.5), VirtualStage(wait=0.3), VirtualStage(wait=3.0)]
