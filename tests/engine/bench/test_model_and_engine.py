@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine import SOURCE, Drop, Item, Permanent, Pipeline, Stage, Step, Transient
-from engine.bench.model.pool import Entry
+from engine.bench.model.pool import Entry, Plan
 from engine.bench.model.recorded import RecordedItem, Recording, Service, Visit
 from engine.bench.model.run import Run as ModelRun
 from engine.flow.run import Run
@@ -68,6 +68,15 @@ class Case:
     keys: Mapping[tuple[str, str], str]
     rate: float = 0.0
     concurrency: int = 0
+    resizes: Sequence["Resize"] = ()
+
+
+class Resize(NamedTuple):
+    """After so many more seconds the stage is to have so many workers."""
+
+    after: float
+    stage: str
+    workers: int
 
 
 class Attempt(NamedTuple):
@@ -91,6 +100,7 @@ def cases(draw: st.DrawFn) -> Case:
             seconds = tuple(scale * chance.uniform(0.1, 1) for _ in range(tries))
             works[item, stage] = Work(seconds, ending)
     gated = draw(st.sampled_from(["", "", *graph]))
+    workers = {stage: draw(st.integers(1, 4)) for stage in graph}
     rate = 1 / chance.uniform(0.01, 0.05) if gated and draw(st.booleans()) else 0.0
     hosts = "g" if rate else "gh"  # two that begin together would open together
     keys = {(item, gated): draw(st.sampled_from(hosts)) for item in items} if gated else {}
@@ -98,12 +108,22 @@ def cases(draw: st.DrawFn) -> Case:
         graph,
         works,
         items,
-        workers={stage: draw(st.integers(1, 4)) for stage in graph},
+        workers=workers,
         queues={stage: draw(st.integers(1, 3)) for stage in graph},
         keys=keys,
         rate=rate,
+        resizes=list(resizes_of(workers, draw(st.integers(0, 3)), chance)),
         concurrency=draw(st.integers(0, 2)) if keys else 0,
     )
+
+
+def resizes_of(workers: Mapping[str, int], many: int, chance: random.Random) -> Iterator[Resize]:
+    """Some go, or one more comes: of several it could not be told who is the first to take."""
+    now = dict(workers)
+    for _ in range(many):
+        stage = chance.choice(list(now))
+        now[stage] = chance.choice([now[stage] + 1, chance.randint(1, now[stage])])
+        yield Resize(chance.uniform(0.001, 0.1), stage, now[stage])
 
 
 # The engine
@@ -153,7 +173,15 @@ def by_the_engine(case: Case, workdir: Path) -> list[Attempt]:
             yield item
 
     async def main() -> None:
-        await Run(pipeline, config, workdir, source(), Events()).execute()  # type: ignore[arg-type]
+        run = Run(pipeline, config, workdir, source(), Events())  # type: ignore[arg-type]
+
+        async def resize() -> None:
+            for after, stage, workers in case.resizes:
+                await anyio.sleep(after)
+                run.pools[stage].resize(workers)
+
+        run.background = [resize]
+        await run.execute()
 
     with without_threads():
         run_in_virtual_time(main, TICK)
@@ -211,7 +239,12 @@ def by_the_model(case: Case) -> list[Attempt]:
     def listen(entry: Entry, now: float) -> None:
         noted.append(Attempt(entry.journey.plan.item, stages[entry.stage], entry.since, now))
 
-    ModelRun(made, case.workers, case.queues, made.cores, {}, listen=listen).execute(made.items)
+    run = ModelRun(made, case.workers, case.queues, made.cores, {}, listen=listen)
+    run.begin(Plan(item, run.numbers) for item in made.items)
+    for after, stage, workers in case.resizes:
+        run.advance(run.now + after)
+        run.resize(stage, workers)
+    run.advance()
     return noted
 
 
