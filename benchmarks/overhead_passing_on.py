@@ -175,8 +175,14 @@ def _nothing_in_a_thread(self: Stage, item: Item, out: Path) -> None:
     pass
 
 
-def pools(items: int, process: Callable[..., Any], workers: int) -> float:
-    """Seconds that the engine's pools take, without ledger and outputs."""
+def pools(
+    items: int,
+    process: Callable[..., Any],
+    workers: int,
+    execute: Callable[..., float] = anyio.run,
+) -> float:
+    """Seconds that the engine's pools take, without ledger and outputs, on an event loop that
+    `execute` makes."""
     pipeline = stages_of(process)
     config = configured(pipeline, workers)
     folder = Path("nowhere")
@@ -208,7 +214,7 @@ def pools(items: int, process: Callable[..., Any], workers: int) -> float:
                     await hooks.pools[name].inbox.put(Entry(journey))
         return time.perf_counter() - began
 
-    return anyio.run(run)
+    return execute(run)
 
 
 def passing_on(items: int, workers: int, notes: list[str]) -> dict[str, Contestant]:
