@@ -7,13 +7,13 @@ The rules by which items flow, and where each of them stands:
 2. First in, first out; who comes back goes to the front, and before those who wait to come in: the
    same.
 3. A gate lets one through every so often, holds so many, and after a closure lets one through
-   alone: `engine.gates.hosts.GateState`, which the engine's gates use too. Those of a pool who wait for
-   it stand in a line, whose first goes to a worker once it is open: `model/gate.py` here, and
-   `engine.flow.holding` there.
+   alone: `engine.gates.hosts.GateState`, which the engine's gates use too. Here none is closed: what
+   that made items wait is in their recorded pauses. Those of a pool who wait for a gate stand in a
+   line, whose first goes to a worker once it is open: `model/gate.py` here, `engine.flow.holding` there.
 4. A worker that is done waits until each successor in turn has room: `_put` here, `engine.flow.routing`
    there. Then it takes the next.
-5. A stage with several predecessors gets an item once all of them have ended with it: `_end` here,
-   `engine.flow.journey` there.
+5. A stage with several predecessors gets an item once all of them have ended with it: `_conclude`
+   here, `engine.flow.journey` there.
 6. A retry waits outside the workers. How long, and how often, the recording says: what
    `engine.flow.retry` decides is not decided again.
 7. Workers: so many, each with one item. Here they share the processor equally, as
