@@ -117,7 +117,7 @@ class Gates(Generic[T]):
         self._gates: dict[str, Gate[T]] = {}
 
     def of(self, key: str | None) -> Gate[T] | None:
-        """None where everybody may go in."""
+        """None without a key: everybody may go in."""
         if key is None:
             return None
         if key not in self._gates:

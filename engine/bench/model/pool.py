@@ -51,7 +51,7 @@ class Entry:
 
 
 class Tally:
-    """How many are at something now, and `seconds` of all of them together."""
+    """How many are at something now, and for how many seconds in all."""
 
     __slots__ = ("_seconds", "count")
 
@@ -68,7 +68,7 @@ class Tally:
         self._seconds += many * now
 
     def seconds(self, now: float) -> float:
-        """What those who are at it have spent until now counts too."""
+        """All of them together, until now: who is at it still counts too."""
         return self._seconds + self.count * now
 
 
