@@ -38,14 +38,7 @@ class InboxState(Generic[T, W]):
     """
 
     __slots__ = (
-        "bound",
-        "free_held",
-        "held",
-        "in_hand",
-        "putters",
-        "ready",
-        "unholders",
-        "workers",
+        "bound", "free_held", "held", "in_hand", "putters", "ready", "unholders", "workers",
     )  # fmt: skip
 
     def __init__(self, bound: int, workers: int, free_held: int = 0) -> None:
@@ -63,10 +56,10 @@ class InboxState(Generic[T, W]):
         ready = len(self.ready)
         if ready >= self.bound:
             return False
-        held = ready + self.in_hand
+        taken = ready + self.in_hand
         if self.held > self.free_held:
-            held += self.held - self.free_held
-        return held < self.bound + self.workers
+            taken += self.held - self.free_held
+        return taken < self.bound + self.workers
 
     def has_room_to_return(self) -> bool:
         """Whether one that is held, and so counts already, may come back."""

@@ -2,22 +2,23 @@
 
 The rules by which items flow, and where each of them stands:
 
-1. An inbox is bounded. What is ready, in hand or held counts, apart from so many that are held
-   in a stage that the source feeds: `engine.flow.inbox.InboxState`, which the engine's inboxes use too.
+1. An inbox is bounded. What is ready, in hand or held counts, apart from so many that are held in a
+   stage that the source feeds: `engine.flow.inbox.InboxState`, which the engine's inboxes use too.
 2. First in, first out; who comes back goes to the front, and before those who wait to come in: the
    same.
 3. A gate lets one through every so often, holds so many, and after a closure lets one through
-   alone: `engine.gates.hosts.GateState`, which the engine's gates use too. Here none is closed: what
-   that made items wait is in their recorded pauses. Those of a pool who wait for a gate stand in a
-   line, whose first goes to a worker once it is open: `model/gate.py` here, `engine.flow.holding` there.
-4. A worker that is done waits until each successor in turn has room: `_put` here, `engine.flow.routing`
-   there. Then it takes the next.
+   alone: `engine.gates.hosts.GateState`, which the engine's gates use too. Here none is closed:
+   what that made items wait is in their recorded pauses. Those of a pool who wait for a gate stand
+   in a line, whose first goes to a worker once it is open: `gate.py` here, `engine.flow.holding`
+   there.
+4. A worker that is done waits until each successor in turn has room: `_put` here,
+   `engine.flow.routing` there. Then it takes the next.
 5. A stage with several predecessors gets an item once all of them have ended with it: `_conclude`
    here, `engine.flow.journey` there.
 6. A retry waits outside the workers. How long, and how often, the recording says: what
    `engine.flow.retry` decides is not decided again.
 7. Workers: so many, each with one item. Here they share the processor equally, as
-   `model/processor.py` says; there the operating system sees to that.
+   `processor.py` says; there the operating system sees to that.
 
 Lists are not here: what came out of one comes from the source. Batches are not either. What is
 written a second time is held to the engine by a test, which does the same work on both and compares
@@ -80,7 +81,7 @@ class Run:
         self._shared = [(self.processor, self._end)]
         self._shared += [(link, self._compute) for link in self._links.values()]
         self._gates = Gates(
-            recording.rate, rates, recording.concurrency, self._events, self._unpark
+            recording.rate, rates, recording.concurrency, self._events, self._unhold
         )
         self.seconds = 0.0
         self._source: Iterator[Plan] = iter(())
@@ -209,7 +210,7 @@ class Run:
                 return
             pool.hold()
 
-    def _unpark(self, entry: Entry) -> None:
+    def _unhold(self, entry: Entry) -> None:
         self.pools[entry.stage].unholders.append(entry)
         self._touched.append(entry.stage)
 
@@ -256,7 +257,7 @@ class Run:
             pool.hold()
             pool.idle += 1
             self._touched.append(stage)
-            back = self._unpark if gate is None else gate.line_up
+            back = self._unhold if gate is None else gate.line_up
             self._events.at(now + visit.services[entry.tried].pause, back, entry)
             return
         journey.ended |= 1 << stage
