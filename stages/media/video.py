@@ -24,8 +24,6 @@ from stages.media.media_file import (
     video_streams,
 )
 from stages.media.pictures.frame_aspects import Aspects
-
-# Rendering and writing have a file of their own.
 from stages.media.pictures.rendering import Crop
 
 if TYPE_CHECKING:

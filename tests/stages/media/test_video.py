@@ -14,8 +14,8 @@ from PIL import Image
 
 from engine import Permanent
 from stages.media.damage import Damage
-from stages.media.pictures.rendering import Renderer, write_jpeg
-from stages.media.video import decode_frames, open_video, picture_size
+from stages.media.pictures.rendering import Renderer, picture_size, write_jpeg
+from stages.media.video import decode_frames, open_video
 from tests.stages.clips import frame_number, make_clip
 
 RED, GREEN, BLUE, WHITE = (220, 30, 30), (30, 200, 30), (30, 30, 220), (235, 235, 235)

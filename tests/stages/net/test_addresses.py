@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from engine import UsageError
-from stages.net.addresses import canonical_source, host_of, is_private, literal_address, local_path
+from stages.net.addresses import (
+    canonical_source,
+    host_of,
+    is_private,
+    literal_address,
+    local_path,
+    may_follow,
+)
 
 VIDEO = "https://www.youtube.com/watch?v=dQw4w9WgXcQ"
 
@@ -142,3 +149,18 @@ def test_public_addresses(address: str) -> None:
 )  # fmt: skip
 def test_hosts_that_spell_out_an_address(host: str, address: str | None) -> None:
     assert literal_address(host) == address
+
+
+@pytest.mark.parametrize(
+    ("url", "led_to", "follows"),
+    [
+        ("https://one.example/a", "https://one.example:443/b", True),
+        ("http://one.example/a", "https://one.example/b", True),
+        ("https://one.example/a", "http://one.example/b", False),
+        ("http://one.example:8080/a", "https://one.example/b", False),
+        ("https://one.example/a", "https://two.example/a", False),
+        ("https://one.example/a", "https://www.one.example/a", False),
+    ],
+)
+def test_a_password_follows_to_its_own_server_alone(url: str, led_to: str, follows: bool) -> None:
+    assert may_follow(url, led_to) is follows
