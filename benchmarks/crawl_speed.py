@@ -29,9 +29,9 @@ import psutil
 
 from benchmarks.crawl_contestants import CONTESTANTS, WORKERS, Job
 from benchmarks.harness import Figures, finish, parse, parser, table
-from benchmarks.machine import cores
-from benchmarks.results import Result, Row, Table, Target
+from benchmarks.results import Measurement, Row, Table, Target
 from benchmarks.servers import Behaviour, DescriptionServer, answering, serving
+from engine import available_cores
 from engine.bench.intervals import interval
 from stages.demo.script import make_videos
 from stages.demo.shapes import WEIGHTS
@@ -44,7 +44,7 @@ EVERY = 0.2
 """Seconds between two looks at a contestant's processes."""
 
 
-class Watch:
+class ProcessWatch:
     """Looks at a process and its children again and again: memory and disk at their highest, and
     the processor time that all of them used."""
 
@@ -117,7 +117,7 @@ def contend(name: str, job: Job, server: DescriptionServer) -> Figures:
             stdout=subprocess.PIPE,
             text=True,
         )
-        watch = Watch(psutil.Process(process.pid), Path(folder))
+        watch = ProcessWatch(psutil.Process(process.pid), Path(folder))
         printed, _ = process.communicate(json.dumps(vars(given)))
         watch.stop()
         if process.returncode != 0:
@@ -151,7 +151,7 @@ def bounds(
 ) -> Figures:
     """What no contestant can go below, in seconds, and the largest of it."""
     found = {
-        "processor": min(turn["CPU s"] for turn in turns) / cores(),
+        "processor": min(turn["CPU s"] for turn in turns) / available_cores(),
         "bytes": downloaded / (speed * WORKERS["download"]),
         "requests": min(turn["requests"] for turn in turns) / (RATE / 60),
         "detector": frames / rate,
@@ -284,7 +284,7 @@ def _result(
     limits: list[Figures],
     frames: int,
     notes: list[str],
-) -> Result:
+) -> Measurement:
     given = vars(arguments)
     targets = []
     if "Penstock" in taken:
@@ -308,7 +308,7 @@ def _result(
         f"{given['videos']} videos, no two frames alike to the last byte; {frames} frames sampled, "
         f"{described} described without reuse; {given['speed'] / 1e6:g} MB/s a connection."
     )
-    return Result(
+    return Measurement(
         name="crawl_speed",
         title="A whole crawl, against its bound and what people would use instead",
         tables=[

@@ -30,9 +30,8 @@ import numpy as np
 
 from benchmarks.footage import ENCODINGS, SECONDS, encode, repeat
 from benchmarks.harness import Contestant, finish, parse, parser, ratios, table, take_turns, timed
-from benchmarks.machine import cores
-from benchmarks.results import Result, Table, Target
-from engine import Item
+from benchmarks.results import Measurement, Table, Target
+from engine import Item, available_cores
 from engine.ledger.output_folders import commit_output, open_scratch
 from stages.crawl.extract import Extract
 from stages.media.pictures.rendering import Renderer, write_jpeg
@@ -66,7 +65,7 @@ def main() -> None:
         "Every frame and timestamp of Penstock's was compared with a plain decode of the whole"
         " video in this run, byte for byte."
     )
-    result = Result(
+    result = Measurement(
         "extract_speed",
         "One frame a second at 640 pixels",
         tables,
@@ -122,7 +121,12 @@ def measure(
     many = take_turns(together, arguments.rounds, warm_up=0)
     tables = [
         table(f"{title}: one long video", one, OWN, ("wall s", "CPU s")),
-        table(f"{title}: {videos_at_once()} videos, {cores()} at once", many, OWN, ("CPU s",)),
+        table(
+            f"{title}: {videos_at_once()} videos, {available_cores()} at once",
+            many,
+            OWN,
+            ("CPU s",),
+        ),
     ]
     if FFMPEG not in samplers:
         return tables, []
@@ -146,7 +150,7 @@ def measure(
 
 
 def videos_at_once() -> int:
-    return 2 * cores()
+    return 2 * available_cores()
 
 
 def on_one(sampler: Sampler, clip: Path, folder: Path) -> None:
@@ -158,7 +162,7 @@ def on_one(sampler: Sampler, clip: Path, folder: Path) -> None:
 
 def on_many(sampler: Sampler, clip: Path, folder: Path) -> None:
     """The same video several times, one for each core at once, each with one decoder thread."""
-    with scratch(folder) as out, ThreadPoolExecutor(cores()) as pool:
+    with scratch(folder) as out, ThreadPoolExecutor(available_cores()) as pool:
         outs = [out / str(number) for number in range(videos_at_once())]
         for each in outs:
             each.mkdir()

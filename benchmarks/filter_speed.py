@@ -42,9 +42,8 @@ from benchmarks.filter_material import (
     write_frames,
 )
 from benchmarks.harness import Contestant, Figures, finish, parse, parser, ratios, take_turns
-from benchmarks.machine import cores
-from benchmarks.results import Result, Row, Table, Target
-from engine import Item
+from benchmarks.results import Measurement, Row, Table, Target
+from engine import Item, available_cores
 from engine.bench.intervals import interval
 from engine.ledger.output_folders import commit_output, open_scratch
 from stages.models.yolo import find_weights
@@ -87,7 +86,7 @@ def over_torch(taken: Mapping[str, Sequence[Figures]], form: str) -> Table:
     return Table("What the format gains on the CPU", rows)
 
 
-def on_cpu(case: Case, torch_weights: Path, arguments: Namespace) -> Result:
+def on_cpu(case: Case, torch_weights: Path, arguments: Namespace) -> Measurement:
     """torch, ONNX Runtime and OpenVINO side by side; then short videos."""
     batch, notes = arguments.batch, []
     weights = {"torch": torch_weights}
@@ -102,8 +101,10 @@ def on_cpu(case: Case, torch_weights: Path, arguments: Namespace) -> Result:
         for form, path in weights.items():
             contestants[f"Penstock, {form}"] = penstock(case, path, batch, closing_time)
             contestants[f"predict, {form}"] = predict(case, path, batch)
-            if form == "torch" and cores() > 1:
-                contestants["predict on all cores, torch"] = predict(case, path, batch, cores())
+            if form == "torch" and available_cores() > 1:
+                contestants["predict on all cores, torch"] = predict(
+                    case, path, batch, available_cores()
+                )
             contestants[f"the network alone, {form}"] = network(case, path, batch, closing_time)
         taken = take_turns(contestants, arguments.rounds)
     own = [f"Penstock, {form}" for form in weights]
@@ -144,7 +145,7 @@ def on_cpu(case: Case, torch_weights: Path, arguments: Namespace) -> Result:
     return result(case, tables, targets, arguments, notes)
 
 
-def on_gpu(case: Case, weights: Path, arguments: Namespace) -> Result:
+def on_gpu(case: Case, weights: Path, arguments: Namespace) -> Measurement:
     """The batch swept; the network's own rate is the limit."""
     import torch
 
@@ -173,10 +174,10 @@ def result(
     targets: Sequence[Target],
     arguments: Namespace,
     notes: Sequence[str],
-) -> Result:
+) -> Measurement:
     what = arguments.weights or "YOLO11n with random weights"
     frames = f"{case.frames} JPEGs of {WIDTH} by {HEIGHT} pixels"
-    return Result(
+    return Measurement(
         name="filter_speed_gpu" if case.device != "cpu" else "filter_speed",
         title=f"The filter stage and ultralytics' predict on {frames}",
         tables=tables,

@@ -8,6 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from engine import available_cores
+
 PACKAGES = ("penstock", "av", "numpy", "torch", "ultralytics", "onnxruntime", "openvino")
 PACKAGES += ("faiss-cpu", "anyio", "torchcodec", "spdl-core", "ray", "yt-dlp", "httpx")
 
@@ -22,7 +24,7 @@ def machine() -> dict[str, Any]:
             continue
     return {
         "processor": _processor(),
-        "cores": cores(),
+        "cores": available_cores(),
         "memory GiB": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "system": platform.system(),
         "python": platform.python_version(),
@@ -30,11 +32,6 @@ def machine() -> dict[str, Any]:
         "load": round(os.getloadavg()[0], 1),
         "versions": versions,
     }
-
-
-def cores() -> int:
-    """The cores that this process may run on."""
-    return len(os.sched_getaffinity(0))
 
 
 def peak_memory() -> float:

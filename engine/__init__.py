@@ -1,4 +1,11 @@
-"""Penstock's engine: pools of workers joined by bounded inboxes, for any pipeline."""
+"""Penstock's engine: pools of workers joined by bounded inboxes, whatever its items are.
+
+This is the one door: what an author of stages and pipelines needs, and a program that embeds it.
+What runs a pipeline is imported when it is first asked for, as most that define one never run it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from engine.contract.deadline import Deadline, deadline
 from engine.contract.errors import (
@@ -36,18 +43,56 @@ from engine.contract.stage import (
     checkpoint,
     setting,
 )
+from engine.telemetry.cores import available_cores
+from engine.telemetry.events import (
+    AttemptEnded,
+    AttemptStarted,
+    Event,
+    Events,
+    ItemEnded,
+    ItemEntered,
+    RunEnded,
+    RunStarted,
+    SourceEnded,
+)
+
+if TYPE_CHECKING:
+    from engine.cli.run_command import execute
+    from engine.config.load import Config, load_config
+    from engine.flow.run import RunReport, run_pipeline
+    from engine.ledger.lock import LOCK_FILES, locked
+    from engine.sources.lists import open_list
+
+_LATER = {
+    "LOCK_FILES": "engine.ledger.lock",
+    "Config": "engine.config.load",
+    "RunReport": "engine.flow.run",
+    "execute": "engine.cli.run_command",
+    "load_config": "engine.config.load",
+    "locked": "engine.ledger.lock",
+    "open_list": "engine.sources.lists",
+    "run_pipeline": "engine.flow.run",
+}
 
 __all__ = [
+    "LOCK_FILES",
     "SOURCE",
+    "AttemptEnded",
+    "AttemptStarted",
     "Cancelled",
     "Check",
+    "Config",
     "ConfigError",
     "Deadline",
     "Drop",
     "Ending",
+    "Event",
+    "Events",
     "FinishContext",
     "Flag",
     "Item",
+    "ItemEnded",
+    "ItemEntered",
     "ItemRecord",
     "MissingOutput",
     "PageContext",
@@ -56,8 +101,12 @@ __all__ = [
     "Pipeline",
     "PipelineError",
     "Produced",
+    "RunEnded",
+    "RunReport",
+    "RunStarted",
     "Section",
     "Settings",
+    "SourceEnded",
     "Stage",
     "StageOptions",
     "Step",
@@ -66,9 +115,21 @@ __all__ = [
     "Transient",
     "UsageError",
     "WorkFolderError",
+    "available_cores",
     "checkpoint",
     "deadline",
+    "execute",
+    "load_config",
+    "locked",
+    "open_list",
+    "run_pipeline",
     "setting",
     "shown",
     "shown_in",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,6 +14,7 @@ from engine.config.load import Config, load_config
 from engine.contract import registry
 from engine.contract.errors import PipelineError
 from engine.contract.pipeline import Check, Pipeline
+from engine.telemetry.cores import available_cores
 from engine.telemetry.text import one_line, size
 
 MARKS = {"ok": "ok", "warning": "warning", "problem": "PROBLEM"}
@@ -73,7 +74,7 @@ def _checks_of(pipeline: Pipeline, config: Config) -> Iterator[Check]:
 
 
 def _machine(config: Config) -> Iterator[Check]:
-    yield Check("python", "ok", f"{python_version()}, {os.cpu_count()} cores")
+    yield Check("python", "ok", f"{python_version()}, {available_cores()} cores")
     yield _disk(int(config.limits.free_disk))
     yield _descriptors()
 

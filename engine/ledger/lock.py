@@ -21,6 +21,9 @@ from engine.ledger.schema import FILE as LEDGER
 LOCK = "penstock.lock"
 HOLDER = "penstock.pid"
 
+LOCK_FILES = (LOCK, HOLDER)
+"""The files that hold a work folder while a run is at work: they outlive what empties it."""
+
 
 @contextmanager
 def locked(workdir: Path) -> Iterator[Path]:

@@ -12,13 +12,13 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from engine import Item, Permanent, Stage
+from engine import Item, Permanent, Stage, available_cores
 from stages.crawl.extract_settings import ExtractSettings
 from stages.crawl.frame_choice import choose_frames, decode_whole, find_segments, sampling_for
 from stages.crawl.frame_files import FileNames, frame_line, rounded
 from stages.files.folders import carry_info
 from stages.media.clocks import OutOfStepError
-from stages.media.cores import Cores, available_cores, share_out
+from stages.media.cores import Cores, share_out
 from stages.media.damage import Damage
 from stages.media.packets.scan import scan_video
 from stages.media.packets.segments import DamagedError, SegmentDecoder, SegmentError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from engine.config.load import Config
+    from engine import Config
     from stages.demo.verdict import Findings
 
 WIDEST = 120
@@ -36,8 +36,7 @@ def demo(out: Path, fresh: bool, quiet: bool) -> None:
 
     Exit codes: 0 all is as planted, 1 something is not, 130 interrupted.
     """
-    from engine.cli.run_command import execute
-    from engine.sources.lists import open_list
+    from engine import execute, open_list
     from stages.crawl.dataset.build import DATASET
     from stages.crawl.pipeline import crawl
     from stages.demo.folder import LIST, prepare, serve
@@ -55,7 +54,7 @@ def demo(out: Path, fresh: bool, quiet: bool) -> None:
 
 def _config() -> "Config":
     """What `penstock crawl --allow-private --set …` makes, whatever is set on this machine."""
-    from engine.config.load import load_config
+    from engine import load_config
     from stages.crawl.pipeline import crawl
     from stages.demo.script import SETTINGS
 

@@ -16,8 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from engine import UsageError
-from engine.ledger.lock import HOLDER, LOCK, locked
+from engine import LOCK_FILES, UsageError, locked
 from stages.demo.script import PLANTED, listed, make_videos, routes
 from stages.demo.server import MediaServer
 from stages.files.folders import built_whole
@@ -117,7 +116,7 @@ def _write_state(out: Path, port: int | None) -> None:
 def _empty(out: Path) -> None:
     """Delete everything but the marks of whoever holds the folder: us."""
     for path in out.iterdir():
-        if path.name in (LOCK, HOLDER):
+        if path.name in LOCK_FILES:
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

@@ -6,7 +6,6 @@ its own thread; what is idle beside those it may borrow, part by part of its job
 core goes back soon after another worker has something to do.
 """
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -76,13 +75,6 @@ class Cores:
         finally:
             for _ in range(count):
                 self.give_back()
-
-
-def available_cores() -> int:
-    """The cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def share_out(

@@ -17,7 +17,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from stages.media.cores import available_cores
+from engine import available_cores
 
 Answer = TypeVar("Answer")
 

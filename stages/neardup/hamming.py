@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from stages.media.cores import available_cores
+from engine import available_cores
 from stages.neardup.pigeonhole import CHUNK, HASH_BITS, MASK_BITS, Work, masks
 
 if TYPE_CHECKING:

@@ -10,10 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engine import ItemRecord
+from engine import ItemRecord, available_cores
 from stages.crawl.dataset.dedup import Dedup, looks_of
 from stages.files.json_lines import read_lines, write_lines
-from stages.media.cores import available_cores
 
 Line = Mapping[str, Any]
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import checkpoint
+from engine import available_cores, checkpoint
 from engine.contract.stage import Cancellation, Cancelled
-from stages.media.cores import Cores, available_cores, share_out
+from stages.media.cores import Cores, share_out
 from tests.stages.attempts import attempting
 
 PATIENCE = 20
