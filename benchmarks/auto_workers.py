@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Figures, finish, parse, parser, ratios, table, take_turns
-from benchmarks.results import Result, Target
+from benchmarks.results import Measurement, Target
 from engine.config.load import load_config
 from engine.flow.run import run_pipeline
 from engine.telemetry.events import Event, Events, PoolResized
@@ -303,7 +303,7 @@ def main() -> None:
             tables.append(table(f"Bound by {workload}", taken, OWN))
             ratio = ratios(taken[OWN], taken[best], "wall s")
             targets.append(Target(f"{workload}: auto's wall time over that of {best}", ratio, 1.05))
-    result = Result(
+    result = Measurement(
         "auto_workers",
         'Workers chosen by "auto", from one a stage, against the best fixed number',
         tables,

@@ -39,7 +39,7 @@ from benchmarks.harness import (
     timed,
 )
 from benchmarks.machine import peak_memory
-from benchmarks.results import Result, Row, Table, Target
+from benchmarks.results import Measurement, Row, Table, Target
 from engine.bench.intervals import interval
 from stages.neardup.duplicates import Frames, choose
 from stages.neardup.hamming import nearest_within, pairs_within, within
@@ -257,7 +257,7 @@ def targets(size: int, taken: dict[str, list[Figures]]) -> list[Target]:
     return found
 
 
-def measure(arguments: Namespace) -> Result:
+def measure(arguments: Namespace) -> Measurement:
     quick, rounds = arguments.quick, arguments.rounds
     sizes = arguments.sizes or (QUICK_SIZES if quick else SIZES)
     notes: list[str] = []
@@ -281,7 +281,7 @@ def measure(arguments: Namespace) -> Result:
         tables += [added, measure_choices(CHOSEN // 10 if quick else CHOSEN, rounds)]
         aims.append(aim)
     notes = list(dict.fromkeys(notes))
-    return Result(
+    return Measurement(
         "dedup_speed", "Near-duplicates", tables, aims, rounds=rounds, quick=quick, notes=notes
     )
 

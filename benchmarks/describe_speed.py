@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import Figures, finish, parse, parser, table
-from benchmarks.results import Result, Target
+from benchmarks.results import Measurement, Target
 from benchmarks.servers import Behaviour, DescriptionServer, answering
 from engine import SOURCE, Item, Pipeline, Stage, Step
 from engine.bench.intervals import interval
@@ -32,7 +32,7 @@ CALM = "calm"
 FAULTY = "10% 429s, 5% 500s"
 
 
-class Frames(Stage):
+class NoiseFrames(Stage):
     """Frames of noise, in the shape in which the filter leaves them."""
 
     name = "filter"
@@ -54,9 +54,9 @@ class Frames(Stage):
 def describe(server: DescriptionServer, behaviour: Behaviour, frames: int) -> Figures:
     """One run over so many frames; returns what it and the server counted."""
     server.restart(behaviour)
-    Frames.frames = frames // VIDEOS
+    NoiseFrames.frames = frames // VIDEOS
     pipeline = Pipeline(
-        "describing", "Frames described.", [Step(Frames, SOURCE), Step(Describe, "filter")]
+        "describing", "Frames described.", [Step(NoiseFrames, SOURCE), Step(Describe, "filter")]
     )
     settings = [
         "stages.describe.backend=openai",
@@ -122,7 +122,7 @@ def main() -> None:
     )  # fmt: skip
     targets.append(Target("frames paid for twice", worst("paid twice"), 0.0))
     finish(
-        Result(
+        Measurement(
             name="describe_speed",
             title="Describe, against the rate that the server allows",
             tables=[shown],

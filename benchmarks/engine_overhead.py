@@ -21,7 +21,7 @@ from benchmarks.overhead_footprint import footprints
 from benchmarks.overhead_passing_on import passing_on
 from benchmarks.overhead_stages import HOP, QUEUE, STAGES
 from benchmarks.overhead_writing import writing
-from benchmarks.results import Result, Target
+from benchmarks.results import Measurement, Target
 from engine.bench.intervals import interval
 
 
@@ -90,7 +90,7 @@ def main() -> None:
         "list, admitting every item, five rows of attempts for it, and the audit."
     )
     finish(
-        Result(
+        Measurement(
             "engine_overhead",
             "What the engine itself costs",
             [*tables, memory],

@@ -23,7 +23,7 @@ Picture = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True)
-class Encoding:
+class FootageFormat:
     """How a clip is encoded: the encoder's own defaults, apart from what makes it fast enough."""
 
     title: str
@@ -35,17 +35,19 @@ class Encoding:
 
 
 ENCODINGS = {
-    "h264-720p": Encoding("H.264, 720p", 1280, 720, "libx264", ".mp4", {"preset": "fast"}),
-    "h264-1080p": Encoding("H.264, 1080p", 1920, 1080, "libx264", ".mp4", {"preset": "veryfast"}),
-    "vp9": Encoding(
+    "h264-720p": FootageFormat("H.264, 720p", 1280, 720, "libx264", ".mp4", {"preset": "fast"}),
+    "h264-1080p": FootageFormat(
+        "H.264, 1080p", 1920, 1080, "libx264", ".mp4", {"preset": "veryfast"}
+    ),
+    "vp9": FootageFormat(
         "VP9, 720p", 1280, 720, "libvpx-vp9", ".webm", {"cpu-used": "8", "row-mt": "1", "crf": "33"}
     ),
-    "av1": Encoding("AV1, 720p", 1280, 720, "libsvtav1", ".mp4", {"preset": "10"}),
+    "av1": FootageFormat("AV1, 720p", 1280, 720, "libsvtav1", ".mp4", {"preset": "10"}),
 }
 """x264 takes three B-frames at most and 250 frames between keyframes, libvpx 128, SVT-AV1 161."""
 
 
-def encode(encoding: Encoding, path: Path, seconds: int = SECONDS) -> None:
+def encode(encoding: FootageFormat, path: Path, seconds: int = SECONDS) -> None:
     """Film and encode that many seconds. Raises av.FFmpegError where the encoder is not there."""
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream(encoding.encoder, RATE, options=encoding.options)

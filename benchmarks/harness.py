@@ -2,7 +2,7 @@
 
 A machine that slows down for a minute slows whoever has the turn. So contestants take turns, round
 after round, and what is quoted is the median over the rounds of their ratio within one round, never
-the ratio of two medians. What comes of it is a `Result` (`benchmarks/results.py`), printed and
+the ratio of two medians. What comes of it is a `Measurement` (`benchmarks/results.py`), printed and
 saved: as JSON, as a picture (`benchmarks/picture.py`) and as a page (`benchmarks/page.py`).
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.page import page_of
 from benchmarks.picture import draw
-from benchmarks.results import Result, Row, Table
+from benchmarks.results import Measurement, Row, Table
 from engine.bench.intervals import Interval, interval
 
 Figures = Mapping[str, float]
@@ -109,14 +109,14 @@ def parse(made: ArgumentParser) -> Namespace:
     return arguments
 
 
-def finish(result: Result, arguments: Namespace) -> None:
+def finish(result: Measurement, arguments: Namespace) -> None:
     """Print the result, and write it where --save says."""
     print(result.render(), end="")
     if arguments.save is not None:
         save(replace(result, name=arguments.save_as or result.name), arguments.save)
 
 
-def save(result: Result, folder: Path) -> None:
+def save(result: Measurement, folder: Path) -> None:
     """Write NAME.json, NAME.png and NAME.md into `folder`, which is made if it is missing."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(result.as_dict(), indent=1, ensure_ascii=False)

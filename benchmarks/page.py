@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.results import FOLDER, Result, Table, Target, result_of_file
+from benchmarks.results import FOLDER, Measurement, Table, Target, result_of_file
 
 PAGE = FOLDER.with_suffix(".md")
 TABLES = re.compile(r"(<!-- benchmarks: ([\w ]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -25,7 +25,7 @@ def with_results(text: str, folder: Path = FOLDER) -> str:
     return TABLES.sub(tables, text)
 
 
-def page_of(result: Result) -> str:
+def page_of(result: Measurement) -> str:
     """A page for one result: how it was measured, targets, tables, notes and picture."""
     machine = result.machine
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
@@ -50,7 +50,7 @@ def page_of(result: Result) -> str:
     return _text(lines)
 
 
-def _overview(results: Sequence[Result]) -> list[str]:
+def _overview(results: Sequence[Measurement]) -> list[str]:
     """How many targets are met, each of them, and what prints them."""
     targets = [target for result in results for target in result.targets]
     met = sum(target.met for target in targets)

@@ -5,12 +5,12 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from benchmarks.results import Result, Table, Target
+from benchmarks.results import Measurement, Table, Target
 
 OWN, OTHER, MISSED = "#0b6e99", "#9aa5ad", "#c2410c"
 
 
-def draw(result: Result, path: Path) -> None:
+def draw(result: Measurement, path: Path) -> None:
     """Write a PNG: a panel for each table's first figure, and one for the targets."""
     import matplotlib as mpl
 

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.crawl_speed import Watch
+from benchmarks.crawl_speed import ProcessWatch
 from benchmarks.harness import Contestant, Figures, finish, parse, parser, ratios, table, take_turns
-from benchmarks.results import Result, Target
+from benchmarks.results import Measurement, Target
 from benchmarks.servers import serving
 from tests.acceptance.clips import make_corpus
 from tests.acceptance.command import SHAPES, settings
@@ -41,7 +41,7 @@ def crawl(sources: list[str], placement: dict[str, str]) -> Contestant:
             words += ["--allow-private", "--quiet", *settings(SHAPES, placed)]
             began, used = time.monotonic(), _children_seconds()
             process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
-            watch = Watch(psutil.Process(process.pid), Path(folder))
+            watch = ProcessWatch(psutil.Process(process.pid), Path(folder))
             code = process.wait()
             watch.stop()
             if code != 0:
@@ -105,7 +105,7 @@ def main() -> None:
     compared = ("wall s", "CPU s")
     own = "download in processes"
     finish(
-        Result(
+        Measurement(
             "placement",
             "What a stage in processes costs a crawl",
             [

@@ -52,7 +52,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class Measurement:
     """What a benchmark found. `name` is the file's, `title` what the documentation calls it."""
 
     name: str
@@ -90,7 +90,7 @@ class Result:
         return "\n".join([*lines, *(["", *self.notes] if self.notes else [])]) + "\n"
 
 
-def result_of_file(path: Path) -> Result:
+def result_of_file(path: Path) -> Measurement:
     """The result that `harness.save` wrote to this JSON file."""
     found = json.loads(path.read_text(encoding="utf-8"))
     for target in found["targets"]:
@@ -107,7 +107,9 @@ def result_of_file(path: Path) -> Result:
         for one in found["tables"]
     ]
     targets = [Target(**target) for target in found["targets"]]
-    return Result(**found | {"tables": tables, "targets": targets, "notes": tuple(found["notes"])})
+    return Measurement(
+        **found | {"tables": tables, "targets": targets, "notes": tuple(found["notes"])}
+    )
 
 
 def _command(words: Iterable[str]) -> str:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmarks.harness import Figures, finish, parse, parser, take_turns
-from benchmarks.results import Result, Row, Table, Target
+from benchmarks.results import Measurement, Row, Table, Target
 from engine import SOURCE, Item, Pipeline, Settings, Stage, Step, setting
 from engine.bench.intervals import Interval, interval
 from engine.bench.model.recorded import Recording, read_recording
@@ -245,7 +245,7 @@ def main() -> None:
         for label, error in errors(one, taken[one.name]).items()
     ]
     worst = max(found)
-    result = Result(
+    result = Measurement(
         name="simulation_accuracy",
         title="The model of the engine against the engine",
         tables=[

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.harness import Contestant, finish, parse, parser, table, take_turns, timed
-from benchmarks.results import Result, Target
+from benchmarks.results import Measurement, Target
 from benchmarks.servers import serving
 from engine import Item
 from engine.bench.intervals import interval
@@ -82,7 +82,7 @@ def main() -> None:
         taken = take_turns(contestants, arguments.rounds)
     seconds = {name: interval([turn["wall s"] for turn in taken[name]]) for name in taken}
     finish(
-        Result(
+        Measurement(
             "start_speed",
             "How long it takes to start",
             [table("Until the command has ended", taken, rerun, compared=())],

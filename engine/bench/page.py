@@ -12,7 +12,7 @@ from plotly.offline import get_plotlyjs
 from engine.bench.intervals import short
 from engine.bench.render import edges, unit_of
 from engine.bench.results import Results
-from engine.bench.sweep import Standing
+from engine.bench.sweep import Rating
 from engine.telemetry.text import size
 
 BARS = 30
@@ -27,7 +27,7 @@ ROW, AROUND = 24, 90
 BLUE, GREEN, GREY, AMBER, VIOLET = "#3b82c4", "#2f9e68", "#9aa5b1", "#d98a1f", "#8b5fbf"
 """Told apart on white and on black."""
 
-Standings = Sequence[Standing]
+Ratings = Sequence[Rating]
 
 PAGE = Template(
     """<!doctype html>
@@ -101,10 +101,10 @@ def write_page(results: Results, path: Path) -> None:
     sections: list[str] = []
     figures: dict[str, go.Figure] = {}
     for key, title, found in (
-        ("measured", "Measured", results.measured_standings),
-        ("predicted", "Predicted by the model", results.predicted_standings),
+        ("measured", "Measured", results.measured_ratings),
+        ("predicted", "Predicted by the model", results.predicted_ratings),
     ):
-        whole = [standing for standing in found if standing.problem is None]
+        whole = [rating for rating in found if rating.problem is None]
         sections.append(_section(key, title, found, results) if found else "")
         if whole:
             figures |= _figures(key, whole, results)
@@ -149,26 +149,25 @@ def _advice(results: Results) -> str:
 # Tables
 
 
-def _section(key: str, title: str, found: Standings, results: Results) -> str:
+def _section(key: str, title: str, found: Ratings, results: Results) -> str:
     unit, seconds = unit_of(found)
     head = [*results.tries, f"items a {unit}", "interval", "on items", "failed"]
     head += ["bottleneck", "memory", "disk"]
     rows = []
-    for standing in found:
-        workers = [str(count) for _, count in standing.configuration.pairs]
-        if standing.problem is not None:
+    for rating in found:
+        workers = [str(count) for _, count in rating.configuration.pairs]
+        if rating.problem is not None:
             rest = len(head) - len(workers)
-            problem = f'<td class="problem" colspan="{rest}">{escape(standing.problem)}</td>'
+            problem = f'<td class="problem" colspan="{rest}">{escape(rating.problem)}</td>'
             rows.append(f"<tr>{_cells(workers)}{problem}</tr>")
             continue
-        rate = standing.throughput.times(seconds)
+        rate = rating.throughput.times(seconds)
         cells = [*workers, short(rate.median), f"{short(rate.low)} to {short(rate.high)}"]
-        cells += [str(standing.items), str(standing.failed), standing.typical.bottleneck or "none"]
+        cells += [str(rating.items), str(rating.failed), rating.typical.bottleneck or "none"]
         cells += [
-            "" if peak is None else size(peak)
-            for peak in (standing.peak_memory, standing.peak_disk)
+            "" if peak is None else size(peak) for peak in (rating.peak_memory, rating.peak_disk)
         ]
-        chosen = ' class="chosen"' if standing.configuration == results.recommended else ""
+        chosen = ' class="chosen"' if rating.configuration == results.recommended else ""
         rows.append(f"<tr{chosen}>{_cells(cells)}</tr>")
     return (
         f"<h2>{title}: throughput</h2>"
@@ -183,7 +182,7 @@ def _section(key: str, title: str, found: Standings, results: Results) -> str:
 def _checks(results: Results) -> str:
     if not results.checks:
         return ""
-    unit, seconds = unit_of(results.measured_standings)
+    unit, seconds = unit_of(results.measured_ratings)
     rows = []
     for check in results.checks:
         rate = check.measured.times(seconds)
@@ -207,7 +206,7 @@ def _cells(texts: Iterable[str]) -> str:
 # Figures
 
 
-def _figures(key: str, found: Standings, results: Results) -> dict[str, go.Figure]:
+def _figures(key: str, found: Ratings, results: Results) -> dict[str, go.Figure]:
     unit, seconds = unit_of(found)
     return {
         f"{key}-throughput": _throughput(found[:BARS], results, unit, seconds),
@@ -216,10 +215,10 @@ def _figures(key: str, found: Standings, results: Results) -> dict[str, go.Figur
     }
 
 
-def _throughput(found: Standings, results: Results, unit: str, seconds: int) -> go.Figure:
+def _throughput(found: Ratings, results: Results, unit: str, seconds: int) -> go.Figure:
     """Bars with intervals, the best on top; what the model said beside them."""
-    rates = [standing.throughput.times(seconds) for standing in found]
-    names = [_name(standing) for standing in found]
+    rates = [rating.throughput.times(seconds) for rating in found]
+    names = [_name(rating) for rating in found]
     colors = [GREEN if one.configuration == results.recommended else BLUE for one in found]
     bars = go.Bar(
         x=[rate.median for rate in rates],
@@ -249,7 +248,7 @@ def _throughput(found: Standings, results: Results, unit: str, seconds: int) -> 
     return figure
 
 
-def _cloud(found: Standings, results: Results, unit: str, seconds: int) -> go.Figure:
+def _cloud(found: Ratings, results: Results, unit: str, seconds: int) -> go.Figure:
     """What more workers in all buy."""
     layout = go.Layout(
         height=320,
@@ -273,7 +272,7 @@ def _cloud(found: Standings, results: Results, unit: str, seconds: int) -> go.Fi
     return go.Figure(points, layout)
 
 
-def _shares(found: Standings, results: Results) -> go.Figure:
+def _shares(found: Ratings, results: Results) -> go.Figure:
     """For each configuration, what the workers of each of its stages did."""
     rows = [(one, stage) for one in found for stage in results.stages]
     rows = [(one, stage) for one, stage in rows if stage in (one.typical.stages or {})]
@@ -304,5 +303,5 @@ def _layout(rows: int, title: str) -> go.Layout:
     )
 
 
-def _name(standing: Standing) -> str:
-    return str(standing.configuration)
+def _name(rating: Rating) -> str:
+    return str(rating.configuration)

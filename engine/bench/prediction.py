@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from engine.bench.configuration import Configuration
 from engine.bench.intervals import Interval, interval
-from engine.bench.sweep import Standing, recommend, standings
+from engine.bench.sweep import Rating, ratings, recommend
 from engine.bench.trial import StageShares, Trial
 from engine.config.load import Config
 from engine.contract.errors import UsageError
@@ -19,7 +19,7 @@ CLOSE = 0.10
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class Comparison:
     """What the model said of a configuration and what came of it, in items per second."""
 
     configuration: Configuration
@@ -81,23 +81,23 @@ def worth_checking(
 ) -> list[Configuration]:
     """The `count` configurations that the model finds best, the one that it would recommend among
     them; and the first of the grid, so that the model is also held against what is slow."""
-    ranked = [standing.configuration for standing in standings(predicted)]
-    found = recommend(standings(predicted))
+    ranked = [rating.configuration for rating in ratings(predicted)]
+    found = recommend(ratings(predicted))
     chosen = [found.chosen.configuration] if found is not None else []
     best = list(dict.fromkeys([*chosen, *ranked]))[:count]
     return list(dict.fromkeys([*best, grid[0]])) if count else []
 
 
-def checks(predicted: Sequence[Trial], measured: Sequence[Trial]) -> list[Check]:
+def checks(predicted: Sequence[Trial], measured: Sequence[Trial]) -> list[Comparison]:
     """The model against the machine, for each configuration that both know."""
-    by_configuration: dict[Configuration, Standing] = {
-        standing.configuration: standing for standing in standings(predicted)
+    by_configuration: dict[Configuration, Rating] = {
+        rating.configuration: rating for rating in ratings(predicted)
     }
     found = []
-    for standing in standings(measured):
-        paces = [trial.pace for trial in standing.trials if trial.pace > 0]
-        model = by_configuration.get(standing.configuration)
+    for rating in ratings(measured):
+        paces = [trial.pace for trial in rating.trials if trial.pace > 0]
+        model = by_configuration.get(rating.configuration)
         if model is not None and paces:
             said = model.throughput.median
-            found.append(Check(standing.configuration, said, interval(paces)))
+            found.append(Comparison(rating.configuration, said, interval(paces)))
     return found

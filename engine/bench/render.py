@@ -10,7 +10,7 @@ from rich.text import Text
 from engine.bench.intervals import short
 from engine.bench.prediction import CLOSE
 from engine.bench.results import Results
-from engine.bench.sweep import Standing
+from engine.bench.sweep import Rating
 from engine.bench.trial import StageShares
 from engine.telemetry.text import one_line, size
 
@@ -33,8 +33,8 @@ def render(results: Results, *, width: int = 100, color: bool = False) -> str:
         emoji=False,
     )
     for title, found in (
-        ("Measured", results.measured_standings),
-        ("Predicted by the model", results.predicted_standings),
+        ("Measured", results.measured_ratings),
+        ("Predicted by the model", results.predicted_ratings),
     ):
         if found:
             _tables(console, title, found, results)
@@ -43,13 +43,13 @@ def render(results: Results, *, width: int = 100, color: bool = False) -> str:
     return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
 
 
-def unit_of(found: Sequence[Standing]) -> tuple[str, int]:
+def unit_of(found: Sequence[Rating]) -> tuple[str, int]:
     """The unit of time in which these throughputs are readable, and its seconds."""
-    fastest = max(standing.throughput.median for standing in found)
+    fastest = max(rating.throughput.median for rating in found)
     return next((unit for unit in UNITS if fastest * unit[1] >= 1), UNITS[-1])
 
 
-def _tables(console: Console, title: str, found: Sequence[Standing], results: Results) -> None:
+def _tables(console: Console, title: str, found: Sequence[Rating], results: Results) -> None:
     unit, seconds = unit_of(found)
     rates = _table(f"{title}: items a {unit}, median and interval")
     for column in ("Workers", f"A {unit}", "Items", "Failed", "Busiest", "Memory", "Disk"):
@@ -58,21 +58,21 @@ def _tables(console: Console, title: str, found: Sequence[Standing], results: Re
     shares = _table("Where the workers' time went, in percent: busy/starved/blocked")
     for column in ("Workers", *results.stages):
         shares.add_column(column, justify="left" if column == "Workers" else "right", no_wrap=True)
-    for standing in found[:SHOWN]:
-        style = "bold green" if standing.configuration == results.recommended else ""
-        name = Text(str(standing.configuration), style)
-        if standing.problem is not None:
-            rates.add_row(name, Text("failed", "red"), str(standing.items))
+    for rating in found[:SHOWN]:
+        style = "bold green" if rating.configuration == results.recommended else ""
+        name = Text(str(rating.configuration), style)
+        if rating.problem is not None:
+            rates.add_row(name, Text("failed", "red"), str(rating.items))
             continue
-        typical = standing.typical
+        typical = rating.typical
         rates.add_row(
             name,
-            str(standing.throughput.times(seconds)),
-            str(standing.items),
-            Text(str(standing.failed), "red" if standing.failed else ""),
+            str(rating.throughput.times(seconds)),
+            str(rating.items),
+            Text(str(rating.failed), "red" if rating.failed else ""),
             typical.bottleneck or "none",
-            "" if standing.peak_memory is None else size(standing.peak_memory),
-            "" if standing.peak_disk is None else size(standing.peak_disk),
+            "" if rating.peak_memory is None else size(rating.peak_memory),
+            "" if rating.peak_disk is None else size(rating.peak_disk),
         )
         shares.add_row(name, *(_shares((typical.stages or {}).get(one)) for one in results.stages))
     console.print(rates)
@@ -81,9 +81,9 @@ def _tables(console: Console, title: str, found: Sequence[Standing], results: Re
         console.print(shares)
     if len(found) > SHOWN:
         console.print(f"{len(found) - SHOWN} more are in bench.csv.")
-    for standing in found:
-        if standing.problem is not None:
-            text = f"{standing.configuration} failed: {one_line(standing.problem)}"
+    for rating in found:
+        if rating.problem is not None:
+            text = f"{rating.configuration} failed: {one_line(rating.problem)}"
             console.print(Text(text, "red"), soft_wrap=True)
     console.print()
 
@@ -109,7 +109,7 @@ def _shares(found: StageShares | None) -> str:
 def _checks(console: Console, results: Results) -> None:
     if not results.checks:
         return
-    unit, seconds = unit_of(results.measured_standings)
+    unit, seconds = unit_of(results.measured_ratings)
     table = _table(f"The model against the machine: items a {unit}")
     table.add_column("Workers", no_wrap=True)
     for column in ("Predicted", "Measured", "Error"):

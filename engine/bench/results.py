@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.bench.configuration import Configuration
-from engine.bench.prediction import Check, checks
-from engine.bench.sweep import Recommendation, Rung, Standing, recommend, standings
+from engine.bench.prediction import Comparison, checks
+from engine.bench.sweep import Rating, Recommendation, Rung, ratings, recommend
 from engine.bench.trial import Trial
 from engine.telemetry.cores import available_cores
 
@@ -44,17 +44,17 @@ class Results:
     machine: Mapping[str, Any] = field(default_factory=lambda: machine())
 
     @cached_property
-    def measured_standings(self) -> list[Standing]:
-        return standings(self.measured)
+    def measured_ratings(self) -> list[Rating]:
+        return ratings(self.measured)
 
     @cached_property
-    def predicted_standings(self) -> list[Standing]:
-        return standings(self.predicted)
+    def predicted_ratings(self) -> list[Rating]:
+        return ratings(self.predicted)
 
     @cached_property
     def recommendation(self) -> Recommendation | None:
         """From what was measured; from what the model says only where nothing was."""
-        return recommend(self.measured_standings or self.predicted_standings)
+        return recommend(self.measured_ratings or self.predicted_ratings)
 
     @cached_property
     def recommended(self) -> Configuration | None:
@@ -62,7 +62,7 @@ class Results:
         return found.chosen.configuration if found is not None else None
 
     @cached_property
-    def checks(self) -> list[Check]:
+    def checks(self) -> list[Comparison]:
         return checks(self.predicted, self.measured)
 
     def as_dict(self) -> dict[str, Any]:
@@ -83,8 +83,8 @@ class Results:
                 "fastest": found.best.configuration.workers,
                 "toml": found.chosen.configuration.toml,
             },
-            "measured": [_standing(standing) for standing in self.measured_standings],
-            "predicted": [_standing(standing) for standing in self.predicted_standings],
+            "measured": [_rating(rating) for rating in self.measured_ratings],
+            "predicted": [_rating(rating) for rating in self.predicted_ratings],
             "checks": [
                 {
                     "workers": check.configuration.workers,
@@ -150,18 +150,18 @@ def _trial(trial: Trial) -> dict[str, Any]:
     return found
 
 
-def _standing(standing: Standing) -> dict[str, Any]:
-    typical = standing.typical
+def _rating(rating: Rating) -> dict[str, Any]:
+    typical = rating.typical
     return {
-        "workers": standing.configuration.workers,
-        "items": standing.items,
-        "trials": len(standing.trials),
-        "throughput": asdict(standing.throughput),
+        "workers": rating.configuration.workers,
+        "items": rating.items,
+        "trials": len(rating.trials),
+        "throughput": asdict(rating.throughput),
         "stages": {name: asdict(shares) for name, shares in (typical.stages or {}).items()},
         "bottleneck": typical.bottleneck,
         "sentence": typical.sentence,
-        "peak_memory": standing.peak_memory,
-        "peak_disk": standing.peak_disk,
-        "failed": standing.failed,
-        "problem": standing.problem,
+        "peak_memory": rating.peak_memory,
+        "peak_disk": rating.peak_disk,
+        "failed": rating.failed,
+        "problem": rating.problem,
     }

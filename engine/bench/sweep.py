@@ -67,14 +67,14 @@ def sweep(
                 if configuration not in broken:
                     trials.append(evaluate(configuration, rung.items))
                     yield trials[-1]
-        ranked = standings(trials)
-        remaining = [standing.configuration for standing in ranked if standing.problem is None]
+        ranked = ratings(trials)
+        remaining = [rating.configuration for rating in ranked if rating.problem is None]
         if not remaining:
             return
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Rating:
     """What the trials of one configuration on most items came to."""
 
     configuration: Configuration
@@ -104,7 +104,7 @@ class Standing:
         return max(trial.failed for trial in self.trials)
 
 
-def standings(trials: Sequence[Trial]) -> list[Standing]:
+def ratings(trials: Sequence[Trial]) -> list[Rating]:
     """Each configuration as it did on the most items that it got; the best first.
 
     Those that got further go before those that were left out on the way, and of equals that with
@@ -113,24 +113,24 @@ def standings(trials: Sequence[Trial]) -> list[Standing]:
     by_configuration: dict[Configuration, list[Trial]] = {}
     for trial in trials:
         by_configuration.setdefault(trial.configuration, []).append(trial)
-    found = [_standing(configuration, own) for configuration, own in by_configuration.items()]
+    found = [_rating(configuration, own) for configuration, own in by_configuration.items()]
     return sorted(
         found,
-        key=lambda standing: (
-            standing.problem is not None,
-            -standing.items,
-            -standing.throughput.median,
-            standing.configuration.total,
+        key=lambda rating: (
+            rating.problem is not None,
+            -rating.items,
+            -rating.throughput.median,
+            rating.configuration.total,
         ),
     )
 
 
-def _standing(configuration: Configuration, trials: Sequence[Trial]) -> Standing:
+def _rating(configuration: Configuration, trials: Sequence[Trial]) -> Rating:
     items = max(trial.items for trial in trials)
     last = [trial for trial in trials if trial.items == items]
     problem = next((trial.problem for trial in last if trial.problem is not None), None)
     measured = interval([trial.throughput for trial in last])
-    return Standing(configuration, items, last, measured, problem)
+    return Rating(configuration, items, last, measured, problem)
 
 
 def _highest(values: Sequence[int | None]) -> int | None:
@@ -141,33 +141,33 @@ def _highest(values: Sequence[int | None]) -> int | None:
 class Recommendation:
     """The configuration to take, the fastest one, and in words how they compare."""
 
-    chosen: Standing
-    best: Standing
+    chosen: Rating
+    best: Rating
     why: str
 
 
-def recommend(found: Sequence[Standing]) -> Recommendation | None:
+def recommend(found: Sequence[Rating]) -> Recommendation | None:
     """The fewest workers in all among the configurations that did as well as the best, as far as
     their intervals tell; of equals the faster one. None where none came to its end.
 
     Only those count that were tried on the most items that any was.
     """
-    whole = [standing for standing in found if standing.problem is None]
+    whole = [rating for rating in found if rating.problem is None]
     if not whole:
         return None
-    finals = [one for one in whole if one.items == max(standing.items for standing in whole)]
+    finals = [one for one in whole if one.items == max(rating.items for rating in whole)]
     best = max(finals, key=lambda one: (one.throughput.median, -one.configuration.total))
     as_good = [one for one in finals if _as_good(one, best)]
     chosen = min(as_good, key=lambda one: (one.configuration.total, -one.throughput.median))
     return Recommendation(chosen, best, _why(chosen, best, len(finals)))
 
 
-def _as_good(one: Standing, best: Standing) -> bool:
+def _as_good(one: Rating, best: Rating) -> bool:
     mine, others = one.throughput, best.throughput
     return mine.high >= others.low or mine.median >= AS_GOOD * others.median
 
 
-def _why(chosen: Standing, best: Standing, finals: int) -> str:
+def _why(chosen: Rating, best: Rating, finals: int) -> str:
     if chosen is best:
         return f"{chosen.configuration} is the fastest" + (
             "." if finals > 1 else ", the only one that was tried to the end."

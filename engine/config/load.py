@@ -20,8 +20,8 @@ from engine.config.limits import LimitSettings
 from engine.config.schema import DEFAULTS, LIMITS, STAGES, Schema, section_of
 from engine.config.setting_text import accepted, accepts_bool
 from engine.config.sources import (
-    Entries,
-    Entry,
+    GivenSetting,
+    GivenSettings,
     from_environment,
     from_file,
     from_flags,
@@ -84,7 +84,7 @@ def load_config(
     sources.append(from_environment(environment, schema, problems))
     sources.append(from_overrides(overrides, schema, problems))
     sources.append(from_flags(flags, pipeline, schema, problems))
-    entries: Entries = {}
+    entries: GivenSettings = {}
     for source in sources:
         entries |= _nearest(source, pipeline, problems)
 
@@ -140,7 +140,7 @@ def _dump(settings: BaseModel) -> dict[str, Any]:
     return dumped
 
 
-def _nearest(source: Entries, pipeline: Pipeline, problems: list[str]) -> Entries:
+def _nearest(source: GivenSettings, pipeline: Pipeline, problems: list[str]) -> GivenSettings:
     """What one source says, under limits.KEY and stages.NAME.KEY: of several the nearest."""
     own = f"{pipeline.name}."
     common = {name: e for name, e in source.items() if not name.startswith((f"{DEFAULTS}.", own))}
@@ -152,11 +152,13 @@ def _nearest(source: Entries, pipeline: Pipeline, problems: list[str]) -> Entrie
     return _for_every_step(source, pipeline, problems) | common | particular
 
 
-def _for_every_step(source: Entries, pipeline: Pipeline, problems: list[str]) -> Entries:
+def _for_every_step(
+    source: GivenSettings, pipeline: Pipeline, problems: list[str]
+) -> GivenSettings:
     """What stands in [defaults], for each step that can have it: one that cannot is passed over. It
     is warned of what none can have: that may be meant for another pipeline."""
     options = _build(StageOptions, DEFAULTS, source, problems)
-    spread: Entries = {}
+    spread: GivenSettings = {}
     for key, value in options or ():
         entry = source.get(f"{DEFAULTS}.{key}")
         if entry is None:
@@ -173,7 +175,7 @@ def _warn(line: str) -> None:
     logger.warning("%s", line)
 
 
-def _option_defaults(stage: type[Stage], name: str) -> Entries:
+def _option_defaults(stage: type[Stage], name: str) -> GivenSettings:
     """The stage's own defaults for the options, which its author may have got wrong."""
     for key in stage.defaults:
         if key not in StageOptions.model_fields:
@@ -186,7 +188,7 @@ def _option_defaults(stage: type[Stage], name: str) -> Entries:
         raise _bad_default(f"stage {name!r}", error.errors()[0]) from None
     section, origin = section_of(name), f"the default of stage {name!r}"
     return {
-        f"{section}.{key}": Entry(value, origin, f"{section}.{key}")
+        f"{section}.{key}": GivenSetting(value, origin, f"{section}.{key}")
         for key, value in stage.defaults.items()
     }
 
@@ -198,7 +200,9 @@ def _bad_default(owner: str, error: ErrorDetails) -> PipelineError:
     )
 
 
-def _build(model: type[Model], section: str, entries: Entries, problems: list[str]) -> Model | None:
+def _build(
+    model: type[Model], section: str, entries: GivenSettings, problems: list[str]
+) -> Model | None:
     """The section's model with the entries that are its own; None where that added a problem."""
     values = {
         key: entry.value
@@ -217,7 +221,9 @@ def _build(model: type[Model], section: str, entries: Entries, problems: list[st
     return built if len(problems) == before else None
 
 
-def _explain(details: ErrorDetails, model: type[BaseModel], section: str, entries: Entries) -> str:
+def _explain(
+    details: ErrorDetails, model: type[BaseModel], section: str, entries: GivenSettings
+) -> str:
     message = details["msg"].partition(", ")[2]
     own_words = message if details["type"] in ("value_error", "assertion_error") else None
     if not details["loc"]:
@@ -232,7 +238,11 @@ def _explain(details: ErrorDetails, model: type[BaseModel], section: str, entrie
 
 
 def _refused(
-    model: type[BaseModel], section: str, key: str, entries: Entries, problem: str | None = None
+    model: type[BaseModel],
+    section: str,
+    key: str,
+    entries: GivenSettings,
+    problem: str | None = None,
 ) -> str:
     entry, field = entries[f"{section}.{key}"], model.model_fields[key]
     problem = problem or f"has to be {accepted(field)}"
@@ -241,7 +251,7 @@ def _refused(
 
 
 def _impossible(
-    pipeline: Pipeline, name: str, options: StageOptions, entries: Entries
+    pipeline: Pipeline, name: str, options: StageOptions, entries: GivenSettings
 ) -> list[str]:
     """What each option alone allows, and this step does not."""
     problems = []

@@ -30,7 +30,7 @@ RESERVED_VARIABLES = frozenset({"PENSTOCK_TEST_DATA", "PENSTOCK_AIMOCK"})
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class GivenSetting:
     """One value that somebody wrote, where ("config.toml, line 4", "--set", a variable), and the
     dotted name under which it was written."""
 
@@ -39,7 +39,7 @@ class Entry:
     name: str
 
 
-Entries = dict[str, Entry]
+GivenSettings = dict[str, GivenSetting]
 
 OTHERWISE = "--config FILE names another one, and --config /dev/null none"
 
@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 
 def problem_line(
-    entry: Entry, problem: str, field: FieldInfo | None = None, *, hidden: bool = False
+    entry: GivenSetting, problem: str, field: FieldInfo | None = None, *, hidden: bool = False
 ) -> str:
     """One line: the origin, the setting, the value unless it is secret, and what is wrong.
 
@@ -58,7 +58,9 @@ def problem_line(
     return f"{entry.origin}: {entry.name}{shown}: {problem}"
 
 
-def from_file(file: Path, schema: Schema, problems: list[str], *, found: bool = False) -> Entries:
+def from_file(
+    file: Path, schema: Schema, problems: list[str], *, found: bool = False
+) -> GivenSettings:
     """What the file sets; nothing where it was `found` and is another program's, which is warned
     of. Raises ConfigError where the file cannot be read as TOML at all."""
     why = f"; it is read because it lies in the current folder: {OTHERWISE}" if found else ""
@@ -75,11 +77,11 @@ def from_file(file: Path, schema: Schema, problems: list[str], *, found: bool = 
         return {}
     lines = _line_numbers(text)
 
-    def entry(value: Any, dotted: str) -> Entry:
+    def entry(value: Any, dotted: str) -> GivenSetting:
         place = f"{file}, line {lines[dotted]}" if dotted in lines else str(file)
-        return Entry(value, place, dotted)
+        return GivenSetting(value, place, dotted)
 
-    entries: Entries = {}
+    entries: GivenSettings = {}
     for section, table in _sections(document, schema):
         if section in schema.foreign_sections:
             continue
@@ -117,29 +119,29 @@ def _is_foreign(document: Mapping[str, Any], schema: Schema) -> bool:
     )
 
 
-def from_stored(stored: Mapping[str, Any], schema: Schema) -> Entries:
+def from_stored(stored: Mapping[str, Any], schema: Schema) -> GivenSettings:
     """What `settings_as_dict` wrote in an earlier run. Secrets were not stored, and a setting that
     has gone since then is passed over."""
-    entries: Entries = {}
+    entries: GivenSettings = {}
     for section, table in _sections(dict(stored), schema):
         for key, value in table.items():
             dotted = f"{section}.{key}"
             field = schema.field(dotted)
             for kept in without_secrets(field, value) if field is not None else ():
-                entries[dotted] = Entry(kept, "the last run's settings", dotted)
+                entries[dotted] = GivenSetting(kept, "the last run's settings", dotted)
     return entries
 
 
 def from_environment(
     environment: Mapping[str, str], schema: Schema, problems: list[str]
-) -> Entries:
-    entries: Entries = {}
+) -> GivenSettings:
+    entries: GivenSettings = {}
     for variable in sorted(environment):
         if not variable.startswith(PREFIX) or variable in RESERVED_VARIABLES:
             continue
         if dotted := schema.variables.get(variable):
             field = schema.sections[dotted.rpartition(".")[0]][dotted.rpartition(".")[2]]
-            entries[dotted] = Entry(_parse(environment[variable], field), variable, dotted)
+            entries[dotted] = GivenSetting(_parse(environment[variable], field), variable, dotted)
         elif variable not in schema.foreign_variables:
             near = get_close_matches(variable, schema.variables, 1)
             hint = f"; did you mean {near[0]}?" if near else "; unset it"
@@ -147,8 +149,8 @@ def from_environment(
     return entries
 
 
-def from_overrides(overrides: Sequence[str], schema: Schema, problems: list[str]) -> Entries:
-    entries: Entries = {}
+def from_overrides(overrides: Sequence[str], schema: Schema, problems: list[str]) -> GivenSettings:
+    entries: GivenSettings = {}
     for override in overrides:
         name, equals, text = override.partition("=")
         dotted = name.strip()
@@ -157,22 +159,24 @@ def from_overrides(overrides: Sequence[str], schema: Schema, problems: list[str]
             continue
         field = schema.field(dotted)
         value = _parse(text.strip(), field) if field is not None else text
-        _accept(Entry(value, "--set", dotted), entries, schema, problems)
+        _accept(GivenSetting(value, "--set", dotted), entries, schema, problems)
     return entries
 
 
 def from_flags(
     flags: Mapping[str, Any], pipeline: Pipeline, schema: Schema, problems: list[str]
-) -> Entries:
+) -> GivenSettings:
     names = {dotted: flag.name for flag in pipeline.flags for dotted in flag.sets}
-    entries: Entries = {}
+    entries: GivenSettings = {}
     for dotted, value in flags.items():
-        entry = Entry(value, names.get(dotted, "command line"), dotted)
+        entry = GivenSetting(value, names.get(dotted, "command line"), dotted)
         _accept(entry, entries, schema, problems)
     return entries
 
 
-def _accept(entry: Entry, entries: Entries, schema: Schema, problems: list[str]) -> None:
+def _accept(
+    entry: GivenSetting, entries: GivenSettings, schema: Schema, problems: list[str]
+) -> None:
     if schema.field(entry.name) is not None:
         entries[entry.name] = entry
     elif not schema.is_foreign(entry.name):
@@ -189,7 +193,7 @@ def _sections(document: dict[str, Any], schema: Schema) -> Iterator[tuple[str, A
             yield name, table
 
 
-def _unknown_section(whole: Entry, schema: Schema) -> str:
+def _unknown_section(whole: GivenSetting, schema: Schema) -> str:
     section = whole.name
     table, _, step = section.partition(".")
     if step and table != STAGES and not isinstance(whole.value, dict):

@@ -101,7 +101,7 @@ class Item:
 
         The engine removes it once the stage has ended with the item.
         """
-        folder = self.folder / _name(stage, "partial")
+        folder = self.folder / hidden_name(stage, "partial")
         if folder.is_symlink():
             folder.unlink()  # it was not made here, and must not be written through
         folder.mkdir(parents=True, exist_ok=True)
@@ -130,7 +130,7 @@ def _id(readable: str, distinct: str) -> str:
 
 
 @cache
-def _name(stage: str, what: str) -> str:
+def hidden_name(stage: str, what: str) -> str:
     """The name of a folder beside the stage's output: one of few, so that all can be kept.
 
     Path objects intern the names in them. Names that come and go have Python make its table of

@@ -14,7 +14,7 @@ from engine.ledger.records import AttemptRow, End, Failure
 from engine.workers.result import DONE, Items, Result
 
 
-class _Turn:
+class Turn:
     """An entry that waited for its gate goes to it: `went_in` is the answer once `taken` is set.
 
     `slowed` is what the gate's `slowed` was when the entry began to wait for it.
@@ -48,7 +48,7 @@ class Entry:
     """How often it was told to slow down where there is no gate to close."""
     held_for: float = 0.0
     """Seconds it has waited because it, or others before it, were told to slow down."""
-    turn: _Turn | None = None
+    turn: Turn | None = None
 
     @property
     def item(self) -> Item:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import anyio
 from anyio.abc import TaskGroup
 
-from engine.flow.attempt import Entry, _Turn
+from engine.flow.attempt import Entry, Turn
 from engine.flow.inbox import Inbox
 from engine.gates.hosts import Gates
 from engine.telemetry.statistics import Hold, join_holds
@@ -129,7 +129,7 @@ class Holding:
                 went_in = False
                 while not went_in:
                     await self._gates.wait(key)
-                    entry.turn = turn = _Turn(slowed)
+                    entry.turn = turn = Turn(slowed)
                     if not await self._inbox.unhold(entry):
                         return
                     await turn.taken.wait()

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from engine.contract.item import Item, _name
+from engine.contract.item import Item, hidden_name
 from engine.ledger.output_mark import OutputMark, read_mark, write_mark
 from engine.ledger.syncing import sync, sync_tree
 
@@ -24,7 +24,7 @@ def open_scratch(item: Item, stage: str, number: int = 1) -> Path:
     Attempts of a run at one item differ in `number`: one that was given up may still write into its
     folder.
     """
-    name = _name(stage, f"scratch-{number}")
+    name = hidden_name(stage, f"scratch-{number}")
     while True:
         scratch = item.folder / name
         try:
@@ -95,14 +95,14 @@ def discard_output(item: Item, stage: str) -> None:
 
 def discard_partial(item: Item, stage: str) -> None:
     """Delete what `stage` kept between attempts."""
-    _remove(item.folder / _name(stage, "partial"))
+    _remove(item.folder / hidden_name(stage, "partial"))
 
 
 def mark_outlived(item: Item, stage: str) -> None:
     """Write down that the run died while `stage` was at work on the item, and that this process,
     which was at it, did not. The mark is swept as a scratch folder is."""
     with suppress(OSError):
-        (item.folder / _name(stage, "scratch-outlived")).mkdir()
+        (item.folder / hidden_name(stage, "scratch-outlived")).mkdir()
 
 
 def abandoned_stages(item: Item, stages: Sequence[str]) -> list[str]:
@@ -112,7 +112,7 @@ def abandoned_stages(item: Item, stages: Sequence[str]) -> list[str]:
     return [
         stage
         for stage in stages
-        if f".{stage}" in begun and _name(stage, "scratch-outlived") not in names
+        if f".{stage}" in begun and hidden_name(stage, "scratch-outlived") not in names
     ]
 
 

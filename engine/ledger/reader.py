@@ -44,7 +44,7 @@ class RunRow:
 
 
 @dataclass(frozen=True, slots=True)
-class AttemptRow:
+class EndedAttempt:
     """One attempt as the ledger has it; `ended` and `outcome` are None while it goes on."""
 
     id: int
@@ -167,7 +167,7 @@ class LedgerReader:
             for source, reason, traceback in rows
         ]
 
-    def attempts(self, after: int, besides: Collection[int] = ()) -> Iterator[AttemptRow]:
+    def attempts(self, after: int, besides: Collection[int] = ()) -> Iterator[EndedAttempt]:
         """The attempts of these numbers, `besides`, then all that are numbered higher than `after`;
         read lazily."""
         rows = self._db.execute(
@@ -178,7 +178,7 @@ class LedgerReader:
             (json.dumps(sorted(besides)), after),
         )
         return (
-            AttemptRow(id_, run, item, shown(source), *rest)
+            EndedAttempt(id_, run, item, shown(source), *rest)
             for id_, run, item, source, *rest in rows
         )
 

@@ -45,7 +45,7 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class EndingRow:
     """The items that one stage ended in the same way; `retry` is the command that tries again."""
 
     stage: str
@@ -83,8 +83,8 @@ class PageData:
     advice: str | None
     held: Sequence[str]
     """A sentence on each host, or other reason, that items are held for."""
-    failures: Sequence[Ending]
-    drops: Sequence[Ending]
+    failures: Sequence[EndingRow]
+    drops: Sequence[EndingRow]
     runs: Sequence[RunRow]
     """The last one first."""
     more_runs: int
@@ -193,9 +193,11 @@ class Book:
             held = reader.holds()
         return held_sentences(held, running=running, now=now)
 
-    def _endings(self, reader: LedgerReader, outcome: Literal["failed", "dropped"]) -> list[Ending]:
+    def _endings(
+        self, reader: LedgerReader, outcome: Literal["failed", "dropped"]
+    ) -> list[EndingRow]:
         return [
-            Ending(
+            EndingRow(
                 stage=stage,
                 kind=kind,
                 count=count,

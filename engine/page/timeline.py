@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.ledger.reader import AttemptRow, LedgerReader, RunRow
+from engine.ledger.reader import EndedAttempt, LedgerReader, RunRow
 
 MOST = 100_000
 """Attempts that a timeline holds: beyond that it shows some of the items, with all of theirs."""
@@ -63,7 +63,7 @@ class Timeline:
         self._most = most
         self._stages = {name: number for number, name in enumerate(stages)}
         self._last = 0
-        self._open: dict[int, AttemptRow] = {}
+        self._open: dict[int, EndedAttempt] = {}
         self._spans: dict[int, Span] = {}
         self._clear()
 
@@ -117,7 +117,7 @@ class Timeline:
             if row.run == newest and _key(row.item) % self.stride == 0
         ]
 
-    def _add(self, row: AttemptRow, ended: float, outcome: str) -> None:
+    def _add(self, row: EndedAttempt, ended: float, outcome: str) -> None:
         number = self._numbers.get(row.item)
         if number is None:
             number = self._numbers[row.item] = len(self.items)

@@ -115,7 +115,7 @@ class SeparateWorker(Worker):
 
     async def process_batch(self, drafts: Sequence[Draft]) -> list[Result]:
         try:
-            results = await to_thread.run_sync(_open_all, drafts)
+            results = await to_thread.run_sync(open_all, drafts)
             opened = [draft for draft in drafts if draft.folder is not None]
             items = [draft.item for draft in opened]
             outs = [draft.folder for draft in opened if draft.folder is not None]
@@ -123,7 +123,7 @@ class SeparateWorker(Worker):
                 answers = await self._attempt_batch(items, outs)
             except (Exception, SystemExit) as error:
                 answers = [result_of_whole_batch(error)] * len(opened)
-            return await to_thread.run_sync(_conclude_all, drafts, results, answers)
+            return await to_thread.run_sync(conclude_all, drafts, results, answers)
         except BaseException:
             for draft in drafts:
                 draft.remove()
@@ -138,7 +138,7 @@ class SeparateWorker(Worker):
         """One attempt at several items together. An exception of the batch as a whole is raised."""
 
 
-def _open_all(drafts: Sequence[Draft]) -> list[Result | None]:
+def open_all(drafts: Sequence[Draft]) -> list[Result | None]:
     """Open every draft; for each, what went wrong."""
     failures: list[Result | None] = []
     for draft in drafts:
@@ -150,7 +150,7 @@ def _open_all(drafts: Sequence[Draft]) -> list[Result | None]:
     return failures
 
 
-def _conclude_all(
+def conclude_all(
     drafts: Sequence[Draft], failures: Sequence[Result | None], answers: Iterable[Result]
 ) -> list[Result]:
     """`answers` are those of the drafts that did not fail before."""
@@ -161,7 +161,7 @@ def _conclude_all(
     ]
 
 
-def _log_close_error(stage: str, error: Exception) -> None:
+def log_close_error(stage: str, error: Exception) -> None:
     """A stage that cannot let go harms no item: it is logged, not raised."""
     log.warning("stage %s could not be closed: %s", stage, error, exc_info=error)
 

@@ -21,7 +21,7 @@ from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from engine.contract.errors import Ending, PenstockError
-from engine.telemetry.children import _stages
+from engine.telemetry.children import forget_child, note_child
 from engine.workers.base import GRACE, StageFactory, StageOpenError
 from engine.workers.import_path import import_path, importable
 from engine.workers.packing import pack_settings, unpack_ending, unpack_refusal
@@ -62,7 +62,7 @@ class Child:
         self._folder = folder
         self._replies = BufferedByteReceiveStream(process.stdout)
         self.killed = False
-        _stages[process.pid] = stage
+        note_child(process.pid, stage)
 
     @classmethod
     async def start(cls, factory: StageFactory) -> "Child":
@@ -142,7 +142,7 @@ class Child:
             if self._process.returncode is None:
                 self.kill()
             await self._process.aclose()
-            _stages.pop(self._process.pid, None)
+            forget_child(self._process.pid)
             await to_thread.run_sync(shutil.rmtree, self._folder, True)
 
     async def _obituary(self) -> str:

@@ -9,7 +9,7 @@ import anyio
 from engine.contract.errors import PenstockError
 from engine.contract.item import Item
 from engine.contract.stage import Stage
-from engine.workers.base import GRACE, SeparateWorker, StageOpenError, _log_close_error
+from engine.workers.base import GRACE, SeparateWorker, StageOpenError, log_close_error
 from engine.workers.result import Result, gave_up, result_of, result_of_return, results_of_batch
 from engine.workers.time_limit import TimeLimit
 
@@ -39,7 +39,7 @@ class SharedStage:
                 if inspect.isawaitable(closed):
                     await closed
             except Exception as error:
-                _log_close_error(self.stage.name, error)
+                log_close_error(self.stage.name, error)
 
 
 class LoopWorker(SeparateWorker):

@@ -13,10 +13,10 @@ from engine.workers.base import (
     StageFactory,
     T,
     Worker,
-    _conclude_all,
-    _log_close_error,
-    _open_all,
     conclude,
+    conclude_all,
+    log_close_error,
+    open_all,
 )
 from engine.workers.call_thread import Call, CallThread
 from engine.workers.result import (
@@ -113,7 +113,7 @@ class ThreadWorker(Worker):
         try:
             self._stage.close()
         except Exception as error:
-            _log_close_error(self._stage.name, error)
+            log_close_error(self._stage.name, error)
 
 
 def _process(stage: Stage, draft: Draft, attempt: Cancellation) -> Result:
@@ -136,7 +136,7 @@ def _process(stage: Stage, draft: Draft, attempt: Cancellation) -> Result:
 
 def _process_batch(stage: Stage, drafts: Sequence[Draft], attempt: Cancellation) -> list[Result]:
     current_attempt.set(attempt)
-    failures = _open_all(drafts)
+    failures = open_all(drafts)
     opened = [draft for draft in drafts if draft.folder is not None]
     items = [draft.item for draft in opened]
     outs = [draft.folder for draft in opened if draft.folder is not None]
@@ -150,4 +150,4 @@ def _process_batch(stage: Stage, drafts: Sequence[Draft], attempt: Cancellation)
         for draft in drafts:
             draft.remove()
         return results
-    return _conclude_all(drafts, failures, results)
+    return conclude_all(drafts, failures, results)

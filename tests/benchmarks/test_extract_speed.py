@@ -5,10 +5,10 @@ import pytest
 from av.video.frame import PictureType
 
 from benchmarks import extract_speed
-from benchmarks.footage import RATE, Encoding, encode, repeat
+from benchmarks.footage import RATE, FootageFormat, encode, repeat
 from stages.crawl.extract import Extract
 
-SMALL = Encoding("H.264", 320, 180, "libx264", ".mp4", {"x264-params": "keyint=30"})
+SMALL = FootageFormat("H.264", 320, 180, "libx264", ".mp4", {"x264-params": "keyint=30"})
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.harness import finish, parse, parser, ratios, save, table, take_turns, timed
 from benchmarks.page import PAGE, page_of, with_results
-from benchmarks.results import FOLDER, Result, Target, result_of_file
+from benchmarks.results import FOLDER, Measurement, Target, result_of_file
 from engine.bench.intervals import Interval
 
 MACHINE = {"processor": "p", "cores": 2, "python": "3", "date": "2026-01-01", "versions": {}}
@@ -57,12 +57,12 @@ def test_targets_are_judged_by_the_median() -> None:
 
 
 @pytest.fixture
-def result() -> Result:
+def result() -> Measurement:
     taken = {
         "penstock": [{"wall s": 1.0, "CPU s": 2.0}] * 3,
         "the other": [{"wall s": 4.0, "CPU s": 1.0}] * 3,
     }
-    return Result(
+    return Measurement(
         name="one",
         title="One thing",
         tables=[table("work", taken, "penstock")],
@@ -73,7 +73,7 @@ def result() -> Result:
     )
 
 
-def test_a_result_comes_back_as_it_was_saved(result: Result, tmp_path: Path) -> None:
+def test_a_result_comes_back_as_it_was_saved(result: Measurement, tmp_path: Path) -> None:
     save(result, tmp_path)
     assert result_of_file(tmp_path / "one.json").as_dict() == result.as_dict()
     assert json.loads((tmp_path / "one.json").read_text())["targets"][0]["met"] is True
@@ -96,13 +96,13 @@ def test_a_result_is_saved_under_another_name(
     made = parser("One thing.", rounds=3)
     made.add_argument("--big", action="store_true")
     target = Target("time", Interval(0.25, 0.2, 0.3), 0.5)
-    finish(Result("one", "One thing", [], [target], rounds=2), parse(made))
+    finish(Measurement("one", "One thing", [], [target], rounds=2), parse(made))
     found = result_of_file(tmp_path / "two.json")
     assert (found.name, found.command) == ("two", "python -m benchmarks.one --rounds 2 --big")
     assert (tmp_path / "two.png").exists()
 
 
-def test_a_result_becomes_a_page(result: Result, tmp_path: Path) -> None:
+def test_a_result_becomes_a_page(result: Measurement, tmp_path: Path) -> None:
     save(result, tmp_path)
     page = with_results("a\n<!-- benchmarks: one -->\nold\n<!-- end -->\nz\n", tmp_path)
     target = "| time | at most 0.5 | 0.250 [0.200 to 0.300] | met |"
@@ -117,10 +117,10 @@ def test_a_result_becomes_a_page(result: Result, tmp_path: Path) -> None:
     assert with_results(page, tmp_path) == page
 
 
-def test_a_missed_target_is_said_to_be(result: Result) -> None:
+def test_a_missed_target_is_said_to_be(result: Measurement) -> None:
     missed = Target("time", Interval(0.6, 0.5, 0.7), 0.5)
-    assert "**missed**" in page_of(Result("n", "t", [], [missed], 3, machine=MACHINE))
-    assert "MISSED" in Result("n", "t", [], [missed], 3, machine=MACHINE).render()
+    assert "**missed**" in page_of(Measurement("n", "t", [], [missed], 3, machine=MACHINE))
+    assert "MISSED" in Measurement("n", "t", [], [missed], 3, machine=MACHINE).render()
 
 
 def test_the_pages_show_what_was_measured() -> None:

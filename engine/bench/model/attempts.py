@@ -12,7 +12,7 @@ COST = ("processor", "delayed", "run_processor")
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class PastAttempt:
     """One attempt that has ended. Times are seconds since the epoch, `processor`, `delayed` and
     `run_processor` seconds; `expanded` is the number of items that came out, None for an ordinary
     output."""
@@ -41,7 +41,7 @@ class RunTimes:
     cores: int | None
 
 
-def read_attempts(workdir: Path) -> list[Attempt]:
+def read_attempts(workdir: Path) -> list[PastAttempt]:
     """All that were not broken off, in the order in which they began."""
     with opened_to_read(workdir / FILE) as db:
         there = columns_of(db, "attempts")
@@ -52,7 +52,7 @@ def read_attempts(workdir: Path) -> list[Attempt]:
             " AND s.stage = a.stage WHERE a.ended IS NOT NULL AND a.outcome != 'interrupted'"
             " ORDER BY a.id"
         )
-        return [Attempt(*row) for row in rows]
+        return [PastAttempt(*row) for row in rows]
 
 
 def read_runs(workdir: Path) -> dict[int, RunTimes]:

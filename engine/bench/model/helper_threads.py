@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.bench.model.attempts import Attempt
+from engine.bench.model.attempts import PastAttempt
 
 SPANS = 200
 """Spans of time, at most, into which a run is divided for it."""
@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 
 
 def helper_cores(
-    attempts: Sequence[Attempt],
+    attempts: Sequence[PastAttempt],
     occupied: Mapping[int, float],
     stages: Sequence[str],
     apart: Iterable[str] = (),

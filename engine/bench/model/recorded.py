@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from statistics import median
 
-from engine.bench.model.attempts import Attempt, RunTimes, read_attempts, read_ends, read_runs
+from engine.bench.model.attempts import PastAttempt, RunTimes, read_attempts, read_ends, read_runs
 from engine.bench.model.helper_threads import helper_cores
 from engine.config.load import Config, load_config
 from engine.contract.errors import WorkFolderError
@@ -196,21 +196,21 @@ def read_recording(workdir: Path, pipeline: Pipeline) -> Recording:
     )
 
 
-def _longest(attempts: Iterable[Attempt], runs: Mapping[int, RunTimes]) -> RunTimes:
+def _longest(attempts: Iterable[PastAttempt], runs: Mapping[int, RunTimes]) -> RunTimes:
     counts: defaultdict[int, int] = defaultdict(int)
     for attempt in attempts:
         counts[attempt.run] += 1
     return runs[max(counts, key=lambda run: (counts[run], run))]
 
 
-def _occupied(attempts: Iterable[Attempt]) -> dict[int, float]:
+def _occupied(attempts: Iterable[PastAttempt]) -> dict[int, float]:
     """For how many seconds each attempt had its worker, by its number.
 
     A batch has its worker once: its attempts begin together, and share its time. A list that is
     read lets its worker go on, so it had it until the next attempt at most.
     """
 
-    def worker(attempt: Attempt) -> tuple[int, str, int]:
+    def worker(attempt: PastAttempt) -> tuple[int, str, int]:
         return attempt.run, attempt.stage, attempt.worker
 
     occupied: dict[int, float] = {}
@@ -231,7 +231,7 @@ def _occupied(attempts: Iterable[Attempt]) -> dict[int, float]:
 
 
 def _items(
-    attempts: Iterable[Attempt],
+    attempts: Iterable[PastAttempt],
     busy: Mapping[int, float],
     helpers: Mapping[str, float],
     pipeline: Pipeline,
@@ -239,7 +239,7 @@ def _items(
     gates: "_Gates",
 ) -> Iterable[RecordedItem]:
     """The items that can be replayed, in the order in which they came in."""
-    by_item: defaultdict[str, defaultdict[str, list[Attempt]]] = defaultdict(
+    by_item: defaultdict[str, defaultdict[str, list[PastAttempt]]] = defaultdict(
         lambda: defaultdict(list)
     )
     for attempt in sorted(attempts, key=lambda attempt: attempt.started):
@@ -262,7 +262,7 @@ def _items(
 
 
 def _services(
-    tries: Sequence[Attempt], busy: Mapping[int, float], helpers: float
+    tries: Sequence[PastAttempt], busy: Mapping[int, float], helpers: float
 ) -> tuple[Service, ...]:
     """`helpers` are the cores that helper threads keep busy while the stage is at work."""
     services = []
@@ -278,7 +278,7 @@ def _services(
     return tuple(services)
 
 
-def _workers(name: str, config: Config, attempts: Iterable[Attempt]) -> int:
+def _workers(name: str, config: Config, attempts: Iterable[PastAttempt]) -> int:
     """As many as were set; of "auto", the most that were at work at once."""
     workers = config.stages[name].options.workers
     if workers != "auto":
@@ -292,7 +292,7 @@ def _workers(name: str, config: Config, attempts: Iterable[Attempt]) -> int:
     return max(1, most)
 
 
-def _handover(attempts: Iterable[Attempt]) -> float:
+def _handover(attempts: Iterable[PastAttempt]) -> float:
     """Seconds between two attempts of a worker that had no reason to wait: the median of the stage
     whose workers paused least."""
     gaps: defaultdict[str, list[float]] = defaultdict(list)
@@ -306,10 +306,12 @@ def _handover(attempts: Iterable[Attempt]) -> float:
     return min(typical) if typical and min(typical) <= LONGEST_HANDOVER else 0.0
 
 
-def _opening(attempts: Sequence[Attempt], pipeline: Pipeline, started: float) -> dict[str, float]:
+def _opening(
+    attempts: Sequence[PastAttempt], pipeline: Pipeline, started: float
+) -> dict[str, float]:
     """Seconds from the first attempt until a stage was open, for those that kept items waiting."""
     ends: defaultdict[str, dict[str, float]] = defaultdict(dict)
-    firsts: dict[str, Attempt] = {}
+    firsts: dict[str, PastAttempt] = {}
     for attempt in attempts:
         ends[attempt.item][attempt.stage] = attempt.ended
         first = firsts.get(attempt.stage)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from engine import Item, WorkFolderError
-from engine.bench.model.attempts import Attempt
+from engine.bench.model.attempts import PastAttempt
 from engine.bench.model.helper_threads import helper_cores
 from engine.bench.model.recorded import read_recording
 from engine.bench.model.simulation import simulate
@@ -115,7 +115,7 @@ def test_helpers_are_told_apart_by_when_the_work_is_done() -> None:
         stage, seconds, growth = ("a", 1.0, 0.0) if number % 2 else ("b", 2.0, 3.0)
         used += growth
         attempts.append(
-            Attempt(number, 1, str(number), stage, 1, clock, clock + seconds, "done",
+            PastAttempt(number, 1, str(number), stage, 1, clock, clock + seconds, "done",
                     2.0 if stage == "b" else 0.0, 0.0, used, None)
         )  # fmt: skip
         clock += seconds

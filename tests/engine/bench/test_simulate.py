@@ -22,8 +22,8 @@ def found() -> dict[str, Any]:
     return read
 
 
-def workers(standings: list[dict[str, Any]]) -> list[int]:
-    return [standing["workers"]["work"] for standing in standings]
+def workers(ratings: list[dict[str, Any]]) -> list[int]:
+    return [standing["workers"]["work"] for standing in ratings]
 
 
 def test_the_best_on_the_model_are_run_for_real() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.bench.configuration import Configuration, grid
-from engine.bench.sweep import ETA, Rung, recommend, rungs, standings, sweep
+from engine.bench.sweep import ETA, Rung, ratings, recommend, rungs, sweep
 from engine.bench.trial import Trial
 
 Speed = Callable[[Configuration], float]
@@ -59,7 +59,7 @@ def test_a_small_grid_is_tried_whole() -> None:
 def test_without_noise_the_best_is_found(speeds: list[float], items: int, repeats: int) -> None:
     configurations = [one(number) for number in range(1, len(speeds) + 1)]
     trials = tried(configurations, items, repeats, lambda c: speeds[c.workers["a"] - 1])
-    found = recommend(standings(trials))
+    found = recommend(ratings(trials))
     assert found is not None
     assert found.best.throughput.median == max(speeds)
     plan = rungs(len(speeds), items, fewest=4)
@@ -76,7 +76,7 @@ def test_with_some_noise_what_is_chosen_is_nearly_as_good(count: int, seed: int)
     def speed(configuration: Configuration) -> float:
         return truth[configuration.workers["a"] - 1] * draw.uniform(0.95, 1.05)
 
-    found = recommend(standings(tried(configurations, 300, 3, speed)))
+    found = recommend(ratings(tried(configurations, 300, 3, speed)))
     assert found is not None
     assert truth[found.chosen.configuration.workers["a"] - 1] >= 0.8 * max(truth)
 
@@ -98,10 +98,10 @@ def test_what_cannot_run_is_tried_once_and_never_recommended() -> None:
     configurations = grid({"a": (1, 2, 3)})
     trials = list(sweep(configurations, [Rung(3, 10)], 3, evaluate))
     assert turns == {1: 3, 2: 1, 3: 3}
-    found = recommend(standings(trials))
+    found = recommend(ratings(trials))
     assert found is not None
     assert found.best.configuration == one(1)
-    assert standings(trials)[-1].problem == "killed"
+    assert ratings(trials)[-1].problem == "killed"
 
 
 def test_nothing_is_recommended_where_nothing_ran() -> None:
@@ -109,7 +109,7 @@ def test_nothing_is_recommended_where_nothing_ran() -> None:
     configurations = [one(number) for number in range(1, 10)]
     trials = list(sweep(configurations, plan, 3, lambda c, n: Trial(c, n, problem="killed")))
     assert len(trials) == 9
-    assert recommend(standings(trials)) is None
+    assert recommend(ratings(trials)) is None
 
 
 def results(*pairs: tuple[int, list[float]]) -> list[Trial]:
@@ -118,7 +118,7 @@ def results(*pairs: tuple[int, list[float]]) -> list[Trial]:
 
 def test_fewest_workers_among_those_as_fast_as_the_best() -> None:
     found = recommend(
-        standings(results((1, [1.0, 1.1, 1.2]), (2, [2.0, 2.8, 3.1]), (8, [2.9, 3.0, 3.2])))
+        ratings(results((1, [1.0, 1.1, 1.2]), (2, [2.0, 2.8, 3.1]), (8, [2.9, 3.0, 3.2])))
     )
     assert found is not None
     assert (found.chosen.configuration, found.best.configuration) == (one(2), one(8))
@@ -129,21 +129,21 @@ def test_fewest_workers_among_those_as_fast_as_the_best() -> None:
 
 
 def test_a_clear_winner_is_taken_with_all_its_workers() -> None:
-    found = recommend(standings(results((1, [1.0, 1.1]), (8, [2.9, 3.0]))))
+    found = recommend(ratings(results((1, [1.0, 1.1]), (8, [2.9, 3.0]))))
     assert found is not None
     assert found.chosen.configuration == one(8)
     assert found.why == "a=8 is the fastest."
 
 
 def test_exact_figures_within_two_percent_are_the_same() -> None:
-    found = recommend(standings(results((2, [0.985]), (3, [0.97]), (8, [1.0]))))
+    found = recommend(ratings(results((2, [0.985]), (3, [0.97]), (8, [1.0]))))
     assert found is not None
     assert found.chosen.configuration == one(2)
 
 
 def test_only_what_got_all_items_is_recommended() -> None:
     few = [Trial(one(1), 5, throughput=9.0)]
-    found = recommend(standings([*few, *results((2, [1.0]), (3, [0.5]))]))
+    found = recommend(ratings([*few, *results((2, [1.0]), (3, [0.5]))]))
     assert found is not None
     assert found.best.configuration == one(2)
 
@@ -160,6 +160,6 @@ def test_a_sweep_that_is_left_keeps_its_trials(repeats: int) -> None:
     with pytest.raises(KeyboardInterrupt):
         for trial in sweep([one(1), one(2), one(3)], [Rung(3, 10)], repeats, evaluate):
             trials.append(trial)  # noqa: PERF402 - what a list comprehension would lose
-    found = recommend(standings(trials))
+    found = recommend(ratings(trials))
     assert found is not None
     assert found.best.configuration == one(2)
