@@ -6,16 +6,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from engine import Item
 from engine.ledger.output_folders import commit_output, open_scratch
 from tests.finished_demo import Demo, finish_demo
 
+# Tests share the processor, so how long a case takes says nothing; pytest-timeout ends what hangs.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("new-cases", unhurried)
 # A change is judged by the same cases every time; new ones are looked for wherever people work.
-settings.register_profile("same-cases", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("same-cases")
+settings.register_profile("same-cases", unhurried, derandomize=True)
+settings.load_profile("same-cases" if os.environ.get("CI") else "new-cases")
 
 DATA = Path(
     os.environ.get("PENSTOCK_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")
