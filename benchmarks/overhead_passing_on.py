@@ -21,6 +21,7 @@ from engine.flow.attempt import Entry
 from engine.flow.graph import Graph
 from engine.flow.journey import Journey
 from engine.flow.pool import Pool
+from engine.gates.capacity import Capacities
 from engine.gates.hosts import Gates
 from engine.ledger.records import AttemptRow, End, Failure
 from engine.telemetry.events import Events
@@ -189,7 +190,7 @@ def pools(
 
     async def run() -> float:
         events, graph, hooks = Events(), Graph(pipeline, {}), NoLedger(items)
-        gates = Gates(0, 0, events)
+        gates = Gates(Capacities(), events)
         for name in pipeline.names:
             hooks.pools[name] = Pool(
                 pipeline[name].stage,

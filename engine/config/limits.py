@@ -2,9 +2,25 @@
 
 from typing import Self
 
-from pydantic import ByteSize, model_validator
+from pydantic import ByteSize, ConfigDict, model_validator
 
 from engine.contract.stage import Settings, setting
+
+
+class KeyLimits(Settings):
+    """What one gate keeps to; where it says nothing, it keeps to what all do."""
+
+    model_config = ConfigDict(strict=True)
+
+    rate: float | None = setting(
+        None, "Items started per second; 0: no limit.", affects_output=False, ge=0
+    )
+    concurrency: int | None = setting(
+        None,
+        "Items in work at once; 0: as many as there are workers.",
+        affects_output=False,
+        ge=0,
+    )
 
 
 class LimitSettings(Settings):
@@ -18,6 +34,12 @@ class LimitSettings(Settings):
         "Items in work at once per host; 0: as many as there are workers.",
         affects_output=False,
         ge=0,
+    )
+    keys: dict[str, KeyLimits] = setting(
+        dict,
+        "Hosts, or whatever gates go by, with a rate or a concurrency of their own.",
+        affects_output=False,
+        example={"example.com": {"rate": 0.5, "concurrency": 2}},
     )
     free_disk: ByteSize = setting(
         "2 GB",

@@ -17,8 +17,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from engine.config.limits import LimitSettings
-from engine.config.schema import DEFAULTS, LIMITS, STAGES, Schema, section_of
-from engine.config.setting_text import accepted, accepts_bool
+from engine.config.schema import DEFAULTS, LIMITS, STAGES, Schema, did_you_mean, section_of
+from engine.config.setting_text import accepted, accepts_bool, is_secret, table_keys, toml_key
 from engine.config.sources import (
     GivenSetting,
     GivenSettings,
@@ -234,7 +234,26 @@ def _explain(
         if details["type"] == "missing":
             return f"{section}.{key} has to be set: {accepted(model.model_fields[key])}"
         raise _bad_default(section, details)
+    if (told := _refused_within(details, model, section, entries)) is not None:
+        return told
     return _refused(model, section, key, entries, own_words)
+
+
+def _refused_within(
+    details: ErrorDetails, model: type[BaseModel], section: str, entries: GivenSettings
+) -> str | None:
+    """What is said of one value in a setting that is a table of numbers or of settings; None where
+    the setting is not one."""
+    key, *path = map(str, details["loc"])
+    field = model.model_fields[key]
+    if not path or is_secret(field) or (names := table_keys(field, path)) is None:
+        return None
+    origin, dotted = entries[f"{section}.{key}"].origin, [section, key, *map(toml_key, path)]
+    entry = GivenSetting(details["input"], origin, ".".join(dotted))
+    inner = names.get(path[-1])
+    if inner is None:
+        return problem_line(entry, f"no such setting{did_you_mean(path[-1], names)}")
+    return problem_line(entry, f"has to be {accepted(inner)}")
 
 
 def _refused(

@@ -94,8 +94,8 @@ class Schema:
             return f"no option of every step: set it in [{owners[0]}]"
         if section in self.sections:
             return f"no such setting{did_you_mean(key, self.sections[section])}"
-        if self.field(section) is not None:
-            return f"{section} is one setting: set it whole"
+        if (whole := self._setting_around(dotted)) is not None:
+            return f"{whole} is one setting: set it whole"
         table, _, rest = dotted.partition(".")
         if rest and table in (STAGES, self.pipeline, *self.foreign_pipelines):
             whose = "this pipeline" if table == STAGES else f"pipeline {table!r}"
@@ -112,6 +112,12 @@ class Schema:
             else f"it is limits.KEY, defaults.KEY, stages.NAME.KEY or {self.pipeline}.NAME.KEY"
         )
         return f"no such setting; {hint}"
+
+    def _setting_around(self, dotted: str) -> str | None:
+        """The setting that is a table and holds what `dotted` names, if there is one."""
+        parts = dotted.split(".")
+        names = (".".join(parts[:count]) for count in range(2, len(parts)))
+        return next((name for name in names if self.field(name) is not None), None)
 
     def _owners(self, key: str) -> list[str]:
         """The steps' sections that have this key."""

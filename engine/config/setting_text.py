@@ -59,6 +59,18 @@ def accepts_bool(field: FieldInfo) -> bool:
     )
 
 
+def table_keys(field: FieldInfo, path: Sequence[str]) -> Mapping[str, FieldInfo] | None:
+    """What may stand at the last of `path`, keys of a setting that is a table of numbers or texts,
+    or of tables of settings; None where it is no such setting, or the path no longer or shorter."""
+    kind, arguments = get_origin(field.annotation), get_args(field.annotation)
+    if kind is not dict:
+        return None
+    if len(path) == 1:
+        return {path[0]: FieldInfo.from_annotation(arguments[1])}
+    is_model = isinstance(arguments[1], type) and issubclass(arguments[1], BaseModel)
+    return arguments[1].model_fields if is_model and len(path) == 2 else None
+
+
 def is_secret(field: FieldInfo) -> bool:
     """Whether the setting is or holds a secret: its value is kept out of messages and files."""
     return _holds_secret(field.annotation, ())

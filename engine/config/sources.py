@@ -78,8 +78,9 @@ def from_file(
     lines = _line_numbers(text)
 
     def entry(value: Any, dotted: str) -> GivenSetting:
-        place = f"{file}, line {lines[dotted]}" if dotted in lines else str(file)
-        return GivenSetting(value, place, dotted)
+        within = (line for name, line in lines.items() if name.startswith(f"{dotted}."))
+        line = lines.get(dotted) or next(within, None)
+        return GivenSetting(value, f"{file}, line {line}" if line else str(file), dotted)
 
     entries: GivenSettings = {}
     for section, table in _sections(document, schema):

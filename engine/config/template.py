@@ -110,7 +110,7 @@ def _own_options(stage: type[Stage]) -> list[str]:
 
 def _assignment(key: str, default: Any, field: FieldInfo, *, commented: bool = False) -> list[str]:
     """The lines that set the default, or show how the setting is written."""
-    if default is None or default is PydanticUndefined or is_secret(field):
+    if _is_unset(default, field) or is_secret(field):
         default, commented = placeholder(field), True
     if isinstance(default, (set, frozenset)):
         default = sorted(default)
@@ -121,6 +121,12 @@ def _assignment(key: str, default: Any, field: FieldInfo, *, commented: bool = F
     if len(line) <= WIDTH or not isinstance(default, list):
         return [line]
     return [f"{toml_key(key)} = [", *(f"  {toml_value(value)}," for value in default), "]"]
+
+
+def _is_unset(default: Any, field: FieldInfo) -> bool:
+    """Whether the default is that nothing is set. An empty table with an example is one: written
+    out it could not be filled under a header of its own."""
+    return default in (None, PydanticUndefined) or (default == {} and bool(field.examples))
 
 
 def _headline(stage: type[Stage]) -> str:

@@ -205,7 +205,8 @@ class Stage:
     def gate(self, item: Item) -> str | None:
         """What to hold back when the other side says slow down, usually a host; None for nothing.
 
-        Items with the same key share `limits.rate` and `limits.concurrency`, whatever the workers.
+        Items with the same key share `limits.rate` and `limits.concurrency`, or what `limits.keys`
+        has for it, whatever the workers.
         """
         return None
 

@@ -19,6 +19,7 @@ from engine.flow.graph import Graph
 from engine.flow.pool import Pool
 from engine.flow.resizer import Resizer
 from engine.flow.routing import Routing
+from engine.gates.capacity import Capacities
 from engine.gates.disk import DiskGate
 from engine.gates.failure_budget import FailureBudget
 from engine.gates.hosts import Gates
@@ -111,7 +112,7 @@ class Run:
             events,
             self._stop,
         )
-        gates = Gates(limits.rate, limits.concurrency, events)
+        gates = Gates(Capacities(limits.rate, limits.concurrency, limits.keys), events)
         outputs = FolderOutputs(synced=limits.sync)
         self.pools = {
             name: Pool(

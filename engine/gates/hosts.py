@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import anyio
 
+from engine.gates.capacity import Capacities
 from engine.telemetry.events import Events, GateClosed
 
 FIRST_PAUSE = 30.0
@@ -165,20 +166,19 @@ class _Gate(GateState):
 class Gates:
     """What goes to one host goes through one gate, whatever stage and worker it comes from.
 
-    A gate lets `rate` items a second through and holds `concurrency` at once (0: no limit). When
-    someone is told to slow down it closes for everyone; then it lets one through alone, and opens
-    fully once that one has not been turned away.
+    A gate lets through as many as `capacities` say for its key. When someone is told to slow down
+    it closes for everyone; then it lets one through alone, and opens fully once that one has not
+    been turned away.
     """
 
-    def __init__(self, rate: float, concurrency: int, events: Events) -> None:
-        self._spacing = 1 / rate if rate else 0.0
-        self._concurrency = concurrency
+    def __init__(self, capacities: Capacities, events: Events) -> None:
+        self._capacities = capacities
         self._events = events
         self._gates: dict[str, _Gate] = {}
         self._sweep_at = SWEEP
 
     def __len__(self) -> int:
-        """How many gates there is something to remember of."""
+        """Number of gates with state to keep."""
         return len(self._gates)
 
     def enter(self, key: str) -> bool:
@@ -277,7 +277,8 @@ class Gates:
         if key not in self._gates:
             if len(self._gates) >= self._sweep_at:
                 self._sweep()
-            self._gates[key] = _Gate(self._spacing, self._concurrency)
+            capacities = self._capacities
+            self._gates[key] = _Gate(capacities.spacing_of(key), capacities.concurrency_of(key))
         return self._gates[key]
 
     def _sweep(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Generic, Protocol, TypeVar
 
 from engine.bench.model.event_queue import EventQueue
+from engine.gates.capacity import Capacities
 from engine.gates.hosts import GateState
 
 
@@ -103,15 +104,14 @@ class Gates(Generic[T]):
 
     def __init__(
         self,
-        rate: float,
+        capacities: Capacities,
         rates: Mapping[str, float],
-        concurrency: int,
         events: EventQueue,
         offer: Callable[[T], None],
     ) -> None:
-        """`rate` may start a second and `concurrency` be inside; 0: any number. `rate` is for what
-        has none of its own in `rates`."""
-        self._rate, self._rates, self._concurrency = rate, rates, concurrency
+        """`rates` are items that may start a second, by key, and go before those of `capacities`;
+        0: any number."""
+        self._capacities, self._rates = capacities, rates
         self._events = events
         self._offer = offer
         self._gates: dict[str, Gate[T]] = {}
@@ -121,7 +121,12 @@ class Gates(Generic[T]):
         if key is None:
             return None
         if key not in self._gates:
-            rate = self._rates.get(key, self._rate)
-            spacing = 1 / rate if rate else 0.0
-            self._gates[key] = Gate(spacing, self._concurrency, self._events, self._offer)
+            spacing, concurrency = self._spacing(key), self._capacities.concurrency_of(key)
+            self._gates[key] = Gate(spacing, concurrency, self._events, self._offer)
         return self._gates[key]
+
+    def _spacing(self, key: str) -> float:
+        rate = self._rates.get(key)
+        if rate is None:
+            return self._capacities.spacing_of(key)
+        return 1 / rate if rate else 0.0

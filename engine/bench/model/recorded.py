@@ -20,6 +20,7 @@ from engine.contract.errors import WorkFolderError
 from engine.contract.item import Item
 from engine.contract.pipeline import Pipeline
 from engine.contract.stage import Stage
+from engine.gates.capacity import Capacities
 from engine.ledger.reader import LedgerReader
 from engine.ledger.records import Settled
 from engine.telemetry.cores import available_cores
@@ -91,8 +92,8 @@ class Recording:
     `stages` are in topological order. `workers` and `queues` are those of the recorded run, `most`
     the most workers that a stage can have, `opening` how long after the first attempt it was until
     a stage was open, where items waited for that. `handover` seconds pass between two attempts of a
-    worker for the engine's own books. `rate` and `concurrency` are the limits of each gate.
-    `start_up` seconds passed before the first attempt, and `finish` after the last item.
+    worker for the engine's own books. `capacities` are the gates'. `start_up` seconds passed before
+    the first attempt, and `finish` after the last item.
     """
 
     stages: Sequence[str]
@@ -108,8 +109,7 @@ class Recording:
     """What a stage reads besides the outputs of its predecessors, from further up."""
     opening: Mapping[str, float] = field(default_factory=dict)
     handover: float = 0.0
-    rate: float = 0.0
-    concurrency: int = 0
+    capacities: Capacities = field(default_factory=Capacities)
     start_up: float = 0.0
     finish: float = 0.0
     seconds: float = 0.0
@@ -164,7 +164,7 @@ def read_recording(workdir: Path, pipeline: Pipeline) -> Recording:
     apart = {n for n, stage in config.stages.items() if stage.options.placement == "process"}
     cores = run.cores or available_cores()
     helpers = helper_cores(of_run, busy, pipeline.names, apart)
-    gates = _Gates(pipeline, config, workdir)
+    gates, limits = _Gates(pipeline, config, workdir), config.limits
     items = list(_items(ours, busy, helpers, pipeline, ends, gates))
     if not items:
         raise WorkFolderError(
@@ -185,8 +185,7 @@ def read_recording(workdir: Path, pipeline: Pipeline) -> Recording:
         reads={name: pipeline.reads(name) for name in pipeline.names},
         opening=_opening(of_run, pipeline, started),
         handover=_handover(of_run),
-        rate=config.limits.rate,
-        concurrency=config.limits.concurrency,
+        capacities=Capacities(limits.rate, limits.concurrency, limits.keys),
         start_up=max(0.0, started - run.started),
         finish=max(0.0, run.ended - ended) if run.ended is not None else 0.0,
         seconds=ended - started,

@@ -80,9 +80,7 @@ class Run:
         }
         self._shared = [(self.processor, self._end)]
         self._shared += [(link, self._compute) for link in self._links.values()]
-        self._gates = Gates(
-            recording.rate, rates, recording.concurrency, self._events, self._unhold
-        )
+        self._gates = Gates(recording.capacities, rates, self._events, self._unhold)
         self.seconds = 0.0
         self._source: Iterator[Plan] = iter(())
         self._touched: list[int] = []

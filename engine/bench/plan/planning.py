@@ -180,11 +180,16 @@ def _limits_by_rate(
             )
         what = f"{name}: {_per_hour(rate)} {word}"
         limits.append(Limit(what, needed.times(items / rate), divides=False))
-    if recording.rate:
-        # Every machine keeps to it on its own.
-        for name in [key for key in keys if key not in rates][:1]:
-            seconds = amounts.starts(name).times(items / recording.rate)
-            limits.append(Limit(f"{name}: limits.rate = {recording.rate:g}", seconds, divides=True))
+    # Every machine keeps on its own to what the settings say.
+    capacities = recording.capacities
+    paced = [key for key in keys if key not in rates and capacities.rate_of(key)]
+    own = [key for key in paced if capacities.has_own_rate(key)]
+    most_frequent = [key for key in paced if key not in own][:1]
+    for name in own + most_frequent:
+        rate = capacities.rate_of(name)
+        setting = f'limits.keys."{name}".rate' if name in own else "limits.rate"
+        seconds = amounts.starts(name).times(items / rate)
+        limits.append(Limit(f"{name}: {setting} = {rate:g}", seconds, divides=True))
     return limits
 
 
@@ -204,7 +209,7 @@ def _sized(
     """Machines, workers of each stage on one, the pace that one needs and that it comes to, in
     ordinary items a second."""
     ordinary = sum(item.expanded is None for item in recording.items) / len(recording.items)
-    steady = replace(recording, opening={}, rate=0.0)
+    steady = replace(recording, opening={}, capacities=recording.capacities.without_rates())
     opening = recording.start_up + max(recording.opening.values(), default=0.0)
     time = within - opening - recording.finish
     if time <= 0:

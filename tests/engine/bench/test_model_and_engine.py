@@ -10,7 +10,7 @@ one moment follows from one event.
 import random
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -24,7 +24,10 @@ from engine import SOURCE, Drop, Item, Permanent, Pipeline, Stage, Step, Transie
 from engine.bench.model.pool import Entry, Plan
 from engine.bench.model.recorded import RecordedItem, Recording, Service, Visit
 from engine.bench.model.run import Run as ModelRun
+from engine.config.limits import KeyLimits
+from engine.config.setting_text import toml_value
 from engine.flow.run import Run
+from engine.gates.capacity import Capacities
 from engine.ledger.group_commit import GroupCommit
 from engine.telemetry.events import Events
 from tests.engine import toys
@@ -68,6 +71,7 @@ class Case:
     keys: Mapping[tuple[str, str], str]
     rate: float = 0.0
     concurrency: int = 0
+    own: Mapping[str, KeyLimits] = field(default_factory=dict)
     resizes: Sequence["Resize"] = ()
 
 
@@ -114,6 +118,7 @@ def cases(draw: st.DrawFn) -> Case:
         rate=rate,
         resizes=list(resizes_of(workers, draw(st.integers(0, 3)), chance)),
         concurrency=draw(st.integers(0, 2)) if keys else 0,
+        own={"h": KeyLimits(concurrency=draw(st.integers(0, 3)))} if draw(st.booleans()) else {},
     )
 
 
@@ -166,6 +171,8 @@ def by_the_engine(case: Case, workdir: Path) -> list[Attempt]:
     given += [f"stages.{name}.queue={count}" for name, count in case.queues.items()]
     given += [f"limits.backoff={BACKOFF}", f"limits.rate={case.rate}"]
     given += [f"limits.concurrency={case.concurrency}", "limits.sync=false"]
+    own = {key: limits.model_dump(exclude_none=True) for key, limits in case.own.items()}
+    given.append(f"limits.keys={toml_value(own)}")
     config = toys.configured(pipeline, *given)
 
     async def source() -> AsyncIterator[str]:
@@ -229,7 +236,8 @@ def recorded(case: Case) -> Recording:
                 outcome: Any = work.ending
                 visits[stage] = Visit(services, outcome, case.keys.get((item, stage)))
         items.append(RecordedItem(item, visits))
-    return recording(case.graph, items, rate=case.rate, concurrency=case.concurrency)
+    capacities = Capacities(case.rate, case.concurrency, case.own)
+    return recording(case.graph, items, capacities=capacities)
 
 
 def by_the_model(case: Case) -> list[Attempt]:

@@ -18,8 +18,10 @@ from engine.bench.plan.footprint import Footprint, read_footprint
 from engine.bench.plan.planning import FULL, Plan, make_plan
 from engine.bench.plan.quantities import rate_of, seconds_of
 from engine.cli.main import main
+from engine.config.limits import KeyLimits
 from engine.contract import registry
 from engine.contract.pipeline import Pipeline
+from engine.gates.capacity import Capacities
 from tests.engine.bench.recordings import item, recording, tandem
 from tests.engine.toys import Toy, fast_folder, line, run, toy
 
@@ -75,11 +77,24 @@ def test_hosts_bind_whatever_the_machines() -> None:
     assert plan.binds.seconds.low < 3 * 3600 < plan.binds.seconds.high
     assert not plan.in_time
     assert make_plan(made, Footprint(), 1000, 11000, rates={"h": 300 / 3600}).in_time
-    own = make_plan(recording(tandem("a"), items, rate=0.1), Footprint(), 1000, 7200)
+    limited = recording(tandem("a"), items, capacities=Capacities(0.1))
+    own = make_plan(limited, Footprint(), 1000, 7200)
+    assert own.binds.what == "h: limits.rate = 0.1"
     assert own.binds.seconds.value == pytest.approx(9000)
     assert own.machines == 2  # each keeps to a rate of its own
     with pytest.raises(UsageError, match="--rate j: nothing that was recorded goes there"):
         make_plan(made, Footprint(), 1000, 7200, rates={"j": 1.0})
+
+
+def test_a_host_with_a_rate_of_its_own_binds_by_that() -> None:
+    """Of ten items nine go to h, which would take 100 seconds at 9 a second; i takes 1000."""
+    items = [item(str(n), a=Visit([Service(1.0)], key="h" if n % 10 else "i")) for n in range(100)]
+    capacities = Capacities(9.0, own={"i": KeyLimits(rate=0.1)})
+    plan = make_plan(recording(tandem("a"), items, capacities=capacities), Footprint(), 1000, 7200)
+    assert plan.binds.what == 'i: limits.keys."i".rate = 0.1'
+    assert plan.binds.seconds.value == pytest.approx(1000)
+    [common] = [limit for limit in plan.limits if limit.what == "h: limits.rate = 9"]
+    assert common.seconds.value == pytest.approx(100)
 
 
 def test_lists_count_for_what_they_hold() -> None:

@@ -64,11 +64,13 @@ def test_a_recording_tells_what_was_run(folder: Path) -> None:
     does = {"v 2": ["drop"], "v 3": ["permanent"], "v 4": ["transient", 1]}
     pipeline = line(toy("a", base=Sleeps, does=does), toy("b", "a"), toy("c", "a", "b"))
     sources = [f"v {number}" for number in range(6)]
-    run(pipeline, folder, sources, "stages.a.workers=2", "stages.b.queue=3", "limits.rate=7")
+    limits = ["limits.rate=7", "limits.keys={h = {rate = 9}}"]
+    run(pipeline, folder, sources, "stages.a.workers=2", "stages.b.queue=3", *limits)
     made = read_recording(folder, pipeline)
     assert made.stages == ("a", "b", "c")
     assert made.predecessors == {"a": (), "b": ("a",), "c": ("a", "b")}
-    assert (made.workers["a"], made.queues["b"], made.rate, made.left_out) == (2, 3, 7, 0)
+    assert (made.workers["a"], made.queues["b"], made.left_out) == (2, 3, 0)
+    assert [made.capacities.rate_of(key) for key in "gh"] == [7, 9]
     by_source = {item.id: item for item in made.items}
     items = {source: by_source[Item.at(folder, source).id] for source in sources}
     assert [item.outcome for item in items.values()] == [

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from engine.bench.model.recorded import RecordedItem, Recording, Service, Visit
 from engine.bench.model.simulation import simulate
+from engine.config.limits import KeyLimits
+from engine.gates.capacity import Capacities
 from tests.engine.bench.recordings import item, recording, tandem
 
 # By hand
@@ -81,13 +83,26 @@ def test_a_host_lets_through_so_many_a_second() -> None:
     free = [item(f"o{n}", a=Visit([Service(1.0)], key="o")) for n in range(3)]
     found = simulate(recording(tandem("a"), [*held, *free], workers=2), {}, rates={"h": 0.1})
     assert found.seconds == 21
-    both = simulate(recording(tandem("a"), [*held, *free], rate=0.1), {})
+    both = simulate(recording(tandem("a"), [*held, *free], capacities=Capacities(0.1)), {})
     assert 21 <= both.seconds <= 23
 
 
 def test_a_host_holds_so_many_at_once() -> None:
     items = [item(str(n), a=Visit([Service(1.0)], key="h")) for n in range(6)]
-    assert simulate(recording(tandem("a"), items, workers=6, concurrency=2), {}).seconds == 3
+    two = recording(tandem("a"), items, workers=6, capacities=Capacities(concurrency=2))
+    assert simulate(two, {}).seconds == 3
+
+
+def test_a_host_may_have_a_capacity_of_its_own() -> None:
+    """h takes three at once, i one; then one may start at h every 10 seconds."""
+    items = [item(f"{key}{n}", a=Visit([Service(6.0)], key=key)) for n in range(3) for key in "hi"]
+    own = {"h": KeyLimits(concurrency=3)}
+    more = recording(tandem("a"), items, workers=6, capacities=Capacities(concurrency=1, own=own))
+    assert simulate(more, {}).seconds == 18
+    own = {"h": KeyLimits(rate=0.1)}
+    slow = recording(tandem("a"), items, workers=6, capacities=Capacities(own=own))
+    assert simulate(slow, {}).seconds == 26
+    assert simulate(slow, {}, rates={"h": 1.0}).seconds == 8
 
 
 def test_a_slow_stage_holds_back_what_is_before_it() -> None:

@@ -19,7 +19,7 @@ from engine import (
     Step,
     setting,
 )
-from engine.config.limits import LimitSettings
+from engine.config.limits import KeyLimits, LimitSettings
 from engine.config.load import Config, fingerprint_settings, load_config, settings_as_dict
 
 
@@ -124,6 +124,17 @@ def test_a_table_holds_settings_and_options_together(tmp_path: Path) -> None:
     assert config.stages["weigh-all"].settings == Weigh.Settings(size=3)
 
 
+def test_a_key_may_have_limits_of_its_own(tmp_path: Path) -> None:
+    text = '[limits]\nrate = 2\n[limits.keys."h.org"]\nconcurrency = 3\n'
+    config = load(text, tmp_path=tmp_path)
+    assert config.limits.keys == {"h.org": KeyLimits(concurrency=3)}
+    assert load(overrides=['limits.keys={"h.org" = {concurrency = 3}}']).limits.keys == (
+        config.limits.keys
+    )
+    again = load_config(TOY, None, {}, [], {}, stored=settings_as_dict(config))
+    assert again.limits == config.limits
+
+
 def test_a_byte_order_mark_and_windows_line_ends_are_fine(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_bytes(b"\xef\xbb\xbf[stages.fetch]\r\nratio = 2\r\n")
@@ -219,6 +230,17 @@ def test_variables_are_named_for_section_and_key() -> None:
         ("[limits]\nfailure_budget = 50", "failure_budget = 50: has to be a number from 0 to 1"),
         ("[limits]\nrate = nan", "limits.rate = nan: has to be a number of at least 0"),
         (
+            "[limits]\n[limits.keys.'h.org']\nrate = -1",
+            'line 2: limits.keys."h.org".rate = -1: has to be a number of at least 0',
+        ),
+        (
+            "[limits.keys.h]\nrat = 1",
+            "keys.h.rat = 1: no such setting; did you mean 'rate'?",
+        ),
+        ("[limits.keys.h]\nconcurrency = true", "concurrency = true: has to be a whole number of"),
+        ("[limits.keys]\nh = 3", "line 1: limits.keys.h = 3: has to be a table"),
+        ("[limits]\nkeys = 3", "line 2: limits.keys = 3: has to be a table"),
+        (
             "[limits]\nfailure_window = 5",
             "[limits]: failure_window (5) has to be at least failure_minimum (10)",
         ),
@@ -259,6 +281,10 @@ def test_a_mistake_in_the_file_is_one_line_that_says_where(
         (
             {"overrides": ["stages.fetch.headers.A=1"]},
             "stages.fetch.headers is one setting: set it whole",
+        ),
+        (
+            {"overrides": ["limits.keys.h.rate=1"]},
+            "limits.keys is one setting: set it whole",
         ),
         (
             {"overrides": ["qqqqqq=1"]},

@@ -14,6 +14,7 @@ from engine.flow.graph import Graph
 from engine.flow.holding import Holding
 from engine.flow.inbox import Inbox
 from engine.flow.journey import Journey
+from engine.gates.capacity import Capacities
 from engine.gates.hosts import Gates
 from engine.telemetry.events import Events
 from tests.engine.toys import line, toy
@@ -35,7 +36,7 @@ class Bench:
 
     def __init__(self, concurrency: int = 0, bound: int = 10) -> None:
         self.inbox: Inbox[Entry] = Inbox(bound, 1)
-        self.gates = Gates(0, concurrency, Events())
+        self.gates = Gates(Capacities(concurrency=concurrency), Events())
         self.holding = Holding(self.inbox, self.gates)
 
     async def in_hand(self, source: str) -> Entry:

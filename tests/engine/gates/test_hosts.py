@@ -13,7 +13,9 @@ import pytest
 from anyio import wait_all_tasks_blocked
 
 from engine import StopRun
+from engine.config.limits import KeyLimits
 from engine.gates import hosts as limits
+from engine.gates.capacity import Capacities
 from engine.gates.disk import DiskGate
 from engine.gates.failure_budget import FailureBudget
 from engine.gates.hosts import Closure, Gates, Refusal, pause_after
@@ -44,15 +46,29 @@ def told(events: Events) -> list[Event]:
 
 
 async def test_so_many_are_inside_at_once_and_others_pass(events: Events) -> None:
-    gates = Gates(rate=0, concurrency=2, events=events)
+    gates = Gates(Capacities(concurrency=2), events)
     assert [gates.enter("one") for _ in range(3)] == [True, True, False]
     assert gates.enter("other")
     gates.leave("one", throttled=False)
     assert gates.enter("one")
 
 
+async def test_a_key_may_have_a_capacity_of_its_own(events: Events) -> None:
+    own = {"wide": KeyLimits(concurrency=0), "slow": KeyLimits(rate=2.0)}
+    gates = Gates(Capacities(concurrency=1, own=own), events)
+    assert [gates.enter("one") for _ in range(2)] == [True, False]
+    assert [gates.enter("wide") for _ in range(9)] == [True] * 9
+    assert gates.enter("slow")
+    gates.leave("slow", throttled=False)
+    assert not gates.enter("slow"), "the next may start in half a second"
+    start = anyio.current_time()
+    await gates.wait("slow")
+    assert anyio.current_time() == pytest.approx(start + 0.5, abs=1e-3)
+    assert [gates.enter("slow") for _ in range(2)] == [True, False], "what is not said is common"
+
+
 async def test_who_waits_goes_on_as_soon_as_someone_leaves(events: Events) -> None:
-    gates = Gates(rate=0, concurrency=1, events=events)
+    gates = Gates(Capacities(concurrency=1), events)
     gates.enter("one")
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(gates.wait, "one")
@@ -62,7 +78,7 @@ async def test_who_waits_goes_on_as_soon_as_someone_leaves(events: Events) -> No
 
 
 async def test_starts_are_spaced_by_the_rate(events: Events) -> None:
-    gates = Gates(rate=50, concurrency=0, events=events)
+    gates = Gates(Capacities(rate=50), events)
     starts = []
     for _ in range(4):
         await gates.wait("one")
@@ -77,7 +93,7 @@ async def test_starts_are_spaced_by_the_rate(events: Events) -> None:
 async def test_a_closed_gate_is_closed_for_everyone_and_says_so_once(
     events: Events, told: list[Event]
 ) -> None:
-    gates = Gates(rate=0, concurrency=0, events=events)
+    gates = Gates(Capacities(), events)
     gates.enter("one")
     gates.enter("one")
     assert gates.close("one", 0.05, "429") == pytest.approx(0.05, abs=0.01)
@@ -93,7 +109,7 @@ async def test_a_closed_gate_is_closed_for_everyone_and_says_so_once(
 
 
 async def test_a_closed_gate_lets_one_through_alone_before_all(events: Events) -> None:
-    gates = Gates(rate=0, concurrency=0, events=events)
+    gates = Gates(Capacities(), events)
     gates.enter("one")
     gates.close("one", 0.01, "429")
     gates.leave("one", throttled=True)
@@ -106,7 +122,7 @@ async def test_a_closed_gate_lets_one_through_alone_before_all(events: Events) -
 
 
 async def test_a_success_from_before_the_closing_does_not_open_the_gate(events: Events) -> None:
-    gates = Gates(rate=0, concurrency=0, events=events)
+    gates = Gates(Capacities(), events)
     gates.enter("one")
     gates.enter("one")
     gates.close("one", 0.02, "429")
@@ -118,7 +134,7 @@ async def test_a_success_from_before_the_closing_does_not_open_the_gate(events: 
 
 
 async def test_how_long_things_were_slow_is_counted_until_one_goes_well(events: Events) -> None:
-    gates = Gates(rate=0, concurrency=0, events=events)
+    gates = Gates(Capacities(), events)
     gates.enter("one")
     assert gates.slowed("one") == 0
     gates.close("one", 0.02, "429")
@@ -138,7 +154,7 @@ async def test_the_next_refusal_closes_for_twice_as_long_until_one_goes_well(
     events: Events, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "FIRST_PAUSE", 0.02)
-    gates = Gates(rate=0, concurrency=0, events=events)
+    gates = Gates(Capacities(), events)
     pauses = []
     for throttled in (True, True, False, True):
         await gates.wait("one")
@@ -181,7 +197,7 @@ class Host:
 
 @pytest.fixture
 def host(events: Events) -> Host:
-    return Host(Gates(rate=0, concurrency=0, events=events))
+    return Host(Gates(Capacities(), events))
 
 
 async def test_a_host_that_refuses_everything_is_believed(host: Host) -> None:
@@ -269,7 +285,7 @@ def test_what_is_no_finite_number_says_nothing_of_how_long_to_wait(said: Any) ->
 
 
 async def test_a_gate_is_closed_for_a_time_that_a_clock_can_wait_for(events: Events) -> None:
-    gates = Gates(rate=0, concurrency=0, events=events)
+    gates = Gates(Capacities(), events)
     for number, said in enumerate((math.nan, math.inf, -5.0, 10**400, 1e308)):
         gates.enter(f"{number}")
         assert 0 < gates.close(f"{number}", said, "429") <= 3600
@@ -280,7 +296,7 @@ async def test_a_gate_is_closed_for_a_time_that_a_clock_can_wait_for(events: Eve
 
 @pytest.mark.parametrize("rate", [0, 1000])
 async def test_many_hosts_take_no_memory_once_they_are_quiet(rate: float, events: Events) -> None:
-    gates = Gates(rate=rate, concurrency=1, events=events)
+    gates = Gates(Capacities(rate=rate, concurrency=1), events)
     for number in range(5000):
         gates.enter(f"host {number}")
         gates.leave(f"host {number}", throttled=False)

@@ -1,0 +1,55 @@
+"""How much a gate lets through: what holds for all, unless its key has limits of its own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class OwnCapacity(Protocol):
+    """What is said of one key; None where what holds for all holds for it too."""
+
+    @property
+    def rate(self) -> float | None: ...
+
+    @property
+    def concurrency(self) -> int | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Capacities:
+    """The capacity of every gate: `rate` items a second go in and `concurrency` are inside at once,
+    0 for any number. A key in `own` has what is said there instead."""
+
+    rate: float = 0.0
+    concurrency: int = 0
+    own: Mapping[str, OwnCapacity] = field(default_factory=dict)
+
+    def has_own_rate(self, key: str) -> bool:
+        own = self.own.get(key)
+        return own is not None and own.rate is not None
+
+    def rate_of(self, key: str) -> float:
+        """Items a second; 0 for any number."""
+        own = self.own.get(key)
+        return self.rate if own is None or own.rate is None else own.rate
+
+    def spacing_of(self, key: str) -> float:
+        """Seconds from one that goes in to the next."""
+        rate = self.rate_of(key)
+        return 1 / rate if rate else 0.0
+
+    def concurrency_of(self, key: str) -> int:
+        """Items inside at once; 0 for any number."""
+        own = self.own.get(key)
+        return self.concurrency if own is None or own.concurrency is None else own.concurrency
+
+    def without_rates(self) -> "Capacities":
+        """The same with any number a second."""
+        own = {key: _Own(0.0, one.concurrency) for key, one in self.own.items()}
+        return Capacities(0.0, self.concurrency, own)
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    rate: float | None
+    concurrency: int | None
