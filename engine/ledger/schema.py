@@ -15,7 +15,14 @@ from engine.telemetry.statistics import PoolStatistics
 
 FILE = "penstock.db"
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+FIRST_VERSION = 1
+"""The ledgers of release 0.1.0, brought up to date by the first run that writes to them."""
+
+RENAMED = {"attempts": {"error_class": "kind"}, "pool_samples": {"parked": "held"}}
+"""Columns that FIRST_VERSION had under other names. An older Penstock would write to the old ones,
+so a ledger that has the new ones says so by its version, and that Penstock leaves it alone."""
 
 SCHEMA = """
 CREATE TABLE runs (
@@ -38,7 +45,7 @@ CREATE INDEX stages_by_outcome ON stages (stage, outcome, kind);
 CREATE TABLE attempts (
     id INTEGER PRIMARY KEY, run INTEGER NOT NULL, item TEXT NOT NULL, stage TEXT NOT NULL,
     worker INTEGER NOT NULL, attempt INTEGER NOT NULL, started REAL NOT NULL, ended REAL,
-    outcome TEXT, error_class TEXT, message TEXT, traceback TEXT
+    outcome TEXT, kind TEXT, message TEXT, traceback TEXT
 );
 CREATE INDEX attempts_by_item ON attempts (item, stage);
 CREATE INDEX attempts_unended ON attempts (run) WHERE ended IS NULL;
@@ -75,9 +82,7 @@ ADDED = {
     },
     "pool_samples": dict.fromkeys(POOL_COLUMNS, ""),
 }
-"""Columns that the first ledgers did not have, NULL where they were not measured. An older Penstock
-names the columns it writes and reads, so it goes on with a ledger that has these, and leaves them
-NULL; hence SCHEMA_VERSION stays as it is."""
+"""Columns that the first ledgers did not have, NULL where they were not measured."""
 
 
 KILLED = "CREATE INDEX IF NOT EXISTS attempts_killed ON attempts (item, stage) WHERE killed"
@@ -117,6 +122,8 @@ def _connect(path: Path, file: Path, how: str) -> sqlite3.Connection:
         if how == "mode=rwc":
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
+        else:
+            _show_under_new_names(db)
     except BaseException:
         db.close()
         raise
@@ -141,14 +148,48 @@ def _connect_without_writing(path: Path) -> sqlite3.Connection:
     return db
 
 
+def _show_under_new_names(db: sqlite3.Connection) -> None:
+    """Have queries find the columns of a ledger of FIRST_VERSION, which may only be read, under
+    the names of today: a view of this connection's own goes before a table."""
+    if _version(db) != FIRST_VERSION:
+        return
+    db.execute("PRAGMA temp_store = MEMORY")
+    for table, names in _renames(db):
+        new = ", ".join(f"{old} AS {new}" for old, new in names.items())
+        db.execute(f"CREATE TEMP VIEW {table} AS SELECT *, {new} FROM main.{table}")
+
+
+def _rename(db: sqlite3.Connection) -> None:
+    """Bring a ledger of FIRST_VERSION up to date, whole or not at all."""
+    renames = [
+        f"ALTER TABLE {table} RENAME COLUMN {old} TO {new};"
+        for table, names in _renames(db)
+        for old, new in names.items()
+    ]
+    db.executescript(f"BEGIN; {' '.join(renames)} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+
+
+def _renames(db: sqlite3.Connection) -> Iterator[tuple[str, dict[str, str]]]:
+    """The tables that have columns under old names, and what those are called now."""
+    for table, names in RENAMED.items():
+        there = columns_of(db, table)
+        old = {name: new for name, new in names.items() if name in there and new not in there}
+        if old:
+            yield table, old
+
+
+def _version(db: sqlite3.Connection) -> int:
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
 def _check_that_it_is_ours(db: sqlite3.Connection, path: Path) -> None:
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
     if tables and not {"runs", "items", "stages", "attempts"} <= tables:
         raise WorkFolderError(
             f"{path} is another program's database; move it away or choose another work folder"
         )
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version not in (0, SCHEMA_VERSION):
+    if _version(db) not in (0, FIRST_VERSION, SCHEMA_VERSION):
         raise WorkFolderError(
             f"{path} was written by another version of Penstock; use that one, or choose another "
             "work folder"
@@ -186,8 +227,10 @@ def open_to_write(path: Path) -> sqlite3.Connection:
     _keep_private(path)
     db = connect(path)
     try:
-        if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+        if _version(db) == 0:
             db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        elif _version(db) == FIRST_VERSION:
+            _rename(db)
         db.executescript(f"BEGIN; {SAMPLES} COMMIT;")
         for table, columns in ADDED.items():
             for name in columns.keys() - columns_of(db, table):

@@ -249,7 +249,7 @@ class Ledger:
         ended = row.ended is not None
         self._db.execute(
             "INSERT INTO attempts (id, run, item, stage, worker, attempt, started, ended, outcome,"
-            " error_class, message, traceback, processor, delayed, run_processor, due, gate)"
+            " kind, message, traceback, processor, delayed, run_processor, due, gate)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 row.id,
@@ -269,7 +269,7 @@ class Ledger:
         if row.whole:
             return
         self._db.execute(
-            "UPDATE attempts SET ended = ?, outcome = ?, error_class = ?, message = ?,"
+            "UPDATE attempts SET ended = ?, outcome = ?, kind = ?, message = ?,"
             " traceback = ?, processor = ?, delayed = ?, run_processor = ?, due = ?, gate = ?"
             " WHERE id = ?",
             (*row.how_it_ended(), row.id),

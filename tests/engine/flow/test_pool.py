@@ -91,7 +91,7 @@ def test_each_attempt_may_take_the_timeout(fast: Path) -> None:
 
     report = run(line(toy("a", base=Slow)), fast, ["v"], "stages.a.timeout=0.05")
     assert report.items["done"] == 1
-    attempts = query(fast, "SELECT attempt, outcome, error_class FROM attempts ORDER BY id")
+    attempts = query(fast, "SELECT attempt, outcome, kind FROM attempts ORDER BY id")
     assert attempts == [(1, "retried", "timeout"), (2, "retried", "timeout"), (3, "done", None)]
 
 
