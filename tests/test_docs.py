@@ -40,6 +40,7 @@ from stages.crawl.dataset import dedup
 from stages.crawl.dataset.build import build_dataset
 from stages.crawl.exports.command import FORMATS
 from stages.crawl.pipeline import crawl
+from stages.demo.shapes import WEIGHTS
 from stages.fetch import download, probe, ytdlp_options
 from stages.fetch.guard import ytdlp_guard
 from stages.media import video as media
@@ -417,6 +418,18 @@ def test_readme_reads_a_dataset(tmp_path: Path) -> None:
 
     assert len(printed.splitlines()) == rows == 2
     assert printed.splitlines()[0].endswith("A person.")
+
+
+def test_readme_crawls_from_python(tmp_path: Path) -> None:
+    make_clip(tmp_path / "clip.mp4", range(0, 2000, 100), size=(160, 96), picture=moving_picture)
+    settings = {"weights": str(WEIGHTS), "classes": [], "keep_empty": True}
+    lines = [f"{key} = {toml_value(value)}\n" for key, value in settings.items()]
+    (tmp_path / "config.toml").write_text("[stages.filter]\n" + "".join(lines))
+
+    printed = run_in(tmp_path, sys.executable, "-c", block(README, "example: python"))
+
+    assert re.fullmatch(r"[\w-]+ done\n0 1\n", printed)
+    assert (tmp_path / "frames" / "dataset" / "videos.parquet").is_file()
 
 
 @pytest.fixture
