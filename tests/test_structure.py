@@ -108,6 +108,22 @@ def test_every_module_lies_in_a_room(top: str) -> None:
 
 
 @pytest.mark.parametrize("top", ["engine", "stages"])
+def test_the_map_says_what_every_room_is(top: str) -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    found = re.search(rf"<!-- rooms: {top} -->\n(.*?)<!-- end -->", page, re.DOTALL)
+    assert found
+    rows = dict(re.findall(r"^\| `([\w/]+)/` \| (.*) \|$", found[1], re.MULTILINE))
+    rooms = [room for floor in floors(top) for room in floor]
+    assert rows == {room.replace(".", "/"): first_sentence_of(room) for room in rooms}
+
+
+def first_sentence_of(room: str) -> str:
+    told = ast.get_docstring(tree(room))
+    assert told, f"{room} does not say what it is"
+    return " ".join(told.partition("\n\n")[0].split())
+
+
+@pytest.mark.parametrize("top", ["engine", "stages"])
 def test_imports_go_down(top: str) -> None:
     heights = {room: height for height, floor in enumerate(floors(top)) for room in floor}
     wrong = [
