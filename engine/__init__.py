@@ -22,6 +22,7 @@ from engine.contract.errors import (
     WorkFolderError,
 )
 from engine.contract.item import Item, MissingOutput
+from engine.contract.lending import Loan, borrow
 from engine.contract.pipeline import (
     SOURCE,
     Check,
@@ -94,6 +95,7 @@ __all__ = [
     "ItemEnded",
     "ItemEntered",
     "ItemRecord",
+    "Loan",
     "MissingOutput",
     "PageContext",
     "PenstockError",
@@ -116,6 +118,7 @@ __all__ = [
     "UsageError",
     "WorkFolderError",
     "available_cores",
+    "borrow",
     "checkpoint",
     "deadline",
     "execute",

@@ -16,9 +16,8 @@ from engine import Drop, Item, Permanent, Stage, checkpoint, setting
 from stages.files.folders import carry_info, link_or_copy
 from stages.files.json_lines import read_lines, write_lines
 from stages.media.pictures.frame_quality import Quality, measure
-from stages.models.detector import Detection
+from stages.models.detector import Detection, borrow_detector
 from stages.models.network_input import Prepared, batches_of
-from stages.models.shared_detector import borrow, give_back
 
 Thing = TypeVar("Thing")
 Outcome = TypeVar("Outcome")
@@ -137,7 +136,7 @@ class Filter(Stage):
     def open(self) -> None:
         """Load the model. Raises UsageError where the weights are not to be had or do not load."""
         settings = self.settings
-        self.detector = borrow(
+        self._loan = borrow_detector(
             settings.weights,
             classes=settings.classes,
             confidence=settings.confidence,
@@ -147,6 +146,7 @@ class Filter(Stage):
             device=settings.device,
             half=settings.half,
         )
+        self.detector = self._loan.thing
         self._decoders = ThreadPoolExecutor(settings.decode_threads, "penstock-decode")
 
     def process(self, item: Item, out: Path) -> None:
@@ -175,7 +175,7 @@ class Filter(Stage):
 
     def close(self) -> None:
         self._decoders.shutdown(cancel_futures=True)
-        give_back(self.detector)
+        self._loan.give_back()
 
     def _kept(
         self, folder: Path, lines: list[dict[str, Any]], rejected: Counter[str]

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import ConfigError, UsageError
+from engine import ConfigError, Loan, UsageError, borrow
 from stages.models.inference import Answer, Streams
 from stages.models.loading import choose_device, coco_names, fixed_input, load_predictor, unusable
 from stages.models.network_input import Prepared, as_input, batches_of, letterbox_of, normalised
@@ -246,6 +246,16 @@ class Detector:
         if len(shape) != 3 or not 4 < shape[1] < shape[2]:
             raise unusable(self.weights, f"an output of shape {shape} is not that of a YOLO export")
         return int(shape[1]) - 4
+
+
+def borrow_detector(weights: str, **options: Any) -> Loan[Detector]:
+    """The one detector of this process with these weights, a path or a published name, and these
+    options of `Detector`. Raises what `find_weights` and `Detector` do."""
+    return borrow(
+        ("detector", weights, frozenset(options.items())),
+        lambda: Detector(find_weights(weights), **options),
+        Detector.close,
+    )
 
 
 def class_numbers(names: dict[int, str], wanted: Sequence[str], weights: str) -> list[int]:
