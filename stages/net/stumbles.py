@@ -6,7 +6,7 @@ from typing import Literal
 
 Place = Literal["connection", "site", "page"]
 
-_OURS = re.compile(r"(stages|engine)\.(?!(ytdlp_guard|responses|content_length)$)")
+_OURS = re.compile(r"(stages|engine)\.(?!fetch\.guard\.(ytdlp_guard|responses|content_length)$)")
 _YT_DLP = re.compile(r"yt_dlp(_plugins)?\.")
 _SITE = re.compile(
     r"yt_dlp(_plugins)?\.extractor\.(?!(common|generic|extractors|lazy_extractors)$)"
