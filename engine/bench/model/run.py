@@ -22,7 +22,7 @@ The rules by which items flow, and where each of them stands:
 
 Lists are not here: what came out of one comes from the source. Batches are not either. What is
 written a second time is held to the engine by a test, which does the same work on both and compares
-every attempt.
+every attempt. Left open is who goes first where several pools wait for one gate.
 
 Attempts first wait (for a network, a disk, another machine), which takes as long however many do
 so, unless they share a link, and then need the processor.
