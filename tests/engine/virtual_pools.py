@@ -14,6 +14,7 @@ from engine.bench.model.pool import Entry, Plan, Pool
 from engine.bench.model.recorded import RecordedItem, Recording, Service, Visit
 from engine.bench.model.run import Run
 from engine.flow.autosize import Autosizer, Window, pause_before_next
+from engine.gates.capacity import Capacities
 from tests.engine.bench.recordings import tandem
 
 
@@ -112,7 +113,7 @@ class VirtualRun:
             items=(),
             cores=self.cores,
             opening={name: stage.opening for name, stage in stages.items()},
-            concurrency=max(stage.gate or 0 for stage in stages.values()),
+            capacities=Capacities(concurrency=max(stage.gate or 0 for stage in stages.values())),
         )
         links = {name: stage.link for name, stage in stages.items() if stage.link < math.inf}
         return Run(
