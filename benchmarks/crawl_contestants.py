@@ -1,6 +1,6 @@
 """What people would use in Penstock's place for a crawl, each calling the same stage functions.
 
-    python -m benchmarks.crawl_contestants NAME < job.json      # prints {"wall s", "described"}
+    python -m benchmarks.crawl_contestants NAME < crawling.json  # prints {"wall s", "described"}
 
 Every contestant is a process of its own, and ends with the dataset, which is deduplicated across
 videos. None of the others keeps a ledger, syncs its outputs, retries or resumes.
@@ -33,7 +33,7 @@ WORKERS = {"download": 4, "extract": 2, "filter": 2, "describe": 4, "dedup": 2}
 
 
 @dataclass(frozen=True)
-class Job:
+class Crawling:
     """What to crawl, and how: settings as --set takes them."""
 
     urls: Sequence[str]
@@ -48,9 +48,9 @@ class Stages:
     """The stages' instances, as their contract wants them: one for each thread that calls it, but
     for the async stage, which has a loop in a thread of its own."""
 
-    def __init__(self, job: Job) -> None:
-        self.workdir = Path(job.workdir)
-        self._config = job.config()
+    def __init__(self, crawling: Crawling) -> None:
+        self.workdir = Path(crawling.workdir)
+        self._config = crawling.config()
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         self._lock = threading.Lock()
@@ -89,19 +89,19 @@ class Stages:
         self._loop.call_soon_threadsafe(self._loop.stop)
 
 
-def sequential(job: Job) -> None:
+def sequential(crawling: Crawling) -> None:
     """A plain loop: one video after the other."""
-    stages = Stages(job)
-    for url in job.urls:
+    stages = Stages(crawling)
+    for url in crawling.urls:
         item = Item.at(stages.workdir, url)
         all(stages.process(name, item) for name in crawl.names)
     stages.close()
 
 
-def threads(job: Job) -> None:
+def threads(crawling: Crawling) -> None:
     """One video a thread, from its start to its end; before the detector as many at once as have
     it in Penstock."""
-    stages, detector = Stages(job), threading.Semaphore(WORKERS["filter"])
+    stages, detector = Stages(crawling), threading.Semaphore(WORKERS["filter"])
 
     def one(url: str) -> None:
         item = Item.at(stages.workdir, url)
@@ -115,21 +115,21 @@ def threads(job: Job) -> None:
                 return
 
     with ThreadPoolExecutor(THREADS) as pool:
-        found: list[Future[None]] = [pool.submit(one, url) for url in job.urls]
+        found: list[Future[None]] = [pool.submit(one, url) for url in crawling.urls]
         for future in found:
             future.result()
     stages.close()
 
 
-def sketch(job: Job) -> None:
+def sketch(crawling: Crawling) -> None:
     """The asyncio script that people write first: unbounded queues, looked into once a second."""
-    stages = Stages(job)
+    stages = Stages(crawling)
 
     async def main() -> None:
         queues: dict[str, asyncio.Queue[Item]] = {name: asyncio.Queue() for name in crawl.names}
         running = dict.fromkeys(crawl.names, True)
         order = list(crawl.names)
-        for url in job.urls:
+        for url in crawling.urls:
             queues[order[0]].put_nowait(Item.at(stages.workdir, url))
 
         async def work(place: int) -> None:
@@ -155,7 +155,7 @@ def sketch(job: Job) -> None:
     stages.close()
 
 
-def ray_data(job: Job) -> None:
+def ray_data(crawling: Crawling) -> None:
     """Ray Data: a map for each stage, with as many actors as Penstock has workers."""
     import ray
 
@@ -173,7 +173,7 @@ def ray_data(job: Job) -> None:
     class Mapper:
         def __init__(self, name: str, given: dict[str, Any]) -> None:
             self.name = name
-            self.stages = Stages(Job(**given))
+            self.stages = Stages(Crawling(**given))
 
         def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
             if row["going_on"]:
@@ -181,12 +181,12 @@ def ray_data(job: Job) -> None:
                 row["going_on"] = self.stages.process(self.name, item)
             return row
 
-    rows = [{"url": url, "going_on": True} for url in job.urls]
+    rows = [{"url": url, "going_on": True} for url in crawling.urls]
     data = ray.data.from_items(rows, override_num_blocks=len(rows))
     for name in crawl.names:
         data = data.map(
             Mapper,
-            fn_constructor_args=(name, asdict(job)),
+            fn_constructor_args=(name, asdict(crawling)),
             num_cpus=1,
             compute=ray.data.ActorPoolStrategy(size=_actors(name)),
         )
@@ -199,17 +199,17 @@ def _actors(name: str) -> int:
     return 1 if name in ("describe", "filter") else WORKERS[name]
 
 
-def penstock(job: Job) -> None:
+def penstock(crawling: Crawling) -> None:
     """Penstock as a user runs it: ledger, syncing."""
-    run_pipeline(crawl, job.config(), Path(job.workdir), job.urls)
+    run_pipeline(crawl, crawling.config(), Path(crawling.workdir), crawling.urls)
 
 
-def with_dataset(crawled: Callable[[Job], None]) -> Callable[[Job], None]:
+def with_dataset(crawled: Callable[[Crawling], None]) -> Callable[[Crawling], None]:
     """The same, and then what Penstock's run ends with: the dataset, of all that came through."""
 
-    def contend(job: Job) -> None:
-        crawled(job)
-        folders = sorted(Path(job.workdir, "items").iterdir())
+    def contend(crawling: Crawling) -> None:
+        crawled(crawling)
+        folders = sorted(Path(crawling.workdir, "items").iterdir())
         records = [
             ItemRecord(
                 id=folder.name,
@@ -224,13 +224,13 @@ def with_dataset(crawled: Callable[[Job], None]) -> Callable[[Job], None]:
             )
             for folder in folders
         ]
-        settings = {name: stage.settings for name, stage in job.config().stages.items()}
-        build_dataset(FinishContext(Path(job.workdir), settings, {}, lambda: iter(records)))
+        settings = {name: stage.settings for name, stage in crawling.config().stages.items()}
+        build_dataset(FinishContext(Path(crawling.workdir), settings, {}, lambda: iter(records)))
 
     return contend
 
 
-CONTESTANTS: dict[str, Callable[[Job], None]] = {
+CONTESTANTS: dict[str, Callable[[Crawling], None]] = {
     "sequential": with_dataset(sequential),
     "one video a thread": with_dataset(threads),
     "asyncio sketch": with_dataset(sketch),
@@ -240,14 +240,14 @@ CONTESTANTS: dict[str, Callable[[Job], None]] = {
 
 
 def main() -> None:
-    job = Job(**json.load(sys.stdin))
-    Path(job.workdir).mkdir(parents=True, exist_ok=True)
+    crawling = Crawling(**json.load(sys.stdin))
+    Path(crawling.workdir).mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    CONTESTANTS[sys.argv[1]](job)
+    CONTESTANTS[sys.argv[1]](crawling)
     wall = time.monotonic() - began
     described = sum(
         bool(json.loads(line)["description"])
-        for path in Path(job.workdir).glob("items/*/describe/descriptions.jsonl")
+        for path in Path(crawling.workdir).glob("items/*/describe/descriptions.jsonl")
         for line in path.read_text().splitlines()
     )
     print(json.dumps({"wall s": wall, "described": described}))

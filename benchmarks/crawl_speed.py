@@ -27,7 +27,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.crawl_contestants import CONTESTANTS, WORKERS, Job
+from benchmarks.crawl_contestants import CONTESTANTS, WORKERS, Crawling
 from benchmarks.harness import Figures, finish, parse, parser, table
 from benchmarks.results import Measurement, Row, Table, Target
 from benchmarks.servers import Behaviour, DescriptionServer, answering, serving
@@ -105,12 +105,15 @@ def _size(folder: Path) -> float:
     return sum(found.values()) / 1e6
 
 
-def contend(name: str, job: Job, server: DescriptionServer) -> Figures:
+def contend(name: str, crawling: Crawling, server: DescriptionServer) -> Figures:
     """One contestant, from a cold work folder; returns its figures."""
     server.restart(Behaviour(requests_per_minute=RATE))
     with tempfile.TemporaryDirectory() as folder:
-        settings = [*job.settings, f"stages.describe.reuse={'run' if name == REUSING else 'off'}"]
-        given = Job(job.urls, settings, str(Path(folder, "work")))
+        settings = [
+            *crawling.settings,
+            f"stages.describe.reuse={'run' if name == REUSING else 'off'}",
+        ]
+        given = Crawling(crawling.urls, settings, str(Path(folder, "work")))
         process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.crawl_contestants", name.partition(",")[0]],
             stdin=subprocess.PIPE,
@@ -190,11 +193,11 @@ def _write_marked(source: Path, target: Path, number: int) -> None:
         made.mux(new.encode())
 
 
-def sampled_frames(job: Job) -> int:
+def sampled_frames(crawling: Crawling) -> int:
     """The frames that extract makes of all videos: counted once, by doing it."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = [*job.settings, "stages.describe.backend=detections"]
-        given = Job(job.urls, settings, folder)
+        settings = [*crawling.settings, "stages.describe.backend=detections"]
+        given = Crawling(crawling.urls, settings, folder)
         CONTESTANTS["Penstock"](given)
         return sum(
             len(path.read_text().splitlines())
@@ -239,15 +242,15 @@ def main() -> None:
         files = distinct_videos(found, arguments.videos, temporary)
         served = stack.enter_context(serving(files, arguments.speed))
         server = stack.enter_context(answering(Behaviour()))
-        job = Job(served, _settings(arguments, server.url), "")
-        frames = sampled_frames(job)
+        crawling = Crawling(served, _settings(arguments, server.url), "")
+        frames = sampled_frames(crawling)
         rate = detector_rate(arguments.weights, arguments.image_size)
         downloaded = sum(path.stat().st_size for path in files)
         taken: dict[str, list[Figures]] = {name: [] for name in names}
         limits: list[Figures] = []
         for round_ in range(arguments.rounds):
             for name in names[round_ % len(names) :] + names[: round_ % len(names)]:
-                taken[name].append(contend(name, job, server))
+                taken[name].append(contend(name, crawling, server))
                 wall = taken[name][-1]["wall s"]
                 print(f"round {round_ + 1}: {name}: {wall:.1f} s", file=sys.stderr)
             same = [taken[name][-1] for name in names if name != REUSING]

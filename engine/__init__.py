@@ -22,6 +22,7 @@ from engine.contract.errors import (
     WorkFolderError,
 )
 from engine.contract.item import Item, MissingOutput
+from engine.contract.job import Job
 from engine.contract.lending import Loan, borrow
 from engine.contract.pipeline import (
     SOURCE,
@@ -95,6 +96,7 @@ __all__ = [
     "ItemEnded",
     "ItemEntered",
     "ItemRecord",
+    "Job",
     "Loan",
     "MissingOutput",
     "PageContext",

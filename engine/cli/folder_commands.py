@@ -17,6 +17,7 @@ from engine.config.template import render_config
 from engine.config.trust import check_stored, is_own
 from engine.contract import registry
 from engine.contract.errors import UsageError, WorkFolderError
+from engine.contract.job import Job
 from engine.contract.pipeline import Pipeline
 from engine.flow.graph import Graph
 from engine.gates.leftovers import make_room
@@ -149,11 +150,11 @@ def _without_flags_of_one_run(settings: Mapping[str, Any], pipeline: Pipeline) -
     return kept
 
 
-def _pending(folder: Path, only: Collection[str] | None) -> Iterator[tuple[str, str]]:
+def _pending(folder: Path, only: Collection[str] | None) -> Iterator[Job]:
     with LedgerReader(folder) as reader:
-        for id_, source in reader.pending_items():
-            if only is None or id_ in only:
-                yield id_, source
+        for job in reader.pending_items():
+            if only is None or job.id in only:
+                yield job
 
 
 def _check_choice(

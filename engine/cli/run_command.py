@@ -20,6 +20,7 @@ from engine.cli.options import (
 )
 from engine.config.load import Config, load_config
 from engine.contract import registry
+from engine.contract.job import Given
 from engine.contract.pipeline import Pipeline
 from engine.sources.lists import open_list
 from engine.telemetry.events import Events
@@ -85,7 +86,7 @@ def execute(
     pipeline: Pipeline,
     config: Config,
     workdir: Path,
-    sources: Iterable[str | tuple[str, str]],
+    sources: Iterable[Given],
     quiet: bool,
     log_json: str | None,
     web: WebAddress | None = None,

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from engine.contract.errors import PenstockError, PipelineError
+from engine.contract.job import NO_PARAMETERS, Parameters
 from engine.contract.showing import identity, shown
 
 
@@ -29,7 +31,8 @@ class Item:
     out), or a path. `folder` is `WORKDIR/items/<id>`. `depth` says in how many lists it is, one
     within the other: 0 for what the run's source names. `inputs` is there while a step has the
     item: the steps whose outputs its stage reads, by the roles they have for it, None for an
-    optional role that no step stands for.
+    optional role that no step stands for. `parameters` are what the item is to be done with, by
+    name, as its job gave them: nobody can change them, and they shape what every step makes of it.
     """
 
     id: str
@@ -37,27 +40,41 @@ class Item:
     folder: Path
     depth: int = field(default=0, compare=False, repr=False)
     inputs: Mapping[str, str | None] = field(default_factory=dict, compare=False, repr=False)
+    parameters: Parameters = field(default=NO_PARAMETERS, repr=False)
 
     @classmethod
-    def at(cls, workdir: Path, source: str, id: str | None = None) -> "Item":  # noqa: A002
+    def at(
+        cls,
+        workdir: Path,
+        source: str,
+        id: str | None = None,  # noqa: A002
+        parameters: Mapping[str, Any] = NO_PARAMETERS,
+    ) -> "Item":
         """The item for `source` in this work folder. Nothing is written.
 
-        Raises ValueError for an id that is not safe as a file name.
+        Raises ValueError for an id that is not safe as a file name, and for parameters that are no
+        JSON.
         """
         id = id or item_id(source)  # noqa: A001
         if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}", id):
             raise ValueError(f"{id!r} is no item id: use letters, digits, '-', '_' and '.'")
-        return cls(id=id, source=source, folder=workdir / "items" / id)
+        return cls(id, source, workdir / "items" / id, parameters=Parameters.of(parameters))
 
-    def child(self, source: str, id: str | None = None) -> "Item":  # noqa: A002
-        """A new item that this one turned out to hold, as a list holds entries."""
-        return Item.at(self.folder.parent.parent, source, id)
+    def child(
+        self,
+        source: str,
+        id: str | None = None,  # noqa: A002
+        parameters: Mapping[str, Any] = NO_PARAMETERS,
+    ) -> "Item":
+        """A new item that this one turned out to hold, as a list holds entries. It has none of this
+        one's parameters, unless they are given. Raises as `at` does."""
+        return Item.at(self.folder.parent.parent, source, id, parameters)
 
     def with_inputs(self, inputs: Mapping[str, str | None]) -> "Item":
         """This item as a step has it that reads these steps' outputs, by role."""
         if self.inputs == inputs:
             return self
-        return Item(self.id, self.source, self.folder, self.depth, inputs)
+        return Item(self.id, self.source, self.folder, self.depth, inputs, self.parameters)
 
     def input(self, role: str) -> Path:
         """The folder that the stage at work on the item reads as `role`.

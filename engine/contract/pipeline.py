@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from engine.contract.errors import PipelineError
 from engine.contract.item import Item
+from engine.contract.job import NO_PARAMETERS
 from engine.contract.stage import Stage, why_unusable
 
 SOURCE = "source"
@@ -31,6 +32,7 @@ class ItemRecord:
     `outcome` is the item's as a whole; where it is not done, `stage`, `reason` and `kind` say which
     stage ended it and why. `parent` is the id of the item it came out of, None for the source's
     own. `expanded` is the number of items that came out of this one, None if it is an ordinary one.
+    `parameters` are those that it came with last.
     `source` and `reason` may be passed on: passwords and signatures of addresses are not in them.
     """
 
@@ -43,6 +45,7 @@ class ItemRecord:
     reason: str | None
     kind: str | None
     expanded: int | None
+    parameters: Mapping[str, Any] = NO_PARAMETERS
 
 
 @dataclass(frozen=True, slots=True)

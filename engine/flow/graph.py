@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
+from engine.contract.job import NO_PARAMETERS, Parameters
 from engine.contract.pipeline import Pipeline
 
 
@@ -44,24 +45,33 @@ class Graph:
         self._fingerprints: dict[tuple[str, tuple[str | None, ...]], str] = {}
         self._descendants = {name: self._after(name) for name in self.names}
 
-    def fingerprint(self, stage: str, upstream: tuple[str | None, ...]) -> str:
-        """What identifies an output of `stage` made from the outputs with these fingerprints, in
-        the order of `reads`.
+    def fingerprint(
+        self,
+        stage: str,
+        upstream: tuple[str | None, ...],
+        parameters: Parameters = NO_PARAMETERS,
+    ) -> str:
+        """What identifies an output of `stage` that is made of an item with these parameters from
+        the outputs with these fingerprints, in the order of `reads`.
 
         What is read from further up is named there too: the fingerprint of a predecessor holds what
         is before that one, but an optional predecessor may be absent.
 
-        None stands for an optional stage's output that is absent. Nothing of the item goes
-        into it, so there are few, and each is made once.
+        None stands for an optional stage's output that is absent. Of the item nothing but its
+        parameters goes into it, so without any there are few, and each is made once.
         """
+        if parameters:
+            return self._fingerprint(stage, upstream, parameters.text)
         key = (stage, upstream)
         found = self._fingerprints.get(key)
         if found is None:
-            before = sorted(zip(self.reads[stage], upstream, strict=True))
-            text = json.dumps([self._recipes[stage], before], sort_keys=True, default=str)
-            found = hashlib.sha256(text.encode()).hexdigest()[:32]
-            self._fingerprints[key] = found
+            found = self._fingerprints[key] = self._fingerprint(stage, upstream)
         return found
+
+    def _fingerprint(self, stage: str, upstream: tuple[str | None, ...], *more: str) -> str:
+        before = sorted(zip(self.reads[stage], upstream, strict=True))
+        text = json.dumps([self._recipes[stage], before, *more], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def descendants(self, stage: str) -> Sequence[str]:
         """Every stage that comes after `stage`, however far, in topological order."""

@@ -88,12 +88,16 @@ class Journey:
             if name not in self._entered and name not in self.ended:
                 upstream = self._upstream(name, self.ended)
                 if upstream is not None:
-                    ready.append((name, graph.fingerprint(name, upstream)))
+                    ready.append((name, self._would_be(name, upstream)))
         return ready
 
     def fingerprint(self, stage: str) -> str:
         """What an output of `stage`, which has the item now, is to carry."""
         return self._entered[stage]
+
+    def _would_be(self, stage: str, upstream: tuple[str | None, ...]) -> str:
+        """The fingerprint of what `stage` would make of the item from these."""
+        return self.graph.fingerprint(stage, upstream, self.item.parameters)
 
     def _upstream(
         self, stage: str, ends: Mapping[str, End | None]
@@ -142,7 +146,7 @@ class Journey:
             upstream = self._upstream(reader, ends | {stage: end})
             if upstream is None:
                 continue  # another stage before it keeps the item from it
-            if self._reusable(reader, self.graph.fingerprint(reader, upstream)) is None:
+            if self._reusable(reader, self._would_be(reader, upstream)) is None:
                 return True
         return False
 
@@ -155,7 +159,7 @@ class Journey:
         if upstream is None:
             return None
         known = self.known.get(stage, Known())
-        fingerprint = self.graph.fingerprint(stage, upstream)
+        fingerprint = self._would_be(stage, upstream)
         if known.outcome is not None and known.fingerprint == fingerprint:
             return End(known.outcome, fingerprint, known.expanded)
         return End("done", fingerprint)

@@ -11,6 +11,7 @@ from anyio.abc import TaskGroup
 
 from engine.contract.errors import StopRun, UsageError
 from engine.contract.item import Item
+from engine.contract.job import Given, Job
 from engine.contract.pipeline import Pipeline
 from engine.contract.showing import shown
 from engine.flow.admission import admit, record_end
@@ -105,7 +106,7 @@ class Routing:
 
     # Feeding
 
-    async def feed(self, sources: Iterable[str | tuple[str, str]]) -> None:
+    async def feed(self, sources: Iterable[Given]) -> None:
         """Let in what the sources yield; returns when nothing is under way any more."""
         if self._draining:
             return
@@ -120,13 +121,15 @@ class Routing:
                 self._left()
                 await self._empty.wait()  # until then a list may turn up that has been read before
 
-    def _item(self, source: str | tuple[str, str]) -> Item:
-        if isinstance(source, tuple):
-            return Item.at(self._workdir, source[1], source[0])
-        try:
-            return Item.at(self._workdir, self._pipeline.canonical(source))
-        except UsageError:
-            return Item.at(self._workdir, source.strip())  # its first stage says what is wrong
+    def _item(self, given: Given) -> Item:
+        job = Job.of(given)
+        source = job.source
+        if job.id is None:
+            try:
+                source = self._pipeline.canonical(source)
+            except UsageError:
+                source = source.strip()  # its first stage says what is wrong
+        return Item.at(self._workdir, source, job.id, job.parameters)
 
     async def expand(self, journey: Journey, produced: Items) -> int:
         """Feed the items that came out of this one; returns how many there were."""

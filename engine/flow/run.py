@@ -13,6 +13,7 @@ import anyio
 from engine.config.load import Config, fingerprint_settings, settings_as_dict
 from engine.config.trust import seal
 from engine.contract.errors import PenstockError, StopRun, root_cause
+from engine.contract.job import Given
 from engine.contract.pipeline import Pipeline
 from engine.flow.finishing import installed_versions, run_finish
 from engine.flow.graph import Graph
@@ -76,7 +77,7 @@ class RunReport:
 class Run:
     """One execution of a pipeline on a work folder; `execute` runs it to its end.
 
-    `sources` yields what a person typed, or items as (id, source) pairs that the ledger knows.
+    `sources` yields jobs: what a person typed, pairs (id, source), or Jobs.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class Run:
         pipeline: Pipeline,
         config: Config,
         workdir: Path,
-        sources: Iterable[str | tuple[str, str]],
+        sources: Iterable[Given],
         events: Events,
     ) -> None:
         self.pipeline = pipeline
@@ -295,7 +296,7 @@ def run_pipeline(
     pipeline: Pipeline,
     config: Config,
     workdir: Path,
-    sources: Iterable[str | tuple[str, str]],
+    sources: Iterable[Given],
     *,
     events: Events | None = None,
     prepare: Callable[[Run], Sequence[Background]] = lambda run: (),

@@ -15,9 +15,11 @@ from typing import Any, Literal
 
 from engine.contract.errors import WorkFolderError
 from engine.contract.item import Item
+from engine.contract.job import Job, Parameters
 from engine.contract.pipeline import ItemRecord, Pipeline
 from engine.contract.showing import shown, shown_in
 from engine.ledger.errors import explained, is_explained
+from engine.ledger.records import known_job
 from engine.ledger.schema import FILE, POOL_COLUMNS, columns_of, connect
 from engine.telemetry.statistics import (
     FailureKind,
@@ -241,27 +243,28 @@ class LedgerReader:
             for gate, reason, due, items in rows
         )
 
-    def pending_items(self) -> Iterator[tuple[str, str]]:
-        """The ids and sources of items that have not ended, read lazily, ordered by id."""
+    def pending_items(self) -> Iterator[Job]:
+        """The items that have not ended, as jobs that name them so; read lazily, ordered by id."""
         after = ""
         while rows := self._db.execute(
-            "SELECT id, source FROM items WHERE outcome = 'pending' AND id > ?"
-            " ORDER BY id LIMIT 500",
+            f"SELECT id, source, {self._parameters()} FROM items"
+            " WHERE outcome = 'pending' AND id > ? ORDER BY id LIMIT 500",
             (after,),
         ).fetchall():
-            yield from rows
+            for row in rows:
+                yield known_job(*row)
             after = rows[-1][0]
 
     def item_records(self) -> Iterator[ItemRecord]:
         """Every item, ordered by id, read lazily."""
         rows = self._db.execute(
-            "SELECT i.id, i.source, i.parent, i.outcome,"
+            f"SELECT i.id, i.source, {self._parameters()}, i.parent, i.outcome,"
             " (SELECT max(expanded) FROM stages s WHERE s.item = i.id), s.stage, s.reason, s.kind"
             " FROM items i LEFT JOIN stages s ON s.item = i.id AND s.outcome = i.outcome"
             " AND i.outcome IN ('dropped', 'failed') ORDER BY i.id, s.stage"
         )
         last = None
-        for id_, source, parent, outcome, expanded, stage, reason, kind in rows:
+        for id_, source, parameters, parent, outcome, expanded, stage, reason, kind in rows:
             if id_ == last:
                 continue  # several stages of one item ended that way: the first is named
             last = id_
@@ -275,7 +278,12 @@ class LedgerReader:
                 reason=reason and shown_in(reason),
                 kind=kind,
                 expanded=expanded,
+                parameters=Parameters(parameters or ""),
             )
+
+    def _parameters(self) -> str:
+        """The column of items that holds them; an older ledger has none."""
+        return "parameters" if "parameters" in columns_of(self._db, "items") else "NULL"
 
     def audit(self, pipeline: Pipeline, optional: frozenset[str]) -> list[str]:
         """Check that every item of the last run is accounted for; returns a sentence for each

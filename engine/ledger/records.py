@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from engine.contract.job import Job, Parameters
 from engine.telemetry.processor_time import ProcessorTime, run_seconds
 
 Settled = Literal["done", "dropped", "failed"]
@@ -119,3 +120,8 @@ class AttemptRow:
 
 NOT_ENDED = (None,) * 10
 """What these columns hold until then."""
+
+
+def known_job(id_: str, source: str, parameters: str | None) -> Job:
+    """The job that has a run do an item of the ledger's as it stands there."""
+    return Job(source, id_, Parameters(parameters or ""))

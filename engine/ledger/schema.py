@@ -71,6 +71,7 @@ CREATE TABLE IF NOT EXISTS pool_samples (
 
 ADDED = {
     "runs": {"cores": "INTEGER", "seal": "TEXT"},
+    "items": {"parameters": "TEXT"},
     "attempts": {
         "processor": "REAL",
         "delayed": "REAL",
@@ -82,7 +83,8 @@ ADDED = {
     },
     "pool_samples": dict.fromkeys(POOL_COLUMNS, ""),
 }
-"""Columns that the first ledgers did not have, NULL where they were not measured."""
+"""Columns that the first ledgers did not have, NULL where they were not measured, and for an item
+without parameters."""
 
 
 KILLED = "CREATE INDEX IF NOT EXISTS attempts_killed ON attempts (item, stage) WHERE killed"

@@ -14,8 +14,9 @@ from typing import Any
 
 from engine.contract.errors import WorkFolderError
 from engine.contract.item import Item, earlier_id, item_id
+from engine.contract.job import Job
 from engine.ledger.killed_attempts import KilledAttempts
-from engine.ledger.records import NOT_ENDED, AttemptRow, End, Failure, Known
+from engine.ledger.records import NOT_ENDED, AttemptRow, End, Failure, Known, known_job
 from engine.ledger.schema import POOL_COLUMNS, open_to_write
 from engine.telemetry.statistics import Sample
 
@@ -115,10 +116,10 @@ class Ledger:
             return item, False  # a stage, or the ledger, gave it
         earlier = earlier_id(item.source)
         if earlier != item.id and self._look(earlier) is not None:
-            return item.child(item.source, earlier), False
+            return _named(item, earlier), False
         free: Item | None = None
         for number in count(1):
-            named = item if number == 1 else item.child(item.source, f"{item.id}-{number}")
+            named = item if number == 1 else _named(item, f"{item.id}-{number}")
             row = self._look(named.id)
             if row is None:
                 return free or named, free is not None
@@ -146,10 +147,17 @@ class Ledger:
         if row is not None and row[0] == run:
             return None
         self._db.execute(
-            "INSERT INTO items (id, source, parent, entered_run) VALUES (?, CAST(? AS TEXT), ?, ?)"
+            "INSERT INTO items (id, source, parent, entered_run, parameters)"
+            " VALUES (?, CAST(? AS TEXT), ?, ?, ?)"
             " ON CONFLICT (id) DO UPDATE SET entered_run = excluded.entered_run,"
-            " source = excluded.source",
-            (item.id, item.source.encode("utf-8", "surrogateescape"), parent, run),
+            " source = excluded.source, parameters = excluded.parameters",
+            (
+                item.id,
+                item.source.encode("utf-8", "surrogateescape"),
+                parent,
+                run,
+                item.parameters.text or None,
+            ),
         )
         rows = self._db.execute(
             "SELECT stage, outcome, fingerprint, discarded, expanded, kind, reason, retryable"
@@ -227,16 +235,17 @@ class Ledger:
     def end_item(self, item: Item, outcome: str) -> None:
         self._db.execute("UPDATE items SET outcome = ? WHERE id = ?", (outcome, item.id))
 
-    def children(self, parent: str) -> list[tuple[str, str]]:
-        """The ids and sources of the items that `parent` held, ordered by id.
+    def children(self, parent: str) -> list[Job]:
+        """The items that `parent` held, ordered by id, as jobs that name them so.
 
-        Also of those that had entered by another way, and whose `parent` is another.
+        Also those that had entered by another way, and whose `parent` is another.
         """
-        return self._db.execute(
-            "SELECT id, source FROM expansions JOIN items ON id = item"
+        rows = self._db.execute(
+            "SELECT id, source, parameters FROM expansions JOIN items ON id = item"
             " WHERE expansions.parent = ? ORDER BY id",
             (parent,),
-        ).fetchall()
+        )
+        return [known_job(*row) for row in rows]
 
     # Attempts
 
@@ -332,3 +341,7 @@ class Ledger:
             )
             self._forget(item, descendants.get(ended, ()))
         return len(chosen)
+
+
+def _named(item: Item, id_: str) -> Item:
+    return item.child(item.source, id_, item.parameters)

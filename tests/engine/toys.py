@@ -42,6 +42,7 @@ from engine import (
 )
 from engine.config.load import Config, load_config
 from engine.contract.item import MARK
+from engine.contract.job import Given
 from engine.flow.run import Run, RunReport, run_pipeline
 from engine.telemetry.events import Event, Events, ListenerFailed
 
@@ -180,7 +181,7 @@ class Failures:
 def run(
     pipeline: Pipeline,
     workdir: Path,
-    sources: Iterable[str | tuple[str, str]],
+    sources: Iterable[Given],
     *overrides: str,
     listen: Callable[[Event], None] = lambda event: None,
     prepare: Callable[[Run], Sequence[Any]] = lambda run: (),

@@ -105,7 +105,7 @@ def test_only_the_ledger_holds_a_password(tmp_path: Path) -> None:
     with LedgerReader(tmp_path / "w") as reader:
         told = [*reader.item_records(), *reader.examples("failed", "a", "unexpected", 9)]
         told += [*reader.failure_kinds(), *reader.attempts(0), *report.failures, *events]
-        assert {source for _, source in reader.pending_items()} == set()
+        assert {job.source for job in reader.pending_items()} == set()
     assert "cannot fetch <https://h.example/a.mp4>" in str(told)
     names = [str(path) for path in tmp_path.rglob("*")]
     for text in (str(told), str(names), (tmp_path / "log.jsonl").read_text()):

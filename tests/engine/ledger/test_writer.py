@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from engine import Item, StopRun, WorkFolderError
+from engine import Item, Job, StopRun, WorkFolderError
 from engine.ledger.group_commit import BACKLOG, GroupCommit
 from engine.ledger.reader import LedgerReader
 from engine.ledger.records import AttemptRow, End, Failure, Known
@@ -77,7 +77,7 @@ def test_an_item_enters_a_run_once_and_every_list_that_held_it_is_known(ledger: 
     assert ledger.admit(shared, "second", 1) is None
     assert ledger.admit(shared, None, 1) is None
     for parent in ("first", "second"):
-        assert ledger.children(parent) == [(shared.id, "shared")]
+        assert ledger.children(parent) == [Job("shared", shared.id)]
     assert ledger.admit(shared, None, 2) == {}
 
 
@@ -85,7 +85,7 @@ def test_a_file_name_that_is_not_utf8_comes_back_as_it_was(ledger: Ledger) -> No
     source = b"caf\xe9.mp4".decode("utf-8", "surrogateescape")
     item = enter(ledger, source, "a")
     with LedgerReader(ledger.path.parent) as reader:
-        assert list(reader.pending_items()) == [(item.id, source)]
+        assert list(reader.pending_items()) == [Job(source, item.id)]
         assert [record.source for record in reader.item_records()] == [source]
 
 
@@ -124,7 +124,7 @@ def test_resetting_failures_chooses_by_class_and_stage(ledger: Ledger) -> None:
     assert ledger.reset(descendants, "x", "b") == 1
     assert known(ledger, Item.at(ledger.path.parent, "v2")) == {"a": Known(), "b": Known()}
     with LedgerReader(ledger.path.parent) as reader:
-        assert [source for _, source in reader.pending_items()] == ["v2"]
+        assert [job.source for job in reader.pending_items()] == ["v2"]
     assert ledger.reset(descendants, None, None) == 2
     assert ledger.reset(descendants, None, None) == 0
 
@@ -222,10 +222,10 @@ def test_reading_many_items_is_lazy_and_complete(ledger: Ledger) -> None:
         enter(ledger, f"v{number}", "a")
     ledger.commit()
     with LedgerReader(ledger.path.parent) as reader:
-        assert len(dict(reader.pending_items())) == 1203
-        assert [record.id for record in reader.item_records()] == sorted(
-            dict(reader.pending_items())
-        )
+        assert len({job.id for job in reader.pending_items()}) == 1203
+        assert [record.id for record in reader.item_records()] == [
+            job.id for job in reader.pending_items()
+        ]
 
 
 # Group commit

@@ -1,0 +1,115 @@
+"""What a source gives: the source of an item, the parameters that go with it, and whose it is."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Parameters(Mapping[str, Any]):
+    """What an item is to be done with, by name: JSON values, which nobody can change.
+
+    `text` is their canonical JSON, in ASCII and sorted by name, or "" where there are none. Each
+    value that is asked for is a copy. Two that are equal as mappings may differ in their text, and
+    so in what they make of an item: `1` is not `1.0` there.
+    """
+
+    text: str = ""
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "Parameters":
+        """Those of `values`. Raises ValueError where one is no JSON, or a name is no string."""
+        if isinstance(values, Parameters):
+            return values
+        if not values:
+            return NO_PARAMETERS
+        try:
+            plain = dict(values)
+            text = json.dumps(plain, sort_keys=True, allow_nan=False, separators=(",", ":"))
+            _check_names(plain)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"{values!r} cannot be parameters of an item: {error}") from None
+        return cls(text)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values())
+
+    def __len__(self) -> int:
+        return len(self._values())
+
+    def __bool__(self) -> bool:
+        return bool(self.text)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._values()))
+
+    def __repr__(self) -> str:
+        return repr(self._values())
+
+    def _values(self) -> dict[str, Any]:
+        values: dict[str, Any] = json.loads(self.text) if self.text else {}
+        return values
+
+
+NO_PARAMETERS = Parameters()
+
+
+def _check_names(value: object) -> None:
+    """JSON would make strings of numbers that are names, and so another mapping of this one."""
+    if isinstance(value, dict):
+        for name, one in value.items():
+            if not isinstance(name, str):
+                raise TypeError(f"the name {name!r} is no string")
+            _check_names(one)
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            _check_names(one)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a source asks for: one item.
+
+    `source` is what a person would type, which the pipeline brings into its canonical form, and the
+    item's id follows from that. Where `id` is given, it is the item's (safe as a file name), and
+    `source` is taken as it stands.
+
+    `parameters`, a mapping of strings to JSON values, are what stages find as `item.parameters`.
+    They are part of the fingerprint of every output of the item, and not of its id: one source
+    with other parameters is the same item, which a later run does again with those that it is given
+    then. To have both, give each an id of its own. The ledger keeps them as they are, so keys and
+    passwords do not belong there.
+
+    `handle` is the source's own, for it to know the job by, such as a message's number; the engine
+    does not look at it.
+    """
+
+    source: str
+    id: str | None = None
+    parameters: Mapping[str, Any] = NO_PARAMETERS
+    handle: object = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for parameters that cannot be."""
+        object.__setattr__(self, "parameters", Parameters.of(self.parameters))
+
+    @classmethod
+    def of(cls, given: "Given") -> "Job":
+        """The job that a source's value stands for. Raises TypeError where it stands for none."""
+        if isinstance(given, Job):
+            return given
+        if isinstance(given, str):
+            return cls(given)
+        if isinstance(given, tuple) and len(given) == 2 and all(isinstance(x, str) for x in given):
+            return cls(given[1], given[0])
+        raise TypeError(
+            f"a source gave {given!r}; give a string, a pair (id, source), or an engine.Job"
+        )
+
+
+Given = str | tuple[str, str] | Job
+"""What may stand for a job: what a person would type, an id and a source, or the job itself."""
