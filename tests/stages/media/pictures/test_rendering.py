@@ -113,7 +113,7 @@ def test_every_pixel_format_gives_a_picture_or_says_that_it_cannot() -> None:
     """In a process of its own, which some formats would end."""
     program = """
 import av, av.video.format
-from stages.media.video.pictures.rendering import Renderer, UnrenderableError
+from stages.media.pictures.rendering import Renderer, UnrenderableError
 for name in sorted(av.video.format.names):
     try:
         frame = av.VideoFrame(64, 48, name)
