@@ -16,14 +16,14 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from benchmarks.harness import Contestant
 from benchmarks.overhead_stages import HOP, QUEUE, STAGES, configured, stages_of
-from engine import Item, Stage, StopRun
-from engine.flow.attempt import Entry
+from engine import Item, Stage
+from engine.flow.attempt import Conclusion, Entry
 from engine.flow.graph import Graph
 from engine.flow.journey import Journey
 from engine.flow.pool import Pool
 from engine.gates.capacity import Capacities
 from engine.gates.hosts import Gates
-from engine.ledger.records import AttemptRow, End, Failure
+from engine.ledger.records import AttemptRow
 from engine.telemetry.events import Events
 
 
@@ -140,22 +140,13 @@ class NoLedger:
     def attempt_started(self, item: Item, stage: str, worker: int, attempt: int) -> AttemptRow:
         return self._row
 
-    def attempt_ended(self, row: AttemptRow, outcome: str, failure: Failure | None) -> None:
-        raise AssertionError("nothing fails here")
-
-    async def settled(
-        self,
-        journey: Journey,
-        stage: str,
-        end: End,
-        row: AttemptRow,
-        failure: Failure | None,
-    ) -> None:
-        journey.settle(stage, end)
-        step = journey.advance()
-        for name in step.entering:
+    async def concluded(self, conclusion: Conclusion) -> None:
+        assert conclusion.end is not None, "nothing fails here"
+        journey = conclusion.journey
+        change = journey.advance(conclusion.end)
+        for name in change.entering:
             await self.pools[name].inbox.put(Entry(journey))
-        if step.outcome is not None:
+        if change.outcome is not None:
             self._left -= 1
             if not self._left:
                 for pool in self.pools.values():
@@ -163,9 +154,6 @@ class NoLedger:
 
     async def expand(self, journey: Journey, produced: Iterable[Item]) -> int:
         raise AssertionError("nothing comes out here")
-
-    def stop(self, why: StopRun) -> None:
-        raise why
 
 
 async def _nothing(self: Stage, item: Item, out: Path) -> None:

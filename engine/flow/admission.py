@@ -18,7 +18,7 @@ from engine.ledger.output_folders import (
     replace_link,
     sweep_scratch,
 )
-from engine.ledger.records import Change, End, Failure, Known
+from engine.ledger.records import Change, Known
 from engine.ledger.writer import Ledger
 from engine.telemetry.events import Repaired
 
@@ -58,41 +58,12 @@ def admit(
     suspects.look(ledger, item)
     sweep_scratch(item)
     journey, change = _first_change(graph, item, _with_disk(graph, item, known), parent, depth)
-    repairs = _repair(ledger, journey, change, run)
+    repairs = _repair(journey, change)
     if was_link:
         found = "its folder was a symbolic link; a folder of its own takes the link's place"
         repairs.insert(0, Repaired(item.id, graph.roots[0], found))
-    if change.entering:
-        ledger.reopen(item)
-    record_change(ledger, journey, change, run)
+    ledger.apply(change, run)
     return Admission(journey, change, repairs)
-
-
-def record_end(
-    ledger: Ledger,
-    journey: Journey,
-    stage: str,
-    end: End,
-    failure: Failure | None,
-    change: Change,
-    run: int,
-) -> None:
-    """Write down that `stage` has ended with an item, and what follows from it."""
-    ledger.settle(journey.item, stage, end, failure, run)
-    for name, reused in change.reused:  # it was void from when a stage before it had been entered
-        _settle_as_known(ledger, journey, name, reused, run)
-    record_change(ledger, journey, change, run)
-
-
-def record_change(ledger: Ledger, journey: Journey, change: Change, run: int) -> None:
-    """Write down what follows from an item's latest settlement."""
-    known, descendants = journey.known, journey.graph.descendants
-    after = [name for stage in change.entering for name in descendants(stage) if name in known]
-    ledger.enter(journey.item, change.entering, after, run)
-    ledger.discard(journey.item, change.discardable)
-    if change.outcome is not None:
-        ledger.forget(journey.item, change.obsolete)
-        ledger.end_item(journey.item, change.outcome)
 
 
 def _first_change(
@@ -119,7 +90,7 @@ def _to_be_read(graph: Graph, change: Change) -> set[str]:
     at every file of all that has ended would take long."""
     running = {name for stage in change.entering for name in (stage, *graph.descendants(stage))}
     read = {name for stage in running for name in graph.reads[stage]}
-    return read | {name for name, _ in change.reused if not graph.readers[name]}
+    return read | {end.stage for end in change.reused if not graph.readers[end.stage]}
 
 
 def _with_disk(graph: Graph, item: Item, known: Mapping[str, Known]) -> dict[str, Known]:
@@ -133,16 +104,13 @@ def _with_disk(graph: Graph, item: Item, known: Mapping[str, Known]) -> dict[str
     return both
 
 
-def _repair(ledger: Ledger, journey: Journey, change: Change, run: int) -> list[Repaired]:
+def _repair(journey: Journey, change: Change) -> list[Repaired]:
     """Where the ledger and the folders disagree, the folders are right."""
     repairs, item = [], journey.item
-    for stage, end in change.reused:
-        known = journey.known[stage]
-        if known.outcome != end.outcome or known.fingerprint != end.fingerprint:
-            _settle_as_known(ledger, journey, stage, end, run)
-            discard_partial(item, stage)
-            found = "its output is whole, but the ledger had missed it; it counts as done"
-            repairs.append(Repaired(item.id, stage, found))
+    for end in change.restored:
+        discard_partial(item, end.stage)
+        found = "its output is whole, but the ledger had missed it; it counts as done"
+        repairs.append(Repaired(item.id, end.stage, found))
     for stage in change.entering:
         known = journey.known.get(stage, Known())
         if known.outcome == "done" and known.on_disk is None and not known.discarded:
@@ -151,10 +119,3 @@ def _repair(ledger: Ledger, journey: Journey, change: Change, run: int) -> list[
             )
             repairs.append(Repaired(item.id, stage, gone))
     return repairs
-
-
-def _settle_as_known(ledger: Ledger, journey: Journey, stage: str, end: End, run: int) -> None:
-    known = journey.known[stage]
-    failed = end.outcome != "done" and known.kind is not None
-    failure = Failure(known.kind or "", known.reason or "") if failed else None
-    ledger.settle(journey.item, stage, end, failure, run)

@@ -1,7 +1,7 @@
 """One attempt at one item in a pool, and what a pool asks of the run."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import anyio
 
@@ -11,6 +11,7 @@ from engine.flow.journey import Journey
 from engine.gates.hosts import Refusal
 from engine.ledger.drafts import Draft
 from engine.ledger.records import AttemptRow, End, Failure
+from engine.telemetry.events import AttemptOutcome
 from engine.workers.result import DONE, Items, Result
 
 
@@ -55,8 +56,20 @@ class Entry:
         return self.journey.item
 
 
-LONE_REFUSALS = 3
-"""Refusals of one item before it is judged by its own that others went well."""
+class Conclusion(NamedTuple):
+    """How an attempt ended, as its pool tells the run.
+
+    One of three: the stage has ended with the item, by `end`; or another attempt is to follow,
+    after `delay` seconds; or the whole run has to stop, because of `stop`.
+    """
+
+    journey: Journey
+    row: AttemptRow
+    outcome: AttemptOutcome
+    failure: Failure | None = None
+    end: End | None = None
+    delay: float | None = None
+    stop: StopRun | None = None
 
 
 class Hooks(Protocol):
@@ -65,22 +78,14 @@ class Hooks(Protocol):
     def attempt_started(self, item: Item, stage: str, worker: int, attempt: int) -> AttemptRow:
         """Have it recorded before long; returns what it is to be known by."""
 
-    def attempt_ended(self, row: AttemptRow, outcome: str, failure: Failure | None) -> None:
-        """Have it recorded how an attempt ended with which the stage has not ended."""
-
     async def tried_alone(self, row: AttemptRow, alone: bool) -> None:
         """Have it recorded, before it goes on, whether nothing else is in hand meanwhile."""
 
-    async def settled(
-        self, journey: Journey, stage: str, end: End, row: AttemptRow, failure: Failure | None
-    ) -> None:
-        """The stage has ended with the item: record it, and pass the item on."""
+    async def concluded(self, conclusion: Conclusion) -> None:
+        """An attempt has ended: have it recorded; if its stage has, pass the item on."""
 
     async def expand(self, journey: Journey, produced: Items) -> int:
         """Feed the items that came out of this one; returns how many there were."""
-
-    def stop(self, why: StopRun) -> None:
-        """The whole run has to stop."""
 
 
 @dataclass(slots=True)
@@ -100,4 +105,6 @@ class Attempt:
     pause: float = 0.0
     closed: str | None = None
     alone_for: float | None = None
+    counts: bool = True
+    """Whether it counts against the item, should another follow."""
     result: Result = DONE

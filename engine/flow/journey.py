@@ -3,17 +3,17 @@
 Pure: no clock, no disk, no database. The run asks, and does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine.contract.item import Item
 from engine.flow.graph import Graph
-from engine.ledger.records import Change, End, Known, Settled
+from engine.ledger.records import Change, End, Failure, Known, Settled
 
 
 @dataclass(slots=True)
 class Journey:
-    """One item in flight. `known` is what earlier runs left; `ended` grows as stages settle."""
+    """One item in flight. `known` is what earlier runs left; `ended` grows with every change."""
 
     graph: Graph
     item: Item
@@ -27,69 +27,71 @@ class Journey:
     _entered: dict[str, str] = field(default_factory=dict)
     """The fingerprint that each stage which has the item now would give its output."""
     _discarded: set[str] = field(default_factory=set)
-    _latest: list[str] = field(default_factory=list)
-    """The stages that have ended since the item last went on."""
-    _begun: bool = False
 
-    def advance(self) -> Change:
-        """Enter every stage that can take the item now, reusing what earlier runs left.
+    def advance(self, end: End | None = None) -> Change:
+        """The item begins, or a stage has ended with it: all that follows.
 
-        Call it when the item begins and after every `settle`; exactly one call says that the item
-        has ended.
+        It enters every stage that can take it now, and reuses what earlier runs left. Call it with
+        None once, then with the end of every stage that was entered; exactly one change has the
+        item's outcome.
         """
-        entering: list[str] = []
-        reused: list[tuple[str, End]] = []
-        while self._latest or not self._begun:  # who has ended may let others begin
-            for stage, fingerprint in self._ready():
+        candidates: Sequence[str] = self.graph.roots
+        if end is not None:
+            self._entered.pop(end.stage, None)
+            self.ended[end.stage] = end
+            candidates = self.graph.successors[end.stage]
+        entering, reused = self._go_on(candidates)
+        finished = not self._entered
+        discardable = self._discardable(finished) if self.graph.discarding else ()
+        outcome = self._outcome() if finished else None
+        if not self.known:  # then there is nothing to reuse, and nothing to undo
+            return Change(self.item, end, (), (), entering, (), discardable, (), (), outcome)
+        return Change(
+            self.item,
+            end,
+            reused,
+            reused if end is not None else tuple(filter(self._is_news, reused)),
+            entering,
+            self._void(entering),
+            discardable,
+            self._stale(finished),
+            self._obsolete() if finished else (),
+            outcome,
+        )
+
+    def _go_on(self, candidates: Sequence[str]) -> tuple[tuple[str, ...], tuple[End, ...]]:
+        """Enter those of these stages that can take the item and have not had it yet, and whatever
+        can take it as earlier ends hold; returns the stages, and these ends."""
+        entering: tuple[str, ...] = ()
+        reused: tuple[End, ...] = ()
+        while candidates:  # who has ended may let others begin
+            following: set[str] = set()
+            for stage in candidates:
+                if stage in self._entered or stage in self.ended:
+                    continue
+                upstream = self._upstream(stage, self.ended)
+                if upstream is None:
+                    continue
+                fingerprint = self._would_be(stage, upstream)
                 end = self._reusable(stage, fingerprint) if self.known else None
                 if end is None:
                     self._entered[stage] = fingerprint
                     self.ran = True
-                    entering.append(stage)
+                    entering += (stage,)
                 else:
                     self.ended[stage] = end
-                    self._latest.append(stage)
-                    reused.append((stage, end))
-        finished = not self._entered
-        discardable: list[str] = []
-        for name in self.graph.discarding:
-            if self._is_discardable(name, finished):
-                self._discarded.add(name)
-                discardable.append(name)
-        stale = self._stale(finished) if self.known else ()
-        if not finished:
-            return Change(entering, reused, discardable, stale, None, ())
-        return Change(entering, reused, discardable, stale, self._outcome(), self._obsolete())
+                    reused += (end,)
+                    following.update(self.graph.successors[stage])
+            candidates = self._in_order(following) if following else ()
+        return entering, reused
 
-    def settle(self, stage: str, end: End) -> None:
-        """`stage` has ended with the item."""
-        self._entered.pop(stage, None)
-        self.ended[stage] = end
-        self._latest.append(stage)
+    def _in_order(self, stages: Collection[str]) -> list[str]:
+        return [name for name in self.graph.names if name in stages]
 
-    def _ready(self) -> list[tuple[str, str]]:
-        """The stages that can take the item now and have not had it yet, in graph order, with the
-        fingerprints that their outputs would carry.
-
-        Only what follows a stage that has just ended can have become ready.
-        """
-        graph, latest = self.graph, self._latest
-        if not self._begun:
-            self._begun = True
-            candidates = graph.roots
-        elif len(latest) == 1:
-            candidates = graph.successors[latest[0]]
-        else:
-            following = {name for stage in latest for name in graph.successors[stage]}
-            candidates = [name for name in graph.names if name in following]
-        self._latest = []
-        ready = []
-        for name in candidates:
-            if name not in self._entered and name not in self.ended:
-                upstream = self._upstream(name, self.ended)
-                if upstream is not None:
-                    ready.append((name, self._would_be(name, upstream)))
-        return ready
+    def _is_news(self, end: End) -> bool:
+        """Whether the ledger does not have this end, which the folders say."""
+        known = self.known[end.stage]
+        return (known.outcome, known.fingerprint) != (end.outcome, end.fingerprint)
 
     def fingerprint(self, stage: str) -> str:
         """What an output of `stage`, which has the item now, is to carry."""
@@ -128,8 +130,11 @@ class Journey:
         if known.expanded is not None and stage in self.graph.rereading:
             return None
         if known.outcome in ("dropped", "failed") and known.fingerprint == fingerprint:
-            return End(known.outcome, fingerprint, retryable=known.retryable)
-        end = End("done", fingerprint, known.expanded)
+            failure = Failure(known.kind, known.reason or "") if known.kind is not None else None
+            return End(
+                stage, known.outcome, fingerprint, retryable=known.retryable, failure=failure
+            )
+        end = End(stage, "done", fingerprint, known.expanded)
         if known.on_disk == fingerprint:
             return end
         if known.outcome == "done" and known.fingerprint == fingerprint:
@@ -161,8 +166,8 @@ class Journey:
         known = self.known.get(stage, Known())
         fingerprint = self._would_be(stage, upstream)
         if known.outcome is not None and known.fingerprint == fingerprint:
-            return End(known.outcome, fingerprint, known.expanded)
-        return End("done", fingerprint)
+            return End(stage, known.outcome, fingerprint, known.expanded)
+        return End(stage, "done", fingerprint)
 
     def _outcome(self) -> Settled:
         """How the item ended as a whole. An optional stage does not decide it."""
@@ -173,14 +178,24 @@ class Journey:
             return "failed"
         return "dropped" if "dropped" in outcomes else "done"
 
-    def _obsolete(self) -> list[str]:
-        return [name for name in self.graph.names if name in self.known and name not in self.ended]
+    def _void(self, entering: Sequence[str]) -> tuple[str, ...]:
+        after = (name for stage in entering for name in self.graph.descendants(stage))
+        return tuple(name for name in after if name in self.known)
 
-    def _stale(self, finished: bool) -> list[str]:
+    def _obsolete(self) -> tuple[str, ...]:
+        unreached = (name for name in self.graph.names if name not in self.ended)
+        return tuple(name for name in unreached if name in self.known)
+
+    def _stale(self, finished: bool) -> tuple[str, ...]:
         gone = [name for name, end in self.ended.items() if end.outcome != "done"]
         if finished:
             gone += self._obsolete()
-        return [name for name in gone if self.known.get(name, Known()).on_disk is not None]
+        return tuple(name for name in gone if self.known.get(name, Known()).on_disk is not None)
+
+    def _discardable(self, finished: bool) -> tuple[str, ...]:
+        found = tuple(n for n in self.graph.discarding if self._is_discardable(n, finished))
+        self._discarded.update(found)
+        return found
 
     def _is_discardable(self, name: str, finished: bool) -> bool:
         """Whether no stage will read the output of `name`, which has `keep = false`, any more.

@@ -1,12 +1,11 @@
-"""One stage at work: a bounded inbox, N workers, retries, resizing, measured waits.
+"""One stage at work: a bounded inbox, N workers, resizing, measured waits.
 
-What a pool does not know is the graph: it hands every item that has ended to `Hooks.settled`, and
-the time that call takes is the time its worker was blocked by what comes after.
+What a pool does not know is the graph: it tells the run of every attempt that has ended, by
+`Hooks.concluded`, and the time that this takes for an item that goes on is the time its worker was
+blocked by what comes after.
 """
 
 import random
-import time
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,22 +14,16 @@ from anyio.abc import TaskGroup
 
 from engine.config.limits import LimitSettings
 from engine.config.load import StageConfig
-from engine.contract.errors import BatchFault, Drop, Ending, Fault, Permanent, StopRun, Throttled
+from engine.contract.errors import BatchFault
 from engine.contract.stage import Stage
-from engine.flow.attempt import LONE_REFUSALS, Attempt, Entry, Hooks
+from engine.flow.attempt import Attempt, Entry, Hooks
 from engine.flow.holding import Holding
 from engine.flow.inbox import Closed, Inbox
 from engine.flow.retry import RetryPolicy
-from engine.gates.hosts import Gates, pause_after
+from engine.flow.settling import Settling
+from engine.gates.hosts import Gates
 from engine.ledger.drafts import Draft, Outputs
-from engine.ledger.records import End, Failure, Settled
-from engine.telemetry.events import (
-    AttemptEnded,
-    AttemptOutcome,
-    AttemptStarted,
-    Events,
-    PoolResized,
-)
+from engine.telemetry.events import AttemptStarted, Events, PoolResized
 from engine.telemetry.meter import Meter
 from engine.telemetry.statistics import PoolStatistics
 from engine.workers.base import StageFactory, Worker
@@ -66,14 +59,13 @@ class Pool:
         self.name = name
         self._inputs = inputs
         self.options = config.options
-        self._policy = RetryPolicy(
+        policy = RetryPolicy(
             attempts=self.options.attempts,
             patience=self.options.patience,
             first=limits.backoff,
             cap=limits.backoff_cap,
             jitter=random.random,
         )
-        self._gates = gates
         self._events = events
         self._hooks = hooks
         self._outputs = outputs
@@ -86,10 +78,9 @@ class Pool:
             self.options.queue, self._target, FREE_HELD if is_root else 0
         )
         self._team = Team(factory, config.options, events, self._serve_next, self.inbox.release)
-        self._counts: Counter[str] = Counter()
-        self._busy, self._starved, self._blocked = Meter(), Meter(), Meter()
-        self._timed_out = 0.0
+        self._busy, self._starved = Meter(), Meter()
         self._holding = Holding(self.inbox, gates)
+        self._settling = Settling(stage, name, policy, gates, self._holding, events, hooks)
         self._tasks: TaskGroup
 
     async def run(self) -> None:
@@ -122,7 +113,7 @@ class Pool:
         return self._target
 
     def statistics(self) -> PoolStatistics:
-        inbox = self.inbox.statistics()
+        inbox, counts = self.inbox.statistics(), self._settling.counts
         return PoolStatistics(
             stage=self.name,
             workers=len(self._team) or self._target,
@@ -130,18 +121,18 @@ class Pool:
             waiting=inbox.ready,
             held=inbox.held,
             in_hand=inbox.in_hand,
-            done=self._counts["done"],
-            dropped=self._counts["dropped"],
-            failed=self._counts["failed"],
-            retried=self._counts["retried"],
-            throttled=self._counts["throttled"],
+            done=counts["done"],
+            dropped=counts["dropped"],
+            failed=counts["failed"],
+            retried=counts["retried"],
+            throttled=counts["throttled"],
             busy=self._busy.seconds,
             starved=self._starved.seconds,
-            blocked=self._blocked.seconds,
+            blocked=self._settling.blocked.seconds,
             worker_seconds=self._team.alive.seconds,
-            attempts=self._counts["attempts"],
+            attempts=counts["attempts"],
             most=self.stage.max_workers,
-            timed_out=self._timed_out,
+            timed_out=self._settling.timed_out,
             holds=self._holding.holds(),
             bound=self._team.bound(),
         )
@@ -203,7 +194,7 @@ class Pool:
                 attempt.result = await worker.process(attempt.draft)
         attempt.seconds = self._busy.changed - began
         attempt.row.cost = attempt.result.processor
-        self._leave_gate(attempt)
+        self._settling.leave_gate(attempt)
         await self._conclude(attempt)
 
     async def _try_suspect(self, worker: Worker, attempt: Attempt) -> Result:
@@ -223,7 +214,7 @@ class Pool:
             attempt.result, attempt.seconds = result, seconds
             attempt.row.cost = result.processor
             attempt.entry.alone |= isinstance(result.ending, BatchFault)
-            self._leave_gate(attempt)  # all, before any has to wait for room
+            self._settling.leave_gate(attempt)  # all, before any has to wait for room
         for attempt in attempts:
             await self._conclude(attempt)
 
@@ -239,13 +230,13 @@ class Pool:
 
     async def _conclude(self, attempt: Attempt) -> None:
         """Commit, end, or plan another attempt, as the result says."""
-        self._counts["attempts"] += 1
+        self._settling.counts["attempts"] += 1
         if attempt.result.produced is not None:
             if attempt.entry.suspect:  # what comes out of it is in hand now, too
                 await self._hooks.tried_alone(attempt.row, False)
             self.inbox.leave()  # its items need room here, and its worker is needed for them
             self._tasks.start_soon(self._expand, attempt, attempt.result.produced)
-        elif await self._settle(attempt):
+        elif await self._settling.settle(attempt, self._tasks):
             self.inbox.leave()
 
     async def _expand(self, attempt: Attempt, produced: Items) -> None:
@@ -256,9 +247,9 @@ class Pool:
                 attempt.result = result_of(error)
             else:
                 attempt.result = await self._commit_list(attempt.draft, expanded)
-            self._leave_gate(attempt)
+            self._settling.leave_gate(attempt)
             await attempt.draft.aremove()
-            await self._settle(attempt, left=True)
+            await self._settling.settle(attempt, self._tasks, left=True)
         except BaseException:
             attempt.draft.remove()
             raise
@@ -270,115 +261,3 @@ class Pool:
         except OSError as error:
             return result_of(error)
         return Result(expanded=expanded)
-
-    async def _settle(self, attempt: Attempt, *, left: bool = False) -> bool:
-        """Bring the attempt to its end; returns whether the item leaves the pool with it.
-
-        `left`: it has left already, and another attempt has to come in by the front door.
-        """
-        if attempt.result.stop is not None:
-            self._interrupt(attempt, attempt.result.stop)
-            return True
-        ending = attempt.result.ending
-        if ending is None:
-            self._tell(attempt, "done", True, None)
-            end = End("done", attempt.draft.fingerprint, attempt.result.expanded)
-            with self._blocked:
-                await self._hooks.settled(attempt.entry.journey, self.name, end, attempt.row, None)
-            return True
-        if isinstance(ending, Fault) and ending.kind == "timeout":
-            self._timed_out += attempt.seconds
-        entry, throttled = attempt.entry, isinstance(ending, Throttled)
-        alone_for = attempt.alone_for if throttled else None
-        verdict = self._policy.judge(
-            ending, entry.attempt, entry.held_for, attempt.pause, alone_for
-        )
-        reason = ending.reason
-        if verdict.final and alone_for is not None:
-            reason += "; others there went well, so it is not waited for any longer"
-        failure = Failure(ending.kind, reason, getattr(ending, "traceback", None))
-        self._tell(attempt, verdict.outcome, verdict.final, failure)
-        if verdict.delay is None:
-            await self._ended(attempt, ending, failure)
-            return True
-        attempt.row.due, attempt.row.gate = time.time() + verdict.delay, attempt.closed
-        self._hooks.attempt_ended(attempt.row, verdict.outcome, failure)
-        entry.attempt += verdict.counts
-        self._holding.hold(
-            entry,
-            verdict.delay,
-            attempt.gate,
-            self._tasks,
-            throttled=throttled,
-            left=left,
-            why=ending.reason,
-        )
-        return False
-
-    def _interrupt(self, attempt: Attempt, stop: StopRun) -> None:
-        failure = Failure("stopped", str(stop))
-        self._tell(attempt, "interrupted", False, failure)
-        self._hooks.stop(stop)
-        self._hooks.attempt_ended(attempt.row, "interrupted", failure)
-
-    async def _ended(self, attempt: Attempt, ending: Ending, failure: Failure) -> None:
-        journey = attempt.entry.journey
-        outcome: Settled = "dropped" if isinstance(ending, Drop) else "failed"
-        retryable = outcome == "failed" and not isinstance(ending, Permanent)
-        alone = ending.kind in self.stage.item_failures and not (
-            isinstance(ending, Throttled) and attempt.alone_for is None
-        )
-        end = End(outcome, attempt.draft.fingerprint, retryable=retryable, alone=alone)
-        if not retryable:
-            await attempt.draft.adiscard_partial()
-        with self._blocked:
-            await self._hooks.settled(journey, self.name, end, attempt.row, failure)
-
-    def _tell(
-        self, attempt: Attempt, outcome: AttemptOutcome, final: bool, failure: Failure | None
-    ) -> None:
-        self._counts[outcome] += 1
-        if not self._events.listeners:
-            return
-        self._events.emit(
-            AttemptEnded(
-                item=attempt.entry.item.id,
-                stage=self.name,
-                worker=attempt.row.worker,
-                attempt=attempt.entry.attempt,
-                outcome=outcome,
-                final=final,
-                seconds=attempt.seconds,
-                kind=failure.kind if failure else None,
-                reason=failure.reason if failure else None,
-            )
-        )
-
-    def _leave_gate(self, attempt: Attempt) -> None:
-        """Come out of the gate, if there is one, and close the one that a Throttled names."""
-        ending = attempt.result.ending
-        if ending is None and attempt.entry.gate is None:
-            return
-        throttled = isinstance(ending, Throttled)
-        if isinstance(ending, Throttled):
-            key = ending.key or attempt.gate
-            if key is None:
-                attempt.entry.turned_away += 1
-                attempt.pause = pause_after(ending.after, attempt.entry.turned_away)
-            else:
-                self._turned_away(attempt, ending, key)
-        self._holding.leave(attempt.entry, throttled=throttled, well=ending is None)
-
-    def _turned_away(self, attempt: Attempt, ending: Throttled, key: str) -> None:
-        entry = attempt.entry
-        refusal = self._gates.refuse(
-            key,
-            ending.after,
-            ending.reason,
-            entry.item.id,
-            entry.refusal,
-            doubtful=ending.kind in self.stage.item_failures,
-        )
-        entry.refusal, attempt.pause, attempt.closed = refusal, refusal.seconds, key
-        if refusal.alone and refusal.times >= LONE_REFUSALS:
-            attempt.alone_for = anyio.current_time() - refusal.since

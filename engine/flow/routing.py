@@ -14,8 +14,8 @@ from engine.contract.item import Item
 from engine.contract.job import Given, Job
 from engine.contract.pipeline import Pipeline
 from engine.contract.showing import shown
-from engine.flow.admission import admit, record_end
-from engine.flow.attempt import Entry
+from engine.flow.admission import admit
+from engine.flow.attempt import Conclusion, Entry
 from engine.flow.graph import Graph
 from engine.flow.inbox import Inbox
 from engine.flow.journey import Journey
@@ -24,8 +24,7 @@ from engine.gates.disk import DiskGate
 from engine.gates.failure_budget import FailureBudget
 from engine.ledger.group_commit import GroupCommit
 from engine.ledger.output_folders import discard_output
-from engine.ledger.records import AttemptRow, Change, End, Failure, Settled
-from engine.ledger.writer import Ledger
+from engine.ledger.records import AttemptRow, Change, Settled
 from engine.sources.reading import Feed, as_item
 from engine.telemetry.events import Events, ItemEnded, ItemEntered, Repaired, SourceEnded
 from engine.workers.result import Items
@@ -177,31 +176,20 @@ class Routing:
         self._commit.note(lambda ledger: ledger.start_attempt(row))
         return row
 
-    def attempt_ended(self, row: AttemptRow, outcome: str, failure: Failure | None) -> None:
-        """Have it recorded how an attempt ended with which the stage has not ended."""
-        self._budget.put_off(row.item)
-        row.end(outcome, failure)
-        self._commit.note(lambda ledger: ledger.end_attempt(row))
-
-    async def settled(
-        self, journey: Journey, stage: str, end: End, row: AttemptRow, failure: Failure | None
-    ) -> None:
-        """The stage has ended with the item: record it, and pass the item on."""
-        if stage not in self._graph.optional:
-            self._budget.settled(journey.item.id, stage, end.outcome, alone=end.alone)
-        journey.settle(stage, end)
-        change = journey.advance()
-
-        def record(ledger: Ledger) -> None:
-            ledger.end_attempt(row)
-            record_end(ledger, journey, stage, end, failure, change, self._run)
-
-        row.end(end.outcome, failure)
-        if end.outcome == "done" and end.expanded is None and not change.discardable:
-            await self._commit.room()  # its output says it, should the ledger miss it
-            self._commit.note(record)
-        else:
-            await self._commit.do(record)
+    async def concluded(self, conclusion: Conclusion) -> None:
+        """An attempt has ended: have it recorded; if its stage has, pass the item on."""
+        journey, row, end = conclusion.journey, conclusion.row, conclusion.end
+        if conclusion.stop is not None:
+            self.stop(conclusion.stop)
+        row.end(conclusion.outcome, conclusion.failure)
+        if end is None:
+            self._budget.put_off(row.item)
+            self._commit.note(lambda ledger: ledger.end_attempt(row))
+            return
+        if end.stage not in self._graph.optional:
+            self._budget.settled(row.item, end.stage, end.outcome, alone=end.alone)
+        change = journey.advance(end)
+        await self._commit.apply(change, self._run, row)
         await self._go_on(journey, change)
         self._at_work -= 1
         self._try_a_suspect()
@@ -213,7 +201,7 @@ class Routing:
         if change.entering:
             self._has_work = True
             self._first_work_or_end.set()
-        if not self._draining and any(end.expanded is not None for _, end in change.reused):
+        if not self._draining and any(end.expanded is not None for end in change.reused):
             assert self._feeders is not None
             self._in_flight += 1
             self._feeders.start_soon(self._feed_known_children, journey)

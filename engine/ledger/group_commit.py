@@ -13,6 +13,7 @@ import anyio
 
 from engine.ledger.bell import Bell, bell
 from engine.ledger.errors import explained, is_explained
+from engine.ledger.records import AttemptRow, Change
 from engine.ledger.writer import Ledger
 
 T = TypeVar("T")
@@ -67,6 +68,23 @@ class GroupCommit:
         if request.error is not None:
             raise request.error
         return cast(T, request.value)
+
+    async def apply(self, change: Change, run: int, row: AttemptRow) -> None:
+        """Have a change recorded, and with it how the attempt ended that brought it about.
+
+        Returns once it is committed; where the folder of an output says it too, as soon as not too
+        much waits to be written.
+        """
+
+        def work(ledger: Ledger) -> None:
+            ledger.end_attempt(row)
+            ledger.apply(change, run)
+
+        if change.stands_in_a_folder:
+            await self.room()
+            self.note(work)
+        else:
+            await self.do(work)
 
     def note(self, work: Callable[[Ledger], object]) -> None:
         """Have `work` run on the ledger before long. What that raises `watch` raises."""

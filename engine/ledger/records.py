@@ -1,10 +1,10 @@
 """What the ledger keeps of an item: how its steps ended, and what follows from an ending."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from engine.contract.item import Item
 from engine.contract.job import Job, Parameters
 from engine.telemetry.processor_time import ProcessorTime, run_seconds
 
@@ -31,41 +31,58 @@ class Known:
     retryable: bool = False
 
 
-class End(NamedTuple):
-    """How a stage ended with an item. `retryable`: a failure that `penstock retry` may mend;
-    `alone`: one that says nothing of how other items will fare."""
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a stage ended other than done: kind, one line, and the traceback of a bug."""
 
+    kind: str
+    reason: str
+    traceback: str | None = None
+
+
+class End(NamedTuple):
+    """How a stage ended with an item, and why where that is not done. `retryable`: a failure that
+    `penstock retry` may mend; `alone`: one that says nothing of how other items will fare."""
+
+    stage: str
     outcome: Settled
     fingerprint: str
     expanded: int | None = None
     retryable: bool = False
     alone: bool = False
+    failure: Failure | None = None
 
 
 class Change(NamedTuple):
-    """What follows from an item's latest settlement.
+    """All that follows for an item from the end of a stage, or from its coming in: what
+    `Ledger.apply` writes down, in the order of these fields."""
 
-    It enters the stages `entering`; `reused` are the ends of earlier runs that hold. The outputs of
-    `discardable` are not needed any longer, and those of `stale` belong to earlier runs that ended
-    otherwise. `outcome` is None unless the item has ended with this change; then `obsolete` are
-    stages that earlier runs had taken it through and that it does not reach now.
-    """
+    item: Item
+    ended: End | None = None
+    """None: the item comes in with this change."""
+    reused: tuple[End, ...] = ()
+    """Ends of earlier runs that hold."""
+    restored: tuple[End, ...] = ()
+    """Those of `reused` that the ledger does not have as they are."""
+    entering: tuple[str, ...] = ()
+    """The stages that the item waits for from now on."""
+    void: tuple[str, ...] = ()
+    """Stages after those, of which earlier ends do not hold any longer."""
+    discardable: tuple[str, ...] = ()
+    """Stages whose outputs nobody will read any more, to be deleted on purpose."""
+    stale: tuple[str, ...] = ()
+    """Stages whose outputs are of earlier runs that ended otherwise: to be deleted."""
+    obsolete: tuple[str, ...] = ()
+    """With the item's end: stages that earlier runs had taken it through, and this one did not."""
+    outcome: Settled | None = None
+    """How the item ended; None where it goes on."""
 
-    entering: Sequence[str]
-    reused: Sequence[tuple[str, End]]
-    discardable: Sequence[str]
-    stale: Sequence[str]
-    outcome: Settled | None
-    obsolete: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a stage ended other than done: class, one line, and the traceback of a bug."""
-
-    kind: str
-    reason: str
-    traceback: str | None = None
+    @property
+    def stands_in_a_folder(self) -> bool:
+        """Whether the folder of an output says all of it too, should the ledger miss it."""
+        end = self.ended
+        done = end is not None and end.outcome == "done" and end.expanded is None
+        return done and not self.discardable
 
 
 @dataclass(slots=True)

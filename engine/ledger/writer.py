@@ -16,7 +16,7 @@ from engine.contract.errors import WorkFolderError
 from engine.contract.item import Item, earlier_id, item_id
 from engine.contract.job import Job
 from engine.ledger.killed_attempts import KilledAttempts
-from engine.ledger.records import NOT_ENDED, AttemptRow, End, Failure, Known, known_job
+from engine.ledger.records import NOT_ENDED, AttemptRow, Change, End, Known, known_job
 from engine.ledger.schema import POOL_COLUMNS, open_to_write
 from engine.telemetry.statistics import Sample
 
@@ -177,26 +177,37 @@ class Ledger:
             for stage, outcome, fingerprint, discarded, expanded, kind, reason, retryable in rows
         }
 
-    def enter(
-        self, item: Item, stages: Sequence[str], descendants: Sequence[str], run: int
-    ) -> None:
-        """The item waits for these stages now; how it ended with their `descendants` is void."""
-        for stage in stages:
+    def apply(self, change: Change, run: int) -> None:
+        """Write down a change of an item, whole. Nothing else writes how items and stages end."""
+        id_ = change.item.id
+        if change.ended is not None:
+            self._settle(id_, change.ended, run)
+        elif change.entering:  # an earlier run may have brought the item to its end
+            self._end_item(id_, "pending")
+        for end in change.restored:
+            self._settle(id_, end, run)
+        for stage in change.entering:
+            self._enter(id_, stage, run)
+        self._forget(id_, change.void)
+        for stage in change.discardable:
             self._db.execute(
-                "INSERT INTO stages (item, stage, outcome, run) VALUES (?, ?, 'pending', ?)"
-                " ON CONFLICT (item, stage) DO UPDATE SET outcome = 'pending', fingerprint = NULL,"
-                " kind = NULL, reason = NULL, retryable = 0, expanded = NULL, discarded = 0,"
-                " run = excluded.run",
-                (item.id, stage, run),
+                "UPDATE stages SET discarded = 1 WHERE item = ? AND stage = ?", (id_, stage)
             )
-        self._forget(item.id, descendants)
+        self._forget(id_, change.obsolete)
+        if change.outcome is not None:
+            self._end_item(id_, change.outcome)
 
-    def reopen(self, item: Item) -> None:
-        """The item, which an earlier run may have brought to its end, is under way again."""
-        self._db.execute("UPDATE items SET outcome = 'pending' WHERE id = ?", (item.id,))
+    def _enter(self, item: str, stage: str, run: int) -> None:
+        self._db.execute(
+            "INSERT INTO stages (item, stage, outcome, run) VALUES (?, ?, 'pending', ?)"
+            " ON CONFLICT (item, stage) DO UPDATE SET outcome = 'pending', fingerprint = NULL,"
+            " kind = NULL, reason = NULL, retryable = 0, expanded = NULL, discarded = 0,"
+            " run = excluded.run",
+            (item, stage, run),
+        )
 
-    def settle(self, item: Item, stage: str, end: End, failure: Failure | None, run: int) -> None:
-        """`stage` has ended with the item."""
+    def _settle(self, item: str, end: End, run: int) -> None:
+        failure = end.failure
         self._db.execute(
             "INSERT INTO stages"
             " (item, stage, outcome, fingerprint, kind, reason, retryable, expanded, run)"
@@ -205,8 +216,8 @@ class Ledger:
             " kind = excluded.kind, reason = excluded.reason, retryable = excluded.retryable,"
             " expanded = excluded.expanded, discarded = 0, run = excluded.run",
             (
-                item.id,
-                stage,
+                item,
+                end.stage,
                 end.outcome,
                 end.fingerprint,
                 failure.kind if failure else None,
@@ -217,23 +228,12 @@ class Ledger:
             ),
         )
 
-    def discard(self, item: Item, stages: Sequence[str]) -> None:
-        """The outputs of these stages are about to be deleted, on purpose."""
-        for stage in stages:
-            self._db.execute(
-                "UPDATE stages SET discarded = 1 WHERE item = ? AND stage = ?", (item.id, stage)
-            )
-
-    def forget(self, item: Item, stages: Sequence[str]) -> None:
-        """The item does not reach these stages any more."""
-        self._forget(item.id, stages)
-
     def _forget(self, item: str, stages: Sequence[str]) -> None:
         for stage in stages:
             self._db.execute("DELETE FROM stages WHERE item = ? AND stage = ?", (item, stage))
 
-    def end_item(self, item: Item, outcome: str) -> None:
-        self._db.execute("UPDATE items SET outcome = ? WHERE id = ?", (outcome, item.id))
+    def _end_item(self, item: str, outcome: str) -> None:
+        self._db.execute("UPDATE items SET outcome = ? WHERE id = ?", (outcome, item))
 
     def children(self, parent: str) -> list[Job]:
         """The items that `parent` held, ordered by id, as jobs that name them so.
@@ -333,7 +333,7 @@ class Ledger:
         """
         chosen = self.ended_ill(kind, stage)
         for item, ended in chosen:
-            self._db.execute("UPDATE items SET outcome = 'pending' WHERE id = ?", (item,))
+            self._end_item(item, "pending")
             self._db.execute(
                 "UPDATE stages SET outcome = 'pending', fingerprint = NULL, kind = NULL,"
                 " reason = NULL, retryable = 0 WHERE item = ? AND stage = ?",

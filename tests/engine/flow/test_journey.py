@@ -39,11 +39,11 @@ class Traveller:
             stage = queue.pop(0)
             self.ran.append(stage)
             outcome = ends.get(stage, "done")
-            end = End(outcome, journey.fingerprint(stage), retryable=outcome == "failed")
-            journey.settle(stage, end)
+            fingerprint, retryable = journey.fingerprint(stage), outcome == "failed"
+            end = End(stage, outcome, fingerprint, retryable=retryable)
             on_disk = end.fingerprint if outcome == "done" else None
             self.known[stage] = Known(outcome, end.fingerprint, on_disk, retryable=end.retryable)
-            self._note(journey, change := journey.advance())
+            self._note(journey, change := journey.advance(end))
             queue += change.entering
         return self
 
@@ -83,13 +83,10 @@ def test_an_item_goes_from_stage_to_stage_and_ends() -> None:
 
 def test_a_join_waits_for_all_that_is_before_it() -> None:
     journey = Journey(graph(DIAMOND), ITEM)
-    assert journey.advance().entering == ["a"]
-    journey.settle("a", End("done", "fa"))
-    assert sorted(journey.advance().entering) == ["b", "c"]
-    journey.settle("b", End("done", "fb"))
-    assert journey.advance().entering == []
-    journey.settle("c", End("done", "fc"))
-    assert journey.advance().entering == ["d"]
+    assert journey.advance().entering == ("a",)
+    assert sorted(journey.advance(End("a", "done", "fa")).entering) == ["b", "c"]
+    assert journey.advance(End("b", "done", "fb")).entering == ()
+    assert journey.advance(End("c", "done", "fc")).entering == ("d",)
 
 
 @pytest.mark.parametrize("outcome", ["failed", "dropped"])
@@ -116,8 +113,8 @@ def test_what_comes_after_an_expansion_is_not_entered_and_other_branches_are() -
         journey = Journey(graph(pipeline), ITEM)
         entered = list(journey.advance().entering)
         for stage in (first, second):
-            journey.settle(stage, End("done", "f", expanded=2 if stage == "a" else None))
-            entered += journey.advance().entering
+            expanded = 2 if stage == "a" else None
+            entered += journey.advance(End(stage, "done", "f", expanded)).entering
         assert sorted(entered) == ["a", "b", "d"], "whichever ended first"
 
 
@@ -198,9 +195,8 @@ def lose(traveller: Traveller, stage: str) -> None:
 def test_an_output_is_deleted_once_every_reader_has_ended() -> None:
     journey = Journey(graph(DIAMOND, discarding=["a"]), ITEM)
     journey.advance()
-    for stage, discardable in (("a", []), ("b", []), ("c", ["a"]), ("d", [])):
-        journey.settle(stage, End("done", f"f{stage}"))
-        assert journey.advance().discardable == discardable
+    for stage, discardable in (("a", ()), ("b", ()), ("c", ("a",)), ("d", ())):
+        assert journey.advance(End(stage, "done", f"f{stage}")).discardable == discardable
 
 
 def test_a_rerun_still_knows_what_was_deleted() -> None:
@@ -250,3 +246,31 @@ def test_outputs_of_an_earlier_way_are_stale() -> None:
     traveller.go(graph(settings={"b": 1}), b="dropped")
     assert sorted(set(traveller.stale)) == ["b", "c"]
     assert sorted(traveller.known) == ["a", "b"], "it does not reach c any more"
+
+
+# What is written down
+
+
+def test_one_change_says_all_that_follows_from_an_end() -> None:
+    traveller = Traveller(graph(DIAMOND, discarding=["a"])).go(d="failed")
+    journey = Journey(graph(DIAMOND, {"b": 1}, discarding=["a"]), ITEM, dict(traveller.known))
+    first = journey.advance()
+    assert (first.item, first.ended, first.outcome) == (ITEM, None, None)
+    assert first.entering == ("a",), "it was deleted, and b will read it"
+    assert first.void == ("b", "c", "d")
+    end = End("a", "done", journey.fingerprint("a"))
+    then = journey.advance(end)
+    assert (then.ended, then.entering) == (end, ("b",))
+    assert [reused.stage for reused in then.reused] == ["c"], "it holds, and is written anew"
+    assert then.restored == then.reused
+    last = journey.advance(End("b", "dropped", journey.fingerprint("b")))
+    assert (last.outcome, last.discardable) == ("dropped", ("a",))
+    assert (last.obsolete, last.stale) == (("d",), ("b",))
+
+
+def test_what_the_ledger_has_is_not_written_again() -> None:
+    traveller = Traveller(graph()).go()
+    traveller.known["b"] = Known(None, None, on_disk=traveller.known["b"].fingerprint)
+    change = Journey(graph(), ITEM, dict(traveller.known)).advance()
+    assert [end.stage for end in change.reused] == ["a", "b", "c"]
+    assert [end.stage for end in change.restored] == ["b"]

@@ -11,7 +11,7 @@ import pytest
 from engine import Item, Job, StopRun, WorkFolderError
 from engine.ledger.group_commit import BACKLOG, GroupCommit
 from engine.ledger.reader import LedgerReader
-from engine.ledger.records import AttemptRow, End, Failure, Known
+from engine.ledger.records import AttemptRow, Change, End, Failure, Known, Settled
 from engine.ledger.schema import FILE, SCHEMA, SCHEMA_VERSION, connect
 from engine.ledger.writer import Ledger
 from engine.telemetry.processor_time import ProcessorTime
@@ -37,8 +37,24 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 def enter(ledger: Ledger, source: str, *stages: str, run: int = 1) -> Item:
     item = Item.at(ledger.path.parent, source)
     ledger.admit(item, None, run)
-    ledger.enter(item, stages, [], run)
+    ledger.apply(Change(item, entering=stages), run)
     return item
+
+
+def end(
+    ledger: Ledger,
+    item: Item,
+    stage: str,
+    outcome: Settled,
+    failure: Failure | None = None,
+    expanded: int | None = None,
+    ends: Settled | None = None,
+    run: int = 1,
+) -> None:
+    """`stage` ends with the item, and with `ends` the item itself."""
+    retryable = outcome == "failed"
+    ended = End(stage, outcome, f"f{stage}", expanded, retryable, failure=failure)
+    ledger.apply(Change(item, ended, outcome=ends), run)
 
 
 def known(ledger: Ledger, item: Item, run: int = 99) -> dict[str, Known]:
@@ -52,9 +68,8 @@ def known(ledger: Ledger, item: Item, run: int = 99) -> dict[str, Known]:
 
 def test_what_was_settled_is_known_to_the_next_run(ledger: Ledger) -> None:
     item = enter(ledger, "v", "a", "b", "c")
-    ledger.settle(item, "a", End("done", "fa", expanded=2), None, 1)
-    failure = Failure("http-503", "not now")
-    ledger.settle(item, "b", End("failed", "fb", retryable=True), failure, 1)
+    end(ledger, item, "a", "done", expanded=2)
+    end(ledger, item, "b", "failed", Failure("http-503", "not now"))
     assert known(ledger, item) == {
         "a": Known("done", "fa", expanded=2),
         "b": Known("failed", "fb", kind="http-503", reason="not now", retryable=True),
@@ -64,11 +79,27 @@ def test_what_was_settled_is_known_to_the_next_run(ledger: Ledger) -> None:
 
 def test_entering_a_stage_again_voids_how_it_and_its_descendants_ended(ledger: Ledger) -> None:
     item = enter(ledger, "v", "a", "b")
-    ledger.settle(item, "a", End("failed", "fa", retryable=True), Failure("k", "r"), 1)
-    ledger.settle(item, "b", End("done", "fb"), None, 1)
-    ledger.discard(item, ["b"])
-    ledger.enter(item, ["a"], ["b", "c"], 2)
+    end(ledger, item, "a", "failed", Failure("k", "r"))
+    done = End("b", "done", "fb")
+    ledger.apply(Change(item, done, discardable=("b",), outcome="failed"), 1)
+    ledger.apply(Change(item, entering=("a",), void=("b", "c")), 2)
     assert known(ledger, item) == {"a": Known()}
+
+
+def test_a_change_is_written_whole(ledger: Ledger) -> None:
+    item = enter(ledger, "v", "a")
+    ledger.apply(Change(item, End("a", "done", "fa"), entering=("b",), discardable=("a",)), 1)
+    end(ledger, item, "b", "failed", Failure("http-503", "not now"), ends="failed")
+    rows = "SELECT stage, outcome, kind, discarded FROM stages"
+    workdir = ledger.path.parent
+    assert query(workdir, rows) == [("a", "done", None, 1), ("b", "failed", "http-503", 0)]
+    assert query(workdir, "SELECT outcome FROM items") == [("failed",)]
+    again = Change(item, restored=(End("a", "done", "fa"),), entering=("b",), void=("c",))
+    ledger.apply(again, 2)
+    assert query(workdir, rows) == [("a", "done", None, 0), ("b", "pending", None, 0)]
+    assert query(workdir, "SELECT outcome FROM items") == [("pending",)]
+    end(ledger, item, "b", "done", ends="done", run=2)
+    assert query(workdir, "SELECT outcome, run FROM stages") == [("done", 2), ("done", 2)]
 
 
 def test_an_item_enters_a_run_once_and_every_list_that_held_it_is_known(ledger: Ledger) -> None:
@@ -118,9 +149,8 @@ def test_resetting_failures_chooses_by_class_and_stage(ledger: Ledger) -> None:
     descendants = {"a": ["b", "c"], "b": ["c"], "c": []}
     for source, stage, kind in (("v1", "a", "x"), ("v2", "b", "x"), ("v3", "b", "y")):
         item = enter(ledger, source, "a", "b", "c")
-        ledger.settle(item, "c", End("done", "fc"), None, 1)
-        ledger.settle(item, stage, End("failed", "f", retryable=True), Failure(kind, "r"), 1)
-        ledger.end_item(item, "failed")
+        end(ledger, item, "c", "done")
+        end(ledger, item, stage, "failed", Failure(kind, "r"), ends="failed")
     assert ledger.reset(descendants, "x", "b") == 1
     assert known(ledger, Item.at(ledger.path.parent, "v2")) == {"a": Known(), "b": Known()}
     with LedgerReader(ledger.path.parent) as reader:
@@ -193,9 +223,9 @@ def test_an_audit_finds_what_is_missing_and_what_is_too_much(ledger: Ledger) -> 
     workdir = ledger.path.parent
     run = ledger.start_run("toy", {}, {})
     lost, extra, open_ = (enter(ledger, source, "a", run=run) for source in ("v1", "v2", "v3"))
-    ledger.settle(lost, "a", End("done", "f"), None, run)
-    ledger.enter(extra, ["b"], [], run)
-    ledger.end_item(open_, "done")
+    end(ledger, lost, "a", "done", run=run)
+    ledger.apply(Change(extra, entering=("b",)), run)
+    ledger.apply(Change(open_, outcome="done"), run)
     with LedgerReader(workdir) as reader:
         assert sorted(reader.audit(PIPELINE, frozenset())) == [
             "1 items are recorded as ended with a stage pending",
@@ -208,8 +238,7 @@ def test_an_audit_looks_at_the_items_of_the_last_run(ledger: Ledger) -> None:
     """Those of earlier ones may have gone by other settings: `optional` may have been another."""
     run = ledger.start_run("toy", {}, {})
     item = enter(ledger, "v", "a", run=run)
-    ledger.settle(item, "a", End("failed", "f"), Failure("k", "r"), run)
-    ledger.end_item(item, "failed")
+    end(ledger, item, "a", "failed", Failure("k", "r"), ends="failed", run=run)
     with LedgerReader(ledger.path.parent) as reader:
         assert len(reader.audit(PIPELINE, frozenset({"a"}))) == 1
         ledger.start_run("toy", {}, {})

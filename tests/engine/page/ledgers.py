@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.contract.item import Item
-from engine.ledger.records import End
+from engine.ledger.records import Change, End
 from engine.ledger.schema import FILE
 from engine.ledger.writer import Ledger
 from engine.telemetry.statistics import PoolStatistics, Sample
@@ -73,7 +73,8 @@ def add_attempts(
             ),
         )
         if ended is not None and outcome in ("done", "dropped", "failed"):
-            ledger.settle(item, stage, End(outcome, "mark"), None, run)  # type: ignore[arg-type]
+            end = End(stage, outcome, "mark")  # type: ignore[arg-type]
+            ledger.apply(Change(item, end), run)
 
 
 def finish_attempt(ledger: Ledger, number: int, ended: float) -> None:

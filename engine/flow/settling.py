@@ -1,0 +1,179 @@
+"""What an attempt's result means: for its item, for the gate that it went through, for the run."""
+
+import time
+from collections import Counter
+
+import anyio
+from anyio.abc import TaskGroup
+
+from engine.contract.errors import Drop, Ending, Fault, Permanent, Throttled
+from engine.contract.stage import Stage
+from engine.flow.attempt import Attempt, Conclusion, Hooks
+from engine.flow.holding import Holding
+from engine.flow.retry import RetryPolicy
+from engine.gates.hosts import Gates, pause_after
+from engine.ledger.records import End, Failure
+from engine.telemetry.events import AttemptEnded, Events
+from engine.telemetry.meter import Meter
+
+LONE_REFUSALS = 3
+"""Refusals of one item before it is judged by its own that others went well."""
+
+
+class Settling:
+    """Brings the attempts of one pool to their ends: done, ended otherwise, held for another
+    attempt, or given up with the whole run.
+
+    `counts` has how many attempts ended in each way, `timed_out` the seconds of those that ran out
+    of time, and `blocked` the time in which ends waited for room in what comes after.
+    """
+
+    def __init__(
+        self,
+        stage: type[Stage],
+        name: str,
+        policy: RetryPolicy,
+        gates: Gates,
+        holding: Holding,
+        events: Events,
+        hooks: Hooks,
+    ) -> None:
+        """`name` is the step's."""
+        self._item_failures = stage.item_failures
+        self._name = name
+        self._policy = policy
+        self._gates = gates
+        self._holding = holding
+        self._events = events
+        self._hooks = hooks
+        self.counts: Counter[str] = Counter()
+        self.timed_out = 0.0
+        self.blocked = Meter()
+
+    async def settle(self, attempt: Attempt, tasks: TaskGroup, *, left: bool = False) -> bool:
+        """Bring the attempt to its end; returns whether the item leaves the pool with it.
+
+        `left`: it has left already, and another attempt has to come in by the front door.
+        """
+        conclusion = self._conclude(attempt)
+        self._tell(attempt, conclusion)
+        end, delay = conclusion.end, conclusion.delay
+        if delay is not None:
+            attempt.row.due, attempt.row.gate = time.time() + delay, attempt.closed
+        if end is not None and end.outcome != "done" and not end.retryable:
+            await attempt.draft.adiscard_partial()
+        with self.blocked:
+            await self._hooks.concluded(conclusion)
+        if delay is None:
+            return True
+        self._hold(attempt, delay, tasks, left=left)
+        return False
+
+    def _conclude(self, attempt: Attempt) -> Conclusion:
+        """What the result says: done, ended otherwise, another attempt, or a stop of the run."""
+        journey, row, result = attempt.entry.journey, attempt.row, attempt.result
+        ending, stop = result.ending, result.stop
+        if stop is not None:
+            failure = Failure("stopped", str(stop))
+            return Conclusion(journey, row, "interrupted", failure, stop=stop)
+        if ending is None:
+            end = End(self._name, "done", attempt.draft.fingerprint, result.expanded)
+            return Conclusion(journey, row, "done", None, end)
+        if isinstance(ending, Fault) and ending.kind == "timeout":
+            self.timed_out += attempt.seconds
+        return self._judge(attempt, ending)
+
+    def _judge(self, attempt: Attempt, ending: Ending) -> Conclusion:
+        """What follows from an ending other than done: the stage's end, or another attempt."""
+        entry = attempt.entry
+        alone_for = attempt.alone_for if isinstance(ending, Throttled) else None
+        verdict = self._policy.judge(
+            ending, entry.attempt, entry.held_for, attempt.pause, alone_for
+        )
+        reason = ending.reason
+        if verdict.final and alone_for is not None:
+            reason += "; others there went well, so it is not waited for any longer"
+        failure = Failure(ending.kind, reason, getattr(ending, "traceback", None))
+        concluded = Conclusion(entry.journey, attempt.row, verdict.outcome, failure)
+        if verdict.delay is None:
+            return concluded._replace(end=self._end(attempt, ending, failure))
+        attempt.counts = verdict.counts
+        return concluded._replace(delay=verdict.delay)
+
+    def _end(self, attempt: Attempt, ending: Ending, failure: Failure) -> End:
+        """The stage ends with the item as its last attempt did."""
+        fingerprint = attempt.draft.fingerprint
+        if isinstance(ending, Drop):
+            return End(self._name, "dropped", fingerprint, failure=failure)
+        alone = ending.kind in self._item_failures and not (
+            isinstance(ending, Throttled) and attempt.alone_for is None
+        )
+        retryable = not isinstance(ending, Permanent)
+        return End(
+            self._name, "failed", fingerprint, retryable=retryable, alone=alone, failure=failure
+        )
+
+    def _hold(self, attempt: Attempt, delay: float, tasks: TaskGroup, *, left: bool) -> None:
+        """The item waits for its next attempt."""
+        entry, ending = attempt.entry, attempt.result.ending
+        assert ending is not None
+        entry.attempt += attempt.counts
+        self._holding.hold(
+            entry,
+            delay,
+            attempt.gate,
+            tasks,
+            throttled=isinstance(ending, Throttled),
+            left=left,
+            why=ending.reason,
+        )
+
+    def _tell(self, attempt: Attempt, conclusion: Conclusion) -> None:
+        self.counts[conclusion.outcome] += 1
+        if not self._events.listeners:
+            return
+        failure = conclusion.failure
+        self._events.emit(
+            AttemptEnded(
+                item=attempt.entry.item.id,
+                stage=self._name,
+                worker=attempt.row.worker,
+                attempt=attempt.entry.attempt,
+                outcome=conclusion.outcome,
+                final=conclusion.end is not None,
+                seconds=attempt.seconds,
+                kind=failure.kind if failure else None,
+                reason=failure.reason if failure else None,
+            )
+        )
+
+    # Gates
+
+    def leave_gate(self, attempt: Attempt) -> None:
+        """Come out of the gate, if there is one, and close the one that a Throttled names."""
+        ending = attempt.result.ending
+        if ending is None and attempt.entry.gate is None:
+            return
+        throttled = isinstance(ending, Throttled)
+        if isinstance(ending, Throttled):
+            key = ending.key or attempt.gate
+            if key is None:
+                attempt.entry.turned_away += 1
+                attempt.pause = pause_after(ending.after, attempt.entry.turned_away)
+            else:
+                self._turned_away(attempt, ending, key)
+        self._holding.leave(attempt.entry, throttled=throttled, well=ending is None)
+
+    def _turned_away(self, attempt: Attempt, ending: Throttled, key: str) -> None:
+        entry = attempt.entry
+        refusal = self._gates.refuse(
+            key,
+            ending.after,
+            ending.reason,
+            entry.item.id,
+            entry.refusal,
+            doubtful=ending.kind in self._item_failures,
+        )
+        entry.refusal, attempt.pause, attempt.closed = refusal, refusal.seconds, key
+        if refusal.alone and refusal.times >= LONE_REFUSALS:
+            attempt.alone_for = anyio.current_time() - refusal.since
