@@ -1,4 +1,4 @@
-"""A limit that a stage's code sets itself, for one part of an attempt: `deadline`."""
+"""A time limit that a stage sets itself, for one part of an attempt: `deadline`."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,12 +8,13 @@ from contextvars import ContextVar
 from engine.contract.errors import Ending
 
 Watcher = Callable[["Deadline | None"], None]
-"""Is told which deadline holds from now on: whoever can end a block that does not look itself."""
+"""Called with the deadline that holds from now on, or None. It belongs to a worker that can end a
+block which never calls `checkpoint`."""
 
 
 class Deadline:
-    """When a block has to have ended (`at`, on the monotonic clock), and what it means that it has
-    not: the attempt ends as `missed`."""
+    """The time by which a block has to end (`at`, on the monotonic clock). If the block overruns
+    it, the attempt ends as `missed`."""
 
     def __init__(self, at: float, missed: Ending) -> None:
         self.at = at
@@ -22,11 +23,11 @@ class Deadline:
 
     @property
     def seconds(self) -> float:
-        """Seconds that are left."""
+        """Seconds left until the deadline."""
         return self.at - time.monotonic()
 
     def lift(self) -> None:
-        """What is left of the block may take as long as it likes."""
+        """Remove the limit: the rest of the block may take any time."""
         if self.holds:
             self.holds = False
             _tell()
@@ -35,15 +36,16 @@ class Deadline:
 _held: ContextVar[tuple[Deadline, ...]] = ContextVar("deadlines", default=())
 
 watcher: ContextVar[Watcher | None] = ContextVar("deadline_watcher", default=None)
-"""Set by a worker that is told of deadlines as they come and go."""
+"""Set by a worker that wants to hear of each change of deadline."""
 
 
 @contextmanager
 def deadline(seconds: float, missed: Ending) -> Iterator[Deadline]:
-    """Have the block take at most `seconds`; else the attempt ends as `missed` says.
+    """Let the block take at most `seconds`; past that, the attempt ends as `missed`.
 
-    `engine.checkpoint` raises `missed` once the time is up. With `placement = "process"` a block
-    that calls it too late, or never, is ended with its process; a thread cannot be.
+    `engine.checkpoint` raises `missed` once the time is up. With `placement = "process"` the run
+    kills the process of a block that calls `checkpoint` too late, or never; a thread cannot be
+    killed.
     """
     held = Deadline(time.monotonic() + seconds, missed)
     token = _held.set((*_held.get(), held))
@@ -56,7 +58,7 @@ def deadline(seconds: float, missed: Ending) -> Iterator[Deadline]:
 
 
 def check_deadlines() -> None:
-    """Raise what the deadline says that has been missed, if one has."""
+    """Raise the `missed` of the first deadline that has passed, if one has."""
     held = _held.get()
     if held:
         now = time.monotonic()

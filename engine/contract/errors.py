@@ -1,4 +1,4 @@
-"""How work can end other than well, and what a person is told when they asked for the impossible.
+"""The errors: the ways in which an attempt ends other than done, and a user's mistakes.
 
 Every message is one line: it names the thing, says what is wrong, and what to do about it.
 """
@@ -12,7 +12,7 @@ class PenstockError(Exception):
 
 
 class UsageError(PenstockError):
-    """A person's mistake: a bad argument, setting or file. The command exits with code 2."""
+    """A user's mistake: a bad argument, setting or file. The command exits with code 2."""
 
 
 class ConfigError(UsageError):
@@ -24,49 +24,51 @@ class PipelineError(UsageError):
 
 
 class WorkFolderError(UsageError):
-    """A work folder that cannot be used: in use by another process, unwritable, of another kind."""
+    """A work folder that cannot be used: another process holds it, it is not writable, or it
+    belongs to another pipeline."""
 
 
 class StopRun(PenstockError):
-    """The whole run has to stop, and no item is to blame: a full disk, a spent budget.
+    """The whole run has to stop, through no fault of an item: a full disk, a spent failure budget.
 
-    Items in hand stay pending and a later run goes on with them.
+    Items in hand stay pending, and a later run goes on with them.
     """
 
 
 class Ending(PenstockError):
     """How one attempt at one item ended, when it did not end done. Raised by stages.
 
-    `reason` is one line for a person, without the passwords and signatures of the addresses in it.
-    `kind` is the failure class that the ledger counts by and that `penstock retry --class` selects;
-    it defaults to the exception's own name in lower case.
+    `reason` is one line for a person; passwords and signatures are removed from the addresses in
+    it. `kind` is the failure class: the ledger counts by it and `penstock retry --class` selects by
+    it. It defaults to the exception's own name in lower case.
     """
 
     def __init__(self, reason: str, *, kind: str | None = None) -> None:
-        reason = shown_in(str(reason))  # a stage may have given it an exception
+        reason = shown_in(str(reason))  # a stage may pass an exception
         super().__init__(reason)
         self.reason = one_line(reason, limit=2000)
         self.kind = kind or type(self).__name__.lower()
 
 
 class Drop(Ending):
-    """There is legitimately nothing more to do with this item. It ends here, and that is fine."""
+    """Nothing more to do with this item, rightly. It ends here, and that is no failure."""
 
 
 class Permanent(Ending):
-    """This will never work (a 404, a damaged file): the item fails at once, with no retry."""
+    """An attempt at this item can never succeed (a 404, a damaged file): it
+    fails at once, with no retry."""
 
 
 class Transient(Ending):
-    """This may work later (a reset, a 5xx): retried with backoff; the attempt counts."""
+    """A later attempt may succeed (a reset, a 5xx): retried with backoff; the attempt counts."""
 
 
 class Throttled(Ending):
-    """The other side says slow down: the gate for `key` closes for everyone.
+    """The other side says slow down: the gate for `key` closes for every item.
 
-    The attempt does not count against the item. `after` is how long to wait, in seconds, when the
-    other side said so; `key` is what to hold back, usually a host, and defaults to the stage's
-    own `gate(item)`.
+    The attempt does not count against the item. `after` is the wait in seconds that the other side
+    asked for, None where it named none. `key` names the gate, usually a host; it defaults to the
+    stage's own `gate(item)`.
     """
 
     def __init__(
@@ -96,11 +98,11 @@ class Fault(Ending):
 
 
 class BatchFault(Fault):
-    """A batch went wrong as a whole: none of its items is to blame, and each is tried alone."""
+    """A batch failed as a whole: no single item is to blame, and each is tried again alone."""
 
 
 def root_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What a person wants to hear of: the first error raised on purpose, else the first."""
+    """The error to show to a person: the first one raised on purpose, else the first one."""
     told, rest = group.split(PenstockError)
     first: BaseException = told or rest or group
     while isinstance(first, BaseExceptionGroup):

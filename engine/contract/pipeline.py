@@ -17,10 +17,10 @@ from engine.contract.job import NO_PARAMETERS
 from engine.contract.stage import Stage, why_unusable
 
 SOURCE = "source"
-"""What a step names in `after` to take items straight from the pipeline's source."""
+"""Named in a step's `after`: the step takes items straight from the pipeline's source."""
 
 STAGES = "penstock.stages"
-"""The entry points by which packages register stages."""
+"""The entry points under which packages register stages."""
 
 Outcome = Literal["done", "dropped", "failed", "pending"]
 
@@ -29,11 +29,11 @@ Outcome = Literal["done", "dropped", "failed", "pending"]
 class ItemRecord:
     """One item as the ledger knows it, for a finish to read.
 
-    `outcome` is the item's as a whole; where it is not done, `stage`, `reason` and `kind` say which
-    stage ended it and why. `parent` is the id of the item it came out of, None for the source's
-    own. `expanded` is the number of items that came out of this one, None if it is an ordinary one.
-    `parameters` are those that it came with last.
-    `source` and `reason` may be passed on: passwords and signatures of addresses are not in them.
+    `outcome` is the outcome of the item as a whole. Where it is not done, `stage`, `reason` and
+    `kind` say which stage ended the item and why. `parent` is the id of the item that produced this
+    one, None for an item of the source. `expanded` is the number of items that this one produced,
+    None for an ordinary item. `parameters` are the latest that the item came with. `source` and
+    `reason` may be passed on: passwords and signatures are removed from the addresses in them.
     """
 
     id: str
@@ -50,13 +50,13 @@ class ItemRecord:
 
 @dataclass(frozen=True, slots=True)
 class FinishContext:
-    """What a finish works with: the work folder, every stage's settings, and the ledger's items."""
+    """The input of a finish: the work folder, every stage's settings, and the ledger's items."""
 
     workdir: Path
     settings: Mapping[str, BaseModel]
     versions: Mapping[str, str]
     items: Callable[[], Iterator[ItemRecord]]
-    """Every item of the work folder, this run's and earlier ones', ordered by id; streamed."""
+    """Every item of the work folder, from this run and earlier ones, ordered by id; streamed."""
 
 
 Finish = Callable[[FinishContext], Sequence[str]]
@@ -65,7 +65,7 @@ Finish = Callable[[FinishContext], Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class PageContext:
-    """What the sections of a page are made from: the work folder and the ledger's items."""
+    """The input of a pipeline's page sections: the work folder and the ledger's items."""
 
     workdir: Path
     items: Callable[[], Iterator[ItemRecord]]
@@ -76,8 +76,8 @@ class PageContext:
 class Section:
     """A part of the report page that a pipeline contributes, as HTML that may be trusted.
 
-    `body` is `markupsafe.Markup`: whatever came from outside has been escaped in making it. A
-    plain text is escaped. `style` is CSS for it; images have to be in `data:` addresses.
+    `body` is `markupsafe.Markup`, so text from outside was escaped when it was made. A plain str is
+    escaped. `style` is CSS for the section; images have to be in `data:` addresses.
     """
 
     title: str
@@ -86,24 +86,25 @@ class Section:
 
 
 Sections = Callable[[PageContext], Iterable[Section]]
-"""Makes a pipeline's own part of the page, in a thread, for a run at any point of its way."""
+"""Makes a pipeline's own sections of the page, in a thread, at any time during or after a run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """A command-line flag of a pipeline's own, which stands for settings: `--allow-private`."""
+    """A pipeline's own command-line flag, which stands for settings: `--allow-private`."""
 
     name: str
     help: str
     sets: Mapping[str, Any]
-    """Dotted setting names and the values they take: {"stages.fetch.allow_private": True}."""
+    """The values that the flag sets, by dotted name: {"stages.fetch.allow_private": True}."""
     once: bool = False
-    """Whether it is for one run alone: `penstock retry` keeps all other settings of the last."""
+    """Whether the flag holds for one run only: `penstock retry` does not
+    take it from the last run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that `penstock doctor` looked at. A "problem" keeps a run from working."""
+    """One thing that `penstock doctor` checked. A "problem" keeps a run from working."""
 
     name: str
     verdict: Literal["ok", "warning", "problem"]
@@ -112,14 +113,14 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A stage's place in a pipeline: the steps that it comes after, or SOURCE, and what it reads.
+    """A stage's place in a pipeline: the steps that it comes after, or SOURCE, and its inputs.
 
-    `name` is what its pool, its settings, the ledger and the folders go by: the stage's own, or
-    another where a stage stands twice. `inputs` names the steps whose outputs the stage reads, by
-    the roles that it gives them (`Stage.inputs`): any step that comes before this one, however far.
-    None leaves an optional role unbound. A role that is not named here is bound by itself where
-    that is plain: to the step before of the role's own name, or, if the stage needs only that one,
-    to the only step in `after`.
+    `name` is the name of its pool, its settings, its ledger rows and its folders: the stage's own
+    name, or another where a stage stands twice. `inputs` names the steps whose outputs the stage
+    reads, by role (`Stage.inputs`): any step before this one, however far up. None leaves an
+    optional role unbound. A role that `inputs` does not name is bound automatically where the
+    choice is unambiguous: to an earlier step with the role's own name, or, if the stage needs only
+    that role, to the only step in `after`.
     """
 
     stage: type[Stage]
@@ -141,8 +142,8 @@ class Step:
         name: str = "",
         inputs: Mapping[str, str | None] | None = None,
     ) -> "Step":
-        """A step of the stage that some package has registered as `stage` in the entry points
-        `penstock.stages`. Raises PipelineError where there is none."""
+        """A step of the stage registered as `stage` under the entry points `penstock.stages`.
+        Raises PipelineError where no package registers it."""
         found = metadata.entry_points(group=STAGES, name=stage)
         if not found:
             known = ", ".join(sorted({entry.name for entry in metadata.entry_points(group=STAGES)}))
@@ -165,11 +166,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Which stage follows which, and what a pipeline knows that no single stage does.
+    """The order of the steps, and the facts about a pipeline that no single stage knows.
 
     Raises PipelineError, naming the step, for duplicate names, unknown names in `after`, cycles,
-    steps that nothing reaches, inputs that are unknown, not bound or not made before, and stages
-    whose methods or settings the engine cannot use.
+    steps that nothing reaches, inputs that are unknown, unbound or made by no earlier step, and
+    stages whose methods or settings the engine cannot use.
     """
 
     name: str
@@ -177,22 +178,23 @@ class Pipeline:
     steps: Sequence[Step]
     finish: Finish | None = None
     canonical: Callable[[str], str] = str.strip
-    """Turns what a person typed into the source an item is known by. Raises UsageError."""
+    """Turns the text that a person typed into the source of an item. Raises UsageError."""
     resolve: Callable[[dict[str, BaseModel]], dict[str, BaseModel]] = field(default=lambda s: s)
-    """Fills in settings that follow from another stage's, by stage name."""
+    """Fills in the settings that follow from another stage's settings, by stage name."""
     flags: Sequence[Flag] = ()
     checks: Callable[[Mapping[str, BaseModel]], Iterable[Check]] | None = None
-    """What `penstock doctor` looks at with these settings, by stage name."""
+    """The checks of `penstock doctor` under these settings, by stage name."""
     sections: Sections | None = None
-    """What the report page shows beside the engine's own: pictures, say."""
+    """The pipeline's own sections of the report page, such as pictures."""
     costs: Callable[[Item, Mapping[str, BaseModel]], Mapping[str, float]] | None = None
-    """What an item that has ended has cost that the engine has no word for, given every stage's
-    settings: {"requests": 12, "bytes fetched": 3e6}. `penstock plan` adds these up, so they have to
-    be amounts; names that begin with "bytes" are shown as sizes."""
+    """The costs of an ended item that the engine does not know of, given every stage's settings:
+    {"requests": 12, "bytes fetched": 3e6}. `penstock plan` adds them up, so each has to be an
+    amount; names that begin with "bytes" are shown as sizes."""
     unit: str = "item"
-    """What an item is called, "page" say, with an s for many: `--pages` is then `--items`, too."""
+    """The word for one item, such as "page"; with an s for several:
+    `--pages` then means `--items`."""
     takes: str = "source"
-    """What a person gives for an item, "URL" say, with an s for many: so the usage has it."""
+    """The word for one argument, such as "URL"; with an s for several. The usage line shows it."""
     packages: Sequence[str] = ()
     """Distributions whose versions each run records."""
 
@@ -204,7 +206,7 @@ class Pipeline:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The stages' names in topological order, ties in the order they were declared."""
+        """The steps' names in topological order; ties keep the order of declaration."""
         order = TopologicalSorter({step.name: step.predecessors for step in self.steps})
         return tuple(order.static_order())
 
@@ -215,7 +217,7 @@ class Pipeline:
         return tuple(step.name for step in self.steps if name in step.predecessors)
 
     def upstream(self, name: str) -> tuple[str, ...]:
-        """Every step before this one, however far, in topological order."""
+        """Every step before this one, however far up, in topological order."""
         found = {name}
         for other in reversed(self.names):
             if other in found:
@@ -223,20 +225,20 @@ class Pipeline:
         return tuple(other for other in self.names if other in found and other != name)
 
     def inputs(self, name: str) -> Mapping[str, str | None]:
-        """The steps whose outputs the stage of this step reads, by role; None for an optional role
-        that no step is bound to."""
+        """The steps whose outputs this step's stage reads, by role; None for an optional role that
+        is bound to no step."""
         return _bound(self[name], self.upstream(name))
 
     def reads(self, name: str) -> tuple[str, ...]:
-        """The steps whose outputs have to be there when this step begins: those that it comes
-        after, in that order, and what else it reads."""
+        """The steps whose outputs have to be there when this step begins: the steps in its `after`,
+        in that order, then its other inputs."""
         before = self[name].predecessors
         bound = (step for step in self.inputs(name).values() if step is not None)
         return (*before, *(step for step in dict.fromkeys(bound) if step not in before))
 
     @property
     def roots(self) -> tuple[str, ...]:
-        """The stages that take items from the source."""
+        """The steps that take items from the source."""
         return tuple(step.name for step in self.steps if step.is_root)
 
 
@@ -289,10 +291,10 @@ def _validate(pipeline: Pipeline) -> None:
 
 
 def _bound(step: Step, upstream: Sequence[str]) -> dict[str, str | None]:
-    """Which of the steps before `step`, `upstream`, each role of its stage stands for.
+    """The step that each role of the step's stage is bound to, out of `upstream`.
 
-    Raises PipelineError where that is not plain. What is read was made upstream, so it has ended
-    when the step begins.
+    Raises PipelineError where the choice is ambiguous. Every input is made upstream, so it has
+    ended when the step begins.
     """
     needed, optional = _words(step.stage.inputs), _words(step.stage.optional_inputs)
     roles = (*needed, *optional)
@@ -319,7 +321,8 @@ def _bound(step: Step, upstream: Sequence[str]) -> dict[str, str | None]:
 
 
 def _plain(step: Step, role: str, upstream: Sequence[str]) -> str | None:
-    """What a role stands for that the pipeline does not bind; None where nothing is plain."""
+    """The step for a role that the pipeline leaves unbound; None where no
+    step is the obvious one."""
     main = _words(step.stage.inputs) or _words(step.stage.optional_inputs)
     by_name = role if role in upstream else None
     by_place = step.predecessors[0] if main == (role,) and len(step.predecessors) == 1 else None
@@ -336,5 +339,5 @@ def _choice(upstream: Sequence[str]) -> str:
 
 
 def _words(names: str | Sequence[str]) -> tuple[str, ...]:
-    """One name needs no list."""
+    """The names as a tuple: a single name may be given without a list."""
     return (names,) if isinstance(names, str) else tuple(names)

@@ -1,11 +1,11 @@
-"""Pipelines and commands that packages bring, found by their entry points.
+"""Pipelines and commands of other packages, found by their entry points.
 
-[project.entry-points."penstock.pipelines"]
-letters = "letters.pipeline:letters"        an engine.Pipeline
-[project.entry-points."penstock.commands"]
-envelopes = "letters.export:envelopes"      a click command
+    [project.entry-points."penstock.pipelines"]
+    letters = "letters.pipeline:letters"        an engine.Pipeline
+    [project.entry-points."penstock.commands"]
+    envelopes = "letters.export:envelopes"      a click command
 
-One that cannot be used is in nobody's way: it is an error only for who asks for it by its name.
+An unusable entry point disturbs nothing else: only a request for its name is an error.
 """
 
 import logging
@@ -25,7 +25,7 @@ PIPELINES = "penstock.pipelines"
 COMMANDS = "penstock.commands"
 
 WORDS = {PIPELINES: "pipeline", COMMANDS: "command"}
-"""What the entry points of a group are called."""
+"""The word for an entry point of each group, in messages."""
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """An entry point that cannot be used: what it is to be, whose it is, and why it cannot."""
+    """An entry point that cannot be used: its group and name, its package, and the reason."""
 
     group: str
     name: str
@@ -47,7 +47,7 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Found(Generic[T]):
-    """What the entry points of a group came to; `usable` is by name."""
+    """The entry points of a group: `usable` by name, and the broken ones."""
 
     usable: Mapping[str, T]
     broken: tuple[Broken, ...]
@@ -65,8 +65,8 @@ def pipeline(name: str) -> Pipeline:
 
 
 def pipelines() -> Mapping[str, Pipeline]:
-    """All pipelines that can be used, by name. Of each of the others one line is logged, as a
-    warning, once in a process."""
+    """All usable pipelines, by name. Logs one line for each of the others,
+    as a warning, once in a process."""
     found = find_pipelines()
     for broken in found.broken:
         _warn_of(broken)
@@ -74,17 +74,17 @@ def pipelines() -> Mapping[str, Pipeline]:
 
 
 def find_pipelines() -> Found[Pipeline]:
-    """All pipelines, by name, and those that cannot be used."""
+    """All pipelines: the usable ones by name, and the broken ones."""
     return _find(PIPELINES, Pipeline)
 
 
 def find_commands() -> Found[click.Command]:
-    """All commands that packages bring, by name, and those that cannot be used."""
+    """All commands of other packages: the usable ones by name, and the broken ones."""
     return _find(COMMANDS, click.Command)
 
 
 def command(name: str) -> click.Command:
-    """The command of this name that a package brings. Raises as `pipeline` does."""
+    """The command of this name from another package. Raises as `pipeline` does."""
     return _asked_for(COMMANDS, name, click.Command)
 
 
@@ -109,12 +109,12 @@ def _find(group: str, kind: type[T]) -> Found[T]:
 
 
 def _load(group: str, name: str, kind: type[T]) -> Found[T]:
-    """The first of this name that can be used, and those before it that cannot."""
+    """The first usable entry point of this name, and the broken ones before it."""
     broken: list[Broken] = []
     for entry in metadata.entry_points(group=group, name=name):
         try:
             loaded = entry.load()
-        except (Exception, SystemExit) as error:  # another package's code: it may raise anything
+        except (Exception, SystemExit) as error:  # another package's code may raise anything
             why = f"{entry.value}: {_told(error)}"
         else:
             if isinstance(loaded, kind):
@@ -125,7 +125,7 @@ def _load(group: str, name: str, kind: type[T]) -> Found[T]:
 
 
 def _told(error: BaseException) -> str:
-    """In one line. What Penstock raises says enough by itself."""
+    """The error in one line. A PenstockError's message is enough; others name their type."""
     text = " ".join(str(error).split())
     if isinstance(error, PenstockError):
         return text
@@ -133,7 +133,7 @@ def _told(error: BaseException) -> str:
 
 
 def _package(entry: metadata.EntryPoint) -> str:
-    """The distribution that an entry point is of, which may be as broken as what it brings."""
+    """The distribution of an entry point; its metadata may be as broken as the entry point."""
     with suppress(Exception):
         if entry.dist is not None and entry.dist.name:
             return f"package {entry.dist.name} {entry.dist.version}"

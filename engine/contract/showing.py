@@ -1,7 +1,7 @@
-"""Addresses as they may be shown and passed on: without the passwords and signatures in them.
+"""Addresses without their passwords and signatures, as they may be shown and passed on.
 
-A list's addresses stand whole in the ledger alone. Ids, events, reasons, tables and pages have what
-`shown` and `shown_in` leave of them.
+Only the ledger holds a list's addresses whole. Ids, events, reasons, tables and pages hold the
+result of `shown` or `shown_in`.
 """
 
 import re
@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote
 
 _ADDRESS = re.compile(r'[a-z][a-z0-9+.-]{0,30}://[^\s"<>]*', re.IGNORECASE)
 _BEHIND = "][(){}'`,.;:!|\\…"
-"""What stands behind an address in a sentence, and is not of it."""
+"""Punctuation after an address in a sentence that is no part of the address."""
 
 _USER = re.compile(r"(?<=://)[^/?#]*@")
 _IN_THE_PATH = re.compile(r"[/;](?:hdn(?:ts|ea|tl)=[^?#]{0,500}?~hmac=\w+|([\w.-]+)=[^/;]*)")
@@ -23,36 +23,37 @@ _SIGNS = re.compile(
     r"|[a-z]{0,4}sig|\w*signature|hmac|hdn(ts|ea|tl)|(ws|tx)(secret|time)"
     r"|expires?(at|in|on)?|expiry|expiration|\w*(password|passwd|apikey|credentials?)|pwd"
 )
-"""They open the door, and say nothing of what is behind it."""
+"""Parameters that grant access and do not identify the content."""
 
 _OPENS = re.compile(
     r"(?!.*(page|next|contin|cursor|sync))(\w*token|\w*auth(key)?|authorization|jwt|\w*secret"
     r"|sign|policy|exp|pass|j?sessionid|phpsessid)"
 )
-"""They open the door, and may also be all that says which door."""
+"""Parameters that grant access and may also be the only thing that identifies the content."""
 
 _USERS = frozenset({"user", "username", "login", "account"})
-"""Who goes with a password."""
+"""Parameters that name a user, beside a password."""
 
 _AZURE = re.compile("s[vstpre]|srt|sip|spr|skoid|sktid|sk[tesv]|sdd|ses")
-"""What Azure signs beside the address, with `sig`: new with each signature."""
+"""Parameters that Azure adds beside `sig`: new with each signature."""
 
 
 def shown(source: str) -> str:
-    """A source without user, password and signature; itself where it is no address, or has none."""
+    """The source without user, password and signature; unchanged if it is
+    no address or has none."""
     return _without_secrets(source, opening=True) if _ADDRESS.match(source) else source
 
 
 def shown_in(text: str) -> str:
-    """The same for every address in a text."""
+    """The text with `shown` applied to every address in it."""
     return _ADDRESS.sub(_shown_match, text) if "://" in text else text
 
 
 def identity(source: str) -> str:
-    """What tells a source from others: the same for two signatures of one address.
+    """The part of a source that identifies it: two signatures of one address give the same text.
 
-    A signature signs what the rest of the address names, so the rest is enough. A token may be all
-    that names the thing (`/play?token=…`): where the path names no file it counts.
+    A signature covers the rest of the address, so the rest identifies the content. A token may be
+    the only identification (`/play?token=…`): it counts where the path names no file.
     """
     if not _ADDRESS.match(source):
         return source
@@ -66,7 +67,8 @@ def _shown_match(found: re.Match[str]) -> str:
 
 
 def _without_secrets(address: str, *, opening: bool) -> str:
-    """The address without user and signing parameters; `opening`: and without what `_OPENS`."""
+    """The address without user and signing parameters; with `opening`, also
+    without those in `_OPENS`."""
     if "@" not in address and "=" not in address:
         return address
     names = {_plain(name) for name in re.findall(r"[?&;#/]([\w.%-]+)=", address)}
@@ -99,11 +101,11 @@ def _without_secrets(address: str, *, opening: bool) -> str:
 def _kept_parameters(
     parameters: str, is_secret: Callable[[str], bool], opening: bool
 ) -> Iterator[str]:
-    """The parameters that stay, each but the first with what parts it from the one before."""
+    """The parameters that stay, each but the first with its separator before it."""
     first, dropped = True, False
     for mark, parameter in re.findall("(^|[&;])([^&;]*)", parameters):
         name, equals, value = parameter.partition("=")
-        # A value may hold ";", and what follows it is the value's.
+        # A value may hold ";": the text after it still belongs to the value.
         dropped = is_secret(name) if equals else dropped and mark == ";"
         if not dropped:
             value = _inner(value, opening)
@@ -112,7 +114,7 @@ def _kept_parameters(
 
 
 def _inner(value: str, opening: bool) -> str:
-    """A parameter's value, which may be an address itself, with secrets of its own."""
+    """A parameter's value without secrets: the value may be an address itself."""
     if "://" in value:
         return _without_secrets(value, opening=opening)
     plain = unquote(value) if "%3a%2f%2f" in value.lower() else value
