@@ -1,4 +1,4 @@
-"""The processes of this one's that hold a stage."""
+"""The child processes that hold a stage."""
 
 from collections.abc import Mapping
 
@@ -6,15 +6,15 @@ _steps: dict[int, str] = {}
 
 
 def children() -> Mapping[int, str]:
-    """The processes of this one's that hold a stage now, by their ids, and that step's name."""
+    """The child processes that hold a stage now: the step's name by process id."""
     return dict(_steps)
 
 
 def note_child(process: int, step: str) -> None:
-    """The process `process` has begun to hold the stage of `step`."""
+    """Record that the process `process` holds the stage of `step`."""
     _steps[process] = step
 
 
 def forget_child(process: int) -> None:
-    """It has ended."""
+    """Record that the process has ended."""
     _steps.pop(process, None)

@@ -1,4 +1,4 @@
-"""What happened, as typed events. Progress, log and report only listen."""
+"""The events of a run, typed. Progress, log and report only listen to them."""
 
 import logging
 import traceback
@@ -25,7 +25,7 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class ItemEntered(Event):
-    """The source, or an item that held others, gave this item to the run. `source` is as shown:
+    """The source, or an item that is a list, gave this item to the run. `source` is as shown:
     without passwords and signatures."""
 
     item: str
@@ -35,7 +35,7 @@ class ItemEntered(Event):
 
 @dataclass(frozen=True, slots=True)
 class ItemEnded(Event):
-    """No stage has anything left to do with the item. `reused`: earlier runs had done it all."""
+    """The item has ended in the run. `reused`: earlier runs had done all of it."""
 
     item: str
     outcome: Literal["done", "dropped", "failed"]
@@ -77,7 +77,7 @@ class AttemptEnded(Event):
 
 @dataclass(frozen=True, slots=True)
 class GateClosed(Event):
-    """A host asked us to slow down; nothing goes to `key` for `seconds`."""
+    """A host asked for fewer requests: nothing goes to `key` for `seconds`."""
 
     key: str
     seconds: float
@@ -86,7 +86,8 @@ class GateClosed(Event):
 
 @dataclass(frozen=True, slots=True)
 class DiskLow(Event):
-    """Free space is under the watermark: nothing new is taken from the source until it is not."""
+    """Free space is under the watermark: nothing is taken from the source
+    until it is above again."""
 
     free: int
     watermark: int
@@ -114,15 +115,15 @@ class WorkerReplaced(Event):
 
 @dataclass(frozen=True, slots=True)
 class RoomMade(Event):
-    """The disk was too full for the ledger, so what killed runs had left was deleted. `freed` is in
-    bytes."""
+    """The disk was too full for the ledger, so leftovers of killed runs
+    were deleted. `freed` is in bytes."""
 
     freed: int
 
 
 @dataclass(frozen=True, slots=True)
 class Repaired(Event):
-    """The ledger and the folders disagreed after a crash; this is what was done about it."""
+    """The ledger and the folders disagreed after a crash; this says what was repaired."""
 
     item: str
     stage: str
@@ -145,8 +146,8 @@ class RunEnded(Event):
 
 @dataclass(frozen=True, slots=True)
 class ListenerFailed(Event):
-    """`listener` raised, which is a bug of its own: the run goes on. Told of each listener once, to
-    all others."""
+    """`listener` raised, which is a bug in the listener: the run goes on. Emitted once for each
+    listener, to all others."""
 
     listener: str
     reason: str
@@ -154,27 +155,27 @@ class ListenerFailed(Event):
 
 
 Listener = Callable[[Event], None]
-"""Is told what happened; see `Events` for when, where, and what it may do."""
+"""Called with each event; `Events` says when, in which thread, and what it may do."""
 
 
 @dataclass(slots=True)
 class Events:
-    """Hands every event to every listener, in the order they subscribed.
+    """Hands every event to every listener, in the order in which they subscribed.
 
-    Listeners are called one after the other, by whoever emits, which is always on the thread of the
+    Listeners are called one after the other, by the code that emits, always on the thread of the
     run's event loop: nothing else happens in the run until they have returned, and the events of
     one item come in the order in which they happened.
 
-    So a listener has to return at once. It may keep what it is told, and read the run's `snapshot`.
-    It may not block (no network, no lock that another thread holds for long), subscribe others, or
-    call back into the run, except to drain it or to resize a pool. What that emits is told at once:
-    those who subscribed later hear of it before they hear of the event at hand.
+    So a listener has to return at once. It may keep the event, and read the run's `snapshot`. It
+    may not block (no network, no lock that another thread holds for long), subscribe others, or
+    call back into the run, except to drain it or to resize a pool. An event that such a call emits
+    is delivered at once: later subscribers receive it before the event at hand.
 
-    A listener that raises an Exception ends neither the run nor what the others are told. It is
-    told of the events that follow, so that a view which cannot show one thing shows the next. Its
-    first error is logged as a warning, with its traceback, and told to the others as
-    ListenerFailed; the later ones are logged for debugging. What is no Exception, such as
-    KeyboardInterrupt and a cancellation, is raised.
+    A listener that raises an Exception ends neither the run nor the delivery to the others. It
+    still receives the events that follow, so a view that cannot show one event shows the next. Its
+    first error is logged as a warning, with its traceback, and goes to the others as
+    ListenerFailed; its later errors are logged for debugging. A BaseException that is no Exception,
+    such as KeyboardInterrupt or a cancellation, propagates.
     """
 
     listeners: list[Listener] = field(default_factory=list)
@@ -184,11 +185,11 @@ class Events:
         self.listeners.append(listener)
 
     def emit(self, event: Event) -> None:
-        """Tell every listener. No Exception is raised."""
+        """Hand `event` to every listener. Raises no Exception."""
         self._tell(event, self.listeners)
 
     def failed(self, listener: object, error: Exception) -> None:
-        """`listener`, or what of it works beside the run, has raised `error`: say so, once."""
+        """Report once that `listener`, or its part that runs beside the run, raised `error`."""
         name = _name(listener)
         if listener in self._failed:
             log.debug("%s failed again", name, exc_info=error)
@@ -207,10 +208,10 @@ class Events:
                 listener(event)
             except Exception as error:
                 errors += ((listener, error),)
-        for failing, why in errors:  # once all have heard of the event itself
+        for failing, why in errors:  # after all have received the event itself
             self.failed(failing, why)
 
 
 def _name(listener: object) -> str:
-    """Its function's or class's name."""
+    """The name of the listener's function or class."""
     return str(getattr(listener, "__qualname__", type(listener).__qualname__))

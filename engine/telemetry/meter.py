@@ -1,4 +1,4 @@
-"""How long the workers of a pool have been busy, starved and blocked."""
+"""A meter for the time that the workers of a pool are busy, starved or blocked."""
 
 import time
 from types import TracebackType
@@ -7,7 +7,7 @@ from types import TracebackType
 class Meter:
     """Adds up the time that any number of tasks spend inside it, in seconds: `with meter: ...`.
 
-    Time still going on counts, so a stage that takes an hour an item shows as busy meanwhile.
+    Time still going on counts, so a stage that takes an hour for an item shows as busy meanwhile.
     """
 
     __slots__ = ("_inside", "_total", "changed")
@@ -16,10 +16,10 @@ class Meter:
         self._inside = 0
         self._total = 0.0
         self.changed = time.monotonic()
-        """When somebody last went in or came out."""
+        """Time of the last entry or exit."""
 
     def __enter__(self) -> float:
-        """When the block began, for those who want to know how long it took them."""
+        """Return the time of entry, for a caller that measures its own block."""
         now = time.monotonic()
         self._total += self._inside * (now - self.changed)
         self.changed = now
@@ -39,5 +39,5 @@ class Meter:
 
     @property
     def seconds(self) -> float:
-        """The total until now."""
+        """The total until now, in seconds."""
         return self._total + self._inside * (time.monotonic() - self.changed)

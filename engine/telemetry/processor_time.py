@@ -1,4 +1,4 @@
-"""What an attempt cost the processor: how long it ran, and how long it waited for a free core."""
+"""Processor time of an attempt: its time on a core, and its time waiting for a free one."""
 
 import os
 import threading
@@ -7,28 +7,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 SCHEDULER = "/proc/thread-self/schedstat"
-"""Where Linux says of the reading thread: nanoseconds on a core, nanoseconds waiting for one."""
+"""Where Linux reports on the reading thread: nanoseconds on a core, nanoseconds waiting for one."""
 
 
 @dataclass(slots=True)
 class ProcessorTime:
-    """Seconds of one attempt on a core (`used`), and waiting for one to be free (`delayed`; None
-    where the operating system does not say).
+    """Seconds of one attempt on a core (`used`), and waiting for a free one (`delayed`; None where
+    the operating system does not report it).
 
-    Both are of the thread that the attempt runs in, or of the process that was started for it.
-    What helper threads of a library use is not in them: see `run_seconds`.
+    Both are of the thread that the attempt runs in, or of the process that was started for it. The
+    time of a library's helper threads is not included: see `run_seconds`.
     """
 
     used: float = 0.0
     delayed: float | None = None
 
     def shared_by(self, count: int) -> "ProcessorTime":
-        """One item's part of what a batch of `count` cost."""
+        """One item's share of the cost of a batch of `count`."""
         return ProcessorTime(self.used / count, self.delayed and self.delayed / count)
 
 
 class _Stopwatch:
-    """A class, and not a generator: every attempt has one."""
+    """A class rather than a generator, which costs more: every attempt makes one."""
 
     __slots__ = ("_clock", "_delayed", "_found", "_used")
 
@@ -48,19 +48,20 @@ class _Stopwatch:
 
 
 def measured(*, whole_process: bool = False) -> _Stopwatch:
-    """Measures the block, which has to begin and end in one thread, or with `whole_process` the
-    process and what it has started; the figures are there once the block has ended."""
+    """Measure the block. It has to begin and end in one thread; with `whole_process` the process
+    and its children are measured. The figures are there once the block has ended."""
     return _Stopwatch(run_seconds if whole_process else time.thread_time)
 
 
 def run_seconds() -> float:
-    """Processor seconds of this process and of those that it has waited for, until now."""
-    times = os.times()  # it counts in hundredths of a second, which is too coarse for our own
+    """Processor seconds of this process and of its children that have been
+    waited for, until now."""
+    times = os.times()  # in hundredths of a second: too coarse for our own
     return time.process_time() + times.children_user + times.children_system
 
 
 class _OwnScheduling(threading.local):
-    """This thread's file, kept open: it is read at both ends of every attempt."""
+    """This thread's scheduler file, kept open: it is read at both ends of every attempt."""
 
     def __init__(self) -> None:
         try:

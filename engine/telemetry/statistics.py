@@ -1,4 +1,4 @@
-"""What a pool measures about itself, and what follows from it: which stage is the bottleneck."""
+"""Measurements of the pools, and the bottleneck that follows from them."""
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from engine.telemetry.text import one_line
 
 LEAST_BUSY = 0.5
-"""A stage that was busy for less of its time than this holds nobody back."""
+"""The least utilisation of a bottleneck: a stage below it holds no other back."""
 
 
 FLEETING = {"kept": False}
@@ -16,8 +16,8 @@ FLEETING = {"kept": False}
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Items that wait outside any worker, for `seconds` more, because of `reason`: for the gate
-    `key`, usually a host, that was told to slow down, or for another attempt (None)."""
+    """Items that wait outside the workers, for `seconds` more, because of `reason`: for the gate
+    `key` to open, usually a host, or for another attempt (`key` None)."""
 
     key: str | None
     reason: str
@@ -25,13 +25,13 @@ class Hold:
     items: int
 
     def joined(self, other: "Hold") -> "Hold":
-        """Both, which have one key: the reason of the one that lasts longer."""
+        """The two holds of one key as one, with the reason of the longer one."""
         longer = max(self, other, key=lambda held: held.seconds)
         return replace(longer, items=self.items + other.items)
 
     def told(self, now: float) -> str:
-        """Who holds them back, until when and why, as a piece of a sentence; `now` is in seconds
-        since the epoch."""
+        """A phrase that names what holds the items, until when and why; `now` is in seconds since
+        the epoch."""
         clock = time.strftime("%H:%M:%S", time.localtime(now + self.seconds))
         if self.key is None:
             until = f"for another attempt, until {clock}" if self.seconds >= 1 else "for a turn"
@@ -43,7 +43,7 @@ class Hold:
 
 
 def join_holds(waiting: Iterable[Hold]) -> list[Hold]:
-    """One for each key: closed gates first, those for longest; last, other attempts."""
+    """One hold for each key: closed gates first, the longest first; retries last."""
     found: dict[str | None, Hold] = {}
     for held in waiting:
         known = found.get(held.key)
@@ -55,22 +55,22 @@ def join_holds(waiting: Iterable[Hold]) -> list[Hold]:
 class PoolStatistics:
     """One pool, from its start until now. Immutable: ask the pool again for newer figures.
 
-    `worker_seconds` is the time its workers have been open for work, summed; each moment of it is
+    `worker_seconds` is the time that its workers were open for work, summed. Each moment of it is
     `busy` (in the stage's own code), `starved` (waiting for an item), `blocked` (waiting for room
     in a successor's inbox) or the engine's own overhead. All are in seconds.
     """
 
     stage: str
     workers: int
-    """How many there are; once the pool has ended, how many it last had."""
+    """Number of workers; once the pool has ended, its last number."""
     queue: int
-    """The inbox's bound."""
+    """The bound of the inbox."""
     waiting: int
-    """Items in the inbox now, ready for a worker."""
+    """Queue depth: items in the inbox now, ready for a worker."""
     held: int
-    """Items waiting outside any worker now, for a retry or for a gate to open."""
+    """Items that wait outside the workers now, for a retry or for a gate to open."""
     in_hand: int
-    """Items a worker holds now."""
+    """Items that workers have in hand now."""
     done: int
     dropped: int
     failed: int
@@ -83,13 +83,13 @@ class PoolStatistics:
     attempts: int
     """Attempts that have ended, whatever their outcome."""
     most: int | None = None
-    """The most workers that the stage can have, None for any number."""
+    """The largest number of workers that the stage can have, None for any number."""
     timed_out: float = 0.0
-    """How much of `busy` went into attempts that ran out of time."""
+    """The part of `busy` that went into attempts that ran out of time."""
     holds: Sequence[Hold] = field(default=(), metadata=FLEETING)
-    """What holds those back that are held, other than that it is not their turn."""
+    """Why items are held, except those that only wait for their turn."""
     bound: str | None = None
-    """What bounds the stage other than its workers, as it says itself."""
+    """The stage's own statement of its limit, other than its workers."""
 
     @property
     def ended(self) -> int:
@@ -97,33 +97,35 @@ class PoolStatistics:
 
     @property
     def lacks_items(self) -> bool:
-        """Whether it never had an item for a further worker: as many as it has took one each."""
+        """Whether the pool had no more items than workers, so that a
+        further worker would have had none."""
         settled = self.attempts - self.retried - self.throttled
         items = settled + self.in_hand + self.waiting + self.held
         return 0 < items <= self.workers
 
     @property
     def hangs(self) -> bool:
-        """Whether most of its time went into attempts that ran out of theirs."""
+        """Whether most of its busy time went into attempts that ran out of time."""
         return 0 < self.busy <= 2 * self.timed_out
 
     @property
     def only_fails(self) -> bool:
-        """Whether nothing has gone well in it, and something has failed."""
+        """Whether something has failed in it and nothing has ended well."""
         return self.failed > 0 and not self.done + self.dropped
 
     @property
     def utilisation(self) -> float:
-        """The share of the workers' time that was busy, 0 to 1."""
+        """The busy share of the workers' time, 0 to 1."""
         return self.share(self.busy)
 
     @property
     def service_time(self) -> float:
-        """Mean seconds of one attempt."""
+        """Mean seconds of an attempt."""
         return self.busy / self.attempts if self.attempts else 0.0
 
     def since(self, earlier: "PoolStatistics") -> "PoolStatistics":
-        """The same pool between `earlier` and now: what it did and how, beside how it stands."""
+        """The same pool between `earlier` and now: times and counts are differences, states are the
+        present ones."""
         return replace(
             self,
             done=self.done - earlier.done,
@@ -140,17 +142,17 @@ class PoolStatistics:
         )
 
     def share(self, seconds: float) -> float:
-        """What part of the workers' time `seconds` are, 0 to 1."""
+        """`seconds` as a share of the workers' time, 0 to 1."""
         return seconds / self.worker_seconds if self.worker_seconds > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """How a run stood at one moment.
+    """The state of a run at one moment.
 
-    `time` is in seconds since the epoch. `processor` counts the seconds that the `cores` which the
-    run may use were busy, with whatever: only the difference of two samples says something.
-    `memory` is what the run's processes hold, `free_disk` what its disk has left, in bytes.
+    `time` is in seconds since the epoch. `processor` counts the seconds that the run's `cores` were
+    busy with any program: only the difference of two samples has a meaning. `memory` is the memory
+    of the run's processes, `free_disk` the free space of its disk, in bytes.
     """
 
     time: float
@@ -163,7 +165,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class StageCounts:
-    """How many items stand where in one stage, over all runs; or in the pipeline as a whole."""
+    """Counts of items by state in one stage, over all runs; or in the pipeline as a whole."""
 
     stage: str
     entered: int
@@ -175,7 +177,7 @@ class StageCounts:
 
 @dataclass(frozen=True, slots=True)
 class FailureKind:
-    """The failed items of one stage that failed in the same way, and one of them."""
+    """The failed items of one stage with the same failure class, and one example."""
 
     stage: str
     kind: str
@@ -185,13 +187,14 @@ class FailureKind:
 
 
 def bottleneck(pools: Mapping[str, PoolStatistics]) -> str | None:
-    """The name of the stage that held the others back: the busiest one. None if none was busy."""
+    """The name of the bottleneck, the stage with the highest utilisation.
+    None if no stage was busy."""
     busiest = max(pools.values(), key=lambda pool: pool.utilisation, default=None)
     return busiest.stage if busiest is not None and busiest.utilisation > 0 else None
 
 
 def bottleneck_sentence(pools: Mapping[str, PoolStatistics]) -> str:
-    """Which stage held the others back, how that shows, and what would help."""
+    """A sentence that names the bottleneck, its symptoms, and a remedy."""
     if all(pool.busy <= 0 for pool in pools.values()):
         return "No stage was the bottleneck: none of them had anything to do."
     busiest = max(pools.values(), key=lambda pool: pool.utilisation)
@@ -244,7 +247,7 @@ def _workers(pool: PoolStatistics) -> str:
 
 
 def _who_waited(busiest: PoolStatistics, pools: Mapping[str, PoolStatistics]) -> str:
-    """The other stage that waited most: for room if any did, which is before, else for items."""
+    """The other stage that waited most: for room if any did (a stage before), else for items."""
     for wait, what_for in (("blocked", "room"), ("starved", "items")):
         shares = {
             pool.stage: pool.share(getattr(pool, wait))

@@ -1,10 +1,10 @@
-"""Text and figures as people read them: one line, a duration, a size, a count of something."""
+"""Text and figures as people read them: one line, a duration, a size, a rate."""
 
 
 def one_line(text: str, limit: int = 200) -> str:
     """`text` without line breaks and control characters, cut to `limit` characters.
 
-    What a website calls itself ends up in messages: it must not be able to steer the terminal.
+    Text from a website ends up in messages: it must not be able to steer the terminal.
     """
     flat = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return flat if len(flat) <= limit else f"{flat[: limit - 1]}…"
@@ -23,7 +23,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes in the largest decimal unit of which there is at least one."""
+    """Bytes in the largest decimal unit in which the number is at least one."""
     for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if count >= factor:
             return f"{count / factor:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""How long the threads of each stage had a core, or waited for one."""
+"""The time that the threads of each stage had a core or waited for one."""
 
 import threading
 from collections import Counter
@@ -10,16 +10,17 @@ from engine.telemetry.children import children
 
 
 class ThreadTimes:
-    """How many seconds the threads of each stage, and those of its processes, had a core or waited
-    for one. Linux alone says so (the first two figures of a thread's schedstat, in nanoseconds)."""
+    """Seconds that the threads of each stage, including those of its processes, had a core or
+    waited for one. Only Linux reports it (the first two figures of a thread's schedstat, in
+    nanoseconds)."""
 
     def __init__(self) -> None:
         self._before: dict[int, tuple[int, int]] = {}
         self.apart = 0.0
-        """Seconds that those of other processes had a core, between the last two calls."""
+        """Seconds that threads of child processes had a core, between the last two calls."""
 
     def since_last(self) -> Mapping[str, float] | None:
-        """By stage, since the last call; None where it is not to be had."""
+        """The seconds by stage since the last call; None where the system does not report them."""
         if not Path("/proc/self/schedstat").exists():
             return None
         wanted: Counter[str] = Counter()
@@ -41,7 +42,7 @@ class ThreadTimes:
 
     @staticmethod
     def _threads() -> Iterator[tuple[str, str, int]]:
-        """Stage, process and thread."""
+        """Step, process and thread."""
         for thread in threading.enumerate():
             if thread.native_id is not None and thread.name.startswith("penstock-"):
                 stage = thread.name.removeprefix("penstock-").rpartition("-")[0]
