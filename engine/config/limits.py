@@ -1,4 +1,4 @@
-"""The settings of [limits]: what holds for a whole run."""
+"""The settings of [limits], which hold for a whole run."""
 
 from typing import Self
 
@@ -24,7 +24,7 @@ class KeyLimits(Settings):
 
 
 class LimitSettings(Settings):
-    """What the whole run keeps to: hosts, the disk, and how many failures are too many."""
+    """Limits of the whole run: hosts, the disk, and the failure budget."""
 
     rate: float = setting(
         0.0, "Items started per second and host; 0: no limit.", affects_output=False, ge=0

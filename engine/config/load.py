@@ -1,8 +1,9 @@
 """config.toml, the environment and the command line, as typed and checked settings.
 
-There is one definition of a setting: its field in a pydantic model. What may set it, lowest first:
-what is built in, the file, the environment, `--set`, the flags. Within one of these the nearest
-goes first: [PIPELINE.STAGE], [stages.STAGE], [defaults]; of what is built in, the stage's own.
+A setting has one definition: its field in a pydantic model. Its sources, lowest precedence first:
+the built-in default, the file, the environment, `--set`, the flags. Within one source the most
+specific table wins: [PIPELINE.STAGE], then [stages.STAGE], then [defaults]; among built-in
+defaults, the stage's own.
 """
 
 import json
@@ -40,7 +41,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 @dataclass(frozen=True)
 class StageConfig:
-    """One stage's configuration: the options every stage has, and its own settings."""
+    """One step's configuration: the options of every step, and its stage's own settings."""
 
     options: StageOptions
     settings: BaseModel
@@ -67,12 +68,11 @@ def load_config(
 ) -> Config:
     """The pipeline's configuration.
 
-    `overrides` are what `--set` got, such as "stages.fetch.workers=4"; `flags` are dotted names
-    and their values. `others` are further pipelines that may be configured in the same file and
-    environment: what is theirs is left alone. `stored` is what `settings_as_dict` gave in an
-    earlier run: it goes before the defaults, and whatever is set now goes before it. `found`: the
-    file was not named, but lies in the current folder; another program's is then passed over with
-    a warning.
+    `overrides` are the arguments of `--set`, such as "stages.fetch.workers=4"; `flags` are dotted
+    names and their values. `others` are further pipelines that share the file and the environment:
+    their settings are ignored. `stored` is the result of `settings_as_dict` in an earlier run: it
+    overrides the defaults, and everything set now overrides it. `found`: the file was not named,
+    but lies in the current folder; if it belongs to another program it is ignored with a warning.
 
     Raises ConfigError with one line for each mistake, PipelineError where a stage is at fault.
     """
@@ -108,7 +108,7 @@ def load_config(
 
 
 def settings_as_dict(config: Config) -> dict[str, Any]:
-    """Everything that was configured, JSON-able and in config.toml's shape; secrets are masked."""
+    """The whole configuration, JSON-able and in config.toml's shape; secrets are masked."""
     return {
         LIMITS: config.limits.model_dump(mode="json"),
         STAGES: {
@@ -119,12 +119,12 @@ def settings_as_dict(config: Config) -> dict[str, Any]:
 
 
 def fingerprint_settings(stage: type[Stage], settings: BaseModel) -> dict[str, Any]:
-    """The settings that change what comes out of `stage`, JSON-able: a part of its fingerprint."""
+    """The settings that affect the output of `stage`, JSON-able: a part of its fingerprint."""
     dumped = _dump(settings)
     return {
         key: dumped[key]
         for key, field in stage.Settings.model_fields.items()
-        if key in dumped  # one may be kept out of dumps
+        if key in dumped  # a field may be excluded from dumps
         and (
             not isinstance(field.json_schema_extra, dict)
             or field.json_schema_extra.get("affects_output") is not False
@@ -141,7 +141,7 @@ def _dump(settings: BaseModel) -> dict[str, Any]:
 
 
 def _nearest(source: GivenSettings, pipeline: Pipeline, problems: list[str]) -> GivenSettings:
-    """What one source says, under limits.KEY and stages.NAME.KEY: of several the nearest."""
+    """One source's entries, under limits.KEY and stages.NAME.KEY; the most specific table wins."""
     own = f"{pipeline.name}."
     common = {name: e for name, e in source.items() if not name.startswith((f"{DEFAULTS}.", own))}
     particular = {
@@ -155,8 +155,8 @@ def _nearest(source: GivenSettings, pipeline: Pipeline, problems: list[str]) -> 
 def _for_every_step(
     source: GivenSettings, pipeline: Pipeline, problems: list[str]
 ) -> GivenSettings:
-    """What stands in [defaults], for each step that can have it: one that cannot is passed over. It
-    is warned of what none can have: that may be meant for another pipeline."""
+    """The entries of [defaults], spread over the steps that can have them. An entry that no step
+    can have is warned of, not refused: it may be meant for another pipeline."""
     options = _build(StageOptions, DEFAULTS, source, problems)
     spread: GivenSettings = {}
     for key, value in options or ():
@@ -176,7 +176,7 @@ def _warn(line: str) -> None:
 
 
 def _option_defaults(stage: type[Stage], name: str) -> GivenSettings:
-    """The stage's own defaults for the options, which its author may have got wrong."""
+    """The stage's own defaults for the options. Raises PipelineError where they are wrong."""
     for key in stage.defaults:
         if key not in StageOptions.model_fields:
             raise PipelineError(
@@ -203,7 +203,7 @@ def _bad_default(owner: str, error: ErrorDetails) -> PipelineError:
 def _build(
     model: type[Model], section: str, entries: GivenSettings, problems: list[str]
 ) -> Model | None:
-    """The section's model with the entries that are its own; None where that added a problem."""
+    """The section's model, built from its own entries; None where that added a problem."""
     values = {
         key: entry.value
         for key in model.model_fields
@@ -272,7 +272,7 @@ def _refused(
 def _impossible(
     pipeline: Pipeline, name: str, options: StageOptions, entries: GivenSettings
 ) -> list[str]:
-    """What each option alone allows, and this step does not."""
+    """The problems with options that are valid in themselves but not for this step."""
     problems = []
     for key, value in options:
         objection = _objection(pipeline, name, key, value)
@@ -285,7 +285,7 @@ def _impossible(
 
 
 def _objection(pipeline: Pipeline, name: str, option: str, value: Any) -> str | None:
-    """Why this step cannot have this value of an option; None where it can."""
+    """The reason why this step cannot have this value of an option; None where it can."""
     stage = pipeline[name].stage
     most = stage.max_workers
     if option == "workers" and most is not None and isinstance(value, int) and value > most:

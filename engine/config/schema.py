@@ -1,8 +1,8 @@
-"""What may be set: config.toml's sections and keys, their names elsewhere, and near misses.
+"""The known settings: config.toml's sections and keys, their environment variables, near misses.
 
-A section is "limits", "defaults" (the options of every step), "stages.NAME" (those and the settings
-of a step, in every pipeline that has it) or "PIPELINE.NAME" (the same for one pipeline alone). A
-setting's dotted name is its section, a dot, its key.
+A section is "limits", "defaults" (the options of every step), "stages.NAME" (the options and
+settings of a step, in every pipeline that has it) or "PIPELINE.NAME" (the same for one pipeline
+only). A setting's dotted name is its section, a dot, its key.
 """
 
 import re
@@ -26,7 +26,7 @@ PREFIX = "PENSTOCK_"
 
 @dataclass(frozen=True)
 class Schema:
-    """Every setting of one pipeline. Raises PipelineError where two would share a name."""
+    """Every setting of one pipeline. Raises PipelineError where two settings would share a name."""
 
     pipeline: str
     sections: Mapping[str, Mapping[str, FieldInfo]]
@@ -34,10 +34,11 @@ class Schema:
     variables: Mapping[str, str]
     """The dotted names by environment variable."""
     foreign_pipelines: frozenset[str]
-    """Other pipelines that share the file: what their tables hold is let be."""
+    """Other pipelines that share the file: their tables are ignored."""
     foreign_sections: frozenset[str]
     foreign_names: frozenset[str]
-    """Their settings, also those of another stage that has the name of one of this pipeline's."""
+    """The settings of those pipelines, also those of another stage with the
+    name of one of this pipeline's."""
     foreign_variables: frozenset[str]
 
     @classmethod
@@ -77,18 +78,19 @@ class Schema:
         return dotted.rpartition(".")[0] in self.foreign_sections or dotted in self.foreign_names
 
     def knows(self, name: str) -> bool:
-        """Whether this is a section, of this pipeline or another, or a setting's dotted name."""
+        """Whether `name` is a section, of this pipeline or another, or a setting's dotted name."""
         return (
             name in self.sections or name in self.foreign_sections or self.field(name) is not None
         )
 
     def steps(self, table: str) -> list[str]:
-        """The steps that may stand in a table of the file: in "stages", or a pipeline's."""
+        """The steps that may stand in a table of the file: in "stages", or
+        in a pipeline's table."""
         known = (*self.sections, *(self.foreign_sections if table != STAGES else ()))
         return [name.removeprefix(f"{table}.") for name in known if name.startswith(f"{table}.")]
 
     def why_unknown(self, dotted: str) -> str:
-        """Why `dotted` is no setting, and what may have been meant."""
+        """A message that `dotted` is no setting, with the name that was probably meant."""
         section, _, key = dotted.rpartition(".")
         if section == DEFAULTS and (owners := self._owners(key)):
             return f"no option of every step: set it in [{owners[0]}]"
@@ -120,7 +122,7 @@ class Schema:
         return next((name for name in names if self.field(name) is not None), None)
 
     def _owners(self, key: str) -> list[str]:
-        """The steps' sections that have this key."""
+        """The sections of the steps that have this key."""
         return [name for name in map(section_of, self.steps(STAGES)) if key in self.sections[name]]
 
 
@@ -129,7 +131,7 @@ def section_of(step: str) -> str:
 
 
 def stage_fields(stage: type[Stage]) -> dict[str, FieldInfo]:
-    """What a step's table may hold: the stage's own settings, then the options every stage has."""
+    """The fields of a step's table: the stage's own settings, then the options of every step."""
     return {**stage.Settings.model_fields, **StageOptions.model_fields}
 
 

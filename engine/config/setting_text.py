@@ -1,4 +1,4 @@
-"""Settings in words and in TOML: what a setting accepts, and how a value of it is written."""
+"""Settings in words and in TOML: the values that a setting accepts, and how a value is written."""
 
 import json
 import re
@@ -26,13 +26,13 @@ _PLACEHOLDERS: dict[Any, Any] = {bool: False, int: 1, float: 1.0, ByteSize: "2 G
 
 
 def accepted(field: FieldInfo) -> str:
-    """What a setting may be, as words: `a whole number over 0, or "auto"`."""
+    """The values that a setting accepts, in words: `a whole number over 0, or "auto"`."""
     return _accepted(field.annotation, field.metadata)
 
 
 def placeholder(field: FieldInfo) -> Any:
-    """The setting's example, else a value of the right type, to show how a setting without a
-    default is written."""
+    """The setting's example, else a value of the right type, to show the syntax of a setting
+    without a default."""
     if field.examples:
         return field.examples[0]
     annotation = _without_none(field.annotation)[0]
@@ -51,7 +51,8 @@ def placeholder(field: FieldInfo) -> Any:
 
 
 def accepts_bool(field: FieldInfo) -> bool:
-    """Whether true and false are meant for this setting, rather than read as 1 and 0."""
+    """Whether the setting takes true and false as such; otherwise pydantic
+    would read them as 1 and 0."""
     return not all(
         leaf in (int, float, ByteSize)
         or (get_origin(leaf) is Literal and bool not in map(type, get_args(leaf)))
@@ -77,13 +78,13 @@ def is_secret(field: FieldInfo) -> bool:
 
 
 def without_secrets(field: FieldInfo, dumped: Any) -> list[Any]:
-    """What `dumped`, a value of this setting in JSON, where secrets are masked, says beside them:
-    one value, or none where it is a secret, or a list of them."""
+    """The parts of `dumped` that are no secrets; `dumped` is a JSON value of this setting with its
+    secrets masked. One value, or none if it is a secret, or a list that has one."""
     return _without_secrets(field.annotation, dumped)
 
 
 def toml_key(key: str) -> str:
-    """A key as TOML writes it: bare where that is allowed, quoted otherwise."""
+    """The key in TOML: bare where TOML allows it, else quoted."""
     return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml_string(key)
 
 
@@ -104,7 +105,7 @@ def toml_value(value: Any) -> str:
 
 
 def _toml_string(text: str) -> str:
-    # JSON's escapes are TOML's, but for DEL, which only TOML forbids.
+    # JSON's escapes are valid in TOML. Only DEL differs: JSON allows it raw, TOML forbids it.
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -163,7 +164,7 @@ def _bound(metadata: Sequence[Any], name: str) -> Any:
 
 
 def _without_none(annotation: Any) -> list[Any]:
-    """The types a union is made of, without None and without Annotated's wrapping."""
+    """The member types of a union, without None and without the Annotated wrapper."""
     kind, arguments = get_origin(annotation) or annotation, get_args(annotation)
     if kind is Annotated:
         return _without_none(arguments[0])
@@ -173,7 +174,7 @@ def _without_none(annotation: Any) -> list[Any]:
 
 
 def _holds_secret(annotation: Any, seen: tuple[Any, ...]) -> bool:
-    """`seen` are the models that this one is in: one may hold its own kind."""
+    """`seen` are the enclosing models: a model may hold its own kind."""
     kind = get_origin(annotation) or annotation
     if isinstance(kind, type) and issubclass(kind, (Secret, SecretBytes, SecretStr)):
         return True

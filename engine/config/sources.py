@@ -1,7 +1,7 @@
-"""Where settings are written: the file, the environment, `--set` and the flags.
+"""The sources of settings: the file, the environment, `--set` and the flags.
 
-Each reader gives the entries it found by dotted name, and appends a line to `problems` for each
-that is no setting.
+Each reader returns the entries that it found, by dotted name, and appends a line to `problems` for
+each entry that is no setting.
 """
 
 import logging
@@ -22,17 +22,17 @@ from engine.config.setting_text import is_secret, toml_value, without_secrets
 from engine.contract.errors import ConfigError
 from engine.contract.pipeline import Pipeline
 
-if TYPE_CHECKING:  # the help of all commands does without what makes a pipeline
+if TYPE_CHECKING:  # the help of the commands does not load pipelines
     from engine.contract.pipeline import Pipeline
 
 RESERVED_VARIABLES = frozenset({"PENSTOCK_TEST_DATA", "PENSTOCK_AIMOCK"})
-"""Variables with our prefix that set nothing: the tests' own."""
+"""Variables with our prefix that set nothing: the tests use them."""
 
 
 @dataclass(frozen=True, slots=True)
 class GivenSetting:
-    """One value that somebody wrote, where ("config.toml, line 4", "--set", a variable), and the
-    dotted name under which it was written."""
+    """One value that somebody wrote, its origin ("config.toml, line 4", "--set", a variable), and
+    the dotted name under which it was written."""
 
     value: Any
     origin: str
@@ -49,9 +49,9 @@ logger = logging.getLogger(__name__)
 def problem_line(
     entry: GivenSetting, problem: str, field: FieldInfo | None = None, *, hidden: bool = False
 ) -> str:
-    """One line: the origin, the setting, the value unless it is secret, and what is wrong.
+    """One line: the origin, the setting, the value unless it is secret, and the problem.
 
-    `hidden` keeps the value back too: something secret may have been put into the wrong setting.
+    `hidden` hides the value too: somebody may have put a secret into the wrong setting.
     """
     secret = hidden or (field is not None and is_secret(field))
     shown = "" if secret else f" = {_shown(entry.value)}"
@@ -61,8 +61,8 @@ def problem_line(
 def from_file(
     file: Path, schema: Schema, problems: list[str], *, found: bool = False
 ) -> GivenSettings:
-    """What the file sets; nothing where it was `found` and is another program's, which is warned
-    of. Raises ConfigError where the file cannot be read as TOML at all."""
+    """The settings in the file. None, with a warning, where the file was `found` and belongs to
+    another program. Raises ConfigError where the file is no valid TOML."""
     why = f"; it is read because it lies in the current folder: {OTHERWISE}" if found else ""
     try:
         text = _read(file)
@@ -104,10 +104,10 @@ def _warn_of_foreign(file: Path) -> None:
 
 
 def _is_foreign(document: Mapping[str, Any], schema: Schema) -> bool:
-    """Whether the file says something, and nothing that may be meant for Penstock.
+    """Whether the file has content and none of it may be meant for Penstock.
 
-    A setting outside of all tables may be, where there is no table: another program's settings of
-    the same names would stand in its tables.
+    A setting outside the tables may be meant for Penstock if the file has no table: another program
+    would keep settings of the same names in its tables.
     """
     own = {LIMITS, STAGES, schema.pipeline, *schema.steps(STAGES)}
     if not any(isinstance(value, dict) for value in document.values()):
@@ -121,8 +121,8 @@ def _is_foreign(document: Mapping[str, Any], schema: Schema) -> bool:
 
 
 def from_stored(stored: Mapping[str, Any], schema: Schema) -> GivenSettings:
-    """What `settings_as_dict` wrote in an earlier run. Secrets were not stored, and a setting that
-    has gone since then is passed over."""
+    """The settings that `settings_as_dict` gave in an earlier run. Secrets were not stored; a
+    setting that no longer exists is ignored."""
     entries: GivenSettings = {}
     for section, table in _sections(dict(stored), schema):
         for key, value in table.items():
@@ -185,7 +185,8 @@ def _accept(
 
 
 def _sections(document: dict[str, Any], schema: Schema) -> Iterator[tuple[str, Any]]:
-    """Every table of settings by its section's name, and what stands in a table's place."""
+    """Every table of settings by its section's name; where a plain value stands in the place of a
+    table, that value."""
     for name, table in document.items():
         if name in (STAGES, schema.pipeline, *schema.foreign_pipelines) and isinstance(table, dict):
             for step, inner in table.items():
@@ -214,13 +215,13 @@ def _unknown_section(whole: GivenSetting, schema: Schema) -> str:
 
 
 def _parse(text: str, field: FieldInfo) -> Any:
-    """`text` as a TOML value where it is one that the setting takes, else as the text it is."""
+    """`text` as a TOML value if the setting accepts that value, else `text` itself."""
     try:
         document = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
     value = document.pop("value")
-    if document:  # a line break in the text made further keys
+    if document:  # a line break in the text would add keys
         return text
     if isinstance(value, str) or _fits(value, field) or not _fits(text, field):
         return value
@@ -238,7 +239,7 @@ def _fits(value: Any, field: FieldInfo) -> bool:
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8-sig")  # editors on Windows put a byte order mark
+        return file.read_text(encoding="utf-8-sig")  # editors on Windows write a byte order mark
     except FileNotFoundError:
         raise ConfigError(f"{file}: there is no such configuration file") from None
     except UnicodeDecodeError as error:
@@ -259,7 +260,8 @@ def _toml_problem(error: tomllib.TOMLDecodeError, text: str) -> str:
 
 
 def _line_numbers(text: str) -> dict[str, int]:
-    """Where each table and key stands, as far as plain lines tell: enough to point at."""
+    """The line of each table and key, as far as plain text search finds it:
+    enough for a message."""
     numbers: dict[str, int] = {}
     table = ""
     for number, line in enumerate(text.split("\n"), 1):

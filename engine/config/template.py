@@ -1,4 +1,4 @@
-"""config.toml as `penstock` writes it: every setting, its default, and one line on what it does."""
+"""config.toml as `penstock` writes it: every setting, its default, and a one-line description."""
 
 import inspect
 import textwrap
@@ -29,10 +29,10 @@ cannot have it.
 
 
 def render_config(pipelines: Sequence[Pipeline]) -> str:
-    """A config.toml that says exactly the defaults of these pipelines' steps, each setting once.
+    """A config.toml with exactly the defaults of these pipelines' steps, each setting once.
 
-    The options of every step stand under [defaults], and under a step only where its own default is
-    another. They and the settings whose default is that they are not set stand commented out.
+    The options of every step stand under [defaults], and under a step only where the step's own
+    default differs. They are commented out, as are settings that are unset by default.
     """
     lines = [
         *_comment(_HEAD.format(example=f"{pipelines[0].name}.{pipelines[0].names[0]}")),
@@ -62,9 +62,10 @@ def render_config(pipelines: Sequence[Pipeline]) -> str:
 
 
 def _steps(pipelines: Sequence[Pipeline]) -> dict[tuple[str, str], tuple[type[Stage], list[str]]]:
-    """Each step's table and name, with its stage and the pipelines that it stands in.
+    """Each step's table and name, with its stage and its pipelines.
 
-    The table is "stages", unless pipelines have different stages of one name: then each pipeline's.
+    The table is "stages", unless two pipelines give different stages one name: then it is each
+    pipeline's own table.
     """
     stages: dict[str, set[type[Stage]]] = {}
     for pipeline in pipelines:
@@ -94,7 +95,7 @@ def _settings(fields: Mapping[str, FieldInfo], *, commented: bool = False) -> li
 
 
 def _own_options(stage: type[Stage]) -> list[str]:
-    """The stage's own defaults for the options of every stage, which are explained but once."""
+    """The stage's own defaults for the options of every stage; [defaults] explains the options."""
     lines: list[str] = []
     for key, field in StageOptions.model_fields.items():
         limit = stage.max_workers if key == "workers" else None
@@ -109,7 +110,7 @@ def _own_options(stage: type[Stage]) -> list[str]:
 
 
 def _assignment(key: str, default: Any, field: FieldInfo, *, commented: bool = False) -> list[str]:
-    """The lines that set the default, or show how the setting is written."""
+    """The lines that set the default, or that show the syntax of the setting."""
     if _is_unset(default, field) or is_secret(field):
         default, commented = placeholder(field), True
     if isinstance(default, (set, frozenset)):

@@ -1,7 +1,7 @@
 """Whose settings a ledger holds: those of this user on this machine, or a stranger's.
 
-A run seals the settings that it records with a key that only this user can read. What a folder from
-elsewhere says of weights, servers and keys is then told apart from what its user once chose.
+A run seals the settings that it records with a key that only this user can read. So settings of
+weights, servers and keys in a folder from elsewhere are told apart from the user's own.
 """
 
 import hashlib
@@ -23,9 +23,9 @@ KEY_BYTES = 32
 
 
 def seal(settings: Mapping[str, Any]) -> str | None:
-    """What only a run of this user can say of these settings, JSON-able, in 64 hex digits.
+    """A seal on the settings that only this user's runs can make: HMAC-SHA256, 64 hex digits.
 
-    HMAC-SHA256. None where there is no place to keep a key, as for a user without a home.
+    `settings` are JSON-able. None where there is no place for a key, as for a user without a home.
     """
     key = _key()
     if key is None:
@@ -35,7 +35,7 @@ def seal(settings: Mapping[str, Any]) -> str | None:
 
 
 def is_own(settings: Mapping[str, Any], sealed: str | None) -> bool:
-    """Whether a run of this user recorded these settings, and `sealed` with them."""
+    """Whether a run of this user recorded these settings together with the seal `sealed`."""
     own = seal(settings) if sealed is not None else None
     return own is not None and sealed is not None and hmac.compare_digest(own, sealed)
 
@@ -49,9 +49,9 @@ def check_stored(
     folder: Path,
     others: Sequence[Pipeline] = (),
 ) -> None:
-    """Raises UsageError where a folder's settings would choose what only its user should: what runs
-    code, or where data and keys go. What the user's own settings say as well is no such choice.
-    `others` are further pipelines that the file and the environment may speak of.
+    """Raises UsageError where a folder's settings would make a choice reserved to its user: code to
+    run, servers for data and keys. A stored value that equals the user's own is allowed. `others`
+    are further pipelines that the file and the environment may name.
     """
 
     def loaded(file: Path | None, stored: Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -63,7 +63,7 @@ def check_stored(
     taken = loaded(None, stored)
     try:
         own = loaded(file, None)
-    except UsageError:  # of another program, say: then it speaks for nothing
+    except UsageError:  # such as another program's file: it allows nothing
         own = loaded(None, None)
     strange = [
         f"{section_of(stage)}.{key} = {json.dumps(taken['stages'][stage][key])}"
@@ -79,7 +79,7 @@ def check_stored(
 
 
 def _sensitive(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
-    """The stage and the name of every setting that `setting(needs_trust=True)` made."""
+    """The step and the name of every setting made with `setting(needs_trust=True)`."""
     for name in pipeline.names:
         for key, field in pipeline[name].stage.Settings.model_fields.items():
             extra = field.json_schema_extra
@@ -88,7 +88,7 @@ def _sensitive(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
 
 
 def _key() -> bytes | None:
-    """This user's key, made with the first use; None where it can be neither read nor made."""
+    """This user's key, made on first use; None where it can be neither read nor made."""
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")  # noqa: PTH111 - never raises
     path = Path(state) / "penstock" / "key"
     if not path.is_absolute():
@@ -102,7 +102,8 @@ def _key() -> bytes | None:
 
 
 def _make(path: Path) -> None:
-    """Two runs may begin at once: both go by the key that is there first."""
+    """Make the key file atomically. Two runs may begin at once: both use
+    the key that is there first."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     new = path.with_name(f"key.{os.getpid()}")
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -111,7 +112,7 @@ def _make(path: Path) -> None:
         os.link(new, path)
     except FileExistsError:
         pass
-    except OSError:  # no hard links here
+    except OSError:  # a file system without hard links
         new.replace(path)
         return
     new.unlink()
