@@ -1,4 +1,4 @@
-"""Has an event loop do something, from threads."""
+"""A way for threads to have callbacks run on an event loop."""
 
 import asyncio
 from collections import deque
@@ -8,8 +8,8 @@ from anyio.lowlevel import RunVar
 
 
 class Bell:
-    """Has an event loop do something, from threads: what several of them ring for at the same time
-    wakes the loop once, and waking it is most of what a short call costs."""
+    """Runs callbacks on an event loop, from any thread. Callbacks rung at the same time wake the
+    loop once: waking it is most of the cost of a short call."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -17,15 +17,15 @@ class Bell:
         self._waking = False
 
     def ring(self, callback: Callable[[], None]) -> None:
-        """Have `callback`, which does not raise, called on the loop. From any thread."""
+        """Have `callback`, which must not raise, called on the loop. From any thread."""
         self._rung.append(callback)
-        if self._waking:  # it is cleared before they are looked at, so this one is seen
+        if self._waking:  # cleared before the callbacks run, so the loop still sees this one
             return
         self._waking = True
         try:
             self._loop.call_soon_threadsafe(self._wake)
         except RuntimeError:
-            return  # the loop has closed: who waited had given up
+            return  # the loop has closed: nobody waits for the callback any more
 
     def _wake(self) -> None:
         self._waking = False
@@ -37,7 +37,7 @@ _bells: RunVar[Bell] = RunVar("penstock_bell")
 
 
 def bell() -> Bell:
-    """The one of the running event loop."""
+    """The bell of the running event loop."""
     found = _bells.get(None)
     if found is None:
         found = Bell()

@@ -1,4 +1,4 @@
-"""Where attempts write, and how that becomes an output: a collaborator of the pools."""
+"""The folder that an attempt writes into, and how it becomes an output: used by the pools."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,10 @@ from engine.ledger.output_folders import (
 
 
 class Outputs(Protocol):
-    """Makes outputs. Called from any thread, and from the event loop only where it is `instant`."""
+    """Makes outputs. Called from any thread; from the event loop only if `instant`."""
 
     instant: bool
-    """Whether its calls return at once, so that nothing has to wait for them in a thread."""
+    """Whether its calls return at once, so that no thread is needed for them."""
 
     def open(self, item: Item, stage: str, number: int) -> Path:
         """A fresh, empty folder for attempt `number` of this run. Raises OSError."""
@@ -30,19 +30,20 @@ class Outputs(Protocol):
         """Make `scratch` the output of `stage`, whole or not at all. Raises OSError."""
 
     def remove(self, scratch: Path) -> None:
-        """Delete what an attempt wrote that does not become an output. Does not raise."""
+        """Delete the scratch folder of an attempt that makes no output. Does not raise."""
 
     def discard_partial(self, item: Item, stage: str) -> None:
         """Delete what `stage` kept between attempts."""
 
 
 class FolderOutputs:
-    """The real ones: folders of a work folder, as engine/contract/item.py lays them out."""
+    """The outputs of real runs: folders of a work folder, laid out as in
+    engine/contract/item.py."""
 
     instant = False
 
     def __init__(self, *, synced: bool = True) -> None:
-        """`synced`: an output is on the disk, safe from a power cut, before it counts."""
+        """`synced`: an output is synced to the disk, safe from a power cut, before it counts."""
         self._synced = synced
 
     def open(self, item: Item, stage: str, number: int) -> Path:
@@ -62,11 +63,11 @@ class FolderOutputs:
 
 @dataclass(slots=True)
 class Draft:
-    """One attempt's output in the making: of `stage`, from `item`, to carry `fingerprint`.
+    """The output that one attempt is making: of `stage`, from `item`, to carry `fingerprint`.
 
-    `number` is another for each attempt of a run at the item. `folder` is where the attempt writes,
-    None before it is opened and after it was removed or has become the output. The calls without an
-    `a` may wait for the disk, so they belong in a thread.
+    `number` differs for each attempt of a run at the item. `folder` is where the attempt writes;
+    None before it is opened, and after it was removed or has become the output. The calls without
+    an `a` may wait for the disk, so they belong in a thread.
     """
 
     outputs: Outputs

@@ -1,4 +1,4 @@
-"""What SQLite says of a ledger, in words that tell a person what to do about it."""
+"""SQLite's errors about a ledger as messages that say what to do."""
 
 import shutil
 import sqlite3
@@ -8,14 +8,14 @@ from pathlib import Path
 from engine.contract.errors import PenstockError, StopRun, WorkFolderError
 
 FULL = 1 << 20
-"""Bytes: with fewer free, what SQLite calls an I/O error is a full disk."""
+"""Bytes: with less free space, an I/O error of SQLite means a full disk."""
 
 
 def explained(error: sqlite3.Error, path: Path) -> PenstockError:
-    """The error as what a person is told of the ledger at `path`.
+    """The error, explained to the user of the ledger at `path`.
 
-    Only of a file that is no ledger at all is it said that it may be moved away: a ledger is
-    nobody's to throw away because the disk was full.
+    Only a file that is no ledger at all is said to be safe to move away: a full disk is no reason
+    to throw a ledger away.
     """
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL or (code in _UNCLEAR and _disk_is_full(path)):
@@ -50,7 +50,7 @@ _UNCLEAR = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOC
 
 
 def is_explained(error: BaseException) -> bool:
-    """Whether it is the ledger's fault, or the disk's, and not that of who asked for nonsense."""
+    """Whether the ledger or the disk is at fault, rather than the caller."""
     bugs = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError)
     return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, bugs)
 

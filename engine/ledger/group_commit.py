@@ -1,4 +1,4 @@
-"""The async way into the ledger: what several tasks ask for at once is one transaction."""
+"""The async way into the ledger: concurrent requests of several tasks become one transaction."""
 
 import asyncio
 import sqlite3
@@ -19,7 +19,7 @@ from engine.ledger.writer import Ledger
 T = TypeVar("T")
 
 LINGER = 0.01
-"""Seconds that what nobody waits for gathers before it is written."""
+"""Seconds that requests gather before they are written, if nobody waits for one."""
 
 BACKLOG = 200
 """Requests that may gather before `room` waits."""
@@ -39,8 +39,8 @@ class GroupCommit:
     """Runs functions on the ledger, in a thread of its own, in the order in which they were given.
 
     While one transaction is being written the requests of other tasks gather, and the next
-    transaction takes them all. `do` waits for its own; `note` does not, and what it was given is
-    written within LINGER, sooner if somebody waits.
+    transaction takes them all. `do` waits for its own request; `note` does not: its request is
+    written within LINGER, sooner if somebody waits for another.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -57,8 +57,8 @@ class GroupCommit:
     async def do(self, work: Callable[[Ledger], T]) -> T:
         """Run `work` on the ledger and return its result, once both are committed.
 
-        Raises what `work` raised; then nothing of it was written. If the waiting task is cancelled,
-        the work is done nevertheless. `work` may be run twice, the first time to no effect.
+        Raises the error of `work`; then nothing of it was written. If the waiting task is
+        cancelled, the work is still done. `work` may run twice: the first run is then rolled back.
         """
         request = _Request(work, asyncio.get_running_loop().create_future())
         self._add(request)
@@ -87,26 +87,26 @@ class GroupCommit:
             await self.do(work)
 
     def note(self, work: Callable[[Ledger], object]) -> None:
-        """Have `work` run on the ledger before long. What that raises `watch` raises."""
+        """Have `work` run on the ledger soon, without waiting. `watch` raises its errors."""
         self._add(_Request(work))
 
     async def room(self) -> None:
-        """Return when not too much waits to be written."""
+        """Return when fewer than BACKLOG requests wait: until then the caller is held back."""
         if len(self._gathering) >= BACKLOG:
             await self.flush()
 
     async def flush(self) -> None:
-        """Return when all that was given so far is written."""
+        """Return when every request so far is written."""
         await self.do(lambda ledger: None)
 
     async def watch(self) -> None:
-        """Wait, and raise what a transaction raised in which nobody waits for anything."""
+        """Wait for the error of a request that nobody waits for, and raise it."""
         await self._failed.wait()
         assert self._failure is not None
         raise self._failure
 
     def close(self) -> None:
-        """Write what has gathered, and end the thread."""
+        """Write the requests that have gathered, and end the thread."""
         self._closing = True
         self._stirred.set()
         self._urgent.set()
@@ -119,7 +119,7 @@ class GroupCommit:
             self._bell = bell()
             self._thread = threading.Thread(target=self._run, name="penstock-ledger", daemon=True)
             self._thread.start()
-        if not self._stirred.is_set():  # it is cleared before requests are taken
+        if not self._stirred.is_set():  # cleared before the requests are taken, so none is missed
             self._stirred.set()
 
     def _run(self) -> None:
@@ -134,14 +134,14 @@ class GroupCommit:
                 self._bell.ring(partial(self._answer, batch))
 
     def _write(self, batch: list[_Request]) -> None:
-        """One transaction for all; where one of them goes wrong, one for each."""
+        """One transaction for all; if one of them fails, a transaction for each."""
         try:
             self.ledger.begin()
             for request in batch:
                 request.value = request.work(self.ledger)
             self.ledger.commit()
         except Exception as error:
-            with suppress(sqlite3.Error):  # what cannot be rolled back was never written
+            with suppress(sqlite3.Error):  # nothing was written if there is nothing to roll back
                 self.ledger.rollback()
             if len(batch) > 1 and not isinstance(error, sqlite3.Error):
                 for request in batch:
@@ -154,7 +154,7 @@ class GroupCommit:
         for request in batch:
             if request.committed is None:
                 self._failure = self._failure or request.error
-            elif not request.committed.done():  # who waited for it was cancelled
+            elif not request.committed.done():  # not so if the waiting task was cancelled
                 request.committed.set_result(None)
         if self._failure is not None:
             self._failed.set()

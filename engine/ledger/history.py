@@ -1,4 +1,4 @@
-"""Keeps the history of a run: now and then, how its pools and its machine stand, in the ledger."""
+"""Records a run's history: samples of its pools and its machine, in the ledger."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ INTERVAL = 0.5
 """Seconds between the first samples. It doubles whenever there are MOST of them."""
 
 MOST = 400
-"""Samples of a run that are kept: when there are more, every other one goes."""
+"""The most samples of a run that are kept: beyond it, every second one is deleted."""
 
 
 class History:
@@ -58,7 +58,7 @@ class History:
                 if self._tick >= MOST * self._stride:
                     await self._thin()
         except anyio.get_cancelled_exc_class():
-            with anyio.CancelScope(shield=True), suppress(StopRun):  # the run says it by itself
+            with anyio.CancelScope(shield=True), suppress(StopRun):  # the run reports it
                 await self._sample()
             raise
 

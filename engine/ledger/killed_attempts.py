@@ -1,4 +1,4 @@
-"""What the ledger knows of the attempts that runs were at when they were killed."""
+"""The ledger's record of attempts that were under way when a run was killed."""
 
 import sqlite3
 import time
@@ -12,22 +12,22 @@ _CLEARED = (
 
 
 class KilledAttempts:
-    """The part of a `Ledger` that `engine.flow.suspects` asks; items are given by id. Used as the
-    ledger is: from one thread at a time, within its transactions."""
+    """The part of a `Ledger` for `engine.flow.suspects`; items are given by id. Used like the
+    ledger: from one thread at a time, within its transactions."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 
     def run_before(self, run: int) -> int | None:
-        """The run before this one, if it was killed."""
+        """The number of the run before this one, if that run was killed."""
         row = self._db.execute(
             "SELECT id, outcome FROM runs WHERE id < ? ORDER BY id DESC LIMIT 1", (run,)
         ).fetchone()
         return row[0] if row is not None and row[1] == "killed" else None
 
     def suspects(self) -> dict[tuple[str, str], int]:
-        """The item and stage of each attempt that a run may have died of, and how often one did
-        with nothing else in hand. An attempt that has come to an end since clears them."""
+        """The item and stage of each attempt that may have killed a run, and the number of runs
+        that died with nothing else in hand. A later attempt that came to an end clears them."""
         found = self._db.execute(
             "SELECT item, stage, coalesce(sum(alone), 0) FROM attempts"
             f" WHERE killed AND id > ({_CLEARED}) GROUP BY item, stage"
@@ -35,7 +35,7 @@ class KilledAttempts:
         return {(item, stage): deaths for item, stage, deaths in found}
 
     def deaths(self, item: str, stage: str) -> int:
-        """How often a run has died of this with nothing else in hand."""
+        """The number of runs that died at this item and stage with nothing else in hand."""
         found = self._db.execute(
             "SELECT coalesce(sum(alone), 0) FROM attempts WHERE killed AND item = ? AND stage = ?"
             f" AND id > ({_CLEARED})",
@@ -44,8 +44,8 @@ class KilledAttempts:
         return int(found.fetchone()[0])
 
     def mark(self, item: str, stage: str, run: int, number: Callable[[], int]) -> None:
-        """That run may have died of this attempt. It may not have come to write down that it had
-        begun; then the attempt gets the next `number`."""
+        """Record that this attempt may have killed run `run`. Where the run died before it recorded
+        the attempt, the attempt is entered under the next `number`."""
         marked = self._db.execute(
             "UPDATE attempts SET killed = 1 WHERE id = (SELECT max(id) FROM attempts"
             " WHERE item = ? AND stage = ? AND run = ? AND outcome = 'interrupted')",
@@ -60,5 +60,5 @@ class KilledAttempts:
             )
 
     def mark_alone(self, attempt: int, alone: bool) -> None:
-        """Whether nothing else is in hand while this attempt is."""
+        """Record whether this attempt is the only one under way."""
         self._db.execute("UPDATE attempts SET alone = ? WHERE id = ?", (alone, attempt))

@@ -1,4 +1,4 @@
-"""The work folder: one run at a time, and where things stand in it.
+"""The work folder: its layout, and the lock that admits one run at a time.
 
 WORKDIR/penstock.db     the ledger
 WORKDIR/penstock.lock   held by the run at work
@@ -22,15 +22,15 @@ LOCK = "penstock.lock"
 HOLDER = "penstock.pid"
 
 LOCK_FILES = (LOCK, HOLDER)
-"""The files that hold a work folder while a run is at work: they outlive what empties it."""
+"""The files of the lock. A command that empties the work folder must leave them."""
 
 
 @contextmanager
 def locked(workdir: Path) -> Iterator[Path]:
     """Hold the work folder for the length of the block; it is made if it is missing.
 
-    Raises WorkFolderError, naming the other's process, while another run holds it. The lock is the
-    operating system's, so that of a killed run is gone with it.
+    Raises WorkFolderError, naming the other process, while another run holds it. The lock belongs
+    to the operating system, so a killed run's lock ends with its process.
     """
     try:
         (workdir / "items").mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def locked(workdir: Path) -> Iterator[Path]:
         ) from None
     try:
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
-        with suppress(OSError):  # it only tells others who is at work
+        with suppress(OSError):  # it only tells other processes which one holds the lock
             _write_anew(workdir / HOLDER, json.dumps(holder))
         yield workdir
         (workdir / HOLDER).unlink(missing_ok=True)
@@ -58,9 +58,10 @@ def locked(workdir: Path) -> Iterator[Path]:
 
 
 def _refuse_links(workdir: Path) -> None:
-    """Raises WorkFolderError where a link stands for what a run writes and deletes in the folder.
+    """Raises WorkFolderError where the folder holds a link in the place of something that a run
+    writes or deletes.
 
-    The folder itself may be one: whoever names it says so.
+    The folder itself may be a link, as its user chose it.
     """
     for name in ("items", LEDGER, LOCK):
         path = workdir / name
@@ -72,7 +73,7 @@ def _refuse_links(workdir: Path) -> None:
 
 
 def _write_anew(path: Path, text: str) -> None:
-    """Put a new file in the place of what stands there, which may be a link."""
+    """Write a new file at `path` and replace whatever is there, which may be a link."""
     new = path.with_name(f".{path.name}.{os.getpid()}")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "w") as file:

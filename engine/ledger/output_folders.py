@@ -19,10 +19,10 @@ from engine.ledger.syncing import sync, sync_tree
 
 
 def open_scratch(item: Item, stage: str, number: int = 1) -> Path:
-    """A fresh, empty folder for one attempt, beside the place where its output will stand.
+    """A fresh, empty folder for one attempt, beside the place of its output.
 
-    Attempts of a run at one item differ in `number`: one that was given up may still write into its
-    folder.
+    Attempts of a run at one item differ in `number`: an attempt that was given up may still write
+    into its folder.
     """
     name = hidden_name(stage, f"scratch-{number}")
     while True:
@@ -32,7 +32,7 @@ def open_scratch(item: Item, stage: str, number: int = 1) -> Path:
         except FileNotFoundError:
             item.folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
-            name += "+"  # a killed run left it, and it could not be swept
+            name += "+"  # a killed run left one that could not be deleted
         else:
             return scratch
 
@@ -49,8 +49,8 @@ def commit_output(
     """Make `scratch` the output of `stage`: sync it, rename it into place, sync the name.
 
     A crash before the rename leaves no output, a crash after it a whole one. `expanded` is the
-    number of items that came out of this one, None for an ordinary output. Without `synced` that
-    holds for a crash of this process, but not for one of the machine.
+    number of items that the item produced, None for an ordinary output. Without `synced` this holds
+    for a crash of the process, but not for one of the machine.
     """
     write_mark(scratch, fingerprint, expanded)
     if synced:
@@ -62,7 +62,7 @@ def commit_output(
 
 
 def _replace(folder: Path, target: Path) -> None:
-    """Rename `folder` to `target`, in place of what may be there."""
+    """Rename `folder` to `target`, replacing a target that exists."""
     try:
         folder.rename(target)
     except OSError as error:
@@ -73,7 +73,7 @@ def _replace(folder: Path, target: Path) -> None:
 
 
 def remove_scratch(scratch: Path) -> None:
-    """Delete what an attempt wrote that did not become an output."""
+    """Delete the scratch folder of an attempt that made no output."""
     shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -83,30 +83,30 @@ def output_mark(item: Item, stage: str) -> OutputMark | None:
 
 
 def is_whole(item: Item, stage: str) -> bool:
-    """Whether the output of `stage` is there, and all that its mark says of it holds."""
+    """Whether the output of `stage` is there and matches its mark."""
     mark = output_mark(item, stage)
     return mark is not None and mark.holds(item.folder / stage)
 
 
 def discard_output(item: Item, stage: str) -> None:
-    """Delete the output of `stage`, so that a crash part way leaves nothing that looks whole."""
+    """Delete the output of `stage`; a crash part way leaves nothing that looks whole."""
     _remove(item.folder / stage)
 
 
 def discard_partial(item: Item, stage: str) -> None:
-    """Delete what `stage` kept between attempts."""
+    """Delete the folder that `stage` kept between attempts."""
     _remove(item.folder / hidden_name(stage, "partial"))
 
 
 def mark_outlived(item: Item, stage: str) -> None:
-    """Write down that the run died while `stage` was at work on the item, and that this process,
-    which was at it, did not. The mark is swept as a scratch folder is."""
+    """Record that the run died while `stage` was at work on the item, and that this worker process
+    survived it: so the item did not kill the run. The mark is swept like a scratch folder."""
     with suppress(OSError):
         (item.folder / hidden_name(stage, "scratch-outlived")).mkdir()
 
 
 def abandoned_stages(item: Item, stages: Sequence[str]) -> list[str]:
-    """Those of `stages` whose attempts a dead run has left here, without that mark."""
+    """Those of `stages` that have scratch folders of a dead run here and no such mark."""
     names = set(_names(item.folder))
     begun = {name.partition(".scratch-")[0] for name in names if ".scratch-" in name}
     return [
@@ -117,7 +117,7 @@ def abandoned_stages(item: Item, stages: Sequence[str]) -> list[str]:
 
 
 def sweep_scratch(item: Item) -> int:
-    """Delete the scratch folders that a killed run left behind; returns how many there were."""
+    """Delete the scratch folders that a killed run left behind; returns their number."""
     left = [name for name in _names(item.folder) if ".scratch-" in name]
     for name in left:
         _delete(item.folder / name)
@@ -125,9 +125,9 @@ def sweep_scratch(item: Item) -> int:
 
 
 def replace_link(item: Item) -> bool:
-    """Where the item's folder is a link, remove the link; returns whether it was one.
+    """Remove the item's folder if it is a link; returns whether it was one.
 
-    The engine makes no such links, and what one leads to is not the engine's to delete.
+    The engine makes no such links, and must not delete the target of one.
     """
     if not item.folder.is_symlink():
         return False
@@ -136,7 +136,7 @@ def replace_link(item: Item) -> bool:
 
 
 def _names(folder: Path) -> list[str]:
-    """What stands in `folder`, which may be missing, or no folder."""
+    """The names in `folder`, empty if it is missing or no folder."""
     try:
         with os.scandir(folder) as entries:
             return [entry.name for entry in entries]
@@ -147,14 +147,14 @@ def _names(folder: Path) -> list[str]:
 def _remove(path: Path) -> None:
     if not os.path.lexists(path):
         return
-    # A name with ".scratch-" is swept by the next run, should this one die while deleting.
+    # If this run dies while deleting, the next one sweeps names with ".scratch-".
     doomed = Path(tempfile.mkdtemp(prefix=".discarded.scratch-", dir=path.parent))
     path.rename(doomed / path.name)
     shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _delete(path: Path) -> None:
-    """Delete a folder, a file or a link, but not what a link leads to. Does not raise."""
+    """Delete a folder, a file or a link, but not the target of a link. Does not raise."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -1,6 +1,6 @@
-"""The mark of a finished output: what made it, how many items came out of it, its files' sizes.
+"""The mark of a finished output: its fingerprint, the items it produced, its files' sizes.
 
-An output without a mark, or one that is not what its mark says, is no output: it is made again.
+An output without a mark, or one that differs from its mark, is no output: it is made again.
 """
 
 import json
@@ -15,10 +15,10 @@ from engine.contract.item import MARK
 
 @dataclass(frozen=True, slots=True)
 class OutputMark:
-    """What a finished output says of itself: what made it, how many items came out of it, and the
-    size in bytes of every file by its path inside the output.
+    """A finished output's own record: its fingerprint, the number of items that it produced, and
+    the size in bytes of every file by its path inside the output.
 
-    Marks of before there were sizes in them have none, and are believed.
+    Marks of older versions hold no sizes, and are trusted.
     """
 
     fingerprint: str
@@ -26,9 +26,10 @@ class OutputMark:
     sizes: Mapping[str, int]
 
     def holds(self, folder: Path) -> bool:
-        """Whether every file of the output in `folder` is there with the size it had.
+        """Whether every file of the output in `folder` is there with its recorded size.
 
-        What a power cut or a person left behind under a whole output's name is not taken for one.
+        So remains of a power cut, or a person's edits, under the name of a whole output are not
+        taken for one.
         """
         try:
             return all(_is_file_of(f"{folder}/{name}", size) for name, size in self.sizes.items())
@@ -42,7 +43,7 @@ def _is_file_of(path: str, size: int) -> bool:
 
 
 def write_mark(folder: Path, fingerprint: str, expanded: int | None) -> None:
-    """Mark `folder`, in which every file stands by now. Raises OSError."""
+    """Mark `folder`, once every file is in it. Raises OSError."""
     sizes = dict(sorted(_sizes(str(folder))))
     text = json.dumps({"fingerprint": fingerprint, "expanded": expanded, "files": sizes})
     descriptor = os.open(folder / MARK, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
@@ -53,7 +54,7 @@ def write_mark(folder: Path, fingerprint: str, expanded: int | None) -> None:
 def _sizes(folder: str, prefix: str = "") -> Iterator[tuple[str, int]]:
     """The path inside `folder` and the size in bytes of every file in it.
 
-    What a link leads to is not the output's own: a local file may be changed, or gone.
+    The target of a link does not belong to the output: a local file may change or go.
     """
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -64,7 +65,7 @@ def _sizes(folder: str, prefix: str = "") -> Iterator[tuple[str, int]]:
 
 
 def read_mark(folder: Path) -> OutputMark | None:
-    """The mark of the output `folder`; None where there is none that can be read.
+    """The mark of the output `folder`; None where there is none, or it cannot be read.
 
     Links are not followed.
     """

@@ -1,7 +1,7 @@
-"""Questions to the ledger: how a run stands, what failed, which items there are, what adds up.
+"""Reads from the ledger: the state of a run, failures, items, and the audit.
 
-Reading takes no lock that a run at work would notice. What is given out to be shown has no password
-and no signature of an address in it; `pending_items`, which a run goes on with, has them.
+Reading takes no lock that delays a run. Everything read here may be shown: passwords and signatures
+are removed from addresses. Only `pending_items` has them, since a run needs them to go on.
 """
 
 import json
@@ -61,7 +61,7 @@ class EndedAttempt:
 
 
 class LedgerReader:
-    """The ledger of one work folder, to be read. A context manager."""
+    """Read access to the ledger of one work folder. A context manager."""
 
     def __init__(self, workdir: Path) -> None:
         """Raises WorkFolderError where `workdir` has no ledger."""
@@ -90,7 +90,7 @@ class LedgerReader:
             raise explained(error, self.workdir / FILE) from error
 
     def hold(self) -> None:
-        """From here on see the ledger as it is now, whatever is written meanwhile."""
+        """From now on read the ledger as it is now, whatever is written meanwhile."""
         self._db.execute("BEGIN")
 
     def last_run(self) -> RunRow | None:
@@ -112,7 +112,7 @@ class LedgerReader:
             )
 
     def counts(self, stages: Sequence[str]) -> list[StageCounts]:
-        """How many items entered each of `stages` and how they ended, over the whole ledger."""
+        """The items that entered each of `stages`, by outcome, over the whole ledger."""
         tally = {
             stage: dict.fromkeys(("done", "dropped", "failed", "pending"), 0) for stage in stages
         }
@@ -125,10 +125,10 @@ class LedgerReader:
         ]
 
     def item_counts(self) -> StageCounts:
-        """How many items there are and how they ended as a whole, over the whole ledger."""
+        """The items by their outcome as a whole, over the whole ledger."""
         outcomes = ("done", "dropped", "failed", "pending")
         counts = ", ".join("count(*) FILTER (WHERE outcome = ?)" for _ in outcomes)
-        # No index has the outcomes, so to group by them would be to sort all items.
+        # No index holds the outcomes, so grouping by them would sort all items.
         row = self._db.execute(f"SELECT {counts} FROM items", outcomes).fetchone()
         by = dict(zip(outcomes, row, strict=True))
         return StageCounts(stage="items", entered=sum(by.values()), **by)
@@ -146,7 +146,7 @@ class LedgerReader:
         ]
 
     def endings(self, outcome: Literal["failed", "dropped"]) -> list[tuple[str, str, int]]:
-        """The stage, the class and the count of what ended so, the most frequent first."""
+        """Stage, class and count of the items with this outcome, the most frequent first."""
         return self._db.execute(
             "SELECT stage, coalesce(kind, ''), count(*) AS n FROM stages WHERE outcome = ?"
             " GROUP BY 1, 2 ORDER BY n DESC, 1, 2",
@@ -156,7 +156,8 @@ class LedgerReader:
     def examples(
         self, outcome: Literal["failed", "dropped"], stage: str, kind: str, most: int
     ) -> list[tuple[str, str, str | None]]:
-        """Sources, reasons and tracebacks of up to `most` items that a stage ended so."""
+        """Sources, reasons and tracebacks of up to `most` items that a stage ended with this
+        outcome and class."""
         rows = self._db.execute(
             "SELECT i.source, s.reason, (SELECT a.traceback FROM attempts a WHERE a.item = s.item"
             " AND a.stage = s.stage ORDER BY a.id DESC LIMIT 1) FROM stages s"
@@ -170,8 +171,7 @@ class LedgerReader:
         ]
 
     def attempts(self, after: int, besides: Collection[int] = ()) -> Iterator[EndedAttempt]:
-        """The attempts of these numbers, `besides`, then all that are numbered higher than `after`;
-        read lazily."""
+        """The attempts numbered in `besides`, then all with a number over `after`; read lazily."""
         rows = self._db.execute(
             "SELECT a.id, a.run, a.item, i.source, a.stage, a.worker, a.started, a.ended, a.outcome"
             " FROM (SELECT value AS id FROM json_each(?) UNION ALL SELECT id FROM attempts"
@@ -185,7 +185,7 @@ class LedgerReader:
         )
 
     def last_sign(self, run: int) -> float | None:
-        """When a run last wrote of an attempt or a sample; None if it never did."""
+        """Time of a run's last entry for an attempt or a sample; None if it has none."""
         rows = self._db.execute(
             "SELECT coalesce(ended, started) FROM attempts WHERE run = ?"
             " ORDER BY id DESC LIMIT 100",
@@ -196,8 +196,8 @@ class LedgerReader:
         return max(times, default=None)
 
     def samples(self, run: int, newest: int | None = None) -> list[tuple[int, Sample]]:
-        """A run's samples and their ticks, in order; at most the `newest`. None of them where the
-        ledger is of before there were any."""
+        """A run's samples with their ticks, in order; with `newest`, at most so many, the latest.
+        Empty where an older version wrote the ledger."""
         if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'samples'").fetchone():
             return []
         limit = -1 if newest is None else newest
@@ -223,12 +223,12 @@ class LedgerReader:
         ]
 
     def drop_kinds(self) -> set[str]:
-        """The classes of what was dropped."""
+        """The classes of dropped items."""
         rows = self._db.execute("SELECT DISTINCT kind FROM stages WHERE outcome = 'dropped'")
         return {kind for (kind,) in rows if kind}
 
     def holds(self) -> list[Hold]:
-        """What pending items were put off for when they were last attempted, as of now."""
+        """What held pending items back at their last attempt; waits are counted from now."""
         if "gate" not in columns_of(self._db, "attempts"):
             return []
         rows = self._db.execute(
@@ -244,7 +244,7 @@ class LedgerReader:
         )
 
     def pending_items(self) -> Iterator[Job]:
-        """The items that have not ended, as jobs that name them so; read lazily, ordered by id."""
+        """The items that have not ended, as jobs with their ids; read lazily, ordered by id."""
         after = ""
         while rows := self._db.execute(
             f"SELECT id, source, {self._parameters()} FROM items"
@@ -266,7 +266,7 @@ class LedgerReader:
         last = None
         for id_, source, parameters, parent, outcome, expanded, stage, reason, kind in rows:
             if id_ == last:
-                continue  # several stages of one item ended that way: the first is named
+                continue  # several stages ended the item this way: the first one counts
             last = id_
             yield ItemRecord(
                 id=id_,
@@ -289,9 +289,9 @@ class LedgerReader:
         """Check that every item of the last run is accounted for; returns a sentence for each
         discrepancy.
 
-        A stage must have been entered by exactly the items with which all its predecessors have
-        ended well (any way, for an optional one); an item that is done has no stage pending. Items
-        that only earlier runs saw may have gone by other settings.
+        Exactly the items that all predecessors of a stage have ended well (an optional one in any
+        way) must have entered the stage; an item that is done has no stage pending. Items that only
+        earlier runs saw may have followed other settings.
         """
         last = "i.entered_run = (SELECT max(id) FROM runs)"
         found = []

@@ -1,4 +1,4 @@
-"""The file that the ledger is: its tables, and how it is opened, made and brought up to date."""
+"""The ledger's file: its tables, and how it is opened, made and migrated."""
 
 import os
 import shutil
@@ -66,7 +66,7 @@ CREATE TABLE IF NOT EXISTS pool_samples (
     PRIMARY KEY (run, tick, stage)
 ) WITHOUT ROWID;
 """
-"""How runs went over time; a ledger of before there was this gains it with its next run."""
+"""Runs over time; an older ledger gains these tables with its next run."""
 
 
 ADDED = {
@@ -83,20 +83,20 @@ ADDED = {
     },
     "pool_samples": dict.fromkeys(POOL_COLUMNS, ""),
 }
-"""Columns that the first ledgers did not have, NULL where they were not measured, and for an item
-without parameters."""
+"""Columns that the first ledgers lacked, NULL where nothing was measured, and for an item without
+parameters."""
 
 
 KILLED = "CREATE INDEX IF NOT EXISTS attempts_killed ON attempts (item, stage) WHERE killed"
-"""Finds the attempts that runs may have died of (`killed`); `alone` says that nothing else was in
+"""Finds the attempts that may have killed a run (`killed`); `alone` says that nothing else was in
 hand then."""
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """A connection to the ledger at `path`. Raises WorkFolderError where that is not to be had,
+    """A connection to the ledger at `path`. Raises WorkFolderError where it cannot be opened,
     StopRun where the disk is to blame.
 
-    To read takes no more than that the files may be read: on a read-only disk, say.
+    Reading needs only files that can be read, such as on a read-only disk.
     """
     try:
         if not read_only:
@@ -112,12 +112,12 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
 
 
 def _connect(path: Path, file: Path, how: str) -> sqlite3.Connection:
-    """A connection to `file`, which holds the ledger at `path`."""
+    """A connection to `file`, the ledger at `path` or a copy of it."""
     db = sqlite3.connect(
         f"{file.resolve().as_uri()}?{how}", uri=True, isolation_level=None, check_same_thread=False
     )
     try:
-        # A file's name need not be UTF-8, and is kept as it is.
+        # A file's name need not be UTF-8: its bytes are kept.
         db.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
         db.execute("PRAGMA busy_timeout = 10000")
         _check_that_it_is_ours(db, path)
@@ -133,10 +133,10 @@ def _connect(path: Path, file: Path, how: str) -> sqlite3.Connection:
 
 
 def _connect_without_writing(path: Path) -> sqlite3.Connection:
-    """SQLite reads a ledger with the help of a file beside it, which cannot be made here.
+    """Read a ledger where SQLite cannot make its shared-memory file, as on a read-only disk.
 
-    It can do without where nobody writes and all is in the one file; where a killed run has left
-    some of it in another, a copy of both is read.
+    SQLite can do without that file if nobody writes and the database file holds everything. If a
+    killed run left entries in the write-ahead log, a copy of both files is read.
     """
     log = path.with_name(f"{path.name}-wal")
     if not log.is_file() or not log.stat().st_size:
@@ -146,7 +146,7 @@ def _connect_without_writing(path: Path) -> sqlite3.Connection:
         for file in (path, log):
             shutil.copyfile(file, copy.with_name(file.name))
         db = _connect(path, copy, "mode=rw")
-        db.execute("PRAGMA journal_mode = DELETE")  # one file from now on, which outlives its name
+        db.execute("PRAGMA journal_mode = DELETE")  # one file, readable once deleted
     return db
 
 
@@ -208,8 +208,8 @@ def opened_to_read(path: Path) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def told(path: Path) -> Iterator[None]:
-    """Say in a person's words what is wrong with the ledger at `path`, should SQLite say so within
-    the block."""
+    """Turn SQLite's errors within the block into messages for a person
+    about the ledger at `path`."""
     try:
         yield
     except sqlite3.Error as error:
@@ -219,13 +219,13 @@ def told(path: Path) -> Iterator[None]:
 
 
 def columns_of(db: sqlite3.Connection, table: str) -> set[str]:
-    """The columns that `table` has: a ledger that is only read may be an older one."""
+    """The columns of `table`: a ledger that is only read may be of an older version."""
     return {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
 
 
 def open_to_write(path: Path) -> sqlite3.Connection:
-    """The same for the one connection that writes: made if it is missing, with all that an older
-    ledger lacks, and closed to other users. Raises WorkFolderError."""
+    """The one connection that writes. Makes a missing ledger, adds what an older one lacks, and
+    keeps other users from reading it. Raises WorkFolderError."""
     _keep_private(path)
     db = connect(path)
     try:
@@ -245,13 +245,13 @@ def open_to_write(path: Path) -> sqlite3.Connection:
 
 
 def _keep_private(path: Path) -> None:
-    """Have nobody but its owner read the ledger: addresses and settings in it may hold passwords.
+    """Let only the owner read the ledger: addresses and settings in it may hold passwords.
 
-    SQLite gives the files that it makes beside the ledger the ledger's own permissions. A file
-    system without permissions, and another owner's ledger, are left as they are.
+    SQLite gives its files beside the ledger the ledger's permissions. A file system without
+    permissions, and another owner's ledger, are left as they are.
     """
-    # Only a file that is new may be opened here: to close one takes this process's locks off it.
-    with suppress(OSError):  # what is really wrong with it shows when SQLite opens it
+    # Open only a new file here: closing an existing one would drop this process's locks on it.
+    with suppress(OSError):  # SQLite reports the real problem when it opens the file
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     for ending in ("", "-wal", "-shm"):
         with suppress(OSError):

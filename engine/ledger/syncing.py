@@ -1,4 +1,4 @@
-"""Bringing files to the disk, so that what was renamed into place outlives a power cut too."""
+"""Syncing files to the disk, so that a renamed output survives a power cut too."""
 
 import ctypes
 import errno
@@ -8,15 +8,15 @@ from functools import cache
 from pathlib import Path
 
 MANY = 16
-"""Files from which on it is faster to flush the file system once than every file by itself."""
+"""Number of files from which one flush of the file system is faster than one per file."""
 
 UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EISDIR)
-"""What shared folders and file systems in user space say to a folder that is to be synced, or
-opened for it, when they have no such thing: it is theirs to keep a folder's names then."""
+"""Errors of shared folders and user-space file systems that cannot sync a folder, or open it for
+that: keeping the folder's names is then their own task."""
 
 
 def sync_tree(folder: Path) -> None:
-    """Return once everything under `folder` is on the disk. Raises OSError where that fails."""
+    """Return once everything under `folder` is on the disk. Raises OSError."""
     paths = list(_tree(str(folder)))
     if len(paths) < MANY or not _sync_file_system(folder):
         for path in paths:
@@ -24,7 +24,7 @@ def sync_tree(folder: Path) -> None:
 
 
 def _tree(folder: str) -> Iterator[str]:
-    """Every file and folder, what is in a folder before it."""
+    """Every file and folder under `folder`; the content of a folder before the folder."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
@@ -37,7 +37,7 @@ def _tree(folder: str) -> Iterator[str]:
 def sync(path: str) -> None:
     """Return once this file's content, or this folder's list of names, is on the disk.
 
-    A folder's names are left to a file system that cannot bring them there on demand.
+    A file system that cannot sync a folder on demand keeps the folder's names itself.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY)
@@ -51,9 +51,9 @@ def sync(path: str) -> None:
 
 
 def _sync_file_system(folder: Path) -> bool:
-    """Flush the file system that `folder` is on; false where there is no call for that.
+    """Flush the file system of `folder`; false where the system has no such call.
 
-    Linux's syncfs(2), for which Python has no name: one flush for hundreds of files.
+    Linux's syncfs(2), which Python does not offer: one flush for hundreds of files.
     """
     syncfs = getattr(_c_library(), "syncfs", None)
     if syncfs is None:
