@@ -35,7 +35,7 @@ class Behaviour:
 
 
 @dataclass
-class Tally:
+class CallTally:
     """What the server has seen: requests by how they were answered, and images paid for twice."""
 
     answers: Counter[str] = field(default_factory=Counter)
@@ -112,7 +112,7 @@ class _Server(ThreadingHTTPServer):
     def restart(self, behaviour: Behaviour) -> None:
         with self.lock:
             self.behaviour = behaviour
-            self.tally = Tally()
+            self.tally = CallTally()
             self._allowance = _Allowance(behaviour.requests_per_minute)
             self._dice = random.Random(behaviour.seed)
 

@@ -34,9 +34,6 @@ PUBLIC = {
 }
 """What `engine` offers to the authors of stages and pipelines, and to programs that embed it."""
 
-NAMESAKES = {"engine.bench.model.gate", "engine.bench.model.pool", "engine.bench.model.run"}
-"""The model of the engine calls what it models by their names."""
-
 FOREIGN = {
     # yt-dlp's request handlers and downloader, which the guard stands in for
     "_calculate_timeout", "_client_cert", "_get_cookiejar", "_get_impersonate_headers",
@@ -221,7 +218,7 @@ def own_private_names(module: str) -> set[str]:
 def test_no_two_public_classes_have_one_name() -> None:
     homes = defaultdict(list)
     for module in modules():
-        for node in tree(module).body if module not in NAMESAKES else ():
+        for node in tree(module).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 homes[node.name].append(module)
     assert not {name: where for name, where in homes.items() if len(where) > 1}

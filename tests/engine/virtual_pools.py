@@ -10,9 +10,9 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from engine.bench.model.pool import Entry, Plan, Pool
+from engine.bench.model.pool import ModelEntry, ModelItem, ModelPool
 from engine.bench.model.recorded import RecordedItem, Recording, Service, Visit
-from engine.bench.model.run import Run
+from engine.bench.model.run import ModelRun
 from engine.flow.autosize import Autosizer, Window, pause_before_next
 from engine.gates.capacity import Capacities
 from tests.engine.bench.recordings import tandem
@@ -39,7 +39,7 @@ class VirtualStage:
 class _Measured:
     """A pool, and what it had come to at the last look."""
 
-    def __init__(self, stage: VirtualStage, pool: Pool) -> None:
+    def __init__(self, stage: VirtualStage, pool: ModelPool) -> None:
         self.stage = stage
         self.pool = pool
         self._before = (0.0, 0.0, 0.0, 0.0)
@@ -103,7 +103,7 @@ class VirtualRun:
         self.arrive(arrivals)
         self._model.begin(self._arriving())
 
-    def _made(self) -> Run:
+    def _made(self) -> ModelRun:
         stages = self.stages
         made = Recording(
             stages=tuple(stages),
@@ -116,15 +116,15 @@ class VirtualRun:
             capacities=Capacities(concurrency=max(stage.gate or 0 for stage in stages.values())),
         )
         links = {name: stage.link for name, stage in stages.items() if stage.link < math.inf}
-        return Run(
+        return ModelRun(
             made, made.workers, made.queues, self.cores, {}, links=links, listen=self._attempt_ended
         )
 
-    def _arriving(self) -> Iterator[Plan]:
+    def _arriving(self) -> Iterator[ModelItem]:
         number = 0
         while number < self.items:
             visits = {name: self._visit(name, stage) for name, stage in self.stages.items()}
-            yield Plan(RecordedItem(str(number), visits), self._model.numbers)
+            yield ModelItem(RecordedItem(str(number), visits), self._model.numbers)
             number += 1
 
     def _visit(self, name: str, stage: VirtualStage) -> Visit:
@@ -132,7 +132,7 @@ class VirtualRun:
         service = Service(stage.wait * factor, stage.work * factor)
         return Visit([service], key=None if stage.gate is None else name)
 
-    def _attempt_ended(self, entry: Entry, now: float) -> None:
+    def _attempt_ended(self, entry: ModelEntry, now: float) -> None:
         self.finished += entry.stage == len(self.stages) - 1
 
     def arrive(self, rate: float) -> None:

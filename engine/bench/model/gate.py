@@ -34,7 +34,7 @@ class _Line(Generic[T]):
         self.timed = False
 
 
-class Gate(Generic[T]):
+class ModelGate(Generic[T]):
     """One key's gate, with its lines."""
 
     def __init__(
@@ -99,7 +99,7 @@ class Gate(Generic[T]):
         self._watch(line)
 
 
-class Gates(Generic[T]):
+class ModelGates(Generic[T]):
     """Every host's gate, or whatever else the stages' gates go by."""
 
     def __init__(
@@ -114,15 +114,15 @@ class Gates(Generic[T]):
         self._capacities, self._rates = capacities, rates
         self._events = events
         self._offer = offer
-        self._gates: dict[str, Gate[T]] = {}
+        self._gates: dict[str, ModelGate[T]] = {}
 
-    def of(self, key: str | None) -> Gate[T] | None:
+    def of(self, key: str | None) -> ModelGate[T] | None:
         """None without a key: everybody may go in."""
         if key is None:
             return None
         if key not in self._gates:
             spacing, concurrency = self._spacing(key), self._capacities.concurrency_of(key)
-            self._gates[key] = Gate(spacing, concurrency, self._events, self._offer)
+            self._gates[key] = ModelGate(spacing, concurrency, self._events, self._offer)
         return self._gates[key]
 
     def _spacing(self, key: str) -> float:

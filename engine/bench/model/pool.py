@@ -6,7 +6,7 @@ from engine.bench.model.recorded import RecordedItem, Visit
 from engine.flow.inbox import InboxState
 
 
-class Plan:
+class ModelItem:
     """A recorded item as the model needs it: its visits by the stage's number, and as bits."""
 
     __slots__ = ("item", "mask", "visits")
@@ -20,23 +20,23 @@ class Plan:
             self.mask |= 1 << numbers[stage]
 
 
-class Journey:
+class ModelJourney:
     """One item under way. `ended`: the stages that have ended with it, as bits."""
 
     __slots__ = ("ended", "plan")
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: ModelItem) -> None:
         self.plan = plan
         self.ended = 0
 
 
-class Entry:
+class ModelEntry:
     """An item in a pool. `tried` attempts are behind it, and `since` is when what it does began;
     `to` are the pools that it still has to be put into. The source feeds with one of `stage` -1."""
 
     __slots__ = ("journey", "since", "stage", "to", "tried")
 
-    def __init__(self, journey: Journey, stage: int, to: Sequence[int] = ()) -> None:
+    def __init__(self, journey: ModelJourney, stage: int, to: Sequence[int] = ()) -> None:
         self.journey = journey
         self.stage = stage
         self.tried = 0
@@ -72,7 +72,7 @@ class Tally:
         return self._seconds + self.count * now
 
 
-class Pool(InboxState[Entry, Entry]):
+class ModelPool(InboxState[ModelEntry, ModelEntry]):
     """An inbox and its workers. `putters` are what waits for room here, in the hand of a worker of
     another pool. Of the workers that are `open` so many are `idle`; under 0, so many too many are
     at work. They are `busy` with an attempt, which may be `computing`, or `blocked` by what comes
@@ -87,7 +87,7 @@ class Pool(InboxState[Entry, Entry]):
         self.open, self.busy, self.computing, self.blocked = Tally(), Tally(), Tally(), Tally()
         self.most_held = 0
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: ModelEntry) -> None:
         super().put(entry)
         self.most_held = max(self.most_held, len(self.ready) + self.in_hand + self.held)
 

@@ -32,14 +32,14 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from engine.bench.model.event_queue import EventQueue
-from engine.bench.model.gate import Gates
-from engine.bench.model.pool import Entry, Journey, Plan, Pool
+from engine.bench.model.gate import ModelGates
+from engine.bench.model.pool import ModelEntry, ModelItem, ModelJourney, ModelPool
 from engine.bench.model.processor import Processor
 from engine.bench.model.recorded import RecordedItem, Recording
 from engine.flow.pool import FREE_HELD
 
 
-class Run:
+class ModelRun:
     """`execute` replays items to their end; `begin` and `advance` do so step by step. What it came
     to are `seconds`, from the first attempt to the end of the last, and the figures of `pools` and
     `processor`. `now` is the time in seconds, and `pause` what the source takes for each item.
@@ -54,7 +54,7 @@ class Run:
         rates: Mapping[str, float],
         *,
         links: Mapping[str, float] | None = None,
-        listen: Callable[[Entry, float], None] | None = None,
+        listen: Callable[[ModelEntry, float], None] | None = None,
     ) -> None:
         """`links`: of so many items of a stage each can wait at full speed; more share. `listen` is
         told of every attempt at its end: the entry, which has been in work `since` then, and the
@@ -68,21 +68,21 @@ class Run:
         ]
         self._roots = [number for number in range(len(names)) if not before[number]]
         self.pools = [
-            Pool(queues[name], workers[name], 0 if before[number] else FREE_HELD)
+            ModelPool(queues[name], workers[name], 0 if before[number] else FREE_HELD)
             for number, name in enumerate(names)
         ]
         self._opening = [recording.opening.get(name, 0.0) for name in names]
         self._handover = self.pause = recording.handover
         self._events = EventQueue()
-        self.processor: Processor[Entry] = Processor(cores)
+        self.processor: Processor[ModelEntry] = Processor(cores)
         self._links = {
-            self.numbers[name]: Processor[Entry](many) for name, many in (links or {}).items()
+            self.numbers[name]: Processor[ModelEntry](many) for name, many in (links or {}).items()
         }
         self._shared = [(self.processor, self._end)]
         self._shared += [(link, self._compute) for link in self._links.values()]
-        self._gates = Gates(recording.capacities, rates, self._events, self._unhold)
+        self._gates = ModelGates(recording.capacities, rates, self._events, self._unhold)
         self.seconds = 0.0
-        self._source: Iterator[Plan] = iter(())
+        self._source: Iterator[ModelItem] = iter(())
         self._touched: list[int] = []
         self._listen = listen
 
@@ -91,11 +91,11 @@ class Run:
         return self._events.now
 
     def execute(self, items: Sequence[RecordedItem]) -> None:
-        plans = {id(item): Plan(item, self.numbers) for item in items}
+        plans = {id(item): ModelItem(item, self.numbers) for item in items}
         self.begin(plans[id(item)] for item in items)
         self.advance()
 
-    def begin(self, source: Iterator[Plan]) -> None:
+    def begin(self, source: Iterator[ModelItem]) -> None:
         """Open the workers, and have the source's items come in."""
         self._source = source
         for number, pool in enumerate(self.pools):
@@ -149,12 +149,12 @@ class Run:
         """The source's next item comes, once it has been admitted."""
         plan = next(self._source, None)
         if plan is not None:
-            entry = Entry(Journey(plan), -1, [r for r in self._roots if plan.visits[r]])
+            entry = ModelEntry(ModelJourney(plan), -1, [r for r in self._roots if plan.visits[r]])
             self._events.at(self._events.now + self.pause, self._put, entry)
 
     # Pools
 
-    def _put(self, entry: Entry) -> None:
+    def _put(self, entry: ModelEntry) -> None:
         """Put the item into the next pools, one after the other, as far as there is room."""
         while entry.to:
             pool = self.pools[entry.to[0]]
@@ -171,9 +171,9 @@ class Run:
         pool.idle += 1
         self._touched.append(entry.stage)
 
-    def _put_into(self, pool: Pool, entry: Entry) -> None:
+    def _put_into(self, pool: ModelPool, entry: ModelEntry) -> None:
         stage, entry.to = entry.to[0], entry.to[1:]
-        pool.put(Entry(entry.journey, stage))
+        pool.put(ModelEntry(entry.journey, stage))
         self._touched.append(stage)
 
     def _settle(self) -> None:
@@ -197,7 +197,7 @@ class Run:
                 else:
                     pool.unhold(entry)
 
-    def _take(self, pool: Pool) -> None:
+    def _take(self, pool: ModelPool) -> None:
         """A worker takes the first that may be worked on now; those before it go to their gates."""
         while pool.ready:
             entry = pool.take()
@@ -208,13 +208,13 @@ class Run:
                 return
             pool.hold()
 
-    def _unhold(self, entry: Entry) -> None:
+    def _unhold(self, entry: ModelEntry) -> None:
         self.pools[entry.stage].unholders.append(entry)
         self._touched.append(entry.stage)
 
     # Attempts
 
-    def _start(self, entry: Entry) -> None:
+    def _start(self, entry: ModelEntry) -> None:
         entry.since = self._events.now
         self.pools[entry.stage].busy.begin(entry.since)
         wait = entry.visit.services[entry.tried].wait + self._handover
@@ -226,7 +226,7 @@ class Run:
         else:
             self._compute(entry)
 
-    def _compute(self, entry: Entry) -> None:
+    def _compute(self, entry: ModelEntry) -> None:
         """The attempt has waited, and needs the processor now."""
         service = entry.visit.services[entry.tried]
         if service.processor > 0:
@@ -235,12 +235,12 @@ class Run:
         else:
             self._conclude(entry)
 
-    def _end(self, entry: Entry) -> None:
+    def _end(self, entry: ModelEntry) -> None:
         """The attempt has had its share of the processor."""
         self.pools[entry.stage].computing.end(self._events.now)
         self._conclude(entry)
 
-    def _conclude(self, entry: Entry) -> None:
+    def _conclude(self, entry: ModelEntry) -> None:
         stage, journey, visit, now = entry.stage, entry.journey, entry.visit, self._events.now
         pool = self.pools[stage]
         pool.busy.end(now)

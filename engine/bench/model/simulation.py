@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.bench.model.recorded import RecordedItem, Recording
-from engine.bench.model.run import Run
+from engine.bench.model.run import ModelRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def simulate(
         if count < 1:
             raise ValueError(f"stage {name!r} needs at least 1, not {count}")
     chosen = _draw(recording.items, items, seed)
-    run = Run(
+    run = ModelRun(
         recording,
         {**recording.workers, **workers},
         {**recording.queues, **(queues or {})},
@@ -78,7 +78,7 @@ def _draw(recorded: Sequence[RecordedItem], count: int | None, seed: int) -> Seq
     return generator.choices(recorded, k=count)
 
 
-def _prediction(stages: Sequence[str], run: Run, items: int) -> Prediction:
+def _prediction(stages: Sequence[str], run: ModelRun, items: int) -> Prediction:
     seconds, pools = run.seconds, dict(zip(stages, run.pools, strict=True))
     worked = {name: pool.workers * seconds or 1.0 for name, pool in pools.items()}
     busy = {name: pool.busy.seconds(run.now) / worked[name] for name, pool in pools.items()}

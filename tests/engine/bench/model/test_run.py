@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from engine.bench.model.pool import Entry, Plan
-from engine.bench.model.run import Run
+from engine.bench.model.pool import ModelEntry, ModelItem
+from engine.bench.model.run import ModelRun
 from tests.engine.bench.recordings import item, recording, tandem
 
 
@@ -18,16 +18,16 @@ class Replayed:
             tandem("a", "b"), [item(str(number), a=2, b=0) for number in range(items)], **more
         )
         self.ends: dict[str, list[float]] = {"a": [], "b": []}
-        self.run = Run(
+        self.run = ModelRun(
             made, made.workers, made.queues, made.cores, {}, links=links, listen=self._listen
         )
         self.items = made.items
 
-    def _listen(self, entry: Entry, now: float) -> None:
+    def _listen(self, entry: ModelEntry, now: float) -> None:
         self.ends["ab"[entry.stage]].append(now)
 
     def begin(self) -> None:
-        self.run.begin(Plan(one, self.run.numbers) for one in self.items)
+        self.run.begin(ModelItem(one, self.run.numbers) for one in self.items)
 
 
 def test_it_stops_where_it_is_told_and_goes_on() -> None:

@@ -21,9 +21,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine import SOURCE, Drop, Item, Permanent, Pipeline, Stage, Step, Transient
-from engine.bench.model.pool import Entry, Plan
+from engine.bench.model.pool import ModelEntry, ModelItem
 from engine.bench.model.recorded import RecordedItem, Recording, Service, Visit
-from engine.bench.model.run import Run as ModelRun
+from engine.bench.model.run import ModelRun
 from engine.config.limits import KeyLimits
 from engine.config.setting_text import toml_value
 from engine.flow.run import Run
@@ -244,11 +244,11 @@ def by_the_model(case: Case) -> list[Attempt]:
     noted: list[Attempt] = []
     made, stages = recorded(case), list(case.graph)
 
-    def listen(entry: Entry, now: float) -> None:
+    def listen(entry: ModelEntry, now: float) -> None:
         noted.append(Attempt(entry.journey.plan.item, stages[entry.stage], entry.since, now))
 
     run = ModelRun(made, case.workers, case.queues, made.cores, {}, listen=listen)
-    run.begin(Plan(item, run.numbers) for item in made.items)
+    run.begin(ModelItem(item, run.numbers) for item in made.items)
     for after, stage, workers in case.resizes:
         run.advance(run.now + after)
         run.resize(stage, workers)
