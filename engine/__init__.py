@@ -1,7 +1,8 @@
-"""Penstock's engine: pools of workers joined by bounded inboxes, whatever its items are.
+"""Penstock's engine: pools of workers joined by bounded inboxes, for any kind of item.
 
-This is the one door: what an author of stages and pipelines needs, and a program that embeds it.
-What runs a pipeline is imported when it is first asked for, as most that define one never run it.
+This package is the public door for authors of stages and pipelines, and for programs that embed the
+engine. The names that run a pipeline are imported on first use, since most programs that define one
+never run it.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""One worker: where a stage's code runs. A task on the loop, a thread or a process, one interface.
+"""The interface of a worker: it runs a stage's code as a task on the loop, a thread or a process.
 
 Whatever the stage's code does, a worker answers with a `Result`; only the cancellation of the run
 passes through.
@@ -25,13 +25,13 @@ log = logging.getLogger("penstock.engine")
 T = TypeVar("T")
 
 GRACE = 5.0
-"""Seconds that a thread whose attempt was given up has to notice, before it is replaced."""
+"""Seconds that a thread has to end an attempt that was given up, before it is replaced."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageFactory:
-    """How to make an instance of a stage, here or in another process. `name` is its step's: the
-    stage's own where it is not given."""
+    """Makes instances of a stage, here or in another process. `name` is the step's name; it
+    defaults to the stage's own."""
 
     stage: type[Stage]
     settings: BaseModel
@@ -49,8 +49,9 @@ class StageFactory:
 
 
 def conclude(draft: Draft, result: Result) -> Result:
-    """Make the draft of an attempt that went so the stage's output, or remove it. Keeps it where
-    items came out, which have to be read first. Blocks; returns how the attempt went after all."""
+    """Commit the draft as the stage's output if the attempt went well, else remove it. A draft
+    whose attempt produced items is kept: the items have to be read first. Blocks; returns the final
+    result, which is a failure where the commit failed."""
     if result.produced is not None:
         return result
     if result.ending is None and result.stop is None:
@@ -65,22 +66,22 @@ def conclude(draft: Draft, result: Result) -> Result:
 
 
 class Worker(ABC):
-    """Where a stage's code runs. One call at a time, each given up after `timeout` seconds.
+    """Runs a stage's code. One call at a time; each is given up after `timeout` seconds.
 
-    A draft that was handed in has been opened, and has become the stage's output or been removed,
-    when the call returns; unless items came out, for then that is left to the caller. All calls
+    When a call returns, each draft that was handed in has been opened, and has become the stage's
+    output or been removed. Only if it produced items is the draft left to the caller. All calls
     belong in one task.
     """
 
     broken = False
-    """Set when this worker can take no more items and has to be replaced."""
+    """True if this worker can take no more items and has to be replaced."""
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
 
     @abstractmethod
     async def open(self) -> None:
-        """Load what the stage needs. Raises what the stage's `open` raises."""
+        """Open the stage. Raises what the stage's `open` raises."""
 
     @abstractmethod
     async def process(self, draft: Draft) -> Result:
@@ -88,16 +89,16 @@ class Worker(ABC):
 
     @abstractmethod
     async def process_batch(self, drafts: Sequence[Draft]) -> list[Result]:
-        """One attempt at several items together; a result for each."""
+        """One attempt at several items together; a result for each, in order."""
 
     @abstractmethod
     async def close(self) -> None:
-        """Let go of what was loaded. Does not raise, and does not wait for a hung stage."""
+        """Close the stage. Does not raise, and does not wait for a hung stage."""
 
 
 class SeparateWorker(Worker):
-    """A worker whose stage runs where files are not written: the engine's part is done around it,
-    in a thread where that takes time."""
+    """A worker whose stage runs on the loop or in a process; its drafts are opened and committed
+    here, in a thread where that takes time."""
 
     async def process(self, draft: Draft) -> Result:
         try:
@@ -131,15 +132,15 @@ class SeparateWorker(Worker):
 
     @abstractmethod
     async def _attempt(self, item: Item, out: Path) -> Result:
-        """One attempt at one item, and what it came to. Only the run's cancellation is raised."""
+        """One attempt at one item, and its result. Only the run's cancellation is raised."""
 
     @abstractmethod
     async def _attempt_batch(self, items: list[Item], outs: list[Path]) -> list[Result]:
-        """One attempt at several items together. An exception of the batch as a whole is raised."""
+        """One attempt at several items together. An exception of the whole batch is raised."""
 
 
 def open_all(drafts: Sequence[Draft]) -> list[Result | None]:
-    """Open every draft; for each, what went wrong."""
+    """Open every draft; returns a failure for each draft that could not be opened, else None."""
     failures: list[Result | None] = []
     for draft in drafts:
         try:
@@ -153,7 +154,8 @@ def open_all(drafts: Sequence[Draft]) -> list[Result | None]:
 def conclude_all(
     drafts: Sequence[Draft], failures: Sequence[Result | None], answers: Iterable[Result]
 ) -> list[Result]:
-    """`answers` are those of the drafts that did not fail before."""
+    """Conclude the opened drafts with `answers`, their results in order; a draft in `failures`
+    keeps its failure."""
     following = iter(answers)
     return [
         conclude(draft, next(following)) if failure is None else failure
@@ -162,12 +164,12 @@ def conclude_all(
 
 
 def log_close_error(stage: str, error: Exception) -> None:
-    """A stage that cannot let go harms no item: it is logged, not raised."""
+    """A stage that fails to close harms no item: its error is logged, not raised."""
     log.warning("stage %s could not be closed: %s", stage, error, exc_info=error)
 
 
 class StageOpenError(PenstockError):
-    """A stage could not start, so the run cannot either."""
+    """A stage could not open, so the run cannot start."""
 
     def __init__(self, stage: str, error: BaseException) -> None:
         text = " ".join(str(error).split()) or type(error).__name__

@@ -1,6 +1,6 @@
-"""A thread that runs calls one after the other and is awaited from the event loop.
+"""A thread that runs calls one after the other; the event loop awaits their results.
 
-Unlike a borrowed thread of a pool, it can be given up: it is a daemon, so one that hangs delays
+Unlike a borrowed thread of a pool, it can be given up: it is a daemon, so a hung thread delays
 neither the run nor the end of the process.
 """
 
@@ -28,10 +28,10 @@ class Call(Generic[T]):
         self._waiting: asyncio.Future[None] | None = None
 
     def run(self) -> None:
-        """In the thread. Then `end` is called, on the loop."""
+        """Run the call, in the thread. Then `end` is called, on the loop."""
         try:
             self._value = self._function(*self._arguments)
-        except BaseException as error:  # handed to whoever awaits the call
+        except BaseException as error:  # raised where the call is awaited
             self._error = error
 
     def end(self) -> None:
@@ -40,14 +40,14 @@ class Call(Generic[T]):
             self._waiting.set_result(None)
 
     async def result(self) -> T:
-        """Wait for it, one task at a time; returns or raises what it does. Who was cancelled while
-        waiting may wait again."""
+        """Wait for the call, one task at a time; returns or raises its result. A task that was
+        cancelled while waiting may wait again."""
         if not self._ended:
             self._waiting = asyncio.get_running_loop().create_future()
             await self._waiting
         if isinstance(self._error, Exception):
             raise self._error
-        if self._error is not None:  # sys.exit() in a stage's code is not ours to obey
+        if self._error is not None:  # sys.exit() in a stage's code must not end the run
             raise RuntimeError(f"it raised {self._error!r}") from self._error
         return cast(T, self._value)
 
@@ -56,10 +56,11 @@ _started: WeakSet[threading.Thread] = WeakSet()
 
 
 def is_any_left(patience: float = 0.5) -> bool:
-    """Whether a thread of a `CallThread` still runs, once each was given `patience` seconds to end.
+    """Whether a thread of a `CallThread` still runs, after up to `patience` seconds for each to
+    end.
 
-    For the end of the process: Python's own takes such a thread down in the middle of its call, and
-    C++ code (a model that loads) ends the process with SIGABRT for it.
+    For the end of the process: Python would end such a thread in the middle of its call, and C++
+    code (a model that loads) would then abort the process with SIGABRT.
     """
     for thread in list(_started):
         thread.join(patience)
@@ -67,7 +68,7 @@ def is_any_left(patience: float = 0.5) -> bool:
 
 
 class CallThread:
-    """Calls made here run in one thread, in order. Started by the first call."""
+    """Runs its calls in one thread, in order. The first call starts the thread."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -76,7 +77,8 @@ class CallThread:
         self._bell: Bell
 
     def begin(self, function: Callable[..., T], *arguments: Any) -> Call[T]:
-        """Have `function(*arguments)` run in the thread. It does, whoever is cancelled."""
+        """Have `function(*arguments)` run in the thread. It runs even if
+        the caller is cancelled."""
         if self._thread is None:
             self._bell = bell()
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
@@ -87,9 +89,9 @@ class CallThread:
         return call
 
     async def call(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Run `function(*arguments)` in the thread; returns or raises what it does.
+        """Run `function(*arguments)` in the thread; returns or raises its result.
 
-        When the awaiting task is cancelled the call itself goes on, and nobody hears of its end.
+        If the awaiting task is cancelled the call itself goes on, and its result is lost.
         """
         return await self.begin(function, *arguments).result()
 

@@ -1,8 +1,8 @@
-"""A process with an instance of a stage, seen from the run: started, asked, killed.
+"""The run's side of a process that holds a stage: it starts the process, asks it, kills it.
 
 Both sides exchange pickled messages, each after its length in eight bytes, over the child's stdin
-and stdout; what the stage itself prints goes to stderr. To each request there is one reply. Before
-it come any number of others: what the stage logs, and which deadline it is under.
+and stdout; the stage's own prints go to stderr. Each request gets one reply. Any number of other
+messages may come before it: log records of the stage, and its current deadline.
 """
 
 import logging
@@ -31,7 +31,7 @@ HEADER = 8
 """Bytes that hold the length of a message."""
 
 SLACK = 1.0
-"""Seconds after a deadline in which the stage may say by itself that it has missed it."""
+"""Seconds after a deadline in which the stage itself may still report the miss."""
 
 _START = (
     "import sys; folder = sys.argv[1]; sys.path[:] = sys.argv[2:]; del sys.argv[1:]; "
@@ -44,7 +44,7 @@ class WorkerDiedError(PenstockError):
 
 
 class OverdueError(PenstockError):
-    """The process took too long and was killed; `ending` says what for."""
+    """The process took too long and was killed; `ending` is how the attempt ended."""
 
     def __init__(self, ending: Ending) -> None:
         super().__init__(ending.reason)
@@ -52,11 +52,11 @@ class OverdueError(PenstockError):
 
 
 class Child:
-    """One process. Asked one thing at a time; one whose answer nobody waits for any more is killed,
-    for it could not be told from the next."""
+    """One process, for one request at a time. If nobody waits for a reply any more, the process is
+    killed: the late reply would be taken for that of the next request."""
 
     def __init__(self, process: Process, stage: str, folder: str) -> None:
-        """`folder` is for its temporary files, and goes with it."""
+        """`folder` holds the process's temporary files, and is removed with the process."""
         assert process.stdout is not None
         self._process = process
         self._folder = folder
@@ -66,12 +66,12 @@ class Child:
 
     @classmethod
     async def start(cls, factory: StageFactory) -> "Child":
-        """A process whose stage is open. Raises what `open` raises, and WorkerDiedError."""
+        """Start a process and open its stage. Raises what `open` raises, and WorkerDiedError."""
         stage = factory.stage
         name = importable(stage)
         path = import_path(stage.__module__, "engine")
         folder = tempfile.mkdtemp(prefix="penstock-")
-        # A session of its own: Ctrl-C on the terminal is for the run, which lets the child finish.
+        # A session of its own, so that Ctrl-C reaches only the run, which lets the child finish.
         process = await anyio.open_process(
             [sys.executable, "-P", "-c", _START, folder, *path], stderr=None, start_new_session=True
         )
@@ -91,8 +91,8 @@ class Child:
         return child
 
     async def ask(self, *message: Any, within: float = float("inf")) -> Any:
-        """The reply. Raises OverdueError after `within` seconds, or where a deadline of the stage's
-        own has passed, and WorkerDiedError."""
+        """Send a request and return the reply. Raises OverdueError after `within` seconds or past a
+        deadline of the stage's own, and WorkerDiedError."""
         body = pickle.dumps(message)
         assert self._process.stdin is not None
         limit = anyio.current_time() + within
@@ -126,14 +126,14 @@ class Child:
         return pickle.loads(await self._replies.receive_exactly(size))
 
     def kill(self) -> None:
-        """End it, and what the stage has started."""
+        """Kill the process and the processes that the stage has started."""
         self.killed = True
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     async def close(self) -> None:
-        """Have it close its stage and end; kill it if it does not."""
+        """Have the process close its stage and end; kill it after GRACE seconds."""
         with anyio.CancelScope(shield=True):
             with anyio.move_on_after(GRACE):
                 assert self._process.stdin is not None
@@ -149,7 +149,7 @@ class Child:
         with anyio.CancelScope(shield=True):
             with anyio.move_on_after(GRACE):
                 await self._process.wait()
-            self.kill()  # it may have closed its pipe and live on
+            self.kill()  # it may have closed its pipe without ending
             code = await self._process.wait()
         self.killed = True
         if code >= 0:
@@ -163,7 +163,7 @@ class Child:
 
 
 def _log_levels() -> dict[str, int]:
-    """The levels that were set in this process, by logger; "" is the root."""
+    """The levels set in this process, by logger name; "" is the root."""
     levels = {"": logging.root.level}
     for name, logger in logging.root.manager.loggerDict.items():
         if isinstance(logger, logging.Logger) and logger.level != logging.NOTSET:

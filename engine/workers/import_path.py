@@ -1,4 +1,4 @@
-"""Where another process imports a stage's class from: what this one could import, and no more."""
+"""Where a child process imports a stage's class from: the same places as this process, no more."""
 
 import sys
 from collections.abc import Iterable
@@ -9,10 +9,10 @@ from engine.contract.errors import UsageError
 
 
 def importable(kind: type) -> tuple[str, str]:
-    """The names of the module and in it of `kind`, for a process that imports it anew.
+    """The module name and the name inside it under which another process can import `kind`.
 
-    A script that is run is a module too, by the name of its file. Raises UsageError for a class of
-    none.
+    A script that is run counts as a module named after its file. Raises UsageError for a class of
+    no module.
     """
     name = kind.__module__
     if name == "__main__":
@@ -28,9 +28,9 @@ def importable(kind: type) -> tuple[str, str]:
 
 
 def import_path(*modules: str) -> list[str]:
-    """This process's `sys.path` without the current folder, which Python puts before all others for
-    `python -c` and `python -m`: a file `queue.py` there would go before Python's own. What is
-    needed to import `modules`, which are loaded here, comes last if it is nowhere else.
+    """This process's `sys.path` without the current folder, which Python puts first for `python -c`
+    and `python -m`: a file `queue.py` there would hide Python's own. Folders that `modules`, which
+    are loaded here, need come last if they are nowhere else in the path.
     """
     path = [entry for entry in sys.path if entry]
     if _starts_with_the_current_folder(path):
@@ -50,7 +50,7 @@ def _starts_with_the_current_folder(path: Iterable[str]) -> bool:
 
 
 def _home(module: ModuleType) -> str | None:
-    """The folder that this module's package, or the module, is imported from."""
+    """The folder from which this module, or its package, is imported."""
     spec, file = module.__spec__, getattr(module, "__file__", None)
     if file is None:
         return None

@@ -1,4 +1,4 @@
-"""Workers that are slots on the event loop, and the one instance that they share."""
+"""Workers that are slots on the event loop, and the one stage instance that they share."""
 
 import inspect
 from pathlib import Path
@@ -21,7 +21,7 @@ class SharedStage:
         self.stage = stage
 
     async def open(self) -> None:
-        """Raises what the stage's `open` does: a PenstockError as it is, else StageOpenError."""
+        """Open the stage. Raises its PenstockError as it is, another error as StageOpenError."""
         try:
             opened = self.stage.open()
             if inspect.isawaitable(opened):
@@ -32,7 +32,7 @@ class SharedStage:
             raise StageOpenError(self.stage.name, error) from error
 
     async def close(self) -> None:
-        """Does not raise, and waits for at most GRACE seconds."""
+        """Close the stage. Does not raise, and waits for GRACE seconds at most."""
         with anyio.move_on_after(GRACE, shield=True):
             try:
                 closed = self.stage.close()
@@ -51,7 +51,7 @@ class LoopWorker(SeparateWorker):
         self._limit = TimeLimit(timeout)
 
     async def open(self) -> None:
-        """Nothing of the stage's: the team opens the instance that its workers share."""
+        """Does nothing: the team opens the shared instance."""
         self._limit.open()
 
     async def _attempt(self, item: Item, out: Path) -> Result:
@@ -63,7 +63,7 @@ class LoopWorker(SeparateWorker):
             except anyio.get_cancelled_exc_class() as error:
                 if anyio.get_current_task().has_pending_cancellation():
                     raise
-                return result_of(error)  # nobody cancelled us: it awaited what others cancelled
+                return result_of(error)  # the stage awaited a task that others cancelled
         return Result(ending=gave_up(self.timeout))
 
     async def _attempt_batch(self, items: list[Item], outs: list[Path]) -> list[Result]:
@@ -75,5 +75,5 @@ class LoopWorker(SeparateWorker):
         raise TimeoutError(f"gave up the batch after {self.timeout:g} seconds")
 
     async def close(self) -> None:
-        """Nothing of the stage's: the team closes the instance that its workers share."""
+        """Does nothing: the team closes the shared instance."""
         self._limit.close()

@@ -1,8 +1,8 @@
-"""A stage's settings, and how an attempt went, as plain values that travel between processes.
+"""A stage's settings and an attempt's result as plain values that travel between processes.
 
-An exception of a stage's own may not survive pickling, and where it is read its class may not be
-known: what travels is which of the engine's endings it is, and what that holds. Settings travel
-with the secrets in them, so they belong into a pipe, and nowhere else.
+A stage's own exception may not survive pickling, and the reading process may not know its class. So
+only the engine's ending and its attributes travel. Settings travel with their secrets, so they
+belong into a pipe only.
 """
 
 import io
@@ -19,11 +19,11 @@ from engine.workers.result import Result
 Model = TypeVar("Model", bound=BaseModel)
 
 Packed = tuple[str, Any, ProcessorTime | None]
-"""What it is ("done", "ending", "stop", "produced", "list"), its values, and what it cost."""
+"""The kind ("done", "ending", "stop", "produced", "list"), its values, and the processor time."""
 
 
 def pack(result: Result) -> Packed:
-    """`result`, of which no items came out, as plain values."""
+    """`result`, which must hold no produced items, as plain values."""
     if result.stop is not None:
         return "stop", str(result.stop), result.processor
     if result.ending is not None:
@@ -32,7 +32,7 @@ def pack(result: Result) -> Packed:
 
 
 def unpack(packed: Packed) -> Result:
-    """The result that `pack` was given."""
+    """The result from which `pack` made `packed`."""
     word, value, processor = packed
     if word == "stop":
         return Result(stop=StopRun(value), processor=processor)
@@ -44,7 +44,7 @@ def unpack(packed: Packed) -> Result:
 
 
 PackedEnding = tuple[str, dict[str, Any]]
-"""The name of the engine's class that it is of, and its attributes."""
+"""The name of the ending's class in the engine, and its attributes."""
 
 
 def pack_ending(ending: Ending) -> PackedEnding:
@@ -61,7 +61,8 @@ def unpack_ending(packed: PackedEnding) -> Ending:
 
 
 def pack_refusal(error: PenstockError) -> tuple[str, str]:
-    """Why a stage could not open: the name of the engine's class that it is of, and its text."""
+    """The reason why a stage could not open: the name of the error's class
+    in the engine, its text."""
     return _known(error), str(error)
 
 
@@ -82,13 +83,13 @@ def _is_plain(value: object) -> bool:
 
 
 def pack_settings(settings: BaseModel) -> bytes:
-    """Every field of the settings, secrets included, and those that are excluded from dumps."""
+    """Every field of the settings, including secrets and fields excluded from dumps."""
     return pickle.dumps(_plain(settings))
 
 
 def unpack_settings(kind: type[Model], packed: bytes) -> Model:
-    """The settings that `pack_settings` was given, of the class `kind`. Raises what its validators
-    raise, and ImportError or AttributeError for the class of a value that is not to be found."""
+    """The settings, of the class `kind`, from which `pack_settings` made `packed`. Raises what its
+    validators raise, and ImportError or AttributeError where the class of a value is not found."""
     return kind.model_validate(_Unpickler(io.BytesIO(packed), kind.__module__).load())
 
 
@@ -103,13 +104,13 @@ def _plain(value: Any) -> Any:
 
 
 def _key(kind: type[BaseModel], name: str) -> str:
-    """What a field is validated by."""
+    """The key by which a field is validated: its alias or its name."""
     field = kind.model_fields.get(name)
     return field.validation_alias if field and isinstance(field.validation_alias, str) else name
 
 
 class _Unpickler(pickle.Unpickler):
-    """Finds what was defined in the script that ran in the module that it is here."""
+    """Finds the classes of the parent's `__main__` script in the module that the script is here."""
 
     def __init__(self, file: io.BytesIO, script: str) -> None:
         super().__init__(file)

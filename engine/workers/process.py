@@ -11,22 +11,22 @@ from engine.workers.packing import Packed, unpack
 from engine.workers.result import Result
 
 AT_ONCE = 100
-"""Items of a list that are read with the attempt that found it. The rest of a longer one is read as
-items find room, by the process that found it; the worker goes on with another."""
+"""Items of a list that are read as part of the attempt. The same process reads the rest of a longer
+list as the items find room; the worker goes on with another process."""
 
 
 class Nursery:
-    """The processes of one pool: those that read lists as well as those of its workers."""
+    """The processes of one pool: those of its workers and those that read lists."""
 
     def __init__(self, factory: StageFactory) -> None:
         self.factory = factory
         self.begun = False
-        """Whether a worker has opened, or is about to: the others start when they have work."""
+        """Whether a worker has opened, or is about to: the others start with their first item."""
         self._spare: list[Child] = []
         self._all: set[Child] = set()
 
     async def child(self) -> Child:
-        """A process whose stage is open. Raises what that raises, and WorkerDiedError."""
+        """A process with an open stage. Raises what `Child.start` raises."""
         if self._spare:
             return self._spare.pop()
         child = await Child.start(self.factory)
@@ -34,7 +34,8 @@ class Nursery:
         return child
 
     async def let_go(self, child: Child, *, spare: bool = False) -> None:
-        """It is not needed where it was; `spare`: another may have it."""
+        """Close a process that its user no longer needs; with `spare` keep
+        it for another worker."""
         if spare and not child.killed:
             self._spare.append(child)
             return
@@ -42,15 +43,15 @@ class Nursery:
         await child.close()
 
     async def close(self) -> None:
-        """End those that nobody has let go."""
+        """End all processes that are left."""
         self._spare.clear()
         for child in list(self._all):
             await self.let_go(child)
 
 
 class ProcessWorker(SeparateWorker):
-    """A process with an instance of the stage of its own. The first of a pool starts when it is
-    opened, and so tells what is wrong with the settings; the others with their first item."""
+    """A process with an instance of the stage of its own. The first process of a pool starts when
+    its worker opens, which shows wrong settings at once; the others start with their first item."""
 
     def __init__(
         self, factory: StageFactory, timeout: float, nursery: Nursery | None = None
@@ -81,7 +82,7 @@ class ProcessWorker(SeparateWorker):
         word, value, cost = packed
         if word != "list":
             return unpack(packed)
-        self._child = None  # the list is its work now
+        self._child = None  # from now on the process reads the list
         produced = _long_list(self._nursery, child, value, self.timeout)
         return Result(produced=produced, processor=cost)
 
@@ -95,7 +96,7 @@ class ProcessWorker(SeparateWorker):
         except OverdueError as overdue:
             self.broken = True
             raise TimeoutError(f"gave up the batch after {self.timeout:g} seconds") from overdue
-        if isinstance(reply, tuple):  # what went wrong with the batch as a whole
+        if isinstance(reply, tuple):  # an error of the whole batch
             whole = unpack(reply)
             raise whole.stop or whole.ending or WorkerDiedError("it ended with no reason")
         return [unpack(one) for one in reply]
@@ -114,8 +115,8 @@ class ProcessWorker(SeparateWorker):
 async def _long_list(
     nursery: Nursery, child: Child, first: list[Item], within: float
 ) -> AsyncGenerator[Item, None]:
-    """The items of a list, `first` and what its process reads after them, one by one. Raises what
-    reading them raises there."""
+    """The items of a list one by one: `first`, then those that its process goes on to read. Raises
+    the errors of reading them."""
     try:
         for item in first:
             yield item

@@ -1,5 +1,4 @@
-"""The process of a `ProcessWorker`: `workers/child.py` is the other side,
-and says what they exchange.
+"""The process of a `ProcessWorker`. The other side, and the protocol, are in `workers/child.py`.
 
 When the run dies its end of the pipe closes, and the child ends at once.
 """
@@ -38,7 +37,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class ChildProcess:
-    """Reads messages in a thread, so that it notices at once when they end."""
+    """Reads messages in a thread, so that it notices at once when the pipe closes."""
 
     def __init__(self, requests: BinaryIO, replies: BinaryIO, folder: str) -> None:
         self._folder = folder
@@ -73,7 +72,7 @@ class ChildProcess:
     def _send(self, word: str, value: Any) -> None:
         try:
             body = pickle.dumps((word, value))
-        except Exception as error:  # of a stage that gives what is no item
+        except Exception as error:  # the stage produced something that is no item
             body = pickle.dumps((word, pack(result_of(error))))
         with self._writing:
             self._replies.write(len(body).to_bytes(HEADER) + body)
@@ -94,8 +93,8 @@ class ChildProcess:
         self._inbox.put(None)
 
     def _abandoned(self, *_: object) -> None:
-        """The run is gone: nobody waits for what is in hand, nor for what that has started. It was
-        not what is in hand that killed it, and the next run is told so."""
+        """The run is gone: end this process and the processes that it started. Their item did not
+        kill the run, so first leave the mark that tells the next run so."""
         if self._busy.is_set():
             for item in self._in_hand:
                 assert self._stage is not None
@@ -104,14 +103,15 @@ class ChildProcess:
             os.killpg(0, signal.SIGKILL)
 
     def _end_with_the_run(self) -> None:
-        """A thread does not get to read while a library holds Python's lock, which one pattern may
-        do for hours; a signal does, since patterns look for them."""
+        """Have a signal end the process with the run. The reading thread does not run while a
+        library holds Python's lock, which a regular expression may do for hours; but it checks for
+        signals."""
         if sys.platform == "linux":
-            number = signal.SIGRTMIN + 7  # one that no library has a use for
+            number = signal.SIGRTMIN + 7  # a signal that no library uses
             signal.signal(number, self._abandoned)
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
 
-    # What it is asked
+    # Requests
 
     def _open(
         self,
@@ -134,7 +134,7 @@ class ChildProcess:
             return pack_refusal(error)
         except Exception as error:
             return f"{type(error).__name__}: {error}"
-        self._stage = stage  # what has not opened is not closed
+        self._stage = stage  # only an opened stage is closed
         return None
 
     def _log_to_the_run(self, levels: dict[str, int]) -> None:
@@ -161,7 +161,7 @@ class ChildProcess:
         return word, value, cost
 
     def _next(self) -> Packed:
-        """The next item of the list that came out last; "done" after the last."""
+        """The next item of the list that the last attempt returned; "done" after its last."""
         try:
             for item in self._list:
                 return "produced", [item], None
@@ -181,7 +181,7 @@ class ChildProcess:
 
 
 class _Forwarder(logging.handlers.QueueHandler):
-    """Has the run log what is logged here, so that it looks the same wherever a stage runs."""
+    """Sends log records to the run, so that logs look the same wherever a stage runs."""
 
     def __init__(self, send: Callable[[str, Any], None]) -> None:
         super().__init__(queue.SimpleQueue())
@@ -192,12 +192,12 @@ class _Forwarder(logging.handlers.QueueHandler):
 
 
 def main(folder: str) -> None:
-    """Serve one parent over stdin and stdout until it closes them. What is written to a temporary
-    file goes into `folder`, which is removed however this process ends."""
+    """Serve one parent over stdin and stdout until it closes them. Temporary files go into
+    `folder`, which is removed however this process ends."""
     os.environ["TMPDIR"] = folder
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)  # a program that the stage runs may read, and requests are not for it
+    os.dup2(nothing, 0)  # a program that the stage runs must not read our requests
     os.close(nothing)
-    os.dup2(2, 1)  # what the stage prints is not a reply
+    os.dup2(2, 1)  # the stage's prints must not look like replies
     ChildProcess(requests, replies, folder).serve()

@@ -1,4 +1,4 @@
-"""How an attempt went: what it says of a stage's code that it returned, or raised, this."""
+"""The result of an attempt, from what the stage's code returned or raised."""
 
 import errno
 import traceback
@@ -10,16 +10,16 @@ from engine.contract.item import Item
 from engine.telemetry.processor_time import ProcessorTime
 
 Items = Iterable[Item] | AsyncGenerator[Item, None]
-"""What came out of an item; the second where another process reads it."""
+"""The items that an item produced; an async generator where another process reads them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
     """How an attempt went: `ending` is None for done. `stop`: the whole run has to stop instead.
 
-    `produced` are the items that came out of this one, to be read lazily, off the event loop;
-    `expanded` is how many there were, once they have been read. `processor` is what the attempt
-    cost, None where that cannot be told, as on the event loop.
+    `produced` are the items that the item produced, to be read lazily, off the event loop;
+    `expanded` is their number, once they have been read. `processor` is the processor time of the
+    attempt, None where it cannot be measured, as on the event loop.
     """
 
     ending: Ending | None = None
@@ -33,7 +33,7 @@ DONE = Result()
 
 
 def result_of(error: BaseException) -> Result:
-    """What an exception of a stage's code means."""
+    """The result for an exception of a stage's code."""
     if isinstance(error, BaseExceptionGroup):
         leaves = list(_leaves(error))
         told = [leaf for leaf in leaves if _stops_the_run(leaf)]
@@ -52,7 +52,7 @@ def result_of(error: BaseException) -> Result:
 
 
 def _fault(told: BaseException, error: BaseException) -> Result:
-    """The end of an attempt by a bug: `told` is what its reason says, `error` all that is known."""
+    """The result for a bug: the reason comes from `told`, the traceback from `error`."""
     text = " ".join(str(told).split()) or "no message"
     trace = "".join(traceback.format_exception(error))
     fault = Fault(f"{type(told).__name__}: {text}", kind="unexpected", traceback=trace)
@@ -73,7 +73,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterable[BaseException]
 
 
 def result_of_return(value: object) -> Result:
-    """What the value that `process` returned means."""
+    """The result for the return value of `process`."""
     if value is None:
         return DONE
     if isinstance(value, Iterable):
@@ -94,7 +94,7 @@ def results_of_batch(
 
 
 def result_of_whole_batch(error: BaseException) -> Result:
-    """What an exception that `process_batch` raised means for each item of the batch."""
+    """The result for each item of a batch whose `process_batch` raised."""
     result = result_of(error)
     ending = result.ending
     if ending is None or isinstance(ending, Throttled):
@@ -104,11 +104,11 @@ def result_of_whole_batch(error: BaseException) -> Result:
 
 
 def gave_up(timeout: float) -> Fault:
-    """The ending of an attempt that took more than `timeout` seconds."""
+    """The ending of an attempt that took longer than `timeout` seconds."""
     return Fault(f"gave up after {timeout:g} seconds", kind="timeout")
 
 
 def killer(times: int) -> Fault:
-    """The ending of an item with which alone in hand `times` runs were killed."""
+    """The ending of an item that killed `times` runs while it was the only one in hand."""
     runs = "a run was" if times == 1 else f"{times} runs were"
     return Fault(f"{runs} killed while nothing else was in hand", kind="crashed")

@@ -1,4 +1,5 @@
-"""The workers of a pool: hired, opened, replaced when they break, let go when they are too many."""
+"""The workers of a pool: hired, opened, replaced when they break, let go
+when there are too many."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -23,7 +24,7 @@ Serve = Callable[[Worker, int], Awaitable[bool]]
 
 class Team:
     """Any number of workers of one stage, each in a task of its own that calls `serve` again and
-    again. A worker is told its number, which no other of this team ever has."""
+    again. Each worker has a number; the team never uses a number twice."""
 
     def __init__(
         self,
@@ -33,8 +34,7 @@ class Team:
         serve: Serve,
         release: Callable[[int], None],
     ) -> None:
-        """`release` is asked to have as many workers as are idle, at most so many, return from
-        `serve`."""
+        """`release(count)` has at most `count` idle workers return from `serve`."""
         self._factory = factory
         self._options = options
         self._events = events
@@ -51,16 +51,17 @@ class Team:
         self.alive = Meter()
 
     def __len__(self) -> int:
-        """How many workers there are, without those let go; at the end, how many there were."""
+        """Number of workers, without those let go; after the end, the last number."""
         return self._count
 
     def bound(self) -> str | None:
-        """What the stage says that bounds it, where one instance serves all workers."""
+        """The stage's own statement of its limit, where one instance serves
+        all workers; else None."""
         return self._shared.stage.bound() if self._shared is not None else None
 
     async def run(self, workers: int) -> None:
-        """Have `workers` workers until `serve` is false for each. Raises what a stage's `open`
-        raises: a PenstockError as it is, anything else as StageOpenError."""
+        """Keep `workers` workers at work until `serve` returns false for each. Raises what a
+        stage's `open` raises: a PenstockError as it is, anything else as StageOpenError."""
         if self._shared is not None:
             await self._shared.open()
         try:
@@ -72,12 +73,12 @@ class Team:
                 await self._shared.close()
 
     async def apart(self, worker: Worker) -> Worker:
-        """A worker in a process, for an item that may kill what it runs in; `worker` itself where
-        that is one, or where this stage cannot have one."""
+        """A worker in a process, for an item that may kill its process. Returns `worker` itself if
+        it is not a thread, or if the stage cannot run in a process."""
         if not isinstance(worker, ThreadWorker):
             return worker
         if self._factory.stage.__module__ == "__main__":
-            return worker  # a script that is imported unasked may begin all over again
+            return worker  # importing a script in a process may run the whole script again
         if self._apart is not None and not self._apart.broken:
             return self._apart
         if self._apart is not None:
@@ -85,20 +86,20 @@ class Team:
         self._apart = ProcessWorker(self._factory, self._options.timeout, self._nursery)
         try:
             await self._apart.open()
-        except Exception as error:  # no module that a process could import, or no room for a second
+        except Exception as error:  # no importable module, or no room for a second
             log.info("stage %s cannot run in a process: %s", self._name, error)
             self._nursery.begun, self._apart = False, None
             return worker
         return self._apart
 
     async def close(self) -> None:
-        """End the processes that are left, once nothing reads a list in them any more."""
+        """End the processes that are left, once none of them reads a list any more."""
         if self._apart is not None:
             await self._apart.close()
         await self._nursery.close()
 
     def resize(self, workers: int) -> None:
-        """Hire, or let go: idle ones at once, those at work when they have finished."""
+        """Hire workers, or let them go: idle ones at once, busy ones when they have finished."""
         self._target = workers
         while self._tasks is not None and self._count < workers:
             self._hired += 1
@@ -108,7 +109,8 @@ class Team:
             self._release(self._count - workers)
 
     def _one_goes(self) -> bool:
-        """Whether there is one too many; then that one counts no more, however long it takes."""
+        """Whether there is a worker too many. If so it stops counting now,
+        however long it takes to go."""
         if self._count <= self._target:
             return False
         self._count -= 1

@@ -30,12 +30,12 @@ from engine.workers.result import (
 from engine.workers.time_limit import TimeLimit
 
 HASTE = 0.5
-"""Seconds that a thread has to notice that the run was cancelled, before it is left to itself."""
+"""Seconds that a thread has to end its attempt once the run is cancelled; then it is abandoned."""
 
 
 class ThreadWorker(Worker):
-    """A thread with an instance of the stage of its own. It opens and commits the drafts too: going
-    to another thread takes longer than small files do."""
+    """A thread with an instance of the stage of its own. The thread opens and commits the drafts
+    too: for small files a switch of threads takes longer than the work."""
 
     def __init__(self, factory: StageFactory, timeout: float, name: str) -> None:
         super().__init__(timeout)
@@ -56,7 +56,7 @@ class ThreadWorker(Worker):
     def _open(self) -> None:
         stage = self._factory()
         stage.open()
-        self._stage = stage  # here, so that it is closed though nobody waits for it any more
+        self._stage = stage  # set here: it is closed even if nobody awaits `open` now
 
     async def process(self, draft: Draft) -> Result:
         assert self._stage is not None
@@ -78,8 +78,10 @@ class ThreadWorker(Worker):
     async def _within_limit(
         self, call: Call[T], attempt: Cancellation, drafts: Sequence[Draft]
     ) -> T | None:
-        """What the call returns, or None if it was given up, and its drafts with it. Once it
-        commits it is waited for, whatever happens."""
+        """The result of the call, or None if it was given up; its drafts are then removed. Once the
+        attempt commits, the call is waited for, even past its time or a cancellation."""
+        # `attempt` decides the race. If `request` comes first, the thread commits nothing. If the
+        # thread ends the attempt first, it is committing: leaving it now would lose finished work.
         try:
             with self._limit:
                 return await call.result()
@@ -108,7 +110,7 @@ class ThreadWorker(Worker):
         self._limit.close()
 
     def _close(self) -> None:
-        if self._stage is None:  # it did not open
+        if self._stage is None:  # the stage did not open
             return
         try:
             self._stage.close()

@@ -1,4 +1,4 @@
-"""A limit on how long each of many attempts takes, for the task that makes them one by one."""
+"""A time limit for many attempts that one task makes one after the other."""
 
 import asyncio
 import math
@@ -11,9 +11,9 @@ class TimeLimit:
     """`with limit:` leaves its block after `seconds`, as `anyio.move_on_after` would; `expired`
     then says so.
 
-    What is short has to be cheap, so the cancel scope and the timer outlive the block: the scope
-    is entered by `open` and left by `close`, which belong around everything in one task, and the
-    timer finds, when it rings, that the block which it was set for has long ended.
+    Short attempts have to be cheap, so the cancel scope and the timer outlive the block: `open`
+    enters the scope and `close` leaves it, around all attempts in one task; and a timer that fires
+    may find that its own block has long ended.
     """
 
     def __init__(self, seconds: float) -> None:
