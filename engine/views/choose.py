@@ -1,4 +1,4 @@
-"""Which view suits: live on a terminal, plain lines anywhere else, or none."""
+"""The choice of a view: live on a terminal, plain lines anywhere else, or none."""
 
 import sys
 from typing import Protocol, TextIO
@@ -11,12 +11,12 @@ from engine.views.progress import Snapshot
 
 
 class View(Protocol):
-    """A listener that also shows things as time passes."""
+    """A listener that also refreshes its display as time passes."""
 
     def __call__(self, event: Event) -> None: ...
 
     async def refresh_forever(self) -> None:
-        """Show how things stand, again and again, until cancelled."""
+        """Show the state of the run, again and again, until cancelled."""
 
 
 class Quiet:
@@ -32,7 +32,7 @@ class Quiet:
 def choose_view(snapshot: Snapshot, *, quiet: bool = False, stream: TextIO | None = None) -> View:
     """The view that suits: none if `quiet`, live on a terminal, plain lines anywhere else.
 
-    `stream` is where it is shown, standard error unless told.
+    `stream` is where the view prints, by default standard error.
     """
     if quiet:
         return Quiet()

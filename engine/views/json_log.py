@@ -54,7 +54,7 @@ class JsonLog:
 
 
 def _ends_within_a_line(path: Path) -> bool:
-    """Whether a killed run left a line unfinished, which the next one must not continue."""
+    """Whether a killed run left an unfinished line; the next event must not continue it."""
     if not path.is_file() or path.stat().st_size == 0:
         return False
     with path.open("rb") as file:

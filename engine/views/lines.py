@@ -1,4 +1,4 @@
-"""What a view says in words: one line of totals, lines for what is held, lines for events."""
+"""The lines that a view prints: totals, what is held, notable events."""
 
 import time
 
@@ -18,11 +18,11 @@ from engine.telemetry.text import duration, one_line, pace, size
 from engine.views.progress import Standing
 
 HELD_SHOWN = 3
-"""Hosts that a view names of those that items are held for."""
+"""The most hosts that a view names among those that hold items."""
 
 
 def totals_line(standing: Standing, source_ended: bool) -> str:
-    """How the run stands, in one line."""
+    """The state of the run in one line."""
     parts = [
         duration(standing.elapsed),
         f"{standing.total_ended} of {standing.entered}{'' if source_ended else ' so far'} ended",
@@ -41,7 +41,7 @@ def totals_line(standing: Standing, source_ended: bool) -> str:
 
 
 def held_lines(standing: Standing, most: int = HELD_SHOWN) -> list[str]:
-    """A line for each of the gates, `most` at most, that items wait for, and one for retries."""
+    """A line for each gate that holds items, `most` at most, and one for retries."""
     now = time.time()
     lines = [f"{held.items} held {held.told(now)}" for held in standing.holds[:most]]
     if len(standing.holds) > most:
@@ -50,7 +50,7 @@ def held_lines(standing: Standing, most: int = HELD_SHOWN) -> list[str]:
 
 
 def notable(event: Event, longest_id: int = 200) -> str | None:
-    """A line on an event that a person wants to know of at once; None for all others."""
+    """A line for an event that a person wants to know of at once; None for all others."""
     match event:
         case AttemptEnded(outcome="failed", final=True):
             return f"failed in {event.stage}: {_what_and_why(event, longest_id)}"
@@ -75,7 +75,7 @@ def notable(event: Event, longest_id: int = 200) -> str | None:
 
 
 def _what_and_why(event: AttemptEnded, longest_id: int) -> str:
-    """The reason, behind the item's id unless it says itself what it speaks of."""
+    """The reason, preceded by the item's id unless the reason names the item itself."""
     reason = event.reason or ""
     if "://" in reason or reason.startswith("/"):
         return reason

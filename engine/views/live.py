@@ -61,11 +61,11 @@ class LiveView:
                     live.refresh()
                     await anyio.sleep(REFRESH)
         except OSError:
-            # The terminal has gone. The run goes on without it.
+            # The terminal is gone. The run goes on without it.
             await anyio.sleep_forever()
 
     def render(self) -> RenderableType:
-        """What is drawn now."""
+        """The table as it stands now."""
         standing = self._progress.look()
         notes = [Text(note, style="dim", no_wrap=True, overflow="ellipsis") for note in self._notes]
         held = [
@@ -128,7 +128,7 @@ def _stages(standing: Standing, width: int) -> Table:
 
 
 def _figures(pool: PoolStatistics, standing: Standing) -> dict[str, str]:
-    """What stands in each column; nothing rather than a zero where a zero is no news."""
+    """The text of each column; empty where a zero would tell nothing."""
     rate = standing.rates[pool.stage]
     return {
         "Queue": f"{pool.waiting}/{pool.queue}",

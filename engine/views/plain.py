@@ -1,4 +1,4 @@
-"""The view where there is no terminal: plain lines."""
+"""The view without a terminal: plain lines."""
 
 from typing import TextIO
 
@@ -11,7 +11,8 @@ from engine.views.progress import Progress, Snapshot
 
 
 class PlainLines:
-    """One line at the start, one every `interval` seconds, and one for whatever went wrong."""
+    """One line at the start, one every `interval` seconds, and one for each
+    thing that goes wrong."""
 
     def __init__(self, snapshot: Snapshot, stream: TextIO, interval: float = 10.0) -> None:
         self._progress = Progress(snapshot)
@@ -41,5 +42,5 @@ class PlainLines:
             self._stream.write(one_line(line, 400) + "\n")
             self._stream.flush()
         except OSError:
-            # Whoever read these lines has gone (a closed pipe). The run goes on without them.
+            # The reader of these lines is gone (a closed pipe). The run goes on without it.
             self._stream = None

@@ -1,6 +1,6 @@
-"""What a run shows while it goes on: a live view, plain lines where there is no terminal, or none.
+"""The state of a run while it goes on, as the views show it.
 
-The views only listen: to the events, and to `snapshot`, the pools' statistics.
+Only reads: the events, and `snapshot`, the pools' statistics.
 """
 
 import time
@@ -14,32 +14,34 @@ from engine.telemetry.statistics import LEAST_BUSY, Hold, PoolStatistics, bottle
 Snapshot = Callable[[], Sequence[PoolStatistics]]
 
 RECENT = 60.0
-"""Seconds that rates and the current bottleneck look back on."""
+"""Length in seconds of the window for rates and the current bottleneck."""
 
 ENOUGH = 5
-"""Items that have to have ended in the last minute before their rate says more than the run's."""
+"""The least number of items that have to end in the last minute for its rate to be used instead of
+the whole run's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How the run stands at one moment."""
+    """The state of the run at one moment."""
 
     elapsed: float
     entered: int
     ended: Mapping[str, int]
-    """Items that no stage has anything left to do with, by outcome."""
+    """Number of items that have ended, by outcome."""
     pools: Sequence[PoolStatistics]
     recent: Mapping[str, PoolStatistics]
     """The same pools over the last minute."""
     rates: Mapping[str, float]
-    """Items that each stage ended with, per second, over the last minute."""
+    """Items that ended in each stage per second, over the last minute."""
     rate: float
-    """Items ended per second, not counting those that earlier runs had done."""
+    """Items ended per second, without those that earlier runs had done."""
     left: float | None
-    """Seconds until all have ended; None while the source still gives, or nothing is left, and
-    where nobody knows: a gate is closed, or nothing has ended for longer than all was to take."""
+    """Seconds until all items have ended. None while the source still gives items, when no item is
+    left, and when no estimate is possible: a gate is closed, or nothing has ended for longer than
+    the whole estimate."""
     holds: Sequence[Hold] = ()
-    """What items wait for outside the workers, other than their turn."""
+    """Why items wait outside the workers, except those that only wait for their turn."""
 
     @property
     def total_ended(self) -> int:
@@ -47,13 +49,13 @@ class Standing:
 
     @property
     def bottleneck(self) -> str | None:
-        """The stage that holds the others back just now, if one does."""
+        """The stage that is the bottleneck now, None if there is none."""
         stage = bottleneck(self.recent)
         return stage if stage and self.recent[stage].utilisation >= LEAST_BUSY else None
 
 
 class Progress:
-    """Keeps count of the events, and looks at the pools when asked how things stand."""
+    """Counts the events, and reads the pools' statistics when asked for the state."""
 
     def __init__(self, snapshot: Snapshot, clock: Callable[[], float] = time.monotonic) -> None:
         self.pipeline = ""

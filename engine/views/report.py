@@ -1,4 +1,4 @@
-"""What a run says when it ends, and what `penstock status` says of a work folder."""
+"""The report at the end of a run, and the report of `penstock status` on a work folder."""
 
 import io
 import shlex
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 WIDTH = 100
-"""Columns of a report that is not told how wide the terminal is."""
+"""Columns of a report whose terminal width is unknown."""
 
 FAILURES_SHOWN = 8
 """Failure classes that a report spells out, the most frequent first."""
@@ -29,11 +29,11 @@ FAILURES_SHOWN = 8
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the end-of-run report is made of.
+    """The data of the end-of-run report.
 
-    `total` counts the items of the whole work folder and `stages` them stage by stage, over all
-    runs; `pools` and `ended`, the items that ended, are this run's alone. `outcome` is one line on
-    how the run ended; `notes` are lines that belong at the end.
+    `total` counts the items of the whole work folder and `stages` counts them by stage, over all
+    runs; `pools` and `ended`, the items that ended, are of this run only. `outcome` is one line on
+    how the run ended; `notes` are lines for the end of the report.
     """
 
     pipeline: str
@@ -51,8 +51,8 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How a work folder stands. `outcome` is how the last run ended, None while one is going on or
-    after one that was killed; `running` tells those apart."""
+    """The state of a work folder. `outcome` is how the last run ended; None while a run is going on
+    and after a run that was killed: `running` tells these two apart."""
 
     pipeline: str
     workdir: Path
@@ -114,14 +114,14 @@ def status_as_dict(status: Status) -> dict[str, Any]:
 
 
 def retry_command(workdir: Path, failure: FailureKind) -> str:
-    """The command that gives the items of this class another try."""
+    """The command that tries the items of this failure class again."""
     return shlex.join(
         ["penstock", "retry", str(workdir), "--class", failure.kind, "--stage", failure.stage]
     )
 
 
 def held_sentences(held: Sequence[Hold], *, running: bool, now: float) -> list[str]:
-    """What pending items wait for while a run goes on, or waited for when the last one ended."""
+    """Sentences on what holds pending items now, or held them when the last run ended."""
     sentences = []
     for one in held:
         items = "1 item" if one.items == 1 else f"{one.items} items"
@@ -150,7 +150,7 @@ def _state(status: Status) -> str:
 
 
 def _pace(summary: Summary) -> str:
-    """How much this run did, and how fast."""
+    """The number of items of this run, and its speed."""
     items = "1 item" if summary.ended == 1 else f"{summary.ended} items"
     text = f"{items} ended in {duration(summary.seconds)}"
     if summary.ended and summary.seconds > 0:
@@ -165,7 +165,7 @@ def _table(
     width: int,
     color: bool,
 ) -> str:
-    """The counts, and how busy each stage's workers were where that was measured."""
+    """The counts, and the utilisation of each stage's workers where it was measured."""
     from rich.table import Table
     from rich.text import Text
 
@@ -199,7 +199,7 @@ def _as_text(table: "Table", width: int, color: bool) -> str:
 
 
 def _failures(failures: Sequence[FailureKind], workdir: Path, width: int) -> str:
-    """Each failure class with one of its items and the command that retries it."""
+    """Each failure class with an example and the command that retries the class."""
     lines = []
     for failure in failures[:FAILURES_SHOWN]:
         items = "1 item" if failure.count == 1 else f"{failure.count} items"
@@ -223,5 +223,5 @@ def _lines(lines: Iterable[str]) -> str:
 
 
 def _blocks(*blocks: str) -> str:
-    """The blocks that hold anything, with an empty line between two."""
+    """The non-empty blocks, with an empty line between two."""
     return "\n".join(block for block in blocks if block)
