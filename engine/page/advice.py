@@ -1,10 +1,10 @@
-"""What one more worker would give, by the laws of queues that hold whatever the service times are.
+"""The gain from one more worker, by laws of queueing that hold for any service times.
 
 The utilisation law: a stage that ends X items a second and works D seconds on each is busy for U =
-X D / m of its m workers' time. D does not depend on how many there are. So with another worker for
-the busiest stage all goes faster by (m + 1) / m at most, and no faster than makes another stage, or
-the processor, as busy as the busiest stage is now. (Denning and Buzen, "The Operational Analysis of
-Queueing Network Models", ACM Computing Surveys 10(3), 1978.)
+X D / m of the time of its m workers. D does not depend on m. So one more worker for the busiest
+stage speeds up the run by (m + 1) / m at most, and only until another stage, or the processor, is
+as busy as the busiest stage is now. (Denning and Buzen, "The Operational Analysis of Queueing
+Network Models", ACM Computing Surveys 10(3), 1978.)
 """
 
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ from engine.telemetry.statistics import LEAST_BUSY, PoolStatistics, bottleneck
 PROCESSOR = "the processor"
 
 LEAST_GAIN = 0.02
-"""Less than this is none."""
+"""A gain below this counts as none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """One more worker for `stage` makes the run up to `gain` times as fast, 1.0 for no faster;
-    `capped_by` is the stage, or the processor, that allows no more, None if it is `stage`."""
+    """One more worker for `stage` makes the run up to `gain` times as fast, 1.0 for no faster.
+    `capped_by` is the stage, or the processor, that caps the gain, None if none does."""
 
     stage: str
     workers: int
@@ -38,11 +38,11 @@ class Advice:
 
 
 def advise(pools: Mapping[str, PoolStatistics], processor: float | None) -> Advice | None:
-    """What another worker for the bottleneck would give; None where no stage is the bottleneck, or
-    where it can have no more workers, or they would not help: it has no items for them, or its
-    items fail or hang.
+    """The gain from one more worker for the bottleneck. None where no stage is the bottleneck,
+    where it can have no more workers, or where they would not help: it has no items for them, or
+    its items fail or hang.
 
-    `processor` is the share of the cores' time that was used, 0 to 1; None if that is not known.
+    `processor` is the used share of the cores' time, 0 to 1; None if it is not known.
     """
     stage = bottleneck(pools)
     if stage is None or pools[stage].utilisation < LEAST_BUSY:

@@ -1,6 +1,6 @@
-"""One connection to the live page: so many at once, and none that says nothing for long.
+"""One connection to the live page: their number is bounded, and a silent one is closed.
 
-The run beside it needs the descriptors that connections take.
+The run in the same process needs the file descriptors that connections take.
 """
 
 import asyncio
@@ -10,23 +10,23 @@ from typing import Any
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MOST = 100
-"""Connections at once; those over it are closed as they come."""
+"""The most connections at once; further ones are closed at once."""
 
 SHARE = 8
-"""One descriptor in so many that the process may have is the page's, at most."""
+"""The page takes at most one in SHARE of the file descriptors that the process may have."""
 
 PATIENCE = 10.0
-"""Seconds that a connection may take to send a whole request, from when it could."""
+"""Seconds that a connection has to send a whole request, from its opening or its last response."""
 
 
 def most_connections() -> int:
-    """Connections that there may be at once: MOST, or fewer where a process may open few files."""
+    """The most connections at once: MOST, or fewer where a process may open few files."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MOST if soft == resource.RLIM_INFINITY else max(1, min(MOST, soft // SHARE))
 
 
 class Connection(H11Protocol):
-    """uvicorn's connection, bounded."""
+    """uvicorn's connection, with these bounds."""
 
     _refused = False
     _deadline: asyncio.TimerHandle | None = None
@@ -53,7 +53,7 @@ class Connection(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        # What has come behind the answered request may be a whole one, at work already.
+        # A whole second request may have come behind the answered one, and be at work already.
         if self.cycle.response_complete and not self.transport.is_closing():
             self._await_request()
 

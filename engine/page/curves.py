@@ -1,4 +1,4 @@
-"""The history of runs as curves to be drawn: queues, what workers did, pace, and the machine."""
+"""The history of runs as curves: queue depths, the workers' time, pace, and the machine."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil
@@ -8,7 +8,7 @@ from engine.page.timeline import Span
 from engine.telemetry.statistics import PoolStatistics, Sample
 
 MOST = 1000
-"""Samples drawn. Of more, every so many-th."""
+"""The most samples drawn. Of more samples, every n-th one is drawn."""
 
 Curve = list[float | None]
 
@@ -16,12 +16,12 @@ Curve = list[float | None]
 def curves(
     history: Mapping[int, Sequence[Sample]], spans: Sequence[Span], stages: Sequence[str]
 ) -> dict[str, Any]:
-    """Columns over time, JSON-able; what is None is not drawn.
+    """Columns over time, JSON-able; None is not drawn.
 
-    `history` has the samples of each run. `busy`, `starved` and `blocked` are percent of the time
-    that the stage's workers existed since the sample before, `pace` the items that it ended with
-    in a minute, `waiting` and `held` items at that moment; `processor` is percent of the cores'
-    time, `memory` and `disk` are bytes.
+    `history` has the samples of each run. `busy`, `starved` and `blocked` are percent of the
+    stage's worker time since the sample before, `pace` the items that ended in the stage per
+    minute, `waiting` and `held` items at that moment; `processor` is percent of the cores' time,
+    `memory` and `disk` are bytes.
     """
     step = max(1, ceil(sum(map(len, history.values())) / MOST))
     machine: dict[str, Curve] = {"time": [], "processor": [], "memory": [], "disk": []}
@@ -40,7 +40,7 @@ def curves(
             for stage, pool in pools.items():
                 pool.add(earlier.get(stage), now.get(stage), seconds)
             before = sample
-        if samples:  # no line leads from one run to the next
+        if samples:  # a gap in the line between two runs
             for column in machine.values():
                 column.append(None)
             machine["time"][-1] = machine["time"][-2]
@@ -50,7 +50,7 @@ def curves(
 
 
 def processor_share(before: Sample | None, sample: Sample) -> float | None:
-    """Percent of the cores' time that was used between two samples."""
+    """Percent of the cores' time that was used between two samples; None if not known."""
     if before is None or sample.time <= before.time:
         return None
     share = (sample.processor - before.processor) / (sample.cores * (sample.time - before.time))

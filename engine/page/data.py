@@ -1,4 +1,4 @@
-"""What the page shows, read from the ledger of a work folder; nothing here knows of HTML."""
+"""The data of the page, read from the ledger of a work folder; nothing here knows of HTML."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -23,21 +23,21 @@ from engine.telemetry.text import duration, one_line
 from engine.views.report import held_sentences, retry_command
 
 EXAMPLES = 5
-"""Items that the page names of each class of failure or drop."""
+"""The most items that the page names of each class of failure or drop."""
 
 LONGEST_REASON = 1000
 LONGEST_TRACEBACK = 20_000
-"""Characters."""
+"""The most characters of a traceback."""
 
 RUNS = 50
-"""Runs that the page lists, the last ones."""
+"""The most runs that the page lists, the latest."""
 
 State = Literal["running", "done", "stopped", "interrupted", "killed", "could not start"]
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One item that ended so, and why."""
+    """One item that ended in the way of its row, and the reason."""
 
     source: str
     reason: str
@@ -46,7 +46,8 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class EndingRow:
-    """The items that one stage ended in the same way; `retry` is the command that tries again."""
+    """The items that one stage ended in the same way; `retry` is the
+    command that tries them again."""
 
     stage: str
     kind: str
@@ -57,7 +58,7 @@ class EndingRow:
 
 @dataclass(frozen=True, slots=True)
 class StageRow:
-    """One stage: its items of all runs, and what its pool measured in the last run, if it did."""
+    """One stage: its items over all runs, and its pool's statistics in the last run, if it ran."""
 
     counts: StageCounts
     pool: PoolStatistics | None
@@ -65,24 +66,24 @@ class StageRow:
 
 @dataclass(frozen=True, slots=True)
 class PageData:
-    """A work folder at one moment."""
+    """The data of a work folder at one moment."""
 
     pipeline: str
     workdir: Path
     state: State
     why: str | None
-    """More on the state: why a run takes nothing new."""
+    """More on the state: why the run takes nothing new."""
     taken: float
-    """Seconds of running, over all runs."""
+    """Seconds of running time, over all runs."""
     taken_at: float
-    """When this was read, in seconds since the epoch."""
+    """The time of reading, in seconds since the epoch."""
     total: StageCounts
     stages: Sequence[StageRow]
     bottleneck: str | None
     """A sentence; None where nothing was measured."""
     advice: str | None
     held: Sequence[str]
-    """A sentence on each host, or other reason, that items are held for."""
+    """A sentence for each host, or other reason, that holds items."""
     failures: Sequence[EndingRow]
     drops: Sequence[EndingRow]
     runs: Sequence[RunRow]
@@ -91,10 +92,10 @@ class PageData:
 
 
 class Book:
-    """Reads a work folder again and again, and remembers what need not be read twice.
+    """Reads a work folder again and again, and keeps everything that need not be read twice.
 
-    Not thread-safe: one caller at a time. `workdir` is named as it was given, in the commands that
-    the page shows.
+    Not thread-safe: one caller at a time. `workdir` keeps the form in which it was given, for the
+    commands that the page shows.
     """
 
     def __init__(self, pipeline: Pipeline, workdir: Path) -> None:
@@ -114,8 +115,8 @@ class Book:
     ) -> PageData:
         """Read the ledger.
 
-        `running`: a run is going on; `pools` are its pools now, else those of the last sample.
-        `ended` is how the run has just ended, where that is not in the ledger yet.
+        `running`: a run is going on; `pools` are its pools now, by default those of the last
+        sample. `ended` is how the run has just ended, where the ledger does not say so yet.
         """
         now = time.time()
         with LedgerReader(self.workdir) as reader:
@@ -216,7 +217,7 @@ class Book:
 
 
 def _state(runs: Sequence[RunRow]) -> State:
-    """How the last run ended; it may have been killed before it could say."""
+    """How the last run ended; a killed run left no outcome."""
     outcome = runs[0].outcome if runs else None
     known: dict[str | None, State] = {
         "done": "done",
@@ -228,10 +229,10 @@ def _state(runs: Sequence[RunRow]) -> State:
 
 
 def clock(seconds: float) -> str:
-    """A time of day with its date, in this machine's zone."""
+    """A date and time of day in this machine's time zone."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def took(run: RunRow) -> str:
-    """How long a run took, as far as is known."""
+    """The duration of a run, as far as it is known."""
     return duration(run.ended - run.started) if run.ended is not None else ""

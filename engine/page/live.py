@@ -1,11 +1,11 @@
 """`--web PORT`: the page of a run, served while it goes on, and its metrics.
 
-GET /            the page
-GET /events      what is new, as server-sent events; the last one says that the run has ended
-GET /metrics     for Prometheus
-GET /plotly.js, /page.js
+  GET /            the page
+  GET /events      news, as server-sent events; the last one says that the run has ended
+  GET /metrics     for Prometheus
+  GET /plotly.js, /page.js
 
-It reads the ledger, in a thread, only while somebody looks, and only so often that it takes a
+The ledger is read in a thread, only while a browser is connected, and so rarely that it takes a
 twentieth of one core at most.
 """
 
@@ -53,22 +53,22 @@ from engine.views.progress import Snapshot
 LOOPBACK = "127.0.0.1"
 
 REFRESH = 1.0
-"""Seconds between two looks at the ledger."""
+"""Seconds between two reads of the ledger, at least."""
 
 SECTIONS_REFRESH = 10.0
-"""Seconds between two makings of the pipeline's sections, which may take pictures."""
+"""Seconds between two renderings of the pipeline's sections, which may contain pictures."""
 
 REST = 20
-"""How many times as long as a look took nothing is looked at, at least."""
+"""After a read of the ledger the next one waits at least REST times its duration."""
 
 HEARTBEAT = 15.0
-"""Seconds after which a client that was told nothing new is told so, to keep the line open."""
+"""Seconds without news after which a client gets an empty comment, to keep the connection open."""
 
 BACKLOG = 16
-"""Connections that are taken at once before it is seen whether they are too many."""
+"""Connections that are accepted at once before they are counted."""
 
 GOODBYE = 5.0
-"""Seconds that a run's end waits, at most, for somebody's look that is going on."""
+"""The most seconds that the end of a run waits for a read of the ledger that is going on."""
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -80,7 +80,7 @@ HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What of the timeline a client has: see `Timeline.since`."""
+    """The part of the timeline that a client has: see `Timeline.since`."""
 
     generation: int = -1
     attempts: int = 0
@@ -88,7 +88,7 @@ class Seen:
 
     @classmethod
     def parse(cls, text: str) -> "Seen":
-        """What `str` made; nothing at all for anything else."""
+        """The inverse of `str`; for any other text, a client that has nothing."""
         numbers = text.split(".")
         if len(numbers) != 3 or not all(part.isascii() and part.isdigit() for part in numbers):
             return cls()
@@ -99,7 +99,7 @@ class Seen:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn in a loop that is there already: signals are the run's."""
+    """uvicorn on a running event loop; the run handles the signals."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -107,13 +107,13 @@ class _Server(uvicorn.Server):
 
 
 class LivePage:
-    """Serves one run's page. Make it before the run, which it listens to, and have `serve` run
-    beside it."""
+    """Serves one run's page. Make it before the run, which it listens to,
+    and run `serve` beside it."""
 
     def __init__(
         self, pipeline: Pipeline, workdir: Path, port: int, host: str | None = None
     ) -> None:
-        """Take the port, 0 for any that is free. Raises UsageError where it is not to be had."""
+        """Bind the port, 0 for any free one. Raises UsageError where it cannot be bound."""
         self._socket = _listen(host or LOOPBACK, port)
         self._host = host or LOOPBACK
         self._book = Book(pipeline, workdir)
@@ -146,7 +146,7 @@ class LivePage:
         return not ipaddress.ip_address(self._socket.getsockname()[0]).is_loopback
 
     def watch(self, snapshot: Snapshot, outcome: Callable[[], State]) -> None:
-        """The run that it is the page of: its pools, and, once it ends, how."""
+        """Set the run of the page: its pools, and its outcome once it ends."""
         self._snapshot, self._outcome = snapshot, outcome
         self._metrics = Metrics(snapshot)
 
@@ -156,11 +156,11 @@ class LivePage:
             self._why = event.why
 
     def close(self) -> None:
-        """Give the port back, for a run that never began."""
+        """Release the port, for a run that never began."""
         self._socket.close()
 
     async def serve(self) -> None:
-        """Serve until cancelled: then whoever looks is told how the run ended."""
+        """Serve until cancelled; then tell the connected clients how the run ended."""
         server = _Server(
             uvicorn.Config(
                 self._app(),
@@ -189,7 +189,7 @@ class LivePage:
 
     def _app(self) -> Starlette:
         host = ipaddress.ip_address(self._socket.getsockname()[0])
-        # A site whose name was made to lead to this machine must not read what is here.
+        # DNS rebinding: a site whose name resolves to this machine must not read the page.
         hosts = [self._host, LOOPBACK, "localhost", "::1", "[::1]"] if host.is_loopback else ["*"]
         return Starlette(
             routes=[
@@ -202,7 +202,7 @@ class LivePage:
             middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
         )
 
-    # Looking
+    # Reading the ledger
 
     async def _refresh_forever(self) -> None:
         while True:
@@ -221,11 +221,11 @@ class LivePage:
                 await self._look(ended=self._outcome())
 
     async def _look(self, ended: State | None = None) -> None:
-        """Read how things stand, and wake those who wait for it."""
-        pools = self._snapshot()  # on the loop, where they are at work
+        """Read the state of the run, and wake the clients that wait for news."""
+        pools = self._snapshot()  # on the loop, where the pools run
         try:
             await to_thread.run_sync(self._read, pools, ended)
-        except Exception as error:  # said on the page; no run has to end because of it
+        except Exception as error:  # shown on the page; it must not end the run
             self._problem = f"{type(error).__name__}: {one_line(str(error))}"
             return
         self._problem = None
@@ -261,13 +261,14 @@ class LivePage:
         return Response(content, headers={**HEADERS, "Content-Type": content_type})
 
     async def _events(self, request: Request) -> Response:
-        # A client that lost the line says what it was told last.
+        # A client that reconnects sends the id of its last message.
         said = request.headers.get("last-event-id") or request.query_params.get("seen", "")
         stream = self._tell(Seen.parse(said))
         return StreamingResponse(stream, media_type="text/event-stream", headers=HEADERS)
 
     async def _tell(self, seen: Seen) -> AsyncIterator[str]:
-        """What is new, again and again: as much as the client has missed, however slow it is."""
+        """News, again and again: each message holds all that the client has
+        missed, however slow it is."""
         told: dict[str, str] = {}
         self._clients += 1
         self._arrived.set()
@@ -290,10 +291,10 @@ class LivePage:
             self._clients -= 1
 
     def _news(self, seen: Seen, told: dict[str, str]) -> tuple[str, Seen]:
-        """A message with what this client lacks, and what it will have seen by then."""
+        """A message with all that this client lacks, and what it will have seen after it."""
         timeline = self._book.timeline
         drawn = timeline.since(seen.generation, seen.attempts, seen.items)
-        curves = json.dumps(self._curves["time"])  # there is nothing new without a later time
+        curves = json.dumps(self._curves["time"])  # without a later time nothing is new
         now = {**self._parts, "sections": self._sections_html, "curves": curves}
         fresh = {name: text for name, text in now.items() if told.get(name) != text}
         told |= fresh
@@ -311,10 +312,10 @@ class LivePage:
 
 
 async def _serve_shielded(server: uvicorn.Server, listening: socket.socket) -> None:
-    with anyio.CancelScope(shield=True):  # it ends by `should_exit`, and so closes what is open
+    with anyio.CancelScope(shield=True):  # it ends by `should_exit`, which closes the connections
         await server.serve(sockets=[listening])
         for connection in list(server.server_state.connections):
-            connection.transport.abort()  # a client that did not take what it had asked for
+            connection.transport.abort()  # a client that did not read its response
         await anyio.lowlevel.checkpoint()
 
 

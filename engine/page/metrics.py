@@ -17,7 +17,7 @@ OUTCOMES = ("done", "dropped", "failed")
 
 
 class Metrics(Collector):
-    """Listens to a run, and looks at its pools when Prometheus asks."""
+    """Listens to a run, and reads its pools when Prometheus asks."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot

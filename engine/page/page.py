@@ -1,7 +1,7 @@
-"""Turns what was read of a work folder into HTML: one file that needs nothing else, or a live page.
+"""Renders a work folder's data as HTML: one self-contained file, or a live page.
 
-Everything that comes from outside (addresses, titles, messages) is escaped by the templates, which
-escape all that is not marked as HTML, and the page's policy lets no script run but its own.
+Everything from outside (addresses, titles, messages) is escaped by the templates, which escape all
+text that is not marked as HTML; and the page's policy lets only its own scripts run.
 """
 
 import base64
@@ -24,7 +24,7 @@ from engine.page.timeline import OUTCOMES
 from engine.telemetry.text import duration, one_line, pace
 
 PARTS = ("overview", "stages", "failures")
-"""What of the page changes while a run goes on, beside the charts and the pipeline's sections."""
+"""The parts of the page that change during a run, beside the charts and the pipeline's sections."""
 
 
 def render_file(pipeline: Pipeline, workdir: Path, *, running: bool) -> str:
@@ -35,7 +35,7 @@ def render_file(pipeline: Pipeline, workdir: Path, *, running: bool) -> str:
 
 
 def render_page(book: Book, data: PageData, sections: Sequence[Section], *, live: bool) -> str:
-    """The whole page; a `live` one loads its scripts and then asks its server for what is new."""
+    """The whole page; a `live` one loads its scripts and then asks its server for news."""
     scripts = [] if live else [Markup(plotly()), Markup(part("page.js"))]
     page = _templates().get_template("page.html")
     html = page.render(
@@ -48,7 +48,7 @@ def render_page(book: Book, data: PageData, sections: Sequence[Section], *, live
         payload=Markup(as_script(payload(book))),
         live=live,
     )
-    # What a site calls itself may hold half a surrogate pair, which is no UTF-8.
+    # A title from a site may hold half a surrogate pair, which UTF-8 cannot encode.
     return html.encode("utf-8", "replace").decode()
 
 
@@ -58,13 +58,13 @@ def render_parts(data: PageData) -> dict[str, str]:
 
 
 def render_sections(sections: Sequence[Section]) -> str:
-    """The HTML of what the pipeline contributes."""
+    """The HTML of the pipeline's sections."""
     return _templates().get_template("sections.html").render(sections=sections)
 
 
 def sections_of(pipeline: Pipeline, workdir: Path) -> list[Section]:
-    """What the pipeline contributes to the page, for the work folder as it stands. Where that goes
-    wrong, a section says so: a damaged picture is no reason to show nothing."""
+    """The pipeline's sections for the work folder as it stands. If making them fails, a section
+    says so: a damaged picture must not hide the rest of the page."""
     if pipeline.sections is None:
         return []
 
@@ -74,13 +74,13 @@ def sections_of(pipeline: Pipeline, workdir: Path) -> list[Section]:
 
     try:
         return list(pipeline.sections(PageContext(workdir, items)))
-    except Exception as error:  # another package's code: whatever it raises, ours goes on
+    except Exception as error:  # another package's code may raise anything
         what = f"{type(error).__name__}: {one_line(str(error))}"
         return [Section("Not shown", f"What {pipeline.name} adds cannot be made now ({what}).")]
 
 
 def payload(book: Book) -> dict[str, Any]:
-    """What the page's charts are drawn from, JSON-able."""
+    """The data of the page's charts, JSON-able."""
     return {
         "stages": list(book.pipeline.names),
         "outcomes": list(OUTCOMES),
@@ -91,7 +91,7 @@ def payload(book: Book) -> dict[str, Any]:
 
 
 def as_script(value: Any) -> str:
-    """JSON that can stand inside a script element: nothing in it can end that."""
+    """JSON for a script element: no text in it can end the element."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=True)
     return text.replace("<", "\\u003c")
 
@@ -103,7 +103,7 @@ def part(name: str) -> str:
 
 @cache
 def plotly() -> str:
-    """plotly.js, as the package of that name brings it."""
+    """plotly.js, from the package plotly."""
     from plotly.offline import get_plotlyjs
 
     return str(get_plotlyjs())
@@ -117,7 +117,7 @@ def _policy(scripts: Sequence[str], *, live: bool) -> str:
         [
             "default-src 'none'",
             f"script-src {allowed or chr(39) + 'self' + chr(39)}",
-            "style-src 'unsafe-inline'",  # plotly.js writes its own
+            "style-src 'unsafe-inline'",  # plotly.js writes style elements
             "img-src data: blob:",
             f"connect-src {chr(39) + ('self' if live else 'none') + chr(39)}",
             "base-uri 'none'",
@@ -150,14 +150,14 @@ def _templates() -> Environment:
 
 
 def _link(source: str) -> str:
-    """A link where `source` is an address on the web, else the text itself."""
+    """A link if `source` is an address on the web, else the text itself."""
     if not re.match(r"https?://", source):
         return source
     return Markup('<a href="{}" rel="noopener noreferrer">{}</a>').format(source, source)
 
 
 def _setting(value: Any) -> str:
-    """A setting's value. Of free options only the names, and no passwords in addresses."""
+    """A setting's value; of free-form options only the names, and no passwords in addresses."""
     if value is None:
         return "unset"
     if isinstance(value, Mapping):
@@ -167,6 +167,6 @@ def _setting(value: Any) -> str:
 
 
 def _settings_by_section(settings: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The sections of config.toml and what is in them, the stages first."""
+    """The sections of config.toml with their settings, the stages first."""
     stages = [(f"stages.{name}", table) for name, table in settings.get("stages", {}).items()]
     return [*stages, *((name, table) for name, table in settings.items() if name != "stages")]

@@ -1,6 +1,6 @@
-"""Every attempt of a ledger as columns of numbers, to be drawn: which item, which stage, when.
+"""Every attempt of a ledger as columns of numbers, for a chart: item, stage, time.
 
-Time is counted in milliseconds of running: what passed between two runs is left out.
+Time is counted in milliseconds of running: the time between two runs is left out.
 """
 
 import zlib
@@ -12,18 +12,18 @@ from typing import Any
 from engine.ledger.reader import EndedAttempt, LedgerReader, RunRow
 
 MOST = 100_000
-"""Attempts that a timeline holds: beyond that it shows some of the items, with all of theirs."""
+"""The most attempts in a timeline: beyond it some items are left out, with all their attempts."""
 
 LAST_STRIDE = 2**32
-"""There are no more keys than that."""
+"""The number of possible keys."""
 
 OUTCOMES = ("done", "dropped", "failed", "retried", "throttled", "interrupted")
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One run on the axis: it began at `started` (seconds since the epoch), which is `offset` on
-    the axis, and took `length`, both in milliseconds."""
+    """One run on the axis: it began at `started` (seconds since the epoch), at `offset` on the
+    axis, and lasted `length`, both in milliseconds."""
 
     run: int
     started: float
@@ -35,7 +35,7 @@ class Span:
 
 
 def spans_of(runs: Iterable[RunRow], reader: LedgerReader, now: float | None) -> list[Span]:
-    """The runs end to end, in order. `now` is the time while the last one is going on."""
+    """The runs end to end, in order. `now` is the time if the last one is still going on."""
     spans: list[Span] = []
     offset = 0
     for run in sorted(runs, key=lambda run: run.id):
@@ -49,17 +49,17 @@ def spans_of(runs: Iterable[RunRow], reader: LedgerReader, now: float | None) ->
 
 
 class Timeline:
-    """Grows as the ledger does: `read` takes in what has ended since it was last called.
+    """Grows with the ledger: `read` adds the attempts that ended since the last call.
 
-    The columns are in the order in which attempts were found to have ended, so how many of them
-    somebody has seen says which ones are new. When there are too many, half of the items go and
-    `generation` is another: whoever has seen the columns before has to start anew.
+    The columns are in the order in which attempts were found to have ended, so the number of
+    attempts that a client has tells which ones are new. When there are too many, half of the items
+    are removed and `generation` changes: a client with older columns has to start anew.
     """
 
     def __init__(self, stages: Sequence[str], most: int = MOST) -> None:
         self.generation = 0
         self.stride = 1
-        """One of how many items is shown."""
+        """One in `stride` items is shown."""
         self._most = most
         self._stages = {name: number for number, name in enumerate(stages)}
         self._last = 0
@@ -78,13 +78,13 @@ class Timeline:
         return len(self.columns["item"])
 
     def read(self, reader: LedgerReader, spans: Sequence[Span]) -> None:
-        """Take in what the ledger has gained."""
+        """Add the attempts that are new in the ledger."""
         self._spans = {span.run: span for span in spans}
         for row in reader.attempts(self._last, self._open):
             self._last = max(self._last, row.id)
             self._open.pop(row.id, None)
             if row.stage not in self._stages:
-                continue  # an earlier version's stage, of which there is no colour
+                continue  # a stage of an earlier version, which has no colour
             if row.ended is None or row.outcome is None:
                 self._open[row.id] = row
             elif _key(row.item) % self.stride == 0:
@@ -93,7 +93,8 @@ class Timeline:
                     self._thin()
 
     def since(self, generation: int, seen: int, seen_items: int) -> dict[str, Any]:
-        """What somebody who has seen so much lacks, JSON-able; all of it, of another generation."""
+        """What a client lacks that has seen this much, JSON-able;
+        everything if its generation is another."""
         if generation != self.generation:
             seen = seen_items = 0
         new = {name: list(column[seen:]) for name, column in self.columns.items()}
@@ -108,8 +109,8 @@ class Timeline:
         }
 
     def _at_work(self) -> list[list[Any]]:
-        """The attempts that have not ended: source, stage, worker, start. One whose run is over
-        was killed with it, and has no length that is known."""
+        """The attempts of the newest run that have not ended: source, stage, worker, start. Those
+        of an earlier run were killed with it, and their length is unknown."""
         newest = max(self._spans, default=0)
         return [
             [row.source, self._stages[row.stage], row.worker, self._spans[row.run].at(row.started)]
@@ -137,7 +138,7 @@ class Timeline:
             column.append(value)
 
     def _thin(self) -> None:
-        """Leave out every other item, as their ids have it: the same ones however it came to be."""
+        """Remove every second item, chosen by its key: the same items in every timeline."""
         self.stride *= 2
         self.generation += 1
         items, keys, columns = self.items, self._keys, self.columns
