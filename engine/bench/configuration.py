@@ -1,4 +1,4 @@
-"""What is tried: numbers of workers for some of a pipeline's stages."""
+"""The configurations to try: numbers of workers for some of a pipeline's stages."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from engine.contract.errors import UsageError
 from engine.contract.pipeline import Pipeline
 
 MOST_CONFIGURATIONS = 20_000
-"""A grid of more is a slip of the finger."""
+"""A larger grid is refused as a slip of the finger."""
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Workers by stage, of the stages that are tried, in the pipeline's order."""
+    """Numbers of workers for the stages that are tried, in the pipeline's order."""
 
     pairs: tuple[tuple[str, int], ...]
 
@@ -29,17 +29,17 @@ class Configuration:
 
     @property
     def total(self) -> int:
-        """The workers of all its stages together."""
+        """The sum of its numbers of workers."""
         return sum(count for _, count in self.pairs)
 
     @property
     def settings(self) -> dict[str, int]:
-        """The settings to run with it, by dotted name."""
+        """The settings of this configuration, by dotted name."""
         return {f"{section_of(stage)}.workers": count for stage, count in self.pairs}
 
     @property
     def toml(self) -> str:
-        """The block of config.toml that sets it, ending in a line break."""
+        """The lines of config.toml that set this configuration, ending in a line break."""
         blocks = [f"[{section_of(stage)}]\nworkers = {count}\n" for stage, count in self.pairs]
         return "\n".join(blocks)
 
@@ -50,7 +50,7 @@ class Configuration:
 def parse_tries(texts: Sequence[str], pipeline: Pipeline) -> Mapping[str, tuple[int, ...]]:
     """The numbers to try by stage, in the pipeline's order, from texts such as "fetch=1,2,4".
 
-    Raises UsageError with one line for each text that cannot be meant.
+    Raises UsageError with one line for each invalid text.
     """
     tries: dict[str, tuple[int, ...]] = {}
     problems = []
@@ -76,7 +76,7 @@ def parse_tries(texts: Sequence[str], pipeline: Pipeline) -> Mapping[str, tuple[
 
 
 def grid(tries: Mapping[str, Sequence[int]]) -> list[Configuration]:
-    """Every combination, the first stage's number changing slowest."""
+    """Every combination; the number of the first stage changes slowest."""
     return [
         Configuration(tuple(zip(tries, numbers, strict=True)))
         for numbers in product(*tries.values())

@@ -1,4 +1,4 @@
-"""The most memory and disk that a trial has held at once, looked at from outside while it runs."""
+"""The peak memory and disk use of a trial, measured from outside while it runs."""
 
 import os
 import time
@@ -9,17 +9,18 @@ from pathlib import Path
 import psutil
 
 SHARE = 0.02
-"""The share of a core that looking may take: what is measured is not to be slowed by it."""
+"""The share of a core that measuring may take, so that it does not slow the trial."""
 
 MEMORY_EVERY, DISK_EVERY = 0.1, 0.25
 """Seconds between two looks, at least."""
 
 
 class HighWater:
-    """Look at a process and its work folder again and again; keeps the highest of each, in bytes.
+    """Measures a process and its work folder again and again; keeps the peak of each, in bytes.
 
-    Memory is the resident memory of the process and all that it started, so pages that they share
-    count once for each. Disk is what the folder occupies; a file with several names counts once.
+    Memory is the resident memory of the process and its descendants; a page that several of them
+    share counts once for each. Disk is the space that the folder occupies; a file with several
+    names counts once.
     """
 
     def __init__(self, pid: int, folder: Path) -> None:
@@ -36,17 +37,17 @@ class HighWater:
 
     @property
     def pause(self) -> float:
-        """Seconds until the next look is due."""
+        """Seconds until the next measurement is due."""
         due = min(self._memory.due, self._disk.due)
         return max(0.0, due - time.monotonic())
 
     def look(self) -> None:
-        """Look at whatever is due."""
+        """Take the measurements that are due."""
         self._memory.look()
         self._disk.look()
 
     def look_at_the_end(self) -> None:
-        """Look at the folder once more, when the process is gone."""
+        """Measure the folder once more, after the process has ended."""
         self._disk.due = 0.0
         self._disk.look()
 
@@ -68,7 +69,7 @@ class _Gauge:
 
 
 def family(pid: int) -> list[psutil.Process]:
-    """The process and all that it started and that is still there; empty if it is gone."""
+    """The process and its descendants that still run; empty if the process has ended."""
     try:
         process = psutil.Process(pid)
         return [process, *process.children(recursive=True)]
@@ -77,7 +78,7 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory that the process and all that it started hold."""
+    """Bytes of resident memory of the process and its descendants."""
     total = 0
     for process in family(pid):
         with suppress(psutil.Error):  # it has ended meanwhile
@@ -99,5 +100,5 @@ def occupied(folder: Path) -> int:
                         seen.add(stat.st_ino)
                         total += stat.st_blocks * 512
         except FileNotFoundError:
-            continue  # what was there has gone while we looked
+            continue  # deleted meanwhile
     return total

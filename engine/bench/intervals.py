@@ -1,4 +1,4 @@
-"""A median and how sure one can be of it, from a few values that need not be distributed nicely."""
+"""A median and its confidence interval, from a few values of any distribution."""
 
 import math
 import statistics
@@ -20,7 +20,7 @@ class Interval:
         return f"{short(self.median)} [{short(self.low)} to {short(self.high)}]"
 
     def times(self, factor: float) -> "Interval":
-        """The same in another unit; `factor` is over 0."""
+        """The interval in another unit; `factor` is over 0."""
         return Interval(self.median * factor, self.low * factor, self.high * factor)
 
 
@@ -29,13 +29,13 @@ def interval(values: Sequence[float]) -> Interval:
 
     The interval needs no assumption about the distribution: the k-th smallest and k-th largest
     value bound the true median unless fewer than k of n fall on one side, which has a binomial
-    probability (Conover, "Practical Nonparametric Statistics", 3.2). Fewer than six values cannot
-    bound it so surely: then the interval is their whole range. Raises ValueError for no values.
+    probability (Conover, "Practical Nonparametric Statistics", 3.2). Fewer than six values are too
+    few for 95%: then the interval is their whole range. Raises ValueError for no values.
     """
     if not values:
         raise ValueError("there is nothing to take a median of")
     ordered, count = sorted(values), len(values)
-    outside, rank = 0.5**count, 0  # the chance that all fall on one given side
+    outside, rank = 0.5**count, 0  # the probability that all fall on one given side
     while 2 * outside <= 0.05 and 2 * (rank + 1) < count:
         rank += 1
         outside += math.comb(count, rank) * 0.5**count
@@ -44,7 +44,7 @@ def interval(values: Sequence[float]) -> Interval:
 
 
 def short(value: float) -> str:
-    """Three digits that count."""
+    """The value with three significant digits."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))

@@ -1,4 +1,4 @@
-"""bench.html: what a sweep found, as one page that opens from disk and needs no network."""
+"""bench.html: the results of a sweep as one page that opens from disk without a network."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -16,10 +16,10 @@ from engine.bench.sweep import Rating
 from engine.telemetry.text import size
 
 BARS = 30
-"""Configurations that the bar charts show, the best first; the cloud of points shows all."""
+"""The most configurations in the bar charts, the best first; the scatter plot shows all."""
 
 SHARED_BARS = 10
-"""Configurations whose stages are shown one by one."""
+"""The most configurations whose stages are shown one by one."""
 
 ROW, AROUND = 24, 90
 """Pixels of a bar, and of what is above and below all bars."""
@@ -122,7 +122,7 @@ def write_page(results: Results, path: Path) -> None:
 
 
 def _script(figures: dict[str, go.Figure]) -> str:
-    """As JSON that no text in it can break out of."""
+    """The figures as JSON: no text in it can end the script element."""
     found = {key: json.loads(figure.to_json()) for key, figure in figures.items()}
     return json.dumps(found).replace("<", "\\u003c")
 
@@ -216,7 +216,7 @@ def _figures(key: str, found: Ratings, results: Results) -> dict[str, go.Figure]
 
 
 def _throughput(found: Ratings, results: Results, unit: str, seconds: int) -> go.Figure:
-    """Bars with intervals, the best on top; what the model said beside them."""
+    """Bars with intervals, the best on top; the model's predictions beside them."""
     rates = [rating.throughput.times(seconds) for rating in found]
     names = [_name(rating) for rating in found]
     colors = [GREEN if one.configuration == results.recommended else BLUE for one in found]
@@ -249,7 +249,7 @@ def _throughput(found: Ratings, results: Results, unit: str, seconds: int) -> go
 
 
 def _cloud(found: Ratings, results: Results, unit: str, seconds: int) -> go.Figure:
-    """What more workers in all buy."""
+    """Throughput over the total number of workers."""
     layout = go.Layout(
         height=320,
         margin={"l": 10, "r": 10, "t": 20, "b": 45},
@@ -273,7 +273,7 @@ def _cloud(found: Ratings, results: Results, unit: str, seconds: int) -> go.Figu
 
 
 def _shares(found: Ratings, results: Results) -> go.Figure:
-    """For each configuration, what the workers of each of its stages did."""
+    """For each configuration, how the workers of each stage spent their time."""
     rows = [(one, stage) for one in found for stage in results.stages]
     rows = [(one, stage) for one, stage in rows if stage in (one.typical.stages or {})]
     labels = [[_name(one) for one, _ in rows], [stage for _, stage in rows]]

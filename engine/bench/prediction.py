@@ -1,4 +1,4 @@
-"""The grid on the model in place of the machine, and how far the model was off."""
+"""The grid on the model instead of the machine, and the error of the model."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from engine.bench.model.recorded import Recording
 
 CLOSE = 0.10
-"""A prediction of throughput is meant to be off by no more than this share."""
+"""The share by which a predicted throughput may be off."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What the model said of a configuration and what came of it, in items per second."""
+    """The model's prediction for a configuration and the measurement, in items per second."""
 
     configuration: Configuration
     predicted: float
@@ -28,13 +28,13 @@ class Comparison:
 
     @property
     def error(self) -> float:
-        """How far off the prediction is, as a share of what was measured; over 0: too high."""
+        """The error of the prediction as a share of the measurement; over 0: too high."""
         return self.predicted / self.measured.median - 1
 
 
 def fixed_workers(config: Config, tried: Iterable[str]) -> Mapping[str, int]:
     """The workers of the stages that are not tried. Raises UsageError where they are "auto": the
-    model has to know how many."""
+    model needs a number."""
     fixed = {}
     for name, stage in config.stages.items():
         if name in tried:
@@ -57,7 +57,7 @@ def predict(
     cores: int | None = None,
     seed: int = 0,
 ) -> Trial:
-    """What the model says of the configuration on so many items."""
+    """The model's prediction for the configuration on `items` items."""
     from engine.bench.model.simulation import simulate
 
     workers = {**fixed, **configuration.workers}
@@ -79,8 +79,8 @@ def predict(
 def worth_checking(
     grid: Sequence[Configuration], predicted: Sequence[Trial], count: int
 ) -> list[Configuration]:
-    """The `count` configurations that the model finds best, the one that it would recommend among
-    them; and the first of the grid, so that the model is also held against what is slow."""
+    """The `count` configurations that the model ranks best, among them its recommendation; and the
+    first of the grid, so that the model is checked on a slow one too."""
     ranked = [rating.configuration for rating in ratings(predicted)]
     found = recommend(ratings(predicted))
     chosen = [found.chosen.configuration] if found is not None else []
@@ -89,7 +89,7 @@ def worth_checking(
 
 
 def checks(predicted: Sequence[Trial], measured: Sequence[Trial]) -> list[Comparison]:
-    """The model against the machine, for each configuration that both know."""
+    """The model against the machine, for each configuration with both."""
     by_configuration: dict[Configuration, Rating] = {
         rating.configuration: rating for rating in ratings(predicted)
     }

@@ -1,4 +1,4 @@
-"""What a sweep found, for a terminal."""
+"""The results of a sweep, for a terminal."""
 
 import io
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from engine.bench.trial import StageShares
 from engine.telemetry.text import one_line, size
 
 SHOWN = 24
-"""Configurations that a table shows, the best first; bench.csv has them all."""
+"""The most configurations in a table, the best first; bench.csv has them all."""
 
 UNITS = (("second", 1), ("minute", 60), ("hour", 3600))
 
@@ -44,7 +44,7 @@ def render(results: Results, *, width: int = 100, color: bool = False) -> str:
 
 
 def unit_of(found: Sequence[Rating]) -> tuple[str, int]:
-    """The unit of time in which these throughputs are readable, and its seconds."""
+    """The unit of time in which these throughputs are readable, and its length in seconds."""
     fastest = max(rating.throughput.median for rating in found)
     return next((unit for unit in UNITS if fastest * unit[1] >= 1), UNITS[-1])
 
@@ -143,7 +143,8 @@ def _recommendation(console: Console, results: Results) -> None:
 
 
 def edges(results: Results) -> list[str]:
-    """What to try next: a bottleneck that has the most workers that were tried."""
+    """Suggestions of what to try next: a bottleneck that has the most
+    workers of all that were tried."""
     found = results.recommendation
     if found is None:
         return []

@@ -1,4 +1,4 @@
-"""What a sweep found, and the files that machines read: bench.json and bench.csv."""
+"""The results of a sweep, and the files for machines: bench.json and bench.csv."""
 
 import csv
 import json
@@ -21,19 +21,19 @@ from engine.telemetry.cores import available_cores
 
 @dataclass(frozen=True)
 class Results:
-    """All trials of a sweep, also of one that was interrupted.
+    """All trials of a sweep, even of an interrupted one.
 
-    `items` is how many each configuration got at most. `measured` are real runs, `predicted` what
-    the model said.
+    `items` is the largest number of items that a configuration got. `measured` are real runs,
+    `predicted` those of the model.
     """
 
     pipeline: str
     command: str
     tries: Mapping[str, Sequence[int]]
     stages: Sequence[str]
-    """All of the pipeline's, in its order."""
+    """All stages of the pipeline, in its order."""
     most: Mapping[str, int]
-    """The most workers of those stages that have a maximum of their own."""
+    """The largest number of workers of each stage that has a maximum of its own."""
     items: int
     repeats: int
     plan: Sequence[Rung]
@@ -53,7 +53,7 @@ class Results:
 
     @cached_property
     def recommendation(self) -> Recommendation | None:
-        """From what was measured; from what the model says only where nothing was."""
+        """From measurements; from predictions only if nothing was measured."""
         return recommend(self.measured_ratings or self.predicted_ratings)
 
     @cached_property
@@ -66,7 +66,8 @@ class Results:
         return checks(self.predicted, self.measured)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able. Throughput is in items a second, sizes in bytes, shares are 0 to 1."""
+        """The results, JSON-able. Throughput is in items per second, sizes
+        in bytes, shares are 0 to 1."""
         found = self.recommendation
         return {
             "pipeline": self.pipeline,
@@ -111,7 +112,7 @@ class Results:
             writer.writerows(self._row(trial) for trial in [*self.measured, *self.predicted])
 
     def _row(self, trial: Trial | None) -> dict[str, Any]:
-        """The columns, and their values where there is a trial."""
+        """The columns, with their values if there is a trial."""
         trial = trial or Trial(Configuration(()), 0)
         outcomes, shares = trial.outcomes or {}, trial.stages or {}
         row: dict[str, Any] = {"kind": "predicted" if trial.simulated else "measured"}
@@ -132,7 +133,7 @@ class Results:
 
 
 def machine() -> dict[str, Any]:
-    """What the trials ran on."""
+    """The machine of the trials."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cores": available_cores(),

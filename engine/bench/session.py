@@ -1,4 +1,4 @@
-"""One `penstock bench`: the trials in their order, what is said meanwhile, and the files."""
+"""One `penstock bench`: the trials in order, the messages meanwhile, and the files."""
 
 import sys
 import time
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from engine.bench.model.recorded import Recording
 
 SHORT = 20.0
-"""Seconds: in a shorter trial, loading models and filling queues counts for much."""
+"""Seconds: in a shorter trial, loading models and filling queues weighs much."""
 
 WIDEST = 120
-"""Columns of the tables at most, and where there is no terminal."""
+"""The most columns of the tables, and their width without a terminal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was asked for. `simulated_items` is how many items the model takes where it is not held
-    against runs, None for as many as there are."""
+    """The options of the command. `simulated_items` is the number of items for the model where it
+    is not compared with runs, None for all."""
 
     setup: Setup
     tries: Mapping[str, tuple[int, ...]]
@@ -65,8 +65,8 @@ class Session:
         self._progress = _Progress(options.quiet)
 
     def run(self) -> int:
-        """Do it all; returns the exit code. Raises PenstockError where it cannot be done, after
-        writing what was measured until then."""
+        """Run the trials; returns the exit code. Raises PenstockError where a trial cannot run,
+        after writing the measurements until then."""
         interrupted = False
         try:
             if self._options.simulate:
@@ -86,7 +86,7 @@ class Session:
     # Trying
 
     def _measure_grid(self) -> None:
-        # With fewer items than this a pool's last worker would hardly get one.
+        # With fewer items a pool's last worker would hardly get one.
         fewest = 2 * max(max(numbers) for numbers in self._options.tries.values())
         self._warm_up()
         self._measure(self._grid, rungs(len(self._grid), len(self._options.sources), fewest))
@@ -104,8 +104,8 @@ class Session:
             return run_trial(self._options.setup, configuration, sources, workdir)
 
     def _warm_up(self) -> None:
-        """One item, not counted: what everything loads is then in the file cache, and a setting
-        that no run can start with is found before the sweep."""
+        """One run of one item that is not counted: it fills the file cache, and finds settings that
+        no run can start with before the sweep."""
         self._progress.say("Warming up with one item.")
         trial = self._try(self._grid[0], 1)
         if trial.problem is not None:
@@ -131,7 +131,7 @@ class Session:
             self._measure(chosen, [Rung(len(chosen), items)])
 
     def _recording(self) -> "Recording":
-        """Service times from the ledger that was given, else from a run made for it."""
+        """Service times from the given ledger, else from a run made for this."""
         from engine.bench.model.recorded import read_recording
 
         if self._options.ledger is not None:
@@ -151,7 +151,7 @@ class Session:
     # Delivering
 
     def _deliver(self, *, interrupted: bool) -> None:
-        """Write the files and show the tables, if there is anything to show."""
+        """Write the files and show the tables, if there are results."""
         if not self._measured and not self._predicted:
             return
         results = self._results(interrupted)
@@ -196,7 +196,7 @@ def spread(sources: Sequence[str], count: int) -> list[str]:
 
 
 class _Progress:
-    """One line on stderr for each trial, with how long the rest takes about."""
+    """One line on stderr for each trial, with the estimated time of the rest."""
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet

@@ -1,9 +1,9 @@
-"""Which configuration is tried when, on how many items, and which is the one to take.
+"""The policy of a sweep: the configurations of each rung, their items, and the recommendation.
 
 Pure policy: it knows neither processes nor clocks, only `evaluate`.
 
 Successive halving (Jamieson and Talwalkar, "Non-stochastic best arm identification and
-hyperparameter optimization", AISTATS 2016, arXiv:1502.07943) spends as much on each rung: many
+hyperparameter optimization", AISTATS 2016, arXiv:1502.07943) spends the same on each rung: many
 configurations on few items, then the best third of them on three times as many.
 """
 
@@ -22,22 +22,22 @@ AS_GOOD = 0.98
 """A throughput of at least this share of the best's is as good as the best."""
 
 Evaluate = Callable[[Configuration, int], Trial]
-"""Tries a configuration on so many items."""
+"""Runs a configuration on this number of items."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """So many configurations are each tried on so many items."""
+    """This many configurations, each tried on this many items."""
 
     configurations: int
     items: int
 
 
 def rungs(configurations: int, items: int, fewest: int) -> list[Rung]:
-    """Successive halving from at least `fewest` items to all; the whole grid on all items where
-    that is small, or where there are too few items to begin with fewer.
+    """Successive halving from at least `fewest` items to all; the whole grid on all items where the
+    grid is small, or where there are too few items for a smaller rung.
 
-    The last rung has all items and at least ETA configurations, if there are as many.
+    The last rung has all items and at least ETA configurations, or all if there are fewer.
     """
     steps = 0
     while configurations >= ETA ** (steps + 2) and items >= fewest * ETA ** (steps + 1):
@@ -53,8 +53,9 @@ def sweep(
 ) -> Iterator[Trial]:
     """Try the configurations as planned; yields each trial as it ends.
 
-    Round by round each configuration has a turn, in an order that changes: a machine that is slow
-    for a while is so for all of them. One that could not run is not tried again.
+    In each round every configuration has one turn, in an order that changes from round to round: so
+    a slow spell of the machine hits all of them alike. A configuration that could not run is not
+    tried again.
     """
     remaining = list(grid)
     for rung in plan:
@@ -75,7 +76,7 @@ def sweep(
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """What the trials of one configuration on most items came to."""
+    """The trials of one configuration on the most items that it got."""
 
     configuration: Configuration
     items: int
@@ -105,10 +106,9 @@ class Rating:
 
 
 def ratings(trials: Sequence[Trial]) -> list[Rating]:
-    """Each configuration as it did on the most items that it got; the best first.
+    """Each configuration, rated on the most items that it got; the best first.
 
-    Those that got further go before those that were left out on the way, and of equals that with
-    fewer workers goes first.
+    Configurations that reached a later rung come first; of equals, the one with fewer workers.
     """
     by_configuration: dict[Configuration, list[Trial]] = {}
     for trial in trials:
@@ -139,7 +139,7 @@ def _highest(values: Sequence[int | None]) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """The configuration to take, the fastest one, and in words how they compare."""
+    """The configuration to take, the fastest one, and a sentence that compares them."""
 
     chosen: Rating
     best: Rating
@@ -147,10 +147,11 @@ class Recommendation:
 
 
 def recommend(found: Sequence[Rating]) -> Recommendation | None:
-    """The fewest workers in all among the configurations that did as well as the best, as far as
-    their intervals tell; of equals the faster one. None where none came to its end.
+    """The configuration with the fewest workers among those as good as the best: their intervals
+    overlap, or their median is close to it (AS_GOOD). Of equals the faster one. None if no trial
+    came to its end.
 
-    Only those count that were tried on the most items that any was.
+    Only configurations count that were tried on the largest number of items.
     """
     whole = [rating for rating in found if rating.problem is None]
     if not whole:

@@ -20,12 +20,12 @@ from engine.contract.errors import UsageError
 from engine.telemetry.text import one_line
 
 TRIAL_FOLDER = ".trial-"
-"""What the names of work folders of trials begin with."""
+"""Prefix of the names of the trials' work folders."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageShares:
-    """What the workers of one stage did with their time, as shares of it, 0 to 1."""
+    """How the workers of one stage spent their time, as shares of it, 0 to 1."""
 
     workers: int
     busy: float
@@ -35,13 +35,14 @@ class StageShares:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One configuration, run once; or what the model says of it, if it is `simulated`.
+    """One configuration, run once; or the model's prediction of it, if `simulated`.
 
-    `items` were given; `outcomes` says how many ended done, dropped and failed, which are more
-    where lists held others. `seconds` are from the first attempt to the end of the last item: what
-    comes before and after does not depend on the workers. `throughput` is items that ended well,
-    done or dropped, per second. Peaks are in bytes, None where nobody looked. `problem` is one line
-    on why it did not come to its end; then the other figures say nothing.
+    `items` were given; `outcomes` counts the ended items as done, dropped and failed: more than
+    `items` if lists produced others. `seconds` are from the first attempt to the end of the last
+    item: the time before and after does not depend on the workers. `throughput` is items that ended
+    well, done or dropped, per second. Peaks are in bytes, None where they were not measured.
+    `problem` is one line on why the trial did not come to its end; then the other figures mean
+    nothing.
     """
 
     configuration: Configuration
@@ -53,7 +54,7 @@ class Trial:
     bottleneck: str | None = None
     """The busiest stage."""
     sentence: str | None = None
-    """What the run's report says of the bottleneck."""
+    """The sentence on the bottleneck from the run's report."""
     peak_memory: int | None = None
     peak_disk: int | None = None
     problem: str | None = None
@@ -65,19 +66,19 @@ class Trial:
 
     @property
     def ended(self) -> int:
-        """Items that ended, however they did."""
+        """Items that ended, with any outcome."""
         return sum((self.outcomes or {}).values())
 
     @property
     def pace(self) -> float:
-        """Items that ended, however they did, per second: what a model predicts."""
+        """Items that ended, with any outcome, per second: the figure that a model predicts."""
         return self.ended / self.seconds if self.seconds > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What all trials have in common: the pipeline's name, and where its settings come from beside
-    the environment, as `load_config` takes them."""
+    """The common part of all trials: the pipeline's name, and the sources of its settings beside
+    the environment, as for `load_config`."""
 
     pipeline: str
     config: str | None
@@ -87,7 +88,7 @@ class Setup:
 
 @contextmanager
 def cold_folder(parent: Path) -> Iterator[Path]:
-    """An empty work folder, which is gone when the block has ended."""
+    """An empty work folder, which is removed at the end of the block."""
     with tempfile.TemporaryDirectory(
         prefix=TRIAL_FOLDER, dir=parent, ignore_cleanup_errors=True
     ) as name:
@@ -99,12 +100,12 @@ def run_trial(
 ) -> Trial:
     """Run the pipeline over `sources` in `workdir` in a process of its own, and watch it.
 
-    Raises UsageError for a person's mistake, with which every configuration would end. Whatever
-    else goes wrong is the trial's `problem`. When this is left by an exception, KeyboardInterrupt
-    for one, the process and all that it started are killed.
+    Raises UsageError for a user's mistake, which would end every configuration. Any other error
+    becomes the trial's `problem`. If an exception such as KeyboardInterrupt leaves this function,
+    the process and its descendants are killed.
     """
     request = asdict(setup) | {
-        "flags": {**setup.flags, **configuration.settings},  # before all that is set elsewhere
+        "flags": {**setup.flags, **configuration.settings},  # overrides all other settings
         "sources": list(sources),
         "workdir": str(workdir),
     }
@@ -118,7 +119,7 @@ def run_trial(
         )
         assert process.stdin is not None
         try:
-            with suppress(BrokenPipeError):  # it died at once, and its exit code says so
+            with suppress(BrokenPipeError):  # it died at once; its exit code tells
                 process.stdin.write(json.dumps(request).encode() + b"\n")
                 process.stdin.flush()
             water = _watch(process, workdir)
@@ -146,7 +147,7 @@ def run_trial(
 
 
 def _watch(process: subprocess.Popen[bytes], workdir: Path) -> HighWater:
-    """Look at the process until it has ended."""
+    """Measure the process until it has ended."""
     water = HighWater(process.pid, workdir)
     while True:
         try:
@@ -179,7 +180,7 @@ def _answer(code: int, answer: IO[bytes], said: IO[bytes]) -> dict[str, Any]:
 
 
 def _obituary(code: int, said: IO[bytes]) -> str:
-    """Why a process that left no answer has ended, with the last line that it printed."""
+    """The reason why a process ended without an answer, with the last line that it printed."""
     if code < 0:
         hint = "; the machine may be out of memory" if -code == signal.SIGKILL else ""
         return f"its process was killed by {signal.Signals(-code).name}{hint}"

@@ -1,8 +1,8 @@
-"""The other side of a trial: `python -m engine.bench.trial_process`.
+"""The process of a trial: `python -m engine.bench.trial_process`.
 
-Its stdin gives one line of JSON, what to run, and then stays open: when it closes, whoever asked is
-gone, and the process ends at once. Its stdout is one JSON object, what came of it; what stages
-print goes to stderr.
+Its stdin gives one line of JSON, the request, and then stays open: when it closes, the requesting
+process is gone, and this one ends at once. Its stdout is one JSON object, the result; prints of the
+stages go to stderr.
 """
 
 import json
@@ -43,8 +43,8 @@ class Stopwatch:
 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
-    """Run what is asked for; returns what the trial needs to know. Raises PenstockError where it
-    does not come to its end."""
+    """Run the requested trial; returns its figures. Raises PenstockError
+    where it does not come to its end."""
     pipeline = registry.pipeline(request["pipeline"])
     config = load_config(
         pipeline,
@@ -53,11 +53,11 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         request["overrides"],
         request["flags"],
         others=list(registry.pipelines().values()),
-        found=request["config"] == CONFIG,  # had it been named, the bench would have refused it
+        found=request["config"] == CONFIG,  # the bench refuses a foreign file that was named
     )
     stopwatch, events = Stopwatch(), Events()
     events.subscribe(stopwatch)
-    # What runs once at the end does not depend on the workers.
+    # The finish does not depend on the workers.
     bare = replace(pipeline, finish=None)
     workdir = Path(request["workdir"])
     report = run_pipeline(bare, config, workdir, request["sources"], events=events)
@@ -87,15 +87,15 @@ def _figures(report: RunReport, seconds: float) -> dict[str, Any]:
 def _end_with_whoever_asked(requests: BinaryIO) -> None:
     while requests.read(1):
         pass
-    os.killpg(0, signal.SIGKILL)  # and what stages have started
+    os.killpg(0, signal.SIGKILL)  # and the processes that stages have started
 
 
 def main() -> None:
     requests, answers = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "w")
     nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)  # a program that a stage runs may read, and requests are not for it
+    os.dup2(nothing, 0)  # a program that a stage runs must not read our requests
     os.close(nothing)
-    os.dup2(2, 1)  # what a stage prints is no answer
+    os.dup2(2, 1)  # a stage's prints must not look like an answer
     request = json.loads(requests.readline())
     threading.Thread(target=_end_with_whoever_asked, args=(requests,), daemon=True).start()
     try:

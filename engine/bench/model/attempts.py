@@ -1,4 +1,4 @@
-"""Every attempt that a ledger knows, with what it cost; NULL where an older version wrote it."""
+"""Every attempt in a ledger, with its cost; None where an older version wrote the ledger."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from engine.ledger.records import Settled
 from engine.ledger.schema import FILE, columns_of, opened_to_read
 
 COST = ("processor", "delayed", "run_processor")
-"""Columns that the first ledgers did not have."""
+"""Columns that the first ledgers lacked."""
 
 
 @dataclass(frozen=True, slots=True)
 class PastAttempt:
-    """One attempt that has ended. Times are seconds since the epoch, `processor`, `delayed` and
-    `run_processor` seconds; `expanded` is the number of items that came out, None for an ordinary
-    output."""
+    """One attempt that has ended. Times are seconds since the epoch; `processor`, `delayed` and
+    `run_processor` are seconds; `expanded` is the number of items that the item produced, None for
+    an ordinary output."""
 
     id: int
     run: int
@@ -33,7 +33,8 @@ class PastAttempt:
 
 @dataclass(frozen=True, slots=True)
 class RunTimes:
-    """When a run began and ended (None: it was killed), and the cores of its machine, if known."""
+    """The start and end of a run (None if it was killed), and the cores of
+    its machine, if known."""
 
     id: int
     started: float
@@ -42,7 +43,7 @@ class RunTimes:
 
 
 def read_attempts(workdir: Path) -> list[PastAttempt]:
-    """All that were not broken off, in the order in which they began."""
+    """All attempts that were not interrupted, in the order in which they began."""
     with opened_to_read(workdir / FILE) as db:
         there = columns_of(db, "attempts")
         cost = ", ".join(f"a.{name}" if name in there else f"NULL AS {name}" for name in COST)
@@ -56,7 +57,7 @@ def read_attempts(workdir: Path) -> list[PastAttempt]:
 
 
 def read_runs(workdir: Path) -> dict[int, RunTimes]:
-    """The runs, by their number."""
+    """The runs, by number."""
     with opened_to_read(workdir / FILE) as db:
         cores = "cores" if "cores" in columns_of(db, "runs") else "NULL"
         rows = db.execute(f"SELECT id, started, ended, {cores} FROM runs")

@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class EventQueue:
-    """What happens when, in the order of its time; at one time, in the order it was planned in.
+    """Future events in the order of their time; events of one time in the order of planning.
 
     `now` is the simulation's time, in seconds from its beginning.
     """
@@ -19,15 +19,15 @@ class EventQueue:
         self._order = 0
 
     def at(self, time: float, action: Callable[[T], None], argument: T) -> None:
-        """Have `action(argument)` called at this time."""
+        """Plan the call `action(argument)` for this time."""
         self._order += 1
         heapq.heappush(self._events, (time, self._order, action, argument))
 
     def next_time(self) -> float | None:
-        """When the next event is, None if there is none."""
+        """The time of the next event, None if there is none."""
         return self._events[0][0] if self._events else None
 
     def happen(self) -> None:
-        """It is the next event's time, and it happens."""
+        """Move the clock to the next event and run it."""
         self.now, _, action, argument = heapq.heappop(self._events)
         action(argument)

@@ -1,7 +1,8 @@
-"""Gates by the engine's own rules (`GateState`), and those who wait for one: a line in each pool.
+"""Gates by the engine's own rules (`GateState`), with a waiting line for each pool.
 
-The line is what `engine.flow.holding` has it: who comes while others of its pool wait stands behind
-them; the first goes to a worker when the gate is open, and remains the first if it finds it shut.
+The line follows `engine.flow.holding`: an item that comes while others of its pool wait stands
+behind them; the first goes to a worker when the gate is open, and stays first if it finds the gate
+closed again.
 """
 
 from collections import deque
@@ -14,7 +15,7 @@ from engine.gates.hosts import GateState
 
 
 class InPool(Protocol):
-    """What goes through gates: it is in the pool of the stage with this number."""
+    """An item that passes gates: it is in the pool of the stage with this number."""
 
     stage: int
 
@@ -23,8 +24,8 @@ T = TypeVar("T", bound=InPool)
 
 
 class _Line(Generic[T]):
-    """Those of one pool who wait for one gate. `called`: the first is on its way to a worker;
-    `timed`: it is looked at again when the gate may open."""
+    """The items of one pool that wait for one gate. `called`: the first is on its way to a worker;
+    `timed`: the line is checked again when the gate may open."""
 
     __slots__ = ("called", "timed", "waiting")
 
@@ -40,14 +41,14 @@ class ModelGate(Generic[T]):
     def __init__(
         self, spacing: float, concurrency: int, events: EventQueue, offer: Callable[[T], None]
     ) -> None:
-        """`offer` brings who is first in line to a worker, which asks again whether it `enters`."""
+        """`offer` brings the first in line to a worker, which asks again with `enters`."""
         self._state = GateState(spacing, concurrency)
         self._events = events
         self._offer = offer
         self._lines: dict[int, _Line[T]] = {}
 
     def enters(self, who: T) -> bool:
-        """Whether it goes in; else it stands in line, and its worker is free."""
+        """Whether `who` goes in; else it joins the line, and its worker is free."""
         line = self._lines.get(who.stage)
         if line is None or not line.waiting:
             if self._state.enter(self._events.now):
@@ -67,7 +68,7 @@ class ModelGate(Generic[T]):
         return False
 
     def line_up(self, who: T) -> None:
-        """Stand in line, as a retry does whose time has come."""
+        """Join the line, as an item does after its retry's backoff."""
         line = self._lines.setdefault(who.stage, _Line())
         line.waiting.append(who)
         self._watch(line)
@@ -78,8 +79,8 @@ class ModelGate(Generic[T]):
             self._watch(line)
 
     def _watch(self, line: _Line[T]) -> None:
-        """Call the first in line if the gate is open, or see to it that it is called once it is;
-        where the gate is full, whoever leaves does so."""
+        """Call the first in line if the gate is open, else plan the check for when it opens. If the
+        gate is full, the next `leave` makes the call."""
         if not line.waiting or line.called:
             return
         now, opens = self._events.now, self._state.opens_at()
@@ -100,7 +101,7 @@ class ModelGate(Generic[T]):
 
 
 class ModelGates(Generic[T]):
-    """Every host's gate, or whatever else the stages' gates go by."""
+    """The gates of all keys: hosts, or other keys of the stages."""
 
     def __init__(
         self,
@@ -109,15 +110,15 @@ class ModelGates(Generic[T]):
         events: EventQueue,
         offer: Callable[[T], None],
     ) -> None:
-        """`rates` are items that may start a second, by key, and go before those of `capacities`;
-        0: any number."""
+        """`rates` are the starts per second by key, and override those of
+        `capacities`; 0: no limit."""
         self._capacities, self._rates = capacities, rates
         self._events = events
         self._offer = offer
         self._gates: dict[str, ModelGate[T]] = {}
 
     def of(self, key: str | None) -> ModelGate[T] | None:
-        """None without a key: everybody may go in."""
+        """The gate of `key`; None for an item without a key, which waits for no gate."""
         if key is None:
             return None
         if key not in self._gates:

@@ -1,9 +1,9 @@
-"""Whose work the processor did outside the workers' own threads.
+"""The stages' shares of the processor time that was spent outside the workers' own threads.
 
-A decoder, a model or an HTTP client does part of its work in threads of its own, a stage on the
-event loop all of it, and no thread says for whom it works. But each stage's share shows in when the
-work is done: the ledger has what the whole run had used at the end of every attempt, and between
-two of these moments it has grown by what those attempts used that were under way.
+A decoder, a model or an HTTP client works partly in threads of its own, a stage on the event loop
+wholly, and no thread tells its stage. But the timing shows each stage's share: the ledger has the
+processor time of the whole run at the end of every attempt, and between two such moments it grows
+by the use of the attempts then under way.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from engine.bench.model.attempts import PastAttempt
 
 SPANS = 200
-"""Spans of time, at most, into which a run is divided for it."""
+"""The most spans of time into which a run is divided for this."""
 
 ATTEMPTS_A_SPAN = 4
-"""Attempts that end in a span, at least: an end is noted somewhat after the work, so in a
-shorter span the work of one stage would count for another."""
+"""The least number of attempts that end in a span. An end is recorded shortly after the work, so in
+a shorter span the work of one stage would count for another."""
 
 SPANS_A_STAGE = 5
-"""Spans for each stage that it takes, at least, to tell the stages apart."""
+"""The least number of spans for each stage, so that the stages can be told apart."""
 
 SWEEPS = 500
-"""Rounds of coordinate descent; a handful of unknowns settles in far fewer."""
+"""Rounds of coordinate descent; a few unknowns converge in far fewer."""
 
 Array = NDArray[np.float64]
 
@@ -35,13 +35,13 @@ def helper_cores(
     stages: Sequence[str],
     apart: Iterable[str] = (),
 ) -> dict[str, float]:
-    """How many cores, on average, each stage keeps busy beside its own thread while an attempt is
-    under way. Empty where the ledger does not know the processor's time.
+    """The mean number of cores that each stage keeps busy beside its own thread during an attempt.
+    Empty where the ledger has no processor times.
 
     Non-negative least squares: for each span of time, the growth of the run's processor time less
     that of the workers' threads is the sum over stages of attempts' seconds under way times the
-    stage's cores. `occupied` are an attempt's seconds by its id; stages `apart` work in processes
-    of their own, which count themselves.
+    stage's cores. `occupied` are an attempt's seconds by its id; stages in `apart` work in
+    processes of their own, which measure themselves.
     """
     apart = set(apart)
     inside = [attempt for attempt in attempts if attempt.stage not in apart]
@@ -67,7 +67,7 @@ def helper_cores(
     found = np.ones(len(stages))
     if len(rest) >= SPANS_A_STAGE * len(stages):
         found = _non_negative(matrix, rest)
-    # Nothing of the whole is lost or made up, however well the parts fit.
+    # Scale the parts so that they add up to the measured whole, however well they fit.
     explained = (matrix @ found).sum()
     found *= max(0.0, rest.sum() / explained) if explained > 0 else 0.0
     return dict(zip(stages, found.tolist(), strict=True))

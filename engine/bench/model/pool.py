@@ -1,4 +1,4 @@
-"""Pools by the rules of `engine.flow.inbox`, and what is in them."""
+"""Pools by the rules of `engine.flow.inbox`, and the items in them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,8 @@ from engine.flow.inbox import InboxState
 
 
 class ModelItem:
-    """A recorded item as the model needs it: its visits by the stage's number, and as bits."""
+    """A recorded item in the form that the model needs: its visits by the
+    stage's number, and as bits."""
 
     __slots__ = ("item", "mask", "visits")
 
@@ -21,7 +22,7 @@ class ModelItem:
 
 
 class ModelJourney:
-    """One item under way. `ended`: the stages that have ended with it, as bits."""
+    """One item under way. `ended`: the stages that have ended it, as bits."""
 
     __slots__ = ("ended", "plan")
 
@@ -31,8 +32,8 @@ class ModelJourney:
 
 
 class ModelEntry:
-    """An item in a pool. `tried` attempts are behind it, and `since` is when what it does began;
-    `to` are the pools that it still has to be put into. The source feeds with one of `stage` -1."""
+    """An item in a pool. It has had `tried` attempts, and its present state began at `since`; `to`
+    are the pools that it still has to be put into. An entry of `stage` -1 comes from the source."""
 
     __slots__ = ("journey", "since", "stage", "to", "tried")
 
@@ -51,7 +52,7 @@ class ModelEntry:
 
 
 class Tally:
-    """How many are at something now, and for how many seconds in all."""
+    """The number of workers in some state now, and the seconds that all of them spent in it."""
 
     __slots__ = ("_seconds", "count")
 
@@ -68,15 +69,15 @@ class Tally:
         self._seconds += many * now
 
     def seconds(self, now: float) -> float:
-        """All of them together, until now: who is at it still counts too."""
+        """The sum of seconds until now, including those still in the state."""
         return self._seconds + self.count * now
 
 
 class ModelPool(InboxState[ModelEntry, ModelEntry]):
-    """An inbox and its workers. `putters` are what waits for room here, in the hand of a worker of
-    another pool. Of the workers that are `open` so many are `idle`; under 0, so many too many are
-    at work. They are `busy` with an attempt, which may be `computing`, or `blocked` by what comes
-    after. `ended` counts attempts."""
+    """An inbox and its workers. `putters` are entries that wait for room here; each is in the hand
+    of a worker of another pool. `idle` of the `open` workers are idle; a negative `idle` is the
+    number of busy workers that have to go. Workers are `busy` with an attempt, which may be
+    `computing`, or `blocked` by a full successor. `ended` counts attempts."""
 
     __slots__ = ("blocked", "busy", "computing", "ended", "idle", "most_held", "open")
 
@@ -92,13 +93,13 @@ class ModelPool(InboxState[ModelEntry, ModelEntry]):
         self.most_held = max(self.most_held, len(self.ready) + self.in_hand + self.held)
 
     def open_one(self, now: float) -> None:
-        """A worker is ready, if it is still wanted."""
+        """A worker has opened; it counts if the pool still wants it."""
         if self.open.count < self.workers:
             self.open.begin(now)
             self.idle += 1
 
     def let_go(self, now: float) -> None:
-        """Those that are too many go: idle ones at once, those at work when they have finished."""
+        """Let surplus workers go: idle ones at once, busy ones when they have finished."""
         many = self.open.count - self.workers
         if many > 0:
             self.open.end(now, many)

@@ -1,9 +1,8 @@
-"""What a ledger says of the work: how long each item took in each stage, and of what that was made.
+"""The recorded work of a ledger: the time of each item in each stage, split into its causes.
 
-A recorded attempt took time for three reasons, and only one of them stays as it is when other
-workers do other things at the same time: it waited for others (a network, a disk, a GPU), it ran on
-a core, and it was ready to run while no core was free. The last is left out here, for the model to
-make anew.
+A recorded attempt took time for three reasons: it waited for others (a network, a disk, a GPU), it
+ran on a core, and it was ready to run while no core was free. Only the first two stay the same when
+the workers change. The third is left out here; the model makes it anew.
 """
 
 from collections import defaultdict
@@ -27,21 +26,21 @@ from engine.telemetry.cores import available_cores
 from engine.workers.base import StageFactory
 
 LEAST_WAIT = 0.05
-"""Seconds that an item waited for a stage's first attempt from which it shows that the stage was
-still being opened."""
+"""A stage whose first item waited longer than this, in seconds, was still being opened."""
 
 LEAST_GAPS = 5
-"""Pauses of a stage's workers between two attempts that it takes to learn from them."""
+"""The least number of pauses between two attempts of a stage's workers that
+is enough to learn from."""
 
 LONGEST_HANDOVER = 0.1
-"""Seconds from which a pause between two attempts is waiting and not the engine's own work."""
+"""Seconds: a longer pause between two attempts is waiting and not the engine's own work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One attempt. It waits for `wait` seconds, whatever else is at work, and needs `processor`
-    seconds of a core, or of up to `cores` of them at once. Before it the item was held outside
-    any worker for `pause` seconds, as a retry is."""
+    """One attempt. It waits for `wait` seconds at any load, and needs `processor` seconds of core
+    time, on up to `cores` cores at once. Before it the item was held outside the workers for
+    `pause` seconds, as for a retry."""
 
     wait: float
     processor: float = 0.0
@@ -50,14 +49,14 @@ class Service:
 
     @property
     def seconds(self) -> float:
-        """What it takes where as many cores are free as it can use."""
+        """Its duration where enough cores are free."""
         return self.wait + self.processor / self.cores
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One item in one stage: its attempts in their order, and how it ended. `key` names the gate
-    that it goes through, usually a host."""
+    """One item in one stage: its attempts in order, and its outcome. `key`
+    names its gate, usually a host."""
 
     services: Sequence[Service]
     outcome: Settled = "done"
@@ -65,19 +64,19 @@ class Visit:
 
     @property
     def seconds(self) -> float:
-        """Of a worker, over all attempts, where cores are free."""
+        """A worker's seconds over all attempts, where enough cores are free."""
         return sum(service.seconds for service in self.services)
 
     @property
     def processor(self) -> float:
-        """Seconds of a core, over all attempts."""
+        """Seconds of core time over all attempts."""
         return sum(service.processor for service in self.services)
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedItem:
-    """One item's whole way, kept together: what is long in one stage is long in all. `expanded` is
-    the number of items that came out of it, None for an ordinary one."""
+    """All of one item's visits, kept together: a long item is long in every stage. `expanded` is
+    the number of items that it produced, None for an ordinary one."""
 
     id: str
     visits: Mapping[str, Visit]
@@ -87,13 +86,13 @@ class RecordedItem:
 
 @dataclass(frozen=True)
 class Recording:
-    """What was recorded of a pipeline's work, for a model of the engine to replay.
+    """A pipeline's recorded work, for the model of the engine to replay.
 
     `stages` are in topological order. `workers` and `queues` are those of the recorded run, `most`
-    the most workers that a stage can have, `opening` how long after the first attempt it was until
-    a stage was open, where items waited for that. `handover` seconds pass between two attempts of a
-    worker for the engine's own books. `capacities` are the gates'. `start_up` seconds passed before
-    the first attempt, and `finish` after the last item.
+    the largest numbers of workers that the stages can have. `opening` is the time from the first
+    attempt until a stage was open, for stages that kept items waiting. The engine's own work
+    between two attempts of a worker takes `handover` seconds. `capacities` are those of the gates.
+    `start_up` seconds passed before the first attempt, and `finish` after the last item.
     """
 
     stages: Sequence[str]
@@ -104,43 +103,43 @@ class Recording:
     cores: int
     most: Mapping[str, int | None] = field(default_factory=dict)
     keep: Mapping[str, bool] = field(default_factory=dict)
-    """Whether the outputs of a stage stay."""
+    """Whether a stage's outputs are kept."""
     reads: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """What a stage reads besides the outputs of its predecessors, from further up."""
+    """The further steps whose outputs a stage reads, besides its predecessors."""
     opening: Mapping[str, float] = field(default_factory=dict)
     handover: float = 0.0
     capacities: Capacities = field(default_factory=Capacities)
     start_up: float = 0.0
     finish: float = 0.0
     seconds: float = 0.0
-    """From the first attempt of the recorded run to the end of its last."""
+    """Seconds from the first attempt of the recorded run to the end of its last."""
     ended: int = 0
-    """Items that ended in it."""
+    """Items that ended in that run."""
     knows_processor: bool = True
-    """Whether the ledger has the processor's time: those of older versions have not, and then all
+    """Whether the ledger has processor times: those of older versions have none, and then the whole
     of an attempt counts as waiting."""
     left_out: int = 0
-    """Items of the ledger that cannot be replayed: they have not ended, or stages of theirs were
-    not worked on in any run that the ledger knows."""
+    """Items of the ledger that cannot be replayed: they have not ended, or the ledger has no
+    attempts for some of their stages."""
 
     @property
     def throughput(self) -> float:
-        """Items that ended a second, in the recorded run."""
+        """Items that ended per second, in the recorded run."""
         return self.ended / self.seconds if self.seconds else 0.0
 
     @property
     def fan_out(self) -> float:
-        """Items that came out of one that held others, on average; 0 where none did."""
+        """The mean number of items that a list produced; 0 if there was no list."""
         lists = [item.expanded for item in self.items if item.expanded is not None]
         return sum(lists) / len(lists) if lists else 0.0
 
 
 def read_recording(workdir: Path, pipeline: Pipeline) -> Recording:
-    """What the ledger of `workdir` says of the work of `pipeline`.
+    """The recorded work of `pipeline` in the ledger of `workdir`.
 
-    Items of all its runs are in it, each stage of an item as the last run worked on it; figures of
-    a whole run (the pauses, the opening of stages) are those of the run with the most attempts.
-    Raises WorkFolderError where there is no ledger, or nothing to learn from.
+    It holds the items of all runs, each stage of an item as of the last run that worked on it.
+    Figures of a whole run (the pauses, the opening of stages) are those of the run with the most
+    attempts. Raises WorkFolderError where there is no ledger, or nothing to learn from.
     """
     with LedgerReader(workdir) as reader:
         last = reader.last_run()
@@ -203,10 +202,10 @@ def _longest(attempts: Iterable[PastAttempt], runs: Mapping[int, RunTimes]) -> R
 
 
 def _occupied(attempts: Iterable[PastAttempt]) -> dict[int, float]:
-    """For how many seconds each attempt had its worker, by its number.
+    """The seconds for which each attempt occupied its worker, by the attempt's number.
 
-    A batch has its worker once: its attempts begin together, and share its time. A list that is
-    read lets its worker go on, so it had it until the next attempt at most.
+    The attempts of a batch begin together and occupy one worker: they share its time. Reading a
+    list occupies no worker, so such an attempt ends at the worker's next one at the latest.
     """
 
     def worker(attempt: PastAttempt) -> tuple[int, str, int]:
@@ -219,7 +218,7 @@ def _occupied(attempts: Iterable[PastAttempt]) -> dict[int, float]:
             first = line[0]
             together = [first]
             if first.expanded is None:
-                # Concluding them takes turns too, so the end of the first is that of their work.
+                # Items of a batch are concluded in turn, so the first end is the end of their work.
                 together += [a for a in line[1:] if a.started < first.ended and a.expanded is None]
             following = line[len(together) :]
             end = min(first.ended, following[0].started if following else first.ended)
@@ -237,7 +236,7 @@ def _items(
     ends: Mapping[str, tuple[str, Settled]],
     gates: "_Gates",
 ) -> Iterable[RecordedItem]:
-    """The items that can be replayed, in the order in which they came in."""
+    """The items that can be replayed, in the order of their first attempts."""
     by_item: defaultdict[str, defaultdict[str, list[PastAttempt]]] = defaultdict(
         lambda: defaultdict(list)
     )
@@ -263,13 +262,14 @@ def _items(
 def _services(
     tries: Sequence[PastAttempt], busy: Mapping[int, float], helpers: float
 ) -> tuple[Service, ...]:
-    """`helpers` are the cores that helper threads keep busy while the stage is at work."""
+    """The attempts as services; `helpers` is the number of cores that
+    helper threads keep busy meanwhile."""
     services = []
     before = tries[0].started
     for attempt in tries:
         taken = max(busy[attempt.id] - (attempt.delayed or 0.0), 0.0)
         processor = (attempt.processor or 0.0) + helpers * busy[attempt.id]
-        # More processor time than time: it ran on several cores, and hardly waited for others.
+        # More processor time than duration: it ran on several cores and hardly waited.
         cores = max(1.0, processor / taken) if taken > 0 else 1.0
         wait = max(0.0, taken - processor / cores)
         services.append(Service(wait, processor, cores, max(0.0, attempt.started - before)))
@@ -278,7 +278,7 @@ def _services(
 
 
 def _workers(name: str, config: Config, attempts: Iterable[PastAttempt]) -> int:
-    """As many as were set; of "auto", the most that were at work at once."""
+    """The number of workers that was set; for "auto" the most that were at work at once."""
     workers = config.stages[name].options.workers
     if workers != "auto":
         return workers
@@ -292,8 +292,8 @@ def _workers(name: str, config: Config, attempts: Iterable[PastAttempt]) -> int:
 
 
 def _handover(attempts: Iterable[PastAttempt]) -> float:
-    """Seconds between two attempts of a worker that had no reason to wait: the median of the stage
-    whose workers paused least."""
+    """Seconds between two attempts of a worker that need not wait: the median pause of the stage
+    with the shortest one."""
     gaps: defaultdict[str, list[float]] = defaultdict(list)
     last: dict[tuple[str, int], float] = {}
     for attempt in sorted(attempts, key=lambda attempt: attempt.started):
@@ -308,7 +308,7 @@ def _handover(attempts: Iterable[PastAttempt]) -> float:
 def _opening(
     attempts: Sequence[PastAttempt], pipeline: Pipeline, started: float
 ) -> dict[str, float]:
-    """Seconds from the first attempt until a stage was open, for those that kept items waiting."""
+    """Seconds from the first attempt until a stage was open, for stages that kept items waiting."""
     ends: defaultdict[str, dict[str, float]] = defaultdict(dict)
     firsts: dict[str, PastAttempt] = {}
     for attempt in attempts:
@@ -319,7 +319,7 @@ def _opening(
     opening = {}
     for stage, first in firsts.items():
         before = pipeline.predecessors(stage)
-        # The others that were there first are in the ledger before it: it was the first to come.
+        # The item of the stage's first attempt was the first to arrive there.
         ready = max((ends[first.item].get(name, started) for name in before), default=started)
         if first.started - ready > LEAST_WAIT:
             opening[stage] = first.started - started
@@ -327,7 +327,7 @@ def _opening(
 
 
 class _Gates:
-    """Answers which gate an item goes through, as the pools ask their stages."""
+    """Finds the gate of an item by asking its stage, as the pools do."""
 
     def __init__(self, pipeline: Pipeline, config: Config, workdir: Path) -> None:
         self._workdir = workdir
@@ -344,5 +344,5 @@ class _Gates:
             return None
         try:
             return probe.gate(Item.at(self._workdir, source, item).with_inputs(self._inputs[stage]))
-        except Exception:  # a stage's own code: then the run had recorded a failed attempt
+        except Exception:  # the stage's own code failed, as it did in the run
             return None

@@ -1,31 +1,30 @@
-"""One run of the model, as `engine.flow.run` joins it up: pools, gates, the source, the processor.
+"""One run of the model, joined up as in `engine.flow.run`: pools, gates, the source, the processor.
 
-The rules by which items flow, and where each of them stands:
+The rules by which items flow, and the code of each:
 
-1. An inbox is bounded. What is ready, in hand or held counts, apart from so many that are held in a
-   stage that the source feeds: `engine.flow.inbox.InboxState`, which the engine's inboxes use too.
-2. First in, first out; who comes back goes to the front, and before those who wait to come in: the
-   same.
-3. A gate lets one through every so often, holds so many, and after a closure lets one through
-   alone: `engine.gates.hosts.GateState`, which the engine's gates use too. Here none is closed:
-   what that made items wait is in their recorded pauses. Those of a pool who wait for a gate stand
-   in a line, whose first goes to a worker once it is open: `gate.py` here, `engine.flow.holding`
-   there.
+1. An inbox is bounded. Items ready, in hand and held count, except a few held ones in a stage that
+   the source feeds: `engine.flow.inbox.InboxState`, which the engine's inboxes use too.
+2. First in, first out. An item that comes back goes to the front, before those that wait to come
+   in: the same.
+3. A gate has a rate and a concurrency, and after a closure lets one item through alone:
+   `engine.gates.hosts.GateState`, which the engine's gates use too. Here no gate closes: the
+   recorded pauses hold those waits. The items of a pool that wait for one gate stand in a line,
+   whose first goes to a worker once the gate is open: `gate.py` here, `engine.flow.holding` there.
 4. A worker that is done waits until each successor in turn has room: `_put` here,
-   `engine.flow.routing` there. Then it takes the next.
-5. A stage with several predecessors gets an item once all of them have ended with it: `_conclude`
-   here, `engine.flow.journey` there.
-6. A retry waits outside the workers. How long, and how often, the recording says: what
-   `engine.flow.retry` decides is not decided again.
-7. Workers: so many, each with one item. Here they share the processor equally, as
-   `processor.py` says; there the operating system sees to that.
+   `engine.flow.routing` there. Then it takes the next item.
+5. A stage with several predecessors gets an item once all of them have ended it: `_conclude` here,
+   `engine.flow.journey` there.
+6. A retry waits outside the workers. The recording says how long and how often; the decisions of
+   `engine.flow.retry` are not made again.
+7. Each worker has one item. Here the workers share the processor equally, as in `processor.py`;
+   there the operating system shares it.
 
-Lists are not here: what came out of one comes from the source. Batches are not either. What is
-written a second time is held to the engine by a test, which does the same work on both and compares
-every attempt. Left open is who goes first where several pools wait for one gate.
+The model has no lists: their items come from the source. It has no batches either. A test holds the
+rules that are written twice to the engine: it does the same work on both and compares every
+attempt. The order of several pools that wait for one gate is left open.
 
-Attempts first wait (for a network, a disk, another machine), which takes as long however many do
-so, unless they share a link, and then need the processor.
+An attempt first waits (for a network, a disk, another machine), as long at any load unless its
+items share a link, and then needs the processor.
 """
 
 import math
@@ -40,9 +39,10 @@ from engine.flow.pool import FREE_HELD
 
 
 class ModelRun:
-    """`execute` replays items to their end; `begin` and `advance` do so step by step. What it came
-    to are `seconds`, from the first attempt to the end of the last, and the figures of `pools` and
-    `processor`. `now` is the time in seconds, and `pause` what the source takes for each item.
+    """`execute` replays items to their end; `begin` and `advance` do so step by step. The results
+    are `seconds`, from the first attempt to the end of the last, and the figures of `pools` and
+    `processor`. `now` is the time in seconds, and `pause` the seconds that the source takes for
+    each item.
     """
 
     def __init__(
@@ -56,9 +56,9 @@ class ModelRun:
         links: Mapping[str, float] | None = None,
         listen: Callable[[ModelEntry, float], None] | None = None,
     ) -> None:
-        """`links`: of so many items of a stage each can wait at full speed; more share. `listen` is
-        told of every attempt at its end: the entry, which has been in work `since` then, and the
-        time."""
+        """`links`: the number of items of a stage that can wait at full speed; further ones share.
+        `listen` is called at the end of every attempt with its entry, whose `since` is its start,
+        and the time."""
         names = recording.stages
         self.numbers = {name: number for number, name in enumerate(names)}
         before = [[self.numbers[b] for b in recording.predecessors[name]] for name in names]
@@ -96,7 +96,7 @@ class ModelRun:
         self.advance()
 
     def begin(self, source: Iterator[ModelItem]) -> None:
-        """Open the workers, and have the source's items come in."""
+        """Open the workers, and begin to read the source."""
         self._source = source
         for number, pool in enumerate(self.pools):
             self._open(number, pool.workers)
@@ -104,7 +104,7 @@ class ModelRun:
         self._settle()
 
     def advance(self, until: float = math.inf) -> None:
-        """Let time pass until then, or until nothing more happens."""
+        """Let time pass until `until`, or until no event is left."""
         events = self._events
         while True:
             event, due = events.next_time(), math.inf
@@ -126,7 +126,7 @@ class ModelRun:
             events.now = until
 
     def resize(self, stage: str, workers: int) -> None:
-        """The stage has this many workers from now on; new ones have to open first."""
+        """Set the stage's number of workers; new ones have to open first."""
         number = self.numbers[stage]
         pool = self.pools[number]
         more, pool.workers = workers - pool.workers, workers
@@ -146,7 +146,7 @@ class ModelRun:
     # The source
 
     def _feed(self) -> None:
-        """The source's next item comes, once it has been admitted."""
+        """Let the source's next item come, once it has been admitted."""
         plan = next(self._source, None)
         if plan is not None:
             entry = ModelEntry(ModelJourney(plan), -1, [r for r in self._roots if plan.visits[r]])
@@ -155,7 +155,7 @@ class ModelRun:
     # Pools
 
     def _put(self, entry: ModelEntry) -> None:
-        """Put the item into the next pools, one after the other, as far as there is room."""
+        """Put the item into the next pools in turn, until one has no room."""
         while entry.to:
             pool = self.pools[entry.to[0]]
             if not pool.admits():
@@ -177,7 +177,7 @@ class ModelRun:
         self._touched.append(stage)
 
     def _settle(self) -> None:
-        """Whoever can go on goes on, until nobody can."""
+        """Let workers and waiting items go on until none can."""
         while self._touched:
             pool = self.pools[self._touched.pop()]
             changed = True
@@ -198,7 +198,8 @@ class ModelRun:
                     pool.unhold(entry)
 
     def _take(self, pool: ModelPool) -> None:
-        """A worker takes the first that may be worked on now; those before it go to their gates."""
+        """A worker takes the first item that may be worked on now; the
+        items before it go to their gates."""
         while pool.ready:
             entry = pool.take()
             gate = self._gates.of(entry.visit.key)
@@ -227,7 +228,7 @@ class ModelRun:
             self._compute(entry)
 
     def _compute(self, entry: ModelEntry) -> None:
-        """The attempt has waited, and needs the processor now."""
+        """The attempt has done its waiting, and needs the processor now."""
         service = entry.visit.services[entry.tried]
         if service.processor > 0:
             self.pools[entry.stage].computing.begin(self._events.now)
@@ -236,7 +237,7 @@ class ModelRun:
             self._conclude(entry)
 
     def _end(self, entry: ModelEntry) -> None:
-        """The attempt has had its share of the processor."""
+        """The attempt has had its processor time."""
         self.pools[entry.stage].computing.end(self._events.now)
         self._conclude(entry)
 

@@ -1,6 +1,6 @@
-"""What a run would take with other workers, or other cores: recorded items replayed on the model.
+"""Predicts a run with other workers or cores: replays recorded items on the model.
 
-`engine.bench.model` is that model, a discrete-event simulation of the engine.
+The model, a discrete-event simulation of the engine, is `engine.bench.model`.
 """
 
 import random
@@ -13,12 +13,12 @@ from engine.bench.model.run import ModelRun
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a run would come to. `seconds` are from the first attempt to the end of the last item,
-    and `throughput` is items that end a second of those, however they end.
+    """The predicted run. `seconds` are from the first attempt to the end of the last item, and
+    `throughput` is items that end per second, however they end.
 
     `busy`, `starved` and `blocked` are shares of the workers' time by stage, 0 to 1, and
-    `processor` that of the cores' time. `bottleneck` is the busiest stage, None where none was.
-    `most_held` is the most items that each stage's pool held at once.
+    `processor` is the used share of the cores' time. `bottleneck` is the busiest stage, None if
+    none was busy. `most_held` is the most items that each stage's pool held at once.
     """
 
     seconds: float
@@ -41,14 +41,14 @@ def simulate(
     rates: Mapping[str, float] | None = None,
     seed: int = 0,
 ) -> Prediction:
-    """Replay `items` items (all that were recorded, in their order, if None) with these workers.
+    """Replay `items` items with these workers; None: all recorded items, in their order.
 
-    As many as were recorded are replayed once each; more are drawn with replacement, fewer without,
-    by `seed`. What is not in `workers`, `queues` and `cores` is as it was recorded. `rates` are
-    items a second that may start at a host, or whatever the stages' gates go by.
+    The recorded number of items is replayed once each; a larger number is drawn with replacement, a
+    smaller one without, by `seed`. A stage that `workers` or `queues` does not name, and `cores`
+    None, are as recorded. `rates` are starts per second at a host, or at another key of a gate.
 
-    Raises ValueError for a stage that the recording does not know, fewer than one worker, and
-    fewer than one item.
+    Raises ValueError for a stage that the recording does not have, fewer than one worker, and fewer
+    than one item.
     """
     for name, count in {**(queues or {}), **workers}.items():
         if name not in recording.stages:

@@ -1,4 +1,4 @@
-"""What recorded items came to, on average, and how sure one can be of that."""
+"""Mean amounts of the recorded items, with confidence intervals."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from engine.bench.plan.footprint import Footprint
 from engine.contract.errors import UsageError
 
 RESAMPLES = 400
-"""Bootstrap samples behind each interval."""
+"""Number of bootstrap samples for each interval."""
 
 Row = NDArray[np.float64]
 
@@ -29,9 +29,9 @@ MEASURES: Mapping[Measure, Callable[[Visit | None], float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """An amount, and the interval that holds it with 95% confidence as far as the recorded items
-    stand for those to come (bootstrap percentiles: Efron and Tibshirani, "An Introduction to the
-    Bootstrap", 1993, chapter 13)."""
+    """An amount and its 95% interval, if the recorded items are representative of those to come
+    (bootstrap percentiles: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter
+    13)."""
 
     value: float
     low: float
@@ -42,8 +42,8 @@ class Estimate:
 
 
 class Amounts:
-    """What the recorded items came to, each amount as a mean for an ordinary item: a list counts
-    for the items that came out of it."""
+    """The amounts of the recorded items, each as a mean per ordinary item: the cost of a list is
+    spread over the items that it produced."""
 
     def __init__(self, recording: Recording, footprint: Footprint, seed: int) -> None:
         items = recording.items
@@ -73,7 +73,7 @@ class Amounts:
         return self._estimate(self._column(what, stage), self._ordinary)
 
     def starts(self, key: str) -> Estimate:
-        """Attempts that go through the gate of `key`."""
+        """Attempts that pass the gate of `key`."""
         values = [
             sum(len(visit.services) for visit in item.visits.values() if visit.key == key)
             for item in self._items
@@ -91,13 +91,13 @@ class Amounts:
         return sorted(counts, key=lambda key: (-counts[key], key))
 
     def cost(self, name: str) -> Estimate:
-        """Of what the pipeline counts."""
+        """The cost of this name, as the pipeline counts it."""
         costs = self._footprint.costs
         values = [costs[item.id].get(name, 0.0) for item in self._costed]
         return self._of_some(self._costed, values)
 
     def stored(self, stage: str) -> Estimate | None:
-        """Bytes of a stage's outputs; None where none is left to look at."""
+        """Bytes of a stage's outputs; None if none is left to measure."""
         outputs = self._footprint.outputs
         if not any(stage in there for there in outputs.values()):
             gone = any(
@@ -107,7 +107,8 @@ class Amounts:
         return self._of_some(self._sampled, [outputs[i.id].get(stage, 0) for i in self._sampled])
 
     def kept(self) -> Estimate:
-        """Bytes that stay: the outputs of the stages that keep theirs, and what is beside them."""
+        """Bytes that stay: the outputs of stages that keep them, and the
+        rest of the work folder."""
         rest = self._footprint.rest / self._ordinary.sum()
         values = [
             sum(
@@ -131,7 +132,8 @@ class Amounts:
         return values if what in ("seconds", "processor") else values * self._ordinary
 
     def _estimate(self, values: Row, weights: Row) -> Estimate:
-        """Sum of values over sum of weights, and how far it varies over samples of the items."""
+        """Sum of values over sum of weights, with the spread of that ratio
+        over samples of the items."""
         whole = weights.sum()
         if whole <= 0:
             return Estimate(0.0, 0.0, 0.0)

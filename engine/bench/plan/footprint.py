@@ -1,4 +1,4 @@
-"""What items leave on the disk, and what they cost that only their pipeline has a word for."""
+"""The disk space that items take, and the costs that only their pipeline can count."""
 
 import os
 import random
@@ -13,14 +13,14 @@ from engine.contract.pipeline import Pipeline
 from engine.ledger.reader import LedgerReader
 
 SAMPLE = 1000
-"""Items whose folders are looked at, at most."""
+"""The most items whose folders are measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Of a sample of items, by id: the bytes of each stage's output that is there, and the costs
-    that the pipeline counts. `rest` are the bytes of the work folder outside of the items' folders
-    (the ledger, caches, what a finish made); a file with several names counts once."""
+    """For a sample of items, by id: the bytes of each stage's output that is there, and the
+    pipeline's costs. `rest` are the bytes of the work folder outside the items' folders (the
+    ledger, caches, the finish's output); a file with several names counts once."""
 
     outputs: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     costs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -30,9 +30,9 @@ class Footprint:
 def read_footprint(
     workdir: Path, pipeline: Pipeline, ids: Sequence[str], seed: int = 0
 ) -> Footprint:
-    """Look at the folders of these items, or of a sample of them.
+    """Measure the folders of these items, or of a sample of them.
 
-    Raises UsageError where the pipeline cannot count the costs of an item of its own.
+    Raises UsageError where the pipeline cannot count the costs of one of its items.
     """
     chosen = ids if len(ids) <= SAMPLE else random.Random(seed).sample(ids, SAMPLE)
     with LedgerReader(workdir) as reader:
@@ -58,7 +58,7 @@ def read_footprint(
 
 
 def _sizes(folder: Path, seen: set[tuple[int, int]], leaving_out: str = "") -> Iterator[int]:
-    """The sizes in bytes of the files in `folder` that are not in `seen`, and are then."""
+    """The sizes in bytes of the files in `folder` that are not in `seen`; adds them to `seen`."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_symlink() or entry.name == leaving_out:

@@ -1,8 +1,8 @@
-"""How many workers and machines so many items in such a time take, and what would bind first.
+"""Plans the workers and machines for a number of items in a given time, and finds the limits.
 
-Everything follows from what was recorded of each item: its workers' seconds, its core seconds, the
-hosts it went to, what it left on the disk, what its pipeline says it cost. The numbers of workers
-are then tried on the model of the engine, and raised until that keeps the pace.
+Everything follows from the record of each item: its workers' seconds, its core seconds, its hosts,
+its disk space, its costs. The numbers of workers are tried on the model of the engine, and raised
+until the model keeps the pace.
 """
 
 import math
@@ -16,10 +16,10 @@ from engine.bench.plan.footprint import Footprint
 from engine.contract.errors import UsageError
 
 FULL = 0.9
-"""The share of the time that cores and workers are planned to be busy: queues grow beyond it."""
+"""The planned share of busy time of cores and workers: above it queues grow."""
 
 TRIALS = 60
-"""Times that the model is asked, at most, before a plan counts as not to be had."""
+"""The most simulations before a plan counts as impossible."""
 
 FEWEST_SIMULATED, MOST_SIMULATED, SIMULATED_A_WORKER = 1000, 30_000, 40
 """Items that the model is asked about: enough for every worker to have its share of odd ones."""
@@ -27,11 +27,11 @@ FEWEST_SIMULATED, MOST_SIMULATED, SIMULATED_A_WORKER = 1000, 30_000, 40
 
 @dataclass(frozen=True, slots=True)
 class StagePlan:
-    """One stage. Amounts are for an item that enters the pipeline, lists left out: `reached`,
-    `dropped` and `failed` are shares of these, `seconds` a worker's (with free cores), `processor`
-    those of a core, `stored` bytes (None where its outputs were deleted). `workers` are for each
-    machine, `most` is what the stage can use on one, and `held` is how many of its outputs are on
-    one at most while others still read them."""
+    """One stage. Amounts are per item that enters the pipeline, lists left out: `reached`,
+    `dropped` and `failed` are shares of items, `seconds` those of a worker (with free cores),
+    `processor` those of a core, `stored` bytes (None where its outputs were deleted). `workers` is
+    the number for each machine, `most` the largest number that the stage can use on one, and `held`
+    the most of its outputs that one machine holds at once while others still read them."""
 
     stage: str
     reached: Estimate
@@ -47,7 +47,8 @@ class StagePlan:
 
     @property
     def passing(self) -> float | None:
-        """Bytes of its outputs that are on a machine at most where they do not stay."""
+        """The most bytes of its outputs on one machine at once, where they
+        are deleted after use."""
         if self.stored is None or not self.reached.value:
             return None
         return self.held * self.stored.value / self.reached.value
@@ -55,9 +56,9 @@ class StagePlan:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Something there is only so much of: how long all items take if it is the only thing that
-    holds them up. `seconds` are for one machine where `divides`, which means that two machines take
-    half as long."""
+    """A limited resource: `seconds` is the time that all items would take if it were the only
+    limit. `seconds` are for one machine where `divides`, which means that two machines take half as
+    long."""
 
     what: str
     seconds: Estimate
@@ -66,13 +67,13 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What `items` items `within` seconds take.
+    """A plan for `items` items `within` seconds.
 
     `machines` are of `cores` cores each, with `stages` on every one. `processor` (core seconds),
     `costs` and `disk` (bytes that stay, None where unknown) are of all items together. `limits` are
-    ordered by how long they take: the first binds first. `pace` is the items a second of one
-    machine that the model comes to, and `needed` what it has to come to. `notes` are lines on what
-    the figures leave out.
+    ordered by their time, the longest first: the first one binds. `pace` is one machine's items per
+    second on the model, and `needed` the pace that it needs. `notes` are lines on what the figures
+    leave out.
     """
 
     items: int
@@ -91,12 +92,12 @@ class Plan:
 
     @property
     def binds(self) -> Limit:
-        """What holds one machine up most."""
+        """The limit that binds one machine."""
         return self.limits[0]
 
     @property
     def in_time(self) -> bool:
-        """Whether the machines make it: what they do not divide may take longer."""
+        """Whether the machines finish in time: a limit that they do not divide may take longer."""
         return all(limit.seconds.value <= self.within for limit in self.limits if not limit.divides)
 
 
@@ -110,11 +111,11 @@ def make_plan(
     cores: int | None = None,
     seed: int = 0,
 ) -> Plan:
-    """The plan for `items` items, such as were recorded, `within` seconds.
+    """The plan for `items` items like the recorded ones `within` seconds.
 
-    `rates` are, for each second, items that may start at a host, or of a cost that the pipeline
-    counts. `cores` are those of a machine, of the recorded one if None. Raises UsageError where the
-    recording has nothing that a rate could be of, and where no number of machines will do.
+    `rates` are per second: starts at a host, or units of a cost that the pipeline counts. `cores`
+    is the number per machine, by default that of the recorded one. Raises UsageError where a rate
+    names neither a host nor a cost of the recording, and where no number of machines is enough.
     """
     rates = rates or {}
     cores = cores or recording.cores
@@ -180,7 +181,7 @@ def _limits_by_rate(
             )
         what = f"{name}: {_per_hour(rate)} {word}"
         limits.append(Limit(what, needed.times(items / rate), divides=False))
-    # Every machine keeps on its own to what the settings say.
+    # Every machine applies the rates of the settings on its own.
     capacities = recording.capacities
     paced = [key for key in keys if key not in rates and capacities.rate_of(key)]
     own = [key for key in paced if capacities.has_own_rate(key)]
@@ -206,8 +207,8 @@ def _sized(
     cores: int,
     seed: int,
 ) -> tuple[int, dict[str, int], float, float]:
-    """Machines, workers of each stage on one, the pace that one needs and that it comes to, in
-    ordinary items a second."""
+    """The number of machines, the workers of each stage on one, the pace that one needs and the
+    pace that it has on the model, in ordinary items per second."""
     ordinary = sum(item.expanded is None for item in recording.items) / len(recording.items)
     steady = replace(recording, opening={}, capacities=recording.capacities.without_rates())
     opening = recording.start_up + max(recording.opening.values(), default=0.0)
@@ -245,8 +246,8 @@ def _fitted(
     cores: int,
     seed: int,
 ) -> tuple[dict[str, int], float] | None:
-    """Workers with which the model of one machine does `needed` items a second, and what it does
-    with them; None where more workers do not help."""
+    """Workers with which the model of one machine does `needed` items a second, and its pace with
+    them; None where more workers do not help."""
     for _ in range(TRIALS):
         count = min(
             MOST_SIMULATED, max(FEWEST_SIMULATED, SIMULATED_A_WORKER * sum(workers.values()))
@@ -271,8 +272,8 @@ def _fitted(
 
 
 def _held(recording: Recording, workers: Mapping[str, int], stage: str) -> int:
-    """Outputs of a stage, at most, that are made or that pools still hold: those which read them,
-    and those between the stage and one which does."""
+    """The most outputs of a stage that exist at once: those being made, and those that pools still
+    hold, from the stage to its last reader."""
     before = recording.predecessors
     after, needing = {stage}, set[str]()
     for name in recording.stages:

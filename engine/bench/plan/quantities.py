@@ -19,7 +19,7 @@ def seconds_of(text: str, option: str) -> float:
 
 
 def rate_of(text: str, option: str) -> tuple[str, float]:
-    """ "HOST=300/h" as the name and how many a second. Raises UsageError, naming the option."""
+    """The name and the number per second in "HOST=300/h". Raises UsageError, naming the option."""
     name, equals, rate = text.rpartition("=")
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*/\s*(min|[smhdw])", rate.strip())
     if not equals or not name.strip() or found is None or not float(found[1]) > 0:

@@ -1,4 +1,4 @@
-"""A plan for people: what it takes, of what that is made, and what binds first."""
+"""A plan for people: its sizes, the amounts behind them, and the limit that binds."""
 
 import io
 from collections.abc import Iterable, Iterator
@@ -49,7 +49,7 @@ def _machines(plan: Plan) -> str:
 
 
 def _stages(plan: Plan) -> "Table":
-    """For each item that enters; workers, and what is stored at once, for each machine."""
+    """A table of the stages: amounts per item that enters; workers and storage per machine."""
     table = _table(
         "Stage", "Workers", "Reached", "Dropped", "Failed", "Seconds", "Core s", "Disk", "At once"
     )
