@@ -1,4 +1,4 @@
-"""`penstock bench PIPELINE`: try numbers of workers, and say which to take."""
+"""`penstock bench PIPELINE`: try numbers of workers, and recommend some."""
 
 import os
 import shlex
@@ -36,7 +36,7 @@ from engine.contract.pipeline import Pipeline
 from engine.sources.lists import open_list
 
 MOST_ITEMS = 200
-"""Items of a list that are used where nobody says how many: every trial takes them all."""
+"""The most items of a list that are used by default: every trial runs all of them."""
 
 LOCK = "bench.lock"
 
@@ -113,7 +113,7 @@ def bench_command(pipeline: Pipeline) -> click.Command:
 
 
 def _bench(pipeline: Pipeline, given: dict[str, Any]) -> int:
-    """Check what was asked for, and do it; returns the exit code."""
+    """Check the options and run the bench; returns the exit code."""
     from engine.bench.session import Options, Session
     from engine.bench.trial import Setup
 
@@ -164,7 +164,7 @@ def _settings(
 
 
 def _command(pipeline: Pipeline, words: Sequence[str], overrides: Sequence[str]) -> str:
-    """The command as it was given, without the secrets in it: it stands in the files."""
+    """The command as it was typed, without the secrets in it: the files quote it."""
     schema, shown = Schema.of(pipeline, LimitSettings, ()), list(words)
     for override in overrides:
         name = override.partition("=")[0]
@@ -177,7 +177,7 @@ def _command(pipeline: Pipeline, words: Sequence[str], overrides: Sequence[str])
 def _sources(
     pipeline: Pipeline, typed: Sequence[str], from_: str | None, count: int | None
 ) -> tuple[str, ...]:
-    """The items that every trial gets, each once: read up front, since stdin is there once."""
+    """The items of every trial, each once; read up front, since stdin can be read only once."""
     listed = open_list(from_) if from_ is not None else iter(())
     sources: dict[str, None] = {}
     for source in chain(map(pipeline.canonical, typed), listed):
@@ -191,12 +191,12 @@ def _canonical(pipeline: Pipeline, source: str) -> str:
     try:
         return pipeline.canonical(source)
     except UsageError:
-        return source.strip()  # its first stage says what is wrong
+        return source.strip()  # the first stage reports the problem
 
 
 @contextmanager
 def _held(out: Path) -> Iterator[Path]:
-    """The folder for the files and the work folders, for this process alone."""
+    """The folder for the files and the work folders, locked for this process."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock = FileLock(out / LOCK)
@@ -210,7 +210,7 @@ def _held(out: Path) -> Iterator[Path]:
             f"{out} cannot be written: {error.strerror}; choose another folder with --out"
         ) from None
     try:
-        _clear(out)  # what one that was killed has left
+        _clear(out)  # leftovers of a killed bench
         yield out
     finally:
         _clear(out)  # Ctrl-C may come while a work folder is being made, or removed
@@ -227,7 +227,7 @@ def _clear(out: Path) -> None:
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM does what Ctrl-C does."""
+    """Treat SIGTERM like Ctrl-C."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""`penstock doctor`: what a run needs on this machine, checked before it is missed."""
+"""`penstock doctor`: checks the needs of a run on this machine before a run fails for them."""
 
 import os
 import resource
@@ -20,14 +20,14 @@ from engine.telemetry.text import one_line, size
 MARKS = {"ok": "ok", "warning": "warning", "problem": "PROBLEM"}
 
 FEW_DESCRIPTORS = 1024
-"""Open files that a process may have and that a run with many workers comes close to."""
+"""A limit on open files that a run with many workers comes close to."""
 
 
 def run_checks(config: str | None) -> int:
     """Print every check of the engine and of each pipeline; returns 1 if any is a problem, else 0.
 
-    What a package brings and cannot be used is a warning: the others work without it.
-    Raises ConfigError where the settings are wrong.
+    An unusable entry point of a package is a warning: the others work without it. Raises
+    ConfigError where the settings are wrong.
     """
     found = registry.find_pipelines()
     brought = [*found.broken, *registry.find_commands().broken]
@@ -62,13 +62,13 @@ def _load(pipeline: Pipeline, config: str | None, everything: Sequence[Pipeline]
 
 
 def _checks_of(pipeline: Pipeline, config: Config) -> Iterator[Check]:
-    """The pipeline's own; what they raise is a warning."""
+    """The pipeline's own checks; an error of theirs becomes a warning."""
     if pipeline.checks is None:
         return
     settings = {name: stage.settings for name, stage in config.stages.items()}
     try:
         yield from pipeline.checks(settings)
-    except Exception as error:  # a package's own code, which is in nobody's way
+    except Exception as error:  # another package's code may raise anything
         why = one_line(f"{type(error).__name__}: {error}")
         yield Check(pipeline.name, "warning", f"its checks broke off: {why}")
 

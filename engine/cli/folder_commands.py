@@ -29,7 +29,7 @@ from engine.views.report import Status, render_status, status_as_dict
 
 
 def show_status(workdir: str, as_json: bool) -> None:
-    """Print how the work folder stands. Raises WorkFolderError where it is none."""
+    """Print the state of the work folder. Raises WorkFolderError where it is none."""
     from shutil import get_terminal_size
 
     folder = Path(workdir)
@@ -65,14 +65,14 @@ def retry_failures(
     web: int | None = None,
     web_host: str | None = None,
 ) -> int:
-    """Run again what failed and what is pending; returns the exit code. Where a class or a stage is
-    asked for, what is pending otherwise is left: it may be held for hours.
+    """Run failed items again, and pending ones; returns the exit code. If a class or a stage is
+    named, other pending items are left alone: a gate may hold them for hours.
 
-    A class that is asked for by name may also be one of drops, such as what is not yet published.
+    A named class may also be one of drops, such as items that are not yet published.
 
-    The settings are those of the last run, so that what is finished stays finished; `overrides` and
-    the environment go before them. Unless they are `trusted`, or a run of this user's recorded
-    them, they may not choose what code runs and where keys go: then it raises UsageError.
+    The settings are those of the last run, so that finished work stays finished; `overrides` and
+    the environment override them. Unless the stored settings are `trusted`, or a run of this user
+    recorded them, they may not choose code to run or where keys go: then it raises UsageError.
     """
     served = web_address(web, web_host)
     folder = Path(workdir)
@@ -106,8 +106,8 @@ def retry_failures(
 
 
 def write_config(words: Sequence[str], force: bool) -> None:
-    """Write the settings of the pipelines that are named, else of all that are installed, into the
-    file that is named, else config.toml. Raises UsageError where a word is neither."""
+    """Write the settings of the named pipelines, by default of all installed ones, into the named
+    file, by default config.toml. Raises UsageError where a word is neither."""
     known = registry.names(registry.PIPELINES)
     chosen = [word for word in words if word in known]
     files = [word for word in words if word not in known]
@@ -160,7 +160,8 @@ def _pending(folder: Path, only: Collection[str] | None) -> Iterator[Job]:
 def _check_choice(
     option: str, given: str | None, failing: set[str], known: Sequence[str] = ()
 ) -> None:
-    """Say so where nothing has failed that way: it is a typo, or there is nothing to do."""
+    """Raises UsageError where nothing has failed in that way: the name is a typo, or there is
+    nothing to do."""
     if given is None or given in failing:
         return
     if given in known:

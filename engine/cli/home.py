@@ -12,8 +12,8 @@ from pathlib import Path
 
 
 def ensure_home() -> bool:
-    """Whether the user has a home. If not, this process and those that it starts are given an empty
-    one, which is removed when this process ends. Raises nothing."""
+    """Whether the user has a home. If not, this process and its children get an empty one, which is
+    removed when this process ends. Raises nothing."""
     try:
         Path.home()
     except RuntimeError:
@@ -22,15 +22,15 @@ def ensure_home() -> bool:
         return True
     try:
         home = tempfile.mkdtemp(prefix="penstock-home-")
-    except OSError:  # nowhere to write: what needs a home says so itself
+    except OSError:  # nowhere to write: code that needs a home reports it
         return False
     owner = os.getpid()
     atexit.register(_remove, home, owner)
     os.environ["HOME"] = home
-    os.environ.setdefault("USER", str(os.getuid()))  # whoever asks for a name finds no entry either
+    os.environ.setdefault("USER", str(os.getuid()))  # a look-up of the name finds no entry either
     return False
 
 
 def _remove(home: str, owner: int) -> None:
-    if os.getpid() == owner:  # a forked child leaves its parent's alone
+    if os.getpid() == owner:  # a forked child must not remove its parent's home
         shutil.rmtree(home, ignore_errors=True)

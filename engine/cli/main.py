@@ -18,7 +18,7 @@ from engine.telemetry.text import one_line
 
 
 class SuggestingGroup(click.Group):
-    """Says which subcommand may have been meant."""
+    """Suggests a subcommand for an unknown name."""
 
     def resolve_command(
         self, context: click.Context, args: list[str]
@@ -45,7 +45,7 @@ class PenstockGroup(SuggestingGroup):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         own = super().get_command(context, name)
         if own is not None:
-            return own  # no package can take its place
+            return own  # no package can replace an own command
         try:
             if name in registry.names(registry.PIPELINES):
                 from engine.cli.run_command import run_command
@@ -58,7 +58,7 @@ class PenstockGroup(SuggestingGroup):
         return None
 
     def __call__(self, *arguments: Any, **more: Any) -> Any:
-        """The whole life of a process, which this ends."""
+        """Run the command and end the process."""
         try:
             return super().__call__(*arguments, **more)
         except SystemExit as left:
@@ -81,16 +81,17 @@ class PenstockGroup(SuggestingGroup):
         except KeyboardInterrupt:
             sys.exit(130)
         except BrokenPipeError:
-            # Whoever read our output has gone; what was to be said is said.
+            # The reader of our output is gone: there is nothing left to do.
             sys.stderr.close()
             sys.exit(0)
 
 
 def _say_every_name() -> None:
-    """Have the standard streams print the name of any file, whatever the locale knows.
+    """Let the standard streams print any file name, in any locale.
 
-    A file's name may hold bytes that are no text: in UTF-8 they are printed as they are. What
-    another encoding has no letter for is spelt out. Else the report at the end of days could raise.
+    A file name may hold bytes that are no text: in UTF-8 they are printed as they are. Characters
+    that another encoding lacks are escaped. Otherwise the report at the end of days of work could
+    raise.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -99,7 +100,7 @@ def _say_every_name() -> None:
 
 
 class PlanCommand(click.Command):
-    """Is asked for a number of items in the words of the pipelines that are installed, too."""
+    """Accepts a number of items also in the words of the installed pipelines, such as --pages."""
 
     def get_params(self, context: click.Context) -> list[click.Parameter]:
         names = items_names(*(one.unit for one in registry.find_pipelines().usable.values()))
@@ -108,9 +109,9 @@ class PlanCommand(click.Command):
 
 
 def _leave_threads_behind(code: int | str | None) -> None:
-    """End the process here if a run has left a thread to itself, as one that loads a model and
-    cannot be stopped. All that was to be written and said is; Python's own end would pull the
-    thread out of the libraries that it is in, and those may then abort, with another exit code."""
+    """End the process here if a run has abandoned a thread, such as one that loads a model and
+    cannot be stopped. Everything is written and printed by now. Python's own shutdown would end the
+    thread inside a library, which may then abort the process with another exit code."""
     if threading.active_count() == 1 or isinstance(code, str):
         return
     from engine.workers.call_thread import is_any_left
@@ -118,7 +119,7 @@ def _leave_threads_behind(code: int | str | None) -> None:
     if not is_any_left():
         return
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # whoever read it has gone
+        with suppress(OSError, ValueError):  # the reader is gone
             stream.flush()
     os._exit(code or 0)
 
@@ -154,7 +155,7 @@ def _broken_command(name: str, error: PipelineError) -> click.Command:
 
 
 def fail(error: Exception, code: int) -> None:
-    """Say what is wrong and leave with `code`."""
+    """Print the error and leave with exit code `code`."""
     for line in shown_in(str(error)).split("\n"):
         click.echo(f"penstock: {line}", err=True)
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""The options that several commands have, and what is made of what they are given."""
+"""The options that several commands share, and the values made from them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ import click
 from engine.config.sources import CONFIG
 from engine.contract.errors import UsageError
 
-if TYPE_CHECKING:  # the help of all commands does without what makes a pipeline
+if TYPE_CHECKING:  # the help of the commands does not load pipelines
     from engine.contract.pipeline import Pipeline
 
 
 def source_options(pipeline: "Pipeline") -> list[click.Parameter]:
-    """What a pipeline is to take in."""
+    """The options that name a pipeline's sources."""
     return [
         click.Argument(["sources"], nargs=-1, metavar=f"[{pipeline.takes.upper()}]..."),
         click.Option(
@@ -25,19 +25,19 @@ def source_options(pipeline: "Pipeline") -> list[click.Parameter]:
 
 
 def items_names(*units: str) -> list[str]:
-    """The names of an option that takes a number of items: "--items", and "--pages" where an item
-    of some pipeline is called a page."""
+    """The names of an option that takes a number of items: "--items", and also "--pages" where a
+    pipeline calls its items pages."""
     named = (f"--{unit.replace(' ', '-')}s" for unit in units)
     return [*dict.fromkeys(["--items", *named]), "items"]
 
 
 def nothing_to_do(pipeline: "Pipeline") -> UsageError:
-    """What is said where a pipeline is given no source."""
+    """The error for a pipeline that is given no source."""
     return UsageError(f"nothing to {pipeline.name}: give {pipeline.takes}s, or --from FILE")
 
 
 def settings_options(pipeline: "Pipeline") -> list[click.Parameter]:
-    """What sets the pipeline's settings; the flags are its own."""
+    """The options that set the pipeline's settings, including its own flags."""
     return [
         click.Option(
             ["--config"], metavar="FILE", help=f"Settings; default {CONFIG} where there is one."
@@ -61,7 +61,7 @@ def quiet_option() -> click.Option:
 
 
 def view_options() -> list[click.Parameter]:
-    """How a run is looked at; every command that runs a pipeline in a work folder has them."""
+    """The options for watching a run, for every command that runs a pipeline in a work folder."""
     return [
         quiet_option(),
         click.Option(["--log-json"], metavar="FILE", help="Append every event to FILE."),
@@ -80,7 +80,7 @@ def view_options() -> list[click.Parameter]:
 
 
 def config_file(given: str | None) -> Path | None:
-    """The settings file: the one that was given, else config.toml here, else none."""
+    """The settings file: the given one, else config.toml in the current folder, else none."""
     if given is not None:
         return Path(given)
     return Path(CONFIG) if Path(CONFIG).is_file() else None
@@ -97,14 +97,14 @@ def flag_settings(pipeline: "Pipeline", given: Mapping[str, Any]) -> dict[str, A
 
 @dataclass(frozen=True, slots=True)
 class WebAddress:
-    """Where the live page is served; `host` is None for this machine alone."""
+    """The address of the live page; `host` is None for this machine only."""
 
     port: int
     host: str | None
 
 
 def web_address(port: int | None, host: str | None) -> WebAddress | None:
-    """What --web and --web-host say. Raises UsageError for a host without a port."""
+    """The address from --web and --web-host. Raises UsageError for a host without a port."""
     if port is None and host is not None:
         raise UsageError("--web-host says where to serve the page; give --web PORT with it")
     return None if port is None else WebAddress(port, host)

@@ -28,9 +28,9 @@ def show_plan(
     cores: int | None,
     as_json: bool,
 ) -> None:
-    """Print what so many items within that time take, as the ledger tells.
+    """Print a plan for `items` items within that time, from the ledger.
 
-    Raises UsageError for what is no duration or rate, and WorkFolderError where there is nothing to
+    Raises UsageError for an invalid duration or rate, and WorkFolderError where there is nothing to
     learn from.
     """
     seconds = seconds_of(within, "--within")
@@ -57,5 +57,6 @@ def show_plan(
 
 
 def plan_as_dict(plan: Plan) -> dict[str, object]:
-    """JSON-able: the plan with what follows from it. Times are in seconds, sizes in bytes."""
+    """The plan and the figures that follow from it, JSON-able. Times are in
+    seconds, sizes in bytes."""
     return asdict(plan) | {"binds": plan.binds.what, "in_time": plan.in_time}

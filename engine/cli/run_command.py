@@ -25,7 +25,7 @@ from engine.contract.pipeline import Pipeline
 from engine.sources.lists import open_list
 from engine.telemetry.events import Events
 
-if TYPE_CHECKING:  # the help does without all that makes a run
+if TYPE_CHECKING:  # the help does not load the modules of a run
     from engine.flow.run import Background, Run, RunReport
     from engine.page.live import LivePage
 
@@ -91,7 +91,7 @@ def execute(
     log_json: str | None,
     web: WebAddress | None = None,
 ) -> int:
-    """Run, showing how it goes and what it came to; returns the exit code."""
+    """Run the pipeline, with a view and a final report; returns the exit code."""
     from engine.flow.run import run_pipeline
     from engine.views.choose import choose_view
     from engine.views.json_log import JsonLog
@@ -130,7 +130,7 @@ def execute(
 
 
 def _beside(events: Events, listener: object, task: "Background") -> "Background":
-    """The task, whose errors do not end the run: they are told as those of the listener."""
+    """The task, with its errors reported as those of the listener: they do not end the run."""
 
     async def run() -> None:
         try:
@@ -142,7 +142,7 @@ def _beside(events: Events, listener: object, task: "Background") -> "Background
 
 
 def _live_page(pipeline: Pipeline, workdir: Path, web: WebAddress) -> "LivePage":
-    """The page, whose port is taken from here on; says where it is."""
+    """The live page, with its port bound; prints its address."""
     from engine.page.live import LivePage
 
     page = LivePage(pipeline, workdir, web.port, web.host)
