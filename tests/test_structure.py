@@ -232,6 +232,18 @@ def test_files_fit_in_a_head_and_rooms_in_a_glance() -> None:
     assert not {room: count for room, count in sizes.items() if count > MOST_FILES}
 
 
+def test_files_that_are_named_exist() -> None:
+    named = re.compile(r"(?<![\w./-])((?:engine|stages|benchmarks)/[\w/]+\.(?:py|html|css|js))\b")
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    wrong = [
+        f"{page.relative_to(ROOT)} names {name}"
+        for page in (*pages, *modules().values(), *(ROOT / "tests" / "engine").rglob("*.py"))
+        for name in named.findall(page.read_text(encoding="utf-8"))
+        if not (ROOT / name).exists()
+    ]
+    assert not wrong
+
+
 @pytest.mark.parametrize("top", ["engine", "stages"])
 def test_the_tests_mirror_the_rooms(top: str) -> None:
     rooms = {room for floor in floors(top) for room in floor}
