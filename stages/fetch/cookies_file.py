@@ -1,7 +1,8 @@
 """A cookies file, checked before anything is fetched with it.
 
-yt-dlp skips lines that it cannot read, prints them whole, the session's secret included, and then
-fetches without them. Here such a file is refused, by its name and the line's number alone.
+yt-dlp skips lines that it cannot read, prints them whole, including the session's secret, and then
+fetches without them. Here such a file is refused; the message has its name and the line's number
+only.
 """
 
 import os
@@ -17,9 +18,9 @@ _FIELDS = 7
 
 
 def copy_of_cookies(cookies: Path) -> Path:
-    """A copy of its own for each YoutubeDL: yt-dlp writes the file anew when it closes.
+    """A separate copy for each YoutubeDL, since yt-dlp rewrites the file when it closes.
 
-    Raises ConfigError for a file that cannot be read, or not by yt-dlp.
+    Raises ConfigError for a file that cannot be read, or that yt-dlp cannot read.
     """
     path = Path(os.path.expanduser(cookies))  # noqa: PTH111 - never raises
     try:
@@ -41,7 +42,7 @@ def remove_copy(copy: Path | None) -> None:
 
 
 def _checked(content: bytes, path: Path) -> str:
-    """The file's text, without the mark that some editors put before it."""
+    """The file's text, without a byte order mark."""
 
     def fault(line: int, what: str) -> ConfigError:
         return ConfigError(
@@ -66,7 +67,7 @@ def _checked(content: bytes, path: Path) -> str:
 
 
 def _wrong_with(line: str) -> str | None:
-    """What keeps a line from being read, in words that show nothing of it."""
+    """The reason why a line cannot be read, in words that quote nothing of it."""
     entry = line.removeprefix(_HTTP_ONLY)
     if entry.startswith("#") or not entry.strip():
         return None

@@ -1,19 +1,19 @@
-"""Whether a file ends before its container does, as the container itself tells."""
+"""Finds files that end before their container says."""
 
 from pathlib import Path
 from typing import BinaryIO
 
 _BOXES = frozenset((b"ftyp", b"styp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof"))
-"""What an MP4 or QuickTime file may begin with."""
+"""Box types with which an MP4 or QuickTime file may begin."""
 
 _EBML = b"\x1a\x45\xdf\xa3"
 _SEGMENT = b"\x18\x53\x80\x67"
 
 
 def is_cut_off(path: Path) -> bool:
-    """Whether an MP4, QuickTime, Matroska, WebM or RIFF (AVI) file is shorter than its parts say.
+    """Whether an MP4, QuickTime, Matroska, WebM or RIFF (AVI) file is shorter than its headers say.
 
-    False for whatever else it may be, and where the container does not tell. Reads a few headers.
+    False for other files, and where the container gives no length. Reads a few headers.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -28,7 +28,8 @@ def is_cut_off(path: Path) -> bool:
 
 
 def _boxes_end(file: BinaryIO, size: int) -> int:
-    """Where the last of the boxes ends (ISO/IEC 14496-12, 4.2); `size` at least, if it is open."""
+    """The end of the last box (ISO/IEC 14496-12, 4.2); at least `size` if
+    that box is open-ended."""
     at = 0
     while at < size:
         file.seek(at)
@@ -39,13 +40,13 @@ def _boxes_end(file: BinaryIO, size: int) -> int:
         if length == 1:
             length = int.from_bytes(head[8:16], "big")
         if length < 8:
-            return size  # 0: to the end of the file; else no box at all
+            return size  # 0: up to the end of the file; otherwise no box at all
         at += length
     return at
 
 
 def _segment_end(file: BinaryIO) -> int:
-    """Where the segment ends (RFC 8794, 6); 0 where it does not say, as in a live recording."""
+    """The end of the segment (RFC 8794, 6); 0 where it is unknown, as in a live recording."""
     file.seek(4)
     at = 4
     length, width = _number(file.read(8))
@@ -58,7 +59,7 @@ def _segment_end(file: BinaryIO) -> int:
 
 
 def _number(head: bytes) -> tuple[int | None, int]:
-    """A variable-size integer, None where it is all ones: unknown; and the bytes that it takes."""
+    """A variable-size integer, None for all ones (unknown), and its length in bytes."""
     if not head or not head[0]:
         return None, 1
     width = 9 - head[0].bit_length()

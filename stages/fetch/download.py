@@ -1,4 +1,4 @@
-"""Download: from an address or a file to one video file that opens, with what is known of it."""
+"""The download stage: from an address or a file to one playable video file and its description."""
 
 import errno
 import json
@@ -38,24 +38,26 @@ from stages.net.faults import ALONE, SYSTEMIC_HINT
 logger = logging.getLogger("penstock.download")
 
 LOUD_AFTER = 5
-"""Failures in a row that point at yt-dlp itself before a worker says so in the log."""
+"""Failures in a row that suggest a fault of yt-dlp, after which a worker logs a warning."""
 
 FOUND = "found.json"
 
 FOUND_LASTS = 3600.0
-"""Seconds for which what was looked up is used again: addresses of media run out."""
+"""Seconds for which a look-up is reused: addresses of media expire."""
 
 CUTS = "cuts"
-"""A file with a byte for each time that the video came cut off."""
+"""A file with one byte for each time that the video arrived cut off."""
 
 MOST_CUTS = 2
-"""Times that it is fetched again. A file that always breaks off is taken for what there is."""
+"""The most times that a cut-off video is fetched again. A file that always
+ends early is then accepted."""
 
 LEAST_OF_LISTED = 0.9
-"""Of the length that a stream's list gives, what its file has at least, if its times go on."""
+"""The least share of a stream's listed length that its file must have, if
+its timestamps are continuous."""
 
 MOST_SHOWN = 200
-"""Characters of a path that a reason repeats: a line of a list may be anything at all."""
+"""The most characters of a path in a reason: a line of a list may hold anything."""
 
 
 class Download(Stage):
@@ -64,13 +66,13 @@ class Download(Stage):
     Writes `video.<ext>` and `info.json`, or `playlist.json` for a playlist.
     """
 
-    # In a process of its own, for one pattern of yt-dlp's may hold Python's lock for hours over a
-    # page that was made for it, or that is merely odd.
+    # In a process of its own: one regular expression of yt-dlp may hold Python's lock for hours on
+    # a hostile page, or on a merely odd one.
     defaults: ClassVar[dict[str, Any]] = {"workers": 4, "placement": "process"}
     item_failures = ALONE
 
     class Settings(DownloadSettings):
-        """In a file of their own, for what needs them and not the stage."""
+        """Defined in a file of its own, for code that needs the settings without the stage."""
 
     settings: "Download.Settings"
 
@@ -95,7 +97,7 @@ class Download(Stage):
             produced = self._attempt(item, out)
         except (Throttled, Transient) as refusal:
             if refusal.kind == "media_403":
-                # Addresses of media run out: look it up afresh once before blaming the host.
+                # Addresses of media expire: look it up once more before blaming the host.
                 self._forget(item)
             elif refusal.kind == "unresumable":
                 # A kill may come when all is here but not yet named as whole. yt-dlp then asks for
@@ -119,11 +121,11 @@ class Download(Stage):
         try:
             return self._fetch(item, out)
         except Exception as error:
-            checkpoint()  # a cancelled attempt may surface as any error at all
+            checkpoint()  # a cancelled attempt may surface as any error
             ending = classify(error, shown(item.source))
             full = isinstance(ending, OSError) and ending.errno == errno.ENOSPC
             if full or getattr(ending, "kind", None) == "no_room":
-                # What has filled the disk goes, or the next attempt would find it full.
+                # Delete the files that filled the disk, or the next attempt would find it full.
                 shutil.rmtree(item.partial(self.name), ignore_errors=True)
             if not isinstance(ending, Throttled):
                 self._forget(item)
@@ -166,9 +168,9 @@ class Download(Stage):
         return None
 
     def _check_end(self, item: Item, fetched: Path) -> bool:
-        """Whether the file breaks off, where its server did not say how long it is: a connection
-        that ends is then all that there is of an end. Raises Transient the first times: it may come
-        whole yet."""
+        """Check for a cut-off file where the server gave no length: a lost connection then looks
+        like the end of the file. Raises Transient the first times, since the next attempt may get
+        the whole file."""
         answers = self._downloader.answers
         if not answers or answers[-1].is_measured or not is_cut_off(fetched):
             return False
@@ -197,7 +199,7 @@ class Download(Stage):
     def _remember(self, item: Item, found: dict[str, Any]) -> None:
         text = json.dumps(self._downloader.sanitize_info(found))
         path = item.partial(self.name) / FOUND
-        path.touch(0o600)  # the addresses of media are signed
+        path.touch(0o600)  # addresses of media are signed: keep them private
         path.write_text(text, encoding="utf-8")
 
     def _recall(self, item: Item) -> dict[str, Any] | None:
@@ -205,7 +207,7 @@ class Download(Stage):
         try:
             fresh = time.time() - path.stat().st_mtime < FOUND_LASTS
             found: dict[str, Any] | None = json.loads(path.read_text("utf-8")) if fresh else None
-        except (FileNotFoundError, ValueError):  # ValueError: a killed run left half of it
+        except (FileNotFoundError, ValueError):  # ValueError: a killed run left half a file
             return None
         return found
 
@@ -213,7 +215,8 @@ class Download(Stage):
         (item.partial(self.name) / FOUND).unlink(missing_ok=True)
 
     def _fetched_file(self, item: Item, info: dict[str, Any]) -> Path:
-        """The file that yt-dlp says it made; it also returns in peace without making one."""
+        """The file that yt-dlp reports. yt-dlp may also return without an
+        error and without a file."""
         for download in info.get("requested_downloads") or ():
             if download.get("filepath") and Path(download["filepath"]).is_file():
                 return Path(download["filepath"])
@@ -273,8 +276,8 @@ def _video_name(file: Path) -> str:
 
 
 def _with_listed_duration(media: Media, info: dict[str, Any]) -> Media:
-    """With the length that a stream's list of pieces gives, where that is the longer: pieces that
-    each begin at zero, put together, look as long as one."""
+    """The media with the length from the stream's list of pieces, if that is longer: joined pieces
+    that each begin at zero look as long as one piece."""
     in_pieces = str(info.get("protocol")).startswith("m3u8")
     listed = (seconds_of(info.get("duration")) or 0.0) if in_pieces else 0.0
     if media.duration is None or media.duration >= LEAST_OF_LISTED * listed:

@@ -1,21 +1,22 @@
-"""Which of yt-dlp's extractors takes an address, and what becomes of a page that embeds another."""
+"""Finds the extractor of yt-dlp for an address, and merges a page with the page that it embeds."""
 
 import threading
 from typing import Any
 
 _matching = threading.Lock()
-"""yt-dlp compiles the patterns of its 1,800 extractors, in half a second, as it first looks through
-them. Threads that look at the same time would each do that."""
+"""Guards the first search through yt-dlp's extractors, which compiles 1,800 patterns in half a
+second. Without it, several threads would each compile them."""
 
 
 def extractor_for(downloader: Any, url: str) -> str | None:
-    """The key of the first extractor that takes this address: yt-dlp's own choice."""
+    """The key of the first extractor that matches this address, as yt-dlp itself chooses."""
     with _matching:
         return next((key for key, one in downloader._ies.items() if one.suitable(url)), None)
 
 
 def shown_by(page: dict[str, Any], target: dict[str, Any]) -> dict[str, Any]:
-    """What a page embeds, described by the page where it does: yt-dlp's "url_transparent"."""
+    """The embedded video, described by the embedding page where that has a description: yt-dlp's
+    "url_transparent"."""
     own = {"_type", "url", "ie_key", "id", "extractor", "extractor_key"}
     described = {key: value for key, value in page.items() if value is not None and key not in own}
     merged = target | described

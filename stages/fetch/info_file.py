@@ -1,6 +1,6 @@
-"""What is kept of a download's description: info.json of a video, playlist.json of a list.
+"""The stored description of a download: info.json of a video, playlist.json of a list.
 
-What a page says of itself may be anything: each of its texts is cut to a length that people read.
+A page's description may be of any size: each text is cut to a readable length.
 """
 
 import json
@@ -14,11 +14,11 @@ from stages.files.utf8 import writable_row
 from stages.net.addresses import MOST_ADDRESS
 
 MOST_WORDS = 1000
-"""Characters of a title, a name or a licence that are kept."""
+"""The most characters of a title, a name or a licence."""
 
 
 def write_info(out: Path, item: Item, file: str, media: Media, info: dict[str, Any]) -> None:
-    """Write info.json: what is known of the video in `file`, from its header and its page."""
+    """Write info.json: the facts about the video in `file`, from its header and its page."""
     from yt_dlp.version import __version__ as yt_dlp_version
 
     duration = media.duration if media.duration is not None else seconds_of(info.get("duration"))
@@ -44,7 +44,7 @@ def write_info(out: Path, item: Item, file: str, media: Media, info: dict[str, A
 
 
 def write_playlist(out: Path, playlist: dict[str, Any], entries: int) -> None:
-    """Write playlist.json: what is known of a list of which `entries` items came."""
+    """Write playlist.json: the facts about a list that gave `entries` items."""
     summary = {
         "title": _cut(playlist.get("title")),
         "webpage_url": _address(playlist.get("webpage_url")),
@@ -62,13 +62,14 @@ def _cut(text: object) -> str | None:
 
 
 def _address(url: object) -> str | None:
-    """An address is none any more when it is cut."""
+    """The address, or None if it is too long: a cut address would be wrong."""
     whole = shown(str(url or ""))
     return whole if whole and len(whole) <= MOST_ADDRESS else None
 
 
 def seconds_of(value: object) -> float | None:
-    """A page may say that a video lasts for ever."""
+    """A duration from a page in seconds, None if it is invalid: a page may
+    state an infinite one."""
     try:
         seconds = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):

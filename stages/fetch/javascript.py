@@ -1,11 +1,11 @@
 """JavaScript runtimes on this machine, which yt-dlp needs for YouTube's challenges."""
 
 RUNTIMES = ("deno", "node", "bun", "quickjs")
-"""All that yt-dlp can use. Left alone it only looks for Deno."""
+"""All runtimes that yt-dlp can use. By default it only looks for Deno."""
 
 
 def usable_runtimes() -> list[str]:
-    """The runtimes that are here and new enough for yt-dlp, each with its version."""
+    """The installed runtimes that are new enough for yt-dlp, each with its version."""
     from yt_dlp.globals import supported_js_runtimes
 
     found = [kind().info for kind in supported_js_runtimes.value.values()]

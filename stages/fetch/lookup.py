@@ -1,4 +1,4 @@
-"""From an address to what yt-dlp would fetch there, nothing fetched yet."""
+"""Looks up an address with yt-dlp, without fetching media."""
 
 import re
 from pathlib import PurePosixPath
@@ -12,7 +12,7 @@ from stages.net.errors import ending
 from stages.net.faults import ARCHIVED
 
 MOST_HOPS = 10
-"""References from page to page that are followed before an item counts as going in a circle."""
+"""The most references from page to page before an item counts as circular."""
 
 MEDIA = frozenset(
     (
@@ -20,16 +20,16 @@ MEDIA = frozenset(
         *(".mpeg", ".ts", ".mts", ".m2ts", ".3gp", ".ogv", ".vob", ".rm", ".m3u8", ".mpd"),
     )
 )
-"""What the path of a video file's own address ends with, or a stream's."""
+"""Endings of the path in the address of a video file or a stream."""
 
 PAGES = ("text/html", "application/xhtml+xml")
 
 
 def look_up(downloader: Any, url: str) -> dict[str, Any]:
-    """What yt-dlp finds at `url`, with references from page to page followed, nothing fetched.
+    """yt-dlp's result for `url`, with references from page to page followed; no media are fetched.
 
-    Raises Permanent, kind "not_video", where the address of a file has led to a web page instead,
-    as to a log-in: what yt-dlp finds on that page is another video.
+    Raises Permanent, kind "not_video", where the address of a file led to a web page instead, such
+    as a log-in: a video on that page is another one.
     """
     try:
         canonical_url(url)
@@ -68,10 +68,10 @@ def look_up(downloader: Any, url: str) -> dict[str, Any]:
 
 
 def _page_instead(downloader: Any, url: str, key: str | None) -> str | None:
-    """The page elsewhere that was read in place of the file that `url` names, if one was.
+    """The web page elsewhere that was read instead of the file at `url`, if any.
 
-    A page of a site that yt-dlp has code for is that of one video. A page under the address of the
-    file itself may well be about that file.
+    A page of a site that yt-dlp supports is that of one video. A page under the address of the file
+    itself may well be about that file.
     """
     if key != "Generic" or _suffix(url) not in MEDIA or not downloader.answers:
         return None
@@ -91,7 +91,7 @@ def _another(url: str, page: str) -> Permanent:
 
 
 def _names(found: dict[str, Any]) -> set[str]:
-    """The names of the files that hold what was found."""
+    """The names of the files in the result."""
     media = [found, *(found.get("formats") or ())]
     return {_name(str(one["url"])) for one in media if one.get("url")}
 

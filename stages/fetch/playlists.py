@@ -17,7 +17,7 @@ logger = logging.getLogger("penstock.download")
 T = TypeVar("T")
 
 MOST_ITEMS = 1_000_000
-"""Items of one list. A server may give page after page of one without end."""
+"""The most items of one list. A server may give page after page without end."""
 
 PLAYLIST_TYPES = ("playlist", "multi_video", "compat_list")
 
@@ -25,11 +25,11 @@ PLAYLIST_TYPES = ("playlist", "multi_video", "compat_list")
 def expand(
     downloader: Any, playlist: dict[str, Any], item: Item, out: Path, within: float
 ) -> Iterator[Item]:
-    """The videos of `playlist` as items, each when its page of the list has been read, for which
-    there are `within` seconds.
+    """The videos of `playlist` as items, each as soon as its page of the list is read; each page
+    may take `within` seconds.
 
     Takes over `downloader` and closes it. Writes `playlist.json` into `out` at the end, with the
-    number of items given. Raises what `classify` makes of yt-dlp's errors.
+    number of items given. Raises yt-dlp's errors as `classify` translates them.
     """
     count = 0
     try:
@@ -87,7 +87,7 @@ def _sources(downloader: Any, playlist: dict[str, Any], page: str, within: float
 
 
 def _address(downloader: Any, entry: dict[str, Any], page: str) -> str | None:
-    """Where an entry is found: its own page, or else the media that would be chosen from it."""
+    """The address of an entry: its own page, or else the media that yt-dlp would choose."""
     url: str | None = entry.get("url")
     if entry.get("_type", "video") != "video":
         if entry.get("ie_key") == "Youtube" and url and "/" not in url:

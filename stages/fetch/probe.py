@@ -1,4 +1,4 @@
-"""What a file holds: whether it is a video, and how large and long one."""
+"""Checks a file: whether it is a video, its size and its length."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,8 @@ from stages.media.media_file import NoMediaError, frame_size, open_media, video_
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """What is known of a file: pixels, 0 where FFmpeg has no decoder; seconds where it does."""
+    """The facts about a file: width and height in pixels, 0 where FFmpeg has no decoder; seconds
+    where known."""
 
     width: int
     height: int
@@ -17,8 +18,8 @@ class Media:
 
 
 def probe(file: Path, name: str) -> Media:
-    """Open `file` and find its video. Raises Permanent, speaking of `name`: kind "not_video" where
-    it does not open, "no_video" where all it holds is sound or a cover picture."""
+    """Open `file` and find its video. Raises Permanent, with `name` in the reason: kind "not_video"
+    where it does not open, "no_video" where it holds only sound or a cover picture."""
     import av
 
     if file.stat().st_size == 0:

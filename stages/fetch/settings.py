@@ -7,7 +7,7 @@ from engine import Settings, setting
 
 
 class DownloadSettings(Settings):
-    """What a person may set of the download stage."""
+    """Settings of the download stage."""
 
     size: int | None = setting(
         None,

@@ -1,4 +1,4 @@
-"""yt-dlp's options for a download stage's settings, and the YoutubeDL made with them."""
+"""yt-dlp's options for the settings of a download stage, and the YoutubeDL made with them."""
 
 import functools
 import logging
@@ -42,8 +42,8 @@ KEPT_BY_THE_STAGE = {
     "skip_download": None,
     "socket_timeout": "socket_timeout",
 }
-"""The options that `options` may not hold, each with the setting that stands for it, if one does:
-the stage is built on the values it gives them."""
+"""The options that `options` may not hold, each with the setting in its place, if there is one: the
+stage relies on its own values of them."""
 
 _UNLISTED = {"color", "http_headers", "js_runtimes", "remote_components"}
 _OLD_AFTER_DAYS = 90
@@ -53,9 +53,9 @@ def build_options(settings: DownloadSettings, workdir: Path) -> dict[str, Any]:
     """The options of one YoutubeDL. Raises ConfigError for options that yt-dlp does not have."""
     _check_names(settings.options)
     options: dict[str, Any] = {
-        "format": "bv/b",  # one stream as it is: nothing has to be merged, so no ffmpeg is needed
+        "format": "bv/b",  # one stream as it is: without a merge no ffmpeg is needed
         "format_sort": format_sort(settings.size),
-        # The attempt is the engine's to repeat; these are for a hiccup in the middle of a file.
+        # The engine repeats attempts; these retries are for a hiccup in the middle of a file.
         "retries": 2,
         "fragment_retries": 2,
         "extractor_retries": 1,
@@ -78,7 +78,7 @@ def build_options(settings: DownloadSettings, workdir: Path) -> dict[str, Any]:
         "postprocessors": [],
         "js_runtimes": {name: {} for name in RUNTIMES},
         "cachedir": str(workdir / "cache" / "yt-dlp"),
-        # Other programs would connect where they like, private addresses included.
+        # Other programs would connect anywhere, private addresses included.
         "external_downloader": {"default": "native", "m3u8": "native"},
         "ffmpeg_location": str(workdir / "cache" / "yt-dlp" / "without-ffmpeg"),
         "quiet": True,
@@ -102,17 +102,17 @@ def build_options(settings: DownloadSettings, workdir: Path) -> dict[str, Any]:
 def format_sort(size: int | None) -> list[str]:
     """yt-dlp's order of formats for frames whose longer side is `size` pixels; None for no limit.
 
-    yt-dlp's `res` is the smaller side, so that of a 16:9 picture is asked for, either way up;
-    `+res` takes the smallest format that has it, or else the largest there is. Among equals H.264,
-    which costs the least to decode, and then the fewest bytes.
+    yt-dlp's `res` is the smaller side, so the smaller side of a 16:9 picture is requested, in
+    either orientation; `+res` takes the smallest format that has it, or else the largest there is.
+    Of equal formats H.264, which costs the least to decode, and then the fewest bytes.
     """
     resolution = "res" if size is None else f"+res:{math.ceil(size * 9 / 16)}"
     return [resolution, "vcodec:h264", "+tbr"]
 
 
 def open_youtube_dl(settings: DownloadSettings, workdir: Path, refused: Refused) -> Any:
-    """A YoutubeDL for one thread; close it after use. Raises ConfigError for options that it does
-    not take, and for cookies that cannot be read."""
+    """A YoutubeDL for one thread; close it after use. Raises ConfigError for invalid options, and
+    for cookies that cannot be read."""
     options = build_options(settings, workdir)
     watch = Watch(
         max_filesize=settings.max_filesize,
@@ -127,15 +127,15 @@ def open_youtube_dl(settings: DownloadSettings, workdir: Path, refused: Refused)
     try:
         downloader = guarded_youtube_dl()(options, refused, watch, plugins=settings.plugins)
         downloader.add_close_hook(functools.partial(remove_copy, cookies))
-        # Made on first use otherwise, in the middle of an item.
+        # Otherwise made on first use, in the middle of an item.
         at_fault = "cookies_from_browser" if cookies is None else "cookies"
         _ = downloader.cookiejar
         at_fault = "options"
         _ = downloader._request_director
-    except Exception as error:  # yt-dlp checks its options with whatever exception comes up
+    except Exception as error:  # yt-dlp raises any exception for a wrong option
         remove_copy(cookies)
         said = str(error).removeprefix("ERROR: ").partition("\n")[0]
-        if at_fault == "cookies":  # what is said of the copy may show what is in it
+        if at_fault == "cookies":  # a message about the copy may quote its content
             said = f"{settings.cookies} ({type(error).__name__})"
         raise ConfigError(
             f"stages.download.{at_fault}: yt-dlp does not take this: {said}"
@@ -145,7 +145,7 @@ def open_youtube_dl(settings: DownloadSettings, workdir: Path, refused: Refused)
 
 @functools.cache
 def warn_if_old() -> None:
-    """Say, once per process, that this yt-dlp has fallen behind the sites it is for."""
+    """Warn once per process that this yt-dlp is older than the sites' present state."""
     from yt_dlp.version import __version__ as version
 
     released = date(*(int(part) for part in version.split(".")[:3]))
@@ -179,7 +179,7 @@ def _pause(n: int) -> float:
 def _refuse_early(
     settings: DownloadSettings, info: dict[str, Any], *, incomplete: bool = False
 ) -> None:
-    """Drop what is not worth a byte, as soon as yt-dlp knows enough about it."""
+    """Drop unwanted videos as soon as yt-dlp knows enough about them, before the download."""
     source = info.get("webpage_url") or info.get("url")
     match info.get("live_status"):
         case "is_live" | "post_live":
@@ -211,7 +211,7 @@ def check_filesize(settings: DownloadSettings, source: str, size: int | None) ->
 
 
 def _both(ours: Callable[..., None], theirs: str | list[str]) -> Callable[..., None]:
-    """Our filter and then yt-dlp's own for an expression such as "like_count > 100"."""
+    """Our filter, followed by yt-dlp's own for an expression such as "like_count > 100"."""
     from yt_dlp.utils import match_filter_func
 
     chosen = match_filter_func(theirs)
@@ -226,7 +226,7 @@ def _both(ours: Callable[..., None], theirs: str | list[str]) -> Callable[..., N
 
 
 def _browser(text: str) -> tuple[str | None, ...]:
-    """What yt-dlp calls BROWSER[+KEYRING][:PROFILE][::CONTAINER], in the order its API wants."""
+    """BROWSER[+KEYRING][:PROFILE][::CONTAINER] as the tuple that yt-dlp's API takes."""
     from yt_dlp.cookies import SUPPORTED_BROWSERS
 
     found = re.fullmatch(
@@ -245,8 +245,9 @@ def _browser(text: str) -> tuple[str | None, ...]:
 
 
 class _Log:
-    """yt-dlp's messages in Python's logging. Its errors are raised as well, and its warnings speak
-    of yt-dlp's flags and come with almost every page: none is worth a line on the screen."""
+    """yt-dlp's messages, passed to Python's logging. Its errors are raised as well; its warnings
+    speak of its own flags and come with almost every page: neither deserves a line on the screen.
+    """
 
     def debug(self, message: str) -> None:
         logger.debug("%s", shown_in(message))

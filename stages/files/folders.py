@@ -1,4 +1,4 @@
-"""Folders that are whole or not there, and files that stand in several of them."""
+"""Folders that are committed whole, and files that stand in several folders."""
 
 import os
 import shutil
@@ -10,11 +10,11 @@ from pathlib import Path
 
 @contextmanager
 def built_whole(target: Path) -> Iterator[Path]:
-    """Fill the folder that this yields, and it becomes `target` when the block ends well.
+    """Yields a folder to fill, which becomes `target` if the block ends without an error.
 
-    Until then, and for ever if the block raises, whatever stood at `target` stays. The folder lies
-    beside `target` under a hidden name. What a killed build left is cleared first, and what stood
-    at `target` before it is put back, so build one target in one process at a time.
+    Until then the old `target` stays; if the block raises, it stays for good. The new folder lies
+    beside `target` under a hidden name. Leftovers of a killed build are cleared first, and a target
+    that it had moved aside is put back; so build one target in one process at a time.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{target.name}.scratch-"
@@ -38,7 +38,7 @@ def link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        # Whatever kept the link from being made, a copy will do, or say what is really wrong.
+        # Whatever prevented the link, a copy works, or its error names the real problem.
         shutil.copyfile(source, target)
 
 
@@ -48,17 +48,17 @@ def symlink_or_copy(source: Path, target: Path) -> None:
     try:
         target.symlink_to(source)
     except OSError:
-        shutil.copyfile(source, target)  # or say what is really wrong
+        shutil.copyfile(source, target)  # or its error names the real problem
 
 
 INFO = "info.json"
-"""What is known of a video. A folder of frames holds it beside them: whoever makes frames of a
-video, or of other frames, hands it on. So a stage that needs it reads frames alone, and the video,
-which is large, may be deleted as soon as it has been decoded."""
+"""The description of a video. Every folder of frames holds it beside the frames: a stage that makes
+frames of a video, or of other frames, passes it on. So a later stage reads only frames, and the
+video, which is large, may be deleted once it is decoded."""
 
 
 def carry_info(source: Path, target: Path) -> None:
-    """Have the folder `target` hold what `source` knows of the video, if it knows anything."""
+    """Copy the description of the video from `source` to `target`, if there is one."""
     if (source / INFO).is_file():
         link_or_copy(source / INFO, target / INFO)
 

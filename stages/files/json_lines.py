@@ -7,14 +7,14 @@ from typing import Any
 
 
 def json_line(entry: Mapping[str, Any]) -> str:
-    """The line of an object, with its end."""
+    """The object as a line, with its line break."""
     return json.dumps(entry, ensure_ascii=False) + "\n"
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file that is whole, in order."""
+    """The objects of a complete file, in order."""
     with path.open(encoding="utf-8") as file:
-        # Not str.splitlines(), which also ends lines where JSON does not.
+        # Not str.splitlines(), which also splits at characters that JSON strings may hold.
         return [json.loads(line) for line in file]
 
 
@@ -25,23 +25,24 @@ def write_lines(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
 
 
 def append_line(path: Path, entry: Mapping[str, Any]) -> None:
-    """Add one object to a file that grows over many runs; it is made if it is missing.
+    """Append one object to a file that grows over many runs; a missing file is made.
 
-    For one writer at a time. Read it with `read_whole_lines`: a crash may tear the last line.
+    For one writer at a time. Read it with `read_whole_lines`: a crash may leave the last line
+    incomplete.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         if file.tell() > 0:
             file.seek(-1, 2)
-            if file.read(1) != b"\n":  # a crash tore the last line: this one starts its own
+            if file.read(1) != b"\n":  # a crash cut the last line off: begin a new one
                 file.write(b"\n")
         file.write(f"{json.dumps(entry)}\n".encode())
 
 
 def read_whole_lines(path: Path) -> Iterator[Any]:
-    """The values of a file that grows, without what a crash left of a line; none if it is missing.
+    """The values of a file that grows, without incomplete lines; none if it is missing.
 
-    What a line holds need not be an object, either.
+    A value need not be an object.
     """
     try:
         lines = path.read_bytes().splitlines()

@@ -1,16 +1,16 @@
-"""Text that any file can hold: names of files and words of pages may have lone surrogates."""
+"""Text that any file can hold: file names and web pages may contain lone surrogates."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 def writable(text: str) -> str:
-    """The text with a question mark for each lone surrogate, which no UTF-8 can hold."""
+    """The text with a question mark for each lone surrogate, which UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode()
 
 
 def writable_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The same of every text that is a value of the row."""
+    """The row with `writable` applied to its text values."""
     return {
         name: writable(value) if isinstance(value, str) else value for name, value in row.items()
     }

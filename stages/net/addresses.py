@@ -1,4 +1,4 @@
-"""Which addresses may be fetched, and the one form that each address is known by."""
+"""The addresses that may be fetched, and the canonical form of each."""
 
 import ipaddress
 import os
@@ -12,10 +12,10 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit, urlunsplit
 from engine import UsageError, shown
 
 MOST_ADDRESS = 8000
-"""Characters of an address. Servers take fewer, and a page may name one of megabytes."""
+"""The most characters of an address. Servers take fewer, and a page may name one of megabytes."""
 
 SMUGGLED = "__youtubedl_smuggle="
-"""What starts the fragment in which yt-dlp hands data (a referrer, say) to a site's code."""
+"""The beginning of a fragment in which yt-dlp passes data, such as a referrer, to a site's code."""
 
 Refused = Callable[[str], bool]
 """Whether connections to an IP address are refused."""
@@ -37,11 +37,11 @@ _NOT_GLOBAL = tuple(
         "fec0::/10",  # site-local
     )
 )
-"""What Python's tables count as global, in some version or in all."""
+"""Networks that some version of Python, or all, wrongly counts as global."""
 
 
 class PrivateAddress(ValueError):
-    """A connection to a private address was asked for, and refused before it was made."""
+    """A connection to a private address was requested, and refused before it was made."""
 
     def __init__(self, host: str, address: str) -> None:
         super().__init__(f"{host} is at the private address {address}")
@@ -49,11 +49,11 @@ class PrivateAddress(ValueError):
 
 
 def canonical_source(text: str) -> str:
-    """The source for what a person typed: an http(s) URL in its plainest form, or a file's path.
+    """The source for the text that a person typed: a canonical http(s) URL, or a file's path.
 
-    URLs lose their fragment and tracking parameters, and every way to write a YouTube video becomes
-    one; paths and file:// URLs become absolute paths. Raises UsageError for anything else, and for
-    a file that is not there.
+    URLs lose their fragment and tracking parameters, and all spellings of a YouTube video's address
+    become one; paths and file:// URLs become absolute paths. Raises UsageError for anything else,
+    and for a file that is not there.
     """
     text = text.strip()
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text)
@@ -65,7 +65,7 @@ def canonical_source(text: str) -> str:
 
 
 def canonical_url(url: str) -> str:
-    """The plainest form of an http(s) URL. Raises UsageError where it is not one."""
+    """The canonical form of an http(s) URL. Raises UsageError for any other text."""
     if len(url) > MOST_ADDRESS:
         start = shown(url[:MOST_ADDRESS])[:100]
         raise UsageError(f"{start}…: an address has {MOST_ADDRESS} characters at most")
@@ -98,13 +98,13 @@ def local_path(source: str) -> Path | None:
 
 
 def machine_of(source: str) -> str | None:
-    """The machine whose file a file:// URL names, None where it is this one."""
+    """The machine that a file:// URL names, None for this one."""
     parts = _FILE_URL.match(source)
     return parts["machine"] if parts and parts["machine"].lower() not in ("", "localhost") else None
 
 
 def host_of(url: str) -> str | None:
-    """The host that a URL is fetched from, in lower case and without "www."; None for a file."""
+    """The host of a URL, in lower case and without "www."; None for a file."""
     try:
         host = None if local_path(url) else urlsplit(url).hostname
     except ValueError:
@@ -115,8 +115,8 @@ def host_of(url: str) -> str | None:
 def is_private(address: str) -> bool:
     """Whether an IP address belongs to this machine or a private network rather than the internet.
 
-    That is whatever is not globally reachable (private, loopback, link-local, shared, unspecified,
-    reserved) and multicast, also where an IPv6 address only wraps such an IPv4 one.
+    That is any address that is not globally reachable (private, loopback, link-local, shared,
+    unspecified, reserved) or is multicast, and an IPv6 address that wraps such an IPv4 one.
     """
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
@@ -131,8 +131,8 @@ def is_private(address: str) -> bool:
 
 
 def literal_address(host: str) -> str | None:
-    """The IP address that a host spells out, in any notation (127.1, 0x7f000001, localhost too),
-    with any digits and escapes that a proxy may read as such; None for a name to be looked up."""
+    """The IP address that a host spells out, in any notation (127.1, 0x7f000001, also localhost),
+    with any digits and escapes that a proxy may accept; None for a name to be looked up."""
     host = unicodedata.normalize("NFKC", unquote(host)).translate(_IDEOGRAPHIC_STOP)
     host = host.strip("[]").rstrip(".").lower()
     if host == "localhost" or host.endswith(".localhost"):
@@ -180,7 +180,7 @@ def _place(parts: SplitResult, port: int | None) -> str:
 
 
 def has_possible_host(url: str) -> bool:
-    """Whether there can be a host of the name in an http(s) address. Nothing is looked up."""
+    """Whether the host name of an http(s) address is valid. Nothing is looked up."""
     name = urlsplit(url).hostname or ""
     if ":" in name:
         return True
@@ -196,8 +196,8 @@ def has_possible_host(url: str) -> bool:
 
 
 def _is_bracketed(parts: SplitResult) -> bool:
-    """Whether an IPv6 address stands in the brackets, and nothing beside them: urlsplit takes what
-    stands there for nothing."""
+    """Whether the brackets hold an IPv6 address and nothing stands beside them: urlsplit ignores
+    anything there."""
     place = parts.netloc.rpartition("@")[2]
     return re.fullmatch(r"\[[^\[\]]*:[^\[\]]*\](:\d*)?", place) is not None or "[" not in place
 
@@ -219,7 +219,7 @@ def _youtube_video(parts: SplitResult) -> str | None:
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
-    """The scheme, host and port of an address: to whom a password that is in it belongs."""
+    """The scheme, host and port of an address: a password in it belongs to these."""
     parts = urlsplit(url)
     return (
         parts.scheme,
@@ -229,7 +229,7 @@ def origin(url: str) -> tuple[str, str, int | None]:
 
 
 def may_follow(url: str, led_to: str) -> bool:
-    """Whether a password goes along with a redirect: to the same server, or its encrypted side."""
+    """Whether a password may follow a redirect: to the same server, or to its encrypted port."""
     before, after = origin(url), origin(led_to)
     upgraded = (before[0], before[2], after[0], after[2]) == ("http", 80, "https", 443)
     return before == after or (upgraded and before[1] == after[1])

@@ -1,4 +1,4 @@
-"""What a failed download means to the engine, found in the table of `download_faults`."""
+"""Turns a failed download into one of the engine's endings, by the table in `faults`."""
 
 import errno
 import re
@@ -28,20 +28,19 @@ from stages.net.stumbles import stumbled_over
 from stages.net.waits import read_retry_after
 
 LONGEST_WAIT = 3600.0
-"""Seconds; what a server may ask for in Retry-After at most."""
+"""Seconds: the most that is taken from a Retry-After header."""
 
 
 def ending(row: Meaning, source: str, said: str) -> Ending:
-    """The ending of a row that no server's words led to."""
+    """The ending for a row of the table, without any words of the server."""
     return _ending(row, source, said=said, status=None, after=None)
 
 
 def classify(error: BaseException, source: str) -> BaseException:
-    """What to raise for an exception that came out of yt-dlp while it worked on `source`.
+    """The exception to raise for one that yt-dlp raised while it worked on `source`.
 
     An Ending with one line for a person; an OSError with errno ENOSPC where the disk is full, which
-    is no item's fault; the exception itself where it is one of the engine's own, or did not arise
-    in yt-dlp.
+    is no item's fault; the exception itself if it is the engine's own, or did not come from yt-dlp.
     """
     if isinstance(error, (Ending, Cancelled)):
         return error
@@ -97,7 +96,7 @@ def _row(
 
 
 def _is_of_a_site(chain: list[BaseException]) -> bool:
-    """Whether code for one site failed, which follows that site, and not code for any page."""
+    """Whether the code for one site failed, rather than the code for any page."""
     extractors = [str(name) for cause in chain if (name := getattr(cause, "ie", None))]
     if extractors:
         return not any(name.lower().startswith("generic") for name in extractors)
@@ -131,10 +130,10 @@ def _ending(
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The exception and what led to it, outermost first.
+    """The exception and its causes, outermost first.
 
-    yt-dlp keeps causes in `exc_info` (a DownloadError's) and `cause` (an ExtractorError's); the
-    implicit context matters too: a full disk is only that of an UnavailableVideoError.
+    yt-dlp keeps causes in `exc_info` (a DownloadError's) and `cause` (an ExtractorError's). The
+    implicit context matters too: it is the only trace of a full disk in an UnavailableVideoError.
     """
     waiting, seen = [error], set[int]()
     while waiting:
@@ -159,8 +158,8 @@ def _is_from(error: BaseException, package: str) -> bool:
 
 
 def _words(chain: list[BaseException]) -> str:
-    """What the site or yt-dlp said, without what may hold any words at all: the address, the id,
-    and the phrase that a server puts behind a status ("503 Service Unavailable")."""
+    """The words of the site or yt-dlp, without parts that may hold any words: the address, the id,
+    and the phrase behind a status ("503 Service Unavailable")."""
     messages = (getattr(cause, "orig_msg", None) for cause in chain)
     said = next((message for message in messages if isinstance(message, str)), None)
     if said is None:
@@ -169,7 +168,7 @@ def _words(chain: list[BaseException]) -> str:
 
 
 def _said(words: str, error: BaseException) -> str:
-    """The same, as a piece of a sentence: one line without yt-dlp's advice on its own flags."""
+    """The words as a part of a sentence: one line without yt-dlp's advice on its own flags."""
     said = re.sub(
         r"^(\[download\] )?(Got error|Unable to download \w+): |\s*(\(caused by .*"
         r"|; please report this issue.*|\. (If you believe|Giving up after|Use --|See ).*)",
@@ -181,7 +180,7 @@ def _said(words: str, error: BaseException) -> str:
 
 
 def _retry_after(chain: list[BaseException]) -> float | None:
-    """Seconds until the server wants to be asked again, at most an hour, if it says."""
+    """Seconds until the server wants the next request, an hour at most; None if it does not say."""
     for cause in chain:
         headers = getattr(getattr(cause, "response", None), "headers", None)
         value = headers.get("Retry-After") if headers is not None else None
@@ -193,7 +192,7 @@ def _retry_after(chain: list[BaseException]) -> float | None:
 
 
 def not_found_out(source: str, within: float) -> Transient:
-    """The ending of an attempt that did not learn in time what stands at an address."""
+    """The ending of an attempt that could not look up an address in time."""
     return Transient(
         f"{shown(source)}: what it holds was not found out within {within:g} seconds "
         "(stages.download.lookup_timeout)",

@@ -1,7 +1,7 @@
-"""How a download can end other than well: the table of what sites, servers and yt-dlp say.
+"""The table of download failures: the words of sites, servers and yt-dlp, and their meanings.
 
-yt-dlp has no error codes, so what a site says has to be recognised by its words. Rows are tried in
-order, a site's words before the HTTP status, and the first that matches decides.
+yt-dlp has no error codes, so a failure has to be recognised by its words. Rows are tried in order,
+a site's words before the HTTP status, and the first match decides.
 """
 
 from dataclasses import dataclass
@@ -34,8 +34,8 @@ ALONE = frozenset(
         "unsupported",
     }
 )
-"""The kinds of failure that lie in one video, or in its own site. Not among them are those that a
-login which ran out, an old yt-dlp or a refused network would make of every video."""
+"""The kinds of failure that concern one video, or its own site. Not among them are kinds that an
+expired login, an old yt-dlp or a blocked network would cause for every video."""
 
 _IMPERSONATE = "pip install 'penstock[impersonate]'"
 _COOKIES = "set stages.download.cookies to those of an account that may see it"
@@ -43,7 +43,8 @@ _COOKIES = "set stages.download.cookies to those of an account that may see it"
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What one kind of failure means. `sentence` may hold {said}: the site's or yt-dlp's words."""
+    """The meaning of one kind of failure. `sentence` may hold {said}: the
+    words of the site or of yt-dlp."""
 
     ending: type[Ending]
     kind: str
@@ -89,7 +90,7 @@ STREAMS: tuple[tuple[str, Meaning], ...] = (
         ),
     ),
 )
-"""What is wrong with a stream or an answer itself: no other version of yt-dlp would help. Tried
+"""Faults of a stream or a response itself, which no other version of yt-dlp would avoid. Tried
 before all other words."""
 
 MESSAGES: tuple[tuple[str, Meaning], ...] = (

@@ -1,4 +1,4 @@
-"""Where an exception arose that yt-dlp did not mean to raise."""
+"""Where an unintended exception of yt-dlp arose."""
 
 import re
 import traceback
@@ -14,10 +14,10 @@ _SITE = re.compile(
 
 
 def stumbled_over(error: BaseException) -> Place | None:
-    """What yt-dlp stumbled over: the connection, a site that it has code for, or a page or stream.
+    """The place of yt-dlp's failure: the connection, code for one site, or a page or stream.
 
-    It takes much of what servers send as it comes, and a number that is none becomes a ValueError.
-    None where the exception did not arise in it, or has to do with this machine.
+    yt-dlp trusts much of a server's data, so an invalid number becomes a ValueError. None where the
+    exception did not arise in yt-dlp, or concerns this machine.
     """
     if isinstance(error, (OSError, MemoryError, ImportError)):
         return None

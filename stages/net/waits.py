@@ -1,4 +1,4 @@
-"""How long a server asks to be left alone: the numbers and dates of its headers, read with care."""
+"""The waits that a server asks for: the numbers and dates in its headers, parsed with care."""
 
 import math
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 
 
 def read_seconds(text: str) -> float | None:
-    """A number of seconds as a header writes it; None for what is none: words, "NaN", "1e400"."""
+    """A number of seconds from a header; None for anything else: words, "NaN", "1e400"."""
     try:
         value = float(text)
     except ValueError:
@@ -15,9 +15,9 @@ def read_seconds(text: str) -> float | None:
 
 
 def read_retry_after(value: str) -> float | None:
-    """The Retry-After header in seconds from now, which holds seconds or a date (RFC 9110, 10.2.3).
+    """The Retry-After header, seconds or a date, as seconds from now (RFC 9110, 10.2.3).
 
-    0 where that has passed; None where it cannot be read.
+    0 for a time in the past; None where it cannot be parsed.
     """
     seconds = read_seconds(value)
     if seconds is None:
@@ -25,6 +25,6 @@ def read_retry_after(value: str) -> float | None:
             moment = parsedate_to_datetime(value)
             moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
             seconds = (moment - datetime.now(UTC)).total_seconds()
-        except (ValueError, OverflowError, TypeError, IndexError):  # whichever part is at fault
+        except (ValueError, OverflowError, TypeError, IndexError):  # depending on the invalid part
             return None
     return max(0.0, seconds)

@@ -1,4 +1,4 @@
-"""How long an answer says that it is, as RFC 9110, 8.6 has it."""
+"""The length that a response declares, by RFC 9110, 8.6."""
 
 import http.client
 import re
@@ -6,7 +6,7 @@ from email.message import Message
 
 
 def say_once(headers: Message) -> None:
-    """Leave one Content-Length that is a number, or none."""
+    """Keep one Content-Length that is a number, or none."""
     lines = [str(line) for line in headers.get_all("Content-Length", [])]
     values = {value.strip() for line in lines for value in line.split(",")}
     del headers["Content-Length"]
@@ -15,10 +15,10 @@ def say_once(headers: Message) -> None:
 
 
 class MeasuredResponse(http.client.HTTPResponse):
-    """Takes the same number said several times for that number.
+    """Accepts several Content-Length headers of the same number as one.
 
-    What is no number is as good as none. Raises HTTPException for two numbers, of which one is
-    wrong and nobody knows which.
+    An invalid number counts as none. Raises HTTPException for two different numbers: nobody can
+    tell which one is right.
     """
 
     def begin(self) -> None:

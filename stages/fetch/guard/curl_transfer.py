@@ -1,8 +1,8 @@
-"""One request by libcurl, which can look like a browser's: from an address that is pinned to the
-body, read as far as one asks.
+"""One request by libcurl, which can look like a browser's: from a pinned address to the body, which
+is read as far as the caller asks.
 
-libcurl works only while its reader waits, in the reader's own thread: so nothing comes that nobody
-asked for, an attempt that is given up ends at once, and no thread is left behind.
+libcurl works only while its reader waits, in the reader's own thread: so nothing is received
+unasked, an attempt that is given up ends at once, and no thread is left behind.
 """
 
 import io
@@ -16,10 +16,11 @@ from stages.fetch.guard import responses
 from stages.fetch.guard.responses import Waiting, Watch
 
 MOST_PENDING = 64_000_000
-"""Bytes that may come of one step of libcurl's, unpacked, beyond what was asked for."""
+"""The most bytes, unpacked, that one step of libcurl may deliver beyond the
+request of the reader."""
 
 STEP = 0.25
-"""Seconds between two looks at whether the attempt is still wanted."""
+"""Seconds between two checks of whether the attempt is still wanted."""
 
 _DONE = 1  # CURLMSG_DONE
 _TOO_LARGE = 100  # CURLE_TOO_LARGE
@@ -27,7 +28,7 @@ _STOP = 0xFFFFFFFF  # CURL_WRITEFUNC_ERROR
 
 
 class CurlFailed(OSError):
-    """libcurl gave up: its code, and what it says."""
+    """libcurl failed: its code and its message."""
 
     def __init__(self, code: int, said: str) -> None:
         super().__init__(said)
@@ -36,8 +37,8 @@ class CurlFailed(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What to ask for. `pinned`: the addresses that its host has, the only ones that are connected
-    to; none where a proxy looks it up."""
+    """A request. `pinned`: the addresses of its host, the only ones to connect to; none where a
+    proxy looks the host up."""
 
     method: str
     url: str
@@ -50,12 +51,12 @@ class Asked:
     timeout: float
     verify: bool
     options: dict[str, Any] = field(default_factory=dict)
-    """Any others of libcurl's, by name."""
+    """Further options of libcurl, by name."""
 
 
 class Transfer(io.RawIOBase):
-    """The body of the response, unpacked. After `begin`, `status` and `headers` are there. Close it
-    in any case."""
+    """The body of the response, unpacked. After `begin`, `status` and
+    `headers` are set. Always close it."""
 
     def __init__(self, asked: Asked, watch: Watch) -> None:
         from curl_cffi import Curl
@@ -69,12 +70,12 @@ class Transfer(io.RawIOBase):
         self._lines: list[bytes] = []
         self._head_size = 0
         self.received = 0
-        """Bytes of the body that have come, unpacked."""
+        """Bytes of the body received so far, unpacked."""
         self._silent = 0.0
         self._fault: BaseException | None = None
         self._result: int | None = None
         self.failure: OSError | None = None
-        """Why the body ends where it does, if not by itself: what came before it is read first."""
+        """The error that ended the body early, if any; the bytes before it are read first."""
         self._has_head = False
         self.status = 0
         self.reason = ""
@@ -97,7 +98,7 @@ class Transfer(io.RawIOBase):
 
     @property
     def connected_to(self) -> str:
-        """The IP address of the other side; "" where none was reached."""
+        """The IP address of the server; "" if there was no connection."""
         from curl_cffi.const import CurlInfo
 
         found = self._curl.getinfo(CurlInfo.PRIMARY_IP)
@@ -149,16 +150,16 @@ class Transfer(io.RawIOBase):
             put("NOBODY", 1)
         elif asked.method != ("GET" if asked.data is None else "POST"):
             put("CUSTOMREQUEST", asked.method.encode())
-        # Each redirect is a request of its own, so that its address is looked at as well.
+        # Each redirect becomes a request of its own, so that its address is checked too.
         put("FOLLOWLOCATION", 0)
         put("PROTOCOLS_STR", b"http,https")
-        # Said in any case: libcurl would read them from the environment.
+        # Always set: libcurl would read them from the environment.
         put("PROXY", (asked.proxy or "").encode())
         put("NOPROXY", b"")
         put("SUPPRESS_CONNECT_HEADERS", 1)
         put("HTTPPROXYTUNNEL", int(asked.proxy is not None and asked.url.startswith("https")))
         if asked.pinned:
-            # Whatever libcurl takes for the host: there is no name that it could look up instead.
+            # Pins any host, however libcurl parses the address: it never looks up a name itself.
             put("RESOLVE", [f"*:{asked.port}:{','.join(asked.pinned)}"])
         put("CONNECTTIMEOUT_MS", max(1, int(asked.timeout * 1000)))
         if asked.verify:
@@ -173,7 +174,7 @@ class Transfer(io.RawIOBase):
         put("HEADERFUNCTION", self._take_line)
         put("WRITEFUNCTION", self._take_body)
 
-    # What libcurl calls. An exception has nowhere to go from there: it is kept for the reader.
+    # Callbacks of libcurl. They cannot raise through it, so an exception is kept for the reader.
 
     def _take_line(self, line: bytes) -> int:
         self._head_size += len(line)
@@ -212,7 +213,8 @@ class Transfer(io.RawIOBase):
                 self.headers.append((name.strip(), value.strip()))
 
     def _step_until(self, is_there: Callable[[], bool]) -> None:
-        """Let libcurl work until that is so, or all has come. Raises CurlFailed, TimeoutError."""
+        """Let libcurl work until `is_there` holds, or all has come. Raises
+        CurlFailed, TimeoutError."""
         while not is_there() and self._result is None:
             self._step()
         if self._result and not is_there():

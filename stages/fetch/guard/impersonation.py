@@ -1,5 +1,5 @@
-"""Requests that look like a browser's, for sites that turn everything else away: curl_cffi behind
-yt-dlp's own switch for it, held to the same guard and the same bounds as all others.
+"""Requests that look like a browser's, for sites that refuse all others: curl_cffi behind yt-dlp's
+own switch for it, with the same guard and limits as all other requests.
 """
 
 import functools
@@ -26,7 +26,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 
 def missing() -> str | None:
-    """Why nothing can be impersonated here; None where it can."""
+    """The reason why impersonation is not available here; None where it is."""
     try:
         version = metadata.version("curl_cffi")
     except metadata.PackageNotFoundError:
@@ -41,7 +41,7 @@ def missing() -> str | None:
 
 def target(text: str) -> Any:
     """yt-dlp's name for a browser: CLIENT[-VERSION][:OS[-VERSION]], or "any". Raises ConfigError
-    where there is no such browser here."""
+    where this machine has no such target."""
     from yt_dlp.networking.impersonate import ImpersonateTarget
 
     why = missing()
@@ -66,8 +66,8 @@ def target(text: str) -> Any:
 
 
 def pin(host: str, port: int, refused: Refused) -> list[str]:
-    """The addresses of a host that may be connected to. Raises PrivateAddress where there is none,
-    OSError where it cannot be looked up."""
+    """The addresses of a host that may be connected to. Raises PrivateAddress where all are
+    refused, OSError where the host cannot be looked up."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = [str(place[0]).partition("%")[0] for *_, place in found]
     allowed = [one for one in dict.fromkeys(addresses) if not refused(one)]
@@ -77,8 +77,8 @@ def pin(host: str, port: int, refused: Refused) -> list[str]:
 
 
 def _spelt_out(url: str) -> tuple[str, str, int]:
-    """An address in a form that can be read in one way only, its host and its port. Raises
-    ValueError where it has none."""
+    """An address in a form with only one possible reading, its host and its port. Raises ValueError
+    where it has none."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     if ":" in host:
@@ -97,15 +97,15 @@ def _bytes_of(data: Any) -> bytes | None:
 
 
 def _lines(headers: dict[str, str]) -> list[str]:
-    """As libcurl wants them: one without a value ends in a semicolon. No "Expect"."""
+    """The headers as libcurl takes them: one without a value ends in a semicolon. No "Expect"."""
     lines = [f"{name}: {value}" if value else f"{name};" for name, value in headers.items()]
     return [*(re.sub(r"[\r\n\0]", " ", line) for line in lines), "Expect:"]
 
 
 @functools.cache
 def curl_handler() -> type[Any] | None:
-    """yt-dlp's handler for requests that are to look like a browser's: `curl_handler()(refused,
-    watch, …)`; None where nothing can be impersonated."""
+    """yt-dlp's handler for requests that look like a browser's: `curl_handler()(refused, watch,
+    …)`; None where impersonation is not available."""
     if missing() is not None:
         return None
     from curl_cffi.const import CurlECode

@@ -1,7 +1,7 @@
-"""How many pieces a stream's manifest stands for, before yt-dlp makes a list of them.
+"""The number of pieces in a stream's manifest, counted before yt-dlp makes a list of them.
 
-A DASH or Smooth Streaming manifest counts its pieces in a number: one of 400 bytes may stand for
-ten thousand million of them.
+A DASH or Smooth Streaming manifest may state the number: one of 400 bytes may stand for ten
+thousand million pieces.
 """
 
 import re
@@ -15,7 +15,7 @@ _LOOKED_AT = 4096
 
 @dataclass(frozen=True, slots=True)
 class _Counting:
-    """What a part of a DASH manifest says of the pieces in it, or the parts around it do."""
+    """The statements of a DASH element, or of the elements around it, about its pieces."""
 
     seconds: float
     timescale: float = 1.0
@@ -24,8 +24,8 @@ class _Counting:
 
 
 def pieces_in(text: bytes) -> float:
-    """The number of pieces that a manifest lists; 0 for any other text, and for one that cannot be
-    read, which yt-dlp then says. A number that is none may come out as infinite."""
+    """The number of pieces in a manifest. 0 for any other text, and for a manifest that cannot be
+    parsed: yt-dlp then reports it. An invalid number may give infinity."""
     if _ROOT.search(text, 0, _LOOKED_AT) is None:
         return 0
     try:

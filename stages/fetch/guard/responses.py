@@ -1,7 +1,7 @@
-"""What a server may send: how much for one request, how slowly, and packed in which way.
+"""Limits on responses: their size, their speed, and their encodings.
 
-yt-dlp reads pages, lists, manifests and keys whole, and unpacks them whole: what bounds their size
-in memory is in here. Media are read in blocks: their size is bounded as the blocks come.
+yt-dlp reads pages, lists, manifests and keys whole, and unpacks them whole: their size in memory is
+limited here. Media are read in blocks: their size is limited as the blocks come.
 """
 
 import functools
@@ -22,54 +22,54 @@ from stages.net.errors import ending
 from stages.net.faults import NO_ROOM, OVERSIZED, TOO_SLOW
 
 MOST_TEXT = 20_000_000
-"""Bytes, unpacked, of what is read whole: a page, a feed, a manifest, a key."""
+"""The most bytes, unpacked, of a response that is read whole: a page, a feed, a manifest, a key."""
 
 MOST_PIECE = 1_000_000_000
-"""Bytes of one piece of a stream: yt-dlp appends it to the file by way of memory."""
+"""The most bytes of one piece of a stream: yt-dlp holds a piece in memory."""
 
 MOST_PIECES = 1_000_000
-"""Pieces that one manifest may list: yt-dlp makes half a kilobyte of each."""
+"""The most pieces in one manifest: yt-dlp needs half a kilobyte for each."""
 
 MOST_FILE = 20_000_000_000
-"""Bytes of a video where `max_filesize` is unset."""
+"""The most bytes of a video where `max_filesize` is unset."""
 
 MOST_AROUND = 1_000_000
-"""Bytes that are no body: headers, the sizes of chunks, trailers. A body in tiny chunks may have
-more around it: up to 8 bytes for each of its own."""
+"""The most bytes beside the body: headers, chunk sizes, trailers. A body in tiny chunks may have
+more: up to 8 bytes for each of its own."""
 
 MOST_CODINGS = 5
-"""Ways in which a body may be packed, one inside the other."""
+"""The most content codings of a body, one inside the other."""
 
 SLOW_SECONDS = 60.0
-"""Seconds of waiting for one response, at least, before it may count as too slow."""
+"""The least seconds of waiting for one response before it may count as too slow."""
 
 SLOW_TIMEOUTS = 3.0
-"""The same, in time-outs of a socket: one that a person has made long is meant so."""
+"""The same limit in multiples of the socket's timeout: a person may have set a long one."""
 
 SLOW_RESPONSES = 5.0
-"""The same for all responses of an attempt together, in the time that one is given."""
+"""The limit for all responses of an attempt together, in multiples of the limit for one."""
 
 LITTLE_ROOM = 200_000_000
-"""Bytes free on the disk under which a download ends that has taken more than is left."""
+"""Free bytes on the disk below which a download ends if it has taken more than is left."""
 
 ROOM_STEP = 1_000_000
-"""Bytes that come between two looks at the disk."""
+"""Bytes received between two checks of the disk."""
 
 _BLOCK = 64 * 1024
 _BEGINNING = 1024
-"""Bytes kept of what is read in blocks: yt-dlp looks at the first 512 before it reads the rest."""
+"""Bytes kept of a body that is read in blocks: yt-dlp inspects the first 512 before it reads on."""
 
 
 @dataclass(slots=True)
 class Waiting:
-    """Seconds spent waiting for a server, and the bytes that came of it."""
+    """Seconds spent waiting for a server, and the bytes received in them."""
 
     seconds: float = 0.0
     received: int = 0
 
 
 class Watch:
-    """What the responses of one downloader are held to. Tell it of each attempt: `begin`."""
+    """The limits on the responses of one downloader. Call `begin` for each attempt."""
 
     def __init__(self, *, max_filesize: int | None, min_rate: float, socket_timeout: float) -> None:
         self._most = MOST_FILE if max_filesize is None else max_filesize
@@ -84,12 +84,12 @@ class Watch:
         self._looked_at = 0
         self.in_pieces = False
         self.passwords: dict[tuple[str, str, int | None], str] = {}
-        """What goes to a server as Authorization: an address that was asked for holds it."""
+        """The Authorization header for each server, from a password in a requested address."""
 
     def waited(self, response: Waiting, seconds: float, received: int) -> None:
-        """A read for `response` took so long and gave so much. Raises Transient, kind "too_slow",
-        where a server keeps one waiting: only time in which nothing was there to be read counts, so
-        `rate_limit` and a slow disk are nobody's fault."""
+        """A read for `response` waited `seconds` and got `received` bytes. Raises Transient, kind
+        "too_slow", for a slow server. Only time without data to read counts, so `rate_limit` and a
+        slow disk do not."""
         self._judge(response, seconds, received, self._patience)
         self._judge(self._waiting, seconds, received, self._patience * SLOW_RESPONSES)
 
@@ -105,14 +105,14 @@ class Watch:
             raise ending(TOO_SLOW, self._source, said)
 
     def check_block(self, size: int) -> None:
-        """`size` bytes of a body that is read in blocks have come."""
+        """Check a block of `size` bytes of a body that is read in blocks."""
         if self.in_pieces and size > MOST_PIECE:
             raise self.oversized(f"a piece of a stream of more than {MOST_PIECE} bytes")
         if size > max(self._most, MOST_TEXT):
             raise self._too_large()
 
     def check_text(self, text: bytes) -> None:
-        """All of a text that is read whole has come."""
+        """Check a text that has been read whole."""
         count = pieces_in(text)
         if count > MOST_PIECES:
             raise self.oversized(f"a manifest of {count:.3g} pieces")
@@ -144,9 +144,9 @@ class Watch:
 
 
 class _Wire(io.RawIOBase):
-    """What comes from the socket. Looks, at each read, whether the attempt is still wanted, and
-    whether enough comes: a server that sends a byte now and then would otherwise hold a worker for
-    as long as it likes."""
+    """The socket's bytes. At each read it checks whether the attempt is still wanted and whether
+    enough arrives: a server that sends a byte now and then could otherwise hold a worker without
+    end."""
 
     def __init__(self, socket: io.RawIOBase, watch: Watch) -> None:
         self._socket = socket
@@ -178,7 +178,7 @@ class _Wire(io.RawIOBase):
 
 
 class Response(MeasuredResponse):
-    """A response that ends where it is held to: `read()` at MOST_TEXT, blocks as `Watch` says."""
+    """A response with limits: `read()` up to MOST_TEXT, blocks as `Watch` allows."""
 
     def __init__(self, watch: Watch, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
@@ -193,7 +193,7 @@ class Response(MeasuredResponse):
         try:
             return self._read_text() if amt is None or amt < 0 else self._read_block(amt)
         except (Ending, Cancelled):
-            self.close()  # urllib reads what comes with a redirect, and then forgets it
+            self.close()  # urllib would read the body of a redirect and drop it
             raise
 
     def _read_block(self, most: int) -> bytes:
@@ -201,21 +201,21 @@ class Response(MeasuredResponse):
         self._watch.check_block(self._wire.delivered)
         self._begun = (self._begun + block)[:_BEGINNING]
         if self.fp is None and self._wire.delivered == len(self._begun):
-            self._watch.check_text(self._begun)  # it was so short that no more is asked for
+            self._watch.check_text(self._begun)  # too short for another read
         return block
 
     def _read_text(self) -> bytes:
         text = self._read(MOST_TEXT + 1)
         if len(text) > MOST_TEXT:
             raise self._watch.oversized(f"a page or list of more than {MOST_TEXT} bytes")
-        if self.length:  # as the base says it when all is asked for at once
+        if self.length:  # the base class raises the same when it reads all at once
             raise http.client.IncompleteRead(text, self.length)
         self._watch.check_text(self._begun + text)
         return text
 
     def _read(self, most: int) -> bytes:
-        """The next `most` bytes, fewer at the end: by blocks, so that what was received is counted
-        as body before long."""
+        """The next `most` bytes, fewer at the end; in blocks, so that
+        received bytes soon count as body."""
         blocks, size = [], 0
         while size < most and (block := super().read(min(most - size, _BLOCK))):
             self._wire.delivered += len(block)
@@ -231,10 +231,10 @@ class _Unpacker(Protocol):
     def ended(self) -> bool: ...
     @property
     def hungry(self) -> bool:
-        """Whether it has use for more before it is asked for what it has."""
+        """Whether it can take more input before its output is read."""
 
     def unpack(self, packed: bytes, most: int) -> bytes:
-        """What comes of `packed` and what it holds already; about `most` bytes at most."""
+        """Output of `packed` and of the input that it already holds; about `most` bytes at most."""
 
 
 class _Zlib:
@@ -281,14 +281,14 @@ class _Brotli:
     def unpack(self, packed: bytes, most: int) -> bytes:
         if self._bounded:
             return bytes(self._object.process(packed, output_buffer_limit=most))
-        # Versions before 1.2 unpack all that they are given: ten bytes may hold 16 MB.
+        # Versions before 1.2 unpack all their input at once: ten bytes may hold 16 MB.
         packed = self._tail + packed
         self._tail = packed[16:]
         return bytes(self._object.process(packed[:16]))
 
 
 class _Unpacked(io.RawIOBase):
-    """What `packed` holds. What follows the end of the packed data is left alone."""
+    """The unpacked content of `packed`. Bytes behind the end of the packed data are ignored."""
 
     def __init__(self, packed: Any, unpacker: _Unpacker) -> None:
         self._packed = packed
@@ -331,7 +331,7 @@ class _Unpacked(io.RawIOBase):
 
 
 class Body(io.BufferedReader):
-    """An unpacked body, held to the same bounds as one that was never packed."""
+    """An unpacked body, with the same limits as one that was never packed."""
 
     def __init__(self, unpacked: io.RawIOBase, watch: Watch) -> None:
         super().__init__(unpacked, _BLOCK)
@@ -346,7 +346,7 @@ class Body(io.BufferedReader):
             self._watch.check_block(self._size)
             self._begun = (self._begun + block)[:_BEGINNING]
             if len(block) < amt and self._size == len(self._begun):
-                self._watch.check_text(self._begun)  # so short that no more is asked for
+                self._watch.check_text(self._begun)  # too short for another read
             return block
         text = super().read(MOST_TEXT + 1)
         if len(text) > MOST_TEXT:
@@ -358,12 +358,12 @@ class Body(io.BufferedReader):
 
 
 def unpackers(content_encoding: str) -> Sequence[Callable[[], _Unpacker]]:
-    """How to unpack a body with that Content-Encoding, in order; what is unknown is left alone."""
+    """The unpackers for a Content-Encoding, in order; an unknown coding is left as it is."""
     from yt_dlp.dependencies import brotli
 
     known: dict[str, Callable[[], _Unpacker]] = {
         "gzip": functools.partial(_Zlib, zlib.MAX_WBITS | 16),
-        # Some servers send it without the header that it should have.
+        # Some servers send raw deflate, without the zlib header.
         "deflate": functools.partial(_Zlib, -zlib.MAX_WBITS, zlib.MAX_WBITS),
     }
     if brotli:

@@ -1,8 +1,8 @@
-"""A YoutubeDL that makes no connection to a private address, and stops when nobody waits for it.
+"""A YoutubeDL that never connects to a private address, and stops when its attempt is given up.
 
-An address is looked at where the socket is connected: after the name was resolved, for every
-redirect and every piece of media, so a name that changes its mind between two look-ups gains
-nothing. Nothing outside the instance is changed.
+The address is checked where the socket is connected: after the name was resolved, for every
+redirect and every piece of media, so a name that changes between two look-ups gains nothing.
+Nothing outside the instance is changed.
 """
 
 import functools
@@ -25,12 +25,12 @@ from stages.net.addresses import PrivateAddress, Refused, literal_address, may_f
 
 FETCHED_HERE = ("http", "https", "m3u8", "m3u8_native", "http_dash_segments", "ism", "f4m", "mhtml")
 """The protocols whose every byte comes through `YoutubeDL.urlopen`. The others start programs or
-open sockets of their own, which no guard in here could hold."""
+open sockets of their own, which this guard could not check."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server has answered. `is_measured`: it says where its body ends."""
+    """A response of a server. `is_measured`: it declares where its body ends."""
 
     url: str
     content_type: str
@@ -44,7 +44,7 @@ class Answer:
 
 
 PIECES = frozenset(FETCHED_HERE) - {"http", "https"}
-"""Those that fetch a video in pieces."""
+"""The protocols that fetch a video in pieces."""
 
 
 def _connect(
@@ -70,8 +70,8 @@ def _connect(
 
 
 def _close_streams(error: BaseException) -> None:
-    """Close the files that yt-dlp's downloaders of segments leave open when an exception passes
-    through them: it holds on to their frames for as long as anyone keeps it."""
+    """Close the files that yt-dlp's segment downloaders leave open when an exception passes through
+    them: the exception keeps their frames alive."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         context = frame.f_locals.get("ctx")
         stream = context.get("dest_stream") if isinstance(context, dict) else None
@@ -84,8 +84,8 @@ _making = threading.Lock()
 
 @contextmanager
 def _no_plugins() -> Iterator[None]:
-    """Keep a YoutubeDL that is made during the block from loading plugins of the home folder and of
-    whatever else is on Python's path: their code would run here, outside the guard."""
+    """Keep a YoutubeDL that is made in the block from loading plugins from the home folder and
+    Python's path: their code would run here, outside the guard."""
     from yt_dlp.globals import all_plugins_loaded
 
     with _making:
