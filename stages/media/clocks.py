@@ -1,4 +1,4 @@
-"""What says when each decoded frame is shown: its packet, or a timeline learnt from all frames."""
+"""The times of decoded frames: from their packets, or from a timeline learnt by decoding all."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,31 +12,32 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
 _MOST_MISSING = 64
-"""Frames in a row among which the next one is looked for, where some do not decode again."""
+"""The most frames that a match skips, where some frames do not decode again."""
 
 
 class Clock(Protocol):
-    """Says when each frame is shown. It is asked once for each, in the order of the decoder."""
+    """Gives the time of each frame. Ask it once per frame, in the decoder's order."""
 
     def place(self, frame: "VideoFrame") -> Fraction:
-        """The second from which on the frame is shown: never before that of the frame before."""
+        """The second at which the frame begins to be shown: never before
+        that of the frame before."""
 
     def end(self) -> Fraction:
-        """The second until which the frame placed last is shown, if no other follows."""
+        """The second until which the last placed frame is shown, if no other follows."""
 
     def seconds(self, stamp: int) -> Fraction:
-        """When about that is shown what has this timestamp, in ticks."""
+        """The approximate second of a timestamp in ticks."""
 
 
 class OutOfStepError(Exception):
-    """The frames are not those, or not in the order, that the packets promise."""
+    """The decoded frames, or their order, differ from what the packets say."""
 
 
 class PacketClock:
     """Places frames by their presentation timestamps, which are known to be in order.
 
-    `origin` is the tick at which the first frame is shown, and `from_beginning` says that it is
-    this one that the decoder gives first. `frame_duration` is for want of a better one.
+    `origin` is the tick at which the first frame is shown; `from_beginning` says that the decoder
+    starts with that frame. `frame_duration` serves where no better duration is known.
     """
 
     def __init__(
@@ -68,24 +69,24 @@ class PacketClock:
         return self.seconds((self._latest or 0) + self._length)
 
     def seconds(self, stamp: int) -> Fraction:
-        """What comes before the first frame is shown at once."""
+        """The second of the timestamp; one before the first frame counts as 0."""
         return max(Fraction(0), (stamp - self._origin) * self._time_base)
 
 
 @dataclass(frozen=True, slots=True)
 class FrameTimeline:
-    """When the frames of a video are shown, learnt by decoding all of it.
+    """The times of a video's frames, learnt by decoding all of it.
 
-    For where packets cannot tell: their timestamps are missing, contradict each other, or are in
-    another order than the frames.
+    For videos whose packets have timestamps that are missing, contradictory, or in another order
+    than the frames.
     """
 
     time_base: Fraction
     stamps: Sequence[int | None]
-    """The frames' presentation timestamps as they are, in ticks: by these a frame is recognised."""
+    """The frames' own presentation timestamps in ticks: a frame is recognised by them."""
     shown: ShownTimes
     last_duration: int
-    """How long the last frame is shown, in ticks."""
+    """Duration of the last frame in ticks."""
 
     def times(self) -> list[Fraction]:
         """The seconds at which the frames are shown. The first is 0."""
@@ -95,14 +96,14 @@ class FrameTimeline:
         return (ticks - self.shown.ticks[0]) * self.time_base
 
     def end(self) -> Fraction:
-        """Until when the last frame is shown, in seconds: the video's length."""
+        """The second until which the last frame is shown: the video's length."""
         if not self.shown.ticks:
             return Fraction(0)
         return self.seconds(self.shown.ticks[-1] + self.last_duration)
 
 
 class TimelineClock:
-    """Places frames as a timeline says, and notes in `damage` what had to be mended for that."""
+    """Places frames by a timeline, and records each repair in `damage`."""
 
     def __init__(self, timeline: FrameTimeline, damage: Damage) -> None:
         self._timeline = timeline
@@ -113,7 +114,7 @@ class TimelineClock:
         timeline, shown = self._timeline, self._timeline.shown
         if not shown.ticks:
             return Fraction(0)
-        # Frames that came when the timeline was made may be missing now, and the other way round.
+        # Some frames may decode only now, and others only when the timeline was made.
         ahead = timeline.stamps[self._next : self._next + _MOST_MISSING]
         if frame.pts is not None and frame.pts in ahead:
             self._next += ahead.index(frame.pts)
@@ -139,7 +140,7 @@ class TimelineClock:
         )
 
     def seconds(self, stamp: int) -> Fraction:
-        """The time of the frame placed last: the stamp may be one that is not believed."""
+        """The time of the last placed frame: the stamp may be one that was rejected."""
         del stamp
         ticks = self._timeline.shown.ticks
         return self._timeline.seconds(ticks[max(0, self._next - 1)]) if ticks else Fraction(0)

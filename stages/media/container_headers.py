@@ -1,7 +1,7 @@
-"""What a container's header says of a video and FFmpeg's library does not pass on.
+"""Facts in a container's header about a video that FFmpeg's library does not pass on.
 
-That its frames are to be cropped, and that they are encrypted. Only headers are read, a bounded
-part of the file, and what is damaged in them counts as unsaid.
+Its frames' cropping, and its encryption. Only headers are read, a bounded part of the file; a
+damaged header counts as absent.
 """
 
 import struct
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _MOST_BOXES = 5000
-"""Boxes or elements that are looked at on one level."""
+"""The most boxes or elements that are read on one level."""
 
 _MOST_BYTES = 8_000_000
-"""Bytes of a header that are read at once."""
+"""The most bytes of a header that are read at once."""
 
 _WINDOWS, _WINDOW = 4, 188 * 1000
 """Places in a stream that are looked at for scrambled packets, and the bytes of each."""
@@ -32,12 +32,12 @@ _NO_CROP = Crop()
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the header says of one video track."""
+    """The header's facts about one video track."""
 
     encrypted: bool = False
     crop: Crop = _NO_CROP
     aspect: Fraction | None = None
-    """The shape of the pixels, where FFmpeg works it out from the wrong size."""
+    """The shape of the pixels, where FFmpeg derives it from the wrong size."""
 
 
 def read_header(
@@ -49,7 +49,7 @@ def read_header(
     size: tuple[int, int],
     codec_aspect: Fraction | None = None,
 ) -> Header:
-    """What the header says of a video in a container of that name, FFmpeg's.
+    """The header's facts about a video in a container; `container` is FFmpeg's name of the format.
 
     `track` is the stream's id, `position` its place among the file's videos, `size` the width and
     height of its decoded frames. `codec_aspect` is the shape of pixels that its codec states.
@@ -70,10 +70,11 @@ def read_header(
 
 
 def is_encrypted(packet: "Packet[VideoStream]") -> bool:
-    """Whether some of a packet is encrypted, as common encryption of MP4 tells of each.
+    """Whether part of a packet is encrypted, by MP4's common encryption of single samples.
 
-    What FFmpeg tells is a scheme, two numbers of a pattern, the lengths of key id and
-    initialisation vector, and how many pairs follow these two of lengths: clear, encrypted.
+    FFmpeg's side data holds a scheme, two numbers of a pattern, the lengths of key id and
+    initialisation vector, the number of the pairs that follow, and these pairs of lengths: clear,
+    encrypted.
     """
     if not packet.has_sidedata("encryption_info"):
         return False
@@ -91,8 +92,9 @@ def _displayed(
 ) -> Fraction | None:
     """The shape of the pixels of cropped frames that are to be shown at the size `display`.
 
-    Writers mean by it the size after cropping, as the standards say, or leave there the size before
-    it, as mkvtoolnix does. Pixels are square where either makes them so, or as the codec says.
+    Most writers give the size after cropping, as the standards say; mkvtoolnix and others leave the
+    size before it. Pixels are square if either reading makes them square; otherwise they are as the
+    codec says.
     """
     if 0 in display:
         return None
@@ -135,9 +137,9 @@ def _from_entries(
     size: tuple[int, int],
     codec_aspect: Fraction | None,
 ) -> Header:
-    """From the sample entries of a track and its `tkhd`."""
+    """The header from the sample entries of a track and its `tkhd`."""
     inner = [(kind, dict(_boxes(entry[78:]))) for kind, entry in entries]
-    # A track may have an entry for a clear beginning and one for the rest: its packets tell.
+    # A track may have a clear entry for its beginning and an encrypted one: its packets tell.
     encrypted = bool(inner) and all(_is_protected(kind, boxes) for kind, boxes in inner)
     clap = inner[0][1].get(b"clap", b"") if inner else b""
     crop = _clean_aperture(clap, size) if len(clap) >= 32 else Crop()
@@ -175,7 +177,7 @@ def _descend(boxes: bytes, *path: bytes) -> bytes:
 
 
 def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The boxes in `content`, each its kind and what it holds."""
+    """The boxes in `content`, each as its type and content."""
     start = 0
     for _ in range(_MOST_BOXES):
         if start + 8 > len(content):
@@ -192,7 +194,7 @@ def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _boxes_of(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """The boxes of a file, each its kind and length; the file stands at what it holds."""
+    """The boxes of a file, each as its type and length; the file stands at the content."""
     start, end = 0, file.seek(0, 2)
     for _ in range(_MOST_BOXES):
         if start + 8 > end:
@@ -243,7 +245,7 @@ def _from_matroska(
 
 
 def _matroska_tracks(file: BinaryIO) -> Iterator[bytes]:
-    """What each entry of the segment's tracks holds."""
+    """The content of each entry of the segment's tracks."""
     start, end = 0, file.seek(0, 2)
     for _ in range(_MOST_BOXES):
         if start + 2 > end:
@@ -273,7 +275,7 @@ def _elements(content: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _element(content: bytes, start: int) -> tuple[int, int, int]:
-    """An element's id, the length of what it holds, and where that begins after `start`."""
+    """An element's id, the length of its content, and the content's start after `start`."""
     first = 9 - content[start].bit_length()
     second = 9 - content[start + first].bit_length()
     if first > 4 or second > 8:
@@ -316,7 +318,8 @@ def _asf_is_encrypted(file: BinaryIO) -> bool:
 
 
 def _is_scrambled(file: BinaryIO, length: int, track: int) -> bool:
-    """Whether most packets of a stream are scrambled, at some places spread over the file."""
+    """Whether most packets of a stream are scrambled, by samples from
+    several places of the file."""
     scrambled = clear = 0
     for window in range(_WINDOWS):
         file.seek(window * max(0, length - _WINDOW) // (_WINDOWS - 1))

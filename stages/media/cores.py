@@ -1,9 +1,9 @@
-"""Sharing the processor: one thread for each job in hand, and more for it while cores are idle.
+"""Shares the processor: one thread for each job in hand, and further ones while cores are idle.
 
-For many videos at once one thread each costs least. For one long video that leaves cores idle. So
-all workers of a process share one `Cores`, which counts the threads at work. A worker always has
-its own thread; what is idle beside those it may borrow, part by part of its job, so that a borrowed
-core goes back soon after another worker has something to do.
+With many videos at once, one thread each costs least. With one long video that leaves cores idle.
+So all workers of a process share one `Cores`, which counts the threads at work. A worker always has
+its own thread. It may borrow idle cores for each part of its job, so a borrowed core is returned
+soon after another worker has something to do.
 """
 
 import threading
@@ -13,14 +13,14 @@ from contextvars import copy_context
 from typing import Generic, TypeVar, cast
 
 MOST_FOR_ONE = 16
-"""Threads that one job has at most, unless told otherwise: each takes memory of its own."""
+"""The most threads of one job by default: each takes memory of its own."""
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
 class Cores:
-    """Counts the threads at work against the cores that there are. Safe from any thread."""
+    """Counts the threads at work against the number of cores. Thread-safe."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -34,11 +34,11 @@ class Cores:
 
     @property
     def crowded(self) -> bool:
-        """There are more threads than cores: whoever borrowed should give back."""
+        """There are more threads than cores: borrowed ones should be given back."""
         return self._busy > self.total
 
     def take(self) -> None:
-        """Count one more thread, whether there is a core for it or not."""
+        """Count one more thread, with or without an idle core."""
         with self._lock:
             self._busy += 1
 
@@ -51,13 +51,13 @@ class Cores:
             return True
 
     def give_back(self) -> None:
-        """The thread that was counted by `take` or `borrow` is done."""
+        """Stop counting a thread that `take` or `borrow` counted."""
         with self._lock:
             self._busy -= 1
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Count the calling thread for as long as this lasts."""
+        """Count the calling thread during the block."""
         self.take()
         try:
             yield
@@ -66,7 +66,7 @@ class Cores:
 
     @contextmanager
     def borrowed(self, most: int) -> Iterator[int]:
-        """Count what is idle, but at most so many, for as long as this lasts; gives how many."""
+        """Borrow the idle cores, `most` at most, during the block; yields their number."""
         count = 0
         try:
             while count < most and self.borrow():
@@ -83,12 +83,12 @@ def share_out(
     cores: Cores,
     threads: int | None = None,
 ) -> list[Result]:
-    """What each part comes to, in order. The calling thread works; others help.
+    """The result of each part, in order. The calling thread works; others help.
 
-    `begin` is entered once in every thread and gives what does a part; a thread takes parts in
-    ascending order. With `threads` that many work at most, and at once. With None they are as many
-    as `cores` has idle, up to MOST_FOR_ONE, and those borrowed leave after the part in hand when it
-    is crowded. The caller's thread is counted by the caller.
+    `begin` is entered once in every thread and gives the function that does a part; a thread takes
+    parts in ascending order. With `threads`, at most that many work, from the start. With None
+    there are as many as `cores` has idle, up to MOST_FOR_ONE, and borrowed ones leave after the
+    part in hand when there are more threads than cores. The caller counts its own thread.
 
     Raises the first error of any thread, once all have ended: the others finish the part in hand.
     They run in copies of the caller's context, so that `engine.checkpoint` stops them too.

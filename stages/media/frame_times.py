@@ -1,19 +1,19 @@
-"""When frames are shown, worked out from the timestamps that a file gives them. Pure arithmetic.
+"""The times of frames, computed from the timestamps in the file. Pure arithmetic.
 
-A frame's time is when it is shown, and one odd stamp says nothing about the others. The decoder
-gives frames in the order in which they are shown, so the order is not in question, only the times:
+A frame's time is when it is shown, and one odd stamp proves nothing about the others. The decoder
+gives frames in the order in which they are shown, so only the times are in question:
 
 1. Stamps that never go back are taken as they are, with every gap between them.
-2. A stamp far from the clock that its neighbours keep to, before and after, is not believed. Its
-   frame is shown one frame after the one before it. Up to `_FEW` frames in a row may be so; more,
-   if the clock afterwards is where it would be without them.
+2. A stamp far from the clock of its neighbours, before and after, is rejected. Its frame is shown
+   one frame after the one before it. Up to `_FEW` frames in a row may be rejected; more, if the
+   clock afterwards is where it would be without them.
 3. A clock that jumps back, and stays there for more than `_FEW` frames, is a new recording. It
-   follows on where the one before it ends. (A clock that jumps forward leaves a gap: see 1.)
-4. Within a recording the frames get its stamps in ascending order. So stamps that are in another
-   order than the frames, as decoding times are, move no time by more than a few frames, and a
-   stamp a little too early or too late moves nothing after it.
-5. A frame without a stamp is shown one frame after the one before it, or, where the next stamp
-   comes sooner than that, at an equal share of the way there.
+   continues where the one before it ends. (A clock that jumps forward leaves a gap: see 1.)
+4. Within a recording the frames get its stamps in ascending order. So stamps in another order than
+   the frames, such as decoding times, move no time by more than a few frames, and a stamp a little
+   too early or too late moves nothing after it.
+5. A frame without a stamp is shown one frame after the one before it. If the next stamp comes
+   sooner than that, the frames in between share the time evenly.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,10 +23,10 @@ from statistics import median_high, median_low
 from typing import NamedTuple
 
 _FEW = 8
-"""Frames in a row whose stamps are rather wrong together than the beginning of a new recording."""
+"""The most frames in a row that count as wrong together rather than as a new recording."""
 
 _REORDER = 16
-"""Frames by which codecs reorder at most: a stamp further off than that is not merely reordered."""
+"""The most frames by which codecs reorder: a stamp further off is not merely reordered."""
 
 _WINDOW = 12
 """Frames on each side of a small step back that show whether the clock has changed for good."""
@@ -37,13 +37,14 @@ class ShownTimes:
     """The times of a stream's frames, in the order in which they are shown."""
 
     ticks: Sequence[int]
-    """One a frame; none is lower than the one before it."""
+    """One time per frame; none is lower than the one before it."""
     frame_duration: int
     """The usual time between a frame and the next, in ticks."""
     disbelieved: frozenset[int] = frozenset()
-    """The frames whose stamp the others contradict."""
+    """The frames whose stamp was rejected, since the others contradict it."""
     restarts: frozenset[int] = frozenset()
-    """The frames at which a new recording begins, whose clock is behind that of the one before."""
+    """The frames at which a new recording begins: their clock is behind
+    that of the frame before."""
 
 
 class _Stamp(NamedTuple):
@@ -56,10 +57,11 @@ _Recording = list[_Stamp]
 
 
 def shown_times(stamps: Sequence[int | None], frame_duration: int) -> ShownTimes:
-    """When frames with these stamps are shown, by the rules above.
+    """The times of frames with these stamps, by the rules above.
 
-    `stamps` are in ticks, in the order in which the decoder gives the frames, None where one has
-    none. `frame_duration` is a frame's length at the average rate, for want of a better one.
+    `stamps` are in ticks, in the decoder's order of frames, None for a frame without one.
+    `frame_duration` is a frame's length at the average rate; it serves where no better one is
+    known.
     """
     known = [_Stamp(frame, ticks) for frame, ticks in enumerate(stamps) if ticks is not None]
     if not known:
@@ -87,7 +89,7 @@ def shown_times(stamps: Sequence[int | None], frame_duration: int) -> ShownTimes
 
 
 def _usual_step(known: Sequence[_Stamp], frame_duration: int) -> int:
-    """The usual distance between the stamps of one frame and the next."""
+    """The usual distance between the stamps of two consecutive frames."""
     steps = [abs(b.ticks - a.ticks) // (b.frame - a.frame) for a, b in pairwise(known)]
     return median_low([step for step in steps if step] + [frame_duration])
 
@@ -99,7 +101,7 @@ def _ascending(recording: _Recording) -> _Recording:
 
 
 def _continuous_runs(known: Sequence[_Stamp], step: int) -> list[_Recording]:
-    """The stamps cut where they jump, forward or back, by more than reordering explains."""
+    """The stamps, cut where they jump, forward or back, by more than reordering explains."""
     runs: list[_Recording] = []
     for stamp in known:
         jump = stamp.ticks - runs[-1][-1].ticks if runs else None
@@ -110,18 +112,20 @@ def _continuous_runs(known: Sequence[_Stamp], step: int) -> list[_Recording]:
 
 
 def _believed(runs: Sequence[_Recording], step: int) -> list[_Recording]:
-    """The recordings that there are in these runs, without the runs that are not believed.
+    """The recordings in these runs, without the rejected runs.
 
-    The cheapest explanation, by dynamic programming: each frame that is not believed costs one, and
-    a new recording costs more than `_FEW` of them.
+    The cheapest explanation, by dynamic programming: each rejected frame costs one, and a new
+    recording costs more than `_FEW` frames.
     """
     lengths = [0]
     for run in runs:
         lengths.append(lengths[-1] + len(run))
     costs: list[float] = []
-    chosen: list[int | None] = []  # the run that is believed before that one, if any
+    chosen: list[int | None] = []  # the accepted run before each run, if any
     for this, run in enumerate(runs):
         best: tuple[float, int | None] = (lengths[this], None)
+        # Only the 2 * _FEW + 1 runs before are tried as predecessors: a file whose clock jumps all
+        # the time has thousands of runs, and to try all pairs would take quadratic time.
         for before in range(this - 1, max(-1, this - 2 - 2 * _FEW), -1):
             skipped = float(lengths[this] - lengths[before + 1])
             last = runs[before][-1]
@@ -131,7 +135,7 @@ def _believed(runs: Sequence[_Recording], step: int) -> list[_Recording]:
             elif run[0].ticks < last.ticks:
                 skipped += _FEW + 0.5
             else:
-                skipped += 0.01  # so that of two explanations the one without a gap is taken
+                skipped += 0.01  # of two explanations prefer the one without a gap
             best = min(best, (costs[before] + skipped, before), key=lambda it: it[0])
         costs.append(best[0])
         chosen.append(best[1])
@@ -145,7 +149,7 @@ def _believed(runs: Sequence[_Recording], step: int) -> list[_Recording]:
 
 
 def _joined(runs: Iterator[_Recording], step: int) -> Iterator[_Recording]:
-    """Runs of one clock together: those that do not jump back."""
+    """The runs of one clock joined: a run that jumps back begins a new recording."""
     recording: _Recording = []
     for run in runs:
         if recording and run[0].ticks < recording[-1].ticks - _REORDER * step:
@@ -158,7 +162,7 @@ def _joined(runs: Iterator[_Recording], step: int) -> Iterator[_Recording]:
 def _split_at_lasting_steps(recording: _Recording, step: int) -> Iterator[_Recording]:
     """Cut where the clock steps back a little and stays behind, as where an edit repeats frames.
 
-    Only stamps that run evenly on both sides can show that: others may be merely out of order.
+    Only stamps that run evenly on both sides prove that: others may be merely out of order.
     """
     steps_back = [i for i, (a, b) in enumerate(pairwise(recording), 1) if b.ticks < a.ticks]
     if not steps_back:
@@ -181,7 +185,7 @@ def _split_at_lasting_steps(recording: _Recording, step: int) -> Iterator[_Recor
 
 
 def _filled(placed: Sequence[_Stamp], frames: int, step: int) -> Iterator[int]:
-    """The times of all frames, from those of some, which ascend with the frames."""
+    """The times of all frames, from those of some; these ascend with the frames."""
     first, last = placed[0], placed[-1]
     for frame in range(first.frame):
         yield first.ticks - (first.frame - frame) * step

@@ -1,8 +1,8 @@
-"""The one door to a media file: FFmpeg reads this one file, and only as video or sound.
+"""The single entry point for media files: FFmpeg reads this one file, and only as video or sound.
 
-FFmpeg takes more than media for a file: lists that name other files (and so any file of this
-machine, or themselves without end), descriptions of streams in the network, devices, scripts,
-single pictures. So what it may open is listed here, not what it may not.
+FFmpeg accepts more than media: lists that name other files (and so any file of this machine, or
+themselves without end), descriptions of network streams, devices, scripts, single pictures. So this
+module lists the formats that are allowed, not those that are forbidden.
 """
 
 import os
@@ -31,7 +31,7 @@ dsicin dxa ea ea_cdata film_cpk flic frm gdv hnm idcin iff ipmovie iss jv lvf mg
 mtv mv mvi paf pdv psxstr rl2 rpl sdr2 sga siff smush thp tiertexseq tmv usm vmd wc3movie wsvqa xmv
 yop
 """
-"""FFmpeg's demuxers of containers and streams of video that read their own file and no other."""
+"""FFmpeg's demuxers for containers and streams of video that read only their own file."""
 
 _SOUND = """
 aa aac aax ac3 ac4 ace acm act adp ads adx aea afc aiff aix alaw alp amr amrnb amrwb apac apc ape
@@ -41,7 +41,7 @@ laf lc3 loas mca mlp mmf mp3 mpc mpc8 msf mtaf mulaw musx nistsphere oma osq pvf
 rka rsd rso s337m sbc scd sds sdx shn sln sol sox spdif svag svs tak truehd tta vag voc vpk vqf w64
 wady wav wavarc wsaud wsd wv wve xa xmd xvag xwma
 """
-"""Those of sound: it is no video either, but that is for who looks for streams to say."""
+"""Its demuxers for sound: sound is no video, but the search for streams reports that."""
 
 DEMUXERS = ",".join((_VIDEO + _SOUND).split())
 
@@ -71,15 +71,15 @@ _MAGIC = (
 )
 
 _HEAD = 4096
-"""Bytes of a file that tell what it is."""
+"""Bytes at the beginning of a file that identify its type."""
 
 
 class NoMediaError(Exception):
-    """The file is something that must not be opened as media; the text says what, as "text"."""
+    """The file must not be opened as media; the text names its type, such as "text"."""
 
 
 def open_media(path: Path, max_pixels: int = MOST_PIXELS) -> "InputContainer":
-    """Open a file of video or sound. No frame with more pixels is decoded to find out about it.
+    """Open a file of video or sound. No frame with more than `max_pixels` is decoded for that.
 
     Raises NoMediaError where FFmpeg takes it for anything else, FileNotFoundError, and
     av.FFmpegError where it cannot be read.
@@ -89,7 +89,7 @@ def open_media(path: Path, max_pixels: int = MOST_PIXELS) -> "InputContainer":
     try:
         container = _open(path, max_pixels=str(_allocated(max_pixels)))
     except av.error.ArgumentError:
-        # What is not on the list gives this error, and a damaged file may too.
+        # A format outside the list gives this error, and a damaged file may too.
         what = what_it_is(path)
         if what is None:
             raise
@@ -110,7 +110,7 @@ def open_media(path: Path, max_pixels: int = MOST_PIXELS) -> "InputContainer":
 def _open(path: Path, **options: str) -> "InputContainer":
     import av
 
-    # Absolute, as FFmpeg would take what is before a colon in "a:b.mp4" for a protocol.
+    # Absolute: in "a:b.mp4" FFmpeg would take the part before the colon for a protocol.
     return av.open(
         os.path.abspath(path),  # noqa: PTH100
         options={"protocol_whitelist": "file", "format_whitelist": DEMUXERS, **options},
@@ -119,13 +119,13 @@ def _open(path: Path, **options: str) -> "InputContainer":
 
 
 def _sizes(path: Path, container: "InputContainer") -> list[int]:
-    """The pixels of a frame of each video that has a known codec."""
+    """The frame size in pixels of each video with a known codec."""
     videos: Any = container.streams.video
     return [prod(frame_size(path, stream)) for stream in videos if stream.codec_context]
 
 
 def limit_decoder(context: Any, max_pixels: int) -> None:
-    """Have the decoder refuse frames that are larger than the header says, and than that."""
+    """Have the decoder refuse frames larger than `max_pixels` and larger than the header says."""
     import av
 
     context.options = {"max_pixels": str(_allocated(max_pixels))}
@@ -140,12 +140,12 @@ def limit_decoder(context: Any, max_pixels: int) -> None:
 
 
 def _allocated(max_pixels: int) -> int:
-    """What to tell a decoder: it counts what it allocates, which is more than what is shown."""
+    """The limit for a decoder: it counts allocated pixels, which are more than the shown ones."""
     return min(2 * max_pixels + 2**20, 2**31 - 1)
 
 
 def video_streams(container: "InputContainer") -> list["VideoStream"]:
-    """The streams that are videos: not a cover picture, nor thumbnails of chapters."""
+    """The video streams, without cover pictures and chapter thumbnails."""
     from av.stream import Disposition
 
     pictures = Disposition.attached_pic | Disposition.timed_thumbnails
@@ -153,7 +153,7 @@ def video_streams(container: "InputContainer") -> list["VideoStream"]:
 
 
 def frame_size(path: Path, stream: "VideoStream") -> tuple[int, int]:
-    """The width and height that the header states; 0 where it does not, or has no known codec."""
+    """The width and height in the header; 0 where there are none, or the codec is unknown."""
     context: Any = stream.codec_context  # PyAV's types say that it is always there
     width, height = (context.width, context.height) if context else (0, 0)
     if not width and context and stream.container.format.name == "apng":
@@ -163,7 +163,7 @@ def frame_size(path: Path, stream: "VideoStream") -> tuple[int, int]:
 
 
 def what_it_is(path: Path) -> str | None:
-    """What a file is that is no media, in words after "is"; None where it might be."""
+    """The type of a file that is no media, in words after "is"; None where it might be media."""
     with path.open("rb") as file:
         head = file.read(_HEAD)
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()

@@ -1,4 +1,4 @@
-"""Which frames of a video are wanted, by presentation time alone. Pure: no video is opened here.
+"""Selects the wanted frames of a video, by presentation time alone. Pure: opens no video.
 
 Times are seconds as Fractions, counted from the first frame shown, so that 30000/1001 frames a
 second are as exact as 25. A frame is shown from its own time until the next frame's time.
@@ -14,14 +14,14 @@ from math import ceil
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """What is wanted of a video; `Sampler` carries it out.
+    """The wanted frames of a video, as a rule; `Sampler` applies it.
 
     With a `step` the wanted moments are `first`, `first + step`, … below `end`, and a frame is
-    wanted if it is the one being shown at such a moment: the last frame with a time at or before
-    it. So the frame for a moment may begin a little before `start`, and a frame that is shown for
-    several moments is wanted once. `moments`, in ascending order, stand in for those of the `step`.
-    Without a `step` every frame is wanted whose time is in [start, end), or every keyframe of
-    those. `end` None is the end of the video.
+    wanted if it is shown at such a moment: the last frame with a time at or before it. So the frame
+    for a moment may begin a little before `start`, and a frame that is shown for several moments is
+    wanted once. `moments`, in ascending order, replace those of the `step`. Without a `step` every
+    frame is wanted whose time is in [start, end), or every keyframe of those. `end` None is the end
+    of the video.
     """
 
     start: Fraction
@@ -56,9 +56,9 @@ def evenly_spread(
 ) -> Sampling:
     """The frames shown in the middle of each of `count` equal parts of [start, end).
 
-    The middles keep clear of the first and last frame, which are black in many videos. Fewer frames
-    come of it where fewer are shown. `times` are those of all frames, in ascending order: with
-    them a frame that is shown for longer than a part, as in a gap, takes no part from others.
+    The middles avoid the first and last frame, which are black in many videos. The result has fewer
+    frames where fewer are shown. `times` are those of all frames, in ascending order: with them a
+    frame that is shown for longer than a part, as in a gap, takes no part from others.
     """
     step = (end - start) / count
     first = start + step / 2
@@ -76,11 +76,11 @@ def evenly_spread(
 
 
 _Span = tuple[Fraction, Fraction]
-"""From when until when a frame is shown."""
+"""The start and end of the time for which a frame is shown."""
 
 
 def _hit(even: Sampling, spans: Sequence[_Span]) -> int:
-    """The number of frames that are wanted of those shown then."""
+    """The number of wanted frames among those with these spans."""
     sampler = Sampler(replace(even, max_frames=None))
     return sum(sampler.wants(begin, until, False) for begin, until in spans)
 
@@ -101,9 +101,9 @@ def _spread_over_frames(count: int, spans: Sequence[_Span]) -> Iterator[Fraction
 
 
 def _largest_part(count: int, spans: Sequence[Fraction]) -> Fraction:
-    """The length of the `count` parts that these spans make, of each no more than one part's.
+    """The length of the `count` parts, where each span counts for no more than one part.
 
-    `spans` are in descending order. Where there are no more than `count`, each is a part.
+    `spans` are in descending order. With `count` spans or fewer, each is a part.
     """
     rest = sum(spans, Fraction(0))
     for longer, span in enumerate(spans[:count]):
@@ -114,14 +114,14 @@ def _largest_part(count: int, spans: Sequence[Fraction]) -> Fraction:
 
 
 class Sampler:
-    """Goes through the frames of one video in presentation order and says which are wanted."""
+    """Goes through the frames of one video in presentation order and selects the wanted ones."""
 
     def __init__(self, sampling: Sampling) -> None:
         self._sampling = sampling
         self._moment = sampling.first
         self._left = sampling.max_frames
         self.finished = False
-        """No later frame can be wanted."""
+        """Whether no later frame can be wanted."""
 
     def wants(self, time: Fraction, until: Fraction, keyframe: bool) -> bool:
         """Whether the frame shown from `time` until `until` is wanted.
@@ -150,7 +150,7 @@ class Sampler:
         return due
 
     def _first_moment_from(self, time: Fraction, step: Fraction) -> Fraction | None:
-        """The first wanted moment that is not before that time; None if there is none left."""
+        """The first wanted moment at or after that time; None if none is left."""
         sampling = self._sampling
         if sampling.moments:
             at = bisect_left(sampling.moments, time)
@@ -164,7 +164,7 @@ class Sampler:
 def choose(
     sampling: Sampling, times: Sequence[Fraction], keyframes: Iterable[bool], end: Fraction
 ) -> list[int]:
-    """The indices of the frames that are wanted of a video with these frames.
+    """The indices of the wanted frames of a video with these frames.
 
     `times` are the frames' in ascending order, `keyframes` says which of them are keyframes, and
     `end` is the time until which the last one is shown.
@@ -181,5 +181,6 @@ def choose(
 
 
 def exact_seconds(seconds: float) -> Fraction:
-    """What a person means by a number: 0.1 is a tenth, not the nearest binary fraction."""
+    """The exact value of a number that a person typed: 0.1 is a tenth, not
+    the nearest binary fraction."""
     return Fraction(str(seconds))

@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _CLOCK_RANGE = 1 << 33
-"""The ticks after which the clock of MPEG streams begins anew, some 26 hours."""
+"""The number of ticks after which the clock of MPEG streams wraps, some 26 hours."""
 
 MOST_TICKS_AHEAD = _CLOCK_RANGE // 2
-"""Ticks by which a timestamp can be later than the one before it. More is a clock set back."""
+"""The most ticks by which a timestamp can be later than the one before. More means that the clock
+was set back."""
 
 
 class Shown(NamedTuple):
@@ -49,7 +50,7 @@ class Shown(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """An open video file and the stream of it that a player would show. Close it, or use `with`."""
+    """An open video file and the stream that a player would show. Close it, or use `with`."""
 
     path: Path
     container: "InputContainer"
@@ -59,7 +60,7 @@ class Video:
     aspects: Aspects
     """The shape of the pixels of each frame that has been decoded."""
     crop: Crop
-    """What the container leaves out of each frame."""
+    """The parts of each frame that the container leaves out."""
     max_pixels: int
     """Larger frames count as undecodable."""
 
@@ -76,7 +77,7 @@ class Video:
 
     @property
     def declared_duration(self) -> Fraction | None:
-        """The length in seconds that the file's header states, None where it states none."""
+        """The length in seconds in the file's header, None where it has none."""
         if self.stream.duration is not None:
             return self.stream.duration * self.time_base
         if self.container.duration is not None:
@@ -85,15 +86,15 @@ class Video:
 
     @property
     def frame_duration(self) -> int:
-        """The length in ticks of a frame at the average rate, for want of a better one."""
+        """The length in ticks of a frame at the average rate, where no better one is known."""
         rate = self.stream.average_rate or Fraction(25)
         return max(1, round(1 / (rate * self.time_base)))
 
     def packets(self, damage: Damage) -> Iterator["Packet[VideoStream]"]:
         """The stream's packets in decoding order, as far as the file can be read.
 
-        Raises engine.Cancelled when the attempt has been given up, Permanent at a packet that is
-        encrypted, and Transient, of kind "memory", where there is too little.
+        Raises engine.Cancelled when the attempt has been given up, Permanent at an encrypted
+        packet, and Transient, of kind "memory", where memory is short.
         """
         import av
 
@@ -101,26 +102,26 @@ class Video:
             try:
                 for packet in self.container.demux(self.stream):
                     checkpoint()
-                    if not packet.size:  # it would tell the decoder that the stream has ended
+                    if not packet.size:  # an empty packet would end the decoder's stream
                         continue
                     if is_encrypted(packet):
                         raise _encrypted(self.path)
                     yield packet
-            except IndexError:  # PyAV may trip over a stream that turns up midway, but can go on
+            except IndexError:  # PyAV may fail at a stream that begins midway, but can go on
                 continue
-            except av.FFmpegError as error:  # demuxers give errors of any kind for what is damaged
+            except av.FFmpegError as error:  # demuxers raise errors of any kind for damaged data
                 _check_memory(self.path, error)
                 damage.notes.append(f"the file cannot be read to its end: {error.strerror}")
             return
 
     def seek(self, ticks: int) -> None:
-        """Go on with the packets from the keyframe at or before that presentation time."""
+        """Continue with the packets from the keyframe at or before that presentation time."""
         self.container.seek(ticks, stream=self.stream)
 
     def decode(self, packet: "Packet[VideoStream] | None") -> list["VideoFrame"]:
         """The frames that the decoder has ready after this packet; None for all that are left.
 
-        Raises UndecodableError, and Transient, of kind "memory", where there is too little.
+        Raises UndecodableError, and Transient, of kind "memory", where memory is short.
         """
         import av
 
@@ -137,15 +138,15 @@ class Video:
 
 
 _SPARE = 2**30
-"""Bytes: who can have as many is not short of memory."""
+"""Bytes: a process that can allocate this much is not short of memory."""
 
 
 class UndecodableError(Exception):
-    """The decoder could make nothing of a packet. The ones after it may be good again."""
+    """The decoder failed at a packet. Later packets may decode again."""
 
 
 def open_video(path: Path, threads: int = 1, max_pixels: int = MOST_PIXELS) -> Video:
-    """Open the file and find its video, to be decoded by so many threads. Nothing is decoded yet.
+    """Open the file and find its video, to be decoded by `threads` threads. Nothing is decoded yet.
 
     Raises Permanent, of kind "missing_file", "damaged", "no_video", "undecodable_codec",
     "encrypted", or "too_large" where a frame has more than `max_pixels`.
@@ -174,7 +175,7 @@ def open_video(path: Path, threads: int = 1, max_pixels: int = MOST_PIXELS) -> V
 
 
 def _find_stream(path: Path, container: "InputContainer") -> tuple["VideoStream", Header]:
-    """The stream that a player would show, and what else its container says of it."""
+    """The stream that a player would show, and its container's header."""
     streams = video_streams(container)
     if not streams:
         raise Permanent(f"{path.name} has no video in it", kind="no_video")
@@ -196,9 +197,9 @@ def _find_stream(path: Path, container: "InputContainer") -> tuple["VideoStream"
 
 
 def _check_memory(path: Path, error: Exception) -> None:
-    """Raise Transient where FFmpeg got no memory as there is little left: the file is not to blame.
+    """Raise Transient where FFmpeg got no memory because the machine is short of it.
 
-    A damaged file may ask for any amount.
+    Otherwise the file is to blame: a damaged one may ask for any amount.
     """
     if not isinstance(error, MemoryError):
         return
@@ -229,7 +230,7 @@ def _prepare_decoder(
     """Set up the stream's decoder, without opening it yet; returns its codec's standard name."""
     from av.container.core import Flags
 
-    # PyAV's types say that it is always there; it is not where FFmpeg has no decoder.
+    # PyAV's types promise a context; there is none where FFmpeg has no decoder.
     context: Any = stream.codec_context
     if context is None:
         raise Permanent(
@@ -258,10 +259,10 @@ def _prepare_decoder(
 def decode_frames(
     video: Video, damage: Damage, clock: Clock | None = None, skip: int = 0
 ) -> Iterator[Shown]:
-    """Every frame that decodes, in presentation order, leaving out the first `skip` packets.
+    """Every frame that decodes, in presentation order, without the first `skip` packets.
 
-    Without a `clock` the video is decoded twice, the first time to learn when its frames are shown.
-    What does not decode, or not well, is noted in `damage`.
+    Without a `clock` the video is decoded twice, the first time to learn the frames' times. Packets
+    that decode badly, or not at all, are recorded in `damage`.
     """
     clock = clock or TimelineClock(read_timeline(video.path, video.max_pixels), damage)
     held: tuple[VideoFrame, Fraction] | None = None
@@ -275,7 +276,7 @@ def decode_frames(
 
 
 def read_timeline(path: Path, max_pixels: int = MOST_PIXELS) -> FrameTimeline:
-    """Decode all of the video to learn when its frames are shown. Raises as `open_video` does."""
+    """Decode the whole video to learn its frames' times. Raises as `open_video` does."""
     stamps: list[int | None] = []
     decoding_times: list[int | None] = []  # of the packet after which each frame was ready
     duration = 0
@@ -299,7 +300,7 @@ def read_timeline(path: Path, max_pixels: int = MOST_PIXELS) -> FrameTimeline:
 def _not_wrapped(stamps: Sequence[int | None]) -> list[int | None]:
     """The stamps of a later recording, whose clock is behind, as they are in the file.
 
-    FFmpeg takes a clock of 33 bits that is far back for one that has run over, and adds that.
+    FFmpeg takes a 33-bit clock that is far back for one that has wrapped, and adds its range.
     """
     found: list[int | None] = []
     before, added = None, 0

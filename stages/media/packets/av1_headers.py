@@ -1,8 +1,8 @@
-"""Which frames an AV1 frame refers to, and which later frames may refer to it, from its header.
+"""The dependencies between AV1 frames, read from their headers.
 
 The decoder keeps eight frames. A header names those that its frame is predicted from (pixels,
 motion, probabilities, segmentation and film grain alike come from no others) and those that it
-replaces. So what a frame needs is known exactly, without decoding it.
+replaces. So the frames that a frame needs are known exactly, without decoding.
 
 Source: AV1 Bitstream & Decoding Process Specification, version 1.0.0 with errata 1, 5.3 to 5.9.
 """
@@ -17,23 +17,23 @@ _SEQUENCE_HEADER, _FRAME_HEADER, _FRAME = 1, 3, 6
 _KEY, _INTRA_ONLY, _SWITCH = 0, 2, 3
 _CHOSEN_BY_FRAME = 2
 _HEADER_BYTES = 16
-"""More than the part of a frame's header that is read here can take."""
+"""More bytes than the part of a frame's header that is read here can take."""
 
 
 class Dependencies(NamedTuple):
-    """What a packet does to the decoder's eight slots: bit i stands for slot i."""
+    """A packet's effect on the decoder's eight slots: bit i stands for slot i."""
 
     reads: int
     """Slots that its frames are predicted from, or that it shows."""
     writes: int
     """Slots that its frames replace."""
     reset: bool
-    """It begins with all that a decoder needs to start afresh, and a keyframe that is shown:
-    nothing from it on depends on what was before."""
+    """It begins with everything that a decoder needs to start afresh, and a shown keyframe: from
+    here on nothing depends on earlier packets."""
 
 
 UNKNOWN = Dependencies(EVERY_SLOT, EVERY_SLOT, False)
-"""It may need everything, and everything after it may need it: always safe to suppose."""
+"""It may need everything, and everything after it may need it: always a safe assumption."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class _Bits:
         return self._value >> self._left & ((1 << count) - 1)
 
     def skip_variable(self) -> None:
-        """A number in the format uvlc (4.10.3)."""
+        """Skip a number in the format uvlc (4.10.3)."""
         zeros = 0
         while zeros < 32 and not self.read(1):
             zeros += 1
@@ -72,12 +72,12 @@ class HeaderReader:
         self._sequence_data: bytes | None = None
         self._key_slots = 0
         self.steady = True
-        """All sequence headers so far are the same, so that any of them may be left out."""
+        """Whether all sequence headers so far are the same, so that any of them may be left out."""
 
     def dependencies(self, packet: bytes) -> Dependencies:
-        """What this packet (a temporal unit) depends on and what it leaves behind.
+        """The dependencies of this packet (a temporal unit).
 
-        UNKNOWN for what few streams use: scalable layers, frame numbers, decoder models.
+        UNKNOWN for rarely used features: scalable layers, frame numbers, decoder models.
         """
         reads = writes = 0
         described, reset = False, None
@@ -160,7 +160,7 @@ def _units(packet: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _sequence(bits: _Bits) -> _Sequence | None:
-    """The sequence header (5.5), None for what is not worth following."""
+    """The sequence header (5.5), None where its features are not supported here."""
     bits.read(3 + 1)  # seq_profile, still_picture
     if bits.read(1):  # reduced_still_picture_header
         return None

@@ -1,4 +1,4 @@
-"""Whether a stream's packets say when its frames are shown, and whether its file is all there."""
+"""Checks whether packets tell the times of a stream's frames, and whether its file is complete."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
@@ -15,31 +15,31 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _MOST_REORDERED = 16
-"""Frames by which a codec may decode one before its turn (ITU-T H.264 A.3.1, H.265 A.4.1)."""
+"""The most frames by which a codec decodes a frame early (ITU-T H.264 A.3.1, H.265 A.4.1)."""
 
 _LATE_IN_A_ROW = 16
-"""Packets in a row after the wanted part that show that it is over: a single one may be wrong."""
+"""Packets in a row behind the wanted part that prove its end: a single one may be wrong."""
 
 _FAR_FROM_DECODING = 10
-"""Seconds between a frame's decoding and its showing that make its presentation time doubtful."""
+"""Seconds between decoding and presentation time that make the latter doubtful."""
 
 _IN_ORDER = {"vp8", "vp9", "av1", "mjpeg"}
-"""Codecs whose packets come in the order in which they are shown."""
+"""Codecs whose packets come in presentation order."""
 
 _Item = TypeVar("_Item")
 
 
 class Doubts:
-    """Gathers, packet by packet, what speaks against the presentation times.
+    """Collects, packet by packet, evidence against the presentation times.
 
-    They may be decoding times under another name, or a single one may be wrong: then what comes
-    first by its time need not be shown first, and only decoding tells.
+    They may be decoding times under another name, or a single one may be wrong: then the frame with
+    the lowest time need not be shown first, and only decoding tells.
     """
 
     def __init__(self, video: Video) -> None:
         self._codec = video.codec
         self._far = int(_FAR_FROM_DECODING / video.time_base)
-        # H.264 says of each packet what it is; of the others FFmpeg says what the stream may have.
+        # H.264 marks each packet's type; for other codecs FFmpeg knows only the stream's features.
         self._reorders = video.codec != "h264" and bool(video.stream.codec_context.has_b_frames)
         self._only_decoding_times = True
         self._any_far = False
@@ -54,7 +54,7 @@ class Doubts:
         self._any_far = self._any_far or not -self._far // 10 <= ahead <= self._far
 
     def about(self, times: Sequence[int]) -> bool:
-        """Whether there is reason to doubt these presentation times, in decoding order."""
+        """Whether these presentation times, in decoding order, are doubtful."""
         if self._any_far or (self._only_decoding_times and self._reorders and len(times) > 1):
             return True
         if all(a <= b for a, b in pairwise(times)):
@@ -68,9 +68,9 @@ class Doubts:
 def until_late(
     packets: Iterable[_Item], is_late: Callable[[_Item], bool], stopped: Callable[[], None]
 ) -> Iterator[_Item]:
-    """The packets up to the first of those in a row, many or the last, that are late; and that one.
+    """The packets up to and including the first of a row of late ones (long enough, or the last).
 
-    `stopped` is called if there are more.
+    `stopped` is called if the packets end with such a row.
     """
     late: list[_Item] = []
     for packet in packets:
@@ -109,7 +109,7 @@ def note_missing_end(path: Path, table: PacketTable, damage: Damage) -> None:
         return
     end = table.end()
     tolerance = max(Fraction(1), declared / 20)
-    # Some headers tell the length of the sound, and some the last time by the file's own clock.
+    # Some headers give the length of the sound, some the last time on the file's own clock.
     last = max(end, max(table.times, default=0) * table.time_base)
     if declared - last > tolerance and not _sound_goes_on(
         path, declared - tolerance, table.max_pixels
@@ -121,7 +121,7 @@ def note_missing_end(path: Path, table: PacketTable, damage: Damage) -> None:
 
 
 def _sound_goes_on(path: Path, time: Fraction, max_pixels: int) -> bool:
-    """Whether the file has sound until that second."""
+    """Whether the file's sound lasts until that second."""
     import av
 
     with open_video(path, max_pixels=max_pixels) as video:

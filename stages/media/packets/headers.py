@@ -1,4 +1,4 @@
-"""What the headers of a packet tell: whether its frame is shown, and what depends on what."""
+"""The facts in a packet's headers: whether its frame is shown, and its dependencies."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class PacketReader:
-    """Looks into packets, as far as their headers tell what depends on what."""
+    """Reads packets' headers as far as they tell dependencies."""
 
     def __init__(self, video: Video, table: PacketTable, keyframes_only: bool) -> None:
         self._table = table
@@ -21,10 +21,10 @@ class PacketReader:
         self._extradata = video.stream.codec_context.extradata
         self._av1 = HeaderReader()
         self.is_bidirectional = False
-        """The packet looked at last is a B-frame, as far as that is looked into: of H.264."""
+        """Whether the last packet is a B-frame; only checked for H.264."""
 
     def at(self, packet: "Packet[VideoStream]") -> int:
-        """The packet's flags; what else there is to tell goes into the table."""
+        """The packet's flags; further facts go into the table."""
         flags = PacketFlag.HIDDEN if packet.is_discard else 0
         resets = self._resets(packet)
         if packet.is_keyframe:
@@ -35,7 +35,7 @@ class PacketReader:
         table = self._table
         if table.codec == "av1":
             if self._keyframes_only and not packet.is_keyframe:
-                return False  # the keyframes that reset bring all that a decoder needs
+                return False  # a resetting keyframe holds everything that a decoder needs
             found = self._av1.dependencies(bytes(packet))
             table.steady = table.steady and self._av1.steady
             if not self._keyframes_only:

@@ -1,4 +1,4 @@
-"""What a packet of H.264 or HEVC begins with, as far as its headers tell.
+"""The beginning of a packet of H.264 or HEVC, as far as its headers tell.
 
 Both codecs wrap their data in network abstraction layer (NAL) units, each with a typed header.
 """
@@ -14,17 +14,17 @@ _PARAMETER_SETS = {"h264": {7, 8, 13, 15}, "hevc": {32, 33, 34}}
 
 
 class Beginning(NamedTuple):
-    """What comes first in a packet, up to its first slice."""
+    """The beginning of a packet, up to its first slice."""
 
     slice: int
     """The 16-bit header of the first slice, 0 if there is none."""
     new_parameters: bool
-    """There are parameter sets that the stream's header lacks. Later packets may need them, so this
-    one cannot be left out, whatever its frame is for."""
+    """Whether there are parameter sets that the stream's header lacks. Later packets may need them,
+    so this packet cannot be left out, even if no other frame refers to its own."""
 
 
 def beginning(codec: str, data: bytes, extradata: bytes | None) -> Beginning:
-    """What this packet begins with. `extradata` is the stream's header, as FFmpeg has it."""
+    """The beginning of this packet. `extradata` is the stream's header, as FFmpeg has it."""
     known = extradata or b""
     new_parameters = False
     for unit in _units(data, codec, known):
@@ -40,8 +40,8 @@ def beginning(codec: str, data: bytes, extradata: bytes | None) -> Beginning:
 def is_reset(codec: str, header: int) -> bool:
     """Whether the decoder starts afresh at a slice with this header.
 
-    In H.264 and HEVC what a container marks as a keyframe may also be a mere entry point, before
-    which later frames still reach back (ITU-T H.264 table 7-1, H.265 table 7-1).
+    In H.264 and HEVC a keyframe of the container may also be a mere entry point: frames after it
+    may still refer to frames before it (ITU-T H.264 table 7-1, H.265 table 7-1).
     """
     return _type(codec, header) in _RESETTING_SLICES[codec]
 
@@ -60,7 +60,7 @@ def _type(codec: str, header: int) -> int:
 
 
 def _units(data: bytes, codec: str, extradata: bytes) -> Iterator[bytes]:
-    """Each NAL unit up to the first slice, of which the header alone is given."""
+    """Each NAL unit up to the first slice; of the slice only the header."""
     slices = _SLICES[codec]
     if extradata[:1] != b"\x01":  # ITU-T H.264 annex B: units after start codes
         start = data.find(b"\x00\x00\x01") + 3

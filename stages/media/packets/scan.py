@@ -1,6 +1,6 @@
-"""Reading the packets of a video into a table, as far as they matter, without decoding them.
+"""Reads the packets of a video into a table, as far as they matter, without decoding them.
 
-Where they do not say for sure when their frames are shown, all is decoded to learn that.
+Where packets do not give the frames' times for sure, the whole video is decoded to learn them.
 """
 
 from fractions import Fraction
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 SEEK_FROM = 10
-"""The `start`, in seconds, from which on a seek is worth its risks."""
+"""Seconds: from this `start` on, a seek is worth its risks."""
 
 _SEEKABLE = {"mov", "matroska"}
-"""Containers, by FFmpeg's names, that store when each keyframe is shown."""
+"""Containers, by FFmpeg's names, that store the time of each keyframe."""
 
 _HEAD = 32
-"""Packets among which the frame that is shown first must be: codecs reorder 16 at most."""
+"""Packets that surely include the first shown frame: codecs reorder 16 at most."""
 
 
 def scan_video(
@@ -37,10 +37,10 @@ def scan_video(
     max_pixels: int = MOST_PIXELS,
     seek: bool = True,
 ) -> PacketTable:
-    """Read the packets that matter for what is shown from `start` until `end`.
+    """Read the packets that matter for the frames shown from `start` until `end`.
 
-    `keyframes_only`: no other frames will be wanted, so that fewer headers have to be looked into.
-    `seek`: the ones before a late `start` may be left out. Raises Permanent as `open_video` does.
+    `keyframes_only`: no other frames will be wanted, so fewer headers are read. `seek`: packets
+    before a late `start` may be left out. Raises Permanent as `open_video` does.
     """
     table = None
     if seek and start >= SEEK_FROM:
@@ -59,7 +59,7 @@ def scan_video(
 def _scan_after_seek(
     path: Path, start: Fraction, end: Fraction | None, keyframes_only: bool, max_pixels: int
 ) -> PacketTable | None:
-    """Read from the keyframe before `start`; None where that is not sure to give the same frames.
+    """Read from the keyframe before `start`; None where a seek might give other frames.
 
     Some files decode well from their beginning and give garbage after a seek.
     """
@@ -72,7 +72,7 @@ def _scan_after_seek(
         head = _scan(video, damage, Fraction(0), keyframes_only)
         _leave_out_what_does_not_decode(path, head)
         origin = head.origin
-        # What its first packets alone say, all later ones need.
+        # All later packets need the facts that only the first ones hold.
         if origin is None or not (head.ordered and head.intact and head.steady):
             return None
         target = origin + int(start / video.time_base)
@@ -107,7 +107,7 @@ def _scan(
     latest: int | None = None
 
     def is_late(packet: "Packet[VideoStream]") -> bool:
-        # No frame is shown before it is decoded: what follows is shown after `end`.
+        # No frame is shown before it is decoded, so all later frames are shown after `end`.
         if end is None or packet.dts is None or table.origin is None or not table.ordered:
             return False
         if latest is not None and packet.dts > latest + MOST_TICKS_AHEAD:
@@ -150,9 +150,9 @@ def _scan(
 
 
 def _leave_out_what_does_not_decode(path: Path, table: PacketTable) -> None:
-    """Hide the frames that are shown before the first keyframe, if they refer to what is not there.
+    """Hide frames that are shown before the first keyframe and refer to missing frames.
 
-    So it is where a video was cut out of a longer one at a keyframe in the middle of a group.
+    So it is in a video that was cut out of a longer one at a keyframe inside a group.
     """
     shown = [i for i in range(len(table.flags)) if not table.flags[i] & PacketFlag.HIDDEN]
     first = next((i for i in shown if table.flags[i] & PacketFlag.KEYFRAME), None)

@@ -1,4 +1,4 @@
-"""Decoding only the packets that are needed, segment by segment, and making sure that it worked."""
+"""Decodes only the needed packets, segment by segment, and verifies the result."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _READ_ON = 50
-"""Packets that are read through rather than sought across."""
+"""Gaps up to this many packets are read through rather than sought across."""
 
 
 class SegmentError(Exception):
-    """Decoding only what is needed did not give exactly the frames that were asked for."""
+    """Decoding only the needed packets did not give exactly the requested frames."""
 
 
 class DamagedError(SegmentError):
-    """A packet or a frame is damaged, or lacks what was left out."""
+    """A packet or a frame is damaged, or lacks a packet that was left out."""
 
 
 class SegmentDecoder:
-    """Decodes segments of a freshly opened video. Each call takes one that comes after the last.
+    """Decodes segments of a freshly opened video. Each call takes a segment behind the last one.
 
-    `keyframes_alone`: the segments hold keyframes only, of a codec that does not promise that
-    nothing after them depends on anything before. It is checked that they are intra pictures.
+    `keyframes_alone`: the segments hold only keyframes, of a codec in which frames after a keyframe
+    may depend on frames before it. The decoder then checks that each is an intra picture.
     """
 
     def __init__(self, video: Video, table: PacketTable, keyframes_alone: bool = False) -> None:
@@ -40,11 +40,11 @@ class SegmentDecoder:
         self._next = 0
 
     def frames(self, segment: Segment) -> Iterator[tuple["VideoFrame", int]]:
-        """The frames that are wanted of this segment, in order, each with its time in ticks.
+        """The wanted frames of this segment, in order, each with its time in ticks.
 
-        Each is what decoding everything would give, to the pixel. Raises SegmentError as soon as
-        that is not sure: a packet is damaged, or not the one that was there when the table was
-        made, or a frame does not come.
+        Each is identical, to the pixel, to the result of decoding everything. Raises SegmentError
+        as soon as that is in doubt: a packet is damaged, or differs from that in the table, or a
+        frame does not come.
         """
         from av.video.frame import PictureType
 
@@ -72,12 +72,12 @@ class SegmentDecoder:
                     yield frame, frame.pts
         if missing:
             raise SegmentError("frames are missing")
-        context.flush_buffers()  # it has been told that the stream has ended, and is to go on
+        context.flush_buffers()  # the decoder was told of the end of the stream: reset it to go on
 
     def _planned_packets(
         self, segment: Segment
     ) -> Iterator[tuple["Packet[VideoStream] | None", Action]]:
-        """The packets that the decoder gets, and None at the end for the frames it still holds."""
+        """The packets for the decoder, and None at the end for the frames that it still holds."""
         packets = self._packets_from(segment.first)
         for index, action in enumerate(segment.actions, segment.first):
             packet = next(packets, None)

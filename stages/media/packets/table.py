@@ -1,12 +1,12 @@
-"""Which packets of a video have to be decoded for the frames that are wanted.
+"""Plans which packets of a video have to be decoded for the wanted frames.
 
-Decoding is what extraction costs, and most of it is for frames that nobody wants. Two things can
-be left out without changing a pixel of the rest: frames that no other frame refers to, and whatever
-lies between the last wanted frame and the next point where the decoder starts afresh. AV1 says of
-each frame what it refers to, so that all can be left out that no wanted frame leads back to. Where
-only keyframes are wanted, nothing else is decoded.
+Decoding is the main cost of extraction, and most of it is for frames that nobody wants. Two things
+can be left out without changing a pixel of the rest: frames that no other frame refers to, and
+packets between the last wanted frame and the next point where the decoder starts afresh. AV1 names
+the references of each frame, so every frame can be left out that no wanted frame depends on. Where
+only keyframes are wanted, only keyframes are decoded.
 
-Where the packets do not say for sure when their frames are shown, all is decoded to learn that.
+Where packets do not give the frames' times for sure, the whole video is decoded to learn them.
 """
 
 from array import array
@@ -24,31 +24,31 @@ from stages.media.media_file import MOST_PIXELS
 from stages.media.video import read_timeline
 
 _WORTHWHILE = 6
-"""The least work in a segment, in frames decoded, that makes up for opening the file once more. One
-picture is enough: the smaller the parts, the more evenly are threads at work until the end."""
+"""The least work in a segment, in frames decoded, that is worth opening the file once more. One
+picture is enough: smaller parts keep the threads evenly at work until the end."""
 
 _PICTURE = 6
-"""What it takes to scale and write one picture, in frames decoded."""
+"""The cost of scaling and writing one picture, in frames decoded."""
 
 KEYFRAME_RESETS = {"vp8", "vp9", "av1"}
 """Codecs in which nothing after a keyframe depends on anything before it."""
 
 NONREF_SAFE = {"h264", "hevc"}
-"""Codecs whose decoder, told to skip non-reference frames, gives the others unchanged: they mark
-such frames in the packet's header and predict nothing, not even entropy state, from them."""
+"""Codecs whose decoder gives unchanged frames if it skips non-reference frames: such frames are
+marked in the packet's header and nothing is predicted from them, not even entropy state."""
 
 INTRA_KEYFRAMES = {"hevc", "mpeg4", "mpeg2video", "mjpeg"}
 """Codecs whose decoder takes one keyframe after another, if they are I-frames, resets or not."""
 
 
 class PacketFlag:
-    """Bits of a packet's flags: plain numbers, as an IntFlag's take ten times as long to test."""
+    """Bits of a packet's flags: plain numbers, since an IntFlag takes ten times as long to test."""
 
     KEYFRAME: Final = 1
     RESET: Final = 2
     """Nothing after this packet depends on anything before it."""
     HIDDEN: Final = 4
-    """Not shown: an edit list cuts it off, or what it refers to is before the beginning."""
+    """Not shown: an edit list cuts it off, or it refers to frames before the beginning."""
 
 
 class Action(IntEnum):
@@ -61,12 +61,12 @@ class Action(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Packets that can be decoded apart from all others: those from `first` on, one per action."""
+    """Packets that can be decoded independently: those from `first` on, one per action."""
 
     first: int
     actions: Sequence[Action]
     wanted: Sequence[int]
-    """The times of the frames that are wanted of it, in ticks, in ascending order."""
+    """The times of the segment's wanted frames, in ticks, ascending."""
 
 
 @dataclass(slots=True)
@@ -79,29 +79,29 @@ class PacketTable:
     codec: str
     time_base: Fraction
     frame_duration: int
-    """A frame's length at the average rate, for where the packets do not tell."""
+    """A frame's length at the average rate; used where the packets give none."""
     declared_duration: Fraction | None = None
-    """The length in seconds that the file's header states."""
+    """The length in seconds in the file's header."""
     origin: int | None = None
-    """The stream's first presentation time, None where only its frames can tell."""
+    """The stream's first presentation time, None where only its frames tell."""
     seek: int | None = None
-    """Where to seek to before reading the packets, None to read from the beginning."""
+    """The position to seek to before reading the packets, None to read from the beginning."""
     ordered: bool = True
     """Every packet has a presentation time of its own, none runs back, and none is in doubt."""
     timeline: FrameTimeline | None = None
-    """When the frames are shown, where the packets do not tell: if they are not `ordered`."""
+    """The frames' times, where the packets do not give them: if they are not `ordered`."""
     intact: bool = True
     """No packet is known to be incomplete."""
     steady: bool = True
-    """No packet brings parameters that later ones may need, so that any of them may be left out."""
+    """No packet brings parameters that later ones may need, so any of them may be left out."""
     seekable: bool = False
-    """The container stores when each keyframe is shown and where it is."""
+    """The container stores the time and the place of each keyframe."""
     complete: bool = True
     """The packets were read up to the last."""
     max_pixels: int = MOST_PIXELS
-    """Pixels of the largest frame that is decoded."""
+    """Size in pixels of the largest frame that is decoded."""
     intra_only: bool = False
-    """The codec has no other frames than keyframes."""
+    """The codec has only keyframes."""
     times: "array[int]" = field(default_factory=lambda: array("q"))
     durations: "array[int]" = field(default_factory=lambda: array("q"))
     sizes: "array[int]" = field(default_factory=lambda: array("I"))
@@ -112,10 +112,11 @@ class PacketTable:
     writes: bytearray = field(default_factory=bytearray)
     """For AV1, the slots that they replace. As long as `reads`."""
     layered: bool = False
-    """There are temporal layers, whose frames may refer to what is no reference within a layer."""
+    """There are temporal layers: their frames may refer to frames that are
+    no references within a layer."""
 
     def seconds(self, ticks: int) -> Fraction:
-        """When that is shown, in seconds; what comes before the first time is shown at once."""
+        """The second of a time in ticks; a time before the first frame counts as 0."""
         return max(Fraction(0), (ticks - (self.origin or 0)) * self.time_base)
 
     def shown(self) -> list[int]:
@@ -124,13 +125,13 @@ class PacketTable:
         return sorted(shown, key=self.times.__getitem__)
 
     def shown_times(self) -> list[Fraction]:
-        """When each frame is shown, in seconds, in ascending order."""
+        """The time of each frame in seconds, ascending."""
         if self.timeline:
             return self.timeline.times()
         return [self.seconds(self.times[i]) for i in self.shown()]
 
     def longest_shown(self) -> Fraction:
-        """How long the frame is shown that is shown for longest, in seconds."""
+        """The longest time that a frame is shown, in seconds."""
         ticks = (
             self.timeline.shown.ticks if self.timeline else [self.times[i] for i in self.shown()]
         )
@@ -145,7 +146,7 @@ class PacketTable:
 
     @property
     def keyframes_told(self) -> bool:
-        """The container says which frames are keyframes. Some mark none, and some mark all."""
+        """Whether the container marks the keyframes. Some mark none, and some mark all."""
         marked = [flag for flag in self.flags if flag & PacketFlag.KEYFRAME]
         if len(marked) < len(self.flags):
             return bool(marked)
@@ -153,7 +154,7 @@ class PacketTable:
         return resets or self.intra_only or len(marked) == 1
 
     def end(self) -> Fraction:
-        """Until when the last frame is shown, in seconds: the video's length."""
+        """The second until which the last frame is shown: the video's length."""
         if self.timeline:
             return self.timeline.end()
         *_, before, last = [-1, -1, *self.shown()]
@@ -163,35 +164,36 @@ class PacketTable:
         return self.seconds(self.times[last] + (self.durations[last] or gap))
 
     def clock(self, damage: Damage, from_beginning: bool) -> Clock:
-        """What places the frames that the decoder gives, all or not, on the table's time."""
+        """The clock for the decoder's frames, all or some, on the table's time."""
         if self.timeline:
             return TimelineClock(self.timeline, damage)
         return PacketClock(self.time_base, self.origin or 0, self.frame_duration, from_beginning)
 
     def learn_times(self, path: Path) -> None:
-        """Go by the decoder for when frames are shown, not by the packets."""
+        """Take the frames' times from the decoder, not from the packets."""
         self.timeline = read_timeline(path, self.max_pixels)
         self.ordered = False
         self.origin = None
 
     def first_needed(self, start: Fraction) -> int:
-        """The index of the packet from which on decoding gives every frame shown after `start`."""
+        """The index of the packet from which decoding gives every frame shown after `start`."""
         if not (self.ordered and self.intact and self.steady):
             return 0
         resets = (i for i in range(len(self.flags) - 1, 0, -1) if self.flags[i] & PacketFlag.RESET)
         return next((i for i in resets if self.seconds(self.times[i]) <= start), 0)
 
     def plan(self, wanted: Collection[int]) -> list[Action] | None:
-        """What to do with each packet, up to the last needed, to get the frames with these times.
+        """The action for each packet, up to the last needed one, to get the frames with these
+        times.
 
-        None where the codec or the timestamps leave no choice but to decode all of it.
+        None where the codec or the timestamps require decoding everything.
         """
         if not (self.ordered and self.intact and self.steady):
             return None
         if not self.keyframes_told and not (
             self.codec in INTRA_KEYFRAMES and self.keyframe_times()
         ):
-            return None  # whether one of those that stand alone is none is seen when it is decoded
+            return None  # decoding checks that each of them really stands alone
         if self.only_keyframes(wanted):
             actions = [Action.DECODE if time in wanted else Action.SKIP for time in self.times]
         elif self.reads:
@@ -221,7 +223,7 @@ class PacketTable:
 
     def _plan_by_references(self, wanted: Collection[int]) -> list[Action]:
         actions = [Action.SKIP] * len(self.times)
-        needed = 0  # the slots whose content matters from here on
+        needed = 0  # the slots whose content is still needed
         for index in reversed(range(len(self.times))):
             if self._is_wanted(index, wanted) or self.writes[index] & needed:
                 actions[index] = Action.DECODE
@@ -234,7 +236,7 @@ class PacketTable:
         return self.times[index] in wanted and not self.flags[index] & PacketFlag.HIDDEN
 
     def segments(self, actions: Sequence[Action], wanted: Collection[int]) -> list[Segment]:
-        """These actions in parts that can be carried out apart, each enough work for a thread."""
+        """These actions in independent parts, each with enough work for a thread."""
         cuts, work = [0], 0
         for index, action in enumerate(actions):
             if work >= _WORTHWHILE and self.flags[index] & PacketFlag.RESET:
@@ -250,11 +252,11 @@ class PacketTable:
         times = [self.times[i] for i in range(first, end) if self._is_wanted(i, wanted)]
         start = next((i for i in range(first, end) if actions[i] != Action.SKIP), first)
         while end > start and actions[end - 1] == Action.SKIP:
-            end -= 1  # so that what nobody needs before the next segment need not even be read
+            end -= 1  # skipped packets before the next segment are not even read
         if not self.flags[start] & PacketFlag.RESET:
             start = first
         return Segment(start, actions[start:end], sorted(times))
 
     def only_keyframes(self, wanted: Collection[int]) -> bool:
-        """Whether these frames are all keyframes, of a codec in which those stand alone."""
+        """Whether these frames are all keyframes, of a codec whose keyframes stand alone."""
         return self.codec in INTRA_KEYFRAMES and self.keyframe_times().issuperset(wanted)

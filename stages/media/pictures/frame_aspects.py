@@ -1,4 +1,4 @@
-"""The shape of pixels, frame by frame: a broadcast may go from 4:3 to 16:9 and back."""
+"""The shape of pixels, frame by frame: a broadcast may change from 4:3 to 16:9 and back."""
 
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -15,13 +15,13 @@ _REMEMBERED = 64
 class Aspects:
     """Width over height of the pixels of each frame of a stream.
 
-    What the container says holds for the whole stream, where it says something of its own. Else
-    each frame has what its codec's headers said when it was decoded. PyAV does not tell that of
-    frames, only of the decoder as it is now, which may be some frames further on.
+    A shape in the container holds for the whole stream. Otherwise each frame has the shape in its
+    codec's headers at the time of its decoding. PyAV gives that only for the decoder as it is now,
+    which may be some frames further on.
     """
 
     def __init__(self, stream: "VideoStream", known: Fraction | None = None) -> None:
-        """`known` is what they are sure to be, all of them."""
+        """`known` is the shape of all frames, where it is certain."""
         self._decoder = stream.codec_context
         self._stream = known or stream.sample_aspect_ratio
         codec = self._decoder.sample_aspect_ratio
@@ -29,7 +29,7 @@ class Aspects:
         self._by_time: dict[int | None, Fraction | None] = {}
 
     def note(self, packet: "Packet[VideoStream] | None") -> None:
-        """The decoder has taken this packet; None: it has given all that it held."""
+        """The decoder has taken this packet; None: it has given all frames that it held."""
         if self._fixed or packet is None:
             return
         self._by_time[packet.pts] = self._decoder.sample_aspect_ratio
@@ -37,7 +37,7 @@ class Aspects:
             del self._by_time[next(iter(self._by_time))]
 
     def of(self, frame: "VideoFrame") -> Fraction | None:
-        """That of a frame just decoded; None where nobody says."""
+        """The shape of the pixels of a frame just decoded; None where it is unknown."""
         if self._fixed:
             return self._stream
         now = self._decoder.sample_aspect_ratio

@@ -1,4 +1,4 @@
-"""How sharp and how bright a decoded frame is, and how good a copy of what it shows."""
+"""A decoded frame's sharpness and brightness, and its quality as a copy."""
 
 import math
 from dataclasses import dataclass
@@ -12,14 +12,15 @@ TILES = 8
 """Rows and columns of the grid over a frame in which clarity is measured."""
 
 HARD = 200
-"""A Laplacian beyond this is an edge of letters or lines drawn over a picture: a lens makes few."""
+"""A larger value of the Laplacian is an edge of letters or lines drawn over
+a picture: lenses make few."""
 
 FEW_HARD = 1e-4
-"""The share of hard edges that a frame may have without anything drawn over it."""
+"""The share of hard edges up to which a frame counts as having nothing drawn over it."""
 
 COLOUR = 2.5
-"""How far, in levels of 255, chroma strays from what goes with a brightness, in a coloured frame.
-Grey and sepia stay under it: there one tint goes with each brightness."""
+"""The least deviation of chroma, in levels of 255, from the usual chroma at the same brightness, in
+a coloured frame. Grey and sepia stay under it: there one tint goes with each brightness."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +35,10 @@ def measure(image: "NDArray[np.uint8]") -> Quality:
     """The quality of an image of shape (height, width, 3), BGR, 0 to 255.
 
     Brightness is the mean luma, Y = 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601). Sharpness is the
-    variance of its Laplacian, 3 by 3 with four neighbours: Pech-Pacheco, Cristobal, Chamorro-
-    Martinez and Fernandez-Valdivia, "Diatom autofocusing in brightfield microscopy: a comparative
-    study", ICPR 2000. It grows with the image's size, detail and noise, so a floor for it is set by
-    looking at a few frames of one's own.
+    variance of its Laplacian, 3 by 3 with four neighbours: Pech-Pacheco, Cristobal,
+    Chamorro-Martinez and Fernandez-Valdivia, "Diatom autofocusing in brightfield microscopy: a
+    comparative study", ICPR 2000. It grows with the image's size, detail and noise, so choose a
+    lower limit by looking at a few frames of your own.
     """
     import cv2
 
@@ -49,11 +50,10 @@ def measure(image: "NDArray[np.uint8]") -> Quality:
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """How good a copy a frame is, in steps so coarse that an edit which adds nothing seldom changes
-    one.
+    """A frame's quality as a copy, in coarse steps: an edit that adds nothing seldom changes one.
 
-    `colour` is whether it has colours, and not shades of one. `clarity` rises by four for each
-    doubling of the fine detail in the middle of the frame, for the contrast there is. `painted`
+    `colour` is whether the frame has colours rather than shades of one. `clarity` rises by four for
+    each doubling of the fine detail in the middle of the frame, relative to its contrast. `painted`
     rises by one for each doubling of the share of edges too hard to come from a lens.
     """
 
@@ -65,9 +65,9 @@ class Looks:
 def look(image: "NDArray[np.uint8]") -> Looks:
     """The looks of an image of shape (height, width, 3), BGR, 0 to 255.
 
-    Sharpness as `measure` has it grows with whatever is drawn over a picture, and with contrast.
-    So clarity is the variance of the Laplacian over that of the luma, and it is taken in the middle
-    half of the width and height, where there is seldom a logo, a border or a caption.
+    The sharpness of `measure` grows with things drawn over a picture, and with contrast. So clarity
+    is the variance of the Laplacian over that of the luma, taken in the middle half of the width
+    and height, which seldom holds a logo, a border or a caption.
     """
     import cv2
     import numpy as np
@@ -83,12 +83,12 @@ def look(image: "NDArray[np.uint8]") -> Looks:
 
 
 def _clarity(luma: "NDArray[np.uint8]", laplacian: "NDArray[np.int16]") -> int:
-    """The mean over the tiles in the middle, not over their pixels: one tile of letters there
-    counts as one."""
+    """The mean over the tiles in the middle, not over their pixels: one
+    tile of letters counts as one."""
     import numpy as np
 
     height, width = (size // TILES for size in luma.shape)
-    tiles = [np.s_[:, :]]  # of what is smaller than the grid
+    tiles = [np.s_[:, :]]  # an image smaller than the grid
     if height and width:
         middle = range(TILES // 4, TILES - TILES // 4)
         tiles = [
@@ -96,14 +96,14 @@ def _clarity(luma: "NDArray[np.uint8]", laplacian: "NDArray[np.int16]") -> int:
             for row in middle
             for column in middle
         ]
-    # A little of each, so that the noise of a flat tile is no detail.
+    # A constant in both, so that the noise of a flat tile is no detail.
     ratios = [(_variance(laplacian[tile]) + 1) / (_variance(luma[tile]) + 20) for tile in tiles]
     mean = sum(math.log2(ratio) for ratio in ratios) / len(ratios)
-    return math.floor(round(4 * mean, 6))  # so that last bits change no step
+    return math.floor(round(4 * mean, 6))  # rounded, so that last bits change no step
 
 
 def _variance(values: "NDArray[np.integer[Any]]") -> float:
-    """From sums of integers, which are the same in any order."""
+    """The variance, from sums of integers, which are the same in any order."""
     import numpy as np
 
     exact = values.astype(np.int64)
@@ -112,7 +112,7 @@ def _variance(values: "NDArray[np.integer[Any]]") -> float:
 
 
 def _stray_chroma(image: "NDArray[np.uint8]") -> float:
-    """The deviation of the chroma, in levels, from the mean chroma of pixels as bright."""
+    """The deviation of the chroma, in levels, from the mean chroma of equally bright pixels."""
     import cv2
     import numpy as np
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 _MOST_LONG = 65_500
-"""Pixels along the longer side of a JPEG, at most."""
+"""The most pixels along the longer side of a JPEG."""
 
 # Numbers of ITU-T H.273 for the matrix that made luma and chroma of red, green and blue.
 _UNSAID = 2
@@ -33,15 +33,15 @@ _UNKNOWN_TO_FFMPEG = {
 }
 
 _ABORTING = {"yaf32le", "yaf32be"}
-"""Pixel formats for which FFmpeg's scaler ends the process."""
+"""Pixel formats for which FFmpeg's scaler aborts the process."""
 
 
 class UnrenderableError(Exception):
-    """There is no making a picture of a frame; the text says of what kind its pixels are."""
+    """A frame cannot be made into a picture; the text names its pixel format."""
 
 
 class Crop(NamedTuple):
-    """Pixels of each decoded frame that the container says are not to be shown."""
+    """Pixels on each side of a decoded frame that the container excludes from display."""
 
     left: int = 0
     top: int = 0
@@ -68,7 +68,7 @@ class Renderer:
         # Bicubic as the ffmpeg command does it; the flags make it the same on every processor.
         self._method = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
         self.tone_mapped: set[str] = set()
-        """The kinds of high dynamic range that frames had so far: "pq", "hlg"."""
+        """The kinds of high dynamic range in the frames so far: "pq", "hlg"."""
 
     def render(self, frame: "VideoFrame", aspect: Fraction | None = None) -> "Pixels":
         """The picture that a player shows, as blue, green, red: (height, width, 3), 0 to 255.
@@ -89,7 +89,7 @@ class Renderer:
             if isinstance(error, MemoryError):
                 raise
             raise UnrenderableError(f"{name}, matrix {matrix}") from error
-        if pixels.shape[2] == 4:  # transparent parts show the black that a player has behind them
+        if pixels.shape[2] == 4:  # transparent parts show the player's black background
             opacity = pixels[:, :, 3:].astype(np.uint16)
             pixels = ((pixels[:, :, :3] * opacity + 127) // 255).astype(np.uint8)
         return _turned_upright(pixels, frame)
@@ -147,7 +147,8 @@ class Renderer:
 
 
 def _matrix(frame: "VideoFrame") -> "Colorspace | None":
-    """The matrix that made the frame, as FFmpeg's scaler knows it; None for what it says itself."""
+    """The matrix that made the frame, in the terms of FFmpeg's scaler; None
+    to use the frame's own."""
     from av.video.reformatter import Colorspace
 
     said = int(frame.colorspace)
@@ -195,8 +196,9 @@ def _with_opacity(pixels: "Pixels", opacity: Any) -> "Pixels":
 
 
 def picture_size(width: int, height: int, aspect: Fraction, size: int | None) -> tuple[int, int]:
-    """The width and height, in square pixels, of a frame shown at most `size` pixels long."""
-    if not Fraction(1, 8) <= aspect <= 8:  # no camera's: the header is wrong
+    """The width and height, in square pixels, of the picture of a frame; the longer side has `size`
+    pixels at most."""
+    if not Fraction(1, 8) <= aspect <= 8:  # no camera has such pixels: the header is wrong
         aspect = Fraction(1)
     shown = width * aspect
     scale = min(Fraction(1), (size or _MOST_LONG) / max(shown, Fraction(height)))
@@ -224,10 +226,10 @@ def _turned_upright(pixels: "Pixels", frame: "VideoFrame") -> "Pixels":
 
 
 def _know_new_kinds(kinds: type[Enum]) -> None:
-    """Let a kind of side data that is newer than PyAV's list of them stand for itself.
+    """Accept kinds of side data that are newer than PyAV's list of them.
 
-    Otherwise PyAV gives none of a frame's side data where one is of such a kind, as EXIF is
-    (PyAV-Org/PyAV issue 2392). An enumeration asks `_missing_` for what it does not know.
+    Otherwise PyAV gives none of a frame's side data if one is of such a kind, as EXIF is
+    (PyAV-Org/PyAV issue 2392). An enumeration calls `_missing_` for an unknown value.
     """
     if "_missing_" in vars(kinds):
         return

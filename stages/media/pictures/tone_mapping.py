@@ -28,10 +28,10 @@ PQ, HLG = 16, 18
 NAMES = {PQ: "pq", HLG: "hlg"}
 
 PEAK = 1000.0
-"""cd/m² that the brightest highlight is taken to have."""
+"""The assumed luminance of the brightest highlight, in cd/m²."""
 
 WHITE = 203.0
-"""cd/m² that become the brightest white of the picture."""
+"""The luminance, in cd/m², that becomes the brightest white of the picture."""
 
 _M1, _M2 = 2610 / 16384, 2523 / 4096 * 128
 _C1, _C2, _C3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
@@ -71,7 +71,7 @@ def map_to_sdr(
 
 @cache
 def _to_light(transfer: int) -> "Floats":
-    """What each of the 65,536 levels is: PQ's in cd/m², HLG's as scene light from 0 to 1."""
+    """The light of each of the 65,536 levels: for PQ in cd/m², for HLG scene light from 0 to 1."""
     import numpy as np
 
     signal = np.arange(65536) / 65535
@@ -81,7 +81,7 @@ def _to_light(transfer: int) -> "Floats":
 
 @cache
 def _highlights() -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
-    """For light of so many cd/m², in ascending order, the share of it that is kept."""
+    """Levels of light in cd/m², ascending, and the share of each that is kept."""
     import numpy as np
 
     light = pq_to_light(np.linspace(0, 1, 4097)[1:])
