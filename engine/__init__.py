@@ -65,11 +65,14 @@ if TYPE_CHECKING:
     from engine.flow.run import RunReport, run_pipeline
     from engine.ledger.lock import LOCK_FILES, locked
     from engine.sources.lists import open_list
+    from engine.sources.source import Joined, Source
 
 _LATER = {
     "LOCK_FILES": "engine.ledger.lock",
     "Config": "engine.config.load",
+    "Joined": "engine.sources.source",
     "RunReport": "engine.flow.run",
+    "Source": "engine.sources.source",
     "execute": "engine.cli.run_command",
     "load_config": "engine.config.load",
     "locked": "engine.ledger.lock",
@@ -98,6 +101,7 @@ __all__ = [
     "ItemEntered",
     "ItemRecord",
     "Job",
+    "Joined",
     "Loan",
     "MissingOutput",
     "PageContext",
@@ -111,6 +115,7 @@ __all__ = [
     "RunStarted",
     "Section",
     "Settings",
+    "Source",
     "SourceEnded",
     "Stage",
     "StageOptions",

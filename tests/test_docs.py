@@ -488,6 +488,19 @@ print(report.exit_code, len(list(Path("strips").glob("items/*/strip/strip.jpg"))
 """
 
 
+def test_a_source_of_ones_own_is_told(posters: Path) -> None:
+    page, installed = ROOT / "docs" / "extending.md", posters / "installed"
+    orders = posters / "orders"
+    orders.mkdir()
+    (orders / "1.json").write_text('{"video": "clip.mp4", "parameters": {"mood": "calm"}}')
+    (orders / "2.json").write_text('{"video": "missing.mp4"}')
+
+    script = block(page, "example: source")
+    printed = run_in(posters, sys.executable, "-c", script, python_path=installed)
+
+    assert printed == "1 orders/done/1.json orders/failed/2.json\n"
+
+
 def test_one_stage_stands_twice_in_a_pipeline(posters: Path) -> None:
     page, installed = ROOT / "docs" / "extending.md", posters / "installed"
     script = block(page, "example: inputs") + STRIPS

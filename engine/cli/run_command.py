@@ -20,9 +20,9 @@ from engine.cli.options import (
 )
 from engine.config.load import Config, load_config
 from engine.contract import registry
-from engine.contract.job import Given
 from engine.contract.pipeline import Pipeline
 from engine.sources.lists import open_list
+from engine.sources.source import Sources
 from engine.telemetry.events import Events
 
 if TYPE_CHECKING:  # the help does not load the modules of a run
@@ -86,7 +86,7 @@ def execute(
     pipeline: Pipeline,
     config: Config,
     workdir: Path,
-    sources: Iterable[Given],
+    sources: Sources,
     quiet: bool,
     log_json: str | None,
     web: WebAddress | None = None,

@@ -91,7 +91,7 @@ class Job:
     source: str
     id: str | None = None
     parameters: Mapping[str, Any] = NO_PARAMETERS
-    handle: object = field(default=None, compare=False, repr=False)
+    handle: Any = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Raises ValueError for parameters that cannot be."""

@@ -32,6 +32,14 @@ class Admission:
     repairs: Sequence[Repaired]
 
 
+@dataclass(frozen=True, slots=True)
+class Again:
+    """An item that had entered the run before; `agrees` says whether with the same parameters."""
+
+    item: str
+    agrees: bool
+
+
 def admit(
     ledger: Ledger,
     graph: Graph,
@@ -40,14 +48,15 @@ def admit(
     depth: int,
     run: int,
     suspects: Suspects,
-) -> Admission | None:
-    """Enter `item` into this run, under the id that the ledger has it by; None if it has entered it
+) -> Admission | Again:
+    """Enter `item` into this run, under the id that the ledger has it by, unless it has entered it
     already."""
     item, is_renewed = ledger.find(item, run)
     item = replace(item, depth=depth)
     known = ledger.admit(item, parent, run)
     if known is None:
-        return None
+        _, parameters = ledger.standing(item.id)
+        return Again(item.id, parameters.text == item.parameters.text)
     if is_renewed:  # what failed may have failed for want of the new signature
         known = {
             name: one

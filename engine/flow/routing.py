@@ -1,8 +1,9 @@
 """Items' ways through a run: in from the source, on from stage to stage, and out at the end."""
 
 import itertools
+import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import anyio
@@ -11,11 +12,12 @@ from anyio.abc import TaskGroup
 
 from engine.contract.errors import StopRun, UsageError
 from engine.contract.item import Item
-from engine.contract.job import Given, Job
+from engine.contract.job import Job
 from engine.contract.pipeline import Pipeline
 from engine.contract.showing import shown
-from engine.flow.admission import admit
+from engine.flow.admission import Again, admit
 from engine.flow.attempt import Conclusion, Entry
+from engine.flow.endings import Endings
 from engine.flow.graph import Graph
 from engine.flow.inbox import Inbox
 from engine.flow.journey import Journey
@@ -25,9 +27,12 @@ from engine.gates.failure_budget import FailureBudget
 from engine.ledger.group_commit import GroupCommit
 from engine.ledger.output_folders import discard_output
 from engine.ledger.records import AttemptRow, Change, Settled
+from engine.sources.jobs import Jobs, Taken
 from engine.sources.reading import Feed, as_item
 from engine.telemetry.events import Events, ItemEnded, ItemEntered, Repaired, SourceEnded
 from engine.workers.result import Items
+
+log = logging.getLogger("penstock.engine")
 
 
 class Routing:
@@ -35,7 +40,8 @@ class Routing:
 
     Has all of it recorded. When nothing is under way any more it closes the inboxes, and so the
     pools end. `stop` is called where the whole run has to stop and no item is to blame. `ended`
-    counts the items that have ended in this run, by how.
+    counts the items whose end in this run has been told, by how: that is once the ledger has it,
+    and once what they held has ended too.
     """
 
     def __init__(
@@ -46,6 +52,7 @@ class Routing:
         disk: DiskGate,
         budget: FailureBudget,
         events: Events,
+        jobs: Jobs,
         stop: Callable[[StopRun], None],
     ) -> None:
         self._pipeline = pipeline
@@ -53,9 +60,11 @@ class Routing:
         self._workdir = workdir
         self._budget = budget
         self._events = events
+        self._jobs = jobs
         self.stop = stop
         self.ended = {"done": 0, "dropped": 0, "failed": 0, "reused": 0}
-        self._reading = Feed(disk, self._admit, lambda: self._in_flight)
+        self._endings = Endings(self._tell)
+        self._reading = Feed(disk, lambda: self._in_flight)
         self._in_flight = 0
         self._entered = 0
         self._draining = False
@@ -105,14 +114,14 @@ class Routing:
 
     # Feeding
 
-    async def feed(self, sources: Iterable[Given]) -> None:
-        """Let in what the sources yield; returns when nothing is under way any more."""
+    async def feed(self) -> None:
+        """Let in what the source yields; returns when nothing is under way any more."""
         if self._draining:
             return
         self._in_flight += 1
         async with anyio.create_task_group() as self._feeders:
             try:
-                await self._reading.feed(sources, self._item, None, 0)
+                await self._reading.feed(self._jobs.read(), self._take, 0)
             except StopRun as stop:
                 self.stop(stop)
             else:
@@ -120,8 +129,11 @@ class Routing:
                 self._left()
                 await self._empty.wait()  # until then a list may turn up that has been read before
 
-    def _item(self, given: Given) -> Item:
-        job = Job.of(given)
+    async def _take(self, taken: Taken) -> None:
+        await self._jobs.room()
+        await self._admit(self._item(taken.job), None, 0, taken)
+
+    def _item(self, job: Job) -> Item:
         source = job.source
         if job.id is None:
             try:
@@ -132,16 +144,25 @@ class Routing:
 
     async def expand(self, journey: Journey, produced: Items) -> int:
         """Feed the items that came out of this one; returns how many there were."""
-        return await self._reading.feed(produced, as_item, journey.item.id, journey.depth + 1)
+        parent, depth = journey.item.id, journey.depth + 1
+        return await self._reading.feed(
+            produced, lambda value: self._admit(as_item(value), parent, depth), depth, parent
+        )
 
     async def _feed_known_children(self, journey: Journey) -> None:
         """An earlier run had read this list to its end: its items are in the ledger."""
         parent = journey.item.id
         children = await self._commit.do(lambda ledger: ledger.children(parent))
-        await self._reading.feed(children, self._item, parent, journey.depth + 1)
+        depth = journey.depth + 1
+        await self._reading.feed(
+            children, lambda job: self._admit(self._item(job), parent, depth), depth, parent
+        )
+        self._endings.read(parent)
         self._left()
 
-    async def _admit(self, item: Item, parent: str | None, depth: int) -> None:
+    async def _admit(
+        self, item: Item, parent: str | None, depth: int, taken: Taken | None = None
+    ) -> None:
         """The item comes in; called when its turn has come and there is room."""
         if self._draining:
             await anyio.sleep_forever()  # whoever feeds a run that drains is about to be cancelled
@@ -155,16 +176,42 @@ class Routing:
         except BaseException:
             self._in_flight -= 1
             raise
-        if admitted is None:  # it is in this run already: the list names it twice
+        if isinstance(admitted, Again):
+            await self._enter_again(admitted, shown(item.source), parent, taken)
             self._left()
             return
         journey, change = admitted.journey, admitted.change
         self._entered += 1
+        self._endings.entered(journey.item.id, parent)
+        if taken is not None:
+            self._jobs.bind(taken, journey.item.id)
         self._events.emit(ItemEntered(journey.item.id, shown(item.source), parent))
         for repair in admitted.repairs:
             self._events.emit(repair)
         await self._go_on(journey, change)
         self._try_a_suspect()
+
+    async def _enter_again(
+        self, again: Again, source: str, parent: str | None, taken: Taken | None
+    ) -> None:
+        """The item is in this run already: the list, or another one, has named it before."""
+        if not again.agrees:
+            log.warning(
+                "%s is in this run already, with other parameters, and goes by those that came "
+                "first; give each an id of its own",
+                source,
+            )
+            if taken is not None:
+                self._jobs.settle(taken, None)
+        elif again.item in self._endings:
+            if parent is not None:
+                self._endings.held_again(again.item, parent)
+            if taken is not None:
+                self._jobs.bind(taken, again.item)
+        elif taken is not None:
+            outcome, _ = await self._commit.do(lambda ledger: ledger.standing(again.item))
+            if outcome is not None:
+                self._jobs.settle(taken, outcome)
 
     # Passing items on
 
@@ -201,10 +248,12 @@ class Routing:
         if change.entering:
             self._has_work = True
             self._first_work_or_end.set()
-        if not self._draining and any(end.expanded is not None for end in change.reused):
-            assert self._feeders is not None
-            self._in_flight += 1
-            self._feeders.start_soon(self._feed_known_children, journey)
+        if any(end.expanded is not None for end in change.reused):
+            self._endings.reading(journey.item.id)
+            if not self._draining:
+                assert self._feeders is not None
+                self._in_flight += 1
+                self._feeders.start_soon(self._feed_known_children, journey)
         entering = [name for name in change.entering if not self._is_held(journey, name)]
         self._at_work += len(entering)
         for stage in entering:
@@ -235,15 +284,20 @@ class Routing:
             self._feeders.start_soon(self._inboxes[held.stage].put, entry)
 
     def _end(self, journey: Journey, outcome: Settled) -> None:
-        reused = not journey.ran
-        self.ended[outcome] += 1
-        self.ended["reused"] += reused
-        self._events.emit(ItemEnded(journey.item.id, outcome, reused))
+        item, reused = journey.item.id, not journey.ran
+        self._commit.after(lambda: self._endings.ended(item, outcome, reused))
         if not reused:
-            why = self._budget.ended(journey.item.id, outcome)
+            why = self._budget.ended(item, outcome)
             if why is not None:
                 self.stop(StopRun(why))
         self._left()
+
+    def _tell(self, item: str, outcome: Settled, reused: bool) -> None:
+        """The item has ended, and the ledger has it."""
+        self.ended[outcome] += 1
+        self.ended["reused"] += reused
+        self._events.emit(ItemEnded(item, outcome, reused))
+        self._jobs.ended(item, outcome)
 
     def _left(self) -> None:
         """One less is in flight; when nothing is, nothing can come any more."""

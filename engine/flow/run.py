@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,6 @@ import anyio
 from engine.config.load import Config, fingerprint_settings, settings_as_dict
 from engine.config.trust import seal
 from engine.contract.errors import PenstockError, StopRun, root_cause
-from engine.contract.job import Given
 from engine.contract.pipeline import Pipeline
 from engine.flow.finishing import installed_versions, run_finish
 from engine.flow.graph import Graph
@@ -32,6 +31,8 @@ from engine.ledger.lock import locked
 from engine.ledger.reader import LedgerReader
 from engine.ledger.schema import FILE
 from engine.ledger.writer import Ledger
+from engine.sources.jobs import Jobs
+from engine.sources.source import Sources, as_source
 from engine.telemetry.cores import available_cores
 from engine.telemetry.events import Events, Repaired, RoomMade, RunEnded, RunStarted, Stopping
 from engine.telemetry.statistics import FailureKind, Hold, PoolStatistics, StageCounts
@@ -77,7 +78,7 @@ class RunReport:
 class Run:
     """One execution of a pipeline on a work folder; `execute` runs it to its end.
 
-    `sources` yields jobs: what a person typed, pairs (id, source), or Jobs.
+    `sources` is a Source, or any iterable of what a person types, of pairs (id, source), of Jobs.
     """
 
     def __init__(
@@ -85,14 +86,14 @@ class Run:
         pipeline: Pipeline,
         config: Config,
         workdir: Path,
-        sources: Iterable[Given],
+        sources: Sources,
         events: Events,
     ) -> None:
         self.pipeline = pipeline
         self.config = config
         self.workdir = workdir
         self.events = events
-        self._sources = sources
+        self._jobs = Jobs(as_source(sources), self._stop)
         self.background: Sequence[Background] = ()
         stages = config.stages
         self._optional = frozenset(name for name in stages if stages[name].options.optional)
@@ -111,6 +112,7 @@ class Run:
             DiskGate(workdir, int(limits.free_disk), events),
             FailureBudget(limits.failure_budget, limits.failure_window, limits.failure_minimum),
             events,
+            self._jobs,
             self._stop,
         )
         gates = Gates(Capacities(limits.rate, limits.concurrency, limits.keys), events)
@@ -171,6 +173,7 @@ class Run:
         finally:
             self._commit.close()
             ledger.close()
+            await self._jobs.close()
         self.events.emit(RunEnded(self._number, self._outcome, seconds))
         return report
 
@@ -219,15 +222,17 @@ class Run:
                     helpers.start_soon(task)
                 helpers.start_soon(self._resize_pools)
                 helpers.start_soon(self._commit.watch)
+                helpers.start_soon(self._jobs.tell)
                 history = History(self._commit, self._number, self.snapshot, self.workdir)
                 helpers.start_soon(history.keep)
                 with anyio.CancelScope() as self._in_hand:
                     async with anyio.create_task_group() as tasks:
-                        tasks.start_soon(self._routing.feed, self._sources)
+                        tasks.start_soon(self._routing.feed)
                         has_work = await self._routing.has_work()
                         for pool in self.pools.values() if has_work else ():
                             tasks.start_soon(pool.run, name=pool.name)
                     await self._commit.flush()  # the finish reads the ledger, and so do listeners
+                    await self._jobs.all_told()
                     lines = await self._finish()
                 self._went_through = True
                 helpers.cancel_scope.cancel()
@@ -296,7 +301,7 @@ def run_pipeline(
     pipeline: Pipeline,
     config: Config,
     workdir: Path,
-    sources: Iterable[Given],
+    sources: Sources,
     *,
     events: Events | None = None,
     prepare: Callable[[Run], Sequence[Background]] = lambda run: (),

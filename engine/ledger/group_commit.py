@@ -27,10 +27,14 @@ BACKLOG = 200
 
 class _Request:
     def __init__(
-        self, work: Callable[[Ledger], object], committed: asyncio.Future[None] | None = None
+        self,
+        work: Callable[[Ledger], object],
+        committed: asyncio.Future[None] | None = None,
+        then: Callable[[], None] | None = None,
     ) -> None:
         self.work = work
         self.committed = committed
+        self.then = then
         self.value: object = None
         self.error: Exception | None = None
 
@@ -90,6 +94,11 @@ class GroupCommit:
         """Have `work` run on the ledger soon, without waiting. `watch` raises its errors."""
         self._add(_Request(work))
 
+    def after(self, then: Callable[[], None]) -> None:
+        """Have `then` called on the event loop as soon as every request so far is committed; never,
+        if one of those that nobody waits for fails. `watch` raises its errors."""
+        self._add(_Request(_nothing, then=then))
+
     async def room(self) -> None:
         """Return when fewer than BACKLOG requests wait: until then the caller is held back."""
         if len(self._gathering) >= BACKLOG:
@@ -97,7 +106,7 @@ class GroupCommit:
 
     async def flush(self) -> None:
         """Return when every request so far is written."""
-        await self.do(lambda ledger: None)
+        await self.do(_nothing)
 
     async def watch(self) -> None:
         """Wait for the error of a request that nobody waits for, and raise it."""
@@ -156,8 +165,17 @@ class GroupCommit:
                 self._failure = self._failure or request.error
             elif not request.committed.done():  # not so if the waiting task was cancelled
                 request.committed.set_result(None)
+            if request.then is not None and self._failure is None:
+                try:
+                    request.then()
+                except Exception as error:  # the others of the batch are to have their answers
+                    self._failure = error
         if self._failure is not None:
             self._failed.set()
+
+
+def _nothing(ledger: Ledger) -> None:
+    """The work of a request that only marks a place among the others."""
 
 
 def _explained(error: Exception, ledger: Ledger) -> Exception:

@@ -14,9 +14,9 @@ from typing import Any
 
 from engine.contract.errors import WorkFolderError
 from engine.contract.item import Item, earlier_id, item_id
-from engine.contract.job import Job
+from engine.contract.job import Job, Parameters
 from engine.ledger.killed_attempts import KilledAttempts
-from engine.ledger.records import NOT_ENDED, AttemptRow, Change, End, Known, known_job
+from engine.ledger.records import NOT_ENDED, AttemptRow, Change, End, Known, Settled, known_job
 from engine.ledger.schema import POOL_COLUMNS, open_to_write
 from engine.telemetry.statistics import Sample
 
@@ -176,6 +176,13 @@ class Ledger:
             )
             for stage, outcome, fingerprint, discarded, expanded, kind, reason, retryable in rows
         }
+
+    def standing(self, item: str) -> tuple[Settled | None, Parameters]:
+        """How the item of this id has ended, None if it has not, and its parameters."""
+        outcome, parameters = self._db.execute(
+            "SELECT outcome, parameters FROM items WHERE id = ?", (item,)
+        ).fetchone()
+        return None if outcome == "pending" else outcome, Parameters(parameters or "")
 
     def apply(self, change: Change, run: int) -> None:
         """Write down a change of an item, whole. Nothing else writes how items and stages end."""

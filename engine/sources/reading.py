@@ -18,6 +18,7 @@ from engine.gates.disk import DiskGate
 from engine.workers.call_thread import CallThread
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 CLOSING = 1.0
 """Seconds that a source which is not read to its end has to close itself."""
@@ -45,6 +46,27 @@ async def read_lazily(
         with anyio.move_on_after(0 if reader.reading else CLOSING, shield=True):
             await thread.call(reader.close)
         thread.close()
+
+
+def mapped(function: Callable[[T], U], values: Iterable[T]) -> Iterator[U]:
+    """As `map` does it; closing this closes the values too."""
+    iterator = iter(values)
+    try:
+        for value in iterator:
+            yield function(value)
+    finally:
+        close = getattr(iterator, "close", None)
+        if close is not None:
+            close()
+
+
+async def amapped(
+    function: Callable[[T], U], values: AsyncGenerator[T, None]
+) -> AsyncGenerator[U, None]:
+    """The same of an async generator."""
+    async with aclosing(values):
+        async for value in values:
+            yield function(value)
 
 
 class _Reader(Generic[T]):
@@ -105,13 +127,10 @@ class Feed:
     def __init__(
         self,
         disk: DiskGate,
-        admit: Callable[[Item, str | None, int], Awaitable[None]],
         in_flight: Callable[[], int],
     ) -> None:
-        """`admit` lets an item in, given its parent and depth; `in_flight` is how much is under
-        way, what is being read included."""
+        """`in_flight` is how much is under way, what is being read included."""
         self._disk = disk
-        self._admit = admit
         self._in_flight = in_flight
         self._turns = Turns()
         self._open = 0
@@ -119,24 +138,25 @@ class Feed:
     async def feed(
         self,
         values: Iterable[T] | AsyncGenerator[T, None],
-        item: Callable[[T], Item],
-        parent: str | None,
+        admit: Callable[[T], Awaitable[None]],
         depth: int,
+        name: str = "source",
     ) -> int:
-        """Let in the items that `item` makes of these values; returns how many there were.
+        """Have `admit` let in the items that these values stand for, one after the other; returns
+        how many there were. `depth` is in how many lists they are, `name` who gives them.
 
-        Raises what the values raise, and StopRun where the disk is full and nothing is at work that
-        could free it.
+        Raises what the values and `admit` raise, and StopRun where the disk is full and nothing is
+        at work that could free it.
         """
         count = 0
         self._open += 1
         try:
             with self._turns.reading(depth):
-                async with aclosing(read_lazily(values, f"penstock-{parent or 'source'}")) as read:
+                async with aclosing(read_lazily(values, f"penstock-{name}")) as read:
                     async for value in read:
                         await self._turns.wait(depth)
                         await self._disk.wait_for_room(lambda: self._in_flight() > self._open)
-                        await self._admit(item(value), parent, depth)
+                        await admit(value)
                         count += 1
         finally:
             self._open -= 1

@@ -35,7 +35,12 @@ class ItemEntered(Event):
 
 @dataclass(frozen=True, slots=True)
 class ItemEnded(Event):
-    """The item has ended in the run. `reused`: earlier runs had done all of it."""
+    """The item has ended in the run, and the ledger has committed that. `reused`: earlier runs had
+    done all of it.
+
+    An item that holds others has ended when they have too: it comes after them, and not at all in
+    a run that lets go of one of them.
+    """
 
     item: str
     outcome: Literal["done", "dropped", "failed"]

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -42,8 +42,8 @@ from engine import (
 )
 from engine.config.load import Config, load_config
 from engine.contract.item import MARK
-from engine.contract.job import Given
 from engine.flow.run import Run, RunReport, run_pipeline
+from engine.sources.source import Sources
 from engine.telemetry.events import Event, Events, ListenerFailed
 
 Does = Mapping[str, Sequence[Any]]
@@ -181,7 +181,7 @@ class Failures:
 def run(
     pipeline: Pipeline,
     workdir: Path,
-    sources: Iterable[Given],
+    sources: Sources,
     *overrides: str,
     listen: Callable[[Event], None] = lambda event: None,
     prepare: Callable[[Run], Sequence[Any]] = lambda run: (),
@@ -199,14 +199,20 @@ def run(
     return report
 
 
-def run_within(seconds: float, *arguments: Any, **more: Any) -> RunReport:
-    """`run`, which fails where it would hang."""
+def run_within(
+    seconds: float, *arguments: Any, also: Callable[[Run], object] = lambda run: None, **more: Any
+) -> RunReport:
+    """`run`, which fails where it would hang. `also` is given the run before it starts."""
 
     async def watchdog() -> None:
         await anyio.sleep(seconds)
         raise TimeoutError(f"the run hangs: {seconds} seconds are over")
 
-    return run(*arguments, prepare=lambda run: [watchdog], **more)
+    def prepare(run: Run) -> Sequence[Any]:
+        also(run)
+        return [watchdog]
+
+    return run(*arguments, prepare=prepare, **more)
 
 
 # What happened

@@ -1,0 +1,97 @@
+"""When the end of an item is told: after the ledger has it, and after what the item held has ended.
+
+Pure: no clock, no disk, no database.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from engine.ledger.records import Settled
+
+
+@dataclass(slots=True)
+class _Open:
+    """An item whose end has not been told. `before` counts what has to come first: the items that
+    it waits for, and whoever still reads them; `waiting` are those that wait for this one."""
+
+    before: int = 0
+    waiting: list[str] = field(default_factory=list)
+    end: tuple[Settled, bool] | None = None
+
+
+class Endings:
+    """The items of a run whose ends have not been told yet.
+
+    `tell` is called once for every item that has ended, with its id, its outcome, and whether
+    earlier runs had done it all: after those of the items that it held, and otherwise in the order
+    in which the ends came. Lists may name one another, and themselves: then the one that was under
+    way before does not wait for the other.
+    """
+
+    def __init__(self, tell: Callable[[str, Settled, bool], None]) -> None:
+        self._tell = tell
+        self._open: dict[str, _Open] = {}
+
+    def __contains__(self, item: str) -> bool:
+        """Whether the item has entered, and its end has not been told."""
+        return item in self._open
+
+    def entered(self, item: str, parent: str | None) -> None:
+        """The item has entered the run; `parent` held it."""
+        self._open[item] = _Open()
+        if parent is not None:
+            self._wait(parent, item)
+
+    def held_again(self, item: str, parent: str) -> None:
+        """`parent` holds the item too, which has entered by another way."""
+        if item in self._open and parent in self._open and not self._waits_for(item, parent):
+            self._wait(parent, item)
+
+    def reading(self, item: str) -> None:
+        """What the item held is about to be read, without an attempt at it: until `read`."""
+        self._open[item].before += 1
+
+    def read(self, item: str) -> None:
+        """It has been read to its end."""
+        self._one_less(item)
+
+    def ended(self, item: str, outcome: Settled, reused: bool) -> None:
+        """The item has ended, and the ledger has it."""
+        self._open[item].end = (outcome, reused)
+        self._settle(item)
+
+    def _wait(self, parent: str, item: str) -> None:
+        waiting = self._open.get(parent)
+        if waiting is not None:
+            waiting.before += 1
+            self._open[item].waiting.append(parent)
+
+    def _waits_for(self, item: str, other: str) -> bool:
+        """Whether `item` waits for `other`, be it by way of more; they may be one."""
+        seen, look = {other}, [other]
+        while look:
+            found = look.pop()
+            if found == item:
+                return True
+            further = {one for one in self._open[found].waiting if one not in seen}
+            seen |= further
+            look += further
+        return False
+
+    def _one_less(self, item: str) -> None:
+        self._open[item].before -= 1
+        self._settle(item)
+
+    def _settle(self, item: str) -> None:
+        """Tell its end if it may be told, and then of those that had waited for this."""
+        look = [item]
+        while look:
+            one = look.pop(0)
+            found = self._open.get(one)
+            if found is None or found.end is None or found.before:
+                continue
+            del self._open[one]
+            self._tell(one, *found.end)
+            for parent in found.waiting:
+                self._open[parent].before -= 1
+                look.append(parent)
