@@ -23,6 +23,7 @@ from engine.flow.journey import Journey
 from engine.flow.pool import Pool
 from engine.gates.capacity import Capacities
 from engine.gates.hosts import Gates
+from engine.gates.resources import Resources
 from engine.ledger.records import AttemptRow
 from engine.telemetry.events import Events
 
@@ -186,6 +187,7 @@ def pools(
                 config.limits,
                 folder,
                 gates,
+                Resources({}),
                 events,
                 hooks,
                 NoOutputs(),

@@ -1,8 +1,8 @@
 """The settings of [limits], which hold for a whole run."""
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import ByteSize, ConfigDict, model_validator
+from pydantic import ByteSize, ConfigDict, Field, model_validator
 
 from engine.contract.stage import Settings, setting
 
@@ -40,6 +40,12 @@ class LimitSettings(Settings):
         "Hosts, or whatever gates go by, with a rate or a concurrency of their own.",
         affects_output=False,
         example={"example.com": {"rate": 0.5, "concurrency": 2}},
+    )
+    resources: dict[str, Annotated[int, Field(strict=True, gt=0)]] = setting(
+        dict,
+        "Capacities of what stages need and share, such as a GPU; 1 where nothing is set.",
+        affects_output=False,
+        example={"cuda:0": 2},
     )
     free_disk: ByteSize = setting(
         "2 GB",

@@ -2,7 +2,7 @@
 
 import inspect
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -210,6 +210,18 @@ class Stage:
         """
         return None
 
+    def needs(self) -> Mapping[str, int]:
+        """What its workers need for the time of an attempt, or of a batch, and share with other
+        steps: a name and an amount for each, such as {"cuda:0": 1}.
+
+        The step takes all of it, once however many of its workers are at an attempt, as with one
+        model that they all feed (`borrow`), and gives it back when none is. Steps that together
+        need more than there is (1, unless `limits.resources` says otherwise) take turns. Asked once
+        before the run, of an instance that is not open. Which gate an item goes through is another
+        matter: see `gate`.
+        """
+        return {}
+
     def bound(self) -> str | None:
         """What bounds this stage other than its workers, as the end of a sentence, once it is open;
         None where more workers may help. Asked on the event loop, of async stages alone."""
@@ -239,13 +251,13 @@ def why_unusable(stage: type[Stage]) -> str | None:
             "its process() is an `async def` that yields; return an iterable of the items, or "
             "yield them in a `def process`"
         )
-    for name in ("open", "process_batch", "close", "gate", "bound"):
+    for name in ("open", "process_batch", "close", "gate", "needs", "bound"):
         method = getattr(stage, name)
         if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
             return f"its {name}() yields; only process() may, others return what they have"
         if not inspect.iscoroutinefunction(method):
             continue
-        if name in ("gate", "bound"):
+        if name in ("gate", "needs", "bound"):
             return f"its {name}() is async, and is called where nothing may wait; make it a `def`"
         if not stage.is_async():
             return (

@@ -75,10 +75,10 @@ class Window:
 
     `waiting` is the number of items in the inbox now, `queue` its bound, `ended` the attempts that
     ended in these `seconds`. `open` is the mean number of workers that were ready to work,
-    `at_work` of those that waited neither for items nor for room. `automatic` is false for a pool
-    whose number of workers a person chose; `on_loop` is true for an async stage. `wanted` is the
-    mean number of cores that the pool's threads, here and in its processes, had or waited for, None
-    where that is not known.
+    `at_work` of those that waited neither for items nor for room nor for a resource. `automatic` is
+    false for a pool whose number of workers a person chose; `on_loop` is true for an async stage.
+    `wanted` is the mean number of cores that the pool's threads, here and in its processes, had or
+    waited for, None where that is not known.
     """
 
     workers: int
@@ -109,7 +109,7 @@ class Window:
     ) -> "Window":
         """The `seconds` between two of a pool's statistics; `workers` is how many it is to have."""
         passed = now.since(earlier)
-        at_work = passed.worker_seconds - passed.starved - passed.blocked
+        at_work = passed.worker_seconds - passed.starved - passed.needing - passed.blocked
         return cls(
             workers=workers,
             maximum=maximum,

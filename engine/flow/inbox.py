@@ -124,6 +124,11 @@ class Inbox(Generic[T]):
         """Items that may be ready at once."""
         return self._state.bound
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether `drain` was called."""
+        return self._draining
+
     async def put(self, entry: T) -> bool:
         """Wait for room, then leave `entry` here. False, and nothing done, when draining."""
         if not self._state.admits():

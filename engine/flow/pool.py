@@ -22,6 +22,7 @@ from engine.flow.inbox import Closed, Inbox
 from engine.flow.retry import RetryPolicy
 from engine.flow.settling import Settling
 from engine.gates.hosts import Gates
+from engine.gates.resources import Resources
 from engine.ledger.drafts import Draft, Outputs
 from engine.telemetry.events import AttemptStarted, Events, PoolResized
 from engine.telemetry.meter import Meter
@@ -45,6 +46,7 @@ class Pool:
         limits: LimitSettings,
         workdir: Path,
         gates: Gates,
+        resources: Resources,
         events: Events,
         hooks: Hooks,
         outputs: Outputs,
@@ -71,14 +73,16 @@ class Pool:
         self._outputs = outputs
         factory = StageFactory(stage, config.settings, workdir, name)
         self._gated = stage.gate is not Stage.gate
-        self._probe = factory()  # never opened: it only answers `gate`
+        self._probe = factory()  # never opened: it only answers `gate` and `needs`
+        needs = self._probe.needs()
+        self._share = resources.share(name, needs) if needs else None
         workers = self.options.workers
         self._target = 1 if workers == "auto" else workers
         self.inbox: Inbox[Entry] = Inbox(
             self.options.queue, self._target, FREE_HELD if is_root else 0
         )
         self._team = Team(factory, config.options, events, self._serve_next, self.inbox.release)
-        self._busy, self._starved = Meter(), Meter()
+        self._busy, self._starved, self._needing = Meter(), Meter(), Meter()
         self._holding = Holding(self.inbox, gates)
         self._settling = Settling(stage, name, policy, gates, self._holding, events, hooks)
         self._tasks: TaskGroup
@@ -132,6 +136,8 @@ class Pool:
             worker_seconds=self._team.alive.seconds,
             attempts=counts["attempts"],
             most=self.stage.max_workers,
+            needing=self._needing.seconds,
+            needs=tuple(self._share.needs) if self._share is not None else (),
             timed_out=self._settling.timed_out,
             holds=self._holding.holds(),
             bound=self._team.bound(),
@@ -143,7 +149,8 @@ class Pool:
         """Wait for an entry, and more if they make a batch; false once no more can come.
 
         Does not wait where an entry is there: then the bounds of the inboxes see to it that all
-        have their turn.
+        have their turn. What the stage needs is taken with the entry in hand, and given back before
+        the worker may have to wait for room: so nobody who has it waits for anything else.
         """
         first = self.inbox.take_nowait()
         if first is None:
@@ -152,40 +159,58 @@ class Pool:
                     first = await self.inbox.take()
             except Closed:
                 return False
-        if first is None or (self._gated and not await self._may_start(first, number)):
+        if first is None:
             return True
-        if self.options.batch > 1 and not first.alone:
-            entries = await self._batch(first, number)
-            if len(entries) > 1:
-                await self._serve_batch(worker, number, entries)
-                return True
-        await self._serve(worker, number, first)
+        if self._share is None:
+            attempts = await self._work_on(first, worker, number)
+        else:
+            if not self._share.enter_nowait():
+                with self._needing:
+                    await self._share.enter()
+            try:
+                if self.inbox.is_draining:
+                    self.inbox.hold()  # its attempt has not begun, and shall not
+                    return True
+                attempts = await self._work_on(first, worker, number)
+            finally:
+                self._share.leave()
+        for attempt in attempts:
+            await self._conclude(attempt)
         return True
 
-    async def _batch(self, first: Entry, number: int) -> list[Entry]:
-        entries = [first]
-        while len(entries) < self.options.batch:
-            following = self.inbox.take_nowait(lambda entry: not entry.alone)
-            if following is None:
-                break
-            if not self._gated or await self._may_start(following, number):
+    async def _work_on(self, first: Entry, worker: Worker, number: int) -> list[Attempt]:
+        """Work on the entry, in hand, and on more if they make a batch. Those that may not start
+        now are held until they may."""
+        attempts: list[Attempt] = []
+        entries: list[Entry] = []
+        following: Entry | None = first
+        while following is not None:
+            if not self._gated or self._may_start(following, number, attempts):
                 entries.append(following)
-        return entries
+            if first.alone or len(entries) >= self.options.batch or not entries:
+                break
+            following = self.inbox.take_nowait(lambda entry: not entry.alone)
+        if len(entries) == 1:
+            attempts.append(await self._attempt(worker, number, entries[0]))
+        elif entries:
+            attempts += await self._attempt_together(worker, number, entries)
+        return attempts
 
-    async def _may_start(self, entry: Entry, worker: int) -> bool:
-        """Whether the entry, in hand, may be worked on now; if not it is held until it may."""
+    def _may_start(self, entry: Entry, worker: int, attempts: list[Attempt]) -> bool:
+        """Whether the entry, in hand, may be worked on now; if not it is held until it may. Where
+        the stage cannot say, that is one of the `attempts`, and it has ended."""
         try:
             key = self._probe.gate(entry.journey.item.with_inputs(self._inputs))
         except Exception as error:
             attempt = self._start(entry, worker)
             attempt.result = result_of(error)
-            await self._conclude(attempt)
+            attempts.append(attempt)
             return False
         return key is None or self._holding.enters(entry, key, self._tasks)
 
     # Attempts
 
-    async def _serve(self, worker: Worker, number: int, entry: Entry) -> None:
+    async def _attempt(self, worker: Worker, number: int, entry: Entry) -> Attempt:
         attempt = self._start(entry, number)
         with self._busy as began:
             if entry.suspect:
@@ -195,7 +220,7 @@ class Pool:
         attempt.seconds = self._busy.changed - began
         attempt.row.cost = attempt.result.processor
         self._settling.leave_gate(attempt)
-        await self._conclude(attempt)
+        return attempt
 
     async def _try_suspect(self, worker: Worker, attempt: Attempt) -> Result:
         """The attempt at an item that a run may have died of, all others being done."""
@@ -205,7 +230,9 @@ class Pool:
         await self._hooks.tried_alone(attempt.row, True)
         return await worker.process(attempt.draft)
 
-    async def _serve_batch(self, worker: Worker, number: int, entries: list[Entry]) -> None:
+    async def _attempt_together(
+        self, worker: Worker, number: int, entries: list[Entry]
+    ) -> list[Attempt]:
         attempts = [self._start(entry, number) for entry in entries]
         with self._busy as began:
             results = await worker.process_batch([attempt.draft for attempt in attempts])
@@ -215,8 +242,7 @@ class Pool:
             attempt.row.cost = result.processor
             attempt.entry.alone |= isinstance(result.ending, BatchFault)
             self._settling.leave_gate(attempt)  # all, before any has to wait for room
-        for attempt in attempts:
-            await self._conclude(attempt)
+        return attempts
 
     def _start(self, entry: Entry, worker: int) -> Attempt:
         item = entry.journey.item.with_inputs(self._inputs)

@@ -24,6 +24,7 @@ from engine.gates.disk import DiskGate
 from engine.gates.failure_budget import FailureBudget
 from engine.gates.hosts import Gates
 from engine.gates.leftovers import make_room
+from engine.gates.resources import Resources
 from engine.ledger.drafts import FolderOutputs
 from engine.ledger.group_commit import GroupCommit
 from engine.ledger.history import History
@@ -116,6 +117,7 @@ class Run:
             self._stop,
         )
         gates = Gates(Capacities(limits.rate, limits.concurrency, limits.keys), events)
+        resources = Resources(limits.resources)
         outputs = FolderOutputs(synced=limits.sync)
         self.pools = {
             name: Pool(
@@ -124,6 +126,7 @@ class Run:
                 limits,
                 workdir,
                 gates,
+                resources,
                 events,
                 self._routing,
                 outputs,

@@ -80,13 +80,14 @@ def _stages(pools: Sequence[PoolStatistics]) -> Iterator[Metric]:
     )
     seconds = CounterMetricFamily(
         "penstock_stage_worker_seconds",
-        "Seconds of its workers, summed: busy, starved (no item), blocked (no room), other.",
+        "Seconds of its workers, summed: busy, starved (no item), needing (no turn at what it "
+        "shares, such as a GPU), blocked (no room), other.",
         labels=["stage", "state"],
     )
     for pool in pools:
         for outcome in OUTCOMES:
             items.add_metric([pool.stage, outcome], getattr(pool, outcome))
-        known = {state: getattr(pool, state) for state in ("busy", "starved", "blocked")}
+        known = {state: getattr(pool, state) for state in ("busy", "starved", "needing", "blocked")}
         known["other"] = max(0.0, pool.worker_seconds - sum(known.values()))
         for state, value in known.items():
             seconds.add_metric([pool.stage, state], value)

@@ -10,6 +10,9 @@ LEAST_BUSY = 0.5
 """The least utilisation of a bottleneck: a stage below it holds no other back."""
 
 
+LEAST_WAIT = 0.1
+"""A stage that waited for something for less of its time than this is not spoken of."""
+
 FLEETING = {"kept": False}
 """Marks a field that the ledger does not keep."""
 
@@ -56,8 +59,9 @@ class PoolStatistics:
     """One pool, from its start until now. Immutable: ask the pool again for newer figures.
 
     `worker_seconds` is the time that its workers were open for work, summed. Each moment of it is
-    `busy` (in the stage's own code), `starved` (waiting for an item), `blocked` (waiting for room
-    in a successor's inbox) or the engine's own overhead. All are in seconds.
+    `busy` (in the stage's own code), `starved` (waiting for an item), `needing` (waiting with an
+    item for what the stage needs, such as a GPU), `blocked` (waiting for room in a successor's
+    inbox) or the engine's own overhead. All are in seconds.
     """
 
     stage: str
@@ -84,12 +88,15 @@ class PoolStatistics:
     """Attempts that have ended, whatever their outcome."""
     most: int | None = None
     """The largest number of workers that the stage can have, None for any number."""
+    needing: float = 0.0
     timed_out: float = 0.0
     """The part of `busy` that went into attempts that ran out of time."""
     holds: Sequence[Hold] = field(default=(), metadata=FLEETING)
     """Why items are held, except those that only wait for their turn."""
     bound: str | None = None
     """The stage's own statement of its limit, other than its workers."""
+    needs: Sequence[str] = field(default=(), metadata=FLEETING)
+    """The names of the resources that the stage needs."""
 
     @property
     def ended(self) -> int:
@@ -136,6 +143,7 @@ class PoolStatistics:
             busy=self.busy - earlier.busy,
             starved=self.starved - earlier.starved,
             blocked=self.blocked - earlier.blocked,
+            needing=self.needing - earlier.needing,
             worker_seconds=self.worker_seconds - earlier.worker_seconds,
             attempts=self.attempts - earlier.attempts,
             timed_out=self.timed_out - earlier.timed_out,
@@ -209,6 +217,9 @@ def bottleneck_sentence(pools: Mapping[str, PoolStatistics]) -> str:
             f"No stage was the bottleneck: nothing went well in {busiest.stage}, the busiest one; "
             "mend what the failures say."
         )
+    neediest = max(pools.values(), key=lambda pool: pool.share(pool.needing))
+    if _is_short(busiest) or (_is_short(neediest) and busiest.utilisation < LEAST_BUSY):
+        return _shortage(busiest if _is_short(busiest) else neediest)
     if busiest.utilisation >= LEAST_BUSY:
         return (
             f"{busiest.stage} is the bottleneck: {_workers(busiest)} busy "
@@ -232,6 +243,27 @@ def bottleneck_sentence(pools: Mapping[str, PoolStatistics]) -> str:
     )
 
 
+def _is_short(pool: PoolStatistics) -> bool:
+    """Whether its workers had what to do, and waited for what they need to do it."""
+    return (
+        pool.share(pool.needing) >= LEAST_WAIT
+        and pool.share(pool.busy + pool.needing) >= LEAST_BUSY
+    )
+
+
+def _shortage(pool: PoolStatistics) -> str:
+    return (
+        f"{_what_it_needs(pool)} is the bottleneck, which {pool.stage} shares with other stages: "
+        f"{_workers(pool)} busy {pool.utilisation:.0%} of the time and waited "
+        f"{pool.share(pool.needing):.0%} of it for a turn; give one of them another, or raise "
+        "limits.resources if it can take more at once."
+    )
+
+
+def _what_it_needs(pool: PoolStatistics) -> str:
+    return ", ".join(pool.needs) or "what it needs"
+
+
 def _remedy(pool: PoolStatistics) -> str:
     if pool.bound is not None:
         return pool.bound
@@ -247,15 +279,16 @@ def _workers(pool: PoolStatistics) -> str:
 
 
 def _who_waited(busiest: PoolStatistics, pools: Mapping[str, PoolStatistics]) -> str:
-    """The other stage that waited most: for room if any did (a stage before), else for items."""
-    for wait, what_for in (("blocked", "room"), ("starved", "items")):
+    """The other stage that waited most: for room if any did (a stage before), else for its turn at
+    a resource, else for items."""
+    for wait, what_for in (("blocked", "room"), ("needing", "its turn"), ("starved", "items")):
         shares = {
             pool.stage: pool.share(getattr(pool, wait))
             for pool in pools.values()
             if pool.stage != busiest.stage
         }
         stage = max(shares, key=shares.__getitem__, default=None)
-        if stage is not None and shares[stage] >= 0.1:
+        if stage is not None and shares[stage] >= LEAST_WAIT:
             return f" while {stage} waited {shares[stage]:.0%} of its time for {what_for}"
     return ""
 

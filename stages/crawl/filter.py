@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from stages.files.folders import carry_info, link_or_copy
 from stages.files.json_lines import read_lines, write_lines
 from stages.media.pictures.frame_quality import Quality, measure
 from stages.models.detector import Detection, borrow_detector
+from stages.models.loading import gpu_of
 from stages.models.network_input import Prepared, batches_of
 
 Thing = TypeVar("Thing")
@@ -132,6 +133,12 @@ class Filter(Stage):
             return self
 
     settings: "Filter.Settings"
+
+    def needs(self) -> Mapping[str, int]:
+        """The GPU that the model is on, once for both workers: they feed one model, side by side.
+        Nothing on a CPU, whose cores all stages share."""
+        gpu = gpu_of(self.settings.device)
+        return {gpu: 1} if gpu is not None else {}
 
     def open(self) -> None:
         """Load the model. Raises UsageError where the weights are not to be had or do not load."""

@@ -1,7 +1,10 @@
 """Loading a YOLO model with ultralytics: its weights, its device, what its graph was made for."""
 
+import os
 import pickle
+import platform
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,20 @@ def choose_device(device: str) -> str:
             f"use one of {', '.join(seen)}, or auto"
         )
     return f"cuda:{number or 0}" if kind == "cuda" else kind
+
+
+def gpu_of(device: str, machine: Path = Path("/")) -> str | None:
+    """The GPU that `device` very likely means on this machine, by torch's name; None for the CPU.
+
+    torch knows for sure, and takes seconds to import. `machine` is the root of its files.
+    """
+    if device != "auto":
+        return {"cpu": None, "cuda": "cuda:0"}.get(device, device)
+    if sys.platform == "darwin":
+        return "mps" if platform.machine() == "arm64" else None
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    there = any((machine / "dev").glob("nvidia[0-9]*")) or (machine / "dev" / "dxg").exists()
+    return "cuda:0" if there and not hidden else None
 
 
 def load_predictor(weights: Path, arguments: dict[str, Any]) -> Any:

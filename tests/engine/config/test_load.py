@@ -239,6 +239,7 @@ def test_variables_are_named_for_section_and_key() -> None:
         ),
         ("[limits.keys.h]\nconcurrency = true", "concurrency = true: has to be a whole number of"),
         ("[limits.keys]\nh = 3", "line 1: limits.keys.h = 3: has to be a table"),
+        ("[limits]\nresources = {x = 0}", "resources.x = 0: has to be a whole number over 0"),
         ("[limits]\nkeys = 3", "line 2: limits.keys = 3: has to be a table"),
         (
             "[limits]\nfailure_window = 5",

@@ -1,6 +1,7 @@
 """What follows from a pool's figures: shares, differences, and the sentence on the bottleneck."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ def pool(
     busy: float = 0.0,
     starved: float = 0.0,
     blocked: float = 0.0,
-    **more: int,
+    **more: Any,
 ) -> PoolStatistics:
     """A pool over 100 seconds; the waits are in worker-seconds."""
     figures = dict.fromkeys(
@@ -52,6 +53,24 @@ def test_where_nobody_waited_for_room_the_starved_are_the_evidence() -> None:
     text = sentence(pool("fetch", 2, busy=190), pool("weigh", 1, busy=5, starved=80))
     assert "fetch is the bottleneck: its 2 workers were busy 95% of the time" in text
     assert "while weigh waited 80% of its time for items" in text
+
+
+def test_what_stages_take_turns_at_is_named_where_they_wait_for_it() -> None:
+    text = sentence(
+        pool("detect", 2, busy=104, needing=90.0, needs=["cuda:0"]),
+        pool("hear", busy=45, needing=50.0, needs=["cuda:0"]),
+    )
+    assert text == (
+        "cuda:0 is the bottleneck, which detect shares with other stages: its 2 workers were busy "
+        "52% of the time and waited 45% of it for a turn; give one of them another, or raise "
+        "limits.resources if it can take more at once."
+    )
+
+
+def test_a_stage_that_keeps_what_others_need_is_the_bottleneck_itself() -> None:
+    text = sentence(pool("detect", busy=90, needing=2.0), pool("hear", busy=10, needing=85.0))
+    assert "detect is the bottleneck: its 1 worker was busy 90%" in text
+    assert "while hear waited 85% of its time for its turn" in text
 
 
 def test_a_stage_alone_needs_no_evidence() -> None:

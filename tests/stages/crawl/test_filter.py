@@ -40,6 +40,11 @@ SCENES: list[Scene] = [
 ]
 
 
+@pytest.mark.parametrize(("device", "needs"), [("cpu", {}), ("cuda:1", {"cuda:1": 1})])
+def test_it_needs_the_gpu_that_it_is_on(tmp_path: Path, device: str, needs: dict[str, int]) -> None:
+    assert Filter(Filter.Settings(device=device), tmp_path).needs() == needs
+
+
 def frames_of(scenes: list[Scene], **changes: Callable[[Any], Any]) -> Callable[[Path], None]:
     """Writes what the extract stage leaves: one frame a second, each showing one scene."""
 

@@ -27,7 +27,7 @@ from stages.demo.shapes import IMAGE_SIZE, KINDS, WEIGHTS, Shape, random_scene
 from stages.models import yolo
 from stages.models.detector import Detection, Detector, predict_in_batches
 from stages.models.inference import Streams
-from stages.models.loading import choose_device
+from stages.models.loading import choose_device, gpu_of
 from stages.models.network_input import batches_of
 from stages.models.suppression import only_candidates
 from stages.models.yolo import cache_folder, find_weights, import_torchvision, import_ultralytics
@@ -269,6 +269,23 @@ def test_a_device_that_is_not_there_is_refused() -> None:
         choose_device("cuda:99")
     assert choose_device("cpu") == "cpu"
     assert choose_device("auto") in {"cpu", "cuda:0", "mps"}
+
+
+@pytest.mark.parametrize(
+    ("device", "gpu"),
+    [("cpu", None), ("cuda", "cuda:0"), ("cuda:1", "cuda:1"), ("mps", "mps"), ("auto", "cuda:0")],
+)
+def test_the_gpu_that_a_device_means_is_told_without_torch(
+    device: str, gpu: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert gpu_of("auto", tmp_path) is None, "nothing shows that there is one"
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / "nvidia0").touch()
+    assert gpu_of(device, tmp_path) == gpu
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert gpu_of("auto", tmp_path) is None
 
 
 def test_on_a_cpu_an_inference_has_one_image_and_one_thread(
