@@ -19,8 +19,9 @@ from benchmarks.overhead_stages import HOP, QUEUE, STAGES, configured, stages_of
 from engine import Item, Stage
 from engine.flow.attempt import Conclusion, Entry
 from engine.flow.graph import Graph
+from engine.flow.inbox import Inlet
 from engine.flow.journey import Journey
-from engine.flow.pool import Pool
+from engine.flow.pool import Pool, inbox_for
 from engine.gates.capacity import Capacities
 from engine.gates.hosts import Gates
 from engine.gates.resources import Resources
@@ -134,7 +135,7 @@ class NoLedger:
     """What pools ask of a run, without a ledger: items go from pool to pool by their journeys."""
 
     def __init__(self, items: int) -> None:
-        self.pools: dict[str, Pool] = {}
+        self.inlets: dict[str, Inlet[Entry]] = {}
         self._left = items
         self._row = AttemptRow(1, 1, "", "", 1, 1, 0.0)
 
@@ -146,12 +147,12 @@ class NoLedger:
         journey = conclusion.journey
         change = journey.advance(conclusion.end)
         for name in change.entering:
-            await self.pools[name].inbox.put(Entry(journey))
+            await self.inlets[name].put(Entry(journey))
         if change.outcome is not None:
             self._left -= 1
             if not self._left:
-                for pool in self.pools.values():
-                    pool.inbox.close()
+                for inlet in self.inlets.values():
+                    inlet.close()
 
     async def expand(self, journey: Journey, produced: Iterable[Item]) -> int:
         raise AssertionError("nothing comes out here")
@@ -180,29 +181,35 @@ def pools(
     async def run() -> float:
         events, graph, hooks = Events(), Graph(pipeline, {}), NoLedger(items)
         gates = Gates(Capacities(), events)
+        made = []
         for name in pipeline.names:
-            hooks.pools[name] = Pool(
-                pipeline[name].stage,
-                config.stages[name],
-                config.limits,
-                folder,
-                gates,
-                Resources({}),
-                events,
-                hooks,
-                NoOutputs(),
-                name=name,
-                inputs=pipeline.inputs(name),
-                is_root=name in pipeline.roots,
+            options = config.stages[name].options
+            inbox = inbox_for(options, is_root=name in pipeline.roots)
+            hooks.inlets[name] = inbox.inlet
+            made.append(
+                Pool(
+                    pipeline[name].stage,
+                    config.stages[name],
+                    config.limits,
+                    folder,
+                    gates,
+                    Resources({}),
+                    events,
+                    hooks,
+                    NoOutputs(),
+                    name=name,
+                    inputs=pipeline.inputs(name),
+                    inbox=inbox.outlet,
+                )
             )
         began = time.perf_counter()
         async with anyio.create_task_group() as tasks:
-            for pool in hooks.pools.values():
+            for pool in made:
                 tasks.start_soon(pool.run)
             for number in range(items):
                 journey = Journey(graph, Item(f"v{number}", f"v{number}", folder))
                 for name in journey.advance().entering:
-                    await hooks.pools[name].inbox.put(Entry(journey))
+                    await hooks.inlets[name].put(Entry(journey))
         return time.perf_counter() - began
 
     return execute(run)

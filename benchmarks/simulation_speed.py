@@ -98,30 +98,30 @@ def by_the_inboxes(items: int) -> float:
             inbox = inboxes[stage]
             while True:
                 try:
-                    number = inbox.take_nowait()
+                    number = inbox.outlet.take_nowait()
                     if number is None:
-                        number = await inbox.take()
+                        number = await inbox.outlet.take()
                 except Closed:
                     return
                 assert number is not None
                 await asyncio.sleep(TIMES[number % RECORDED][stage])
                 if stage + 1 < STAGES:
-                    await inboxes[stage + 1].put(number)
-                inbox.leave()
+                    await inboxes[stage + 1].inlet.put(number)
+                inbox.outlet.leave()
 
         async def pool(stage: int) -> None:
             async with anyio.create_task_group() as workers:
                 for _ in range(WORKERS):
                     workers.start_soon(work, stage)
             if stage + 1 < STAGES:
-                inboxes[stage + 1].close()
+                inboxes[stage + 1].inlet.close()
 
         async with anyio.create_task_group() as tasks:
             for stage in range(STAGES):
                 tasks.start_soon(pool, stage)
             for number in range(items):
-                await inboxes[0].put(number)
-            inboxes[0].close()
+                await inboxes[0].inlet.put(number)
+            inboxes[0].inlet.close()
         return asyncio.get_running_loop().time()
 
     return run_in_virtual_time(run)

@@ -27,7 +27,7 @@ from engine.telemetry.events import Events
 
 if TYPE_CHECKING:  # the help does not load the modules of a run
     from engine.flow.run import Background, Run, RunReport
-    from engine.page.live import LivePage
+    from engine.page.port import Port
 
 
 def run_command(pipeline: Pipeline) -> click.Command:
@@ -98,7 +98,7 @@ def execute(
 
     events = Events()
     log = JsonLog(Path(log_json)) if log_json is not None else None
-    page: LivePage | None = None
+    port: Port | None = None
     if log is not None:
         events.subscribe(log)
 
@@ -106,20 +106,22 @@ def execute(
         view = choose_view(run.snapshot, quiet=quiet)
         events.subscribe(view)
         shown = _beside(events, view, view.refresh_forever)
-        if page is None:
+        if port is None:
             return [shown]
-        page.watch(run.snapshot, lambda: run.outcome)
+        from engine.page.live import LivePage
+
+        page = LivePage(pipeline, run.workdir, port, run.snapshot, lambda: run.outcome)
         events.subscribe(page)
         return [shown, _beside(events, page, page.serve)]
 
     try:
-        page = _live_page(pipeline, workdir, web) if web is not None else None
+        port = _port(web) if web is not None else None
         report = run_pipeline(pipeline, config, workdir, sources, events=events, prepare=prepare)
     finally:
         if log is not None:
             log.close()
-        if page is not None:
-            page.close()
+        if port is not None:
+            port.close()
     if not quiet:
         _show(pipeline, workdir, report)
     for line in report.discrepancies:
@@ -141,14 +143,14 @@ def _beside(events: Events, listener: object, task: "Background") -> "Background
     return run
 
 
-def _live_page(pipeline: Pipeline, workdir: Path, web: WebAddress) -> "LivePage":
-    """The live page, with its port bound; prints its address."""
-    from engine.page.live import LivePage
+def _port(web: WebAddress) -> "Port":
+    """The live page's port, bound; prints its address."""
+    from engine.page.port import Port
 
-    page = LivePage(pipeline, workdir, web.port, web.host)
-    told = "; anybody who can reach that address can read it" if page.is_public else ""
-    click.echo(f"live page: {page.url}{told}", err=True)
-    return page
+    port = Port(web.port, web.host)
+    told = "; anybody who can reach that address can read it" if port.is_public else ""
+    click.echo(f"live page: {port.url}{told}", err=True)
+    return port
 
 
 def _show(pipeline: Pipeline, workdir: Path, report: "RunReport") -> None:

@@ -6,7 +6,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from engine.flow.attempt import Entry, Turn
-from engine.flow.inbox import Inbox
+from engine.flow.inbox import Outlet
 from engine.gates.hosts import Gates
 from engine.telemetry.statistics import Hold, join_holds
 
@@ -37,7 +37,7 @@ class Holding:
     while it waits for a worker could keep out the very items which those workers wait for.
     """
 
-    def __init__(self, inbox: Inbox[Entry], gates: Gates) -> None:
+    def __init__(self, inbox: Outlet[Entry], gates: Gates) -> None:
         self._inbox = inbox
         self._gates = gates
         self._lines: dict[str, _Line] = {}
@@ -112,7 +112,7 @@ class Holding:
     async def _wait(self, entry: Entry, delay: float, wait: "_Wait", left: bool) -> None:
         await anyio.sleep(delay)
         if left:
-            await self._inbox.put(entry)
+            await self._inbox.come_again(entry)
         elif wait.key is None:
             await self._inbox.unhold(entry)
         else:

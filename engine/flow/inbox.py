@@ -106,108 +106,18 @@ class InboxState(Generic[T, W]):
         self.in_hand -= 1
 
 
-class Inbox(Generic[T]):
-    """Items wait here for a worker, by the rules of `InboxState`.
+class _Shared(Generic[T]):
+    """What the two ends of an inbox share: what it holds, by the rules, and who waits at it."""
 
-    Nothing is lost when a waiting `put`, `take` or `unhold` is cancelled: it either happened or did
-    not.
-    """
+    __slots__ = ("closed", "draining", "rules", "takers")
 
-    def __init__(self, bound: int, workers: int, free_held: int = 0) -> None:
-        self._state: InboxState[T, asyncio.Future[bool]] = InboxState(bound, workers, free_held)
-        self._closed = False
-        self._draining = False
-        self._takers: deque[asyncio.Future[bool]] = deque()
+    def __init__(self, rules: "InboxState[T, asyncio.Future[bool]]") -> None:
+        self.rules = rules
+        self.closed = False
+        self.draining = False
+        self.takers: deque[asyncio.Future[bool]] = deque()
 
-    @property
-    def bound(self) -> int:
-        """Items that may be ready at once."""
-        return self._state.bound
-
-    @property
-    def is_draining(self) -> bool:
-        """Whether `drain` was called."""
-        return self._draining
-
-    async def put(self, entry: T) -> bool:
-        """Wait for room, then leave `entry` here. False, and nothing done, when draining."""
-        if not self._state.admits():
-            await self._stand_in(self._state.putters, self._state.has_room)
-        if self._draining:
-            return False
-        self._state.put(entry)
-        self._wake()
-        return True
-
-    async def take(self) -> T | None:
-        """Wait for an entry and take it in hand; None if `release` sent the taker away.
-
-        Raises Closed when none can come any more.
-        """
-        while not self._state.ready or self._draining:
-            if self._closed or self._draining:
-                raise Closed
-            if not await self._wait_for_entry():
-                return None
-        return self._take()
-
-    def release(self, takers: int) -> None:
-        """Send away as many of those who wait in `take`, or as there are."""
-        for _ in range(min(takers, len(self._takers))):
-            self._answer_taker(False)
-
-    def take_nowait(self, suits: Callable[[T], bool] | None = None) -> T | None:
-        """Take the next entry in hand if there is one, and it suits."""
-        ready = self._state.ready
-        if not ready or self._draining or (suits and not suits(ready[0])):
-            return None
-        return self._take()
-
-    def _take(self) -> T:
-        entry = self._state.take()
-        self._wake()
-        return entry
-
-    def hold(self) -> None:
-        """An entry in hand goes to wait outside any worker; the caller keeps it."""
-        self._state.hold()
-        self._wake()
-
-    async def unhold(self, entry: T) -> bool:
-        """A held entry is ready again, before all others. False when draining."""
-        if not self._state.readmits():
-            await self._stand_in(self._state.unholders, self._state.has_room_to_return)
-        if self._draining:
-            return False
-        self._state.unhold(entry)
-        self._wake()
-        return True
-
-    def leave(self) -> None:
-        """An entry in hand leaves the pool."""
-        self._state.leave()
-        self._wake()
-
-    def resize(self, workers: int) -> None:
-        """The pool has this many workers now."""
-        self._state.workers = workers
-        self._wake()
-
-    def close(self) -> None:
-        """No more entries will be put; takers get what is there, then Closed."""
-        self._closed = True
-        self._wake_all()
-
-    def drain(self) -> None:
-        """Nothing goes in or out any more; entries that wait stay where they are."""
-        self._draining = True
-        self._wake_all()
-
-    def statistics(self) -> InboxStatistics:
-        state = self._state
-        return InboxStatistics(len(state.ready), state.in_hand, state.held)
-
-    async def _stand_in(
+    async def stand_in(
         self, line: deque[asyncio.Future[bool]], has_room: Callable[[], bool]
     ) -> None:
         """Wait in line until there is room, or draining. Who is woken, and finds that the room has
@@ -216,7 +126,7 @@ class Inbox(Generic[T]):
         place: asyncio.Future[bool] = loop.create_future()
         line.append(place)
         try:
-            while not self._draining:
+            while not self.draining:
                 await place
                 if has_room():
                     break
@@ -224,42 +134,171 @@ class Inbox(Generic[T]):
                 line[position] = place
         except BaseException:
             line.remove(place)
-            self._wake()  # it may have been woken: then it is the next one's turn
+            self.wake()  # it may have been woken: then it is the next one's turn
             raise
         line.remove(place)
 
-    async def _wait_for_entry(self) -> bool:
+    async def wait_for_entry(self) -> bool:
         """Wait until woken; false if sent away."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._takers.append(future)
+        self.takers.append(future)
         try:
             return await future
         except BaseException:
-            if future in self._takers:
-                self._takers.remove(future)
+            if future in self.takers:
+                self.takers.remove(future)
             else:
-                self._wake()  # woken, then cancelled: the wake-up is somebody else's
+                self.wake()  # woken, then cancelled: the wake-up is somebody else's
             raise
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         """Wake whoever can go on now; each, having gone on, wakes the next."""
-        state = self._state
-        if self._takers and state.ready:
-            self._answer_taker(True)
-        if state.putters or state.unholders:  # mostly nobody waits, and a call takes its time
-            line = state.next_line()
+        rules = self.rules
+        if self.takers and rules.ready:
+            self.answer_taker(True)
+        if rules.putters or rules.unholders:  # mostly nobody waits, and a call takes its time
+            line = rules.next_line()
             if line is not None and not line[0].done():
                 line[0].set_result(True)
 
-    def _wake_all(self) -> None:
-        while self._takers:
-            self._answer_taker(True)
-        for place in (*self._state.putters, *self._state.unholders):
+    def wake_all(self) -> None:
+        while self.takers:
+            self.answer_taker(True)
+        for place in (*self.rules.putters, *self.rules.unholders):
             if not place.done():
                 place.set_result(True)
 
-    def _answer_taker(self, answer: bool) -> None:
+    def answer_taker(self, answer: bool) -> None:
         """Tell the first. Who has been cancelled meanwhile passes it on when it notices."""
-        waiting = self._takers.popleft()
+        waiting = self.takers.popleft()
         if not waiting.done():
             waiting.set_result(answer)
+
+
+class Inlet(Generic[T]):
+    """The end of an inbox at which entries come in: the run's."""
+
+    __slots__ = ("_shared",)
+
+    def __init__(self, shared: _Shared[T]) -> None:
+        self._shared = shared
+
+    async def put(self, entry: T) -> bool:
+        """Wait for room, then leave `entry` here. False, and nothing done, when draining."""
+        shared = self._shared
+        if not shared.rules.admits():
+            await shared.stand_in(shared.rules.putters, shared.rules.has_room)
+        if shared.draining:
+            return False
+        shared.rules.put(entry)
+        shared.wake()
+        return True
+
+    def close(self) -> None:
+        """No more entries will be put; takers get what is there, then Closed."""
+        self._shared.closed = True
+        self._shared.wake_all()
+
+    def drain(self) -> None:
+        """Nothing goes in or out any more; entries that wait stay where they are."""
+        self._shared.draining = True
+        self._shared.wake_all()
+
+
+class Outlet(Generic[T]):
+    """The end of an inbox at which entries are taken in hand, held, and leave: the pool's."""
+
+    __slots__ = ("_again", "_shared")
+
+    def __init__(self, shared: _Shared[T], inlet: Inlet[T]) -> None:
+        self._shared = shared
+        self._again = inlet
+
+    @property
+    def bound(self) -> int:
+        """Items that may be ready at once."""
+        return self._shared.rules.bound
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether `Inlet.drain` was called."""
+        return self._shared.draining
+
+    async def take(self) -> T | None:
+        """Wait for an entry and take it in hand; None if `release` sent the taker away.
+
+        Raises Closed when none can come any more.
+        """
+        shared = self._shared
+        while not shared.rules.ready or shared.draining:
+            if shared.closed or shared.draining:
+                raise Closed
+            if not await shared.wait_for_entry():
+                return None
+        entry = shared.rules.take()
+        shared.wake()
+        return entry
+
+    def release(self, takers: int) -> None:
+        """Send away as many of those who wait in `take`, or as there are."""
+        for _ in range(min(takers, len(self._shared.takers))):
+            self._shared.answer_taker(False)
+
+    def take_nowait(self, suits: Callable[[T], bool] | None = None) -> T | None:
+        """Take the next entry in hand if there is one, and it suits."""
+        shared = self._shared
+        ready = shared.rules.ready
+        if not ready or shared.draining or (suits and not suits(ready[0])):
+            return None
+        entry = shared.rules.take()
+        shared.wake()
+        return entry
+
+    def hold(self) -> None:
+        """An entry in hand goes to wait outside any worker; the caller keeps it."""
+        self._shared.rules.hold()
+        self._shared.wake()
+
+    async def unhold(self, entry: T) -> bool:
+        """A held entry is ready again, before all others. False when draining."""
+        shared = self._shared
+        if not shared.rules.readmits():
+            await shared.stand_in(shared.rules.unholders, shared.rules.has_room_to_return)
+        if shared.draining:
+            return False
+        shared.rules.unhold(entry)
+        shared.wake()
+        return True
+
+    def leave(self) -> None:
+        """An entry in hand leaves the pool."""
+        shared = self._shared
+        shared.rules.leave()
+        shared.wake()
+
+    async def come_again(self, entry: T) -> bool:
+        """One that has left comes in again by the front door, as `Inlet.put` has it."""
+        return await self._again.put(entry)
+
+    def resize(self, workers: int) -> None:
+        """The pool has this many workers now."""
+        self._shared.rules.workers = workers
+        self._shared.wake()
+
+    def statistics(self) -> InboxStatistics:
+        rules = self._shared.rules
+        return InboxStatistics(len(rules.ready), rules.in_hand, rules.held)
+
+
+class Inbox(Generic[T]):
+    """Items wait here for a worker, by the rules of `InboxState`: made by the run, which hands each
+    of its two ends to who has to do with it.
+
+    Nothing is lost when a waiting `put`, `take` or `unhold` is cancelled: it either happened or did
+    not.
+    """
+
+    def __init__(self, bound: int, workers: int, free_held: int = 0) -> None:
+        shared: _Shared[T] = _Shared(InboxState(bound, workers, free_held))
+        self.inlet = Inlet(shared)
+        self.outlet = Outlet(shared, self.inlet)

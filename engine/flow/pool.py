@@ -10,15 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
-from anyio.abc import TaskGroup
 
 from engine.config.limits import LimitSettings
 from engine.config.load import StageConfig
 from engine.contract.errors import BatchFault
-from engine.contract.stage import Stage
+from engine.contract.stage import Stage, StageOptions
 from engine.flow.attempt import Attempt, Entry, Hooks
 from engine.flow.holding import Holding
-from engine.flow.inbox import Closed, Inbox
+from engine.flow.inbox import Closed, Inbox, Outlet
 from engine.flow.retry import RetryPolicy
 from engine.flow.settling import Settling
 from engine.gates.hosts import Gates
@@ -36,8 +35,18 @@ FREE_HELD = 1000
 there they occupy no disk, so a throttled host does not hold back the others."""
 
 
+def first_workers(options: StageOptions) -> int:
+    """How many workers a pool begins with."""
+    return 1 if options.workers == "auto" else options.workers
+
+
+def inbox_for(options: StageOptions, *, is_root: bool) -> Inbox[Entry]:
+    """The inbox of a pool with these options; `is_root`: of one that the source feeds."""
+    return Inbox(options.queue, first_workers(options), FREE_HELD if is_root else 0)
+
+
 class Pool:
-    """One stage at work. Made by the run, which starts `run` and then feeds `inbox`."""
+    """One stage at work. Made by the run, which starts `run` and feeds the other end of `inbox`."""
 
     def __init__(
         self,
@@ -53,10 +62,10 @@ class Pool:
         *,
         name: str,
         inputs: Mapping[str, str | None],
-        is_root: bool,
+        inbox: Outlet[Entry],
     ) -> None:
-        """`name` is the step's, and `inputs` are the steps whose outputs the stage reads, by
-        role."""
+        """`name` is the step's, `inputs` are the steps whose outputs the stage reads, by role, and
+        `inbox` is an end of what `inbox_for` gives. Made on the event loop."""
         self.stage = stage
         self.name = name
         self._inputs = inputs
@@ -76,21 +85,18 @@ class Pool:
         self._probe = factory()  # never opened: it only answers `gate` and `needs`
         needs = self._probe.needs()
         self._share = resources.share(name, needs) if needs else None
-        workers = self.options.workers
-        self._target = 1 if workers == "auto" else workers
-        self.inbox: Inbox[Entry] = Inbox(
-            self.options.queue, self._target, FREE_HELD if is_root else 0
-        )
-        self._team = Team(factory, config.options, events, self._serve_next, self.inbox.release)
+        self._target = first_workers(self.options)
+        self._inbox = inbox
+        self._team = Team(factory, config.options, events, self._serve_next, inbox.release)
         self._busy, self._starved, self._needing = Meter(), Meter(), Meter()
-        self._holding = Holding(self.inbox, gates)
+        self._holding = Holding(inbox, gates)
         self._settling = Settling(stage, name, policy, gates, self._holding, events, hooks)
-        self._tasks: TaskGroup
+        self._tasks = anyio.create_task_group()
 
     async def run(self) -> None:
         """Work until the inbox is closed and empty, or drained. Raises what `open` raises."""
         try:
-            async with anyio.create_task_group() as self._tasks:
+            async with self._tasks:
                 await self._team.run(self._target)
                 self._tasks.cancel_scope.cancel()  # only a drained pool has anything held still
         finally:
@@ -108,7 +114,7 @@ class Pool:
             return
         self._events.emit(PoolResized(self.name, self._target, workers, why))
         self._target = workers
-        self.inbox.resize(workers)
+        self._inbox.resize(workers)
         self._team.resize(workers)
 
     @property
@@ -117,11 +123,11 @@ class Pool:
         return self._target
 
     def statistics(self) -> PoolStatistics:
-        inbox, counts = self.inbox.statistics(), self._settling.counts
+        inbox, counts = self._inbox.statistics(), self._settling.counts
         return PoolStatistics(
             stage=self.name,
             workers=len(self._team) or self._target,
-            queue=self.inbox.bound,
+            queue=self._inbox.bound,
             waiting=inbox.ready,
             held=inbox.held,
             in_hand=inbox.in_hand,
@@ -152,11 +158,11 @@ class Pool:
         have their turn. What the stage needs is taken with the entry in hand, and given back before
         the worker may have to wait for room: so nobody who has it waits for anything else.
         """
-        first = self.inbox.take_nowait()
+        first = self._inbox.take_nowait()
         if first is None:
             try:
                 with self._starved:
-                    first = await self.inbox.take()
+                    first = await self._inbox.take()
             except Closed:
                 return False
         if first is None:
@@ -168,8 +174,8 @@ class Pool:
                 with self._needing:
                     await self._share.enter()
             try:
-                if self.inbox.is_draining:
-                    self.inbox.hold()  # its attempt has not begun, and shall not
+                if self._inbox.is_draining:
+                    self._inbox.hold()  # its attempt has not begun, and shall not
                     return True
                 attempts = await self._work_on(first, worker, number)
             finally:
@@ -189,7 +195,7 @@ class Pool:
                 entries.append(following)
             if first.alone or len(entries) >= self.options.batch or not entries:
                 break
-            following = self.inbox.take_nowait(lambda entry: not entry.alone)
+            following = self._inbox.take_nowait(lambda entry: not entry.alone)
         if len(entries) == 1:
             attempts.append(await self._attempt(worker, number, entries[0]))
         elif entries:
@@ -260,10 +266,10 @@ class Pool:
         if attempt.result.produced is not None:
             if attempt.entry.suspect:  # what comes out of it is in hand now, too
                 await self._hooks.tried_alone(attempt.row, False)
-            self.inbox.leave()  # its items need room here, and its worker is needed for them
+            self._inbox.leave()  # its items need room here, and its worker is needed for them
             self._tasks.start_soon(self._expand, attempt, attempt.result.produced)
         elif await self._settling.settle(attempt, self._tasks):
-            self.inbox.leave()
+            self._inbox.leave()
 
     async def _expand(self, attempt: Attempt, produced: Items) -> None:
         try:

@@ -3,12 +3,11 @@
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import anyio
 from anyio import to_thread
-from anyio.abc import TaskGroup
 
 from engine.contract.errors import StopRun, UsageError
 from engine.contract.item import Item
@@ -19,14 +18,14 @@ from engine.flow.admission import Again, admit
 from engine.flow.attempt import Conclusion, Entry
 from engine.flow.endings import Endings
 from engine.flow.graph import Graph
-from engine.flow.inbox import Inbox
+from engine.flow.inbox import Inlet
 from engine.flow.journey import Journey
 from engine.flow.suspects import Suspects
 from engine.gates.disk import DiskGate
 from engine.gates.failure_budget import FailureBudget
 from engine.ledger.group_commit import GroupCommit
 from engine.ledger.output_folders import discard_output
-from engine.ledger.records import AttemptRow, Change, Settled
+from engine.ledger.records import AttemptRow, Begun, Change, Settled
 from engine.sources.jobs import Jobs, Taken
 from engine.sources.reading import Feed, as_item
 from engine.telemetry.events import Events, ItemEnded, ItemEntered, Repaired, SourceEnded
@@ -49,12 +48,17 @@ class Routing:
         pipeline: Pipeline,
         graph: Graph,
         workdir: Path,
+        commit: GroupCommit,
+        begun: Begun,
+        inlets: Mapping[str, Inlet[Entry]],
         disk: DiskGate,
         budget: FailureBudget,
         events: Events,
         jobs: Jobs,
         stop: Callable[[StopRun], None],
     ) -> None:
+        """`commit` records it all, in the run that has `begun`; `inlets` are the pools', by step.
+        Made on the event loop."""
         self._pipeline = pipeline
         self._graph = graph
         self._workdir = workdir
@@ -68,36 +72,16 @@ class Routing:
         self._in_flight = 0
         self._entered = 0
         self._draining = False
-        self._feeders: TaskGroup | None = None
+        self._feeders = anyio.create_task_group()
         self._has_work = False
-        self._first_work_or_end: anyio.Event
-        self._empty: anyio.Event
-        self._commit: GroupCommit
-        self._run: int
+        self._first_work_or_end, self._empty = anyio.Event(), anyio.Event()
+        self._commit = commit
+        self._run = begun.run
         self._at_work = 0
         """Entries that pools have, and changes on from one to the next."""
-        self._suspects: Suspects
-        self._attempt_numbers: Iterator[int]
-        self._inboxes: Mapping[str, Inbox[Entry]]
-
-    def begin(
-        self,
-        commit: GroupCommit,
-        run: int,
-        first_attempt: int,
-        inboxes: Mapping[str, Inbox[Entry]],
-        suspects: Mapping[tuple[str, str], int] | None = None,
-        died: int | None = None,
-    ) -> None:
-        """The run begins: `commit` records it as number `run`, with attempts numbered from
-        `first_attempt` on. `suspects` and `died` are as for `Suspects`. On the event loop, before
-        all else here."""
-        self._commit = commit
-        self._run = run
-        self._attempt_numbers = numbers = itertools.count(first_attempt)
-        self._suspects = Suspects(suspects or {}, died, self._graph.names, lambda: next(numbers))
-        self._inboxes = inboxes
-        self._first_work_or_end, self._empty = anyio.Event(), anyio.Event()
+        self._attempt_numbers = numbers = itertools.count(begun.last_attempt + 1)
+        self._suspects = Suspects(begun.suspects, begun.died, graph.names, lambda: next(numbers))
+        self._inlets = inlets
 
     async def has_work(self) -> bool:
         """Wait until a pool has something to do; false if the run ends without, for then no stage
@@ -108,9 +92,10 @@ class Routing:
     def drain(self) -> None:
         """Let nothing new in."""
         self._draining = True
-        if self._feeders is not None:
-            self._feeders.cancel_scope.cancel()
+        self._feeders.cancel_scope.cancel()
         self._first_work_or_end.set()
+        for inlet in self._inlets.values():
+            inlet.drain()
 
     # Feeding
 
@@ -119,7 +104,7 @@ class Routing:
         if self._draining:
             return
         self._in_flight += 1
-        async with anyio.create_task_group() as self._feeders:
+        async with self._feeders:
             try:
                 await self._reading.feed(self._jobs.read(), self._take, 0)
             except StopRun as stop:
@@ -251,13 +236,12 @@ class Routing:
         if any(end.expanded is not None for end in change.reused):
             self._endings.reading(journey.item.id)
             if not self._draining:
-                assert self._feeders is not None
                 self._in_flight += 1
                 self._feeders.start_soon(self._feed_known_children, journey)
         entering = [name for name in change.entering if not self._is_held(journey, name)]
         self._at_work += len(entering)
         for stage in entering:
-            await self._inboxes[stage].put(Entry(journey))
+            await self._inlets[stage].put(Entry(journey))
         if change.outcome is not None:
             self._end(journey, change.outcome)
 
@@ -278,10 +262,9 @@ class Routing:
             return
         held = self._suspects.next()
         if held is not None:
-            assert self._feeders is not None
             self._at_work += 1
             entry = Entry(held.journey, attempt=1 + held.deaths, alone=True, suspect=True)
-            self._feeders.start_soon(self._inboxes[held.stage].put, entry)
+            self._feeders.start_soon(self._inlets[held.stage].put, entry)
 
     def _end(self, journey: Journey, outcome: Settled) -> None:
         item, reused = journey.item.id, not journey.ran
@@ -306,8 +289,8 @@ class Routing:
         if self._in_flight == 0:
             self._empty.set()
             self._first_work_or_end.set()
-            for inbox in self._inboxes.values():
-                inbox.close()
+            for inlet in self._inlets.values():
+                inlet.close()
 
 
 def _delete_outputs(item: Item, stages: Sequence[str]) -> None:

@@ -2,8 +2,8 @@
 
 import signal
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from engine.contract.errors import PenstockError, StopRun, root_cause
 from engine.contract.pipeline import Pipeline
 from engine.flow.finishing import installed_versions, run_finish
 from engine.flow.graph import Graph
-from engine.flow.pool import Pool
+from engine.flow.pool import Pool, inbox_for
 from engine.flow.resizer import Resizer
 from engine.flow.routing import Routing
 from engine.gates.capacity import Capacities
@@ -30,12 +30,21 @@ from engine.ledger.group_commit import GroupCommit
 from engine.ledger.history import History
 from engine.ledger.lock import locked
 from engine.ledger.reader import LedgerReader
+from engine.ledger.records import Begun
 from engine.ledger.schema import FILE
 from engine.ledger.writer import Ledger
 from engine.sources.jobs import Jobs
 from engine.sources.source import Sources, as_source
 from engine.telemetry.cores import available_cores
-from engine.telemetry.events import Events, Repaired, RoomMade, RunEnded, RunStarted, Stopping
+from engine.telemetry.events import (
+    Event,
+    Events,
+    Repaired,
+    RoomMade,
+    RunEnded,
+    RunStarted,
+    Stopping,
+)
 from engine.telemetry.statistics import FailureKind, Hold, PoolStatistics, StageCounts
 
 Background = Callable[[], Coroutine[Any, Any, None]]
@@ -77,10 +86,8 @@ class RunReport:
 
 
 class Run:
-    """One execution of a pipeline on a work folder; `execute` runs it to its end.
-
-    `sources` is a Source, or any iterable of what a person types, of pairs (id, source), of Jobs.
-    """
+    """One execution of a pipeline on a work folder; `execute` runs it to its end. Made by
+    `opened_run`."""
 
     def __init__(
         self,
@@ -89,27 +96,33 @@ class Run:
         workdir: Path,
         sources: Sources,
         events: Events,
+        commit: GroupCommit,
+        begun: Begun,
+        news: Sequence[Event],
     ) -> None:
+        """`commit` writes the ledger, in which the run has `begun`; `news` are the events of that,
+        for those who begin to listen before it is executed."""
         self.pipeline = pipeline
         self.config = config
         self.workdir = workdir
         self.events = events
         self._jobs = Jobs(as_source(sources), self._stop)
-        self.background: Sequence[Background] = ()
-        stages = config.stages
+        self._commit = commit
+        self._number = begun.run
+        self._news = news
+        stages, limits = config.stages, config.limits
         self._optional = frozenset(name for name in stages if stages[name].options.optional)
-        graph = Graph(
-            pipeline,
-            {n: fingerprint_settings(pipeline[n].stage, c.settings) for n, c in stages.items()},
-            optional=self._optional,
-            discarding=frozenset(name for name in stages if not stages[name].options.keep),
-            rereading=frozenset(name for name in stages if stages[name].options.reread),
-        )
-        limits = config.limits
+        inboxes = {
+            name: inbox_for(stages[name].options, is_root=name in pipeline.roots)
+            for name in pipeline.names
+        }
         self._routing = Routing(
             pipeline,
-            graph,
+            self._graph(),
             workdir,
+            commit,
+            begun,
+            {name: inbox.inlet for name, inbox in inboxes.items()},
             DiskGate(workdir, int(limits.free_disk), events),
             FailureBudget(limits.failure_budget, limits.failure_window, limits.failure_minimum),
             events,
@@ -132,17 +145,30 @@ class Run:
                 outputs,
                 name=name,
                 inputs=pipeline.inputs(name),
-                is_root=name in pipeline.roots,
+                inbox=inboxes[name].outlet,
             )
             for name in pipeline.names
         }
+        self._began = anyio.current_time()
         self._outcome: RunOutcome = "done"
         self._why: str | None = None
-        self._number = 0
-        self._in_hand: anyio.CancelScope
+        self._in_hand = anyio.CancelScope()
         self._finishing = False
         self._went_through = False
-        self._commit: GroupCommit
+        self._seconds: float | None = None
+
+    def _graph(self) -> Graph:
+        stages = self.config.stages
+        return Graph(
+            self.pipeline,
+            {
+                name: fingerprint_settings(self.pipeline[name].stage, stage.settings)
+                for name, stage in stages.items()
+            },
+            optional=self._optional,
+            discarding=frozenset(name for name in stages if not stages[name].options.keep),
+            rereading=frozenset(name for name in stages if stages[name].options.reread),
+        )
 
     def snapshot(self) -> list[PoolStatistics]:
         """Every pool's figures now, in graph order."""
@@ -153,32 +179,25 @@ class Run:
         """How the run ends, for what is still beside it then; "stopped" if it broke off."""
         return self._outcome if self._went_through or self._outcome != "done" else "stopped"
 
-    async def execute(self) -> RunReport:
-        """Run until every item has ended, or the run is stopped. Raises PenstockError where the
-        run cannot be made: a stage that does not open, a ledger of another pipeline."""
-        started = anyio.current_time()
-        freed = make_room(self.workdir)
-        if freed:
-            self.events.emit(RoomMade(freed))
-        ledger = Ledger(self.workdir / FILE)
-        self._commit = GroupCommit(ledger)
-        try:
-            await self._begin()
-            lines = await self._work()
-            seconds = anyio.current_time() - started
-            with suppress(StopRun):  # it has been said, and the next run finds this one unended
-                await self._commit.do(lambda ledger: ledger.end_run(self._number, self._outcome))
-            report = self._report(seconds, lines)
-        except PenstockError:
-            with suppress(PenstockError):
-                await self._commit.do(lambda ledger: ledger.end_run(self._number, BAD_START))
-            raise
-        finally:
-            self._commit.close()
-            ledger.close()
-            await self._jobs.close()
-        self.events.emit(RunEnded(self._number, self._outcome, seconds))
-        return report
+    async def execute(self, background: Sequence[Background] = ()) -> RunReport:
+        """Run until every item has ended, or the run is stopped, with `background` beside it.
+
+        Raises PenstockError where a stage does not open.
+        """
+        for event in self._news:
+            self.events.emit(event)
+        lines = await self._work(background)
+        self._seconds = anyio.current_time() - self._began
+        with suppress(StopRun):  # it has been said, and the next run finds this one unended
+            await self._commit.do(lambda ledger: ledger.end_run(self._number, self._outcome))
+        return self._report(self._seconds, lines)
+
+    async def close(self) -> None:
+        """Tell the source what is left to tell, and listeners that the run has ended, if it was not
+        broken off. The ledger has been closed."""
+        await self._jobs.close()
+        if self._seconds is not None:
+            self.events.emit(RunEnded(self._number, self._outcome, self._seconds))
 
     def drain(self, outcome: RunOutcome, why: str) -> None:
         """Take nothing new; what workers have in hand is finished."""
@@ -187,48 +206,25 @@ class Run:
         self._outcome, self._why = outcome, why
         self.events.emit(Stopping(why))
         self._routing.drain()
-        for pool in self.pools.values():
-            pool.inbox.drain()
 
     def _stop(self, why: StopRun) -> None:
         self.drain("stopped", str(why))
 
-    # Beginning and ending
-
-    async def _begin(self) -> None:
-        settings, versions = settings_as_dict(self.config), installed_versions(self.pipeline)
-        self._number = await self._commit.do(
-            lambda ledger: ledger.start_run(
-                self.pipeline.name, settings, versions, available_cores(), seal(settings)
-            )
-        )
-        last = await self._commit.do(Ledger.last_attempt)
-        left = await self._commit.do(
-            lambda ledger: ledger.close_attempts_of_dead_runs(self._number)
-        )
-        suspects = await self._commit.do(lambda ledger: ledger.killed.suspects())
-        died = await self._commit.do(lambda ledger: ledger.killed.run_before(self._number))
-        inboxes = {name: pool.inbox for name, pool in self.pools.items()}
-        self._routing.begin(self._commit, self._number, last + 1, inboxes, suspects, died)
-        self.events.emit(RunStarted(self._number, self.pipeline.name, str(self.workdir)))
-        for id_, stage in left:
-            self.events.emit(Repaired(id_, stage, "a killed run had it in hand; it is pending"))
-
-    async def _work(self) -> Sequence[str]:
+    async def _work(self, background: Sequence[Background]) -> Sequence[str]:
         """Take the items through the pools, and finish; returns the lines of the finish."""
         lines: Sequence[str] = ()
         try:
             async with anyio.create_task_group() as helpers:
                 if threading.current_thread() is threading.main_thread():
                     helpers.start_soon(self._watch_signals)
-                for task in self.background:
+                for task in background:
                     helpers.start_soon(task)
                 helpers.start_soon(self._resize_pools)
                 helpers.start_soon(self._commit.watch)
                 helpers.start_soon(self._jobs.tell)
                 history = History(self._commit, self._number, self.snapshot, self.workdir)
                 helpers.start_soon(history.keep)
-                with anyio.CancelScope() as self._in_hand:
+                with self._in_hand:
                     async with anyio.create_task_group() as tasks:
                         tasks.start_soon(self._routing.feed)
                         has_work = await self._routing.has_work()
@@ -300,6 +296,47 @@ class Run:
             )
 
 
+@asynccontextmanager
+async def opened_run(
+    pipeline: Pipeline,
+    config: Config,
+    workdir: Path,
+    sources: Sources,
+    events: Events,
+) -> AsyncIterator[Run]:
+    """A run that has begun in the ledger of `workdir`, to be executed within the block.
+
+    `sources` is a Source, or any iterable of what a person types, of pairs (id, source), of Jobs.
+    Raises PenstockError where the run cannot be made, as with a ledger of another pipeline.
+    """
+    freed = make_room(workdir)
+    news: list[Event] = [RoomMade(freed)] if freed else []
+    settings, versions = settings_as_dict(config), installed_versions(pipeline)
+    ledger = Ledger(workdir / FILE)
+    commit = GroupCommit(ledger)
+    async with AsyncExitStack() as last:
+        try:
+            begun = await commit.do(
+                lambda ledger: ledger.begin_run(
+                    pipeline.name, settings, versions, available_cores(), seal(settings)
+                )
+            )
+            news.append(RunStarted(begun.run, pipeline.name, str(workdir)))
+            left = "a killed run had it in hand; it is pending"
+            news += [Repaired(id_, stage, left) for id_, stage in begun.unended]
+            run = Run(pipeline, config, workdir, sources, events, commit, begun, news)
+            last.push_async_callback(run.close)
+            try:
+                yield run
+            except PenstockError:
+                with suppress(PenstockError):
+                    await commit.do(lambda ledger: ledger.end_run(begun.run, BAD_START))
+                raise
+        finally:
+            commit.close()
+            ledger.close()
+
+
 def run_pipeline(
     pipeline: Pipeline,
     config: Config,
@@ -315,8 +352,11 @@ def run_pipeline(
     it, such as a view that refreshes. Raises WorkFolderError where the folder is in use, and
     PenstockError where a stage cannot start.
     """
-    events = events or Events()
+    told = events or Events()
+
+    async def execute(folder: Path) -> RunReport:
+        async with opened_run(pipeline, config, folder, sources, told) as run:
+            return await run.execute(prepare(run))
+
     with locked(workdir.resolve()) as folder:
-        run = Run(pipeline, config, folder, sources, events)
-        run.background = prepare(run)
-        return anyio.run(run.execute)
+        return anyio.run(execute, folder)

@@ -56,7 +56,9 @@ class Settling:
         `left`: it has left already, and another attempt has to come in by the front door.
         """
         conclusion = self._conclude(attempt)
-        self._tell(attempt, conclusion)
+        self.counts[conclusion.outcome] += 1
+        if self._events.listeners:
+            self._tell(attempt, conclusion)
         end, delay = conclusion.end, conclusion.delay
         if delay is not None:
             attempt.row.due, attempt.row.gate = time.time() + delay, attempt.closed
@@ -129,9 +131,6 @@ class Settling:
         )
 
     def _tell(self, attempt: Attempt, conclusion: Conclusion) -> None:
-        self.counts[conclusion.outcome] += 1
-        if not self._events.listeners:
-            return
         failure = conclusion.failure
         self._events.emit(
             AttemptEnded(

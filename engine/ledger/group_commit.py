@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 
 import anyio
 
-from engine.ledger.bell import Bell, bell
+from engine.ledger.bell import bell
 from engine.ledger.errors import explained, is_explained
 from engine.ledger.records import AttemptRow, Change
 from engine.ledger.writer import Ledger
@@ -54,7 +54,7 @@ class GroupCommit:
         self._urgent = threading.Event()
         self._closing = False
         self._thread: threading.Thread | None = None
-        self._bell: Bell
+        self._bell = bell()
         self._failure: Exception | None = None
         self._failed = anyio.Event()
 
@@ -125,7 +125,6 @@ class GroupCommit:
     def _add(self, request: _Request) -> None:
         self._gathering.append(request)
         if self._thread is None:
-            self._bell = bell()
             self._thread = threading.Thread(target=self._run, name="penstock-ledger", daemon=True)
             self._thread.start()
         if not self._stirred.is_set():  # cleared before the requests are taken, so none is missed

@@ -1,7 +1,8 @@
 """What the ledger keeps of an item: how its steps ended, and what follows from an ending."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from engine.contract.item import Item
@@ -83,6 +84,21 @@ class Change(NamedTuple):
         end = self.ended
         done = end is not None and end.outcome == "done" and end.expanded is None
         return done and not self.discardable
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A run that has begun: its number, and what those before it have left.
+
+    `last_attempt` is the highest number of an attempt so far; `unended` are the items and stages of
+    attempts that killed runs had begun; `suspects` and `died` are as for `engine.flow.suspects`.
+    """
+
+    run: int
+    last_attempt: int = 0
+    unended: Sequence[tuple[str, str]] = ()
+    suspects: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    died: int | None = None
 
 
 @dataclass(slots=True)

@@ -16,7 +16,16 @@ from engine.contract.errors import WorkFolderError
 from engine.contract.item import Item, earlier_id, item_id
 from engine.contract.job import Job, Parameters
 from engine.ledger.killed_attempts import KilledAttempts
-from engine.ledger.records import NOT_ENDED, AttemptRow, Change, End, Known, Settled, known_job
+from engine.ledger.records import (
+    NOT_ENDED,
+    AttemptRow,
+    Begun,
+    Change,
+    End,
+    Known,
+    Settled,
+    known_job,
+)
 from engine.ledger.schema import POOL_COLUMNS, open_to_write
 from engine.telemetry.statistics import Sample
 
@@ -82,6 +91,24 @@ class Ledger:
             ),
         )
         return int(cursor.lastrowid or 0)
+
+    def begin_run(
+        self,
+        pipeline: str,
+        settings: Mapping[str, Any],
+        versions: Mapping[str, str],
+        cores: int | None = None,
+        seal: str | None = None,
+    ) -> Begun:
+        """Record a new run, as `start_run` does, and that killed ones before it are over."""
+        run = self.start_run(pipeline, settings, versions, cores, seal)
+        return Begun(
+            run,
+            self.last_attempt(),
+            self.close_attempts_of_dead_runs(run),
+            self.killed.suspects(),
+            self.killed.run_before(run),
+        )
 
     def end_run(self, run: int, outcome: str) -> None:
         self._db.execute(

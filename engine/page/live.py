@@ -10,8 +10,6 @@ twentieth of one core at most.
 """
 
 import contextlib
-import errno
-import ipaddress
 import json
 import socket
 import time
@@ -32,7 +30,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from engine.contract.errors import UsageError
 from engine.contract.pipeline import Pipeline, Section
 from engine.page.connection import Connection, most_connections
 from engine.page.data import Book, PageData, State
@@ -45,12 +42,11 @@ from engine.page.page import (
     render_sections,
     sections_of,
 )
+from engine.page.port import LOOPBACK, Port
 from engine.telemetry.events import Event, Stopping
 from engine.telemetry.statistics import PoolStatistics
 from engine.telemetry.text import one_line
 from engine.views.progress import Snapshot
-
-LOOPBACK = "127.0.0.1"
 
 REFRESH = 1.0
 """Seconds between two reads of the ledger, at least."""
@@ -107,15 +103,21 @@ class _Server(uvicorn.Server):
 
 
 class LivePage:
-    """Serves one run's page. Make it before the run, which it listens to,
-    and run `serve` beside it."""
+    """Serves one run's page. It listens to the run's events; run `serve` beside
+    the run."""
 
     def __init__(
-        self, pipeline: Pipeline, workdir: Path, port: int, host: str | None = None
+        self,
+        pipeline: Pipeline,
+        workdir: Path,
+        port: Port,
+        snapshot: Snapshot,
+        outcome: Callable[[], State],
     ) -> None:
-        """Bind the port, 0 for any free one. Raises UsageError where it cannot be bound."""
-        self._socket = _listen(host or LOOPBACK, port)
-        self._host = host or LOOPBACK
+        """`snapshot` and `outcome` are the run's: its pools, and, once it ends, how."""
+        self._port = port
+        self._snapshot, self._outcome = snapshot, outcome
+        self._metrics = Metrics(snapshot)
         self._book = Book(pipeline, workdir)
         self._reading = anyio.Lock()
         self._data: PageData | None = None
@@ -130,34 +132,11 @@ class LivePage:
         self._problem: str | None = None
         self._why: str | None = None
         self._over = False
-        self._snapshot: Snapshot
-        self._outcome: Callable[[], State]
-        self._metrics: Metrics
-
-    @property
-    def url(self) -> str:
-        """The page's address."""
-        host, port = self._socket.getsockname()[:2]
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-
-    @property
-    def is_public(self) -> bool:
-        """Whether other machines can reach it."""
-        return not ipaddress.ip_address(self._socket.getsockname()[0]).is_loopback
-
-    def watch(self, snapshot: Snapshot, outcome: Callable[[], State]) -> None:
-        """Set the run of the page: its pools, and its outcome once it ends."""
-        self._snapshot, self._outcome = snapshot, outcome
-        self._metrics = Metrics(snapshot)
 
     def __call__(self, event: Event) -> None:
         self._metrics(event)
         if isinstance(event, Stopping):
             self._why = event.why
-
-    def close(self) -> None:
-        """Release the port, for a run that never began."""
-        self._socket.close()
 
     async def serve(self) -> None:
         """Serve until cancelled; then tell the connected clients how the run ended."""
@@ -177,7 +156,7 @@ class LivePage:
             )
         )
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_serve_shielded, server, self._socket)
+            tasks.start_soon(_serve_shielded, server, self._port.socket)
             try:
                 await self._refresh_forever()
             finally:
@@ -188,9 +167,9 @@ class LivePage:
                 server.should_exit = True
 
     def _app(self) -> Starlette:
-        host = ipaddress.ip_address(self._socket.getsockname()[0])
-        # DNS rebinding: a site whose name resolves to this machine must not read the page.
-        hosts = [self._host, LOOPBACK, "localhost", "::1", "[::1]"] if host.is_loopback else ["*"]
+        # A site whose name was made to lead to this machine must not read what is here.
+        own = [self._port.host, LOOPBACK, "localhost", "::1", "[::1]"]
+        hosts = ["*"] if self._port.is_public else own
         return Starlette(
             routes=[
                 Route("/", self._page),
@@ -326,27 +305,3 @@ async def _script(text: Callable[[], str], request: Request) -> Response:
 
 def _event(kind: str, data: str, number: str) -> str:
     return f"event: {kind}\nid: {number}\ndata: {data}\n\n"
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listening = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise UsageError(
-            f"--web-host {host}: {error.strerror}; give an address of this machine"
-        ) from None
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen()
-    except OSError as error:
-        listening.close()
-        if error.errno == errno.EADDRINUSE:
-            why = "is taken; give another port, or 0 for any that is free"
-        else:
-            why = f"is not to be had ({error.strerror}); give another --web or --web-host"
-        raise UsageError(f"--web {port}: port {port} of {host} {why}") from None
-    return listening

@@ -35,6 +35,8 @@ class _Stopwatch:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._found = ProcessorTime()
+        self._used = 0.0
+        self._delayed: float | None = None
 
     def __enter__(self) -> ProcessorTime:
         self._delayed, self._used = _own.delayed(), self._clock()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 from weakref import WeakSet
 
-from engine.ledger.bell import Bell, bell
+from engine.ledger.bell import bell
 
 T = TypeVar("T")
 
@@ -74,13 +74,12 @@ class CallThread:
         self._name = name
         self._calls: queue.SimpleQueue[Call[Any] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._bell: Bell
+        self._bell = bell()
 
     def begin(self, function: Callable[..., T], *arguments: Any) -> Call[T]:
         """Have `function(*arguments)` run in the thread. It runs even if
         the caller is cancelled."""
         if self._thread is None:
-            self._bell = bell()
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             _started.add(self._thread)
             self._thread.start()

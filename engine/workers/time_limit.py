@@ -21,11 +21,10 @@ class TimeLimit:
         self._due = math.inf
         self._scope: anyio.CancelScope | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._loop: asyncio.AbstractEventLoop
+        self._loop = asyncio.get_running_loop()
         self.expired = False
 
     def open(self) -> None:
-        self._loop = asyncio.get_running_loop()
         self._scope = anyio.CancelScope()
         self._scope.__enter__()
 

@@ -194,7 +194,7 @@ def test_it_updates_itself_while_the_run_goes_on(
     monkeypatch.setattr(live, "REST", 1)
     with (
         served(tmp_path, items=6, does={"v4": ["permanent"]}) as running,
-        show(running.page.url) as page,
+        show(running.port.url) as page,
     ):
         expect(page.locator(".state")).to_have_text("running")
         expect(page.locator("#link")).to_have_text(" Live.")

@@ -37,17 +37,17 @@ class Bench:
     def __init__(self, concurrency: int = 0, bound: int = 10) -> None:
         self.inbox: Inbox[Entry] = Inbox(bound, 1)
         self.gates = Gates(Capacities(concurrency=concurrency), Events())
-        self.holding = Holding(self.inbox, self.gates)
+        self.holding = Holding(self.inbox.outlet, self.gates)
 
     async def in_hand(self, source: str) -> Entry:
         """A new entry, taken as a worker takes it."""
-        await self.inbox.put(Entry(Journey(GRAPH, Item.at(Path("nowhere"), source))))
-        entry = self.inbox.take_nowait()
+        await self.inbox.inlet.put(Entry(Journey(GRAPH, Item.at(Path("nowhere"), source))))
+        entry = self.inbox.outlet.take_nowait()
         assert entry is not None
         return entry
 
     def counts(self) -> tuple[int, int, int]:
-        now = self.inbox.statistics()
+        now = self.inbox.outlet.statistics()
         return now.ready, now.in_hand, now.held
 
 
@@ -56,7 +56,7 @@ async def test_a_retry_comes_back_when_its_time_has_come_and_before_others() -> 
     entry = await bench.in_hand("v1")
     async with anyio.create_task_group() as tasks:
         bench.holding.hold(entry, 30.0, None, tasks, why="it broke off")
-        await bench.inbox.put(Entry(entry.journey))
+        await bench.inbox.inlet.put(Entry(entry.journey))
         assert bench.counts() == (1, 0, 1), "it waits in no worker's hand"
         (held,) = bench.holding.holds()
         assert (held.key, held.reason, held.items) == (None, "it broke off", 1)
@@ -66,7 +66,7 @@ async def test_a_retry_comes_back_when_its_time_has_come_and_before_others() -> 
         await anyio.sleep(0.2)
         assert bench.counts() == (2, 0, 0)
         assert bench.holding.holds() == ()
-    assert bench.inbox.take_nowait() is entry
+    assert bench.inbox.outlet.take_nowait() is entry
     assert entry.held_for == 0, "only what others told it to wait counts"
 
 
@@ -82,11 +82,11 @@ async def test_who_may_enter_its_gate_is_inside_until_it_leaves() -> None:
         assert bench.holding.holds() == (), "it only waits for its turn"
         bench.holding.leave(first, throttled=False, well=True)
         assert first.gate is None
-        bench.inbox.leave()
+        bench.inbox.outlet.leave()
         await wait_all_tasks_blocked()
         assert bench.counts() == (1, 0, 0)
         assert second.gate is None, "it is next to go, and holds no place while it waits"
-        assert bench.inbox.take_nowait() is second
+        assert bench.inbox.outlet.take_nowait() is second
         assert bench.holding.enters(second, HOST, tasks)
         bench.holding.leave(second, throttled=False, well=True)
 
@@ -105,7 +105,7 @@ async def test_those_who_wait_for_a_gate_go_in_the_order_they_came() -> None:
             bench.holding.leave(inside, throttled=False, well=True)
             await wait_all_tasks_blocked()
             assert bench.counts()[0] == 1, "one at a time is told to try"
-            following = bench.inbox.take_nowait()
+            following = bench.inbox.outlet.take_nowait()
             assert following is not None
             assert bench.holding.enters(following, HOST, tasks)
             went.append(inside := following)
@@ -145,12 +145,12 @@ async def test_a_closed_gate_is_what_holds_those_who_wait_for_it() -> None:
 
         await anyio.sleep(refusal.seconds + 1)
         assert bench.counts() == (1, 0, 1), "one goes through alone, to see"
-        probe = bench.inbox.take_nowait()
+        probe = bench.inbox.outlet.take_nowait()
         assert probe is not None
         assert bench.holding.enters(probe, HOST, tasks)
         bench.holding.leave(probe, throttled=False, well=True)
         await wait_all_tasks_blocked()
-        last = bench.inbox.take_nowait()
+        last = bench.inbox.outlet.take_nowait()
         assert last is not None
         assert bench.holding.enters(last, HOST, tasks)
         assert {probe.item.id, last.item.id} == {entry.item.id, other.item.id}
@@ -161,17 +161,17 @@ async def test_who_has_left_the_pool_comes_in_by_the_front_door() -> None:
     """A list whose items were read has given up its place: it waits for room like anyone."""
     bench = Bench(bound=1)
     entry = await bench.in_hand("list")
-    bench.inbox.leave()
+    bench.inbox.outlet.leave()
     async with anyio.create_task_group() as tasks:
         bench.holding.hold(entry, 1.0, None, tasks, left=True, why="it broke off")
         assert bench.counts() == (0, 0, 0)
-        await bench.inbox.put(Entry(entry.journey))
+        await bench.inbox.inlet.put(Entry(entry.journey))
         await anyio.sleep(2)
         assert bench.counts() == (1, 0, 0), "there is no room"
-        assert bench.inbox.take_nowait() is not entry
-        bench.inbox.leave()
+        assert bench.inbox.outlet.take_nowait() is not entry
+        bench.inbox.outlet.leave()
         await wait_all_tasks_blocked()
-        assert bench.inbox.take_nowait() is entry
+        assert bench.inbox.outlet.take_nowait() is entry
 
 
 async def test_a_run_that_drains_leaves_them_where_they_are() -> None:
@@ -180,6 +180,6 @@ async def test_a_run_that_drains_leaves_them_where_they_are() -> None:
     async with anyio.create_task_group() as tasks:
         assert bench.holding.enters(inside, HOST, tasks)
         assert not bench.holding.enters(waits, HOST, tasks)
-        bench.inbox.drain()
+        bench.inbox.inlet.drain()
         bench.holding.leave(inside, throttled=False, well=True)
     assert bench.counts() == (0, 1, 1), "its task has ended, and it stays held"

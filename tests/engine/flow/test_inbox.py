@@ -29,43 +29,43 @@ class Log(list[str]):
 async def test_entries_come_out_in_the_order_they_went_in() -> None:
     inbox: Inbox[int] = Inbox(3, 1)
     for number in range(3):
-        assert await inbox.put(number)
-    assert [await inbox.take() for _ in range(3)] == [0, 1, 2]
+        assert await inbox.inlet.put(number)
+    assert [await inbox.outlet.take() for _ in range(3)] == [0, 1, 2]
 
 
 async def test_a_full_inbox_holds_back_and_lets_in_one_for_each_that_leaves() -> None:
     inbox, log = Inbox[int](1, 1), Log()
-    await inbox.put(0)
+    await inbox.inlet.put(0)
     async with anyio.create_task_group() as tasks:
         for number in (1, 2):
-            tasks.start_soon(log.note, f"put {number}", lambda n=number: inbox.put(n))
+            tasks.start_soon(log.note, f"put {number}", lambda n=number: inbox.inlet.put(n))
         await wait_all_tasks_blocked()
         assert log == []
-        assert await inbox.take() == 0
+        assert await inbox.outlet.take() == 0
         await wait_all_tasks_blocked()
         assert log == ["put 1: True"]
-        assert inbox.take_nowait() == 1
+        assert inbox.outlet.take_nowait() == 1
         await wait_all_tasks_blocked()
         assert log == ["put 1: True"], "two in hand and one worker: no room"
-        inbox.leave()
+        inbox.outlet.leave()
         await wait_all_tasks_blocked()
         assert log == ["put 1: True", "put 2: True"]
 
 
 async def test_what_is_parked_still_occupies_the_pool() -> None:
     inbox, log = Inbox[int](1, 1), Log()
-    await inbox.put(0)
-    await inbox.take()
-    inbox.hold()
-    await inbox.put(1)
+    await inbox.inlet.put(0)
+    await inbox.outlet.take()
+    inbox.outlet.hold()
+    await inbox.inlet.put(1)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(log.note, "put", lambda: inbox.put(2))
+        tasks.start_soon(log.note, "put", lambda: inbox.inlet.put(2))
         await wait_all_tasks_blocked()
-        assert await inbox.take() == 1
+        assert await inbox.outlet.take() == 1
         await wait_all_tasks_blocked()
         assert log == [], "one held, one in hand: the pool is full"
-        assert inbox.statistics() == InboxStatistics(ready=0, in_hand=1, held=1)
-        inbox.leave()
+        assert inbox.outlet.statistics() == InboxStatistics(ready=0, in_hand=1, held=1)
+        inbox.outlet.leave()
         await wait_all_tasks_blocked()
         assert log == ["put: True"]
 
@@ -73,65 +73,65 @@ async def test_what_is_parked_still_occupies_the_pool() -> None:
 async def test_so_many_may_be_parked_for_nothing() -> None:
     inbox: Inbox[int] = Inbox(1, 1, free_held=2)
     for number in range(2):
-        await inbox.put(number)
-        await inbox.take()
-        inbox.hold()
-    await inbox.put(2)
-    await inbox.take()
-    assert await inbox.put(3), "there is room as if nothing were held"
+        await inbox.inlet.put(number)
+        await inbox.outlet.take()
+        inbox.outlet.hold()
+    await inbox.inlet.put(2)
+    await inbox.outlet.take()
+    assert await inbox.inlet.put(3), "there is room as if nothing were held"
 
 
 async def test_a_parked_entry_comes_back_before_all_others() -> None:
     inbox: Inbox[int] = Inbox(2, 2)
-    await inbox.put(0)
-    await inbox.take()
-    inbox.hold()
-    await inbox.put(1)
-    assert await inbox.unhold(0)
-    assert [await inbox.take(), await inbox.take()] == [0, 1]
+    await inbox.inlet.put(0)
+    await inbox.outlet.take()
+    inbox.outlet.hold()
+    await inbox.inlet.put(1)
+    assert await inbox.outlet.unhold(0)
+    assert [await inbox.outlet.take(), await inbox.outlet.take()] == [0, 1]
 
 
 async def test_only_what_suits_is_taken_along() -> None:
     inbox: Inbox[int] = Inbox(2, 1)
-    assert inbox.take_nowait() is None
-    await inbox.put(1)
-    await inbox.put(2)
-    assert inbox.take_nowait(lambda entry: entry % 2 == 0) is None, "the next one is 1"
-    assert inbox.take_nowait(lambda entry: entry % 2 == 1) == 1
+    assert inbox.outlet.take_nowait() is None
+    await inbox.inlet.put(1)
+    await inbox.inlet.put(2)
+    assert inbox.outlet.take_nowait(lambda entry: entry % 2 == 0) is None, "the next one is 1"
+    assert inbox.outlet.take_nowait(lambda entry: entry % 2 == 1) == 1
 
 
 async def test_closing_lets_out_what_is_there_and_then_says_so() -> None:
     inbox, log = Inbox[int](2, 2), Log()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(log.note, "take", inbox.take)
+        tasks.start_soon(log.note, "take", inbox.outlet.take)
         await wait_all_tasks_blocked()
-        await inbox.put(0)
-        await inbox.put(1)
+        await inbox.inlet.put(0)
+        await inbox.inlet.put(1)
         await wait_all_tasks_blocked()
-        inbox.close()
+        inbox.inlet.close()
         assert log == ["take: 0"]
-        assert await inbox.take() == 1
+        assert await inbox.outlet.take() == 1
         with pytest.raises(Closed):
-            await inbox.take()
+            await inbox.outlet.take()
 
 
 async def test_draining_frees_all_who_wait_and_keeps_what_is_there() -> None:
     inbox, log = Inbox[int](1, 1), Log()
-    await inbox.put(0)
-    await inbox.take()
-    inbox.hold()
-    await inbox.put(1)
+    await inbox.inlet.put(0)
+    await inbox.outlet.take()
+    inbox.outlet.hold()
+    await inbox.inlet.put(1)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(log.note, "put", lambda: inbox.put(2))
-        tasks.start_soon(log.note, "unhold", lambda: inbox.unhold(0))
+        tasks.start_soon(log.note, "put", lambda: inbox.inlet.put(2))
+        tasks.start_soon(log.note, "unhold", lambda: inbox.outlet.unhold(0))
         await wait_all_tasks_blocked()
-        inbox.drain()
+        inbox.inlet.drain()
     assert sorted(log) == ["put: False", "unhold: False"]
-    assert not await inbox.put(3)
-    assert inbox.take_nowait() is None
+    assert not await inbox.inlet.put(3)
+    assert inbox.outlet.take_nowait() is None
     with pytest.raises(Closed):
-        await inbox.take()
-    assert inbox.statistics() == InboxStatistics(ready=1, in_hand=0, held=1)
+        await inbox.outlet.take()
+    assert inbox.outlet.statistics() == InboxStatistics(ready=1, in_hand=0, held=1)
 
 
 async def test_draining_wakes_takers() -> None:
@@ -139,42 +139,42 @@ async def test_draining_wakes_takers() -> None:
 
     async def take() -> None:
         with pytest.raises(Closed):
-            await inbox.take()
+            await inbox.outlet.take()
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(take)
         await wait_all_tasks_blocked()
-        inbox.drain()
+        inbox.inlet.drain()
 
 
 async def test_who_is_idle_can_be_sent_away() -> None:
     inbox, log = Inbox[int](2, 3), Log()
     async with anyio.create_task_group() as tasks:
         for number in range(3):
-            tasks.start_soon(log.note, f"take {number}", inbox.take)
+            tasks.start_soon(log.note, f"take {number}", inbox.outlet.take)
         await wait_all_tasks_blocked()
-        inbox.release(2)
+        inbox.outlet.release(2)
         await wait_all_tasks_blocked()
         assert log == ["take 0: None", "take 1: None"]
-        await inbox.put(7)
+        await inbox.inlet.put(7)
         await wait_all_tasks_blocked()
         assert log[2:] == ["take 2: 7"]
-        inbox.release(2)
-        await inbox.put(8)
-        assert await inbox.take() == 8, "who comes later is not meant"
+        inbox.outlet.release(2)
+        await inbox.inlet.put(8)
+        assert await inbox.outlet.take() == 8, "who comes later is not meant"
 
 
 async def test_more_workers_make_room() -> None:
     inbox, log = Inbox[int](1, 1), Log()
     for number in range(2):
-        await inbox.put(number)
+        await inbox.inlet.put(number)
         if number == 0:
-            await inbox.take()
+            await inbox.outlet.take()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(log.note, "put", lambda: inbox.put(2))
+        tasks.start_soon(log.note, "put", lambda: inbox.inlet.put(2))
         await wait_all_tasks_blocked()
-        inbox.resize(2)
-        await inbox.take()
+        inbox.outlet.resize(2)
+        await inbox.outlet.take()
         await wait_all_tasks_blocked()
         assert log == ["put: True"]
 
@@ -185,15 +185,15 @@ async def test_a_wake_up_that_came_too_late_goes_to_the_next() -> None:
 
     async def doomed() -> None:
         with scope:
-            await inbox.take()
+            await inbox.outlet.take()
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(doomed)
         await wait_all_tasks_blocked()
-        tasks.start_soon(log.note, "second", inbox.take)
+        tasks.start_soon(log.note, "second", inbox.outlet.take)
         await wait_all_tasks_blocked()
         scope.cancel()  # before the put, so that the wake-up finds it on its way out
-        await inbox.put(0)
+        await inbox.inlet.put(0)
     assert log == ["second: 0"]
 
 
@@ -201,40 +201,42 @@ async def test_who_is_woken_for_nothing_keeps_its_place() -> None:
     """One that comes back takes the room for which the first in line was woken."""
     inbox, log = Inbox[int](1, 2), Log()
     for number in range(2):
-        await inbox.put(number)
-        assert await inbox.take() == number
-    await inbox.put(2)
+        await inbox.inlet.put(number)
+        assert await inbox.outlet.take() == number
+    await inbox.inlet.put(2)
     async with anyio.create_task_group() as tasks:
         for number in (3, 4):
-            tasks.start_soon(log.note, f"put {number}", lambda n=number: inbox.put(n))
+            tasks.start_soon(log.note, f"put {number}", lambda n=number: inbox.inlet.put(n))
             await wait_all_tasks_blocked()
-        inbox.hold()
-        inbox.leave()
-        assert await inbox.take() == 2  # wakes the first in line
-        assert await inbox.unhold(0)
+        inbox.outlet.hold()
+        inbox.outlet.leave()
+        assert await inbox.outlet.take() == 2  # wakes the first in line
+        assert await inbox.outlet.unhold(0)
         await wait_all_tasks_blocked()
         assert log == []
-        assert await inbox.take() == 0
-        inbox.leave()
+        assert await inbox.outlet.take() == 0
+        inbox.outlet.leave()
         await wait_all_tasks_blocked()
         assert log == ["put 3: True"]
-        assert await inbox.take() == 3
-        inbox.leave()
+        assert await inbox.outlet.take() == 3
+        inbox.outlet.leave()
         await wait_all_tasks_blocked()
         assert log == ["put 3: True", "put 4: True"]
 
 
 async def test_who_comes_later_waits_behind_those_who_wait() -> None:
     inbox, log = Inbox[int](1, 1), Log()
-    await inbox.put(0)
+    await inbox.inlet.put(0)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(log.note, "put 1", lambda: inbox.put(1))
+        tasks.start_soon(log.note, "put 1", lambda: inbox.inlet.put(1))
         await wait_all_tasks_blocked()
-        assert await inbox.take() == 0  # there is room, and the first has not heard of it yet
-        tasks.start_soon(log.note, "put 2", lambda: inbox.put(2))
+        assert (
+            await inbox.outlet.take() == 0
+        )  # there is room, and the first has not heard of it yet
+        tasks.start_soon(log.note, "put 2", lambda: inbox.inlet.put(2))
         await wait_all_tasks_blocked()
-        inbox.leave()
-        assert await inbox.take() == 1
+        inbox.outlet.leave()
+        assert await inbox.outlet.take() == 1
         await wait_all_tasks_blocked()
         assert log == ["put 1: True", "put 2: True"]
 
@@ -268,11 +270,11 @@ def test_nothing_is_lost_and_nothing_overflows(
                 await work()
 
         async def take() -> None:
-            hand.append(await inbox.take())
+            hand.append(await inbox.outlet.take())
 
         async def unhold(entry: int) -> None:
             try:
-                await inbox.unhold(entry)
+                await inbox.outlet.unhold(entry)
             except BaseException:
                 held.append(entry)
                 raise
@@ -280,11 +282,11 @@ def test_nothing_is_lost_and_nothing_overflows(
         went_in: list[int] = []
 
         async def put_one(entry: int) -> None:
-            await inbox.put(entry)
+            await inbox.inlet.put(entry)
             went_in.append(entry)
 
         def check() -> None:
-            now = inbox.statistics()
+            now = inbox.outlet.statistics()
             assert now.ready <= bound
             assert now.ready + now.in_hand + now.held <= bound + workers
 
@@ -293,17 +295,17 @@ def test_nothing_is_lost_and_nothing_overflows(
                 if action == "put":
                     put += 1
                     tasks.start_soon(cancellable, lambda entry=put: put_one(entry))
-                elif action == "take" and inbox.statistics().in_hand < workers:
+                elif action == "take" and inbox.outlet.statistics().in_hand < workers:
                     tasks.start_soon(cancellable, take)
                 elif action == "hold" and hand:
                     held.append(hand.pop())
-                    inbox.hold()
+                    inbox.outlet.hold()
                 elif action == "unhold" and held:
                     entry = held.pop()
                     tasks.start_soon(cancellable, lambda entry=entry: unhold(entry))
                 elif action == "leave" and hand:
                     gone.append(hand.pop())
-                    inbox.leave()
+                    inbox.outlet.leave()
                 elif action == "cancel" and scopes:
                     scopes[number % len(scopes)].cancel()
                 if number % 3 == 0:
@@ -311,14 +313,14 @@ def test_nothing_is_lost_and_nothing_overflows(
                 check()
             await wait_all_tasks_blocked()
             with anyio.fail_after(2):  # let all that is still waiting through
-                while hand or held or inbox.statistics().ready:
-                    while (ready := inbox.take_nowait()) is not None:
+                while hand or held or inbox.outlet.statistics().ready:
+                    while (ready := inbox.outlet.take_nowait()) is not None:
                         hand.append(ready)
                     while hand:
                         gone.append(hand.pop())
-                        inbox.leave()
+                        inbox.outlet.leave()
                     if held:
-                        await inbox.unhold(held.pop())
+                        await inbox.outlet.unhold(held.pop())
                     await wait_all_tasks_blocked()
             check()
             tasks.cancel_scope.cancel()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from engine import Pipeline, Step
 from engine.contract.item import item_id
-from engine.flow.run import Run, RunReport
+from engine.flow.run import Run, RunReport, opened_run
 from engine.telemetry.events import Event, Events, PoolResized
 from tests.engine import toys
 from tests.engine.toys import Does, GatedLoopToy, GatedToy, configured, executions, toy
@@ -265,14 +265,14 @@ def run_once(
     config = configured(pipeline, *case.overrides(), *more)
 
     async def main() -> tuple[RunReport | None, list[str]]:
-        run = Run(pipeline, config, workdir, case.sources, events)
         report = None
         before = {task.id for task in anyio.get_running_tasks()}
         with anyio.fail_after(20), anyio.CancelScope() as scope:
-            watch = Watch(run, disturbance, scope)
-            events.subscribe(watch)
-            events.subscribe(failures)
-            report = await run.execute()
+            async with opened_run(pipeline, config, workdir, case.sources, events) as run:
+                watch = Watch(run, disturbance, scope)
+                events.subscribe(watch)
+                events.subscribe(failures)
+                report = await run.execute()
         left = [t.name or "" for t in anyio.get_running_tasks() if t.id not in before]
         assert left == []
         return report, watch.overfull

@@ -12,6 +12,7 @@ import httpx
 from engine import Pipeline
 from engine.flow.run import Run, RunReport
 from engine.page.live import LivePage
+from engine.page.port import Port
 from tests.engine.toys import Toy, line, run, toy
 
 
@@ -30,22 +31,24 @@ class Served:
 
     def __init__(self, pipeline: Pipeline, workdir: Path, items: int) -> None:
         self.workdir = workdir
-        self.page = LivePage(pipeline, workdir, 0)
+        self.port = Port(0)
+        self.page: Any = None
         self.report: RunReport | None = None
         self.thread = threading.Thread(target=self._run, args=(pipeline, items))
         self.thread.start()
 
     def _run(self, pipeline: Pipeline, items: int) -> None:
         def prepare(run: Run) -> list[Any]:
-            self.page.watch(run.snapshot, lambda: run.outcome)
-            run.events.subscribe(self.page)
-            return [self.page.serve]
+            page = LivePage(pipeline, self.workdir, self.port, run.snapshot, lambda: run.outcome)
+            run.events.subscribe(page)
+            self.page = page
+            return [page.serve]
 
         sources = [f"v{number}" for number in range(items)]
         self.report = run(pipeline, self.workdir, sources, prepare=prepare)
 
     def get(self, path: str = "", **more: Any) -> httpx.Response:
-        return httpx.get(self.page.url + path, timeout=20, **more)
+        return httpx.get(self.port.url + path, timeout=20, **more)
 
     def let_go(self, source: str) -> None:
         """Let one item go on."""

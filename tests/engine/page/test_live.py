@@ -20,6 +20,7 @@ from engine import UsageError
 from engine.flow.run import Run
 from engine.page import connection, live
 from engine.page.live import LivePage
+from engine.page.port import Port
 from tests.engine.page.serving import served
 from tests.engine.toys import Toy, line, run, toy
 
@@ -64,7 +65,7 @@ def test_the_page_shows_how_the_run_stands(tmp_path: Path) -> None:
 def test_events_tell_what_is_new_and_that_the_run_has_ended(tmp_path: Path) -> None:
     with (
         served(tmp_path, does={"v3": ["permanent"]}) as running,
-        httpx.stream("GET", f"{running.page.url}events", timeout=20) as response,
+        httpx.stream("GET", f"{running.port.url}events", timeout=20) as response,
     ):
         told = events(response)
         before = first(told, lambda news: news["timeline"]["item"] != [])
@@ -86,7 +87,7 @@ def test_events_tell_what_is_new_and_that_the_run_has_ended(tmp_path: Path) -> N
 
 def test_who_comes_back_is_told_only_what_was_missed(tmp_path: Path) -> None:
     with served(tmp_path) as running:
-        url = f"{running.page.url}events"
+        url = f"{running.port.url}events"
         with httpx.stream("GET", url, timeout=20) as response:
             first(events(response), lambda news: seen(news) == 2)
         with httpx.stream("GET", url, headers={"Last-Event-ID": "0.2.1"}, timeout=20) as response:
@@ -102,7 +103,7 @@ def test_a_client_that_does_not_read_holds_up_nothing(
 ) -> None:
     monkeypatch.setattr(live, "GOODBYE", 0.2)
     with served(tmp_path, items=300) as running:
-        address = httpx.URL(running.page.url)
+        address = httpx.URL(running.port.url)
         clients = [socket.create_connection((address.host, address.port or 0)) for _ in range(3)]
         for client, path in zip(clients, ("events", "plotly.js", ""), strict=True):
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
@@ -123,7 +124,7 @@ def test_idle_connections_are_few_and_not_kept(
     monkeypatch.setattr(connection, "MOST", 20)
     monkeypatch.setattr(connection, "PATIENCE", 1.0)
     with served(tmp_path) as running, ExitStack() as stack:
-        address = httpx.URL(running.page.url)
+        address = httpx.URL(running.port.url)
         clients = [
             stack.enter_context(socket.create_connection((address.host, address.port or 0), 20))
             for _ in range(120)
@@ -134,10 +135,10 @@ def test_idle_connections_are_few_and_not_kept(
         # Those over the bound end at once, the others once they have had their time.
         assert [ended(client) for client in clients] == [True] * 120
         assert running.get().status_code == 200, "there is room again"
-        with httpx.Client(base_url=running.page.url, timeout=20) as browser:
+        with httpx.Client(base_url=running.port.url, timeout=20) as browser:
             for _ in range(3):
                 assert browser.get("metrics").status_code == 200
-        with httpx.stream("GET", running.page.url + "events", timeout=20) as stream:
+        with httpx.stream("GET", running.port.url + "events", timeout=20) as stream:
             told = events(stream)
             next(told)
             time.sleep(1.5)  # an answer may take longer than a request
@@ -182,7 +183,7 @@ def test_a_site_whose_name_leads_here_may_not_read(tmp_path: Path) -> None:
 
 def test_metrics_count_what_the_run_does(tmp_path: Path) -> None:
     with served(tmp_path) as running:
-        with httpx.stream("GET", f"{running.page.url}events", timeout=20) as response:
+        with httpx.stream("GET", f"{running.port.url}events", timeout=20) as response:
             first(events(response), lambda news: seen(news) == 2)
         text = running.get("metrics").text
         openmetrics = running.get("metrics", headers={"Accept": "application/openmetrics-text"})
@@ -211,29 +212,29 @@ def test_promtool_finds_nothing_to_say_of_the_metrics(tmp_path: Path) -> None:
     assert (lint.returncode, lint.stdout, lint.stderr) == (0, "", "")
 
 
-def test_a_taken_port_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_taken_port_is_refused_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(UsageError, match=f"port {port} of 127.0.0.1 is taken"):
-            LivePage(line(toy("a")), tmp_path, port)
+            Port(port)
 
 
-def test_an_address_of_another_machine_is_refused(tmp_path: Path) -> None:
+def test_an_address_of_another_machine_is_refused() -> None:
     with pytest.raises(UsageError, match="--web"):
-        LivePage(line(toy("a")), tmp_path, 0, "192.0.2.1")
+        Port(0, "192.0.2.1")
     with pytest.raises(UsageError, match="--web-host"):
-        LivePage(line(toy("a")), tmp_path, 0, "no.such.host.invalid")
+        Port(0, "no.such.host.invalid")
 
 
-def test_only_this_machine_can_reach_it_unless_told(tmp_path: Path) -> None:
+def test_only_this_machine_can_reach_it_unless_told() -> None:
     for host, public in ((None, False), ("::1", False), ("0.0.0.0", True)):
         try:
-            page = LivePage(line(toy("a")), tmp_path, 0, host)
+            port = Port(0, host)
         except UsageError:
             assert host == "::1", "a machine may lack IPv6"
             continue
-        assert page.is_public == public
-        page.close()
+        assert port.is_public == public
+        port.close()
 
 
 def test_a_run_that_cannot_start_is_not_said_to_be_done(tmp_path: Path) -> None:
@@ -241,11 +242,11 @@ def test_a_run_that_cannot_start_is_not_said_to_be_done(tmp_path: Path) -> None:
         def open(self) -> None:
             raise UsageError("there is no such model")
 
-    page = LivePage(pipeline := line(toy("a", base=Unopenable)), tmp_path, 0)
+    pipeline = line(toy("a", base=Unopenable))
     outcomes: list[str] = []
 
     def prepare(run: Run) -> list[Any]:
-        page.watch(run.snapshot, lambda: run.outcome)
+        page = LivePage(pipeline, tmp_path, Port(0), run.snapshot, lambda: run.outcome)
 
         async def note_the_end() -> None:
             try:

@@ -26,7 +26,7 @@ from engine.bench.model.recorded import RecordedItem, Recording, Service, Visit
 from engine.bench.model.run import ModelRun
 from engine.config.limits import KeyLimits
 from engine.config.setting_text import toml_value
-from engine.flow.run import Run
+from engine.flow.run import opened_run
 from engine.gates.capacity import Capacities
 from engine.ledger.group_commit import GroupCommit
 from engine.telemetry.events import Events
@@ -180,15 +180,15 @@ def by_the_engine(case: Case, workdir: Path) -> list[Attempt]:
             yield item
 
     async def main() -> None:
-        run = Run(pipeline, config, workdir, source(), Events())  # type: ignore[arg-type]
+        given: Any = source()
+        async with opened_run(pipeline, config, workdir, given, Events()) as run:
 
-        async def resize() -> None:
-            for after, stage, workers in case.resizes:
-                await anyio.sleep(after)
-                run.pools[stage].resize(workers)
+            async def resize() -> None:
+                for after, stage, workers in case.resizes:
+                    await anyio.sleep(after)
+                    run.pools[stage].resize(workers)
 
-        run.background = [resize]
-        await run.execute()
+            await run.execute([resize])
 
     with without_threads():
         run_in_virtual_time(main, TICK)
