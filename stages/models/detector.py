@@ -33,7 +33,7 @@ COCO_CLASSES = 80
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One object: its class's name, the confidence 0 to 1, and where it is.
+    """One object: its class's name, its confidence from 0 to 1, and its place.
 
     `box` is (x1, y1, x2, y2) in pixels of the image, from its upper left corner.
     """
@@ -44,7 +44,7 @@ class Detection:
 
     @property
     def area(self) -> float:
-        """Square pixels."""
+        """Area of the box in square pixels."""
         x1, y1, x2, y2 = self.box
         return (x2 - x1) * (y2 - y1)
 
@@ -105,10 +105,10 @@ class Detector:
         self._try_once()
 
     def _try_once(self) -> None:
-        """One inference, with no other beside it.
+        """Run one inference, with no other beside it.
 
-        OpenVINO's binding fills in what it keeps for good during the first. Two first ones at once
-        may then wait for ever, one for that and one for Python's lock.
+        OpenVINO's binding initialises itself during the first inference. Two first ones at once may
+        deadlock, one waiting for that and one for Python's lock.
         """
         import numpy as np
 
@@ -118,7 +118,7 @@ class Detector:
 
     @property
     def streams(self) -> int:
-        """Inferences that run at once."""
+        """Number of inferences that run at once."""
         return len(self._streams)
 
     @property
@@ -127,7 +127,8 @@ class Detector:
         return self._busy
 
     def prepare(self, image: "Image") -> Prepared:
-        """An image of shape (height, width, 3), BGR, 0 to 255, as OpenCV decodes it, made ready."""
+        """The prepared input for an image of shape (height, width, 3), BGR,
+        0 to 255, as OpenCV decodes it."""
         import numpy as np
         import torch
 
@@ -138,26 +139,26 @@ class Detector:
         return Prepared(pixels, (image.shape[0], image.shape[1]))
 
     def submit(self, images: Sequence[Prepared]) -> Future[list[list[Detection]]]:
-        """Find the objects in each image, the surest first, when a stream is free.
+        """Find the objects in each image, the most confident first, as soon as a stream is free.
 
         The images' `pixels` are of one shape. When CUDA memory runs out, this and later inferences
-        go on with half the batch.
+        continue with half the batch.
         """
         return self.run(lambda model: self._infer(model, images))
 
     def run(self, infer: Callable[[Any], Answer]) -> Future[Answer]:
-        """Call `infer` with the model, or its like, when a stream is free."""
+        """Call `infer` with the model, or a copy of it, as soon as a stream is free."""
         return self._streams.submit(infer)
 
     def detect(self, images: Sequence["Image"]) -> list[list[Detection]]:
-        """The objects in each image, as `prepare` takes it; of images of any shapes."""
+        """The objects in each image; the images are as for `prepare`, of any shapes."""
         prepared = map(self.prepare, images)
         alike = batches_of(prepared, self.batch, lambda one: one.pixels.shape)
         batches = [self.submit(batch) for batch in alike]
         return [detections for batch in batches for detections in batch.result()]
 
     def close(self) -> None:
-        """Finish what has been submitted."""
+        """Finish all submitted inferences."""
         self._streams.close()
 
     def _infer(self, model: Any, images: Sequence[Prepared]) -> list[list[Detection]]:
@@ -179,10 +180,10 @@ class Detector:
         return [self._detections(rows) for rows in kept]
 
     def _suppress(self, model: Any, output: Any) -> list["Tensor"]:
-        """ultralytics' non-maximum suppression, of what is as good as on the CPU already.
+        """ultralytics' non-maximum suppression, for an output that has been reduced for the CPU.
 
         Without its deadline: on a machine that is busy for two seconds it would leave the rest of a
-        batch without detections, and another run would differ.
+        batch without detections, and another run would give another result.
         """
         from ultralytics.utils.nms import non_max_suppression
 
@@ -211,10 +212,10 @@ class Detector:
         ]
 
     def _fit_to_graph(self) -> int | None:
-        """Take the size of image that the network's graph was made for; returns its batch.
+        """Use the image size for which the network's graph was made; returns the graph's batch.
 
-        ultralytics takes that from the metadata it writes when it exports. A graph that comes from
-        elsewhere has none, so the graph itself is asked.
+        ultralytics reads it from the metadata that it writes on export. A graph from another
+        exporter has none, so the graph itself is asked.
         """
         backend = self.model.backend
         batch, height, width = fixed_input(backend)
@@ -275,10 +276,10 @@ def class_numbers(names: dict[int, str], wanted: Sequence[str], weights: str) ->
 def predict_in_batches(
     predict: Callable[[list[Any]], list[Any]], images: Sequence[Any], batch: int
 ) -> tuple[list[Any], int]:
-    """`predict` over the images, `batch` at a time: all results, and the batch that was enough.
+    """`predict` over the images, `batch` at a time: all results, and the batch that fitted.
 
-    When CUDA memory runs out the batch is halved, and what it could not hold is done again. With
-    one image left to halve, the error is raised.
+    When CUDA memory runs out the batch is halved, and the images that did not fit are done again.
+    With one image left, the error is raised.
     """
     import torch
 
@@ -293,7 +294,7 @@ def predict_in_batches(
             batch = len(part) // 2
         else:
             continue
-        # Only here, when the error no longer holds on to the tensors, can their memory be freed.
+        # Free the memory only here: until now the error kept the tensors alive.
         torch.cuda.empty_cache()
     return found, batch
 

@@ -1,12 +1,12 @@
 """Runs a loaded YOLO model on several batches at once, each in a thread of its own.
 
 One inference rarely fills a machine. On a CPU its operators wait for each other at every layer, so
-as many inferences of one thread each get more done in the same processor time; on a GPU the next
+one single-threaded inference per core gets more done in the same processor time; on a GPU the next
 one's kernels have to be waiting when this one's end.
 
-On a CPU every inference has one thread, however many cores there are: kernels add up in another
-order for another number of threads, and the last bits of what is found would hang on the machine's
-load or its size.
+On a CPU every inference has one thread, on any number of cores: with another number of threads
+kernels add up in another order, and the last bits of the results would depend on the machine's load
+or size.
 """
 
 import copy
@@ -22,18 +22,18 @@ from engine import available_cores
 Answer = TypeVar("Answer")
 
 MOST_STREAMS = 32
-"""Inferences at once on a CPU, each on a core; further cores are left to the other stages."""
+"""The most inferences at once on a CPU, each on a core; further cores are left to other stages."""
 
 ON_CPU = "CPUExecutionProvider"
 
 GPU_STREAMS = 2
-"""Inferences at once on a GPU: one computes while another's batch goes there and its boxes back."""
+"""Inferences at once on a GPU: one computes while data of another is copied."""
 
 
 class Streams:
-    """Copies of a loaded model, which share its weights, each used by one thread at a time.
+    """Copies of a loaded model, which share its weights; each is used by one thread at a time.
 
-    `model` is ultralytics' AutoBackend, loaded from `weights`. A format whose runtime takes one
+    `model` is ultralytics' AutoBackend, loaded from `weights`. A format whose runtime runs one
     inference at a time gets one stream.
     """
 
@@ -47,19 +47,19 @@ class Streams:
         self._pool = ThreadPoolExecutor(len(self), "penstock-infer", self._start_thread)
 
     def __len__(self) -> int:
-        """How many inferences run at once."""
+        """Number of inferences that run at once."""
         return self._count
 
     def submit(self, infer: Callable[[Any], Answer]) -> Future[Answer]:
-        """Call `infer(model)` in the first stream that is free; first come, first served."""
+        """Call `infer(model)` in the first free stream; first come, first served."""
         return self._pool.submit(self._run, infer)
 
     def run_here(self, infer: Callable[[Any], Answer]) -> Answer:
-        """Call `infer(model)` in this thread, in a stream that is free."""
+        """Call `infer(model)` in this thread, in a free stream."""
         return self._run(infer)
 
     def close(self) -> None:
-        """Finish what has been submitted."""
+        """Finish all submitted inferences."""
         self._pool.shutdown()
 
     def _run(self, infer: Callable[[Any], Answer]) -> Answer:
@@ -95,7 +95,8 @@ def _copies(model: Any, weights: Path) -> list[Any]:
 
 
 def _onnx_session(weights: Path) -> Any:
-    """A session, for any number of threads at once, whose every inference uses its caller's."""
+    """A session that any number of threads may use at once; each inference
+    runs in its caller's thread."""
     import onnxruntime  # type: ignore[import-untyped]
 
     options = onnxruntime.SessionOptions()
@@ -104,10 +105,10 @@ def _onnx_session(weights: Path) -> Any:
 
 
 def _recompile_openvino(backend: Any, weights: Path, streams: int) -> bool:
-    """Compile the network for so many inferences at once; False where it has to stay as it is.
+    """Compile the network for `streams` inferences at once; False where that is not possible.
 
-    ultralytics compiles it for one at a time, each on all cores, and some networks for each shape
-    of input anew.
+    ultralytics compiles it for one at a time, each on all cores, and some networks anew for each
+    shape of input.
     """
     import openvino
 
@@ -141,7 +142,7 @@ def _copy_of_openvino(model: Any) -> Any:
 
 
 def _own_queue(device: Any) -> AbstractContextManager[Any]:
-    """On CUDA a queue of kernels apart from the other streams'."""
+    """On CUDA, a queue of kernels separate from the other streams' queues."""
     import torch
 
     if device.type != "cuda":

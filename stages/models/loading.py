@@ -1,4 +1,4 @@
-"""Loading a YOLO model with ultralytics: its weights, its device, what its graph was made for."""
+"""Loads a YOLO model with ultralytics: its weights, its device, the fixed input of its graph."""
 
 import os
 import pickle
@@ -13,7 +13,7 @@ from stages.models.yolo import FORMATS, load_weights_alone
 
 
 def choose_device(device: str) -> str:
-    """What `device` means on this machine: "auto" is CUDA, else Apple's MPS, else the CPU.
+    """The device that `device` stands for: "auto" is CUDA, else Apple's MPS, else the CPU.
 
     Raises ConfigError for a device that torch does not see.
     """
@@ -77,7 +77,7 @@ def load_predictor(weights: Path, arguments: dict[str, Any]) -> Any:
             f"weights {weights.name} need the Python package {error.name}, which is not installed; "
             f"install it or set stages.filter.weights to another format"
         ) from error
-    # Each format's runtime has exceptions of its own for a file that it cannot read.
+    # Each format's runtime raises its own exceptions for an unreadable file.
     except Exception as error:
         raise unusable(weights, _why_not(error)) from error
     backend = predictor.model.backend
@@ -85,7 +85,7 @@ def load_predictor(weights: Path, arguments: dict[str, Any]) -> Any:
     if task != "detect":
         raise unusable(weights, f"its task is {task!r}")
     if predictor.model.format == "pt" and predictor.model.end2end:
-        # As predict has it: wanted classes are picked before what is left is cut off.
+        # As in predict: the wanted classes are selected before the list is cut to its maximum.
         backend.model.set_head_attr(
             max_det=max(predictor.args.max_det, 300), agnostic_nms=predictor.args.agnostic_nms
         )
@@ -93,7 +93,7 @@ def load_predictor(weights: Path, arguments: dict[str, Any]) -> Any:
 
 
 def fixed_input(backend: Any) -> tuple[int | None, int | None, int | None]:
-    """Batch, height and width that a graph was exported with, each None where any will do."""
+    """Batch, height and width that a graph was exported with; None for each that is free."""
     if hasattr(backend, "session"):
         shape = backend.session.get_inputs()[0].shape
     elif hasattr(backend, "ov_compiled_model"):
@@ -113,7 +113,7 @@ def coco_names() -> dict[int, str]:
 
 
 def _why_not(error: Exception) -> str:
-    """Why weights did not load, in a line."""
+    """The reason why weights did not load, in one line."""
     if isinstance(error, UnicodeError) or "incompatible constructor arguments" in str(error):
         return "its path holds bytes that are no UTF-8, which its runtime cannot open"
     refused = isinstance(error.__cause__, pickle.UnpicklingError)
@@ -130,7 +130,7 @@ def _why_not(error: Exception) -> str:
 
 
 def unusable(weights: Path, reason: str) -> UsageError:
-    """The error of weights that are no detection model, or none that can be loaded."""
+    """The error for weights that are no detection model, or cannot be loaded."""
     return UsageError(
         f"weights {weights} cannot be used ({reason}); "
         f"set stages.filter.weights to a YOLO detection model"

@@ -1,4 +1,4 @@
-"""Images made ready for a YOLO network as ultralytics' predict makes them, to the last bit."""
+"""Prepares images for a YOLO network exactly as ultralytics' predict does, to the last bit."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ Thing = TypeVar("Thing")
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One image as the network takes it: `pixels` of shape (3, height, width), RGB, letterboxed.
+    """One image in the form of the network's input: `pixels` of shape (3, height, width), RGB,
+    letterboxed.
 
     On a CPU they are floats, 0 to 1, otherwise bytes. `shape` is the image's own height and width.
     """
@@ -24,7 +25,8 @@ class Prepared:
 def letterbox_of(model: Any, image_size: int | Sequence[int]) -> Callable[..., Any]:
     """ultralytics' own way to fit an image into the network's input, as its predict uses it.
 
-    A network that takes any size gets the smallest rectangle, whatever the image's neighbours.
+    A network that takes any size gets the smallest rectangle, regardless of the other images of the
+    batch.
     """
     from ultralytics.data.augment import LetterBox
     from ultralytics.utils.checks import check_imgsz
@@ -37,26 +39,26 @@ def letterbox_of(model: Any, image_size: int | Sequence[int]) -> Callable[..., A
 
 
 def as_input(pixels: list["Tensor"], model: Any) -> "Tensor":
-    """The network's input, of shape (batch, 3, height, width), where the network is."""
+    """The network's input, of shape (batch, 3, height, width), on the network's device."""
     import torch
 
     batch = pixels[0].unsqueeze(0) if len(pixels) == 1 else torch.stack(pixels)
     if batch.is_floating_point():
         return batch
     if model.device.type == "cuda":
-        batch = batch.pin_memory()  # so that copying it does not wait for what the device does
+        batch = batch.pin_memory()  # so that the copy does not wait for the device
     return normalised(batch.to(model.device, non_blocking=True), model.fp16)
 
 
 def normalised(pixels: "Tensor", half: bool) -> "Tensor":
-    """Bytes to 0 to 1, by the operations that ultralytics' predict uses, to the last bit."""
+    """Bytes scaled to 0 to 1, by the operations of ultralytics' predict, to the last bit."""
     return (pixels.half() if half else pixels.float()).div_(255)
 
 
 def batches_of(
     things: Iterable[Thing], most: int, shape: Callable[[Thing], object]
 ) -> Iterator[list[Thing]]:
-    """The things in their order, at most `most` neighbours of one shape at a time."""
+    """The things in order, in batches of at most `most` neighbours with the same shape."""
     batch: list[Thing] = []
     for thing in things:
         if batch and (len(batch) == most or shape(thing) != shape(batch[0])):

@@ -1,5 +1,5 @@
-"""Non-maximum suppression: what it is given, and one without torchvision, whose import takes long
-and may not work."""
+"""Non-maximum suppression: its input, and an implementation without torchvision, which is slow to
+import and may not work."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     Boxes = NDArray[np.floating[Any]]
 
 _BLOCK = 256
-"""Boxes that are compared with all surer than none of them at once: bounds the memory it takes."""
+"""Boxes that are compared at once with the more confident ones: bounds the memory."""
 
 
 def only_candidates(output: "Tensor", confidence: float) -> "Tensor":
-    """Of a network's output (batch, 4 + classes, boxes) only boxes that suppression looks at.
+    """The boxes of a network's output (batch, 4 + classes, boxes) that suppression looks at.
 
-    Each image's boxes surer than `confidence` come first, in their order; the images that have
-    fewer are filled up with others. So little is left to be copied off a GPU, and at one go.
+    Each image's boxes with more than `confidence` come first, in their order; images with fewer are
+    filled up with others. So little is left to copy off a GPU, in one copy.
     """
     import torch
 
@@ -29,12 +29,13 @@ def only_candidates(output: "Tensor", confidence: float) -> "Tensor":
 
 
 def suppress(boxes: "Tensor", scores: "Tensor", iou_threshold: float) -> "Tensor":
-    """The indices of the boxes that stay, the surest first, as `torchvision.ops.nms` gives them.
+    """The indices of the boxes that stay, the most confident first, as `torchvision.ops.nms` gives
+    them.
 
-    `boxes` is of shape (n, 4), each (x1, y1, x2, y2), and `scores` of shape (n,). A box goes if its
-    intersection with a surer one that stays, over their union, is greater than `iou_threshold`.
-    ultralytics' implementation in torch takes ten times as long: it works box by box, in operations
-    that each cost more to call than to carry out.
+    `boxes` is of shape (n, 4), each (x1, y1, x2, y2), and `scores` of shape (n,). A box is removed
+    if its intersection with a more confident box that stays, over their union, is greater than
+    `iou_threshold`. ultralytics' implementation in torch takes ten times as long: it goes box by
+    box, in operations whose calls cost more than their work.
     """
     import numpy as np
     import torch
@@ -62,7 +63,7 @@ def _iou(some: "Boxes", others: "Boxes") -> "Boxes":
     width = np.minimum(corners[2], others[:, 2]) - np.maximum(corners[0], others[:, 0])
     height = np.minimum(corners[3], others[:, 3]) - np.maximum(corners[1], others[:, 1])
     both = np.maximum(width, 0) * np.maximum(height, 0)
-    with np.errstate(invalid="ignore"):  # two boxes without an area: they overlap in nothing
+    with np.errstate(invalid="ignore"):  # two boxes without an area have no overlap
         found: Boxes = both / (areas + _areas(others) - both)
     return found
 
