@@ -1,8 +1,8 @@
-"""Asking a vision model about one image: a small interface, and the two protocols that speak it.
+"""The question about one image to a vision model: a small interface, and two protocols for it.
 
 `OpenAI` speaks chat completions, which OpenAI, Azure, Gemini's compatible endpoint, vLLM and Ollama
-serve; `Gemini` speaks Google's own generateContent. They build requests and read answers; sending,
-retrying and pacing are `vision_client` and `vision_rate`.
+serve; `Gemini` speaks Google's own generateContent. They build requests and read answers; `client`
+and `rate` send, retry and pace them.
 """
 
 import base64
@@ -22,7 +22,8 @@ DEFAULT_URLS = {
 }
 DEFAULT_MODELS = {"openai": "gpt-4.1-mini", "gemini": "gemini-flash-lite-latest"}
 LOOKED_UP = "2026-11-25"
-"""When these names were looked up. OpenAI then meant to shut gpt-4.1-mini down on 2027-01-14."""
+"""The date when these names were looked up. OpenAI then planned to shut
+gpt-4.1-mini down on 2027-01-14."""
 
 DEFAULT_KEYS = {"openai": "OPENAI_API_KEY", "gemini": "GEMINI_API_KEY"}
 
@@ -32,7 +33,7 @@ _AZURE_VERSION = "2024-10-21"
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What every image is asked, and how the model may answer."""
+    """The question for every image, and the form of the answer."""
 
     model: str
     prompt: str
@@ -43,43 +44,46 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A paid answer: `text`, one line, or the reason why there is none. `tokens`: what it cost."""
+    """A paid answer: `text`, one line, or the reason why there is none. `tokens`: its cost."""
 
     text: str | None
     refusal: str | None
     tokens: int | None
     fault: bool = field(default=False, compare=False)
-    """Whether there is none by a fault, where the same question may well be answered next time."""
+    """Whether a fault is the reason for the missing text: the same question
+    may be answered next time."""
 
 
 class UnexpectedReply(ValueError):
-    """A success that does not hold what the protocol says it holds."""
+    """A successful response that differs from the protocol."""
 
 
 class VisionAPI(Protocol):
-    """What a backend is: where requests go, what they hold, and what the answers mean."""
+    """A backend: the address of requests, their content, and the meaning of the answers."""
 
     url: str
-    """Where requests are posted. It never holds the key."""
+    """The address of requests. It never holds the key."""
 
     def headers(self, key: str) -> dict[str, str]:
-        """What shows the server the key."""
+        """The headers that carry the key."""
 
     def body(self, jpeg: bytes) -> dict[str, Any]:
         """The request for one image, as JSON."""
 
     def reply(self, payload: Any) -> Reply:
-        """What the server's JSON says. Raises UnexpectedReply where it is something else."""
+        """The reply in the server's JSON. Raises UnexpectedReply where there is none."""
 
     def adapt(self, sent: Mapping[str, Any], parameter: str | None) -> bool:
-        """Whether leaving a parameter out of what was `sent` may help; `body` then does."""
+        """Whether a request without one of the `sent` parameters may
+        succeed; `body` then leaves it out."""
 
 
 class OpenAI:
     """Chat completions with the image as a data: URL.
 
     Azure is recognised by its host or by `auth` "api-key": the key goes into the api-key header,
-    and the URL gets the deployment (named like the model) and the api-version where it lacks them.
+    and the deployment (named like the model) and the api-version are added to a URL that lacks
+    them.
     """
 
     def __init__(
@@ -137,7 +141,7 @@ class OpenAI:
 
     def adapt(self, sent: Mapping[str, Any], parameter: str | None) -> bool:
         # Newer models want max_completion_tokens and no temperature, and say so with a 400;
-        # servers that copy this API often know only max_tokens, so that is what is tried first.
+        # servers that copy this API often know only max_tokens, so max_tokens is tried first.
         if parameter not in ("max_tokens", "temperature") or parameter not in sent:
             return False
         self._unsupported.add(parameter)
@@ -200,7 +204,7 @@ _ANSWERED_NOTHING = "the model answered nothing"
 
 
 def _said(content: Any) -> Iterator[str]:
-    """The text of an answer: a string, or parts, of which those that think aloud do not count."""
+    """The text of an answer: a string, or parts; parts that hold reasoning do not count."""
     for part in content if isinstance(content, list) else [content]:
         if isinstance(part, str):
             yield part
@@ -210,7 +214,7 @@ def _said(content: Any) -> Iterator[str]:
 
 
 def _count(usage: Any, name: str) -> int | None:
-    """A number of tokens that a call may have cost; None for what is none."""
+    """A plausible number of tokens of a call; None for anything else."""
     count = usage.get(name) if isinstance(usage, dict) else None
     known = isinstance(count, int) and not isinstance(count, bool) and 0 <= count <= 10_000_000
     return count if known else None
@@ -223,7 +227,8 @@ def _refused(why: object) -> str:
 def _reply(
     said: str, ending: Any, question: Question, tokens: int | None, refusal: Any = None
 ) -> Reply:
-    """What the model `said`, or why that is nothing, from the protocol's finish reason `ending`."""
+    """The model's text as a reply, or the reason for its absence, from the protocol's finish reason
+    `ending`."""
     reason = str(ending or "stop").lower()
     text = description_in(said, cut_short=reason in _CUT_SHORT)
     if text and reason != "error":
@@ -244,7 +249,7 @@ def _reply(
 
 
 def as_kept(reply: Reply) -> Reply | None:
-    """A reply that is on disk, as it would be read today; None where it says nothing that counts.
+    """A reply from disk, as it would be read today; None where it holds no valid answer.
 
     Earlier versions kept reasoning in descriptions, and empty answers as refusals.
     """

@@ -22,28 +22,29 @@ _FIRST_BACKOFF = 0.5
 _LONGEST_BACKOFF = 30.0
 
 _LONGEST_ANSWER = 16_000_000
-"""Bytes of an answer that are read. A description is a thousandth of it."""
+"""The most bytes of an answer that are read. A description is a thousandth of it."""
 
 _MORE_KNOCKS = 1
-"""Knocks in vain that a call waits for beyond the number of its tries."""
+"""Failed probes ("knocks") of an absent server that a call waits for,
+beyond the number of its tries."""
 
 _BEHIND = 0.05
-"""Seconds that a call which knocked in vain stays behind the others."""
+"""Seconds that a call stays behind the others after its probe failed."""
 
 _MOST_CROWDED = 8
-"""Time-outs of one image that may be put down to the others."""
+"""The most time-outs of one image that count as caused by too many calls at once."""
 
 
 class VisionClient:
     """One client for the whole pool. No message, log line or file that it makes holds the key.
 
     `attempts` bounds the tries at one image that end in a timeout, a broken connection or the
-    server's own fault; while the server is away, the tries of others count too, for those that
-    wait. Being told to slow down is no such try: it pauses every call, for up to `patience` seconds
-    an image. Nor is running out of time because too many calls were made at once: it makes them
-    fewer. `max_requests` bounds the requests of this client's lifetime; 0 is no bound. `advice` is
-    what to do about a model that is not there, and `worked` says, where no answer has come yet,
-    whether the same question was ever answered.
+    server's own fault; while the server is away, the tries of other calls count too for calls that
+    wait. A request to slow down is no such try: it pauses every call, for up to `patience` seconds
+    an image. A time-out because of too many calls at once is none either: it lowers their number.
+    `max_requests` bounds the requests of this client's lifetime; 0 is no bound. `advice` is the
+    remedy for a missing model. `worked` is asked while there is no answer yet: whether the same
+    question was ever answered.
     """
 
     def __init__(
@@ -68,9 +69,9 @@ class VisionClient:
         self.patience = patience
         self.max_requests = max_requests
         self.sent = 0
-        """Requests sent so far, whatever came of them."""
+        """Requests sent so far, whatever their outcome."""
         self.proven = False
-        """Whether this question has had an answer, now or in an earlier run."""
+        """Whether this question has been answered, now or in an earlier run."""
         self.host = urlsplit(api.url).netloc
         self._advice = advice
         self._worked = worked
@@ -78,7 +79,7 @@ class VisionClient:
         self._proving = anyio.Lock()
         self._key = key
         self._stop: str | None = None
-        # `_post` bounds the whole call, where httpx bounds each read of it.
+        # `_post` bounds the whole call; httpx would bound each read.
         self._http = open_client(api.url, api.headers(key) if key else {})
 
     async def close(self) -> None:
@@ -113,13 +114,13 @@ class VisionClient:
                 return await self._call(jpeg, patience, knocks)
             except TryAgain as error:
                 faults_met += 1
-                # Whoever knocks while the server is away does so for all.
+                # While the server is away, one call probes it for all.
                 failures += not (error.knocked and error.away) or self.attempts == 1
                 if failures >= self.attempts:
                     raise failed(error, error.away) from None
                 if error.wait:
                     self.gate.pause(error.wait)
-                # The next to knock is one of those who have waited.
+                # The next probe is for a call that has waited.
                 next_knock = self.gate.next_knock + _BEHIND if error.knocked else 0.0
                 await anyio.sleep(max(_backoff(failures), next_knock))
             except Crowded:
@@ -147,7 +148,7 @@ class VisionClient:
         self._check_may_send()
         async with self.gate.turn(patience, since, self.attempts + _MORE_KNOCKS) as charged:
             knocking, limit, began = self.gate.away, self.gate.slots.limit, anyio.current_time()
-            self._check_may_send()  # others may have been sent, or told, since
+            self._check_may_send()  # other calls may have been sent or refused since
             body = self.api.body(jpeg)
             try:
                 answer = await self._ask_once(body)
@@ -169,7 +170,7 @@ class VisionClient:
         return await self._call(jpeg, patience, since)
 
     async def _ask_once(self, body: Mapping[str, Any]) -> Reply | Problem:
-        """What came of one request: a reply, or a problem that another try would not mend."""
+        """The outcome of one request: a reply, or a problem that another try would not solve."""
         self.sent += 1
         status, headers, content = await self._post(json.dumps(body).encode())
         problem: Problem | None
@@ -195,7 +196,7 @@ class VisionClient:
             raise StopRun(self._stop)
 
     async def _post(self, content: bytes) -> tuple[int, Mapping[str, str], bytes]:
-        """The status, the headers and the body that one request is answered with."""
+        """The status, the headers and the body of the response to one request."""
         import httpx
 
         headers = {"Content-Type": "application/json"}
@@ -245,7 +246,8 @@ class VisionClient:
         return f"{self.host} answered {problem.status}: {self._say(problem.message)}"
 
     async def _verdict(self, problem: Problem) -> Exception:
-        """What to raise for it. Why a run stops is kept, so that no call still waiting is sent."""
+        """The exception to raise for a problem. The reason to stop a run is kept, so that no
+        waiting call is sent."""
         said = self._said(problem)
         if problem.remedy == "slow down":
             return SlowDown(problem)
@@ -264,10 +266,10 @@ class VisionClient:
         return StopRun(self._stop)
 
     async def _is_the_images(self, problem: Problem) -> bool:
-        """Whether a bad request is this image's fault: it is if the model answers to others.
+        """Whether a bad request is this image's fault: it is if the model answers for others.
 
-        It did in this run, or in an earlier one; else it is shown a picture that no server can find
-        too large.
+        It is known to answer if it did in this run or in an earlier one; otherwise it gets a test
+        picture, too small for any server to refuse for its size.
         """
         if problem.remedy != "request" or problem.status not in (400, 422):
             return False
@@ -289,7 +291,7 @@ class VisionClient:
         return isinstance(answer, Reply)
 
     def _say(self, text: str, length: int = 200) -> str:
-        """A server's words as one short line without the key, should it repeat it."""
+        """A server's words as one short line, with the key removed if they quote it."""
         if self._key:
             for form in {self._key, quote(self._key, safe=""), json.dumps(self._key)[1:-1]}:
                 text = text.replace(form, "[key]")
@@ -298,7 +300,7 @@ class VisionClient:
 
 
 def _plain_picture() -> bytes:
-    """A small JPEG, of a size that every model takes."""
+    """A small JPEG of a size that every model accepts."""
     from PIL import Image
 
     file = io.BytesIO()
@@ -307,5 +309,6 @@ def _plain_picture() -> bytes:
 
 
 def _backoff(failures: int) -> float:
-    """Exponential, with jitter so that calls which failed together do not come back together."""
+    """Exponential backoff in seconds, with jitter so that calls which failed together do not retry
+    together."""
     return min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0**failures) * random.uniform(0.5, 1.0)

@@ -1,26 +1,26 @@
-"""How a call to a vision model ends without a description: for good, or for this try."""
+"""The ways in which a call to a vision model ends without a description."""
 
 from engine import PenstockError
 from stages.vision.problem import Problem
 
 _WELL = 10
-"""Answers to one fault from which on a server is well."""
+"""With this many answers to each fault a server counts as well."""
 
 
 class CallFailed(PenstockError):
-    """One image could not be described; others may be. The message is one line."""
+    """One image could not be described; others still may be. The message is one line."""
 
 
 class Refused(CallFailed):
-    """The server, or the model, does not take this image, and is not going to."""
+    """The server, or the model, refuses this image for good."""
 
 
 class ServerFailed(CallFailed):
     """The server failed at this image in every try.
 
-    `away`: it could not be got at. `before` are the answers that the client had before the first
-    try, `answers` those it got, to others, from then to the last try, and `others` the faults that
-    others met meanwhile.
+    `away`: it could not be reached. `before` is the number of answers that the client had before
+    the first try, `answers` those that other calls got from then to the last try, and `others` the
+    faults of other calls in that time.
     """
 
     def __init__(self, why: str, *, away: bool, before: int, answers: int, others: int) -> None:
@@ -31,11 +31,12 @@ class ServerFailed(CallFailed):
         self.others = others
 
     def is_the_images(self, answers: int) -> bool:
-        """Whether it is something about the image that the server fails at; `answers` are those
-        that the client has by now.
+        """Whether the server fails because of the image; `answers` is the client's number of
+        answers by now.
 
-        It is if the server was well: nearly every other call of that time was answered or, if there
-        was no other fault and the server could be got at, one call since the first try.
+        It does if the server was well: nearly every other call of that time was answered. If there
+        was no other fault and the server could be reached, one other answer since the first try is
+        enough.
         """
         if self.away or self.others > 0:
             return self.answers >= _WELL * max(1, self.others)
@@ -43,15 +44,15 @@ class ServerFailed(CallFailed):
 
 
 class TryAgain(Exception):
-    """This try ended with a fault of the server; `wait` is what it asked for, in seconds. `away`:
-    it could not be got at."""
+    """This try ended with a fault of the server; `wait` is the wait that it asked for, in seconds.
+    `away`: it could not be reached."""
 
     def __init__(self, reason: str, wait: float | None = None, *, away: bool = False) -> None:
         super().__init__(reason)
         self.wait = wait
         self.away = away
         self.knocked = False
-        """Whether it tried if the server, which was away, is back."""
+        """Whether this try was a probe of a server that was away."""
 
 
 class TimedOut(TryAgain):
@@ -59,7 +60,7 @@ class TimedOut(TryAgain):
 
 
 class Crowded(Exception):
-    """This try ran out of time because there were too many at once."""
+    """This try ran out of time because too many calls were in flight."""
 
 
 class SlowDown(Exception):

@@ -1,4 +1,5 @@
-"""What a server meant when it did not answer: its message, its codes, and how long to wait."""
+"""The meaning of an unsuccessful response: its message, its codes, and the
+wait that it asks for."""
 
 import json
 import re
@@ -24,7 +25,7 @@ _BAD_CONTENT = re.compile("content_?filter|content_policy|moderation|flagged")
 _BAD_IMAGE = re.compile(f"{_BAD_CONTENT.pattern}|image")
 
 _AWAY = {408, 425, 499, 502, 503, 504, 507, 509, 598, 599, *range(520, 531)}
-"""The server, or what stands before it, could not get to the request: no image is to blame."""
+"""The server, or a proxy before it, could not handle the request: no image is to blame."""
 
 _MEANINGS = [
     (429, re.compile("rate_?limit|too_?many|resource_?exhausted|throttl|slow_?down")),
@@ -33,22 +34,22 @@ _MEANINGS = [
     (404, re.compile("not_?found|model_?not")),
     (400, re.compile(f"{_BAD_IMAGE.pattern}|invalid_?(request|argument)|bad_?request|context")),
 ]
-"""The statuses that codes in words stand for, where an error comes without a number."""
+"""The statuses for textual codes, where an error comes without a number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One answer that was not a success."""
+    """One unsuccessful response."""
 
     status: int
     message: str
-    """One line, the server's own words; not scrubbed of secrets."""
+    """The server's own words in one line; they may hold secrets."""
     codes: frozenset[str]
     """The machine-readable codes, types and reasons in the body, in lower case."""
     parameter: str | None
     """The request's parameter at fault, where the server names one."""
     wait: float | None
-    """Seconds to wait, where the server says so."""
+    """Seconds to wait, None if the server names none."""
 
     @property
     def remedy(self) -> Remedy:
@@ -74,17 +75,17 @@ class Problem:
 
     @property
     def is_away(self) -> bool:
-        """Whether the server could not be got at, rather than failed at this very request."""
+        """Whether the server could not be reached, rather than failed at this very request."""
         return self.status in _AWAY
 
     @property
     def names_model(self) -> bool:
-        """Whether it says in so many words that there is no such model."""
+        """Whether it says explicitly that there is no such model."""
         return bool(self.codes & _BAD_MODEL)
 
 
 def read_problem(status: int, headers: Mapping[str, str], body: bytes) -> Problem:
-    """Reads the error bodies of OpenAI, Azure, Gemini, vLLM and Ollama, and whatever else comes."""
+    """The problem in an error body of OpenAI, Azure, Gemini, vLLM, Ollama or any other server."""
     text = body.decode("utf-8", "replace")
     try:
         payload = json.loads(text)
@@ -97,10 +98,11 @@ def read_problem(status: int, headers: Mapping[str, str], body: bytes) -> Proble
 
 
 def problem_within(payload: Any, headers: Mapping[str, str]) -> Problem | None:
-    """The error that the JSON of a success holds, of the status that it names; None for none.
+    """The error inside the JSON of a successful response, with the status that it names; None if
+    there is none.
 
-    Gateways answer 200 before the model does, and put what then goes wrong into the body or, as
-    OpenRouter does, into the choice. Without a code it is the server's own fault, a 500.
+    Gateways answer 200 before the model does, and put a later error into the body or, as OpenRouter
+    does, into the choice. Without a code it counts as the server's own fault, a 500.
     """
     if isinstance(payload, list) and payload:
         payload = payload[0]
@@ -132,7 +134,7 @@ def _in_a_choice(payload: Mapping[str, Any]) -> Any:
 
 
 def _status(value: Any) -> int | None:
-    """An HTTP status that says that something went wrong; None for anything else."""
+    """An HTTP status of an error; None for anything else."""
     if isinstance(value, bool) or not re.fullmatch("[45][0-9][0-9]", str(value)):
         return None
     return int(value)
@@ -190,7 +192,7 @@ def _retry_info(error: Mapping[str, Any]) -> float | None:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait as the headers have it; a moment that has passed says 0."""
+    """Seconds to wait by the headers; a time in the past gives 0."""
     if (milliseconds := _seconds(headers.get("retry-after-ms", ""))) is not None:
         return milliseconds / 1000
     value = headers.get("retry-after", "").strip()

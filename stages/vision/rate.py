@@ -1,4 +1,4 @@
-"""How often a paid server is asked: calls in flight, requests and tokens a minute, and pauses."""
+"""The pace of requests to a paid server: calls in flight, requests and tokens a minute, pauses."""
 
 import random
 from collections.abc import AsyncIterator
@@ -13,20 +13,21 @@ _LONGEST_GUESS = 60.0
 """Seconds: the first and the longest pause after a refusal that does not say how long to wait."""
 
 _LONGEST_PAUSE = 3600.0
-"""Seconds: a server may name any year. After so long it is asked whether it still means it."""
+"""Seconds: a server may name any date. After this long it is asked again."""
 
 
 _IN_A_ROW = 3
-"""Faults without an answer in between after which the server, and not a call, is at fault."""
+"""Faults in a row, without an answer in between, from which the server
+rather than a call is at fault."""
 _FIRST_KNOCK = 0.5
 _LONGEST_KNOCK = 60.0
 _LONGEST_STRANGERS_KNOCK = 8.0
-"""Seconds between two knocks: the first, and the longest at a server that has answered before, and
-at one that never has, whose address may be wrong."""
+"""Seconds between two probes: the first interval, the longest for a server that has answered
+before, and the longest for one that never has: its address may be wrong."""
 
 
 class PausedTooLong(Exception):
-    """The server asked for a pause of `seconds` more, which is longer than a call will wait."""
+    """The server asked for a pause of `seconds` more, which is longer than a call may wait."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"paused for {seconds:.0f} s more")
@@ -34,22 +35,22 @@ class PausedTooLong(Exception):
 
 
 class Away(Exception):
-    """The server is away: it failed every call that knocked. The message is the last one's."""
+    """The server is away: every probe of it failed. The message is that of the last one."""
 
 
 class VisionGate:
-    """What every call of the pool passes.
+    """The gate that every call of the pool passes.
 
     At most `concurrency` calls are in flight, fewer after time-outs: see `Slots`.
-    `requests_per_minute` and `tokens_per_minute` are spread evenly over the minute (a minute's
-    requests in one burst are what servers refuse); None is no limit. Half a second's requests may
-    go at once, which keeps clear of servers that count by the second. Tokens are taken at what a
-    call is expected to cost, which starts as `expected_tokens` and becomes what calls did cost, and
-    each call's difference is settled with the next one.
+    `requests_per_minute` and `tokens_per_minute` are spread evenly over the minute (servers refuse
+    a minute's requests in one burst); None is no limit. Half a second's requests may go at once,
+    which stays within the limits of servers that count by the second. A call takes its expected
+    tokens: at first `expected_tokens`, then the mean cost of the calls so far. Each call's
+    difference is settled with the next call.
 
-    After several faults in a row, whatever calls they are of, the server is `away`: then one call
-    at a time knocks, at longer and longer intervals, and the others wait. What it answers lets them
-    all go on.
+    After several faults in a row, of any calls, the server is `away` (a breaker): then one call at
+    a time probes it ("knocks"), at longer and longer intervals, and the others wait. The first
+    answer lets all of them go on.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class VisionGate:
         self._first_guess = min(_FIRST_GUESS, 60 / (requests_per_minute or 60))
         self._tokens = None
         if tokens_per_minute is not None:
-            # The bucket holds one call at least, or none would ever pass.
+            # The bucket has room for one call at least, or no call would ever pass.
             burst = max(min(expected_tokens, tokens_per_minute), tokens_per_minute / 12)
             self._tokens = AsyncLimiter(burst, 60 * burst / tokens_per_minute)
         self._expected = expected_tokens
@@ -81,10 +82,10 @@ class VisionGate:
         self.answers = 0
         """Answers so far."""
         self.faults = 0
-        """Faults of the server so far."""
+        """The server's faults so far."""
         self.away = False
         self.knocks = 0
-        """Knocks in vain so far."""
+        """Failed probes so far."""
         self._before_it_went = 0
         self._away_since = 0.0
         self._in_a_row = 0
@@ -95,11 +96,12 @@ class VisionGate:
 
     @asynccontextmanager
     async def turn(self, patience: float, since: int = 0, knocks: int = 1) -> AsyncIterator[float]:
-        """Waits until a call may be made; it is made inside. Gives the tokens it was charged.
+        """Waits until a call may be made; make it inside the block. Yields the tokens that it was
+        charged.
 
-        Inside, until it next awaits, `away` says whether this is the call that knocks. Raises
-        PausedTooLong instead of waiting for the end of a pause that is more than `patience` seconds
-        away, and Away once there were `knocks` in vain, not counting the first `since`.
+        Inside, until its next await, `away` says whether this call is a probe. Raises PausedTooLong
+        instead of waiting for the end of a pause that is more than `patience` seconds away, and
+        Away after `knocks` failed probes, not counting the first `since`.
         """
         async with self.slots.slot():
             await self._open(patience, since, knocks)
@@ -120,8 +122,8 @@ class VisionGate:
                     self._tell()
 
     def answered(self, tokens: int | None, charged: float, seconds: float | None = None) -> None:
-        """A call got its answer, within `seconds` where that was measured, and cost `tokens`, where
-        the server said; it was charged others."""
+        """A call was answered, within `seconds` if measured, and cost `tokens`, if the server said
+        so; it had been charged `charged`."""
         self.answers += 1
         self.reached()
         if seconds is not None:
@@ -134,15 +136,14 @@ class VisionGate:
         self._expected += (tokens - self._expected) / self._calls
 
     def reached(self) -> None:
-        """The server is there: it answered, if only that the request was wrong."""
+        """The server is there: it answered, even if only to say that the request was wrong."""
         self._in_a_row = 0
         self._before_it_went = self.knocks
         self.away = False
         self._tell()
 
     def failed(self, why: str, knocked: bool) -> None:
-        """A call ended with a fault of the server; `knocked` says whether it tried if that is
-        back."""
+        """A call ended with a fault of the server; `knocked` says whether the call was a probe."""
         self.faults += 1
         self._in_a_row += 1
         if (self.away and knocked) or (not self.away and self._in_a_row >= _IN_A_ROW):
@@ -164,21 +165,21 @@ class VisionGate:
 
     @property
     def next_knock(self) -> float:
-        """Seconds until the server, which is away, is tried again."""
+        """Seconds until the next probe of the server that is away."""
         return max(0.0, self._next_knock - anyio.current_time())
 
     def pause(self, seconds: float | None) -> float:
-        """Holds back every call for so long, an hour at most, or for a guess where it is None or 0.
+        """Holds back every call for `seconds`, an hour at most, or for a guess if None or 0.
 
-        The guess begins at the time between two requests, a second where no rate is known. Each
-        refusal doubles it and each answer halves it: a server that refuses at random is hardly
-        slowed down for, one that refuses more than it answers is left alone ever longer.
+        The guess starts at the interval between two requests, a second where no rate is known. Each
+        refusal doubles it and each answer halves it: it stays short for a server that refuses at
+        random, and grows for one that refuses more than it answers.
 
-        Returns how long that is from now.
+        Returns the seconds until the pause ends.
         """
         now = anyio.current_time()
         if not seconds:
-            if now < self._opens:  # an answer to a call from before the pause: no news
+            if now < self._opens:  # a refusal of a call from before the pause: nothing new
                 return self._opens - now
             guess = self._first_guess * 2.0**self._refusals
             seconds = min(_LONGEST_GUESS, guess) * random.uniform(0.75, 1.0)
@@ -216,5 +217,5 @@ class VisionGate:
             part = min(due, self._tokens.max_rate)
             await self._tokens.acquire(part)
             due -= part
-        # Negative where earlier calls were charged too much: the rest is left to the next ones.
+        # Negative where earlier calls were charged too much: the next ones get the rest back.
         self._owed += due

@@ -1,4 +1,4 @@
-"""Paid replies on disk, by model, question and image, so that nothing is ever paid for twice.
+"""Paid replies on disk, by model, question and image, so that no call is ever paid for twice.
 
 FOLDER/<2 hex digits>/<62 more>.json, one small file a reply, renamed into place.
 """
@@ -19,11 +19,11 @@ from anyio.to_thread import run_sync
 from stages.vision.api import Reply, as_kept
 
 MOST_LOOKED_AT = 2000
-"""Frames that are looked at to find one that was answered."""
+"""The most frames that are checked to find one that was answered."""
 
 
 class ReplyCache:
-    """Replies of one kind of question: `identity` is what, with the image, decides a reply.
+    """Replies to one kind of question: `identity` and the image together decide a reply.
 
     One event loop uses it; another process may read the same folder, and should not write it.
     """
@@ -45,8 +45,8 @@ class ReplyCache:
             return False
 
     async def read(self, key: str) -> Reply | None:
-        """The reply on disk. None where there is none, or what a power cut left of one, or one that
-        says nothing."""
+        """The reply on disk. None where there is none, where a power cut left it incomplete, or
+        where it holds no valid answer."""
         try:
             async with aiofiles.open(self._path(key), encoding="utf-8") as file:
                 return _parsed(await file.read())
@@ -54,10 +54,10 @@ class ReplyCache:
             return None
 
     async def get(self, key: str, ask: Callable[[], Awaitable[Reply]]) -> Reply:
-        """The reply on disk, or else what `ask` returns, which is on disk before anyone sees it.
+        """The reply on disk, or else the result of `ask`, which is on disk before it is returned.
 
-        Of several calls for one key at the same time, one asks. If it fails its error is its own:
-        the next one asks for itself.
+        Of several concurrent calls for one key, one asks. If it fails, only that call raises the
+        error: the next one asks for itself.
         """
         while (flight := self._in_flight.get(key)) is not None:
             await flight.wait()
@@ -66,7 +66,7 @@ class ReplyCache:
             reply = await self.read(key)
             if reply is None:
                 reply = await ask()
-                # Paid for: a cancellation in this moment must not lose it.
+                # The reply is paid for: a cancellation now must not lose it.
                 with anyio.CancelScope(shield=True):
                     await run_sync(_write, self._path(key), reply)
             return reply
@@ -79,14 +79,14 @@ class ReplyCache:
 
 
 def identity_digest(identity: Mapping[str, Any]) -> str:
-    """64 hex digits that stand for these names and values, whatever their order."""
+    """64 hex digits that identify these names and values, in any order."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def has_answered(cache: ReplyCache, workdir: Path) -> bool:
-    """Whether an earlier run had an answer to the same question about one of the frames in WORKDIR.
+    """Whether an earlier run had an answer to the same question about a frame in WORKDIR.
 
-    It looks at MOST_LOOKED_AT of them. Blocks.
+    Checks MOST_LOOKED_AT frames at most. Blocks.
     """
     frames = (
         frame
@@ -98,13 +98,13 @@ def has_answered(cache: ReplyCache, workdir: Path) -> bool:
         try:
             if cache.has(cache.key(Path(frame).read_bytes())):
                 return True
-        except OSError:  # no frame, or gone meanwhile
+        except OSError:  # no frame, or deleted meanwhile
             continue
     return False
 
 
 def _entries(folder: Path | str) -> Iterator[str]:
-    """What stands in a folder, which may be missing."""
+    """The entries of a folder, none if it is missing."""
     try:
         with os.scandir(folder) as entries:
             yield from (entry.path for entry in entries)
@@ -113,7 +113,7 @@ def _entries(folder: Path | str) -> Iterator[str]:
 
 
 def _parsed(text: str) -> Reply | None:
-    """Raises ValueError where it is no JSON."""
+    """The reply in the text. Raises ValueError where it is no JSON."""
     try:
         return as_kept(Reply(**json.loads(text)))
     except TypeError:

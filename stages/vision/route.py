@@ -1,7 +1,8 @@
-"""The way to a vision server, as the environment has it: through a proxy or not, and whom to trust.
+"""The way to a vision server by the environment: through a proxy or not, and the trusted
+certificates.
 
-httpx reads the same variables for every address at once, and so fails over an entry that has
-nothing to do with the one server that is asked. Here only what that server needs is read.
+httpx reads these variables for all addresses at once, and so fails over an entry that does not
+concern this server. This module reads only the entries for the one server.
 """
 
 import ipaddress
@@ -22,17 +23,17 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def open_client(url: str, headers: dict[str, str]) -> "httpx.AsyncClient":
-    """A client for requests to `url`, with these headers, that bounds neither time nor number.
+    """A client for requests to `url`, with these headers, without limits on time or number.
 
-    Raises UsageError, which names the environment's variable at fault, where the way there needs
-    what cannot be used; and where `url` is no address.
+    Raises UsageError, which names the environment variable at fault, where the proxy or the
+    certificates cannot be used; and where `url` is no address.
     """
     import httpx
 
     try:
         httpx.URL(url)
         parts = urlsplit(url)
-        _ = parts.port, (parts.hostname or "").encode("idna")  # what a connection would trip over
+        _ = parts.port, (parts.hostname or "").encode("idna")  # errors that a connection would meet
     except (httpx.InvalidURL, ValueError) as error:
         raise UsageError(f"stages.describe.base_url is no address: {error}") from None
     variable, proxy = _proxy(url)
@@ -53,7 +54,7 @@ def open_client(url: str, headers: dict[str, str]) -> "httpx.AsyncClient":
 
 
 def _proxy(url: str) -> tuple[str, str | None]:
-    """The variable that names a proxy for `url`, and the proxy. ("", None): there is none."""
+    """The variable that names a proxy for `url`, and the proxy. ("", None): no proxy."""
     parts = urlsplit(url)
     proxies = getproxies()
     scheme = next((name for name in (parts.scheme, "all") if proxies.get(name)), None)
@@ -76,11 +77,11 @@ def _without(url: str) -> str:
 
 
 def is_direct(url: str, no_proxy: str) -> bool:
-    """Whether `no_proxy`, entries with commas between, says that `url` needs no proxy.
+    """Whether `no_proxy`, a comma-separated list, says that `url` needs no proxy.
 
     An entry is "*", a name (its subdomains too), ".name" (only those), an address or a network of
-    either family, with or without brackets; a port after it and a scheme before it narrow it. What
-    is none of these says nothing.
+    either family, with or without brackets; a port after it and a scheme before it narrow it. Any
+    other entry is ignored.
     """
     parts = urlsplit(url)
     port = parts.port or _PORTS.get(parts.scheme)
@@ -113,7 +114,7 @@ def _names(entry: str, host: str, port: int | None) -> bool:
 
 
 def _trusted() -> ssl.SSLContext:
-    """Whose certificates count: those of SSL_CERT_FILE or SSL_CERT_DIR, else certifi's."""
+    """The trusted certificates: those of SSL_CERT_FILE or SSL_CERT_DIR, else certifi's."""
     import certifi
 
     file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")

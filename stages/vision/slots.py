@@ -1,4 +1,4 @@
-"""How many calls are in flight at once: fewer while a server does not get through them in time."""
+"""The number of calls in flight: lowered while a server cannot answer them in time."""
 
 from collections import deque
 from collections.abc import AsyncIterator
@@ -10,19 +10,19 @@ import anyio
 class Slots:
     """At most `most` calls in flight, first come, first served; fewer after time-outs.
 
-    A server that works on one image at a time answers the others late, and by then nobody waits for
-    them: the work is lost, and asking again makes it worse. By Little's law a server which answered
-    n calls within the last `timeout` seconds keeps n in flight busy for just that long; with half
-    as many each is answered in half the time. So that is how many there are from a time-out on.
-    There are more again once answers come so quickly that with one more they would, at worst, still
-    take half of the time there is.
+    A server that works on one image at a time answers the others late, when nobody waits for them
+    any more: the work is lost, and asking again makes it worse. By Little's law a server that
+    answered n calls within the last `timeout` seconds keeps n calls in flight busy for just that
+    long; with half as many each is answered in half the time. So a time-out lowers the limit to n /
+    2. The limit rises again once answers come so quickly that with one more call they would still
+    take at most half of the timeout.
     """
 
     def __init__(self, most: int, timeout: float) -> None:
         self.most = most
         self.timeout = timeout
         self.lowest = most
-        """The fewest at once that there have been."""
+        """The lowest limit so far."""
         self._limit = float(most)
         self._inside = 0
         self._line: deque[anyio.Event] = deque()
@@ -35,7 +35,7 @@ class Slots:
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """Waits until there is one; it is held inside."""
+        """Waits for a free slot, and holds it in the block."""
         await self._acquire()
         try:
             yield
@@ -53,8 +53,8 @@ class Slots:
             self._wake()
 
     def late(self, limit: int) -> bool:
-        """A call that began when there were `limit` at once ran out of time. Returns whether it is
-        put down to the others: there are to be fewer at once now."""
+        """A call that began when the limit was `limit` ran out of time. Returns whether too many
+        calls at once are to blame: then the limit is lower now."""
         self._forget(anyio.current_time())
         fit = max(1, len(self._answers) // 2)
         if fit < self.limit:
@@ -75,7 +75,7 @@ class Slots:
         try:
             await turn.wait()
         except BaseException:
-            if turn.is_set():  # it was given a slot, and is cancelled all the same
+            if turn.is_set():  # it got a slot and was cancelled at the same time
                 self._inside -= 1
                 self._wake()
             else:

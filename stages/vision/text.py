@@ -1,9 +1,9 @@
-"""What a model said, without what it thought: the reasoning and markers that servers leave in.
+"""A model's answer without its reasoning: removes the reasoning and markers that servers leave in.
 
-Which markers: DeepSeek, Qwen and GLM write <think>, others <thinking>, <reasoning>, <reflection> or
+The markers: DeepSeek, Qwen and GLM write <think>, others <thinking>, <reasoning>, <reflection> or
 <seed:think>; Magistral [THINK], Kimi ◁think▷, Cohere <|START_THINKING|>; OpenAI's open models and
-Gemma channels; GLM's vision models boxes. Chat templates often give the opening tag themselves, so
-that an answer holds the closing one alone.
+Gemma channels; GLM's vision models boxes. Chat templates often supply the opening tag, so an answer
+may hold only the closing one.
 """
 
 import re
@@ -12,7 +12,7 @@ from stages.files.utf8 import writable
 
 _NAMES = r"(?:seed:|longcat_)?(?:think|thinking|thoughts?|reasoning|reflection|scratchpad)"
 _UNQUOTED = "(?<![`'\"“‘«])"
-"""What stands in quotation marks is text that the model saw."""
+"""Text in quotation marks is text that the model saw."""
 
 _OPENING = re.compile(
     rf"{_UNQUOTED}(?:<{_NAMES}(?: [^<>]*)?>|\[THINK\]|◁think▷|<\|START_THINKING\|>"
@@ -27,7 +27,7 @@ _CLOSING = re.compile(
 _CHANNEL = re.compile(r"<\|channel\|?>\s*(\w+)[^<]*?(?:<\|message\|>|\n|(?=<)|$)")
 _CHANNEL_END = re.compile(r"<channel\|>")
 _BARE_CHANNELS = re.compile(r"^\s*analysis(?:.*assistantfinal|[A-Z].*$)", re.DOTALL)
-"""What is left of channels where a server drops every special token."""
+"""The remains of channels where a server drops every special token."""
 
 _ENDS = re.compile(
     r"<\|(?:im_end|eot_id|eom_id|end|return|endoftext|end_of_text|end_of_sentence|eos)\|>"
@@ -45,10 +45,10 @@ _WRAPPED = re.compile(
 
 
 def description_in(said: str, *, cut_short: bool = False) -> str:
-    """The description in what a model said, as one line; "" where it holds none.
+    """The description in a model's answer, as one line; "" where it holds none.
 
-    `cut_short`: its tokens ran out, so reasoning that begins may have no end. Angle brackets that
-    are no such marker are the description's own.
+    `cut_short`: the answer ran out of tokens, so reasoning may have no closing marker. Other angle
+    brackets belong to the description.
     """
     # An answer cut short may end in half of a surrogate pair, which no file can hold.
     text = _without_reasoning(_last_channel(writable(said)), cut_short)
@@ -59,14 +59,14 @@ def description_in(said: str, *, cut_short: bool = False) -> str:
 
 
 def _last_channel(text: str) -> str:
-    """What a model said in its last channel, if that is one for others to hear; without channels,
-    all."""
+    """The text of the answer's last channel, if that channel is meant for the user; the whole text
+    if there are no channels."""
     text = _BARE_CHANNELS.sub("", text)
     *_, last = [None, *_CHANNEL.finditer(text)]
     if last is None:
         return text
     ended = _CHANNEL_END.search(text, last.end())
-    if ended:  # Gemma's: what follows the end of a channel is the answer
+    if ended:  # Gemma's: the answer follows the end of a channel
         return text[ended.end() :]
     return text[last.end() :] if last[1] in ("final", "commentary") else text[: last.start()]
 
@@ -88,14 +88,14 @@ def _without_reasoning(text: str, cut_short: bool) -> str:
     if opening is None:
         return text
     before = _MARKERS.sub("", text[: opening.start()])
-    # Within a sentence it is what a sign says; reasoning begins where a sentence may.
+    # Inside a sentence it is a quoted sign; reasoning begins where a sentence may begin.
     if cut_short or not before.strip() or before.endswith("\n") or before.rstrip()[-1] in ".!?:>":
         return before
     return text
 
 
 def _until_the_end(text: str) -> str:
-    """Up to the first token that ends a turn, behind which models go on talking to themselves."""
+    """The text up to the first end-of-turn token; behind it models go on talking to themselves."""
     for part in _ENDS.split(text):
         said = _MARKERS.sub("", part)
         if said.strip():
