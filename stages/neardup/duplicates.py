@@ -1,4 +1,4 @@
-"""Near-duplicates: which copy of a frame stays for all that are nearly like it."""
+"""Near-duplicates: the choice of the copy that stays for all frames that are nearly like it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from stages.neardup.hamming import Distances, Hashes, Indices
 
 MANY_PAIRS = 100_000
-"""With more pairs than this, and than hashes, the choice of keepers halves the hashes instead."""
+"""With more pairs than this, and than hashes, keepers are chosen by halving the hashes instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +21,8 @@ class Frames:
     """The frames to choose among, as columns of one length, in any order.
 
     `hashes` are 64-bit perceptual hashes; `pixels` (width times height), the looks of
-    `frame_quality.Looks`, and `timestamps` say how good a copy is. `videos` and `files` are numbers
-    in the order of the videos' ids and of the files' names in their video, and tell any two frames
-    apart.
+    `frame_quality.Looks`, and `timestamps` rank the copies. `videos` and `files` are numbers in the
+    order of the videos' ids and of the files' names in their video; together they identify a frame.
     """
 
     hashes: Hashes
@@ -41,10 +40,10 @@ class Frames:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which frames stay. All arrays have the length and the order of the frames chosen among.
+    """The frames that stay. All arrays have the length and the order of the input.
 
-    `nearest` is the index of the kept frame that stands for this one, and `distance` how many bits
-    its hash is away: a kept frame stands for itself, at distance 0.
+    `nearest` is the index of the kept frame that represents this one, and `distance` the Hamming
+    distance to it: a kept frame represents itself, at distance 0.
     """
 
     kept: NDArray[np.bool_]
@@ -59,9 +58,9 @@ def choose(frames: Frames, distance: int) -> Choice:
     Frames are taken from the best to the worst (more pixels, then in colour, then clearer, then
     less painted over, then earlier, then by video and file), and one is kept unless a kept one is
     within `distance`. A removed frame names the kept frame nearest to it, the best of them when
-    several are equally near. The answer does not depend on the order in which the frames are given.
+    several are equally near. The result does not depend on the order of the input.
 
-    Memory is bounded by the frames, not by how many pairs are alike.
+    Memory is bounded by the number of frames, not by the number of pairs.
     """
     import numpy as np
 
@@ -69,7 +68,7 @@ def choose(frames: Frames, distance: int) -> Choice:
 
     worse = (frames.painted, -frames.clarity, -frames.colour, -frames.pixels)
     order = np.lexsort((frames.files, frames.videos, frames.timestamps, *worse))
-    # Equal hashes share one fate, so each is looked at once, as its best frame.
+    # Frames with equal hashes end alike, so each hash is examined once, as its best frame.
     _, best, group = np.unique(frames.hashes[order], return_index=True, return_inverse=True)
     by_quality = np.argsort(best)
     distinct = frames.hashes[order[best[by_quality]]]
@@ -96,8 +95,9 @@ def choose(frames: Frames, distance: int) -> Choice:
 def _keepers(hashes: Hashes, distance: int) -> Indices:
     """The indices that a walk over distinct `hashes`, best first, keeps; ascending.
 
-    Halving keeps this cheap where thousands of hashes are all alike, as those of a still camera
-    are: the better half is settled first, and what its few keepers cover is never compared again.
+    Halving keeps this cheap where thousands of hashes are all alike, such as those of a still
+    camera: the better half is settled first, and hashes near its few keepers are never compared
+    again.
     """
     import numpy as np
 
@@ -106,6 +106,8 @@ def _keepers(hashes: Hashes, distance: int) -> Indices:
     pairs = pairs_up_to(hashes, distance, max(MANY_PAIRS, len(hashes)))
     if pairs is not None:
         return _walk(len(hashes), pairs[0], pairs[1])
+    # Correct because a hash depends only on better ones: the first half's keepers are final, and of
+    # the second half just the hashes that they do not cover compete among themselves.
     half = len(hashes) // 2
     first = _keepers(hashes[:half], distance)
     covered, _ = nearest_within(hashes[half:], hashes[first], distance)
@@ -114,7 +116,8 @@ def _keepers(hashes: Hashes, distance: int) -> Indices:
 
 
 def _walk(count: int, i: Indices, j: Indices) -> Indices:
-    """The indices kept when each of 0..count-1 in turn removes those paired with it after it."""
+    """The indices kept if each of 0..count-1 in turn, unless removed,
+    removes its later partners."""
     import numpy as np
 
     kept = np.ones(count, bool)

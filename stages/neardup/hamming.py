@@ -1,10 +1,10 @@
 """Search by Hamming distance among 64-bit hashes: exact, in bounded memory, on several cores.
 
-What it finds is what comparing every hash with every other would find. Only hashes that agree on
-the bits of a mask are compared, for each mask of pigeonhole.py: sorted by those bits, they
-stand beside one another, and are compared step by step with the next, the one after it and so on,
-each step a few calls over thousands of hashes. The joins are independent, and take turns on the
-cores: NumPy lets go of the interpreter while it works.
+It finds the same pairs as a comparison of every hash with every other. Only hashes that agree on
+the bits of a mask are compared, for each mask of pigeonhole.py: sorted by those bits they stand
+side by side, and each is compared with the next, the one after it and so on, a step at a time, in a
+few array calls over thousands of hashes. The joins are independent and run on several threads:
+NumPy releases the interpreter's lock while it works.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MOST_THREADS = 8
-"""Each thread holds a sorted copy of the hashes: so many at most, on whatever machine."""
+"""The most threads: each holds a sorted copy of the hashes."""
 
 WORTH_THREADS = 100_000
-"""Hashes to sort in all, below which starting threads takes longer than they save."""
+"""The least number of hashes to sort in all for which threads save more time than they cost."""
 
 BATCH = 1 << 18
-"""Pairs that a thread gathers before it looks which of them were found before."""
+"""Pairs that a thread gathers before it removes those that were found before."""
 
 DROP_AT = 0.75
-"""The share of windows that have ended at which the others are put together anew."""
+"""The share of windows that have ended at which the remaining ones are gathered anew."""
 
 
 def pairs_within(hashes: Hashes, distance: int) -> Pairs:
     """Every pair of `hashes` whose Hamming distance is at most `distance`, each once.
 
-    `hashes` has shape (n,) and holds no value twice: equal values make a number of pairs that is
-    quadratic in their count and tells nothing. Returns (i, j, distance), three arrays of one
-    length: indices into `hashes` with i < j, ordered by i, then j. Raises ValueError for a value
-    that is there twice and for a distance outside 0..64.
+    `hashes` has shape (n,) and distinct values: equal values would add quadratically many pairs
+    without information. Returns (i, j, distance), three arrays of one length: indices into `hashes`
+    with i < j, ordered by i, then j. Raises ValueError for a repeated value and for a distance
+    outside 0..64.
     """
     _check(distance)
     if len(np.unique(hashes)) != len(hashes):
@@ -64,8 +64,8 @@ def pairs_within(hashes: Hashes, distance: int) -> Pairs:
 def pairs_up_to(hashes: Hashes, distance: int, most: int) -> Pairs | None:
     """`pairs_within`, or None where there are more than `most`: then the search stops early.
 
-    It holds a small multiple of `most` pairs at a time, however many there are. The hashes have to
-    be distinct, which is not checked.
+    It holds a small multiple of `most` pairs at a time, even if there are many more. The hashes
+    have to be distinct, which is not checked.
     """
     joins = masks(hashes, hashes, distance, Work(len(hashes) * (len(hashes) - 1) // 2, len(hashes)))
     enough = threading.Event()
@@ -100,12 +100,12 @@ def pairs_up_to(hashes: Hashes, distance: int, most: int) -> Pairs | None:
 def nearest_within(hashes: Hashes, others: Hashes, distance: int) -> tuple[Indices, Distances]:
     """For each of `hashes` the nearest of `others` within `distance`, the first of equals.
 
-    Both have one dimension and may hold values twice. Returns (index, distance), each as long as
+    Both have one dimension and may repeat values. Returns (index, distance), each as long as
     `hashes`: the index into `others`, or -1 where none is within `distance`. Raises ValueError for
     a distance outside 0..64.
 
-    Nothing is prepared or kept, so adding to `others` costs nothing. Memory is a few copies of both
-    on each thread, however many pairs are near.
+    No index is built or kept, so adding to `others` costs nothing. Memory is a few copies of both
+    on each thread, for any number of near pairs.
     """
     _check(distance)
     none = np.int64(HASH_BITS + 1) << 32
@@ -118,7 +118,8 @@ def nearest_within(hashes: Hashes, others: Hashes, distance: int) -> tuple[Indic
 
     def search(at: int) -> None:
         for rows, columns, difference in _join_two(hashes, others, joins[at], distance):
-            # Distance above, index below: the least number is the nearest, and of equals the first.
+            # Distance in the high bits, index in the low ones: the minimum is the nearest, and
+            # the first of equals.
             candidate = np.bitwise_count(difference).astype(np.int64) << 32 | columns
             with lock:
                 np.minimum.at(nearest, rows, candidate)
@@ -170,8 +171,10 @@ def _join(hashes: Hashes, joins: list[int], at: int, distance: int) -> Iterator[
 
 
 def _new(batch: list[Hits], order: Indices, before: list[int]) -> Hits:
-    """Of hits among sorted hashes, those that no mask before this found, by their own indices."""
+    """The hits that no earlier mask found, as indices into the unsorted hashes."""
     rows, columns, difference = (np.concatenate(column) for column in zip(*batch, strict=True))
+    # A pair that agrees on several masks is reported once, by the first of them: `difference &
+    # mask` is zero where an earlier mask has found the pair. So no set of known pairs is needed.
     for mask in before:
         new = np.flatnonzero(difference & np.uint64(mask))
         if len(new) < len(difference):
@@ -180,8 +183,7 @@ def _new(batch: list[Hits], order: Indices, before: list[int]) -> Hits:
 
 
 def _join_two(hashes: Hashes, others: Hashes, mask: int, distance: int) -> Iterator[Hits]:
-    """The pairs of one of `hashes` and one of `others` that agree on `mask`, of those within
-    `distance`."""
+    """The pairs within `distance` of one of `hashes` and one of `others` that agree on `mask`."""
     key, order = _sorted_by(hashes, mask)
     other_key, other_order = _sorted_by(others, mask)
     firsts, stops = _runs(key)
@@ -200,7 +202,7 @@ def _join_two(hashes: Hashes, others: Hashes, mask: int, distance: int) -> Itera
 def _sorted_by(hashes: Hashes, mask: int) -> tuple[Hashes, Indices]:
     """The bits of `mask` in each hash, ascending, and the indices of the hashes in that order."""
     key = np.arange(len(hashes), dtype=np.uint64)
-    # Sorting numbers that end in the index takes a fraction of the time of sorting indices.
+    # Sort numbers whose low bits are the index: a fraction of the time of an argsort.
     below = HASH_BITS - MASK_BITS
     room = np.empty(min(CHUNK, len(hashes)), np.uint64)
     for start, length in _ones(mask):
@@ -230,7 +232,7 @@ def _ones(mask: int) -> Iterator[tuple[int, int]]:
 
 
 def _runs(key: Hashes) -> tuple[Indices, Indices]:
-    """Where each run of equal values in the sorted `key` starts, and where it stops."""
+    """The start and the stop of each run of equal values in the sorted `key`."""
     starts = np.flatnonzero(np.diff(key, prepend=~key[:1]))
     return starts, np.append(starts, len(key))[1:]
 
@@ -238,9 +240,9 @@ def _runs(key: Hashes) -> tuple[Indices, Indices]:
 def _visit(
     hashes: Hashes, others: Hashes, starts: Indices, ends: Indices, distance: int
 ) -> Iterator[Hits]:
-    """Compares hashes[i] with its window others[starts[i]:ends[i]] for every i; no hits, no yield.
+    """Compares hashes[i] with its window others[starts[i]:ends[i]] for every i; yields hits only.
 
-    No index is there twice among the rows of one yield, unless it is there alone.
+    No index is repeated among the rows of one yield, unless the yield has only that row.
     """
     compare = _Comparison(distance)
     for first in range(0, len(hashes), CHUNK):
@@ -251,7 +253,8 @@ def _visit(
             if len(rows) < left.max():
                 yield from _visit_each(compare, hashes, others, rows, columns, ends)
                 break
-            # As many steps as most windows are long, for all rows; then those that go on.
+            # Windows differ in length. Take all rows as many steps as most windows have, then go on
+            # with the rows that remain: a step over finished rows would be wasted.
             end = int(len(left) * DROP_AT)
             steps = int(np.partition(left, end)[end])
             for step, hits, difference in compare.steps(hashes[rows], others, columns, steps):
@@ -281,7 +284,8 @@ def _visit_each(
 
 
 class _Comparison:
-    """Compares up to CHUNK hashes at a time, in arrays made once: making them takes longer."""
+    """Compares up to CHUNK hashes at a time, in preallocated arrays: allocating takes longer than
+    comparing."""
 
     def __init__(self, distance: int) -> None:
         self.distance = distance
@@ -291,8 +295,8 @@ class _Comparison:
         self._near = np.empty(CHUNK, bool)
 
     def __call__(self, hashes: Any, others: Hashes) -> tuple[Indices, Hashes]:
-        """Where `hashes`, one or as many as `others`, are within the distance of them, and the
-        differing bits there."""
+        """The positions where `hashes`, one or as many as `others`, are within the distance of
+        `others`, and the differing bits there."""
         size = len(others)
         difference = np.bitwise_xor(hashes, others, out=self._difference[:size])
         count = np.bitwise_count(difference, out=self._count[:size])
@@ -303,8 +307,8 @@ class _Comparison:
     def steps(
         self, hashes: Hashes, others: Hashes, columns: Indices, steps: int
     ) -> Iterator[tuple[int, Indices, Hashes]]:
-        """Compares hashes[i] with others[columns[i] + step] for every i, where there is one, for
-        each step that hits."""
+        """Compares hashes[i] with others[columns[i] + step] for every i, where there is one; yields
+        each step that has hits."""
         first = int(columns[0])
         side_by_side = bool((columns == np.arange(first, first + len(columns))).all())
         at = columns.copy()
@@ -320,7 +324,8 @@ class _Comparison:
 
 
 def _on_threads(work: Callable[[int], T], count: int, hashes: int) -> Iterator[T]:
-    """work(0) to work(count - 1) in their order, each over so many `hashes`; few run ahead."""
+    """The results of work(0) to work(count - 1) in order, each over
+    `hashes` hashes; few run ahead."""
     threads = min(available_cores(), MOST_THREADS, count)
     if threads == 1 or count * hashes < WORTH_THREADS:
         yield from map(work, range(count))

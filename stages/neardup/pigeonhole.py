@@ -1,16 +1,17 @@
-"""Which bits to join 64-bit hashes on, so that no pair within a Hamming distance is missed.
+"""Chooses bits on which to join 64-bit hashes, so that no pair within a Hamming distance is missed.
 
-Deal the bits out to groups and allow each group some differing bits, so that these numbers, each
-plus one, add up to `distance` + 1. Two hashes within `distance` then keep to what is allowed in at
-least one group: otherwise every group would differ in one bit more than it may, `distance` + 1 in
-all. Cut a group that allows t differing bits into t + s blocks: two hashes that keep to it agree on
-at least s of its blocks. So it is enough to compare hashes that agree on some s blocks of a group.
+Divide the bits into groups and allow each group some differing bits, so that these numbers, each
+plus one, add up to `distance` + 1. Two hashes within `distance` then stay within the allowance of
+at least one group: otherwise every group would differ in one bit more than allowed, `distance` + 1
+in all. Cut a group that allows t differing bits into t + s blocks: two hashes that stay within it
+agree on at least s of its blocks. So it is enough to compare hashes that agree on some s blocks of
+a group.
 
 For 8 bits among a million hashes: three groups that allow 2 each, of six blocks of which four are
 equal, make 45 joins on 14 bits. A single group would take 45 joins on 13 bits, or 165 on 17.
 
-(The joins: Manku, Jain and Das Sarma, "Detecting near-duplicates for web crawling", WWW 2007. A
-number allowed for each group: Qin et al., "GPH: Similarity Search in Hamming Space", ICDE 2018.)
+(The joins: Manku, Jain and Das Sarma, "Detecting near-duplicates for web crawling", WWW 2007. An
+allowance for each group: Qin et al., "GPH: Similarity Search in Hamming Space", ICDE 2018.)
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ if TYPE_CHECKING:
 
 HASH_BITS = 64
 MASK_BITS = 32
-"""A mask has at most so many bits: four thousand million values tell enough apart."""
+"""The most bits of a mask: four thousand million values are selective enough."""
 
 MOST_SHARED = 8
 SAMPLE = 4096
 
 CHUNK = 1 << 15
-"""Hashes that one call compares: few enough for the cache, enough to be worth the call."""
+"""Hashes that one call compares: few enough for the cache, enough to make the call worthwhile."""
 
-# What one step costs, in nanoseconds: measured, and only their ratios matter.
+# Costs of the steps in nanoseconds, as measured; only their ratios matter.
 JOIN = 150_000.0
 SORT = 25.0
 CALL = 5_000.0
@@ -48,18 +49,18 @@ COMPARE = 0.7
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """How much there is to search: `pairs` of hashes, made of `hashes` in all."""
+    """The size of a search: `pairs` of hashes, made of `hashes` in all."""
 
     pairs: int
     hashes: int
 
 
 def masks(one: Hashes, other: Hashes, distance: int, work: Work) -> list[int]:
-    """Bits to join on, cheapest for this much `work`: every pair of one of `one` and one of
-    `other` within `distance` agrees on all bits of at least one mask.
+    """Bits to join on, cheapest for this `work`: every pair of one of `one` and one of `other`
+    within `distance` agrees on all bits of at least one mask.
 
-    A single mask of no bits, on which all agree, where comparing everything costs least. The
-    blocks are cut to tell equally much of these hashes: a bit that all share tells nothing.
+    A single mask of no bits, on which all agree, where comparing everything is cheapest. The blocks
+    are cut to hold equal information about these hashes: a bit that all share holds none.
     """
     compare_all = _cost(1, 0, work)
     if not work.pairs or compare_all < 2 * JOIN:
@@ -88,11 +89,11 @@ class _Scheme:
 
     @property
     def part(self) -> float:
-        """Of what all bits tell, the part that one mask does."""
+        """The share of the information of all bits that one mask holds."""
         return self.shared / self.blocks
 
     def masks(self, tells: NDArray[np.float64]) -> list[int]:
-        """The masks, for bits of which each `tells` so much."""
+        """The masks, given the information that each bit holds."""
         told = np.concatenate(([0.0], np.cumsum(tells)))
         wanted = np.arange(self.blocks) * (told[-1] / self.blocks)
         edges = [*np.searchsorted(told, wanted).tolist(), HASH_BITS]
@@ -118,7 +119,7 @@ def _schemes(distance: int) -> Iterator[_Scheme]:
 
 
 def _cost(joins: int, bits: float, work: Work) -> float:
-    """Nanoseconds that `joins` take which agree on as much as `bits` random bits tell."""
+    """Nanoseconds for `joins` joins whose masks hold as much information as `bits` random bits."""
     agreeing = work.pairs / 2**bits
     window = 2 * agreeing / max(work.hashes, 1)
     steps = ceil(work.hashes / CHUNK) * (window + 4 * sqrt(window))
@@ -126,7 +127,7 @@ def _cost(joins: int, bits: float, work: Work) -> float:
 
 
 def _information(one: Hashes, other: Hashes) -> NDArray[np.float64]:
-    """For each bit, the lowest first, how much it tells that a pair agrees on it: 0 to 1 bits."""
+    """For each bit, the lowest first, the information in a pair's agreement on it: 0 to 1 bits."""
     one_set, other_set = _share_set(one), _share_set(other)
     agree = one_set * other_set + (1 - one_set) * (1 - other_set)
     return -np.log2(np.clip(agree, 0.5, 1))
