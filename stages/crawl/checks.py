@@ -1,4 +1,4 @@
-"""What `penstock doctor` looks at for a crawl: yt-dlp, a JavaScript runtime, weights, keys."""
+"""The checks of `penstock doctor` for a crawl: yt-dlp, a JavaScript runtime, weights, keys."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,11 +19,11 @@ from stages.fetch.javascript import usable_runtimes
 from stages.vision import api as vision
 
 OLD_AFTER_DAYS = 90
-"""Sites change; a yt-dlp older than this has often fallen behind some of them."""
+"""Sites change: a yt-dlp older than this many days often fails at some of them."""
 
 
 def crawl_checks(settings: Mapping[str, BaseModel]) -> Iterable[Check]:
-    """Everything a crawl with these settings relies on."""
+    """Checks of everything that a crawl with these settings needs."""
     download = cast(Download.Settings, settings["download"])
     yield _yt_dlp()
     yield _javascript()

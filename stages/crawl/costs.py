@@ -1,4 +1,4 @@
-"""What a video cost that the engine has no word for: paid requests, frames, bytes fetched."""
+"""The costs of a video that the engine does not know of: paid requests, frames, bytes fetched."""
 
 import json
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ def crawl_costs(item: Item, settings: Mapping[str, Any]) -> Mapping[str, float]:
     """{"requests", "frames sampled", "frames kept", "bytes fetched"} of one item of a crawl, as far
     as its outputs are there.
 
-    Requests are frames that the vision model was asked about, or would have been in a dry run; one
-    that was asked again after an error counts once.
+    Requests are frames about which the vision model was asked, or would have been in a dry run; a
+    frame that was asked about again after an error counts once.
     """
     costs: dict[str, float] = {}
     if item.has_output("download"):

@@ -31,7 +31,7 @@ PROMPT = (
 _ADVICE = "check model and base_url in [stages.describe]"
 _REUSE_DISTANCE = 8
 _IMAGE_TOKENS = 1000
-"""A first guess at what one image costs, until replies say what it did cost."""
+"""The first estimate of the tokens of one image, until replies report their cost."""
 
 
 class Describe(Stage):

@@ -1,4 +1,4 @@
-"""One video's frames on their way to descriptions by a vision model: cached, reused, or asked."""
+"""Describes one video's frames by a vision model: cached, reused, or asked."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -17,7 +17,7 @@ from stages.vision.errors import CallFailed, Refused, ServerFailed
 from stages.vision.reply_cache import ReplyCache
 
 LONGEST_OUTAGE = 3600.0
-"""Seconds that videos wait for a server which is away, before that counts as an attempt."""
+"""Seconds that videos wait for a server that is away, before the wait counts as an attempt."""
 
 Line = dict[str, Any]
 """One line of descriptions.jsonl."""
@@ -30,7 +30,7 @@ def line(
     reused_from: str | None = None,
     error: str | None = None,
 ) -> Line:
-    """What stands in descriptions.jsonl for one frame."""
+    """One frame's line of descriptions.jsonl."""
     return {
         "file": file,
         "description": description,
@@ -41,11 +41,11 @@ def line(
 
 
 class FrameDescriber:
-    """What all videos share: the cache, the originals and the client.
+    """The parts that all videos share: the cache, the originals and the client.
 
-    `originals` of the whole work folder, or None where reuse stays within a video; `distance` is
-    then that of a video's own, None for no reuse at all. `images` bounds the images that one video
-    holds in memory.
+    `originals` are those of the whole work folder, or None where reuse stays within a video;
+    `distance` then applies within a video, None for no reuse at all. `images` bounds the images
+    that one video holds in memory.
     """
 
     def __init__(
@@ -68,22 +68,22 @@ class FrameDescriber:
     async def describe(self, item: str, folder: Path, files: Sequence[str]) -> list[Line]:
         """A line for each of the `files` in `folder`, in their order.
 
-        A frame that the server or the model does not take has the reason in its line, and so has
-        one that the server fails at while it is well. Raises, of kind "vision-api", Transient where
-        a frame has no description by a fault of the server, or none has one, and Throttled while
-        the server is away; Permanent where all are refused; and what the client says of every call.
-        Frames in flight are waited for before anything is raised: they are paid for.
+        If the server or the model refuses a frame, its line holds the reason; likewise if the
+        server fails at that frame while it is well. Raises, of kind "vision-api", Transient where a
+        frame has no description by a fault of the server, or no frame has one; Throttled while the
+        server is away; Permanent where all frames are refused; and the client's errors that concern
+        every call. Frames in flight are waited for before anything is raised: they are paid for.
         """
         return await _Video(self, self._claims(item), folder).describe(files)
 
     async def count(
         self, item: str, folder: Path, files: Sequence[str]
     ) -> tuple[list[Line], dict[str, int]]:
-        """What `describe` would ask, were it to run now: lines without descriptions, and counts.
+        """The requests that `describe` would make now: lines without descriptions, and counts.
 
-        {"requests", "frames", "reused", "cached"}: each frame that can be read is a request, takes
-        another frame's description, or has its reply in the cache (by then: a frame that an earlier
-        call of this instance has counted as a request is not counted again).
+        {"requests", "frames", "reused", "cached"}: each readable frame is a request, reuses another
+        frame's description, or has its reply in the cache. A frame that an earlier call of this
+        instance counted as a request counts as cached.
         """
         claims = self._claims(item)
         lines = []
@@ -149,8 +149,8 @@ class _Video:
                 await self.room.acquire()
                 if self.stops or self._is_away():
                     return
-                # One after the other: which frame is described and which takes that description
-                # follows from their order, not from whose reply came first.
+                # One after the other: the frames' order, not that of the replies, decides which
+                # frame is described and which one reuses that description.
                 try:
                     jpeg, value = await run_sync(_load, self.folder / file, self.claims is not None)
                 except CallFailed as error:
@@ -179,7 +179,8 @@ class _Video:
             self.stops.append(stop)
 
     async def _take(self, file: str, value: int, original: Original) -> Line:
-        """The description of the original, once that has it; if it fails, one of its own."""
+        """The description of the original, once it has one; if the original
+        fails, one of its own."""
         if await original.wait() and original.reply is not None:
             reply = await self.cache.read(original.reply)
             if reply is not None and reply.text is not None:
@@ -224,11 +225,13 @@ class _Video:
         return reply
 
     def _is_away(self) -> bool:
-        """Whether the server was away for one of the frames: the others need not be asked about."""
+        """Whether the server was away for one of the frames: the others
+        then need not be asked about."""
         return any(fault.away and not fault.is_the_images(0) for fault in self.faults)
 
     def _check_the_server(self, files: Sequence[str]) -> None:
-        """Raises where a frame has no description by the server's fault, so that none stays so."""
+        """Raises where the server's fault left a frame without a
+        description, so that none stays so."""
         answers = self.client.gate.answers
         faults = [fault for fault in self.faults if not fault.is_the_images(answers)]
         if not faults:
@@ -240,7 +243,7 @@ class _Video:
         else:
             reason = f"none of {len(files)} frames could be described: {faults[-1]}"
         gate = self.client.gate
-        # Until it has been away for long it is waited for, as if it had said so.
+        # Wait for a server that has not been away for long, as if it had asked for the wait.
         if gate.away and self.client.proven and gate.away_for < LONGEST_OUTAGE:
             after = max(1.0, gate.next_knock)
             raise Throttled(reason, after=after, key=self.client.host, kind="vision-api")
@@ -257,7 +260,7 @@ class _Video:
 
 
 def _load(path: Path, hashed: bool) -> tuple[bytes, int]:
-    """The image's bytes and, where it is wanted, its perceptual hash. Raises CallFailed."""
+    """The image's bytes and, if `hashed`, its perceptual hash. Raises CallFailed."""
     try:
         return path.read_bytes(), perceptual_hash(path) if hashed else 0
     except OSError as error:

@@ -52,10 +52,10 @@ class Extract(Stage):
     )
 
     cores: ClassVar[Cores] = Cores(available_cores())
-    """Shared by the workers of a process: who decodes, and which cores are idle."""
+    """The cores of a process, shared by its workers: counts decoding threads and idle cores."""
 
     class Settings(ExtractSettings):
-        """In a file of their own, for what needs them and not the stage."""
+        """Defined in a file of its own, for code that needs the settings without the stage."""
 
     settings: "Extract.Settings"
 
@@ -71,7 +71,7 @@ class Extract(Stage):
         table = self._scan(path, damage)
         written = self._write_by_segments(path, table, out, tone_mapped)
         if written is None and table.seek is not None:
-            # What the decoder lacked may be in the packets that were sought across.
+            # The packets that the decoder lacked may be among those that the seek skipped.
             damage = Damage()
             table = self._scan(path, damage, seek=False)
             written = self._write_by_segments(path, table, out, tone_mapped)
@@ -112,23 +112,23 @@ class Extract(Stage):
     def _write_by_segments(
         self, path: Path, table: PacketTable, out: Path, tone_mapped: set[str]
     ) -> int | None:
-        """Write the wanted frames, decoding what they need and no more; returns how many there are.
+        """Write the wanted frames, decoding only the packets that they need; returns their number.
 
-        None where that is not sure to give what `decode_whole` gives.
+        None where the result might differ from that of `decode_whole`.
         """
         try:
             return self._try_segments(path, table, out, tone_mapped)
         except SegmentError as error:
             shutil.rmtree(out / "frames", ignore_errors=True)
             tone_mapped.clear()
-            # Nothing that the decoder might lack may be left out any more.
+            # From now on leave out no packet that the decoder might need.
             table.intact = table.intact and not isinstance(error, DamagedError)
             return None
 
     def _try_segments(
         self, path: Path, table: PacketTable, out: Path, tone_mapped: set[str]
     ) -> int:
-        """A long video is decoded by several threads at once, as many as may be.
+        """Write the wanted frames by segments, in several threads where cores are idle.
 
         Raises SegmentError.
         """
@@ -155,7 +155,7 @@ class Extract(Stage):
 
     @contextmanager
     def _decoder_threads(self, segments: Sequence[Segment]) -> Iterator[int]:
-        """How many threads each decoder should have: more than one where there is one segment."""
+        """The number of threads for each decoder: more than one if there is only one segment."""
         if len(segments) > 1:
             yield 1
         elif self.settings.threads == "auto":
@@ -167,7 +167,7 @@ class Extract(Stage):
     def _write_whole(
         self, path: Path, table: PacketTable, damage: Damage, out: Path, tone_mapped: set[str]
     ) -> int:
-        """Write the wanted frames of all that decode; returns how many there are."""
+        """Write all wanted frames that decode; returns their number."""
         found = Damage()
         try:
             written = self._write_all_wanted(path, table, found, out, tone_mapped)
@@ -184,8 +184,9 @@ class Extract(Stage):
     def _write_all_wanted(
         self, path: Path, table: PacketTable, damage: Damage, out: Path, tone_mapped: set[str]
     ) -> int:
-        """Raises OutOfStepError where the packets do not tell when the frames are shown."""
-        threads = 1  # several might conceal damage in another way: only if they are asked for
+        """Write all wanted frames that decode; returns their number. Raises OutOfStepError where
+        the packets do not tell the frames' times."""
+        threads = 1  # several threads may conceal damage differently: only if requested
         if self.settings.threads != "auto":
             threads = min(self.settings.threads, _MOST_DECODER_THREADS)
         sampling = sampling_for(self.settings, table)
@@ -206,10 +207,11 @@ class Extract(Stage):
     def _picture_writer(
         self, video: Video, out: Path, tone_mapped: set[str]
     ) -> Callable[["VideoFrame", str], tuple[int, int]]:
-        """What writes a frame of this video to a file of that name; returns its width and height.
+        """A function that writes a frame of this video to a file of the given name and returns its
+        width and height.
 
-        It adds to `tone_mapped` the kinds of high dynamic range that it met.
-        Not for two threads at once.
+        It adds to `tone_mapped` the kinds of high dynamic range that it met. Not for two threads at
+        once.
         """
         renderer = Renderer(self.settings.size, crop=video.crop)
 
@@ -226,11 +228,11 @@ class Extract(Stage):
 
 
 _MOST_DECODER_THREADS = 8
-"""Threads of a decoder whose video cannot be cut into segments; more of them gain little."""
+"""The most threads of a decoder for a video that cannot be cut into segments; more gain little."""
 
 
 def _check_start(path: Path, table: PacketTable, settings: Extract.Settings) -> None:
-    """Raises Permanent where the video ends before the part that is wanted of it."""
+    """Raises Permanent where the video ends before its wanted part."""
     nothing_decodes = table.timeline is not None and not table.timeline.stamps
     if settings.start >= table.end() and not nothing_decodes:
         length = f"{path.name} is {float(table.end()):.1f} s long"

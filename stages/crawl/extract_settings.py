@@ -9,7 +9,7 @@ from stages.media.media_file import MOST_PIXELS
 
 
 class ExtractSettings(Settings):
-    """What a person may set of the extract stage."""
+    """Settings of the extract stage."""
 
     sample: Literal["fps", "count", "keyframes", "all"] = setting(
         "fps", 'Which frames: "fps" a second, "count" spread evenly, "keyframes", or "all".'

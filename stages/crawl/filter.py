@@ -1,4 +1,4 @@
-"""Keeps the frames that show what is wanted, with what they show."""
+"""Keeps the frames that show wanted objects, with their detections."""
 
 import re
 from collections import Counter, deque
@@ -31,7 +31,8 @@ BRIGHT = "too bright"
 
 @dataclass(frozen=True, slots=True)
 class DecodedFrame:
-    """One decoded frame: its line of frames.jsonl, its quality, and itself ready for the model."""
+    """One decoded frame: its line of frames.jsonl, its quality, and its
+    prepared image for the model."""
 
     line: dict[str, Any]
     quality: Quality
@@ -141,7 +142,7 @@ class Filter(Stage):
         return {gpu: 1} if gpu is not None else {}
 
     def open(self) -> None:
-        """Load the model. Raises UsageError where the weights are not to be had or do not load."""
+        """Load the model. Raises UsageError where the weights are missing or do not load."""
         settings = self.settings
         self._loan = borrow_detector(
             settings.weights,
@@ -189,9 +190,9 @@ class Filter(Stage):
     ) -> Iterator[dict[str, Any]]:
         detector = self.detector
         frames = self._good(folder, lines, rejected)
-        # Cut by the frames' places in the item alone: never by what else is at work, or how busy.
+        # Batches depend only on the frames' places in the item, never on other work or on load.
         batches = batches_of(frames, detector.batch, lambda frame: frame.prepared.pixels.shape)
-        # Two more than can be worked on wait, so that no stream has to wait for one.
+        # Two more batches than streams, so that no stream has to wait for a batch.
         seen = in_order(self._detect, batches, detector.streams + 2)
         with closing(frames), closing(seen):
             for batch, found in seen:
@@ -206,7 +207,7 @@ class Filter(Stage):
     def _good(
         self, folder: Path, lines: list[dict[str, Any]], rejected: Counter[str]
     ) -> Generator[DecodedFrame, None, None]:
-        """Frames that are sharp and bright enough, decoded ahead by a batch for each stream."""
+        """Frames that are sharp and bright enough, decoded ahead by one batch per stream."""
         ahead = self.detector.batch * self.detector.streams + self.settings.decode_threads
         decoded = in_order(
             lambda line: self._decoders.submit(self._decode, folder, line), lines, ahead
@@ -224,7 +225,7 @@ class Filter(Stage):
         import cv2
         import numpy as np
 
-        # Read here: OpenCV crashes the process over a path that is not UTF-8.
+        # Python reads the file: a path that is not UTF-8 makes OpenCV crash the process.
         try:
             content = np.fromfile(folder / line["file"], np.uint8)
         except FileNotFoundError:
@@ -274,9 +275,10 @@ class Filter(Stage):
 def in_order(
     start: Callable[[Thing], Future[Outcome]], things: Iterable[Thing], ahead: int
 ) -> Generator[tuple[Thing, Outcome], None, None]:
-    """Each thing with what came of it, in order, while `ahead` more have been started already.
+    """Each thing with its result, in order, while `ahead` further ones have been started already.
 
-    Raises what a thing's future does. Close it if it is left early: what waits is then cancelled.
+    Raises the error of a thing's future. Close it if you leave it early: waiting ones are then
+    cancelled.
     """
     waiting: deque[tuple[Thing, Future[Outcome]]] = deque()
     try:
@@ -294,7 +296,7 @@ def in_order(
 
 
 def described(frame: DecodedFrame, detections: Sequence[Detection]) -> dict[str, Any]:
-    """The line of detections.jsonl for a frame: its line of frames.jsonl and what was found."""
+    """A frame's line of detections.jsonl: its line of frames.jsonl and its detections."""
     return {
         **frame.line,
         "sharpness": round(frame.quality.sharpness, 3),

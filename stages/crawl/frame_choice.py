@@ -1,4 +1,4 @@
-"""Which frames of a video the extract stage wants, and what has to be decoded for them."""
+"""The frames of a video that the extract stage wants, and the packets to decode for them."""
 
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def sampling_for(settings: ExtractSettings, table: PacketTable) -> Sampling:
-    """What these settings want of the video with these packets."""
+    """The sampling for these settings and the video with these packets."""
     start = exact_seconds(settings.start)
     end = None if settings.end is None else exact_seconds(settings.end)
     if settings.sample == "fps":
@@ -38,7 +38,7 @@ def sampling_for(settings: ExtractSettings, table: PacketTable) -> Sampling:
 
 
 class Picked(NamedTuple):
-    """A frame that is wanted, when it is shown in seconds, and whether it is a keyframe."""
+    """A wanted frame, the second at which it is shown, and whether it is a keyframe."""
 
     frame: "VideoFrame"
     time: Fraction
@@ -46,9 +46,9 @@ class Picked(NamedTuple):
 
 
 def choose_frames(table: PacketTable, sampling: Sampling) -> dict[int, bool]:
-    """The frames that are wanted, by their packets: the times in ticks, and which are keyframes.
+    """The wanted frames, by their packets: whether each is a keyframe, by its time in ticks.
 
-    Raises SegmentError where the packets do not tell.
+    Raises SegmentError where the packets do not tell the frames' times.
     """
     if not table.ordered:
         raise SegmentError("the packets do not tell when the frames are shown")
@@ -63,9 +63,9 @@ def choose_frames(table: PacketTable, sampling: Sampling) -> dict[int, bool]:
 
 
 def find_segments(table: PacketTable, wanted: Mapping[int, bool]) -> list[Segment]:
-    """What has to be decoded for these frames, in parts that can be decoded apart.
+    """The packets to decode for these frames, in parts that can be decoded independently.
 
-    Raises SegmentError where that is not sure to give what `decode_whole` gives.
+    Raises SegmentError where the result might differ from that of `decode_whole`.
     """
     actions = table.plan(wanted)
     if actions is None:
@@ -79,9 +79,9 @@ def find_segments(table: PacketTable, wanted: Mapping[int, bool]) -> list[Segmen
 def decode_whole(
     video: Video, table: PacketTable, sampling: Sampling, damage: Damage
 ) -> Iterator[Picked]:
-    """The wanted frames of all that decode. What does not decode is noted in `damage`.
+    """All wanted frames that decode. Failures are recorded in `damage`.
 
-    Raises OutOfStepError where the packets do not tell when the frames are shown after all.
+    Raises OutOfStepError where the packets do not tell the frames' times after all.
     """
     sampler = Sampler(sampling)
     marked = table.keyframe_times() if table.ordered and table.keyframes_told else None
@@ -98,7 +98,7 @@ def decode_whole(
 
 
 def _is_keyframe(frame: "VideoFrame") -> bool:
-    """Whether it is one to the decoder, where the container is no guide."""
+    """Whether the decoder takes the frame for a keyframe; used where the container does not say."""
     from av.video.frame import PictureType
 
     return frame.key_frame or frame.pict_type == PictureType.I

@@ -1,4 +1,4 @@
-"""How the extract stage names and lists the frames of one video."""
+"""The names and the list of the frames of one video."""
 
 from fractions import Fraction
 

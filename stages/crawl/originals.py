@@ -1,8 +1,8 @@
-"""Which frames were described already, by perceptual hash, so that their likes are not asked about.
+"""The frames described so far, by perceptual hash, so that near-duplicates reuse a description.
 
-The file holds one line a frame that was described itself: {"item", "file", "hash", "reply"}, `hash`
-as 16 hex digits and `reply` the reply's key in the cache. It only grows, and what a crash leaves of
-its last line is passed over.
+The file holds one line for each frame with a description of its own: {"item", "file", "hash",
+"reply"}, `hash` as 16 hex digits and `reply` the reply's key in the cache. It only grows; a last
+line that a crash left incomplete is skipped.
 """
 
 from collections.abc import Iterator
@@ -23,40 +23,40 @@ _FIRST_ROOM = 1024
 
 @dataclass(slots=True, eq=False)
 class Original:
-    """A frame that is described itself, now or earlier. `frame` is "ITEM_ID/FILE"."""
+    """A frame with a description of its own, from now or earlier. `frame` is "ITEM_ID/FILE"."""
 
     item: str
     file: str
     hash: int
     reply: str | None
-    """The key of its reply in the cache; None while that is in flight."""
+    """The key of its reply in the cache; None while the call is in flight."""
     failed: bool = False
     settled: anyio.Event | None = None
-    """Set once `reply` or `failed` is; None for what earlier runs described."""
+    """Set once `reply` or `failed` is; None for frames that earlier runs described."""
 
     @property
     def frame(self) -> str:
         return f"{self.item}/{self.file}"
 
     def fail(self) -> None:
-        """It has no description after all. Wakes whoever waits for it."""
+        """It gets no description after all. Wakes the tasks that wait for it."""
         self.failed = True
         if self.settled is not None:
             self.settled.set()
 
     async def wait(self) -> bool:
-        """Waits for the reply. False when it failed."""
+        """Wait for the reply. False when it failed."""
         if self.settled is not None:
             await self.settled.wait()
         return not self.failed
 
 
 class Originals:
-    """Every original known, in the order they came, searched by Hamming distance.
+    """Every known original, in the order of arrival, searched by Hamming distance.
 
     A search is one pass over an array of unsigned 64-bit integers, on the event loop; its time
-    grows with the originals, and `benchmarks/dedup_speed.py` measures it at a million.
-    `file` keeps them between runs; None keeps them nowhere. One event loop uses it.
+    grows with the originals, and `benchmarks/dedup_speed.py` measures it at a million. `file` keeps
+    them between runs; None keeps them in memory only. One event loop uses it.
     """
 
     def __init__(self, distance: int, file: Path | None = None) -> None:
@@ -69,7 +69,7 @@ class Originals:
         self._own: dict[str, dict[str, int]] = {}
         self._lock = anyio.Lock()
         if file is not None:
-            # A frame that stands there twice was asked about again: the later line holds.
+            # A frame with two lines was asked about again: the later line counts.
             latest = {original.frame: original for original in _read(file)}
             for original in latest.values():
                 self._add(original)
@@ -79,7 +79,7 @@ class Originals:
         return Claims(self, item)
 
     async def settle(self, original: Original, reply: str) -> None:
-        """The original's reply is in the cache by this key. Wakes whoever waits for it."""
+        """The original's reply is in the cache by this key. Wakes the tasks that wait for it."""
         known, original.reply = original.reply, reply
         if original.settled is not None:
             original.settled.set()
@@ -91,9 +91,8 @@ class Originals:
             await run_sync(append_line, self.file, line)
 
     def near(self, value: int) -> Iterator[tuple[int, Original]]:
-        """Originals within the distance of `value`, the nearest first, ties in the order they came.
-
-        Gives their positions too.
+        """Originals within the distance of `value`, with their positions: the nearest first, ties
+        in the order of arrival.
         """
         import numpy as np
 
@@ -120,8 +119,8 @@ class Originals:
 class Claims:
     """One attempt at an item: its frames are claimed one by one, in their order.
 
-    Of the item's own frames only those claimed before in this attempt count, so that an attempt
-    which follows a killed one comes to the same descriptions as if there had been only one.
+    Of the item's own frames only those claimed before in this attempt count, so an attempt after a
+    killed one gives the same descriptions as a single attempt would.
     """
 
     originals: Originals
@@ -129,14 +128,15 @@ class Claims:
     claimed: set[int] = field(default_factory=set)
 
     def claim(self, file: str, value: int) -> tuple[Original, bool]:
-        """The original whose description `file` takes, and whether that is `file` itself."""
+        """The original whose description `file` takes, and whether that
+        original is `file` itself."""
         for position, original in self.originals.near(value):
             if original.item != self.item or position in self.claimed:
                 return original, False
         return self.claim_alone(file, value), True
 
     def claim_alone(self, file: str, value: int) -> Original:
-        """`file` as an original of its own, whatever is near. Settle it."""
+        """`file` as an original of its own, without regard to near ones. Settle it."""
         position = self.originals._own.get(self.item, {}).get(file)
         known = None if position is None else self.originals._known[position]
         if known is None or known.hash != value or known.failed or known.reply is None:
@@ -147,7 +147,7 @@ class Claims:
         return known
 
     def end(self) -> None:
-        """The attempt is over: nobody is to wait for what it leaves without a reply."""
+        """The attempt is over: nobody may wait for its originals that have no reply."""
         for position in self.claimed:
             original = self.originals._known[position]
             if original.reply is None:
@@ -158,5 +158,5 @@ def _read(file: Path) -> Iterator[Original]:
     for entry in read_whole_lines(file):
         try:
             yield Original(entry["item"], entry["file"], int(entry["hash"], 16), entry["reply"])
-        except (ValueError, KeyError, TypeError):  # no line of this file
+        except (ValueError, KeyError, TypeError):  # not a line of this format
             continue

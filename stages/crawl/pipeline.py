@@ -1,4 +1,4 @@
-"""Which stage follows which: one page a reader can hold against the picture."""
+"""The crawl pipeline: its steps, and the facts that no single stage knows."""
 
 from typing import cast
 

@@ -1,4 +1,5 @@
-"""One plain English sentence from what a detector saw: what, how many, and where the largest is."""
+"""One plain English sentence from detections: the objects, their numbers,
+the largest one's place."""
 
 import re
 from collections import Counter
@@ -101,7 +102,7 @@ def _plural_word(word: str) -> str:
 
 
 def counted(noun: str, count: int) -> str:
-    """How many of it there are, in words up to twelve: "an apple", "two people", "13 sheep"."""
+    """The number of the noun, in words up to twelve: "an apple", "two people", "13 sheep"."""
     if noun.rpartition(" ")[2].lower() in _PAIRS:
         return f"{counted('pair', count)} of {noun}"
     if count == 1:
@@ -122,10 +123,10 @@ def _article(noun: str) -> str:
 def compose(
     detections: Sequence[Mapping[str, Any]], width: float | None, height: float | None
 ) -> str:
-    """The sentence for one frame of `width` by `height` pixels, None where that is not known.
+    """The sentence for one frame of `width` by `height` pixels, None where these are not known.
 
     A detection holds "class" and "box" (x1, y1, x2, y2 in pixels). The same detections give the
-    same sentence, whatever their order.
+    same sentence in any order.
     """
     if not detections:
         return NOTHING
@@ -166,7 +167,7 @@ def _area(box: Sequence[float]) -> float:
 
 
 def _place(box: Sequence[float], width: float | None, height: float | None) -> str | None:
-    """Where the centre of the box is, on a grid of three by three."""
+    """The place of the box's centre, on a grid of three by three."""
     if not width or not height:
         return None
     left, top, right, bottom = box

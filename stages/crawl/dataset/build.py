@@ -71,10 +71,10 @@ def build_dataset(context: FinishContext) -> list[str]:
 
 @dataclass(frozen=True)
 class Survey:
-    """The frames of all finished videos, as numbers, and the names that the numbers stand for.
+    """The frames of all finished videos, as numbers, and the names for these numbers.
 
     The videos are numbered in the order of their ids: `ids[n]` has the frames from `starts[n]` to
-    `starts[n + 1]`, whose files are `names[n]`. `numbers` is the way back from an id.
+    `starts[n + 1]`, whose files are `names[n]`. `numbers` gives the number for an id.
     """
 
     frames: neardup.Frames
@@ -90,7 +90,7 @@ class Survey:
         ids: list[str] = []
         starts = [0]
         names: list[NDArray[np.bytes_]] = []
-        # A video without frames in front gives each column its type where there is no other.
+        # An empty video in front gives each column its type if there is no other video.
         parts = [columns_of([], 0)]
         for record in context.items():
             if not _is_finished(record):
@@ -110,13 +110,13 @@ class Survey:
         return cls(frames, ids, {video: at for at, video in enumerate(ids)}, starts, names)
 
     def name(self, frame: int) -> tuple[str, str]:
-        """The video's id and the file's name of a frame, given its index in `frames`."""
+        """The video's id and the file name of a frame, given its index in `frames`."""
         video = int(self.frames.videos[frame])
         return self.ids[video], self.names[video][frame - self.starts[video]].decode()
 
 
 def _is_finished(record: ItemRecord) -> bool:
-    """Whether a video's frames are in the dataset: not those of a playlist, which has none."""
+    """Whether a video's frames belong to the dataset. False for a playlist, which has no frames."""
     item = Item(record.id, record.source, record.folder)
     return record.outcome == "done" and item.has_output(Dedup.name)
 
@@ -203,7 +203,7 @@ def _duplicate_rows(
 
 
 def _video_row(record: ItemRecord, video: dict[str, Any] | None, kept: int) -> dict[str, Any]:
-    """A row of videos.parquet; `video` is None for what did not finish, and for a playlist."""
+    """A row of videos.parquet; `video` is None for an unfinished item, and for a playlist."""
     row: dict[str, Any] = {
         "id": record.id,
         "source": shown(record.source),
@@ -222,7 +222,7 @@ def _video_row(record: ItemRecord, video: dict[str, Any] | None, kept: int) -> d
 
 
 def _count_requests(context: FinishContext) -> str:
-    """What the dry run of describe found, over all finished videos."""
+    """The number of requests that the dry run of describe counted, over all finished videos."""
     videos = requests = frames = reused = cached = 0
     for record in context.items():
         counts = _read_video(record)["requests"] if _is_finished(record) else None

@@ -1,4 +1,4 @@
-"""README.md of a dataset: what it is, how it was made, and the counts, for people and for tools."""
+"""README.md of a dataset: its content, its making, and its counts, for people and for tools."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 TABLES = ("frames", "videos", "duplicates")
-"""Each is NAME.parquet."""
+"""The tables, each as NAME.parquet."""
 
 FILES = """\
 ## Files
@@ -39,7 +39,7 @@ UNDESCRIBED = "no description"
 
 @dataclass
 class Totals:
-    """What the card counts, gathered row by row while the tables are written."""
+    """The counts of the card, gathered row by row while the tables are written."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     playlists: int = 0
@@ -56,10 +56,10 @@ class Totals:
     described_by: Counter[str] = field(default_factory=Counter)
     reused: int = 0
     classes_known: dict[tuple[str, ...], None] = field(default_factory=dict)
-    """The different lists of classes that the videos' detectors knew, in the videos' order."""
+    """The different class lists of the videos' detectors, in the videos' order."""
 
     def add_classes(self, names: Sequence[str] | None) -> None:
-        """What the detector of a video knew; None where that was not written down."""
+        """Add the class list of a video's detector; None where it was not recorded."""
         if names:
             self.classes_known[tuple(names)] = None
 
@@ -69,7 +69,7 @@ class Totals:
         return self.described_by[UNDESCRIBED]
 
     def add_frame(self, row: Mapping[str, Any]) -> None:
-        """A row of frames.parquet."""
+        """Count a row of frames.parquet."""
         self.frames_kept += 1
         classes = [detection["class"] for detection in row["detections"]]
         self.boxes_by_class.update(classes)
@@ -79,12 +79,12 @@ class Totals:
         self.reused += row["reused_from"] is not None
 
     def add_duplicate(self, row: Mapping[str, Any]) -> None:
-        """A row of duplicates.parquet."""
+        """Count a row of duplicates.parquet."""
         self.duplicates += 1
         self.duplicates_across += row["video_id"] != row["kept_video_id"]
 
     def add_video(self, row: Mapping[str, Any]) -> None:
-        """A row of videos.parquet."""
+        """Count a row of videos.parquet."""
         self.outcomes[row["outcome"]] += 1
         self.playlists += row["expanded"] is not None
         if row["outcome"] in ("failed", "dropped"):
@@ -139,10 +139,10 @@ def _front_matter(folder: Path, totals: Totals) -> str:
 
 
 def front_matter(configs: Iterable[str]) -> str:
-    """What Hugging Face's `datasets` reads at the head of a README.md.
+    """The front matter of a README.md for Hugging Face's `datasets`.
 
-    Each of the `configs` has to say something of its own data, such as a `digest`: `datasets` tells
-    what it has loaded before by the folder's name and this text, not by the files, and would give
+    Each of the `configs` has to mention its data, such as by a `digest`: `datasets` recognises a
+    loaded dataset by the folder's name and this text, not by the files, and would otherwise give
     the rows of another crawl.
     """
     return f"""\
@@ -157,7 +157,7 @@ configs:
 
 
 def digest(path: Path) -> str:
-    """Twelve hex digits that stand for what a file holds: of its SHA-256."""
+    """Twelve hex digits of the SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
@@ -229,24 +229,25 @@ def _settings(settings: Mapping[str, BaseModel]) -> list[tuple[str, str]]:
 
 
 def _portable(value: Any) -> Any:
-    """What may leave this machine: a file's name for its path, and of free options their names."""
+    """A setting's value without the parts that must not leave this machine: a file's name for its
+    path, and only the names of free options."""
     if isinstance(value, str) and PurePath(value).is_absolute():
         return PurePath(value).name
     if isinstance(value, list):
         return [_portable(entry) for entry in value]
     if isinstance(value, dict):
-        # Such as options passed on to a library, which may hold a password.
+        # Options that are passed on to a library may hold a password.
         return sorted(value)
     return value
 
 
 def _by_count(counter: Counter[Any]) -> list[tuple[Any, int]]:
-    """Most first; equals in their own order, not in that in which they came."""
+    """The most frequent first; equals in their own order, so not in that of their arrival."""
     return sorted(counter.items(), key=lambda entry: (-entry[1], entry[0]))
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:
-    """A table; nothing where there are no rows."""
+    """A table; empty where there are no rows."""
     lines = ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
     if not lines:
         return ""

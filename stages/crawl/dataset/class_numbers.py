@@ -1,4 +1,4 @@
-"""The numbers of a dataset's classes, which stay as the dataset grows."""
+"""The numbers of a dataset's classes, which stay stable as the dataset grows."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -10,12 +10,12 @@ FILE = "classes.json"
 def numbered(
     wanted: Sequence[str], known: Iterable[Sequence[str]], seen: Iterable[str]
 ) -> list[str]:
-    """The names of the classes; where a name stands in the list is its number.
+    """The names of the classes; a name's index in the list is its number.
 
-    First those of the setting stages.filter.classes, in its order; where it names none, those that
-    the weights of the videos know, in theirs, also if nothing of the kind was seen. So two exports,
-    and the parts of one list that several machines crawled, give a class the same number. What was
-    `seen` under other settings comes after that, in alphabetical order.
+    First those of the setting stages.filter.classes, in its order. If it names none, the classes
+    that the videos' weights know, in their order, even if none was seen. So two exports, and the
+    parts of one list that several machines crawled, give a class the same number. Classes `seen`
+    under other settings follow in alphabetical order.
     """
     names = dict.fromkeys(wanted)
     if not names:
@@ -31,7 +31,7 @@ def write_classes(folder: Path, names: Sequence[str]) -> None:
 
 
 def read_classes(folder: Path) -> list[str]:
-    """What `write_classes` wrote; none where an earlier version built the dataset."""
+    """The names from classes.json; none where an earlier version built the dataset."""
     try:
         names = json.loads((folder / FILE).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):

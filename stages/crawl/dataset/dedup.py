@@ -1,4 +1,4 @@
-"""Hashes a video's frames and gathers all that the dataset needs of the video."""
+"""Hashes a video's frames and gathers all data that the dataset needs of the video."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FACTS = ("title", "uploader", "duration", "upload_date", "webpage_url", "license")
-"""What the dataset tells of a video, as info.json names it."""
+"""The facts about a video in the dataset, by their names in info.json."""
 
 
 class Dedup(Stage):
@@ -33,8 +33,8 @@ class Dedup(Stage):
     keep = false: frames/ (hard links), hashes.jsonl, frames.jsonl and video.json.
     """
 
-    # What decides between copies has changed since the first version, but the finish chooses among
-    # all frames anew, and looks at those of old outputs itself: nothing has to be redone.
+    # The ranking of copies has changed since the first version, but the finish chooses among
+    # all frames anew, and examines those of old outputs itself: nothing has to be redone.
     version: ClassVar[int] = 1
     inputs = "frames"
     optional_inputs = "descriptions"
@@ -96,7 +96,7 @@ def _unreadable(path: Path) -> Permanent:
 
 
 def looks_of(path: Path) -> Looks:
-    """How good a copy the image at `path` is.
+    """The looks of the image at `path`, its quality as a copy.
 
     Raises Permanent, kind "unreadable_frame", for a file that is no image.
     """
@@ -111,7 +111,7 @@ def looks_of(path: Path) -> Looks:
 
 
 def columns_of(lines: Sequence[Mapping[str, Any]], video: int) -> neardup.Frames:
-    """Lines of hashes.jsonl as the frames to choose among, all of the video of this number."""
+    """The lines of hashes.jsonl as frames to choose among; `video` is the number of their video."""
     import numpy as np
 
     def integers(name: str) -> "NDArray[np.int64]":
@@ -160,7 +160,7 @@ def _descriptions(item: Item) -> dict[str, dict[str, Any]]:
 
 
 def _video(item: Item) -> dict[str, Any]:
-    """What the dataset tells of the video; null for what is not known."""
+    """The facts about the video for the dataset; null for unknown ones."""
     info = _known(item, "frames", INFO)
     counts = _known(item, "frames", "filter.json")
     return {
@@ -173,7 +173,7 @@ def _video(item: Item) -> dict[str, Any]:
 
 
 def _known(item: Item, role: str, name: str) -> dict[str, Any]:
-    """What the file of this name in the input says; nothing where there is none."""
+    """The object in the file of this name in the input; empty where there is none."""
     path = item.input(role) / name if item.has_input(role) else None
     if path is None or not path.is_file():
         return {}

@@ -1,6 +1,6 @@
-"""How good a copy each frame is, of videos whose dedup output was made before it said so.
+"""The looks of frames from videos whose dedup output was made before it recorded them.
 
-The answers are kept in WORKDIR/cache/looks/, so that each frame is looked at once: outputs of
+The results are kept in WORKDIR/cache/looks/, so that each frame is examined once: outputs of
 earlier versions stay as they are, and nothing is redone for them.
 """
 
@@ -18,7 +18,7 @@ Line = Mapping[str, Any]
 
 
 def with_looks(workdir: Path, record: ItemRecord, lines: Sequence[Line]) -> list[dict[str, Any]]:
-    """The lines of a video's hashes.jsonl, each with what `frame_quality.Looks` holds.
+    """The lines of a video's hashes.jsonl, each with the fields of `frame_quality.Looks`.
 
     Raises Permanent, kind "unreadable_frame", for a frame that is no image.
     """
@@ -37,7 +37,8 @@ def with_looks(workdir: Path, record: ItemRecord, lines: Sequence[Line]) -> list
 
 
 def _read(path: Path, names: Sequence[str]) -> list[dict[str, Any]] | None:
-    """What was kept for the frames of these names; None where it is not there, or of others."""
+    """The cached looks for the frames of these names; None where there are
+    none, or those of other frames."""
     try:
         looks = read_lines(path)
     except (FileNotFoundError, ValueError):

@@ -1,4 +1,4 @@
-"""What a crawl adds to the report page: kept frames with what was found in them, and duplicates."""
+"""The crawl's sections of the report page: kept frames with their objects, and duplicates."""
 
 import base64
 import io
@@ -21,25 +21,26 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 FRAMES = 40
-"""Kept frames shown."""
+"""The most kept frames shown."""
 
 FRAMES_A_VIDEO = 4
-"""Of one video at most, while there is no dataset to choose from."""
+"""The most frames of one video, while there is no dataset to choose from."""
 
 CLUSTERS = 20
-"""Groups of duplicates shown, and of each so many removed frames."""
+"""The most groups of duplicates shown, and the most removed frames of each."""
 REMOVED = 6
 
 SIZE = 320
 """Pixels of a picture's longer side."""
 
 COLOURS = 8
-"""Colours of boxes, one a class; with more classes some share one."""
+"""Number of box colours, one a class; with more classes some share a colour."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A frame as the page shows it; `data` is a small JPEG as an address, None if it is gone."""
+    """A frame on the page; `data` is a small JPEG as a data: address, None
+    if the frame is deleted."""
 
     data: str | None
     width: int
@@ -48,7 +49,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """Something found in a frame, and where, in pixels of the frame."""
+    """A detected object, and its box in pixels of the frame."""
 
     name: str
     confidence: float
@@ -60,7 +61,7 @@ class Outline:
 
 @dataclass(frozen=True, slots=True)
 class KeptFrame:
-    """One kept frame, and what was found in it."""
+    """One kept frame and its detected objects."""
 
     picture: Picture
     title: str
@@ -71,7 +72,7 @@ class KeptFrame:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """One removed frame, so many bits of 64 from the kept one."""
+    """One removed frame, and its distance from the kept one in bits of 64."""
 
     picture: Picture
     title: str
@@ -80,7 +81,8 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A kept frame and those that it stands for, the nearest first; there are `count` of them."""
+    """A kept frame and the removed frames that it represents, the nearest first; `count` is their
+    number in all."""
 
     picture: Picture
     title: str
@@ -89,7 +91,7 @@ class Cluster:
 
 
 def crawl_sections(context: PageContext) -> Iterator[Section]:
-    """Kept frames, and duplicates beside the frames that stand for them.
+    """Sections of kept frames, and of duplicates beside the frames that represent them.
 
     From the dataset; before there is one, the frames are those of videos that are done.
     """
@@ -106,7 +108,7 @@ def crawl_sections(context: PageContext) -> Iterator[Section]:
 
 
 def _frames_section(title: str, shots: Sequence[KeptFrame], count: int | None) -> Section:
-    """`count` is how many frames there are in all, None while that is not known."""
+    """`count` is the number of frames in all, None while it is not known."""
     values = {"shots": shots, "count": count, "colours": _colours(shots)}
     return _section(title, "frames.html", **values)
 
@@ -115,7 +117,7 @@ def _frames_section(title: str, shots: Sequence[KeptFrame], count: int | None) -
 
 
 def _dataset_shots(dataset: Path, titles: Mapping[str, str]) -> tuple[list[KeptFrame], int]:
-    """Frames spread evenly over the dataset, and how many there are in all."""
+    """Frames spread evenly over the dataset, and the number of frames in all."""
     columns = ["video_id", "file", "timestamp", "width", "height", "detections", "description"]
     with opened(dataset / "frames.parquet") as file:
         count = file.metadata.num_rows
@@ -231,18 +233,19 @@ def _cluster(
 
 
 def _removed_frame(workdir: Path, video: str, file: str) -> Path:
-    """Where a removed frame is, unless keep = false has deleted it: dedup's output or filter's."""
+    """The place of a removed frame, dedup's output or filter's; keep =
+    false may have deleted it."""
     places = [
         inside(workdir, "items", video, stage, "frames", file) for stage in ("dedup", "filter")
     ]
     return next((path for path in places if path.is_file()), places[0])
 
 
-# Both
+# Shared by both
 
 
 def _titles(dataset: Path) -> dict[str, str]:
-    """What each video is called, by id; its address where the site gave it no title."""
+    """The title of each video, by id; its address where the site gave no title."""
     columns = read_table(dataset / "videos.parquet", columns=["id", "title", "source"])
     table = columns.to_pydict()
     named = zip(table["id"], table["title"], table["source"], strict=True)
@@ -250,13 +253,13 @@ def _titles(dataset: Path) -> dict[str, str]:
 
 
 def _picture(path: Path, size: tuple[int, int] = (16, 9)) -> Picture:
-    """A small copy of the image; `size` is that of a frame that is not there any more."""
+    """A small copy of the image; `size` is the size of a frame that is deleted."""
     from PIL import Image
 
     try:
         with Image.open(path) as image:
             size = image.size
-            image.draft("RGB", (SIZE, SIZE))  # the decoder leaves out what is not needed
+            image.draft("RGB", (SIZE, SIZE))  # the decoder skips detail that is not needed
             image.thumbnail((SIZE, SIZE))
             buffer = io.BytesIO()
             image.convert("RGB").save(buffer, "JPEG", quality=72)

@@ -1,4 +1,4 @@
-"""The tables of a dataset: their columns, and how their rows get into Parquet files."""
+"""The tables of a dataset: their columns, and writing them as Parquet files."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ ROWS_A_GROUP = 4096
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> "pa.Table":
-    """A whole table of a dataset, or some of its columns. Raises UsageError as `opened` does."""
+    """All or some columns of a table of a dataset. Raises UsageError as `opened` does."""
     with opened(path) as table:
         return table.read(columns)
 
@@ -47,7 +47,7 @@ def frames_schema() -> "pa.Schema":
 
 
 def videos_schema() -> "pa.Schema":
-    """videos.parquet: one row for everything that entered, whatever became of it, by id."""
+    """videos.parquet: one row for each item that entered, with any outcome, by id."""
     import pyarrow as pa
 
     return pa.schema(
@@ -74,7 +74,7 @@ def videos_schema() -> "pa.Schema":
 
 
 def duplicates_schema() -> "pa.Schema":
-    """duplicates.parquet: one row a removed frame, with the kept frame that stands for it."""
+    """duplicates.parquet: one row a removed frame, with the kept frame that represents it."""
     import pyarrow as pa
 
     return pa.schema(
@@ -90,9 +90,9 @@ def duplicates_schema() -> "pa.Schema":
 
 @contextmanager
 def opened(path: Path) -> Iterator["pq.ParquetFile"]:
-    """A table of a dataset, to be read. Raises UsageError where it turns out to be none of ours.
+    """Open a table of a dataset for reading. Raises UsageError where it is no table of Penstock's.
 
-    Opened by Python: the library takes no name that is not UTF-8.
+    Python opens the file: the library takes no name that is not UTF-8.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -109,10 +109,10 @@ def opened(path: Path) -> Iterator["pq.ParquetFile"]:
 
 
 def inside(folder: Path, *names: str) -> Path:
-    """The path in `folder` that these names, one a level, lead to, some of them out of a table.
+    """The path in `folder` under these names, one a level; some of them come from a table.
 
-    Tables may come from elsewhere. Raises UsageError for what is not inside, be it by a name such
-    as ".." or by a link: what an export copies must not be any file that a row likes to name.
+    Tables may come from elsewhere. Raises UsageError for a path outside `folder`, by a name such as
+    ".." or by a link: a row must not make an export copy any file it names.
     """
     path = folder.joinpath(*names)
     plain = all(name not in ("", ".", "..") and not {"/", "\0"} & set(name) for name in names)
@@ -151,12 +151,12 @@ class TableWriter:
         self.rows_a_group = rows_a_group
         self._schema = schema
         self._rows: list[Mapping[str, Any]] = []
-        # Opened here: the library takes no path that is not UTF-8.
+        # Python opens the file: the library takes no path that is not UTF-8.
         self._file = path.open("wb")
         self._writer = pq.ParquetWriter(self._file, schema, compression="zstd")
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Columns that `row` does not name are null."""
+        """Add a row; columns that it does not name are null."""
         self._rows.append(row)
         if len(self._rows) == self.rows_a_group:
             self._flush()

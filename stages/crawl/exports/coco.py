@@ -97,7 +97,8 @@ def _instances(dataset: Dataset, split: Split) -> Iterator[dict[str, Any]]:
 
 
 def _outline(left: float, top: float, width: float, height: float) -> list[float]:
-    """The box as a polygon: what reads masks of every annotation gets the box, not an error."""
+    """The box as a polygon: a tool that reads the masks of all annotations
+    gets the box, not an error."""
     right, bottom = round(left + width, 1), round(top + height, 1)
     return [left, top, right, top, right, bottom, left, bottom]
 

@@ -1,4 +1,4 @@
-"""`penstock export`: a finished dataset in the format that a training tool reads."""
+"""`penstock export`: a finished dataset in the format of a training tool."""
 
 import json
 from importlib import import_module
@@ -14,7 +14,7 @@ from stages.files.folders import built_whole
 FORMATS = ("coco", "huggingface", "webdataset", "yolo")
 
 MARK = ".penstock-export.json"
-"""Says that a folder is an export, which may be replaced."""
+"""Marks a folder as an export, which may be replaced."""
 
 
 @click.command

@@ -81,7 +81,7 @@ def _row(frame: DatasetFrame, image: bytes, numbers: dict[str, int]) -> dict[str
 
 
 def _schema(classes: tuple[str, ...]) -> "pa.Schema":
-    """The columns, and in the schema's metadata what `datasets` makes of them."""
+    """The columns, with the features of `datasets` in the schema's metadata."""
     import pyarrow as pa
 
     image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -101,7 +101,7 @@ def _schema(classes: tuple[str, ...]) -> "pa.Schema":
 
 
 def _features(classes: tuple[str, ...]) -> dict[str, Any]:
-    """The columns as `datasets.Features` are stored; "Sequence" is read by all its versions."""
+    """The columns in the stored form of `datasets.Features`; all its versions read "Sequence"."""
 
     def sequence(feature: dict[str, Any], **length: int) -> dict[str, Any]:
         return {"feature": feature, "_type": "Sequence", **length}

@@ -1,4 +1,4 @@
-"""A finished dataset as an export reads it: frames one by one, in order, with their split."""
+"""A finished dataset for an export: frames one by one, in order, with their split."""
 
 import hashlib
 from collections import Counter
@@ -55,7 +55,7 @@ class DatasetFrame:
 
 
 class Dataset:
-    """A dataset's folder and how it is split: `validation` is the share of videos held out.
+    """A dataset's folder and its split: `validation` is the share of videos held out.
 
     Raises UsageError where `folder` holds no dataset, or one without frames.
     """
@@ -83,7 +83,7 @@ class Dataset:
 
     @property
     def splits(self) -> tuple[Split, ...]:
-        """The splits there are; "train" always."""
+        """The non-empty splits; "train" always."""
         return ("train", "validation") if self.counts["validation"] else ("train",)
 
     def summary(self) -> str:
@@ -93,9 +93,10 @@ class Dataset:
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """The names of the classes in the order of their numbers, which stay as the dataset grows.
+        """The names of the classes in the order of their numbers, which stay stable as the dataset
+        grows.
 
-        In alphabetical order where an earlier version built it, and did not write them down.
+        In alphabetical order where an earlier version built the dataset without recording them.
         """
         return tuple(numbered(read_classes(self.folder), (), self._detected))
 
@@ -147,8 +148,9 @@ class Dataset:
 def held_out(videos: Iterable[str], share: float) -> frozenset[str]:
     """The videos to be held out for validation: about that share of them.
 
-    A video's id alone decides, so none changes sides as others come. Only where one side would have
-    none, as of few videos, it gets the one that is nearest to it; a video alone is not held out.
+    A video's id alone decides, so no video changes sides as others are added. Only if one side
+    would be empty, as with few videos, it gets the video nearest to the limit; a single video is
+    not held out.
     """
 
     def place(video: str) -> float:

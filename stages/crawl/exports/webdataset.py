@@ -18,7 +18,7 @@ SAMPLES_A_SHARD = 1000
 
 
 def write(dataset: Dataset, out: Path) -> None:
-    """Write the dataset as tar files, which have the same bytes for the same dataset."""
+    """Write the dataset as tar files; the same dataset gives the same bytes."""
     for split in dataset.splits:
         frames = dataset.frames(split)
         for number, first in enumerate(frames):

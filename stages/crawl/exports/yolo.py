@@ -26,7 +26,7 @@ def write(dataset: Dataset, out: Path) -> None:
         images.mkdir(parents=True)
         labels.mkdir(parents=True)
         for frame in dataset.frames(split):
-            # Ultralytics looks for labels where the last "images" of a path was: so no folders.
+            # Ultralytics finds labels by replacing the last "images" of a path: so no subfolders.
             image = images / f"{frame.video}_{frame.name}"
             shutil.copyfile(frame.path, image)
             lines = _label_lines(frame, numbers)
@@ -35,7 +35,7 @@ def write(dataset: Dataset, out: Path) -> None:
 
 
 def _label_lines(frame: DatasetFrame, numbers: dict[str, int]) -> list[str]:
-    """One line a box; boxes that differ in confidence alone make one."""
+    """One line a box; boxes that differ only in confidence make one."""
     lines = [
         f"{numbers[box.name]} "
         f"{(box.left + box.right) / 2 / frame.width:.6f} "
