@@ -1,7 +1,7 @@
-"""What the demo's videos show: shapes that move before textured backgrounds, from moment to moment.
+"""The content of the demo's videos: shapes that move before textured backgrounds.
 
-A clip is a row of shots, each before a background of its own, so that any two frames of different
-shots are far apart for a perceptual hash. What is where at any moment is known exactly.
+A clip is a row of shots, each before a background of its own, so any two frames of different shots
+are far apart for a perceptual hash. The place of each shape at any moment is known exactly.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """A shape as its shot begins, and how it moves: pixels and degrees a second."""
+    """A shape at the beginning of its shot, and its motion: pixels and degrees a second."""
 
     shape: Shape
     across: float
@@ -56,7 +56,8 @@ class Motion:
 
 @dataclass(frozen=True)
 class Clip:
-    """What a video of this size shows. Colours, places and motions follow from the clip's name."""
+    """The content of a video of this size. Colours, places and motions
+    follow from the clip's name."""
 
     name: str
     width: int
@@ -69,7 +70,7 @@ class Clip:
         return sum(shot.seconds for shot in self.shots)
 
     def shot_at(self, seconds: float) -> int:
-        """The index of the shot that is shown so many seconds into the clip."""
+        """The index of the shot that is shown at this second of the clip."""
         until = 0
         for index, shot in enumerate(self.shots):
             until += shot.seconds
@@ -78,7 +79,7 @@ class Clip:
         raise ValueError(f"{self.name} lasts {self.seconds} s and shows nothing at {seconds} s")
 
     def shapes_at(self, seconds: float) -> tuple[Shape, ...]:
-        """What is shown so many seconds into the clip, in pixels of its own size."""
+        """The shapes at this second of the clip, in pixels of its own size."""
         index = self.shot_at(seconds)
         since = seconds - sum(shot.seconds for shot in self.shots[:index])
         return tuple(motion.after(since) for motion in self._motions[index])

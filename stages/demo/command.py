@@ -1,4 +1,5 @@
-"""`penstock demo`: a crawl of made-up videos on this machine, held against what was planted."""
+"""`penstock demo`: a crawl of made-up videos on this machine, checked
+against the planted content."""
 
 import shlex
 import sys
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from stages.demo.verdict import Findings
 
 WIDEST = 120
-"""Columns of the verdict at most, however wide the terminal is."""
+"""The most columns of the verdict, on a terminal of any width."""
 
 
 @click.command
@@ -47,13 +48,14 @@ def demo(out: Path, fresh: bool, quiet: bool) -> None:
         if not quiet:
             click.echo(f"Serving the videos on {root} and crawling {out / LIST}", err=True)
         code = execute(crawl, _config(), out, open_list(str(out / LIST)), quiet, None)
-    if code not in (0, 1):  # interrupted, or stopped by itself; it has said so
+    if code not in (0, 1):  # interrupted, or stopped by itself: the run has reported it
         sys.exit(code)
     sys.exit(_show(judge(out / DATASET, root), out / DATASET, out))
 
 
 def _config() -> "Config":
-    """What `penstock crawl --allow-private --set …` makes, whatever is set on this machine."""
+    """The configuration of `penstock crawl --allow-private --set …`,
+    whatever is set on this machine."""
     from engine import load_config
     from stages.crawl.pipeline import crawl
     from stages.demo.script import SETTINGS

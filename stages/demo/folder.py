@@ -26,13 +26,14 @@ VIDEOS = "videos"
 LIST = "list.txt"
 
 PORT = 8473
-"""Where the videos are served if it is free: the same addresses make the same items and data."""
+"""The port of the video server, if it is free: the same addresses make the same items and data."""
 
 
 def prepare(out: Path, *, fresh: bool, quiet: bool) -> None:
-    """Make the videos, unless an earlier demo did; with `fresh` all that it did is deleted first.
+    """Make the videos, unless an earlier demo did; with `fresh` delete all that the earlier demo
+    made first.
 
-    Raises UsageError for a folder that holds something else, WorkFolderError for one in use.
+    Raises UsageError for a folder with other content, WorkFolderError for one in use.
     """
     if out.is_dir() and any(out.iterdir()) and not (out / STATE).is_file():
         raise UsageError(f"{out} holds something other than a demo; give another folder with --out")
@@ -47,9 +48,9 @@ def prepare(out: Path, *, fresh: bool, quiet: bool) -> None:
 
 @contextmanager
 def serve(out: Path) -> Iterator[str]:
-    """Serve the videos and write the list of them; yields what their addresses begin with.
+    """Serve the videos and write the list of them; yields the common beginning of their addresses.
 
-    Raises UsageError where the port that an earlier demo used is taken.
+    Raises UsageError where the port of an earlier demo is taken.
     """
     with _listening(out, _read_state(out)["port"]) as server:
         _write_state(out, int(server.url("").rpartition(":")[2]))
@@ -93,7 +94,7 @@ def _make_videos(folder: Path, quiet: bool) -> None:
 
 
 def _identity() -> str:
-    """Differs for a demo that plants other things or draws them in another way."""
+    """Identifies a demo by its planted content and its drawing code."""
     made_of = f"{metadata.version('penstock')} {PLANTED}"
     return hashlib.sha256(made_of.encode()).hexdigest()[:16]
 
@@ -114,7 +115,7 @@ def _write_state(out: Path, port: int | None) -> None:
 
 
 def _empty(out: Path) -> None:
-    """Delete everything but the marks of whoever holds the folder: us."""
+    """Delete everything except the lock files, which this process holds."""
     for path in out.iterdir():
         if path.name in LOCK_FILES:
             continue

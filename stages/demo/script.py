@@ -1,6 +1,6 @@
-"""What the demo plants: which videos, which copies of them, and what goes wrong on the way.
+"""The planted content of the demo: videos, copies of them, and failures on the way.
 
-All that is expected of the crawl follows from these tables and from what the clips show.
+Everything that is expected of the crawl follows from these tables and from the clips.
 """
 
 import json
@@ -26,7 +26,7 @@ from stages.demo.videos import (
 )
 
 WANTED = ("circle", "star")
-"""The kinds of shape that make a frame worth keeping; the others are there to be passed over."""
+"""The kinds of shape that make a frame worth keeping; frames with only other kinds are left out."""
 
 SETTINGS = (
     f"stages.filter.weights={WEIGHTS}",
@@ -37,7 +37,7 @@ SETTINGS = (
     'stages.download.proxy=""',
     "limits.backoff=0.5",
 )
-"""What `penstock crawl` is given with --set."""
+"""The arguments of `--set` for `penstock crawl`."""
 
 Box = tuple[float, float, float, float]
 """x1, y1, x2, y2."""
@@ -77,21 +77,23 @@ class DemoVideo:
         return boxes
 
     def sight(self, seconds: float) -> "Sight | None":
-        """What a frame of that moment shows; None where that is nothing wanted."""
+        """The sight that a frame of that moment shows; None where it shows no wanted shape."""
         if not 0 <= seconds < self.clip.seconds or not self.boxes(seconds, 1, 1):
             return None
         return Sight(self.clip.name, self.clip.shot_at(seconds))
 
     @property
     def sampled(self) -> list[tuple[int, "Sight"]]:
-        """Of one frame a second those that show something wanted: when, and what."""
+        """The sampled frames, one a second, that show a wanted shape: their
+        second and their sight."""
         sights = [(second, self.sight(second)) for second in range(self.clip.seconds)]
         return [(second, sight) for second, sight in sights if sight is not None]
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """A shot of a clip: two frames are near-duplicates if they show one sight, and else are not."""
+    """A shot of a clip: two frames are near-duplicates if they show the
+    same sight, and only then."""
 
     clip: str
     shot: int
@@ -134,10 +136,11 @@ LANTERN_TINY = _copy("lantern-tiny.webm", LANTERN, VP9_COARSE, 256, 144)
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """One address that the crawl meets, and how it has to end there.
+    """One address that the crawl meets, and its expected ending.
 
-    `video` is what is found there, `kind` the class of a drop or failure, `videos` how many videos
-    a page or a feed leads to, and `page` the page that leads here: what has none is on the list.
+    `video` is the video at the address, `kind` the class of a drop or failure, `videos` the number
+    of videos that a page or a feed leads to, and `page` the page that leads here: an address
+    without one is on the list.
     """
 
     path: str
@@ -182,7 +185,7 @@ PLANTED: Sequence[Planted] = (
 )
 
 TWICE = "/regatta.mp4?utm_source=demo"
-"""Listed as well: an address that differs from one on the list by a tracking parameter alone."""
+"""Also on the list: an address that differs from another only by a tracking parameter."""
 
 
 def make_videos(folder: Path) -> Iterator[DemoVideo]:
@@ -198,7 +201,7 @@ def make_videos(folder: Path) -> Iterator[DemoVideo]:
 
 
 def routes(folder: Path, address: Callable[[str], str]) -> Mapping[str, Route]:
-    """What the server answers, by path; `address` makes a path an address."""
+    """The server's routes, by path; `address` turns a path into an address."""
     led_to = {
         listing: [address(planted.path) for planted in PLANTED if planted.page == listing]
         for listing in ("/gallery.html", "/feed.xml")

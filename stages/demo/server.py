@@ -1,8 +1,8 @@
-"""A small media server on this machine: what the demo crawls, and what the tests provoke with.
+"""A small media server on this machine, for the demo to crawl and for the tests' failures.
 
-A route is a function of one request. Those below serve files, pages, feeds and streams; others
-wrap a route and make it misbehave: `Turns(Status(429, retry_after=1), 2, File(path))` refuses twice
-and then serves.
+A route is a function of one request. Those below serve files, pages, feeds and streams; others wrap
+a route and make it misbehave: `FirstThen(BareStatus(429, retry_after=1), 2, File(path))` refuses
+twice and then serves.
 """
 
 import mimetypes
@@ -30,7 +30,7 @@ class Received:
 
 
 class Exchange(BaseHTTPRequestHandler):
-    """One request and the means to answer it."""
+    """One request and the methods to answer it."""
 
     protocol_version = "HTTP/1.1"
     server: "_Server"
@@ -53,7 +53,7 @@ class Exchange(BaseHTTPRequestHandler):
         self.end_headers()
 
     def send(self, status: int, content_type: str, body: bytes, **headers: str) -> None:
-        """Send a whole answer."""
+        """Send a whole response."""
         self.head(status, content_type, len(body), **headers)
         self.body(body)
 
@@ -81,7 +81,7 @@ Route = Callable[[Exchange], None]
 
 @dataclass(frozen=True, slots=True)
 class BareStatus:
-    """An answer that is a status alone, such as 404 or 500."""
+    """A response that is only a status, such as 404 or 500."""
 
     status: int
     retry_after: int | str | None = None
@@ -99,7 +99,7 @@ class File:
     content_type: str | None = None
     bytes_per_second: float | None = None
     cut: float = 1.0
-    """The part of what was promised that is really sent, before the connection closes."""
+    """The share of the promised bytes that is really sent, before the connection closes."""
 
     def __call__(self, exchange: Exchange) -> None:
         content = self.path.read_bytes()

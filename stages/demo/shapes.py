@@ -18,10 +18,10 @@ WEIGHTS = Path(__file__).with_name("shapes.pt")
 """A YOLO model that detects KINDS, made by benchmarks/train_demo_weights.py."""
 
 IMAGE_SIZE = 224
-"""The `image_size` in pixels at which the model is at its best on pictures 16 by 9."""
+"""The `image_size` in pixels at which the model works best on pictures 16 by 9."""
 
 KINDS = ("circle", "square", "star", "triangle")
-"""What the scenes show; a kind's place here is its class number in the detector."""
+"""The kinds of shape in the scenes; the index of a kind is its class number in the detector."""
 
 COLOURS = {
     "red": (214, 40, 40),

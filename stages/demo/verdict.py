@@ -1,6 +1,6 @@
-"""Holds what the crawl found against what was planted.
+"""Compares the result of the crawl with the planted content.
 
-The one side is read from the dataset's tables, the other follows from the script alone.
+The result is read from the dataset's tables, the planted content follows from the script alone.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from stages.demo.script import PLANTED, Box, DemoVideo, Planted, Sight
 Row = Mapping[str, Any]
 
 LEAST_OVERLAP = 0.5
-"""Intersection over union from which a detection of the right class has found a shape."""
+"""The least intersection over union with which a detection of the right class has found a shape."""
 
 LEAST_SHARE = 0.95
 """Recall and precision that the shipped detector has to reach."""
@@ -22,7 +22,7 @@ LEAST_SHARE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """One thing that was planted, what had to come of it, and what did."""
+    """One planted thing, its expected result, and its real one."""
 
     name: str
     what: str
@@ -33,7 +33,7 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Checks of one sort."""
+    """Checks of one kind."""
 
     title: str
     checks: Sequence[Expectation]
@@ -51,7 +51,8 @@ def judge(dataset: Path, root: str) -> list[Findings]:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A frame of the dataset: its row, its video, and what it really shows, if that is wanted."""
+    """A frame of the dataset: its row, its video, and the sight that it
+    really shows, if a wanted one."""
 
     row: Row
     video: DemoVideo
@@ -59,7 +60,7 @@ class Kept:
 
 
 class DemoDataset:
-    """A dataset's tables, joined with what was planted."""
+    """A dataset's tables, joined with the planted content."""
 
     def __init__(self, dataset: Path, root: str) -> None:
         self.videos = {row["source"].removeprefix(root): row for row in _read(dataset, "videos")}
@@ -80,14 +81,14 @@ class DemoDataset:
             )
             for row in _read(dataset, "duplicates")
         ]
-        """What each removed frame shows, and what the frame shows that stands for it."""
+        """For each removed frame, its sight and that of the frame that represents it."""
 
     def _sight(self, video: str, seconds: float) -> Sight | None:
         return self._videos[video].sight(seconds) if video in self._videos else None
 
 
 def _endings(found: DemoDataset) -> Iterator[Expectation]:
-    """Whether each address ended as it had to, and whether there is any that nobody planted."""
+    """Whether each address ended as expected, and whether there are unplanted ones."""
     for planted in PLANTED:
         row = found.videos.get(planted.path)
         ending = "never crawled" if row is None else _ending(row)
@@ -116,7 +117,7 @@ def _ending(row: Row) -> str:
 
 
 def _duplicates(found: DemoDataset) -> Iterator[Expectation]:
-    """Whether one frame of every sight stayed, the largest, and nothing else was removed."""
+    """Whether one frame of every sight stayed, the largest, and no other was removed."""
     videos = [planted.video for planted in PLANTED if planted.video is not None]
     frames = Counter(shown for video in videos for _, shown in video.sampled)
     repeated = sorted({shown.clip for shown, count in frames.items() if count > 1})
@@ -146,7 +147,7 @@ def _one_of_each(
 
 
 def _shapes(found: DemoDataset) -> Iterator[Expectation]:
-    """Recall and precision of the detections; what is lost with its frame counts as missed."""
+    """Recall and precision of the detections; a shape in a lost frame counts as missed."""
     right = detected = 0
     there = sum(_lost_shapes(found))
     for frame in found.kept:
@@ -168,7 +169,7 @@ def _shapes(found: DemoDataset) -> Iterator[Expectation]:
 
 
 def _lost_shapes(found: DemoDataset) -> Iterator[int]:
-    """How many shapes each sight shows of which no frame stayed."""
+    """The number of shapes in each sampled frame whose sight has no frame left."""
     seen = {frame.sight for frame in found.kept}
     for planted in PLANTED:
         video = planted.video
@@ -179,7 +180,8 @@ def _lost_shapes(found: DemoDataset) -> Iterator[int]:
 
 
 def matches(detections: Sequence[Row], truth: Sequence[tuple[str, Box]]) -> int:
-    """How many detections have found a shape: each shape once, the surest detection first."""
+    """The number of detections that found a shape: each shape once, the
+    most confident detection first."""
     left = list(truth)
     for detection in sorted(detections, key=lambda one: -one["confidence"]):
         near = [
@@ -211,7 +213,7 @@ def _most_pixels(video: DemoVideo) -> int:
 
 
 def _seconds(file: str) -> float:
-    """When the frame of this name was shown; names are seconds, then perhaps "-1"."""
+    """The second of the frame of this name; names are seconds, then perhaps "-1"."""
     return float(Path(file).stem.partition("-")[0])
 
 

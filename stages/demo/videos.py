@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """What people call a codec, FFmpeg's name of an encoder for it, and the encoder's options."""
+    """The common name of a codec, FFmpeg's name of an encoder for it, and the encoder's options."""
 
     name: str
     encoder: str
     options: Mapping[str, str] = field(hash=False)
 
 
-# x264's rate control by macroblock trees makes other bytes now and then, even with one thread.
+# x264's macroblock tree gives different bytes now and then, even with one thread.
 _X264 = {"preset": "veryfast", "mbtree": "0"}
 _VPX = {"deadline": "realtime", "cpu-used": "8", "b": "0"}
 H264 = Encoding("H.264", "libx264", {**_X264, "crf": "20"})
@@ -81,7 +81,7 @@ def _encode(
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         context = stream.codec_context
         context.gop_size = fps
-        context.thread_count = 1  # with more, the bytes depend on how many there are
+        context.thread_count = 1  # with more threads the bytes depend on their number
         context.flags |= av.codec.context.Flags.bitexact
         for frame in _numbered(frames, fps, size):
             container.mux(stream.encode(frame))
