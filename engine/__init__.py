@@ -58,6 +58,7 @@ from engine.telemetry.events import (
     RunStarted,
     SourceEnded,
 )
+from engine.telemetry.text import writable
 
 if TYPE_CHECKING:
     from engine.cli.run_command import execute
@@ -137,6 +138,7 @@ __all__ = [
     "setting",
     "shown",
     "shown_in",
+    "writable",
 ]
 
 

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from engine.telemetry.events import Event, GateClosed, ItemEnded, ItemEntered, RunStarted
 from engine.telemetry.statistics import PoolStatistics
+from engine.telemetry.text import writable
 from engine.views.progress import Snapshot
 
 OUTCOMES = ("done", "dropped", "failed")
@@ -33,7 +34,7 @@ class Metrics(Collector):
     def __call__(self, event: Event) -> None:
         match event:
             case RunStarted():
-                workdir = event.workdir.encode("utf-8", "replace").decode()
+                workdir = writable(event.workdir)
                 self._run = {
                     "run": str(event.run),
                     "pipeline": event.pipeline,

@@ -21,7 +21,7 @@ from engine.contract.pipeline import ItemRecord, PageContext, Pipeline, Section
 from engine.ledger.reader import LedgerReader
 from engine.page.data import Book, PageData, clock, took
 from engine.page.timeline import OUTCOMES
-from engine.telemetry.text import duration, one_line, pace
+from engine.telemetry.text import duration, one_line, pace, writable
 
 PARTS = ("overview", "stages", "failures")
 """The parts of the page that change during a run, beside the charts and the pipeline's sections."""
@@ -49,7 +49,7 @@ def render_page(book: Book, data: PageData, sections: Sequence[Section], *, live
         live=live,
     )
     # A title from a site may hold half a surrogate pair, which UTF-8 cannot encode.
-    return html.encode("utf-8", "replace").decode()
+    return writable(html)
 
 
 def render_parts(data: PageData) -> dict[str, str]:

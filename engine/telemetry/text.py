@@ -40,3 +40,9 @@ def pace(per_second: float) -> str:
 
 def _short(number: float) -> str:
     return f"{number:.0f}" if number >= 10 else f"{number:.1f}"
+
+
+def writable(text: str) -> str:
+    """The text with a question mark for each lone surrogate, which UTF-8 cannot encode: file names
+    and web pages may contain them."""
+    return text.encode("utf-8", "replace").decode()

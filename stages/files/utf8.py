@@ -1,12 +1,9 @@
-"""Text that any file can hold: file names and web pages may contain lone surrogates."""
+"""Rows that any file can hold: file names and web pages may contain lone surrogates."""
 
 from collections.abc import Mapping
 from typing import Any
 
-
-def writable(text: str) -> str:
-    """The text with a question mark for each lone surrogate, which UTF-8 cannot encode."""
-    return text.encode("utf-8", "replace").decode()
+from engine import writable
 
 
 def writable_row(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 from urllib.parse import quote, urlsplit
 
-from stages.files.utf8 import writable
+from engine import writable
 from stages.vision.text import description_in
 
 Detail = Literal["auto", "low", "high"]

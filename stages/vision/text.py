@@ -8,7 +8,7 @@ may hold only the closing one.
 
 import re
 
-from stages.files.utf8 import writable
+from engine import writable
 
 _NAMES = r"(?:seed:|longcat_)?(?:think|thinking|thoughts?|reasoning|reflection|scratchpad)"
 _UNQUOTED = "(?<![`'\"“‘«])"

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.files.utf8 import writable, writable_row
+from engine import writable
+from stages.files.utf8 import writable_row
 
 
 @given(st.text())
