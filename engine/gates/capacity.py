@@ -1,4 +1,4 @@
-"""How much a gate lets through: what holds for all, unless its key has limits of its own."""
+"""The capacity of gates: a common one, and own ones of single keys."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class OwnCapacity(Protocol):
-    """What is said of one key; None where what holds for all holds for it too."""
+    """The limits of one key; None where the common limit holds."""
 
     @property
     def rate(self) -> float | None: ...
@@ -17,8 +17,8 @@ class OwnCapacity(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Capacities:
-    """The capacity of every gate: `rate` items a second go in and `concurrency` are inside at once,
-    0 for any number. A key in `own` has what is said there instead."""
+    """The capacity of every gate: `rate` items per second go in and `concurrency` are inside at
+    once, 0 for no limit. The limits of a key in `own` replace these."""
 
     rate: float = 0.0
     concurrency: int = 0
@@ -29,22 +29,22 @@ class Capacities:
         return own is not None and own.rate is not None
 
     def rate_of(self, key: str) -> float:
-        """Items a second; 0 for any number."""
+        """Items per second; 0 for no limit."""
         own = self.own.get(key)
         return self.rate if own is None or own.rate is None else own.rate
 
     def spacing_of(self, key: str) -> float:
-        """Seconds from one that goes in to the next."""
+        """Seconds between two items that go in."""
         rate = self.rate_of(key)
         return 1 / rate if rate else 0.0
 
     def concurrency_of(self, key: str) -> int:
-        """Items inside at once; 0 for any number."""
+        """Items inside at once; 0 for no limit."""
         own = self.own.get(key)
         return self.concurrency if own is None or own.concurrency is None else own.concurrency
 
     def without_rates(self) -> "Capacities":
-        """The same with any number a second."""
+        """The same capacities without limits on the rate."""
         own = {key: _Own(0.0, one.concurrency) for key, one in self.own.items()}
         return Capacities(0.0, self.concurrency, own)
 

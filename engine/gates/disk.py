@@ -12,11 +12,11 @@ from engine.telemetry.events import DiskLow, DiskRecovered, Events
 from engine.telemetry.text import size
 
 DISK_CHECK_INTERVAL = 2.0
-"""Seconds between looks at the disk while it is too full."""
+"""Seconds between two checks of a disk that is too full."""
 
 
 class DiskGate:
-    """Holds back what is new while less than `watermark` bytes are free where `folder` is."""
+    """Holds back new items while less than `watermark` bytes are free on the disk of `folder`."""
 
     def __init__(self, folder: Path, watermark: int, events: Events) -> None:
         self._folder = folder
@@ -24,12 +24,12 @@ class DiskGate:
         self._events = events
 
     def free(self) -> int:
-        """Bytes free now."""
+        """Free bytes now."""
         return shutil.disk_usage(self._folder).free
 
     async def wait_for_room(self, anything_in_flight: Callable[[], bool]) -> None:
-        """Return when enough is free. Raises StopRun when it is not and nothing is at work that
-        could free some."""
+        """Return when enough is free. Raises StopRun when it is not, and no item is under way whose
+        end could free some."""
         free = self.free() if self._watermark else 0
         if free >= self._watermark:
             return
@@ -46,7 +46,7 @@ class DiskGate:
 
 
 def _what_may_go(folder: Path) -> str:
-    """What of the work folder itself could be freed, if it is worth a word."""
+    """The part of the work folder that could be freed, if it is large enough to mention."""
     kept = kept_between_attempts(folder)
     if kept < 100e6:
         return ""

@@ -1,22 +1,22 @@
-"""Says when too many items fail for a run to go on. Pure policy: no clock and no disk."""
+"""Decides when too many items have failed for the run to go on. Pure policy: no clock, no disk."""
 
 from collections import deque
 
 LONGEST_SPAN = 100_000
-"""Items that ended which the failure budget looks back on at most, however many are under way."""
+"""The most ended items that the failure budget looks back on, with any number under way."""
 
 
 class FailureBudget:
-    """Says when too many of the latest items have failed for the run to go on.
+    """Decides when too many of the latest items have failed for the run to go on.
 
-    It looks at the last `window` items that ended and at all that are under way, and speaks once
-    more than `share` of them and at least `minimum` have failed; so it also works on a short list.
-    What fails often fails at once, while what goes well is long under way: the share of what ended
-    alone would be that of what is fast.
+    It counts the last `window` ended items and all items under way, and stops the run once more
+    than `share` of them and at least `minimum` have failed; so it also works on a short list.
+    Failures are often quick, while successes take long: a share of the ended items alone would
+    overstate the failures.
 
-    A failure whose reason lies in its item alone is left out, as it says nothing of the run. But
-    where a stage does nothing well at all, the reason may be another than it seems; so it counts
-    until the stage has done an item well, or is still at work on an earlier one.
+    A failure that concerns only its item is not counted. But if a stage does nothing well at all,
+    the cause may be another one; so such failures count until the stage has done an item well. They
+    do not count while an item that began earlier is under way: it may still go well.
     """
 
     def __init__(self, share: float, window: int, minimum: int) -> None:
@@ -26,18 +26,19 @@ class FailureBudget:
         self._latest: deque[bool] = deque()
         self._failures = 0
         self._under_way: dict[str, int] = {}
-        """Items that were begun and are not waiting after a failed attempt: their last attempt."""
+        """Items under way, without those that wait after a failed attempt: the number of their last
+        attempt."""
         self._well: set[str] = set()
         """The stages that have done an item well."""
         self._counting: set[str] = set()
-        """Items under way that have failed in a way that counts."""
+        """Items under way with a failure that counts."""
 
     def begun(self, item: str, attempt: int) -> None:
-        """An attempt at the item begins; `attempt` numbers those of the run."""
+        """An attempt at the item begins; `attempt` is its number in the run."""
         self._under_way[item] = attempt
 
     def put_off(self, item: str) -> None:
-        """The attempt did not go well, and another may follow."""
+        """The attempt did not end well, and another one may follow."""
         self._under_way.pop(item, None)
 
     def settled(self, item: str, stage: str, outcome: str, *, alone: bool) -> None:
@@ -73,14 +74,15 @@ class FailureBudget:
         )
 
     def _span(self, under_way: int) -> int:
-        """Items that ended to look back on: so many that failures can outweigh what is under way,
-        and a run in which everything fails ends however many workers and queues it has."""
+        """The number of ended items to look back on: large enough for failures to outweigh the
+        items under way, so that a run in which everything fails ends with any number of workers and
+        queues."""
         if self._share >= 1:
             return self._window
         outweighing = under_way * self._share / (1 - self._share) + self._minimum
         return max(self._window, int(min(outweighing, LONGEST_SPAN)))
 
     def _is_overtaking(self, item: str) -> bool:
-        """Whether an item that was begun earlier is still under way."""
+        """Whether an item that began earlier is still under way."""
         mine = self._under_way.get(item, 0)
         return any(attempt < mine for attempt in self._under_way.values())

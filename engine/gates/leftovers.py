@@ -1,4 +1,4 @@
-"""What killed runs left in a work folder: deleted where it keeps the next run from starting."""
+"""Deletes leftovers of killed runs from a work folder when the next run has no room to start."""
 
 import os
 import shutil
@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LEDGER_ROOM = 4 << 20
-"""Bytes that have to be free for the ledger to be opened and written for a while."""
+"""Free bytes that are needed to open the ledger and write it for a while."""
 
 
 def make_room(workdir: Path, least: int = LEDGER_ROOM) -> int:
-    """See to it that `least` bytes are free, if leftovers can bring that about; returns how many
-    bytes were freed. Call it only while no run is at work in the folder.
+    """Free `least` bytes, if deleting leftovers can do so; returns the number of freed bytes. Call
+    it only while no run is at work in the folder.
 
-    Attempts that were cut off go first: nobody will look at them. Then goes what stages keep
-    between attempts, such as half a download, which they would only have to make again.
+    Scratch folders of cut-off attempts are deleted first: nobody will read them. Then files that
+    stages keep between attempts, such as half a download: the stages can make them again.
     """
     before = free = _free(workdir)
     if free >= least:
@@ -24,13 +24,13 @@ def make_room(workdir: Path, least: int = LEDGER_ROOM) -> int:
     kept = sorted((_size(path), path) for path in _left(workdir, ".partial"))
     while kept and (free := _free(workdir)) < least:
         enough = (at for at, (size, _) in enumerate(kept) if size >= least - free)
-        _, path = kept.pop(next(enough, -1))  # the smallest that will do, else the largest
+        _, path = kept.pop(next(enough, -1))  # the smallest that is enough, else the largest
         shutil.rmtree(path, ignore_errors=True)
     return max(0, _free(workdir) - before)
 
 
 def kept_between_attempts(workdir: Path) -> int:
-    """The bytes of what stages keep for another attempt at items that have not ended well."""
+    """Bytes that stages keep for another attempt at items that have not ended well."""
     return sum(_size(path) for path in _left(workdir, ".partial"))
 
 
@@ -44,7 +44,7 @@ def _left(workdir: Path, what: str) -> Iterator[Path]:
 
 
 def _size(folder: Path) -> int:
-    """Bytes on the disk of all that is in the folder."""
+    """Bytes on the disk of all files in the folder."""
     return sum(
         os.lstat(f"{where}/{name}").st_blocks * 512
         for where, _, names in os.walk(folder)

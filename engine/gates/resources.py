@@ -1,4 +1,5 @@
-"""What steps share by turns, such as a device: a step takes all that it needs at once, or waits."""
+"""Resources that steps share by turns, such as a device: a step takes all
+that it needs at once, or waits."""
 
 import asyncio
 from collections import Counter, deque
@@ -8,17 +9,18 @@ from engine.contract.errors import ConfigError, PipelineError
 
 
 class Resources:
-    """The resources of a run, by name, each with a capacity: 1, unless `capacities` has it.
+    """The resources of a run, by name, each with a capacity: 1, unless `capacities` gives another.
 
-    It is steps that take them, not workers: the workers of a step that has what it needs are in it
-    side by side, as with one loaded model that they all feed. So a resource of capacity 1 has one
-    step at work in it.
+    Steps take resources, not workers: once a step has its resources, all of its workers may be
+    inside, such as workers that feed one loaded model. So a resource of capacity 1 has one step at
+    work in it.
 
-    A step has its turn until another waits for any of what it has: then none of its workers goes in
-    any more, and when the last has come out, the next has its turn, with as many workers as wait.
-    Turns go first come, first served among steps that need the same. A step takes all or nothing,
-    and nobody overtakes one who waits for the same. So there is no deadlock, and each step has its
-    turn as long as those who are in come out.
+    A step has its turn until another step waits for one of its resources: from then on no further
+    worker of it goes in, and when its last worker has left, the next step has its turn, with all of
+    its waiting workers. Turns are first come, first served among steps that need the same resource.
+    A step takes all of its resources or none, and no step overtakes one that waits for the same
+    resource. So there is no deadlock, and each step gets its turn as long as the workers inside
+    leave.
     """
 
     def __init__(self, capacities: Mapping[str, int]) -> None:
@@ -27,8 +29,8 @@ class Resources:
         self._line: deque[Share] = deque()
 
     def share(self, step: str, needs: Mapping[str, int]) -> "Share":
-        """What the workers of `step` go in with. Raises ConfigError where that is more than there
-        is."""
+        """The share through which the workers of `step` go in. Raises PipelineError for an amount
+        that is no whole number over 0, ConfigError for one over the capacity."""
         for name, many in needs.items():
             if not isinstance(many, int) or many < 1:
                 raise PipelineError(
@@ -42,23 +44,23 @@ class Resources:
         return Share(self, needs)
 
     def has_room(self, share: "Share") -> bool:
-        """Whether one of its workers may go in, others who wait for the same aside."""
+        """Whether a worker of the step could go in if no other step waited."""
         return share.inside > 0 or all(
             self._taken[name] + many <= self._capacity(name) for name, many in share.needs.items()
         )
 
     def is_wanted(self, share: "Share") -> bool:
-        """Whether anybody waits for any of what it needs."""
+        """Whether a step waits for any of the same resources."""
         return any(not share.needs.keys().isdisjoint(other.needs) for other in self._line)
 
     def enter(self, share: "Share") -> None:
-        """One more of its workers is in."""
+        """Count one more worker of the step as inside."""
         if not share.inside:
             self._taken.update(share.needs)
         share.inside += 1
 
     def leave(self, share: "Share") -> None:
-        """One of its workers comes out."""
+        """Count one worker of the step less; the last one frees the resources."""
         share.inside -= 1
         if not share.inside:
             self._taken.subtract(share.needs)
@@ -69,7 +71,7 @@ class Resources:
             self._line.append(share)
 
     def pass_on(self) -> None:
-        """Let in whoever may go in now."""
+        """Let in every waiting step that may go in now, in order."""
         wanted: set[str] = set()
         still = deque[Share]()
         for share in self._line:
@@ -85,10 +87,10 @@ class Resources:
 
 
 class Share:
-    """One step's way to what it needs: a worker goes in for the time of an attempt or of a batch.
+    """One step's access to its resources: a worker is inside during an attempt or a batch.
 
-    First come, first served by steps, in turns, as `Resources` says. Who is cancelled while waiting
-    has taken nothing.
+    Steps take turns, first come, first served, as `Resources` says. A worker that is cancelled
+    while it waits has taken nothing.
     """
 
     def __init__(self, resources: Resources, needs: Mapping[str, int]) -> None:
@@ -98,7 +100,7 @@ class Share:
         self._resources = resources
 
     def enter_nowait(self) -> bool:
-        """Go in if that needs no waiting."""
+        """Go in if no waiting is needed; returns whether it did."""
         resources = self._resources
         if resources.is_wanted(self) or not resources.has_room(self):
             return False
@@ -118,17 +120,17 @@ class Share:
             if turn in self.waiting:
                 self.waiting.remove(turn)
             if turn.done() and not turn.cancelled():
-                self.leave()  # let in, then cancelled
+                self.leave()  # it was let in and cancelled at the same time
             else:
-                self._resources.pass_on()  # it may have been in somebody's way
+                self._resources.pass_on()  # another step may have waited behind this one
             raise
 
     def leave(self) -> None:
-        """Come out again."""
+        """Leave the resources."""
         self._resources.leave(self)
 
     def let_in(self) -> None:
-        """All who wait go in."""
+        """Let in all waiting workers of the step."""
         while self.waiting:
             turn = self.waiting.popleft()
             if not turn.done():
