@@ -1,4 +1,4 @@
-"""A list of sources as `--from` names it: a file or standard input, one source a line."""
+"""A list of sources as `--from` names it: a file or standard input, with one source a line."""
 
 import codecs
 import os
@@ -11,10 +11,11 @@ from urllib.parse import unquote
 from engine.contract.errors import UsageError
 
 BINARY_SHOWS = 4096
-"""Bytes of a list in which a file that is no text gives itself away."""
+"""The first bytes of a list, which show whether the file is text."""
 
 LONGEST_LINE = 2**20
-"""Bytes. What is longer is no list, and must not be read into memory."""
+"""The most bytes of a line. A file with a longer one is no list, and must
+not be read into memory."""
 
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -22,8 +23,8 @@ UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 def open_list(name: str) -> Iterator[str]:
     """The lines of a list, read lazily, without blank ones and comments; "-" is stdin.
 
-    A line that begins with `#`, `;` or `]` is a comment, and so is what follows a `#` behind white
-    space, where the line is not a file's name as it stands. Within an address `#` is part of it. A
+    A line that begins with `#`, `;` or `]` is a comment. So is the text from a `#` behind white
+    space on, unless it is part of an existing file's name. Within an address `#` is part of it. A
     file whose name begins like a comment is listed as `./#name`.
 
     Raises UsageError where the file cannot be opened, and where it is no text.
@@ -48,7 +49,7 @@ def open_list(name: str) -> Iterator[str]:
 def _sources(file: BinaryIO, name: str) -> Iterator[str]:
     with file:
         for number, line in enumerate(_lines(file, name)):
-            # UTF-16 is known by how it begins; a zero byte further down is a slip of one line.
+            # UTF-16 shows at the beginning; a zero byte further down spoils only its own line.
             if number == 0 and (b"\0" in line or line.startswith(UTF16)):
                 raise _no_text(name)
             source = _source(_text(line))
@@ -73,7 +74,8 @@ def _lines(file: BinaryIO, name: str) -> Iterator[bytes]:
 
 
 def _text(line: bytes) -> str:
-    """A file's name need not be UTF-8; anything else that is not cannot be meant."""
+    """The line as text. A file name may hold bytes that are no UTF-8; in
+    any other line they are replaced."""
     try:
         return line.decode()
     except UnicodeDecodeError:
@@ -98,7 +100,7 @@ def _is_there(name: str) -> bool:
     name = unquote(name[address.end() :]) if address else name
     try:
         return Path(name).expanduser().is_file()
-    except (OSError, ValueError, RuntimeError):  # no file's name, or nobody's home
+    except (OSError, ValueError, RuntimeError):  # no file name, or an unknown user's home
         return False
 
 

@@ -1,4 +1,4 @@
-"""Where items come from: the source, and items that turn out to hold others. Read lazily."""
+"""Reads the source lazily, and the items that lists produce."""
 
 from collections import Counter
 from collections.abc import (
@@ -21,15 +21,15 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 CLOSING = 1.0
-"""Seconds that a source which is not read to its end has to close itself."""
+"""Seconds that a source which was not read to its end has to close itself."""
 
 
 async def read_lazily(
     values: Iterable[T] | AsyncGenerator[T, None], name: str
 ) -> AsyncGenerator[T, None]:
-    """The values, each read off the event loop and only when it is wanted. Use with `aclosing`.
+    """The values, each read off the event loop and only on demand. Use with `aclosing`.
 
-    A source that blocks, such as a terminal, blocks a thread that is left to itself when the
+    A source that blocks, such as a terminal, blocks a thread; the thread is abandoned when the
     reading task is cancelled. A list that another process reads comes as an async generator.
     """
     if isinstance(values, AsyncGenerator):
@@ -42,14 +42,14 @@ async def read_lazily(
         while (box := await thread.call(reader.next)) is not None:
             yield box[0]
     finally:
-        # While the source blocks nobody waits for it: its thread closes it should it come back.
+        # Nobody waits for a source that blocks: if it ever returns, its thread closes it.
         with anyio.move_on_after(0 if reader.reading else CLOSING, shield=True):
             await thread.call(reader.close)
         thread.close()
 
 
 def mapped(function: Callable[[T], U], values: Iterable[T]) -> Iterator[U]:
-    """As `map` does it; closing this closes the values too."""
+    """Like `map`, but closing the result closes `values` too."""
     iterator = iter(values)
     try:
         for value in iterator:
@@ -63,14 +63,14 @@ def mapped(function: Callable[[T], U], values: Iterable[T]) -> Iterator[U]:
 async def amapped(
     function: Callable[[T], U], values: AsyncGenerator[T, None]
 ) -> AsyncGenerator[U, None]:
-    """The same of an async generator."""
+    """The same for an async generator."""
     async with aclosing(values):
         async for value in values:
             yield function(value)
 
 
 class _Reader(Generic[T]):
-    """An iterable, to be read in a thread; `reading` may be asked from any."""
+    """An iterable that a thread reads; `reading` may be asked from any thread."""
 
     def __init__(self, values: Iterable[T]) -> None:
         self._values = values
@@ -94,10 +94,10 @@ class _Reader(Generic[T]):
 
 
 class Turns:
-    """Whose turn it is to feed: the deepest first.
+    """Gives the turn to feed items: the deepest list first.
 
-    A list that came out of a list is read to its end before the outer one goes on, and that before
-    the source does, so the number of half-read lists is bounded by the queues.
+    A list from within a list is read to its end before the outer one goes on, and that one before
+    the source does: so the queues bound the number of half-read lists.
     """
 
     def __init__(self) -> None:
@@ -106,7 +106,8 @@ class Turns:
 
     @contextmanager
     def reading(self, depth: int) -> Iterator[None]:
-        """A list at this depth is being read during the block; the source is at depth 0."""
+        """Registers that a list at this depth is being read during the
+        block; the source is at depth 0."""
         self._open[depth] += 1
         try:
             yield
@@ -122,14 +123,14 @@ class Turns:
 
 
 class Feed:
-    """Reads the source, and lists that turn up on the way, no faster than items find room."""
+    """Reads the source, and the lists found on the way, no faster than there is room for items."""
 
     def __init__(
         self,
         disk: DiskGate,
         in_flight: Callable[[], int],
     ) -> None:
-        """`in_flight` is how much is under way, what is being read included."""
+        """`in_flight` is the number of items under way, including the one being read."""
         self._disk = disk
         self._in_flight = in_flight
         self._turns = Turns()
@@ -142,11 +143,11 @@ class Feed:
         depth: int,
         name: str = "source",
     ) -> int:
-        """Have `admit` let in the items that these values stand for, one after the other; returns
-        how many there were. `depth` is in how many lists they are, `name` who gives them.
+        """Have `admit` take in the items of these values, one after the other; returns their
+        number. `depth` is the number of lists that they are nested in, `name` names their origin.
 
-        Raises what the values and `admit` raise, and StopRun where the disk is full and nothing is
-        at work that could free it.
+        Raises the errors of the values and of `admit`, and StopRun where the disk is full and no
+        item is under way that could free it.
         """
         count = 0
         self._open += 1
@@ -164,7 +165,7 @@ class Feed:
 
 
 def as_item(value: object) -> Item:
-    """`value`, if it is one: a stage may have returned anything."""
+    """`value`, if it is an Item: a stage may have returned anything."""
     if not isinstance(value, Item):
         raise TypeError(f"process() gave {value!r} among its items")
     return value

@@ -1,4 +1,4 @@
-"""Where a run's items come from, and who is told how they ended: the `Source` protocol."""
+"""The `Source` protocol: where a run's items come from, and where their ends are reported."""
 
 from collections.abc import AsyncGenerator, Awaitable, Iterable, Iterator, Sequence
 from contextlib import aclosing
@@ -11,39 +11,40 @@ from engine.sources.reading import amapped, mapped, read_lazily
 
 @runtime_checkable
 class Source(Protocol):
-    """Yields jobs, and is told how each of them ended, once the ledger has it.
+    """Yields jobs, and is told how each of them ended, once the ledger has the end.
 
-    A class of your own derives from this one, and writes `items` and what it needs of the others;
-    or it has all three. A list needs no class: any iterable will do, see `ListSource`.
+    A class of your own derives from this one, and defines `items` and those of the other methods
+    that it needs; or it defines all three. A list needs no class: any iterable will do, see
+    `ListSource`.
 
     **Reading.** `items` is called once in a run, on the event loop, and returns at once, as a
-    generator does. What it returns is read in order, a job at a time, and only when there is room:
-    a bounded number of items is under way, however long the source is. It need never end; a run
-    that drains reads no further. A plain iterable is read in a thread of its own, so it may block,
-    and is left to itself if it does when the run ends. An async generator is read on the event
-    loop, and may not block. Either is closed once nothing more is read.
+    generator does. Its result is read in order, a job at a time, and only when there is room: a
+    bounded number of items is under way, for a source of any length. It need never end; a run that
+    drains stops reading. A plain iterable is read in a thread of its own, so it may block; if it
+    blocks when the run ends, its thread is abandoned. An async generator is read on the event loop,
+    and may not block. Either is closed once nothing more is read.
 
-    **Telling.** One of these follows for every job that was read:
+    **Telling.** One of these calls follows for every job that was read:
 
-    - `ended(job, outcome)`: its item has ended, and the ledger has committed that. An item that
-      holds others has ended when they have too; one that earlier runs brought to its end has ended
-      at once. Of two jobs that name one item, each is told of.
-    - `lost(job)`: this run lets go of it without an end. It was stopped or interrupted, or the
-      ledger was lost, or the item is in the run with other parameters. A later run that is given
-      the job again goes on with it.
+    - `ended(job, outcome)`: its item has ended, and the ledger has committed that. An item that is
+      a list has ended when its items have too; an item that earlier runs brought to its end has
+      ended at once. If two jobs name one item, there is a call for each.
+    - `lost(job)`: this run gives the job up before its end. It was stopped or interrupted, or the
+      ledger was lost, or the item is in the run with other parameters. A later run that gets the
+      job again goes on with it.
 
     The calls come one at a time, in the order in which items ended, in a thread of their own:
     neither on the event loop, nor in the thread in which the source is read. So they may block. A
-    run does not read on while 1,000 are due, and does not end before all have returned. They may
-    also be `async def`, and are then awaited on the event loop. A run that is killed, or
-    interrupted twice, may end with ends untold, and a power cut may take the last of what was
-    committed: so a queue keeps a job until it has heard of its end, and gives it again otherwise.
-    What was finished is then not done again, only told again.
+    run does not read on while 1,000 calls are due, and does not end before all have returned. The
+    methods may also be `async def`, and are then awaited on the event loop. A run that is killed,
+    or interrupted twice, may end before all calls were made, and a power cut may take the last
+    commits: so a queue keeps a job until it hears of its end, and otherwise gives it again.
+    Finished work is then not done again, only reported again.
 
-    **Errors.** What reading raises ends the run at once; a UsageError, or another PenstockError, is
-    shown as one line. If `ended` raises, the run takes nothing new, finishes what it has in hand,
-    tells of that too, and ends as stopped, with the reason: what is worth another try, the source
-    tries again itself. If `lost` raises, that is logged.
+    **Errors.** An error from reading ends the run at once; a UsageError, or another PenstockError,
+    is shown as one line. If `ended` raises, the run takes nothing new, finishes the items in hand,
+    reports those too, and ends as stopped, with the reason: a source that wants another try makes
+    it itself. An error from `lost` is logged.
     """
 
     def items(self) -> Iterable[Job] | AsyncGenerator[Job, None]:
@@ -57,20 +58,20 @@ class Source(Protocol):
         return None
 
     def lost(self, job: Job) -> Awaitable[None] | None:
-        """The run lets go of the job without an end."""
+        """The run gives the job up before its end."""
         return None
 
 
 Listed = Iterable[Given] | AsyncGenerator[Given, None]
-"""What makes a source: anything that yields what may stand for jobs."""
+"""Anything that yields values which stand for jobs."""
 
 Sources = Listed | Source
-"""What a run takes."""
+"""The `sources` of a run."""
 
 
 class ListSource(Source):
-    """What any iterable yields, or an async generator: sources as a person types them, pairs (id,
-    source), Jobs. Does not want to know how they ended."""
+    """The values of any iterable or async generator: sources as a person types them, pairs (id,
+    source), Jobs. It is not told of their ends."""
 
     def __init__(self, given: Listed) -> None:
         if isinstance(given, str):
@@ -84,8 +85,8 @@ class ListSource(Source):
 
 
 class Joined(Source):
-    """Several sources as one, each read to its end before the next one is begun. Every source is
-    told of its own jobs."""
+    """Several sources as one, each read to its end before the next one begins. Every source is told
+    of its own jobs."""
 
     def __init__(self, *sources: Sources) -> None:
         self.sources: Sequence[Source] = [as_source(source) for source in sources]
@@ -108,7 +109,7 @@ class Joined(Source):
 
 
 class _Origin:
-    """The job as the source that it is of knows it."""
+    """A job together with the source that it came from."""
 
     def __init__(self, source: Source, job: Job) -> None:
         self.source = source
@@ -121,12 +122,12 @@ def _origin(job: Job) -> _Origin:
 
 
 def as_source(given: Sources) -> Source:
-    """The source that this is, or that it makes."""
+    """The source itself, or a source made of it."""
     return given if isinstance(given, Source) else ListSource(given)
 
 
 def wants_to_know(source: Source) -> bool:
-    """Whether the source has an `ended` or a `lost` of its own."""
+    """Whether the source defines `ended` or `lost`."""
     if isinstance(source, Joined):
         return any(map(wants_to_know, source.sources))
     kind = type(source)
