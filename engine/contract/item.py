@@ -19,7 +19,7 @@ from engine.contract.showing import identity, shown
 
 
 class MissingOutput(PenstockError):
-    """The output is not there: that of an optional stage that failed, say."""
+    """The output is not there, for example that of an optional stage that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,12 @@ class Item:
     """One unit of work: a file, a page, a job. Only this travels between stages.
 
     `id` is safe as a file name and the same for the same source in every run. `source` is where the
-    item comes from: a URL, with whatever password or signature it needs (`engine.shown` takes them
-    out), or a path. `folder` is `WORKDIR/items/<id>`. `depth` says in how many lists it is, one
-    within the other: 0 for what the run's source names. `inputs` is there while a step has the
-    item: the steps whose outputs its stage reads, by the roles they have for it, None for an
-    optional role that no step stands for. `parameters` are what the item is to be done with, by
-    name, as its job gave them: nobody can change them, and they shape what every step makes of it.
+    item comes from: a URL, with any password or signature that it needs (`engine.shown` removes
+    these), or a path. `folder` is `WORKDIR/items/<id>`. `depth` is the number of lists that the
+    item is nested in: 0 for an item of the run's source. `inputs` is set while a step has the item:
+    the steps whose outputs its stage reads, by role, None for an optional role that is bound to no
+    step. `parameters` are the values that the item's job gave for it, by name: read-only, and a
+    part of every output's fingerprint.
     """
 
     id: str
@@ -66,18 +66,18 @@ class Item:
         id: str | None = None,  # noqa: A002
         parameters: Mapping[str, Any] = NO_PARAMETERS,
     ) -> "Item":
-        """A new item that this one turned out to hold, as a list holds entries. It has none of this
-        one's parameters, unless they are given. Raises as `at` does."""
+        """A new item that this one produced, as a list produces entries. It has none of this one's
+        parameters, only the given ones. Raises as `at` does."""
         return Item.at(self.folder.parent.parent, source, id, parameters)
 
     def with_inputs(self, inputs: Mapping[str, str | None]) -> "Item":
-        """This item as a step has it that reads these steps' outputs, by role."""
+        """This item as given to a step that reads these steps' outputs, by role."""
         if self.inputs == inputs:
             return self
         return Item(self.id, self.source, self.folder, self.depth, inputs, self.parameters)
 
     def input(self, role: str) -> Path:
-        """The folder that the stage at work on the item reads as `role`.
+        """The input folder of the role `role`.
 
         Raises MissingOutput where it is not there, as `has_input` says, and PipelineError for a
         role that the stage does not name.
@@ -88,8 +88,8 @@ class Item:
         return self.output(step)
 
     def has_input(self, role: str) -> bool:
-        """Whether there is something to read as `role`: not where an optional role is bound to no
-        step, nor where the step that it is bound to went without an output."""
+        """Whether there is an input for `role`: False where an optional role is bound to no step,
+        or where that step ended without an output."""
         step = self._bound_to(role)
         return step is not None and self.has_output(step)
 
@@ -108,7 +108,7 @@ class Item:
         return (self.folder / stage / MARK).is_file()
 
     def output(self, stage: str) -> Path:
-        """The folder that `stage` finished. Raises MissingOutput where there is none."""
+        """The output folder of `stage`. Raises MissingOutput where there is none."""
         if not self.has_output(stage):
             raise MissingOutput(f"{self.id} has no output of stage {stage!r}")
         return self.folder / stage
@@ -120,7 +120,7 @@ class Item:
         """
         folder = self.folder / hidden_name(stage, "partial")
         if folder.is_symlink():
-            folder.unlink()  # it was not made here, and must not be written through
+            folder.unlink()  # the engine made no link: nothing may be written through it
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -128,14 +128,14 @@ class Item:
 def item_id(source: str) -> str:
     """An id for `source`: readable, safe as a file name, and distinct (48 bits of SHA-256).
 
-    An address that is signed anew keeps it, and nothing of a password can be told from it, not even
-    by trying.
+    An address with a new signature keeps its id, and the id tells nothing about a password, not
+    even by trying.
     """
     return _id(shown(source), identity(source))
 
 
 def earlier_id(source: str) -> str:
-    """The id that the first versions made: passwords and signatures were part of it."""
+    """The id as the first versions made it: passwords and signatures were part of it."""
     return _id(source, source)
 
 
@@ -148,10 +148,11 @@ def _id(readable: str, distinct: str) -> str:
 
 @cache
 def hidden_name(stage: str, what: str) -> str:
-    """The name of a folder beside the stage's output: one of few, so that all can be kept.
+    """The name of a folder beside the stage's output, from a small set, so that all names can be
+    kept.
 
-    Path objects intern the names in them. Names that come and go have Python make its table of
-    interned strings anew, a megabyte, and malloc keeps that much for each thread that has done it.
+    Path objects intern the names in them. With ever new names Python rebuilds its table of interned
+    strings, a megabyte, and malloc keeps that much for each thread that has done it.
     """
     return f".{stage}.{what}"
 
