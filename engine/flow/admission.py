@@ -1,4 +1,4 @@
-"""Taking an item into a run: what is known of it, what can be reused, what disagrees after a crash.
+"""Takes an item into a run: its known state, the reusable outputs, and repairs after a crash.
 
 Runs in the ledger's thread, inside the transaction that enters the item.
 """
@@ -25,7 +25,7 @@ from engine.telemetry.events import Repaired
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """An item that has entered: its journey, the first change, and what was repaired."""
+    """An item that has entered: its journey, the first change, and the repairs."""
 
     journey: Journey
     change: Change
@@ -34,7 +34,7 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """An item that had entered the run before; `agrees` says whether with the same parameters."""
+    """An item that entered the run before; `agrees`: with the same parameters."""
 
     item: str
     agrees: bool
@@ -49,15 +49,14 @@ def admit(
     run: int,
     suspects: Suspects,
 ) -> Admission | Again:
-    """Enter `item` into this run, under the id that the ledger has it by, unless it has entered it
-    already."""
+    """Enter `item` into this run, under its id in the ledger, unless it has entered already."""
     item, is_renewed = ledger.find(item, run)
     item = replace(item, depth=depth)
     known = ledger.admit(item, parent, run)
     if known is None:
         _, parameters = ledger.standing(item.id)
         return Again(item.id, parameters.text == item.parameters.text)
-    if is_renewed:  # what failed may have failed for want of the new signature
+    if is_renewed:  # the failure may be due to the old signature
         known = {
             name: one
             for name, one in known.items()
@@ -78,7 +77,7 @@ def admit(
 def _first_change(
     graph: Graph, item: Item, known: dict[str, Known], parent: str | None, depth: int
 ) -> tuple[Journey, Change]:
-    """The item's journey, in which nothing will be read that is damaged, and its first change."""
+    """The item's journey, in which no damaged output will be read, and its first change."""
     while True:
         journey = Journey(graph, item, known, parent, depth)
         change = journey.advance()
@@ -95,8 +94,8 @@ def _first_change(
 
 
 def _to_be_read(graph: Graph, change: Change) -> set[str]:
-    """The stages whose outputs others, or the finish, will read. Only these are looked at: to look
-    at every file of all that has ended would take long."""
+    """The stages whose outputs other stages, or the finish, will read. Only these are checked:
+    checking every file of all ended items would take long."""
     running = {name for stage in change.entering for name in (stage, *graph.descendants(stage))}
     read = {name for stage in running for name in graph.reads[stage]}
     return read | {end.stage for end in change.reused if not graph.readers[end.stage]}
@@ -114,7 +113,7 @@ def _with_disk(graph: Graph, item: Item, known: Mapping[str, Known]) -> dict[str
 
 
 def _repair(journey: Journey, change: Change) -> list[Repaired]:
-    """Where the ledger and the folders disagree, the folders are right."""
+    """Repairs where the ledger and the folders disagree: the folders are right."""
     repairs, item = [], journey.item
     for end in change.restored:
         discard_partial(item, end.stage)

@@ -1,15 +1,15 @@
-"""`workers = "auto"`: how many workers each pool should have, from what the pools measured.
+"""`workers = "auto"`: the number of workers for each pool, from the pools' measurements.
 
 Pure policy: figures in, numbers out, no clock of its own. The figures are those of operational
 analysis (Denning & Buzen, "The Operational Analysis of Queueing Network Models", ACM Computing
-Surveys 10(3), 1978). By the utilisation law the mean number of a pool's workers that are at work is
-its throughput times its service time. So a pool whose workers never wait, with a backlog before
-them, is what holds the pipeline back; a pool whose workers do wait needs no more of them than those
-that did not; and throughput can rise until the processor is full, and no further. Where the
-processor is full there is nothing to share out: bounded queues already hold back whoever is ahead.
+Surveys 10(3), 1978). By the utilisation law the mean number of a pool's workers at work is its
+throughput times its service time. So a pool whose workers never wait, with a backlog before them,
+is the bottleneck; a pool whose workers do wait needs only those that did not; and throughput can
+rise only until the processor is full. A full processor need not be divided up: bounded queues
+already hold back the stages that are ahead.
 
 Growth is that of TCP's slow start (Jacobson, "Congestion Avoidance and Control", SIGCOMM 1988):
-doubling at once while it costs little, then only if the doubling before got more done.
+doubling at once while it costs little, then only if the doubling before raised the throughput.
 """
 
 import math
@@ -19,59 +19,60 @@ from dataclasses import dataclass
 from engine.telemetry.statistics import PoolStatistics
 
 SATURATED = 0.85
-"""Workers at work for at least this share of their time, before a backlog, are too few."""
+"""Workers that are at work for at least this share of their time, with a backlog, are too few."""
 
 ROOM = 0.6
-"""A pool shrinks only to where its workers would be needed for at most this share of their time,
-and only if that halves it. Well under SATURATED, so that what has just shrunk does not grow at once
-again; and a few workers too many do less harm than one too few."""
+"""A pool shrinks only to a size at which its workers would be at work for at most this share of
+their time, and only if that halves it. Well under SATURATED, so that a pool does not grow again
+just after it shrank; and a few workers too many do less harm than one too few."""
 
 CPU_FULL = 0.95
 """With this share of the machine's cores at work, more threads would only share them."""
 
 MOST = 32
-"""Workers of a stage that names no maximum of its own, on a machine of up to half as many cores."""
+"""The most workers of a stage that sets no maximum, on a machine with up to half as many cores."""
 
 UNPROVEN = 16
-"""Up to here, and to two for every core, a pool whose threads wait grows without proof that it
-helps, since waiting for that would cost more than a few workers too many do. One whose threads
-compute does so up to one more than there are cores."""
+"""Up to this size, and to two workers per core, a pool whose threads wait grows without proof of a
+gain, since waiting for proof would cost more than a few workers too many. A pool whose threads
+compute does so up to one worker more than there are cores."""
 
 LEAST_PROOF = 8
-"""Attempts that have to end before the rate at which they do counts as measured; and one for every
-worker, if that is more."""
+"""Attempts that have to end before their rate counts as measured; with more
+workers, one per worker."""
 
 WAITS, COMPUTES = 0.25, 0.5
 """Threads that want a core for less than the first share of the time that they are at work wait for
 something else; those that want it for more than the second compute."""
 
 EVIDENCE = 2.0
-"""Seconds for which a pool's threads have to compute until it counts as one that does. What waits
-computes at first, too: a stage imports what it needs with its first item."""
+"""Seconds for which a pool's threads have to compute before the pool counts as computing. Waiting
+stages compute at first, too: a stage imports its libraries with its first item."""
 
 GAIN = 0.25
-"""The part of what a growth promised that it has to bring: a doubling 1.25 times as much."""
+"""The least part of its promise that a growth has to bring: a doubling 1.25
+times the throughput."""
 
 HOLD = 60.0
-"""Seconds until a growth that brought nothing is tried again; doubled each time."""
+"""Seconds until a growth without gain is tried again; doubled each time."""
 
 PATIENCE = 30.0
-"""Seconds for which a pool has to have workers to spare before it shrinks; four times as long each
-time that it had to grow again after that. So the number of changes grows with the logarithm of the
-time."""
+"""Seconds for which a pool has to have spare workers before it shrinks; four times as long after
+each time that it had to grow again. So the number of changes grows with the logarithm of the time.
+"""
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 """Seconds between two looks."""
 
 PART = 0.05
-"""The next look comes after this part of the time since the last change. So a pool that has become
-too small is found after a time that is short against what was done until then, and figures are
-taken over longer, thus steadier, stretches the longer nothing happens."""
+"""The next look comes after this share of the time since the last change. So a pool that has become
+too small is found after a time that is short compared with the run so far, and the longer nothing
+changes, the longer and steadier the measured stretches are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What one pool measured since the last look, and what its number of workers may be.
+    """One pool's measurements since the last look, and the limits on its number of workers.
 
     `waiting` is the number of items in the inbox now, `queue` its bound, `ended` the attempts that
     ended in these `seconds`. `open` is the mean number of workers that were ready to work,
@@ -107,7 +108,7 @@ class Window:
         on_loop: bool,
         wanted: float | None = None,
     ) -> "Window":
-        """The `seconds` between two of a pool's statistics; `workers` is how many it is to have."""
+        """The `seconds` between two of a pool's statistics; `workers` is its target size."""
         passed = now.since(earlier)
         at_work = passed.worker_seconds - passed.starved - passed.needing - passed.blocked
         return cls(
@@ -126,28 +127,28 @@ class Window:
 
     @property
     def saturated(self) -> bool:
-        """Whether there was more work than the workers could do. Not before all of them are open:
-        those that load a model are neither at work nor too few."""
+        """Whether there was more work than the workers could do. False before all of them are open:
+        workers that load a model are neither at work nor too few."""
         all_open = self.open >= 0.9 * self.workers
         return all_open and self.at_work >= SATURATED * self.open and 2 * self.waiting >= self.queue
 
     @property
     def enough(self) -> int:
-        """How many workers would have done what was done, with some room."""
+        """The number of workers that would have been enough for this work, with some room."""
         return max(self.minimum, math.ceil(self.at_work / ROOM))
 
 
 @dataclass(frozen=True, slots=True)
 class Resize:
-    """The number of workers that a pool should have, and why, in words for a person."""
+    """A new number of workers for a pool, and the reason in words for a person."""
 
     workers: int
     why: str
 
 
 def maximum_workers(max_workers: int | None, cores: int, placement: str) -> int:
-    """The most workers that "auto" gives a stage, whose own maximum is `max_workers`. A process is
-    for what keeps a core busy, where its processor time is not seen."""
+    """The most workers that "auto" gives a stage, whose own maximum is `max_workers`. A process
+    counts as keeping a core busy where its processor time is not measured."""
     return max_workers or (2 * cores if placement == "process" else max(MOST, 2 * cores))
 
 
@@ -157,16 +158,16 @@ def pause_before_next(calm: float) -> float:
 
 
 class Autosizer:
-    """Decides look by look; the same looks always lead to the same answers."""
+    """Decides at each look; the same looks always give the same decisions."""
 
     def __init__(self, cores: int) -> None:
         self._cores = cores
         self._sizers: dict[str, _Sizer] = {}
 
     def decide(self, pools: Mapping[str, Window], cpu: float) -> dict[str, Resize]:
-        """The automatic pools that should have another number of workers; empty when all is well.
+        """The automatic pools that should have another number of workers; empty if none should.
 
-        `cpu` is the share of the cores' time that was used since the last look, 0 to 1.
+        `cpu` is the used share of the cores' time since the last look, 0 to 1.
         """
         answers = {}
         for name, window in pools.items():
@@ -179,7 +180,7 @@ class Autosizer:
 
 
 class _Sizer:
-    """One pool: what is known of the size it has, and what was learnt from others."""
+    """One pool: the measurements at its present size, and the results of earlier sizes."""
 
     def __init__(self, cores: int) -> None:
         self._cores = cores
@@ -193,7 +194,7 @@ class _Sizer:
         self._shrunk_from = 0
 
     def look(self, window: Window, cpu: float) -> Resize | None:
-        """The size that the pool should have, if that is another."""
+        """The new size for the pool, None if it should stay."""
         if window.workers != self._size:
             self._begin_at(window.workers)
         self._measure(window)
@@ -214,7 +215,7 @@ class _Sizer:
     def _measure(self, window: Window) -> None:
         was_held, self._held_for = self._held_for > 0, max(0.0, self._held_for - window.seconds)
         if was_held and not self._held_for:
-            self._begin_at(self._size)  # what is compared with the next size has to be recent
+            self._begin_at(self._size)  # compare the next size with a recent rate
         if not window.saturated:
             return
         self._spare_for, self._spare_most = 0.0, 0
@@ -234,7 +235,7 @@ class _Sizer:
         return self._computes
 
     def _free(self, window: Window) -> int:
-        """Up to here the pool grows without proof that it helps."""
+        """The size up to which the pool grows without proof of a gain."""
         if window.on_loop:
             return MOST
         seems_to_wait = window.wanted is None or window.wanted < WAITS * window.at_work
@@ -244,12 +245,12 @@ class _Sizer:
 
     @property
     def _rate(self) -> float | None:
-        """Attempts that end in a second at this size, once enough have."""
+        """Attempts that end per second at this size; None until enough have ended."""
         enough = self._ended >= max(LEAST_PROOF, self._size)
         return self._ended / self._seconds if enough else None
 
     def _undone(self, window: Window) -> Resize | None:
-        """Back to the size before, if this one turns out to bring too little."""
+        """Back to the size before, if this one turns out to gain too little."""
         if self._before is None or self._rate is None:
             return None
         size, rate = self._before
@@ -280,8 +281,8 @@ class _Sizer:
         return Resize(most, f"{who} at work, and {window.waiting} of {window.queue} waited")
 
     def _room_on_cores(self, workers: int, cpu: float) -> int:
-        """As many as would fill the processor if it goes up with their number. Where that leaves no
-        whole worker, one more, up to two a core: threads also wait for a disk."""
+        """The size that would fill the processor if its use rises with the number of workers. If
+        that leaves no whole worker, one more, up to two per core: threads also wait for a disk."""
         one_more = workers + 1 if workers < 2 * self._cores else workers
         return max(one_more, int(min(workers / cpu, 2 * workers))) if cpu > 0 else 2 * workers
 

@@ -1,4 +1,4 @@
-"""What a run has beside its items: the versions it works with, and the pipeline's finish."""
+"""Parts of a run beside its items: the versions of packages, and the pipeline's finish."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -25,11 +25,11 @@ def installed_versions(pipeline: Pipeline) -> dict[str, str]:
 
 
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, EOFError)
-"""What reading a file raises that is not there, or does not hold what it should."""
+"""Errors from reading a file that is missing, or does not hold the expected data."""
 
 
 class FinishError(PenstockError):
-    """The finish could not read what an item's stages had made."""
+    """The finish could not read the output of an item's stages."""
 
     def __init__(self, record: ItemRecord, error: Exception) -> None:
         text = one_line(f"{type(error).__name__}: {error}")
@@ -42,8 +42,8 @@ class FinishError(PenstockError):
 async def run_finish(pipeline: Pipeline, config: Config, workdir: Path) -> Sequence[str]:
     """Run the pipeline's finish in a thread; returns its lines for the report.
 
-    Raises what it raises, StopRun for a full disk, FinishError where what stands in an item's
-    folder is at fault. A finish that is cancelled is left to itself.
+    Raises its errors, StopRun for a full disk, FinishError where the content of an item's folder is
+    at fault. If it is cancelled, its thread is abandoned.
     """
     latest: ItemRecord | None = None
 

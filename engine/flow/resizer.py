@@ -10,8 +10,8 @@ from engine.telemetry.thread_times import ThreadTimes
 
 
 class Resizer:
-    """Call `resize` after `pause` seconds, again and again; it compares the pools with how they
-    were before."""
+    """Applies the policy: call `resize` after each `pause` seconds; it compares the pools'
+    statistics with those of the call before."""
 
     def __init__(self, pools: Mapping[str, Pool]) -> None:
         self._pools = pools
@@ -33,7 +33,7 @@ class Resizer:
         return pause_before_next(self._clock - self._changed)
 
     def resize(self) -> None:
-        """Look at what the pools did since the last call, and resize those that are automatic."""
+        """Measure the pools since the last call, and resize those with `workers = "auto"`."""
         clock, processor = time.monotonic(), time.process_time()
         seconds, used = clock - self._clock, processor - self._processor
         self._clock, self._processor = clock, processor
@@ -43,7 +43,7 @@ class Resizer:
             name: self._window(name, pool, seconds, wanted) for name, pool in self._pools.items()
         }
         if not any(window.open for window in windows.values()):
-            self._changed = clock  # reading what earlier runs did is no calm that lasts
+            self._changed = clock  # a time of reusing earlier results tells nothing about the pools
         cpu = used / (seconds * self._cores) if seconds > 0 else 0.0
         for name, answer in self._autosizer.decide(windows, cpu).items():
             self._pools[name].resize(answer.workers, answer.why)
@@ -54,7 +54,7 @@ class Resizer:
     ) -> Window:
         now, stage = pool.statistics(), pool.stage
         earlier, self._before[name] = self._before[name], now
-        # A process whose processor time is seen is sized as a thread is.
+        # A process whose processor time is measured is sized like a thread.
         placement = pool.options.placement if wanted is None else "thread"
         return Window.between(
             earlier,

@@ -1,4 +1,4 @@
-"""What follows an attempt that did not end done: an end, or another attempt and when.
+"""Decides what follows an attempt that did not end done: an end, or another attempt and when.
 
 Pure policy: no clock and no queue.
 """
@@ -10,7 +10,7 @@ from typing import Literal
 from engine.contract.errors import BatchFault, Drop, Ending, Permanent, Throttled
 
 LONE_PATIENCE = 90.0
-"""Seconds that an item is held at most once it alone is turned away, and others go well."""
+"""The most seconds that an item is held once it alone is turned away, while others go well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,8 @@ class Verdict:
 class RetryPolicy:
     """`attempts` and `patience` (seconds) of the stage, `first` and `cap` (seconds) of the run.
 
-    The wait before attempt n + 1 is `first * 2 ** (n - 1)`, at most `cap`, times a jitter of 0.5 to
-    1.5, so that items that failed together do not come back together.
+    The backoff before attempt n + 1 is `first * 2 ** (n - 1)`, at most `cap`, times a jitter of 0.5
+    to 1.5, so that items that failed together do not come back together.
     """
 
     attempts: int
@@ -50,10 +50,10 @@ class RetryPolicy:
         pause: float,
         alone_for: float | None = None,
     ) -> Verdict:
-        """`attempt` is this one's number, counted from 1; `held_for` the seconds the item has
-        already waited for being throttled, and `pause` how long it would have to wait now.
-        `alone_for`: the seconds since the item was first turned away, where it has been now and
-        again and others have not."""
+        """The verdict on an attempt. `attempt` is its number, counted from 1; `held_for` the
+        seconds that the item has already been held by throttling, and `pause` the seconds that it
+        would be held now. `alone_for`: the seconds since the item's first refusal, if it has been
+        refused repeatedly and others have not."""
         if isinstance(ending, Drop):
             return Verdict("dropped")
         if isinstance(ending, Permanent):

@@ -1,4 +1,4 @@
-"""One run: pools joined up, the source fed in, drained, finished, reported."""
+"""One run: it joins the pools, feeds the source in, drains, finishes, and reports."""
 
 import signal
 import threading
@@ -48,17 +48,17 @@ from engine.telemetry.events import (
 from engine.telemetry.statistics import FailureKind, Hold, PoolStatistics, StageCounts
 
 Background = Callable[[], Coroutine[Any, Any, None]]
-"""What runs beside a run and is cancelled at its end, such as a view that refreshes."""
+"""A task that runs beside a run and is cancelled at its end, such as a view that refreshes."""
 
 RunOutcome = Literal["done", "stopped", "interrupted"]
 
 BAD_START = "could not start"
-"""What the ledger has as the outcome of a run that a person's mistake ended."""
+"""The ledger's outcome for a run that a user's mistake ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """What a run came to. `total` (of items), `counts` (of stages), `failures` and `held` are the
+    """The results of a run. `total` (of items), `counts` (of stages), `failures` and `held` are the
     whole ledger's, `pools` and `items` this run's."""
 
     run: int
@@ -66,7 +66,8 @@ class RunReport:
     why: str | None
     seconds: float
     items: Mapping[str, int]
-    """How many of this run's items are done, dropped, failed; `reused`: by earlier runs alone."""
+    """Number of this run's items that are done, dropped, failed; `reused`:
+    all done by earlier runs."""
     total: StageCounts
     counts: Sequence[StageCounts]
     failures: Sequence[FailureKind]
@@ -101,7 +102,7 @@ class Run:
         news: Sequence[Event],
     ) -> None:
         """`commit` writes the ledger, in which the run has `begun`; `news` are the events of that,
-        for those who begin to listen before it is executed."""
+        for listeners that subscribe before the run is executed."""
         self.pipeline = pipeline
         self.config = config
         self.workdir = workdir
@@ -171,12 +172,13 @@ class Run:
         )
 
     def snapshot(self) -> list[PoolStatistics]:
-        """Every pool's figures now, in graph order."""
+        """Every pool's statistics now, in graph order."""
         return [pool.statistics() for pool in self.pools.values()]
 
     @property
     def outcome(self) -> RunOutcome:
-        """How the run ends, for what is still beside it then; "stopped" if it broke off."""
+        """The outcome of the run, for tasks that still run beside it then;
+        "stopped" if it broke off."""
         return self._outcome if self._went_through or self._outcome != "done" else "stopped"
 
     async def execute(self, background: Sequence[Background] = ()) -> RunReport:
@@ -188,19 +190,19 @@ class Run:
             self.events.emit(event)
         lines = await self._work(background)
         self._seconds = anyio.current_time() - self._began
-        with suppress(StopRun):  # it has been said, and the next run finds this one unended
+        with suppress(StopRun):  # it has been reported, and the next run finds this one unended
             await self._commit.do(lambda ledger: ledger.end_run(self._number, self._outcome))
         return self._report(self._seconds, lines)
 
     async def close(self) -> None:
-        """Tell the source what is left to tell, and listeners that the run has ended, if it was not
-        broken off. The ledger has been closed."""
+        """Tell the source of the remaining jobs, and listeners that the run has ended, if it did
+        not break off. The ledger is closed by now."""
         await self._jobs.close()
         if self._seconds is not None:
             self.events.emit(RunEnded(self._number, self._outcome, self._seconds))
 
     def drain(self, outcome: RunOutcome, why: str) -> None:
-        """Take nothing new; what workers have in hand is finished."""
+        """Take nothing new; workers finish the items in hand."""
         if self._outcome != "done":
             return
         self._outcome, self._why = outcome, why
@@ -211,7 +213,7 @@ class Run:
         self.drain("stopped", str(why))
 
     async def _work(self, background: Sequence[Background]) -> Sequence[str]:
-        """Take the items through the pools, and finish; returns the lines of the finish."""
+        """Take the items through the pools, and run the finish; returns its lines."""
         lines: Sequence[str] = ()
         try:
             async with anyio.create_task_group() as helpers:
@@ -248,7 +250,7 @@ class Run:
             heard.append(signal.SIGHUP)
         with anyio.open_signal_receiver(*heard) as signals:
             async for number in signals:
-                # A terminal that goes may say so twice, itself and by its shell.
+                # A closed terminal may send it twice, once itself and once by its shell.
                 if number != signal.SIGHUP or self._outcome != "interrupted":
                     self._interrupt(signal.Signals(number).name)
 
@@ -257,7 +259,7 @@ class Run:
             self._why = "interrupted twice: what was in hand is given up and stays pending"
             self._in_hand.cancel()
             return
-        self._outcome = "done"  # a person's word goes before the run's own
+        self._outcome = "done"  # a user's stop overrides the run's own
         if self._finishing:
             self.drain("interrupted", f"{name}: every item had ended, the finish is left")
             self._in_hand.cancel()
@@ -269,7 +271,7 @@ class Run:
         resizer = Resizer(self.pools)
         while resizer.has_work and self._outcome == "done":
             await anyio.sleep(resizer.pause)
-            if self._outcome == "done":  # else a new worker would find nothing to take
+            if self._outcome == "done":  # otherwise a new worker would find nothing to take
                 resizer.resize()
 
     async def _finish(self) -> Sequence[str]:
@@ -306,8 +308,9 @@ async def opened_run(
 ) -> AsyncIterator[Run]:
     """A run that has begun in the ledger of `workdir`, to be executed within the block.
 
-    `sources` is a Source, or any iterable of what a person types, of pairs (id, source), of Jobs.
-    Raises PenstockError where the run cannot be made, as with a ledger of another pipeline.
+    `sources` is a Source, or any iterable of sources as a person types them, of pairs (id, source),
+    of Jobs. Raises PenstockError where the run cannot be made, as with a ledger of another
+    pipeline.
     """
     freed = make_room(workdir)
     news: list[Event] = [RoomMade(freed)] if freed else []
@@ -348,9 +351,9 @@ def run_pipeline(
 ) -> RunReport:
     """Run `pipeline` over `sources` in `workdir`, to its end. Blocks.
 
-    `prepare` is given the run before it starts, to listen to it, and returns what is to run beside
-    it, such as a view that refreshes. Raises WorkFolderError where the folder is in use, and
-    PenstockError where a stage cannot start.
+    `prepare` is called with the run before it starts, to subscribe to its events, and returns the
+    tasks to run beside it, such as a view that refreshes. Raises WorkFolderError where the folder
+    is in use, and PenstockError where a stage cannot start.
     """
     told = events or Events()
 
