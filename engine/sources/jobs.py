@@ -36,11 +36,14 @@ class Taken:
 
 
 class Jobs:
-    """Every job that is read is told of once: with its item's end, or as lost.
+    """The jobs that a run has read from its source, until the source is told of them.
 
-    `read` yields them; say by `bind` of which item each is, by `ended` how that ended, by `lose`
-    that it never will. `tell` passes that on to the source, in this order. All on the event loop,
-    apart from reading. Of a source that does not want to know nothing is kept.
+    `read` yields them. The run says with `bind` which item a job became, with `ended` how an item
+    ended, and with `settle` what became of a job that is no item. `tell` passes this on to the
+    source, one call after the other, in that order. `close` tells that all others are lost.
+
+    Everything but reading happens on the event loop. For a source that does not want to know,
+    nothing is kept and nothing told.
     """
 
     def __init__(self, source: Source, stop: Callable[[StopRun], None]) -> None:
@@ -138,7 +141,8 @@ class Jobs:
                 await self._tell(*self._due[0])
                 self._due.popleft()
         if self._due:
-            log.warning("the source does not answer: %d jobs are not told of", len(self._due))
+            left = len(self._due)
+            log.warning("the source does not answer; jobs that it is not told of: %d", left)
         self._thread.close()
 
     async def _tell(self, taken: Taken, outcome: Settled | None) -> None:

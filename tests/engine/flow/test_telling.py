@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from engine import Item, Job, Source, StopRun
 from engine.contract.item import item_id
-from engine.flow.run import Run, RunReport, run_pipeline
+from engine.flow.run import Run, RunReport, opened_run, run_pipeline
 from engine.ledger.schema import FILE
 from engine.ledger.writer import Ledger
 from engine.sources.source import Joined, ListSource
@@ -39,9 +39,11 @@ class Told(Source):
         self.told: list[tuple[str, str]] = []
         self.ledger: list[tuple[str, str]] = []
         self.threads: set[str] = set()
+        self.read = 0
 
     def items(self) -> Iterator[Job]:
         for one in self.given:
+            self.read += 1
             yield Job.of(one)
 
     def ended(self, job: Job, outcome: str) -> None:
@@ -395,6 +397,71 @@ def test_whatever_happens_the_ledger_has_what_is_told(
                 assert sorted(name for name, _ in source.told) == sorted(jobs)
                 assert "lost" not in dict(source.told).values()
                 assert len(watch.ended) == len(toys.query(workdir, "SELECT id FROM items"))
+
+
+@given(
+    does=st.dictionaries(st.sampled_from(NAMES), WORDS, max_size=6),
+    jobs=st.lists(st.sampled_from(NAMES), min_size=1, max_size=8),
+    moment=st.integers(0, 30),
+)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_a_run_that_is_cancelled_lets_go_of_what_it_has_not_ended(
+    does: Does, jobs: list[str], moment: int
+) -> None:
+    with toys.fast_folder() as workdir:
+        source, events = Told(jobs, workdir), Events()
+
+        async def main() -> None:
+            pipeline = chain(does)
+            opened = opened_run(pipeline, configured(pipeline), workdir, source, events)
+            with anyio.fail_after(20), anyio.CancelScope() as scope:
+                events.subscribe(Countdown(moment, scope.cancel))
+                async with opened as run:
+                    await run.execute()
+
+        anyio.run(main)
+        assert source.ledger == source.told
+        assert len(source.told) == source.read
+        assert engine_threads() == []
+
+
+class Countdown:
+    """Does something at one event."""
+
+    def __init__(self, moment: int, what: Callable[[], object]) -> None:
+        self.left = moment
+        self.what = what
+
+    def __call__(self, event: Event) -> None:
+        if self.left == 0:
+            self.what()
+        self.left -= 1
+
+
+def test_a_source_that_does_not_answer_holds_up_no_run_that_is_given_up(
+    fast: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("engine.sources.jobs.LETTING_GO", 0.05)
+    asked, go_on = threading.Event(), threading.Event()
+
+    class Mute(Told):
+        def ended(self, job: Job, outcome: str) -> None:
+            asked.set()
+            go_on.wait()
+
+    async def main() -> None:
+        pipeline = chain()
+        opened = opened_run(pipeline, configured(pipeline), fast, Mute(["v", "w"]), Events())
+        with anyio.fail_after(10), anyio.CancelScope() as scope:
+            async with opened as run, anyio.create_task_group() as tasks:
+                tasks.start_soon(run.execute)
+                await toys.until(asked.is_set)
+                scope.cancel()
+
+    anyio.run(main)
+    go_on.set()
+    assert "the source does not answer; jobs that it is not told of: 1" in caplog.text
+    assert engine_threads() == []
 
 
 class Watch:
