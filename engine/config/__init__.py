@@ -1,1 +1,1 @@
-"""Settings: where they come from, what they may be, and the file that explains them."""
+"""Settings: their sources, their checks, and the file that explains them."""

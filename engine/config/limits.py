@@ -8,7 +8,7 @@ from engine.contract.stage import Settings, setting
 
 
 class KeyLimits(Settings):
-    """What one gate keeps to; where it says nothing, it keeps to what all do."""
+    """The limits of one gate; the common limits hold where it sets none."""
 
     model_config = ConfigDict(strict=True)
 

@@ -242,8 +242,8 @@ def _explain(
 def _refused_within(
     details: ErrorDetails, model: type[BaseModel], section: str, entries: GivenSettings
 ) -> str | None:
-    """What is said of one value in a setting that is a table of numbers or of settings; None where
-    the setting is not one."""
+    """The message about one value in a setting that is a table of numbers or of settings; None for
+    another setting."""
     key, *path = map(str, details["loc"])
     field = model.model_fields[key]
     if not path or is_secret(field) or (names := table_keys(field, path)) is None:

@@ -61,8 +61,8 @@ def accepts_bool(field: FieldInfo) -> bool:
 
 
 def table_keys(field: FieldInfo, path: Sequence[str]) -> Mapping[str, FieldInfo] | None:
-    """What may stand at the last of `path`, keys of a setting that is a table of numbers or texts,
-    or of tables of settings; None where it is no such setting, or the path no longer or shorter."""
+    """The fields among which the last key of `path` stands, in a setting that is a table of numbers
+    or texts, or of tables of settings. None for another setting, or a path of another length."""
     kind, arguments = get_origin(field.annotation), get_args(field.annotation)
     if kind is not dict:
         return None

@@ -1,1 +1,1 @@
-"""What an author of stages and pipelines meets: errors, items, stages, pipelines. No I/O."""
+"""The contract for authors of stages and pipelines: errors, items, stages, pipelines. No I/O."""

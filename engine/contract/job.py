@@ -1,4 +1,4 @@
-"""What a source gives: the source of an item, the parameters that go with it, and whose it is."""
+"""A job: the source of an item, its parameters, and the handle of its origin."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -8,18 +8,19 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Parameters(Mapping[str, Any]):
-    """What an item is to be done with, by name: JSON values, which nobody can change.
+    """An item's parameters, by name: read-only JSON values.
 
-    `text` is their canonical JSON, in ASCII and sorted by name, or "" where there are none. Each
-    value that is asked for is a copy. Two that are equal as mappings may differ in their text, and
-    so in what they make of an item: `1` is not `1.0` there.
+    `text` is their canonical JSON, in ASCII and sorted by name, or "" where there are none. Reading
+    a value gives a copy. Two that are equal as mappings may differ in their text, and so in the
+    outputs that they lead to: `1` is not `1.0` there.
     """
 
     text: str = ""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Parameters":
-        """Those of `values`. Raises ValueError where one is no JSON, or a name is no string."""
+        """The parameters from `values`. Raises ValueError where a value is
+        no JSON, or a name is no string."""
         if isinstance(values, Parameters):
             return values
         if not values:
@@ -59,7 +60,8 @@ NO_PARAMETERS = Parameters()
 
 
 def _check_names(value: object) -> None:
-    """JSON would make strings of numbers that are names, and so another mapping of this one."""
+    """Refuse names that are numbers: JSON would turn them into strings, and
+    so change the mapping."""
     if isinstance(value, dict):
         for name, one in value.items():
             if not isinstance(name, str):
@@ -72,19 +74,19 @@ def _check_names(value: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a source asks for: one item.
+    """A source's request for one item.
 
-    `source` is what a person would type, which the pipeline brings into its canonical form, and the
-    item's id follows from that. Where `id` is given, it is the item's (safe as a file name), and
-    `source` is taken as it stands.
+    `source` is the text that a person would type; the pipeline brings it into its canonical form,
+    and the item's id follows from that. Where `id` is given, it is the item's id (safe as a file
+    name), and `source` is taken as it stands.
 
-    `parameters`, a mapping of strings to JSON values, are what stages find as `item.parameters`.
-    They are part of the fingerprint of every output of the item, and not of its id: one source
-    with other parameters is the same item, which a later run does again with those that it is given
-    then. To have both, give each an id of its own. The ledger keeps them as they are, so keys and
-    passwords do not belong there.
+    `parameters`, a mapping of strings to JSON values, are the stages' `item.parameters`. They are
+    part of the fingerprint of every output of the item, and not of its id: one source with other
+    parameters is the same item, and a later run does it again with the new ones. To have both, give
+    each an id of its own. The ledger keeps them as they are, so keys and passwords do not belong
+    there.
 
-    `handle` is the source's own, for it to know the job by, such as a message's number; the engine
+    `handle` is the source's own means to recognise the job, such as a message's number; the engine
     does not look at it.
     """
 
@@ -94,12 +96,12 @@ class Job:
     handle: Any = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Raises ValueError for parameters that cannot be."""
+        """Raises ValueError for invalid parameters."""
         object.__setattr__(self, "parameters", Parameters.of(self.parameters))
 
     @classmethod
     def of(cls, given: "Given") -> "Job":
-        """The job that a source's value stands for. Raises TypeError where it stands for none."""
+        """The job for a source's value. Raises TypeError where the value stands for none."""
         if isinstance(given, Job):
             return given
         if isinstance(given, str):
@@ -112,4 +114,5 @@ class Job:
 
 
 Given = str | tuple[str, str] | Job
-"""What may stand for a job: what a person would type, an id and a source, or the job itself."""
+"""A value that stands for a job: the text that a person would type, an id
+and a source, or the job itself."""

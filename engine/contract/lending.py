@@ -1,4 +1,5 @@
-"""Lends what is dear to make, such as a loaded model, to all in a process who ask for the same."""
+"""Lends objects that are expensive to make, such as a loaded model, to all
+their users in a process."""
 
 import threading
 from collections.abc import Callable, Hashable
@@ -12,7 +13,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Lent:
-    """A thing that is there, is being made or, with no users left, is being closed."""
+    """An object that is ready, is being made or, with no users left, is being closed."""
 
     close: Callable[[Any], object]
     thing: Future[Any] = field(default_factory=Future)
@@ -24,7 +25,8 @@ _lent: dict[Hashable, _Lent] = {}
 
 
 class Loan(Generic[T]):
-    """What `borrow` gives: the `thing`, until `give_back`, or until a `with` is left."""
+    """The result of `borrow`: the `thing`, until `give_back`, or until the
+    end of a `with` block."""
 
     def __init__(self, key: Hashable, thing: T) -> None:
         self.thing = thing
@@ -32,8 +34,8 @@ class Loan(Generic[T]):
         self._is_over = False
 
     def give_back(self) -> None:
-        """The borrower uses the thing no more; the last one's call closes it, and raises what that
-        does. A second call does nothing."""
+        """End the loan; the last borrower's call closes the thing, and raises the error of that. A
+        second call does nothing."""
         with _changed:
             if self._is_over:
                 return
@@ -62,21 +64,21 @@ class Loan(Generic[T]):
 
 
 def borrow(key: Hashable, make: Callable[[], T], close: Callable[[T], object]) -> Loan[T]:
-    """The one thing of this process that goes by `key`: a word for what it is, and all that it is
-    made of, such as ("detector", weights, size). Give it back after use.
+    """The one object of this process for `key`: a word for its kind, and everything that it is made
+    of, such as ("detector", weights, size). Give it back after use.
 
-    Who asks first makes it, with `make`, and those who ask meanwhile wait; the last to give it back
-    closes it, with the first one's `close`, and who asks meanwhile waits for that and makes it
-    anew. So there is never more than one. What `make` raises is raised to all who wait for it, and
-    the next to ask tries again. From any thread; what is lent has to stand its borrowers' use at
-    the same time.
+    The first borrower makes it, with `make`, and others wait meanwhile. The last one to give it
+    back closes it, with the first one's `close`; a borrower that comes meanwhile waits for that and
+    makes it anew. So there is never more than one. An error of `make` is raised to all borrowers
+    that wait for it, and the next one tries again. From any thread; the object has to allow its
+    borrowers' concurrent use.
 
     Meant for `Stage.open`, with `give_back` in `Stage.close`. It blocks: an async stage calls it in
     a thread.
     """
     with _changed:
         while (lent := _lent.get(key)) is not None and not lent.users:
-            _changed.wait()  # it is being closed
+            _changed.wait()  # another borrower is closing it
         if lent is None:
             lent = _lent[key] = _Lent(close)
         lent.users += 1

@@ -1,1 +1,1 @@
-"""How items travel: the run, its pools and inboxes, and every item's journey."""
+"""The flow of items: the run, its pools and inboxes, and every item's journey."""

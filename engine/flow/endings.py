@@ -1,4 +1,5 @@
-"""When the end of an item is told: after the ledger has it, and after what the item held has ended.
+"""Decides when the end of an item is reported: after the ledger has it, and, for a list, after the
+items that it produced have ended.
 
 Pure: no clock, no disk, no database.
 """
@@ -11,8 +12,8 @@ from engine.ledger.records import Settled
 
 @dataclass(slots=True)
 class _Open:
-    """An item whose end has not been told. `before` counts what has to come first: the items that
-    it waits for, and whoever still reads them; `waiting` are those that wait for this one."""
+    """An item whose end has not been reported. `before` is the number of items that it waits for
+    and of readers that still read it; `waiting` are the items that wait for this one."""
 
     before: int = 0
     waiting: list[str] = field(default_factory=list)
@@ -20,12 +21,12 @@ class _Open:
 
 
 class Endings:
-    """The items of a run whose ends have not been told yet.
+    """The items of a run whose ends have not been reported yet.
 
     `tell` is called once for every item that has ended, with its id, its outcome, and whether
-    earlier runs had done it all: after those of the items that it held, and otherwise in the order
-    in which the ends came. Lists may name one another, and themselves: then the one that was under
-    way before does not wait for the other.
+    earlier runs had done all of it: after the ends of the items that it produced, and otherwise in
+    the order of the ends. Lists may name one another, and themselves: then the one that was under
+    way first does not wait for the other.
     """
 
     def __init__(self, tell: Callable[[str, Settled, bool], None]) -> None:
@@ -33,26 +34,27 @@ class Endings:
         self._open: dict[str, _Open] = {}
 
     def __contains__(self, item: str) -> bool:
-        """Whether the item has entered, and its end has not been told."""
+        """Whether the item has entered, and its end has not been reported."""
         return item in self._open
 
     def entered(self, item: str, parent: str | None) -> None:
-        """The item has entered the run; `parent` held it."""
+        """The item has entered the run; the list `parent` produced it."""
         self._open[item] = _Open()
         if parent is not None:
             self._wait(parent, item)
 
     def held_again(self, item: str, parent: str) -> None:
-        """`parent` holds the item too, which has entered by another way."""
+        """The list `parent` names the item too, which entered in another way."""
         if item in self._open and parent in self._open and not self._waits_for(item, parent):
             self._wait(parent, item)
 
     def reading(self, item: str) -> None:
-        """What the item held is about to be read, without an attempt at it: until `read`."""
+        """The items of the list `item` are about to be read from the ledger, without an attempt:
+        until `read`."""
         self._open[item].before += 1
 
     def read(self, item: str) -> None:
-        """It has been read to its end."""
+        """The list has been read to its end."""
         self._one_less(item)
 
     def ended(self, item: str, outcome: Settled, reused: bool) -> None:
@@ -67,7 +69,8 @@ class Endings:
             self._open[item].waiting.append(parent)
 
     def _waits_for(self, item: str, other: str) -> bool:
-        """Whether `item` waits for `other`, be it by way of more; they may be one."""
+        """Whether `item` waits for `other`, directly or through further
+        items; both may be the same."""
         seen, look = {other}, [other]
         while look:
             found = look.pop()
@@ -83,7 +86,8 @@ class Endings:
         self._settle(item)
 
     def _settle(self, item: str) -> None:
-        """Tell its end if it may be told, and then of those that had waited for this."""
+        """Report the item's end if nothing is left to wait for, and then the ends of items that
+        waited for it."""
         look = [item]
         while look:
             one = look.pop(0)

@@ -1,1 +1,1 @@
-"""What holds back: hosts, the disk, the failure budget."""
+"""Gates that hold items back: hosts, resources, the disk, the failure budget."""

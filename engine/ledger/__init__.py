@@ -1,1 +1,1 @@
-"""What is remembered: the SQLite ledger, and every item's folders on disk."""
+"""The SQLite ledger, and every item's folders on disk."""

@@ -1,1 +1,1 @@
-"""Where items come from: lists, and the order in which they are read."""
+"""Sources of items: the protocol, lists, and the order of reading."""

@@ -1,1 +1,1 @@
-"""What is measured and told: events, statistics, processor time, amounts in words."""
+"""Measurements and messages: events, statistics, processor time, amounts in words."""

@@ -244,7 +244,7 @@ def bottleneck_sentence(pools: Mapping[str, PoolStatistics]) -> str:
 
 
 def _is_short(pool: PoolStatistics) -> bool:
-    """Whether its workers had what to do, and waited for what they need to do it."""
+    """Whether its workers had items and waited for a resource of the stage."""
     return (
         pool.share(pool.needing) >= LEAST_WAIT
         and pool.share(pool.busy + pool.needing) >= LEAST_BUSY

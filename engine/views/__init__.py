@@ -1,1 +1,1 @@
-"""What a terminal shows: progress, plain lines, the end report, the JSON log."""
+"""The views on a terminal: progress, plain lines, the end report, the JSON log."""

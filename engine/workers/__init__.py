@@ -1,1 +1,1 @@
-"""Who does the work: threads, slots on the event loop, processes; the team of one pool."""
+"""The workers: threads, slots on the event loop, processes; the team of one pool."""

@@ -85,7 +85,8 @@ def result_of_return(value: object) -> Result:
 def results_of_batch(
     answers: object, count: int, cost: ProcessorTime | None = None
 ) -> list[Result]:
-    """What `process_batch` returned for `count` items means; `cost` is that of all of them."""
+    """The results of a batch of `count` items from the return value of `process_batch`; `cost` is
+    the cost of all of them."""
     if not isinstance(answers, Sequence) or len(answers) != count:
         raise TypeError(f"process_batch() returned {answers!r}; it returns {count} answers")
     share = cost and cost.shared_by(count)

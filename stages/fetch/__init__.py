@@ -1,1 +1,1 @@
-"""Videos from the network: the download, by yt-dlp, and what it finds out."""
+"""Videos from the network: the download by yt-dlp, and the description of each video."""

@@ -193,8 +193,8 @@ class Download(Stage):
                 kind="too_deep",
             )
 
-    # What was looked up outlives an attempt that is told to slow down, so that the next one asks
-    # for the media alone: a host that turns away every second request would never serve both.
+    # The look-up outlives an attempt that is told to slow down, so that the next one asks only for
+    # the media: a host that turns away every second request would never serve both.
 
     def _remember(self, item: Item, found: dict[str, Any]) -> None:
         text = json.dumps(self._downloader.sanitize_info(found))

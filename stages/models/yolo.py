@@ -1,4 +1,4 @@
-"""ultralytics, imported quietly and offline, and YOLO weights found on disk or fetched."""
+"""Imports ultralytics quietly and offline, and finds or fetches YOLO weights."""
 
 import os
 import sys
@@ -9,30 +9,30 @@ from engine import UsageError
 from stages.models.suppression import suppress
 
 PATIENCE = 10.0
-"""Seconds that a host may take to answer before there counts as being no network."""
+"""Seconds without an answer of the host after which there counts as being no network."""
 
 SAFE_LOAD = "ULTRALYTICS_SAFE_LOAD"
-"""The environment variable by which ultralytics is told to load weights alone, or not."""
+"""The environment variable that tells ultralytics whether to load only weights."""
 
 FORMATS = ("pt", "onnx", "engine", "openvino")
-"""The formats of weights that are loaded, as ultralytics calls them. Of the others that it knows
-some are programs (TorchScript, TensorFlow, Paddle), and none has been tried."""
+"""The accepted formats of weights, by ultralytics' names. Some of its other formats are programs
+(TorchScript, TensorFlow, Paddle), and none has been tried."""
 
 _patches: list[Any] = []
-"""Keeps the operator definitions of `import_torchvision` alive: they last as long as these do."""
+"""Keeps the operator definitions of `import_torchvision` alive as long as the process."""
 
 
 def cache_folder() -> Path:
-    """Where fetched weights and ultralytics' own settings go: $XDG_CACHE_HOME/penstock."""
+    """The folder for fetched weights and ultralytics' own settings: $XDG_CACHE_HOME/penstock."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "penstock"
 
 
 def import_ultralytics() -> Any:
-    """The module `ultralytics`: with no network use, no installing, nothing printed, and no running
-    of what a .pt file holds besides weights (see `load_weights_alone`).
+    """The module `ultralytics`: without network use, installations or output, and without running
+    code from a .pt file (see `load_weights_alone`).
 
-    The import takes a second or two. What a person has set in the environment stays as it is.
+    The import takes a second or two. Environment variables that a person has set stay as they are.
     """
     os.environ.setdefault(SAFE_LOAD, "true")
     os.environ.setdefault("YOLO_OFFLINE", "true")
@@ -50,32 +50,33 @@ def import_ultralytics() -> Any:
     for handler in ultralytics.utils.LOGGER.handlers:
         if getattr(handler, "stream", None) is sys.stdout:
             handler.setStream(sys.stderr)
-    # For as long as torchvision is not imported, ultralytics has its boxes suppressed by this.
+    # Until torchvision is imported, ultralytics uses this function for suppression.
     TorchNMS.nms = staticmethod(suppress)  # type: ignore[method-assign]
     return ultralytics
 
 
 def load_weights_alone() -> None:
-    """Have .pt files loaded without their code: tensors, plain values, and the layers that torch
-    and ultralytics define. Whoever sets ULTRALYTICS_SAFE_LOAD=false in the environment trusts them.
+    """Load .pt files without their code: tensors, plain values, and the layers that torch and
+    ultralytics define. With ULTRALYTICS_SAFE_LOAD=false in the environment the user trusts the
+    files.
 
-    A .pt file is a pickle, and a pickle can call anything while it is read.
+    A .pt file is a pickle, and a pickle can call any function while it is read.
     """
     import_ultralytics()
     from ultralytics.nn import tasks
 
     if os.environ[SAFE_LOAD].strip().lower() not in ("false", "0", "no", "off"):
-        # Also where a program had imported it before, without a word of this.
+        # Also if a program imported it before, without this protection.
         vars(tasks)["SAFE_LOAD"] = True
 
 
 def import_torchvision() -> None:
-    """Import torchvision, whatever its build: ultralytics' own `predict` wants it, and a fast GPU
-    its suppression, which is compiled. The import takes a second, more than a crawl on the CPU
-    would ever gain from it.
+    """Import torchvision, whatever its build: ultralytics' own `predict` needs it, and a fast GPU
+    benefits from its compiled suppression. The import takes a second, more than a crawl on the CPU
+    would gain from it.
 
     Beside a torch for the CPU, a torchvision built for CUDA cannot load its operators and does not
-    import. ultralytics needs one of them, for which there is one of our own.
+    import. ultralytics needs one of the operators, which this project implements.
     """
     import torch
 
@@ -97,12 +98,12 @@ def import_torchvision() -> None:
 
 
 def find_weights(weights: str) -> Path:
-    """The file or folder that `weights` means; raises UsageError where there is none.
+    """The file or folder that `weights` names; raises UsageError where there is none.
 
     A path is taken as it is. A bare name is looked for in the current folder, then in
-    `cache_folder()/weights`, where it is also downloaded to if ultralytics publishes weights of
-    that name: over HTTPS from GitHub, with no hash to check it by. Without a network that fails
-    within about ten seconds.
+    `cache_folder()/weights`; if ultralytics publishes weights of that name they are downloaded
+    there: over HTTPS from GitHub, without a hash to check. Without a network that fails within
+    about ten seconds.
     """
     found = locate_weights(weights)
     if found is not None:
@@ -117,7 +118,7 @@ def find_weights(weights: str) -> Path:
 
 
 def locate_weights(weights: str) -> Path | None:
-    """The file or folder that `weights` means, if it is on this machine already."""
+    """The file or folder that `weights` names, if it is on this machine already."""
     path = Path(os.path.expanduser(weights))  # noqa: PTH111 - never raises
     if path.exists():
         return path
@@ -137,7 +138,7 @@ def _fetch(file: Path) -> None:
             f"put the file at {file} or set stages.filter.weights"
         )
     try:
-        # ultralytics waits long for a host that does not answer, so it is asked first.
+        # ultralytics waits long for a silent host, so probe the host first.
         httpx.head("https://github.com", timeout=PATIENCE)
         file.parent.mkdir(parents=True, exist_ok=True)
         attempt_download_asset(file, retry=0, progress=False)

@@ -1,1 +1,1 @@
-"""Addresses, and what goes wrong between here and a server."""
+"""Addresses, and the failures between this machine and a server."""

@@ -1,1 +1,1 @@
-"""A vision API: calls, rates, replies, and what was paid for already."""
+"""A vision API: calls, rates, replies, and the cache of paid replies."""

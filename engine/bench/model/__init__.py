@@ -1,1 +1,1 @@
-"""A model of the engine: what a run would take with other workers, from recorded attempts."""
+"""A model of the engine: predicts a run with other workers from recorded attempts."""

@@ -1,1 +1,1 @@
-"""What a run of a given size will take: `penstock plan`."""
+"""Plans for a run of a given size: `penstock plan`."""

@@ -1,1 +1,1 @@
-"""What yt-dlp may reach, and how much it reads."""
+"""Limits on yt-dlp: the addresses that it may reach, and the amounts that it reads."""

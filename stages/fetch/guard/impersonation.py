@@ -121,7 +121,7 @@ def curl_handler() -> type[Any] | None:
     }
 
     def failed(error: Exception, transfer: Transfer | None = None) -> Exception:
-        """What yt-dlp knows such an error as. What is no network's passes through it in one."""
+        """The error in yt-dlp's classes. Other than network errors travel in a RequestError."""
         if isinstance(error, (Ending, Cancelled, PrivateAddress, ValueError)):
             return exceptions.RequestError(cause=error)  # type: ignore[no-any-return]
         code = error.code if isinstance(error, CurlFailed) else None
@@ -269,7 +269,7 @@ def curl_handler() -> type[Any] | None:
 
 
 class _WithHeaders:
-    """What a cookie jar wants of a response."""
+    """The part of a response that a cookie jar reads."""
 
     def __init__(self, headers: Message) -> None:
         self._headers = headers
@@ -279,7 +279,7 @@ class _WithHeaders:
 
 
 def _text(header: str) -> str:
-    """A header's value, which is read byte by byte, where it is UTF-8 really."""
+    """A header's value, decoded as UTF-8 if it is UTF-8; it was read byte by byte."""
     try:
         return header.encode("latin-1").decode("utf-8")
     except UnicodeError:

@@ -124,7 +124,7 @@ def guarded_youtube_dl() -> type[Any]:
             return super().do_open(connection, req, **kwargs)
 
         def http_response(self, req: Any, resp: Any) -> Any:
-            """The base's, which would read and unpack all of it at once."""
+            """Replaces the base's, which would read and unpack the whole body at once."""
             body = unpacked(resp, resp.headers.get("Content-encoding", ""), self._watch)
             if body is None:
                 return resp
@@ -141,8 +141,8 @@ def guarded_youtube_dl() -> type[Any]:
             )
 
     class ProxyHandler(_urllib.ProxyHandler):  # type: ignore[misc]
-        """A proxy that a person configured may be anywhere. It resolves names itself, so what can
-        be refused behind one are addresses that are spelt out."""
+        """A configured proxy may have any address. It resolves names itself, so only addresses that
+        are spelt out can be refused behind one."""
 
         def __init__(self, refused: Refused, proxies: Any) -> None:
             super().__init__(proxies)
@@ -156,12 +156,12 @@ def guarded_youtube_dl() -> type[Any]:
             return super().proxy_open(req)
 
     class RedirectHandler(_urllib.RedirectHandler):  # type: ignore[misc]
-        """The base keeps all headers but cookies, wherever a redirect leads to."""
+        """Drops passwords: the base keeps all headers but cookies on every redirect."""
 
         def redirect_request(self, req: Any, *args: Any) -> Any:
             led_to = super().redirect_request(req, *args)
             for name in list(led_to.headers):
-                # The proxy's is added anew where there is one.
+                # The proxy's own password is added anew if there is a proxy.
                 bound = name.lower() == "authorization" and not may_follow(
                     req.full_url, led_to.full_url
                 )
@@ -211,14 +211,14 @@ def guarded_youtube_dl() -> type[Any]:
             self._responses: list[Any] = []
             self.on_media: Callable[[], None] = lambda: None
             self.answers: deque[Answer] = deque(maxlen=100)
-            """What servers answered since somebody cleared it, in order."""
+            """The servers' answers since it was last cleared, in order."""
             with nullcontext() if plugins else _no_plugins():
                 super().__init__(params)
 
         def build_request_director(self, handlers: Any, preferences: Any = None) -> Any:
-            """urllib, and curl_cffi for what is to look like a browser's: what the other handlers
-            (requests, websockets, yt-dlp's own for curl_cffi) connect to is decided inside their
-            libraries, out of reach of a guard that holds for one instance."""
+            """Only urllib, and curl_cffi for requests that look like a browser's. The other
+            handlers (requests, websockets, yt-dlp's own for curl_cffi) choose their connections
+            inside their libraries, out of reach of a guard for one instance."""
             ours: list[Any] = [one for one in (UrllibRH, curl_handler()) if one is not None]
             return super().build_request_director(
                 [functools.partial(one, self._refused, self.watch) for one in ours], preferences
@@ -231,7 +231,7 @@ def guarded_youtube_dl() -> type[Any]:
             except HTTPError as error:
                 self._responses.append(error.response)
                 raise
-            except RequestError as error:  # what is no network's error arrives in one
+            except RequestError as error:  # other errors travel inside a RequestError
                 for cause in (error.cause, *getattr(error, "unexpected_errors", ())):
                     if isinstance(cause, (Ending, Cancelled)):
                         raise cause from None
@@ -242,9 +242,9 @@ def guarded_youtube_dl() -> type[Any]:
             return response
 
         def _with_password(self, req: Any) -> Any:
-            """A request of its own: yt-dlp writes the password of an address into the headers that
-            it was given, which may be those for all pieces of a stream, wherever they are. In place
-            of that, what the address of a server held goes to that server for the whole attempt."""
+            """A copy of the request with the password for its own server. yt-dlp would write the
+            password of an address into the given headers, which all pieces of a stream may share,
+            on any server. Here a password goes only to its own server, for the whole attempt."""
             if not isinstance(req, (str, Request)):
                 return req  # urllib's own, which some plugins still use
             req = Request(req) if isinstance(req, str) else req.copy()
@@ -256,7 +256,7 @@ def guarded_youtube_dl() -> type[Any]:
             return req
 
         def close_connections(self) -> None:
-            """Close what yt-dlp left open: it looks at many a header and forgets the rest."""
+            """Close the responses that yt-dlp left open: it often reads only the headers."""
             for response in self._responses:
                 response.close()
             self._responses.clear()

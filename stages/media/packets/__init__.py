@@ -1,1 +1,1 @@
-"""What a file's packets say of its frames before anything is decoded."""
+"""The packets of a file: the facts about its frames before anything is decoded."""
