@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.contract.errors import PenstockError, PipelineError
-from engine.contract.job import NO_PARAMETERS, Parameters
+from engine.contract.job import NO_PARAMETERS, Parameters, check_id
 from engine.contract.showing import identity, shown
 
 
@@ -56,8 +56,7 @@ class Item:
         JSON.
         """
         id = id or item_id(source)  # noqa: A001
-        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}", id):
-            raise ValueError(f"{id!r} is no item id: use letters, digits, '-', '_' and '.'")
+        check_id(id)
         return cls(id, source, workdir / "items" / id, parameters=Parameters.of(parameters))
 
     def child(

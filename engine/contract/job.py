@@ -1,6 +1,7 @@
 """A job: the source of an item, its parameters, and the handle of its origin."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,6 +60,12 @@ class Parameters(Mapping[str, Any]):
 NO_PARAMETERS = Parameters()
 
 
+def check_id(id_: str) -> None:
+    """Raises ValueError for an id that is not safe as a file name."""
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}", id_):
+        raise ValueError(f"{id_!r} is no item id: use letters, digits, '-', '_' and '.'")
+
+
 def _check_names(value: object) -> None:
     """Refuse names that are numbers: JSON would turn them into strings, and
     so change the mapping."""
@@ -96,7 +103,9 @@ class Job:
     handle: Any = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Raises ValueError for invalid parameters."""
+        """Raises ValueError for an unsafe id and for invalid parameters."""
+        if self.id is not None:
+            check_id(self.id)
         object.__setattr__(self, "parameters", Parameters.of(self.parameters))
 
     @classmethod

@@ -74,6 +74,12 @@ def test_what_may_stand_for_a_job() -> None:
             Job.of(nothing)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("id_", ["", "a/b", "..", "ü", "x" * 201])
+def test_an_id_that_is_no_file_name_is_refused_where_the_job_is_made(id_: str) -> None:
+    with pytest.raises(ValueError, match="is no item id"):
+        Job("v", id_)
+
+
 def test_an_item_has_the_parameters_that_it_is_given_and_a_child_none(tmp_path: Any) -> None:
     item = Item.at(tmp_path, "v", parameters={"width": 8})
     assert item.parameters == {"width": 8}

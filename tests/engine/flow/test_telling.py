@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine import Item, Job, Source, StopRun
+from engine import Item, Job, Source, StopRun, UsageError
 from engine.contract.item import item_id
 from engine.flow.run import Run, RunReport, opened_run, run_pipeline
 from engine.ledger.schema import FILE
@@ -318,11 +318,28 @@ def test_a_source_that_blocks_when_the_run_ends_may_still_let_go(fast: Path) -> 
 
 def test_joined_sources_are_read_in_turn_and_told_of_their_own(fast: Path) -> None:
     first, second = Told(["v", "bad", "v"]), Told([Job("v", handle=7), "w"])
-    run(chain(LISTS), fast, Joined(first, ["x", ("own", "y")], second))
+
+    async def on_the_loop() -> AsyncGenerator[str, None]:
+        yield "z"
+
+    run(chain(LISTS), fast, Joined(first, ["x", ("own", "y")], on_the_loop(), second))
     assert sorted(first.told) == [("bad", "failed"), ("v", "done"), ("v", "done")]
     assert sorted(second.told) == [("v", "done"), ("w", "done")]
     found = {source for (source,) in toys.query(fast, "SELECT source FROM items")}
-    assert found == {"v", "bad", "x", "y", "w"}
+    assert found == {"v", "bad", "x", "y", "z", "w"}
+
+
+def test_a_source_that_breaks_ends_the_run_and_is_told_of_what_it_gave(fast: Path) -> None:
+    def broken() -> Iterator[str]:
+        yield from ("v", "w", "x")
+        raise UsageError("the table is gone; make it anew")
+
+    source = Told(broken(), fast)
+    with pytest.raises(UsageError, match="the table is gone"):
+        run(chain(), fast, source)
+    assert sorted(name for name, _ in source.told) == ["v", "w", "x"]
+    assert source.ledger == source.told
+    assert engine_threads() == []
 
 
 def test_one_string_is_no_list() -> None:
