@@ -27,7 +27,7 @@ class Turn:
         self.went_in = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Entry:
     """An item in a pool. `attempt` counts those that count."""
 
@@ -59,8 +59,9 @@ class Entry:
 class Conclusion(NamedTuple):
     """How an attempt ended, as its pool tells the run.
 
-    One of three: the stage has ended with the item, by `end`; or another attempt is to follow,
-    after `delay` seconds; or the whole run has to stop, because of `stop`.
+    One of four: the stage has ended with the item, by `end`; or another attempt is to follow, after
+    `delay` seconds; or the whole run has to stop, because of `stop`; or none of these: another
+    attempt would follow, but the item is decided.
     """
 
     journey: Journey

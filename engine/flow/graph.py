@@ -36,6 +36,8 @@ class Graph:
             for name in self.names
         }
         self.optional = optional
+        self.deciding = frozenset(self.names) - optional
+        """The stages whose failure is the item's."""
         self.discarding = [name for name in self.names if name in discarding]
         self.rereading = rereading
         self._recipes = {

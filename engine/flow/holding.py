@@ -1,5 +1,6 @@
 """Where a pool's items wait outside its workers: for a retry's time, and for a gate to open."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import anyio
@@ -11,15 +12,18 @@ from engine.gates.hosts import Gates
 from engine.telemetry.statistics import Hold, join_holds
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Wait:
     """An entry waits until `due` (of anyio's clock), because of `why`, and then for the gate `key`;
-    `closed` is the one that its last attempt closed."""
+    `closed` is the one that its last attempt closed. `is_held`: the inbox counts it so."""
 
+    entry: Entry
     key: str | None
     due: float
     why: str
     closed: str | None
+    is_held: bool
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
 
 @dataclass(slots=True)
@@ -42,6 +46,7 @@ class Holding:
         self._gates = gates
         self._lines: dict[str, _Line] = {}
         self._waits: dict[int, _Wait] = {}
+        inbox.held_by(self._withdraw)
 
     def enters(self, entry: Entry, key: str, tasks: TaskGroup) -> bool:
         """Whether the entry, in hand, may be worked on now; if not it is held until it may."""
@@ -53,6 +58,7 @@ class Holding:
             self.hold(entry, 0.0, key, tasks)
         else:
             self._inbox.hold()
+            self._waits[id(entry)].is_held = True
         went_in = entry.gate is not None
         if turn is not None:
             if went_in:
@@ -89,9 +95,9 @@ class Holding:
         if not left:
             self._inbox.hold()
         closed = entry.refusal.key if throttled and entry.refusal is not None else None
-        wait = _Wait(key, anyio.current_time() + delay, why, closed)
+        wait = _Wait(entry, key, anyio.current_time() + delay, why, closed, is_held=not left)
         self._waits[id(entry)] = wait
-        tasks.start_soon(self._wait, entry, delay, wait, left)
+        tasks.start_soon(self._wait, wait, delay, left)
 
     def holds(self) -> tuple[Hold, ...]:
         """What holds entries back: closed gates first, those for longest; last, other retries.
@@ -109,18 +115,32 @@ class Holding:
                 found.append(Hold(wait.closed, wait.why, left, 1))
         return tuple(join_holds(found))
 
-    async def _wait(self, entry: Entry, delay: float, wait: "_Wait", left: bool) -> None:
-        await anyio.sleep(delay)
-        if left:
-            await self._inbox.come_again(entry)
-        elif wait.key is None:
-            await self._inbox.unhold(entry)
-        else:
-            await self._stand_in_line(entry, wait.key)
+    def _withdraw(self, suits: Callable[[Entry], bool]) -> None:
+        for wait in self._waits.values():
+            if suits(wait.entry):
+                wait.scope.cancel()
+
+    async def _wait(self, wait: _Wait, delay: float, left: bool) -> None:
+        entry = wait.entry
+        with wait.scope:
+            await anyio.sleep(delay)
+            if left:
+                await self._inbox.come_again(entry)
+            elif wait.key is None:
+                await self._unhold(wait)
+            else:
+                await self._stand_in_line(wait, wait.key)
         if self._waits.get(id(entry)) is wait:
             del self._waits[id(entry)]
+        if wait.scope.cancelled_caught and wait.is_held:
+            self._inbox.give_up()
 
-    async def _stand_in_line(self, entry: Entry, key: str) -> None:
+    async def _unhold(self, wait: _Wait) -> bool:
+        came_back = await self._inbox.unhold(wait.entry)
+        wait.is_held = not came_back
+        return came_back
+
+    async def _stand_in_line(self, wait: _Wait, key: str) -> None:
         line = self._lines.setdefault(key, _Line())
         line.length += 1
         slowed = self._gates.slowed(key)
@@ -129,8 +149,8 @@ class Holding:
                 went_in = False
                 while not went_in:
                     await self._gates.wait(key)
-                    entry.turn = turn = Turn(slowed)
-                    if not await self._inbox.unhold(entry):
+                    wait.entry.turn = turn = Turn(slowed)
+                    if not await self._unhold(wait):
                         return
                     await turn.taken.wait()
                     went_in = turn.went_in

@@ -105,17 +105,22 @@ class InboxState(Generic[T, W]):
         """One in hand leaves the pool."""
         self.in_hand -= 1
 
+    def give_up(self) -> None:
+        """One that was held leaves the pool."""
+        self.held -= 1
+
 
 class _Shared(Generic[T]):
     """What the two ends of an inbox share: what it holds, by the rules, and who waits at it."""
 
-    __slots__ = ("closed", "draining", "rules", "takers")
+    __slots__ = ("closed", "draining", "held_by", "rules", "takers")
 
     def __init__(self, rules: "InboxState[T, asyncio.Future[bool]]") -> None:
         self.rules = rules
         self.closed = False
         self.draining = False
         self.takers: deque[asyncio.Future[bool]] = deque()
+        self.held_by: list[Callable[[Callable[[T], bool]], None]] = []
 
     async def stand_in(
         self, line: deque[asyncio.Future[bool]], has_room: Callable[[], bool]
@@ -194,6 +199,24 @@ class Inlet(Generic[T]):
         shared.wake()
         return True
 
+    def put_nowait(self, entry: T) -> bool:
+        """Leave `entry` here if there is room. False, and nothing done, if not or when draining."""
+        shared = self._shared
+        if shared.draining or not shared.rules.admits():
+            return False
+        shared.rules.put(entry)
+        shared.wake()
+        return True
+
+    def withdraw(self, suits: Callable[[T], bool]) -> None:
+        """Take out what suits, ready or held; what is in hand stays there."""
+        shared = self._shared
+        for entry in [entry for entry in shared.rules.ready if suits(entry)]:
+            shared.rules.ready.remove(entry)
+        for withdraw in shared.held_by:
+            withdraw(suits)
+        shared.wake()
+
     def close(self) -> None:
         """No more entries will be put; takers get what is there, then Closed."""
         self._shared.closed = True
@@ -269,6 +292,16 @@ class Outlet(Generic[T]):
         shared.rules.unhold(entry)
         shared.wake()
         return True
+
+    def held_by(self, withdraw: Callable[[Callable[[T], bool]], None]) -> None:
+        """`withdraw` is called to take out what suits of the entries that are held, each of them by
+        `give_up`."""
+        self._shared.held_by.append(withdraw)
+
+    def give_up(self) -> None:
+        """A held entry leaves the pool."""
+        self._shared.rules.give_up()
+        self._shared.wake()
 
     def leave(self) -> None:
         """An entry in hand leaves the pool."""

@@ -11,7 +11,7 @@ from engine.flow.graph import Graph
 from engine.ledger.records import Change, End, Failure, Known, Settled
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Journey:
     """One item in flight. `known` is what earlier runs left; `ended` grows with every change."""
 
@@ -26,31 +26,58 @@ class Journey:
     """Whether any stage had work to do in this run."""
     _entered: dict[str, str] = field(default_factory=dict)
     """The fingerprint that each stage which has the item now would give its output."""
+    _begun: set[str] = field(default_factory=set)
+    """Those of them that are at work on it."""
+    _decided: bool = False
     _discarded: set[str] = field(default_factory=set)
 
     def advance(self, end: End | None = None) -> Change:
         """The item begins, or a stage has ended with it: all that follows.
 
-        It enters every stage that can take it now, and reuses what earlier runs left. Call it with
-        None once, then with the end of every stage that was entered; exactly one change has the
-        item's outcome.
+        It enters every stage that can take it now, and reuses what earlier runs left. Once a stage
+        that is not optional has failed or dropped it, it is decided: no stage begins with it any
+        more, and those that have not begun are withdrawn.
+
+        Call it with None once, then with the end of every stage that was entered; exactly one
+        change has the item's outcome.
         """
         candidates: Sequence[str] = self.graph.roots
-        if end is not None:
+        if end is None:
+            self._decided = bool(self.known) and self._was_decided()
+        else:
             self._entered.pop(end.stage, None)
-            self.ended[end.stage] = end
+            self._begun.discard(end.stage)
+            self._note(end)
             candidates = self.graph.successors[end.stage]
         entering, reused = self._go_on(candidates)
+        withdrawn = self._withdraw() if self._decided and self._entered else ()
+        return self._change(end, entering, reused, withdrawn)
+
+    def give_up(self, stage: str) -> Change:
+        """`stage` had the item, which is decided, and is not to try it again: all that follows."""
+        self._begun.discard(stage)
+        return self._change(None, (), (), self._withdraw())
+
+    def _change(
+        self,
+        end: End | None,
+        entering: tuple[str, ...],
+        reused: tuple[End, ...],
+        withdrawn: tuple[str, ...],
+    ) -> Change:
         finished = not self._entered
         discardable = self._discardable(finished) if self.graph.discarding else ()
         outcome = self._outcome() if finished else None
         if not self.known:  # then there is nothing to reuse, and nothing to undo
-            return Change(self.item, end, (), (), entering, (), discardable, (), (), outcome)
+            return Change(
+                self.item, end, (), (), withdrawn, entering, (), discardable, (), (), outcome
+            )
         return Change(
             self.item,
             end,
             reused,
             reused if end is not None else tuple(filter(self._is_news, reused)),
+            withdrawn,
             entering,
             self._void(entering),
             discardable,
@@ -76,14 +103,24 @@ class Journey:
                 end = self._reusable(stage, fingerprint) if self.known else None
                 if end is None:
                     self._entered[stage] = fingerprint
-                    self.ran = True
                     entering += (stage,)
                 else:
-                    self.ended[stage] = end
+                    self._note(end)
                     reused += (end,)
                     following.update(self.graph.successors[stage])
             candidates = self._in_order(following) if following else ()
+        if self._decided:
+            for stage in entering:
+                del self._entered[stage]
+            return (), reused
+        if entering:
+            self.ran = True
         return entering, reused
+
+    def _note(self, end: End) -> None:
+        self.ended[end.stage] = end
+        if end.outcome != "done" and end.stage in self.graph.deciding:
+            self._decided = True
 
     def _in_order(self, stages: Collection[str]) -> list[str]:
         return [name for name in self.graph.names if name in stages]
@@ -93,9 +130,50 @@ class Journey:
         known = self.known[end.stage]
         return (known.outcome, known.fingerprint) != (end.outcome, end.fingerprint)
 
-    def fingerprint(self, stage: str) -> str:
-        """What an output of `stage`, which has the item now, is to carry."""
+    @property
+    def is_decided(self) -> bool:
+        """Whether the item has failed or been dropped, whatever else still is at work on it."""
+        return self._decided
+
+    def goes_to(self, stage: str) -> bool:
+        """Whether `stage` is to have the item, or has it."""
+        return stage in self._entered
+
+    def begin(self, stage: str) -> str:
+        """`stage` begins to work on the item; returns what its output is to carry."""
+        self._begun.add(stage)
         return self._entered[stage]
+
+    def put_off(self, stage: str) -> None:
+        """`stage` is to try the item again later."""
+        self._begun.discard(stage)
+
+    def _withdraw(self) -> tuple[str, ...]:
+        withdrawn = tuple(name for name in self._entered if name not in self._begun)
+        for name in withdrawn:
+            del self._entered[name]
+        return withdrawn
+
+    def _was_decided(self) -> bool:
+        """Whether an earlier run's end that still holds has decided the item."""
+        ill = [name for name, known in self.known.items() if known.outcome in ("dropped", "failed")]
+        held = (self._held(name) for name in ill if name in self.graph.deciding)
+        return any(end is not None and end.outcome != "done" for end in held)
+
+    def _held(self, stage: str) -> End | None:
+        """The end that earlier runs came to with `stage`, if it and all before it still hold."""
+        upstream = self._upstream(
+            stage, {name: self._held(name) for name in self.graph.reads[stage]}
+        )
+        known = self.known.get(stage)
+        if upstream is None or known is None:
+            return None
+        fingerprint = self._would_be(stage, upstream)
+        if known.on_disk == fingerprint:
+            return End(stage, "done", fingerprint, known.expanded)
+        if known.outcome is not None and known.fingerprint == fingerprint:
+            return End(stage, known.outcome, fingerprint, known.expanded)
+        return None
 
     def _would_be(self, stage: str, upstream: tuple[str | None, ...]) -> str:
         """The fingerprint of what `stage` would make of the item from these."""
@@ -127,7 +205,7 @@ class Journey:
         known = self.known.get(stage)
         if known is None:
             return None
-        if known.expanded is not None and stage in self.graph.rereading:
+        if known.expanded is not None and stage in self.graph.rereading and not self._decided:
             return None
         if known.outcome in ("dropped", "failed") and known.fingerprint == fingerprint:
             failure = Failure(known.kind, known.reason or "") if known.kind is not None else None
@@ -146,6 +224,8 @@ class Journey:
 
     def _will_be_read(self, stage: str, end: End) -> bool:
         """Whether a reader of `stage` would have to run if `stage` ended so."""
+        if self._decided:
+            return False  # none will
         for reader in self.graph.readers[stage]:
             ends = {name: self._expected(name) for name in self.graph.reads[reader]}
             upstream = self._upstream(reader, ends | {stage: end})
@@ -171,9 +251,7 @@ class Journey:
 
     def _outcome(self) -> Settled:
         """How the item ended as a whole. An optional stage does not decide it."""
-        outcomes = {
-            end.outcome for name, end in self.ended.items() if name not in self.graph.optional
-        }
+        outcomes = {end.outcome for name, end in self.ended.items() if name in self.graph.deciding}
         if "failed" in outcomes:
             return "failed"
         return "dropped" if "dropped" in outcomes else "done"

@@ -191,7 +191,9 @@ class Pool:
         entries: list[Entry] = []
         following: Entry | None = first
         while following is not None:
-            if not self._gated or self._may_start(following, number, attempts):
+            if not following.journey.goes_to(self.name):
+                self._inbox.leave()  # withdrawn since it was taken
+            elif not self._gated or self._may_start(following, number, attempts):
                 entries.append(following)
             if first.alone or len(entries) >= self.options.batch or not entries:
                 break
@@ -256,7 +258,7 @@ class Pool:
             self._events.emit(AttemptStarted(item.id, self.name, worker, entry.attempt))
         row = self._hooks.attempt_started(item, self.name, worker, entry.attempt)
         entry.begun += 1
-        fingerprint = entry.journey.fingerprint(self.name)
+        fingerprint = entry.journey.begin(self.name)
         draft = Draft(self._outputs, item, self.name, fingerprint, entry.begun)
         return Attempt(entry, row, draft, entry.gate)
 

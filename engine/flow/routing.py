@@ -20,11 +20,12 @@ from engine.flow.endings import Endings
 from engine.flow.graph import Graph
 from engine.flow.inbox import Inlet
 from engine.flow.journey import Journey
+from engine.flow.offering import Offering
 from engine.flow.suspects import Suspects
 from engine.gates.disk import DiskGate
 from engine.gates.failure_budget import FailureBudget
 from engine.ledger.group_commit import GroupCommit
-from engine.ledger.output_folders import discard_output
+from engine.ledger.output_folders import discard_output, discard_partial
 from engine.ledger.records import AttemptRow, Begun, Change, Settled
 from engine.sources.jobs import Jobs, Taken
 from engine.sources.reading import Feed, as_item
@@ -81,7 +82,7 @@ class Routing:
         """Entries that pools have, and changes on from one to the next."""
         self._attempt_numbers = numbers = itertools.count(begun.last_attempt + 1)
         self._suspects = Suspects(begun.suspects, begun.died, graph.names, lambda: next(numbers))
-        self._inlets = inlets
+        self._offering = Offering(inlets)
 
     async def has_work(self) -> bool:
         """Wait until a pool has something to do; false if the run ends without, for then no stage
@@ -94,8 +95,7 @@ class Routing:
         self._draining = True
         self._feeders.cancel_scope.cancel()
         self._first_work_or_end.set()
-        for inlet in self._inlets.values():
-            inlet.drain()
+        self._offering.drain()
 
     # Feeding
 
@@ -173,7 +173,7 @@ class Routing:
         self._events.emit(ItemEntered(journey.item.id, shown(item.source), parent))
         for repair in admitted.repairs:
             self._events.emit(repair)
-        await self._go_on(journey, change)
+        await self._go_on(journey, change, self._enter(journey, change))
         self._try_a_suspect()
 
     async def _enter_again(
@@ -216,20 +216,37 @@ class Routing:
         row.end(conclusion.outcome, conclusion.failure)
         if end is None:
             self._budget.put_off(row.item)
+        if end is None and (conclusion.stop is not None or conclusion.delay is not None):
+            journey.put_off(row.stage)
             self._commit.note(lambda ledger: ledger.end_attempt(row))
             return
-        if end.stage not in self._graph.optional:
+        if end is not None and end.stage not in self._graph.optional:
             self._budget.settled(row.item, end.stage, end.outcome, alone=end.alone)
-        change = journey.advance(end)
+        change = journey.give_up(row.stage) if end is None else journey.advance(end)
+        entering = self._enter(journey, change)
+        if change.withdrawn:
+            self._withdraw(journey, [name for name in change.withdrawn if name != row.stage])
         await self._commit.apply(change, self._run, row)
-        await self._go_on(journey, change)
+        await self._go_on(journey, change, entering)
         self._at_work -= 1
         self._try_a_suspect()
 
-    async def _go_on(self, journey: Journey, change: Change) -> None:
+    def _enter(self, journey: Journey, change: Change) -> list[str]:
+        """The stages that the item is to be offered to; those where it is under suspicion wait."""
+        entering = [name for name in change.entering if not self._is_held(journey, name)]
+        self._at_work += len(entering)
+        return entering
+
+    def _withdraw(self, journey: Journey, stages: Sequence[str]) -> None:
+        """These stages had not begun with the item, and shall not; nothing is awaited meanwhile."""
+        offered = [name for name in stages if not self._suspects.withdraw(journey, name)]
+        self._at_work -= len(offered)
+        self._offering.withdraw(journey, offered)
+
+    async def _go_on(self, journey: Journey, change: Change, entering: Sequence[str]) -> None:
         unneeded = [*change.discardable, *change.stale]
-        if unneeded:
-            await to_thread.run_sync(_delete_outputs, journey.item, unneeded)
+        if unneeded or change.withdrawn:
+            await to_thread.run_sync(_clean, journey.item, unneeded, change.withdrawn)
         if change.entering:
             self._has_work = True
             self._first_work_or_end.set()
@@ -238,10 +255,7 @@ class Routing:
             if not self._draining:
                 self._in_flight += 1
                 self._feeders.start_soon(self._feed_known_children, journey)
-        entering = [name for name in change.entering if not self._is_held(journey, name)]
-        self._at_work += len(entering)
-        for stage in entering:
-            await self._inlets[stage].put(Entry(journey))
+        await self._offering.offer(journey, [name for name in entering if journey.goes_to(name)])
         if change.outcome is not None:
             self._end(journey, change.outcome)
 
@@ -264,7 +278,7 @@ class Routing:
         if held is not None:
             self._at_work += 1
             entry = Entry(held.journey, attempt=1 + held.deaths, alone=True, suspect=True)
-            self._feeders.start_soon(self._inlets[held.stage].put, entry)
+            self._feeders.start_soon(self._offering.put, held.stage, entry)
 
     def _end(self, journey: Journey, outcome: Settled) -> None:
         item, reused = journey.item.id, not journey.ran
@@ -289,10 +303,12 @@ class Routing:
         if self._in_flight == 0:
             self._empty.set()
             self._first_work_or_end.set()
-            for inlet in self._inlets.values():
-                inlet.close()
+            self._offering.close()
 
 
-def _delete_outputs(item: Item, stages: Sequence[str]) -> None:
-    for stage in stages:
+def _clean(item: Item, unneeded: Sequence[str], withdrawn: Sequence[str]) -> None:
+    """Delete the outputs that are not needed, and what was kept for attempts that will not come."""
+    for stage in unneeded:
         discard_output(item, stage)
+    for stage in withdrawn:
+        discard_partial(item, stage)

@@ -97,6 +97,8 @@ class Settling:
             reason += "; others there went well, so it is not waited for any longer"
         failure = Failure(ending.kind, reason, getattr(ending, "traceback", None))
         concluded = Conclusion(entry.journey, attempt.row, verdict.outcome, failure)
+        if verdict.delay is not None and entry.journey.is_decided:
+            return concluded._replace(outcome="interrupted")
         if verdict.delay is None:
             return concluded._replace(end=self._end(attempt, ending, failure))
         attempt.counts = verdict.counts

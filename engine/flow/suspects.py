@@ -60,6 +60,14 @@ class Suspects:
         self._held.append(Held(journey, stage, deaths))
         return True
 
+    def withdraw(self, journey: Journey, stage: str) -> bool:
+        """The item does not wait before `stage` any longer; returns whether it did."""
+        for number, held in enumerate(self._held):
+            if held.journey is journey and held.stage == stage:
+                del self._held[number]
+                return True
+        return False
+
     @property
     def items_held(self) -> int:
         """The number of items that wait."""

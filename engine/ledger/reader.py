@@ -290,10 +290,17 @@ class LedgerReader:
         discrepancy.
 
         Exactly the items that all predecessors of a stage have ended well (an optional one in any
-        way) must have entered the stage; an item that is done has no stage pending. Items that only
-        earlier runs saw may have followed other settings.
+        way) must have entered the stage, or may have where another stage has decided the item: one
+        that is not optional has failed or dropped it. An item that has ended has no stage pending.
+        Items that only earlier runs saw may have followed other settings.
         """
         last = "i.entered_run = (SELECT max(id) FROM runs)"
+        deciding = [name for name in pipeline.names if name not in optional]
+        decided = (
+            "EXISTS (SELECT 1 FROM stages d WHERE d.item = i.id"
+            " AND d.outcome IN ('dropped', 'failed')"
+            f" AND d.stage IN ({', '.join('?' * len(deciding))}))"
+        )
         found = []
         for name in pipeline.names:
             conditions, values = ["1"], []
@@ -311,9 +318,9 @@ class LedgerReader:
             due = " AND ".join(conditions)
             entered = "EXISTS (SELECT 1 FROM stages e WHERE e.item = i.id AND e.stage = ?)"
             lost, extra = self._db.execute(
-                f"SELECT coalesce(sum(({due}) AND NOT {entered}), 0),"
+                f"SELECT coalesce(sum(({due}) AND NOT {entered} AND NOT {decided}), 0),"
                 f" coalesce(sum(NOT ({due}) AND {entered}), 0) FROM items i WHERE {last}",
-                (*values, name, *values, name),
+                (*values, name, *deciding, *values, name),
             ).fetchone()
             if lost:
                 found.append(f"{lost} items should have entered stage {name!r} and did not")

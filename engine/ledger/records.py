@@ -65,6 +65,9 @@ class Change(NamedTuple):
     """Ends of earlier runs that hold."""
     restored: tuple[End, ...] = ()
     """Those of `reused` that the ledger does not have as they are."""
+    withdrawn: tuple[str, ...] = ()
+    """Stages that the item waited for and does not any more: it is decided, and they had not begun
+    with it."""
     entering: tuple[str, ...] = ()
     """The stages that the item waits for from now on."""
     void: tuple[str, ...] = ()

@@ -220,6 +220,7 @@ class Ledger:
             self._end_item(id_, "pending")
         for end in change.restored:
             self._settle(id_, end, run)
+        self._forget(id_, change.withdrawn)
         for stage in change.entering:
             self._enter(id_, stage, run)
         self._forget(id_, change.void)

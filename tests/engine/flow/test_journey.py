@@ -28,23 +28,32 @@ class Traveller:
     stale: list[str] = field(default_factory=list)
     outcome: Settled | None = None
 
-    def go(self, graph: Graph | None = None, **ends: Settled) -> "Traveller":
-        """Another run; `ends` says which stages end other than done (in a way a retry may mend)."""
+    def go(
+        self, graph: Graph | None = None, busy: Sequence[str] = (), **ends: Settled
+    ) -> "Traveller":
+        """Another run; `ends` says which stages end other than done (in a way a retry may mend).
+        The `busy` ones begin with the item only when its turn has come, the others at once."""
         self.graph = graph or self.graph
         self.ran, self.discarded, self.stale = [], [], []
         journey = Journey(self.graph, ITEM, dict(self.known))
         self._note(journey, change := journey.advance())
         queue = list(change.entering)
         while queue:
+            for stage in queue:
+                if stage not in busy:
+                    journey.begin(stage)
             stage = queue.pop(0)
             self.ran.append(stage)
             outcome = ends.get(stage, "done")
-            fingerprint, retryable = journey.fingerprint(stage), outcome == "failed"
+            fingerprint, retryable = journey.begin(stage), outcome == "failed"
             end = End(stage, outcome, fingerprint, retryable=retryable)
             on_disk = end.fingerprint if outcome == "done" else None
             self.known[stage] = Known(outcome, end.fingerprint, on_disk, retryable=end.retryable)
             self._note(journey, change := journey.advance(end))
             queue += change.entering
+            queue = [name for name in queue if name not in change.withdrawn]
+            for name in change.withdrawn:
+                self.known.pop(name, None)
         return self
 
     def _note(self, journey: Journey, change: Change) -> None:
@@ -258,12 +267,12 @@ def test_one_change_says_all_that_follows_from_an_end() -> None:
     assert (first.item, first.ended, first.outcome) == (ITEM, None, None)
     assert first.entering == ("a",), "it was deleted, and b will read it"
     assert first.void == ("b", "c", "d")
-    end = End("a", "done", journey.fingerprint("a"))
+    end = End("a", "done", journey.begin("a"))
     then = journey.advance(end)
     assert (then.ended, then.entering) == (end, ("b",))
     assert [reused.stage for reused in then.reused] == ["c"], "it holds, and is written anew"
     assert then.restored == then.reused
-    last = journey.advance(End("b", "dropped", journey.fingerprint("b")))
+    last = journey.advance(End("b", "dropped", journey.begin("b")))
     assert (last.outcome, last.discardable) == ("dropped", ("a",))
     assert (last.obsolete, last.stale) == (("d",), ("b",))
 
@@ -274,3 +283,67 @@ def test_what_the_ledger_has_is_not_written_again() -> None:
     change = Journey(graph(), ITEM, dict(traveller.known)).advance()
     assert [end.stage for end in change.reused] == ["a", "b", "c"]
     assert [end.stage for end in change.restored] == ["b"]
+
+
+# What is not begun
+
+
+FORK = line(toy("x"), toy("a", "x"), toy("b", "x"), toy("c", "b"))
+
+
+@pytest.mark.parametrize("outcome", ["failed", "dropped"])
+def test_what_other_branches_have_not_begun_is_not_begun(outcome: Settled) -> None:
+    traveller = Traveller(graph(FORK)).go(busy=["b"], a=outcome)
+    assert traveller.ran == ["x", "a"]
+    assert traveller.outcome == outcome
+    assert sorted(traveller.known) == ["a", "x"], "of b nothing is said"
+
+
+def test_what_other_branches_have_begun_is_brought_to_its_end_and_no_further() -> None:
+    traveller = Traveller(graph(FORK)).go(a="failed")
+    assert traveller.ran == ["x", "a", "b"]
+    assert traveller.outcome == "failed"
+
+
+def test_a_failure_that_does_not_decide_withdraws_nothing() -> None:
+    traveller = Traveller(graph(FORK, optional=["a"])).go(busy=["b"], a="failed")
+    assert traveller.ran == ["x", "a", "b", "c"]
+    assert traveller.outcome == "done"
+
+
+@pytest.mark.parametrize("discarding", [[], ["x"]])
+def test_a_rerun_begins_nothing_with_an_item_that_is_decided(discarding: list[str]) -> None:
+    settings = graph(FORK, discarding=discarding)
+    for outcome in ("failed", "dropped"):
+        traveller = Traveller(settings).go(busy=["b"], a=outcome)  # type: ignore[arg-type]
+        assert traveller.go().ran == []
+        assert traveller.outcome == outcome
+        assert traveller.go(graph(FORK, {"b": 1}, discarding=discarding)).ran == []
+        del traveller.known["a"]  # what a retry does
+        again = ["a", "b", "c"] if "x" not in traveller.discarded else ["x", "a", "b", "c"]
+        assert sorted(traveller.go(settings).ran) == sorted(again)
+        assert traveller.outcome == "done"
+
+
+def test_an_item_whose_decision_does_not_hold_any_more_goes_everywhere() -> None:
+    traveller = Traveller(graph(FORK)).go(busy=["b"], a="failed")
+    assert traveller.go(graph(FORK, {"a": 1})).ran == ["a", "b", "c"]
+
+
+def test_a_decision_is_found_again_once_what_it_was_made_of_is_there() -> None:
+    traveller = Traveller(graph(FORK)).go(busy=["b"], a="failed")
+    del traveller.known["x"]
+    assert traveller.go().ran == ["x"]
+    assert traveller.outcome == "failed"
+
+
+def test_a_stage_that_would_try_again_gives_up_an_item_that_is_decided() -> None:
+    journey = Journey(graph(FORK), ITEM)
+    journey.advance()
+    journey.advance(End("x", "done", journey.begin("x")))
+    fingerprints = {name: journey.begin(name) for name in "ab"}
+    change = journey.advance(End("a", "dropped", fingerprints["a"]))
+    assert (change.withdrawn, change.outcome, journey.is_decided) == ((), None, True)
+    change = journey.give_up("b")
+    assert (change.withdrawn, change.outcome) == (("b",), "dropped")
+    assert not journey.goes_to("b")
