@@ -18,10 +18,10 @@ from engine.contract.stage import Stage, StageOptions
 from engine.flow.attempt import Attempt, Entry, Hooks
 from engine.flow.holding import Holding
 from engine.flow.inbox import Closed, Inbox, Outlet
-from engine.flow.retry import RetryPolicy
 from engine.flow.settling import Settling
 from engine.gates.hosts import Gates
 from engine.gates.resources import Resources
+from engine.gates.retry import RetryPolicy
 from engine.ledger.drafts import Draft, Outputs
 from engine.telemetry.events import AttemptStarted, Events, PoolResized
 from engine.telemetry.meter import Meter

@@ -10,8 +10,8 @@ from engine.contract.errors import Drop, Ending, Fault, Permanent, Throttled
 from engine.contract.stage import Stage
 from engine.flow.attempt import Attempt, Conclusion, Hooks
 from engine.flow.holding import Holding
-from engine.flow.retry import RetryPolicy
 from engine.gates.hosts import Gates, pause_after
+from engine.gates.retry import RetryPolicy
 from engine.ledger.records import End, Failure
 from engine.telemetry.events import AttemptEnded, Events
 from engine.telemetry.meter import Meter

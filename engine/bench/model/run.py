@@ -15,7 +15,7 @@ The rules by which items flow, and the code of each:
 5. A stage with several predecessors gets an item once all of them have ended it: `_conclude` here,
    `engine.flow.journey` there.
 6. A retry waits outside the workers. The recording says how long and how often; the decisions of
-   `engine.flow.retry` are not made again.
+   `engine.gates.retry` are not made again.
 7. Each worker has one item. Here the workers share the processor equally, as in `processor.py`;
    there the operating system shares it.
 

@@ -131,16 +131,17 @@ def test_what_is_in_hand_is_brought_to_its_end_and_not_tried_again(fast: Path) -
 
         async def a(item: Item, signs: Signs = signs) -> None:
             await signs.wait("b has begun")
-            raise Drop("told to")
+            raise Transient("told to")
 
         async def b(item: Item, signs: Signs = signs, error: Exception | None = error) -> None:
             signs.give("b has begun")
-            await signs.wait(f"a dropped {BAD}")
+            await signs.wait(f"a failed {BAD}")
             if error is not None:
                 raise error
 
-        report = run_within(20, fork(signs, a, b), workdir, ["bad"], listen=signs)
-        assert report.items["dropped"] == 1
+        once = "stages.a.attempts=1"
+        report = run_within(20, fork(signs, a, b), workdir, ["bad"], once, listen=signs)
+        assert report.items["failed"] == 1
         assert outcomes(workdir).get(("b", BAD)) == (("done", None) if error is None else None)
         assert ("c", BAD) not in outcomes(workdir)
         how = query(workdir, "SELECT outcome, message FROM attempts WHERE stage = 'b'")

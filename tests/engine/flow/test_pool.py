@@ -15,9 +15,9 @@ import pytest
 
 from engine import Ending, Item, PenstockError, Stage, Step, Throttled, Transient
 from engine.contract.item import item_id
-from engine.flow import retry
 from engine.flow.run import Run
 from engine.gates import hosts as limits
+from engine.gates import retry
 from engine.ledger.reader import LedgerReader
 from engine.page.page import render_file
 from engine.telemetry.events import AttemptEnded, AttemptStarted, Event, PoolResized, WorkerReplaced

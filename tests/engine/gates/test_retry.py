@@ -4,7 +4,7 @@ import pytest
 
 from engine import Drop, Ending, Permanent, Throttled, Transient
 from engine.contract.errors import BatchFault, Fault
-from engine.flow.retry import RetryPolicy
+from engine.gates.retry import RetryPolicy
 
 
 def policy(attempts: int = 3, patience: float = 100.0, jitter: float = 0.5) -> RetryPolicy:
