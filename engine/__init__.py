@@ -66,12 +66,12 @@ if TYPE_CHECKING:
     from engine.flow.run import RunReport, run_pipeline
     from engine.ledger.lock import LOCK_FILES, locked
     from engine.sources.lists import open_list
-    from engine.sources.source import Joined, Source
+    from engine.sources.source import JoinedSources, Source
 
 _LATER = {
     "LOCK_FILES": "engine.ledger.lock",
     "Config": "engine.config.load",
-    "Joined": "engine.sources.source",
+    "JoinedSources": "engine.sources.source",
     "RunReport": "engine.flow.run",
     "Source": "engine.sources.source",
     "execute": "engine.cli.run_command",
@@ -102,7 +102,7 @@ __all__ = [
     "ItemEntered",
     "ItemRecord",
     "Job",
-    "Joined",
+    "JoinedSources",
     "Loan",
     "MissingOutput",
     "PageContext",

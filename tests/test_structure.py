@@ -26,7 +26,7 @@ PUBLIC = {
     "to end otherwise": "Ending Drop Permanent StopRun Throttled Transient",
     "to write pipelines": "SOURCE Check FinishContext Flag ItemRecord PageContext Pipeline Section"
     " Step",
-    "to bring items": "Job Joined Source",
+    "to bring items": "Job JoinedSources Source",
     "errors": "ConfigError PenstockError PipelineError UsageError WorkFolderError",
     "to run them": "Config RunReport LOCK_FILES execute load_config locked open_list run_pipeline",
     "to listen": "AttemptEnded AttemptStarted Event Events ItemEnded ItemEntered RunEnded"

@@ -31,7 +31,7 @@ class Source(Protocol):
       ended at once. If two jobs name one item, there is a call for each.
     - `lost(job)`: this run gives the job up before its end. It was stopped or interrupted, or the
       ledger was lost, or the item is in the run with other parameters. A later run that gets the
-      job again goes on with it.
+      job again (in the last case: gets it first) goes on with it.
 
     The calls come one at a time, in the order in which items ended, in a thread of their own:
     neither on the event loop, nor in the thread in which the source is read. So they may block. A
@@ -84,7 +84,7 @@ class ListSource(Source):
         return mapped(Job.of, self._given)
 
 
-class Joined(Source):
+class JoinedSources(Source):
     """Several sources as one, each read to its end before the next one begins. Every source is told
     of its own jobs."""
 
@@ -128,7 +128,7 @@ def as_source(given: Sources) -> Source:
 
 def wants_to_know(source: Source) -> bool:
     """Whether the source defines `ended` or `lost`."""
-    if isinstance(source, Joined):
+    if isinstance(source, JoinedSources):
         return any(map(wants_to_know, source.sources))
     kind = type(source)
     return (getattr(kind, "ended", None), getattr(kind, "lost", None)) != (

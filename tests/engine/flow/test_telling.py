@@ -18,7 +18,7 @@ from engine.contract.item import item_id
 from engine.flow.run import Run, RunReport, opened_run, run_pipeline
 from engine.ledger.schema import FILE
 from engine.ledger.writer import Ledger
-from engine.sources.source import Joined, ListSource
+from engine.sources.source import JoinedSources, ListSource
 from engine.telemetry.events import Event, Events, ItemEnded, RunEnded, Stopping
 from tests.engine import toys
 from tests.engine.toys import Does, Toy, configured, engine_threads, line, run, run_within, toy
@@ -322,7 +322,7 @@ def test_joined_sources_are_read_in_turn_and_told_of_their_own(fast: Path) -> No
     async def on_the_loop() -> AsyncGenerator[str, None]:
         yield "z"
 
-    run(chain(LISTS), fast, Joined(first, ["x", ("own", "y")], on_the_loop(), second))
+    run(chain(LISTS), fast, JoinedSources(first, ["x", ("own", "y")], on_the_loop(), second))
     assert sorted(first.told) == [("bad", "failed"), ("v", "done"), ("v", "done")]
     assert sorted(second.told) == [("v", "done"), ("w", "done")]
     found = {source for (source,) in toys.query(fast, "SELECT source FROM items")}
