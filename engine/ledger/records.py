@@ -1,4 +1,4 @@
-"""What the ledger keeps of an item: how its steps ended, and what follows from an ending."""
+"""The ledger's records of an item: the ends of its stages, and the changes that follow."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -14,12 +14,12 @@ Settled = Literal["done", "dropped", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the ledger and the disk know of one stage of one item when a run begins.
+    """The state of one stage of one item, by the ledger and the disk, when a run begins.
 
-    `outcome` and `fingerprint` are the ledger's (None: no row, or it is pending), and for other
-    ends than done `kind`, `reason` and `retryable`; `on_disk` is the fingerprint of the output that
-    stands there; `discarded` says that it was deleted on purpose; `expanded` is the number of items
-    that came out, None for an ordinary output.
+    `outcome` and `fingerprint` are the ledger's (None: no row, or it is pending), as are `kind`,
+    `reason` and `retryable` for ends other than done; `on_disk` is the fingerprint of the output in
+    the folder; `discarded` says that the output was deleted on purpose; `expanded` is the number of
+    items that the item produced, None for an ordinary output.
     """
 
     outcome: Settled | None = None
@@ -42,8 +42,8 @@ class Failure:
 
 
 class End(NamedTuple):
-    """How a stage ended with an item, and why where that is not done. `retryable`: a failure that
-    `penstock retry` may mend; `alone`: one that says nothing of how other items will fare."""
+    """How a stage ended with an item, and why if not done. `retryable`: a failure that `penstock
+    retry` may mend; `alone`: a failure that tells nothing about other items."""
 
     stage: str
     outcome: Settled
@@ -55,31 +55,31 @@ class End(NamedTuple):
 
 
 class Change(NamedTuple):
-    """All that follows for an item from the end of a stage, or from its coming in: what
-    `Ledger.apply` writes down, in the order of these fields."""
+    """All that follows for an item from the end of a stage, or from its entry: the content that
+    `Ledger.apply` writes, in the order of these fields."""
 
     item: Item
     ended: End | None = None
-    """None: the item comes in with this change."""
+    """None: the item enters the run, or a stage gives a decided item up."""
     reused: tuple[End, ...] = ()
-    """Ends of earlier runs that hold."""
+    """Ends of earlier runs that still hold."""
     restored: tuple[End, ...] = ()
-    """Those of `reused` that the ledger does not have as they are."""
+    """Those of `reused` that the ledger lacks, or has otherwise."""
     withdrawn: tuple[str, ...] = ()
     """Stages that the item waited for and does not any more: it is decided, and they had not begun
     with it."""
     entering: tuple[str, ...] = ()
     """The stages that the item waits for from now on."""
     void: tuple[str, ...] = ()
-    """Stages after those, of which earlier ends do not hold any longer."""
+    """Stages after those, whose earlier ends do not hold any longer."""
     discardable: tuple[str, ...] = ()
-    """Stages whose outputs nobody will read any more, to be deleted on purpose."""
+    """Stages whose outputs no stage will read any more, to be deleted on purpose."""
     stale: tuple[str, ...] = ()
-    """Stages whose outputs are of earlier runs that ended otherwise: to be deleted."""
+    """Stages whose outputs belong to earlier runs that ended otherwise: to be deleted."""
     obsolete: tuple[str, ...] = ()
-    """With the item's end: stages that earlier runs had taken it through, and this one did not."""
+    """With the item's end: stages that earlier runs reached with the item, and this one did not."""
     outcome: Settled | None = None
-    """How the item ended; None where it goes on."""
+    """The item's outcome; None while it goes on."""
 
     @property
     def stands_in_a_folder(self) -> bool:
@@ -91,10 +91,10 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A run that has begun: its number, and what those before it have left.
+    """A run that has begun: its number, and the leftovers of the runs before it.
 
     `last_attempt` is the highest number of an attempt so far; `unended` are the items and stages of
-    attempts that killed runs had begun; `suspects` and `died` are as for `engine.flow.suspects`.
+    unended attempts of killed runs; `suspects` and `died` are those of `engine.flow.suspects`.
     """
 
     run: int
@@ -108,9 +108,9 @@ class Begun:
 class AttemptRow:
     """A row of `attempts`. Times are seconds since the epoch; `item` is an id.
 
-    `cost` is the attempt's own, `run_processor` what the whole run had used when it ended, in
-    processor seconds. The run fills the row in while the ledger's thread may be writing it: what is
-    there is written, and `ended` is set last.
+    `cost` is the attempt's own, `run_processor` the whole run's processor seconds at its end. The
+    run fills the row in while the ledger's thread may be writing it: the thread writes the fields
+    that are set, and `ended` is set last.
     """
 
     id: int
@@ -125,9 +125,9 @@ class AttemptRow:
     cost: ProcessorTime | None = None
     run_processor: float | None = None
     due: float | None = None
-    """When another attempt may follow, at the earliest."""
+    """The earliest time of another attempt."""
     gate: str | None = None
-    """What turned the attempt away, usually a host."""
+    """The gate that turned the attempt away, usually a host."""
     ended: float | None = None
     whole: bool = False
     """Whether the ledger has its end too."""
@@ -138,7 +138,7 @@ class AttemptRow:
         self.ended = time.time()
 
     def how_it_ended(self) -> tuple[object, ...]:
-        """What the columns from `ended` on hold, in their order."""
+        """The values of the columns from `ended` on, in their order."""
         failure, cost = self.failure, self.cost
         return (
             self.ended,
@@ -155,9 +155,9 @@ class AttemptRow:
 
 
 NOT_ENDED = (None,) * 10
-"""What these columns hold until then."""
+"""The values of these columns until then."""
 
 
 def known_job(id_: str, source: str, parameters: str | None) -> Job:
-    """The job that has a run do an item of the ledger's as it stands there."""
+    """The job for an item of the ledger, with its id, so that a run does that item."""
     return Job(source, id_, Parameters(parameters or ""))

@@ -1,7 +1,7 @@
-"""The SQLite ledger of every item in every stage: what entered, how it ended, every attempt.
+"""The SQLite ledger of every item in every stage: its entry, its end, every attempt.
 
 WAL mode, one connection that writes, used from one thread at a time. `GroupCommit` gives the run's
-tasks an async way in: what several of them ask for at once is committed in one transaction.
+tasks an async way in: their concurrent requests are committed in one transaction.
 """
 
 import json
@@ -65,8 +65,8 @@ class Ledger:
         cores: int | None = None,
         seal: str | None = None,
     ) -> int:
-        """Record a new run, on a machine of that many cores, and return its number. `seal` is what
-        engine/config/trust.py makes of the settings.
+        """Record a new run, on a machine with `cores` cores, and return its number. `seal` comes
+        from engine/config/trust.py.
 
         Raises WorkFolderError where the folder holds another pipeline's work.
         """
@@ -100,7 +100,7 @@ class Ledger:
         cores: int | None = None,
         seal: str | None = None,
     ) -> Begun:
-        """Record a new run, as `start_run` does, and that killed ones before it are over."""
+        """Record a new run, as `start_run` does, and the end of killed ones before it."""
         run = self.start_run(pipeline, settings, versions, cores, seal)
         return Begun(
             run,
@@ -116,7 +116,8 @@ class Ledger:
         )
 
     def close_attempts_of_dead_runs(self, run: int) -> list[tuple[str, str]]:
-        """Mark attempts that a killed run had begun as interrupted; returns their items, stages."""
+        """Mark the unended attempts of killed runs as interrupted; returns
+        their items and stages."""
         rows = self._db.execute(
             "SELECT item, stage FROM attempts WHERE ended IS NULL AND run < ?", (run,)
         ).fetchall()
@@ -133,14 +134,14 @@ class Ledger:
     # Items
 
     def find(self, item: Item, run: int) -> tuple[Item, bool]:
-        """The item under the id that it has in this ledger, and whether its address is a new one.
+        """The item under its id in this ledger, and whether its address is a new one.
 
-        Two addresses that differ in their signatures alone have one id, so one that is signed anew
-        is found again. A list that names both may still mean two items: the second of them gets
-        a number behind its id. What the first versions entered keeps the id of then.
+        Two addresses that differ only in their signatures have one id, so an address with a new
+        signature is found again. A list that names both may still mean two items: the second of
+        them gets a number behind its id. An item that the first versions entered keeps its old id.
         """
         if item.id != item_id(item.source):
-            return item, False  # a stage, or the ledger, gave it
+            return item, False  # a stage, or the ledger, chose the id
         earlier = earlier_id(item.source)
         if earlier != item.id and self._look(earlier) is not None:
             return _named(item, earlier), False
@@ -164,7 +165,7 @@ class Ledger:
         return row
 
     def admit(self, item: Item, parent: str | None, run: int) -> dict[str, Known] | None:
-        """Enter `item` into this run; returns what is known of its stages, by name.
+        """Enter `item` into this run; returns the known state of its stages, by name.
 
         None if it has already entered in this run: a list may name an item twice.
         """
@@ -205,18 +206,19 @@ class Ledger:
         }
 
     def standing(self, item: str) -> tuple[Settled | None, Parameters]:
-        """How the item of this id has ended, None if it has not, and its parameters."""
+        """The outcome of the item of this id, None if it has not ended, and its parameters."""
         outcome, parameters = self._db.execute(
             "SELECT outcome, parameters FROM items WHERE id = ?", (item,)
         ).fetchone()
         return None if outcome == "pending" else outcome, Parameters(parameters or "")
 
     def apply(self, change: Change, run: int) -> None:
-        """Write down a change of an item, whole. Nothing else writes how items and stages end."""
+        """Write an item's change, as a whole. No other method writes the
+        ends of items and stages."""
         id_ = change.item.id
         if change.ended is not None:
             self._settle(id_, change.ended, run)
-        elif change.entering:  # an earlier run may have brought the item to its end
+        elif change.entering:  # an earlier run may have ended the item
             self._end_item(id_, "pending")
         for end in change.restored:
             self._settle(id_, end, run)
@@ -271,9 +273,9 @@ class Ledger:
         self._db.execute("UPDATE items SET outcome = ? WHERE id = ?", (outcome, item))
 
     def children(self, parent: str) -> list[Job]:
-        """The items that `parent` held, ordered by id, as jobs that name them so.
+        """The items that the list `parent` produced, ordered by id, as jobs with their ids.
 
-        Also those that had entered by another way, and whose `parent` is another.
+        Also those that entered in another way first, and have another `parent`.
         """
         rows = self._db.execute(
             "SELECT id, source, parameters FROM expansions JOIN items ON id = item"
@@ -289,7 +291,7 @@ class Ledger:
         return int(self._db.execute("SELECT coalesce(max(id), 0) FROM attempts").fetchone()[0])
 
     def start_attempt(self, row: AttemptRow) -> None:
-        """Record it; one that has ended meanwhile with its end."""
+        """Insert the row of an attempt, with its end if it has ended meanwhile."""
         ended = row.ended is not None
         self._db.execute(
             "INSERT INTO attempts (id, run, item, stage, worker, attempt, started, ended, outcome,"
@@ -309,7 +311,7 @@ class Ledger:
         row.whole = ended
 
     def end_attempt(self, row: AttemptRow) -> None:
-        """Record how an attempt that has been recorded ended."""
+        """Write the end of an attempt whose row was inserted before."""
         if row.whole:
             return
         self._db.execute(
@@ -322,7 +324,7 @@ class Ledger:
     # Samples
 
     def add_sample(self, run: int, tick: int, sample: Sample) -> None:
-        """Record how the run stands; `tick` counts up within a run."""
+        """Record a sample of the run; `tick` counts up within a run."""
         self._db.execute(
             "INSERT OR REPLACE INTO samples VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
@@ -349,7 +351,7 @@ class Ledger:
     # Retrying
 
     def ended_ill(self, kind: str | None, stage: str | None) -> list[tuple[str, str]]:
-        """The items and stages that `reset` makes pending."""
+        """The items and stages that `reset` would make pending."""
         return self._db.execute(
             "SELECT item, stage FROM stages"
             " WHERE outcome IN ('failed', iif(?1 IS NULL, '', 'dropped'))"
@@ -360,11 +362,11 @@ class Ledger:
     def reset(
         self, descendants: Mapping[str, Sequence[str]], kind: str | None, stage: str | None
     ) -> int:
-        """Make failures pending, so that a run redoes them: those of this class and stage, or any
-        (None). A class that is named may also be one of drops.
+        """Make failures pending, so that a run redoes them: those of this class and stage, or of
+        any (None). A named class may also be one of drops.
 
-        `descendants` gives the stages after each stage, whose ends do not hold any longer. Returns
-        how many there were.
+        `descendants` gives the stages after each stage, whose ends are void then. Returns the
+        number of failures.
         """
         chosen = self.ended_ill(kind, stage)
         for item, ended in chosen:
