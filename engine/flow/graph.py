@@ -1,4 +1,4 @@
-"""A pipeline with its settings, as journeys need it: who follows whom, and fingerprints."""
+"""A pipeline with its settings, in the form that journeys need: successors and fingerprints."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from engine.contract.pipeline import Pipeline
 
 
 class Graph:
-    """A pipeline with its settings, as journeys need it: who follows whom, and fingerprints."""
+    """A pipeline with its settings, in the form that journeys need: successors and fingerprints."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Graph:
         }
         self.optional = optional
         self.deciding = frozenset(self.names) - optional
-        """The stages whose failure is the item's."""
+        """The stages whose failure fails the item."""
         self.discarding = [name for name in self.names if name in discarding]
         self.rereading = rereading
         self._recipes = {
@@ -53,14 +53,14 @@ class Graph:
         upstream: tuple[str | None, ...],
         parameters: Parameters = NO_PARAMETERS,
     ) -> str:
-        """What identifies an output of `stage` that is made of an item with these parameters from
-        the outputs with these fingerprints, in the order of `reads`.
+        """The fingerprint of an output of `stage`, made from an item with these parameters and from
+        outputs with these fingerprints, in the order of `reads`.
 
-        What is read from further up is named there too: the fingerprint of a predecessor holds what
-        is before that one, but an optional predecessor may be absent.
+        Outputs from further up are included too: a predecessor's fingerprint covers the outputs
+        before it, but an optional predecessor may be absent.
 
-        None stands for an optional stage's output that is absent. Of the item nothing but its
-        parameters goes into it, so without any there are few, and each is made once.
+        None stands for an absent output of an optional stage. The item contributes only its
+        parameters: without parameters there are few fingerprints, and each is computed once.
         """
         if parameters:
             return self._fingerprint(stage, upstream, parameters.text)
@@ -76,7 +76,7 @@ class Graph:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def descendants(self, stage: str) -> Sequence[str]:
-        """Every stage that comes after `stage`, however far, in topological order."""
+        """Every stage after `stage`, however far down, in topological order."""
         return self._descendants[stage]
 
     def _after(self, stage: str) -> list[str]:

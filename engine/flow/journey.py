@@ -1,6 +1,6 @@
-"""One item's way through the graph: what is settled, what may be reused, what comes next.
+"""One item's way through the graph: the ends so far, the reusable outputs, the next stages.
 
-Pure: no clock, no disk, no database. The run asks, and does.
+Pure: no clock, no disk, no database. The run carries out the changes.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -13,30 +13,31 @@ from engine.ledger.records import Change, End, Failure, Known, Settled
 
 @dataclass(slots=True, eq=False)
 class Journey:
-    """One item in flight. `known` is what earlier runs left; `ended` grows with every change."""
+    """One item in flight. `known` is the state that earlier runs left;
+    `ended` grows with every change."""
 
     graph: Graph
     item: Item
     known: Mapping[str, Known] = field(default_factory=dict)
     parent: str | None = None
     depth: int = 0
-    """How many expansions deep the item is: 0 for the source's own."""
+    """The number of lists that the item is nested in: 0 for an item of the source."""
     ended: dict[str, End] = field(default_factory=dict)
     ran: bool = False
     """Whether any stage had work to do in this run."""
     _entered: dict[str, str] = field(default_factory=dict)
-    """The fingerprint that each stage which has the item now would give its output."""
+    """The fingerprint of the output to be made, for each stage that has the item now."""
     _begun: set[str] = field(default_factory=set)
-    """Those of them that are at work on it."""
+    """Those of them that are at work on the item."""
     _decided: bool = False
     _discarded: set[str] = field(default_factory=set)
 
     def advance(self, end: End | None = None) -> Change:
-        """The item begins, or a stage has ended with it: all that follows.
+        """The change that follows from the item's entry (None), or from the end of a stage.
 
-        It enters every stage that can take it now, and reuses what earlier runs left. Once a stage
-        that is not optional has failed or dropped it, it is decided: no stage begins with it any
-        more, and those that have not begun are withdrawn.
+        The item enters every stage that can take it now, and reuses ends of earlier runs. Once a
+        stage that is not optional has failed or dropped it, the item is decided: no further stage
+        begins with it, and stages that have not begun are withdrawn.
 
         Call it with None once, then with the end of every stage that was entered; exactly one
         change has the item's outcome.
@@ -54,7 +55,7 @@ class Journey:
         return self._change(end, entering, reused, withdrawn)
 
     def give_up(self, stage: str) -> Change:
-        """`stage` had the item, which is decided, and is not to try it again: all that follows."""
+        """The change when `stage`, which had the decided item, does not try it again."""
         self._begun.discard(stage)
         return self._change(None, (), (), self._withdraw())
 
@@ -68,7 +69,7 @@ class Journey:
         finished = not self._entered
         discardable = self._discardable(finished) if self.graph.discarding else ()
         outcome = self._outcome() if finished else None
-        if not self.known:  # then there is nothing to reuse, and nothing to undo
+        if not self.known:  # a new item: nothing to reuse, and nothing to undo
             return Change(
                 self.item, end, (), (), withdrawn, entering, (), discardable, (), (), outcome
             )
@@ -87,11 +88,12 @@ class Journey:
         )
 
     def _go_on(self, candidates: Sequence[str]) -> tuple[tuple[str, ...], tuple[End, ...]]:
-        """Enter those of these stages that can take the item and have not had it yet, and whatever
-        can take it as earlier ends hold; returns the stages, and these ends."""
+        """Enter those of the candidates that can take the item and have not had it yet, or reuse
+        their earlier ends, and go on behind reused ones; returns the entered stages and the reused
+        ends."""
         entering: tuple[str, ...] = ()
         reused: tuple[End, ...] = ()
-        while candidates:  # who has ended may let others begin
+        while candidates:  # a reused end may let further stages begin
             following: set[str] = set()
             for stage in candidates:
                 if stage in self._entered or stage in self.ended:
@@ -126,26 +128,27 @@ class Journey:
         return [name for name in self.graph.names if name in stages]
 
     def _is_news(self, end: End) -> bool:
-        """Whether the ledger does not have this end, which the folders say."""
+        """Whether the ledger lacks this end, which the folders tell."""
         known = self.known[end.stage]
         return (known.outcome, known.fingerprint) != (end.outcome, end.fingerprint)
 
     @property
     def is_decided(self) -> bool:
-        """Whether the item has failed or been dropped, whatever else still is at work on it."""
+        """Whether the item has failed or been dropped, even if other stages
+        are still at work on it."""
         return self._decided
 
     def goes_to(self, stage: str) -> bool:
-        """Whether `stage` is to have the item, or has it."""
+        """Whether the item is in `stage`, or on its way there."""
         return stage in self._entered
 
     def begin(self, stage: str) -> str:
-        """`stage` begins to work on the item; returns what its output is to carry."""
+        """`stage` begins to work on the item; returns the fingerprint for its output."""
         self._begun.add(stage)
         return self._entered[stage]
 
     def put_off(self, stage: str) -> None:
-        """`stage` is to try the item again later."""
+        """`stage` will try the item again later."""
         self._begun.discard(stage)
 
     def _withdraw(self) -> tuple[str, ...]:
@@ -155,13 +158,13 @@ class Journey:
         return withdrawn
 
     def _was_decided(self) -> bool:
-        """Whether an earlier run's end that still holds has decided the item."""
+        """Whether the end of an earlier run that still holds has decided the item."""
         ill = [name for name, known in self.known.items() if known.outcome in ("dropped", "failed")]
         held = (self._held(name) for name in ill if name in self.graph.deciding)
         return any(end is not None and end.outcome != "done" for end in held)
 
     def _held(self, stage: str) -> End | None:
-        """The end that earlier runs came to with `stage`, if it and all before it still hold."""
+        """The end of `stage` in an earlier run, if it and all ends before it still hold."""
         upstream = self._upstream(
             stage, {name: self._held(name) for name in self.graph.reads[stage]}
         )
@@ -176,16 +179,17 @@ class Journey:
         return None
 
     def _would_be(self, stage: str, upstream: tuple[str | None, ...]) -> str:
-        """The fingerprint of what `stage` would make of the item from these."""
+        """The fingerprint of the output that `stage` would make from these inputs."""
         return self.graph.fingerprint(stage, upstream, self.item.parameters)
 
     def _upstream(
         self, stage: str, ends: Mapping[str, End | None]
     ) -> tuple[str | None, ...] | None:
-        """The fingerprints of what `stage` reads, in that order, if those end so; None: it is not
-        entered.
+        """The fingerprints of the inputs of `stage`, in order, given these ends; None if the item
+        does not enter it.
 
-        The stage that gave items, and with it what comes after it, is as far as its item goes.
+        An item that is a list ends at the stage that produced its items: the stages behind it do
+        not get the list.
         """
         upstream: list[str | None] = []
         for before in self.graph.reads[stage]:
@@ -198,9 +202,9 @@ class Journey:
         return tuple(upstream)
 
     def _reusable(self, stage: str, fingerprint: str) -> End | None:
-        """The end that an earlier run came to with `stage`, if it still holds; else None.
+        """The end of `stage` in an earlier run, if it still holds; else None.
 
-        An output that is gone holds as long as nothing that has to run would read it.
+        An output that is gone still counts, as long as no stage that has to run would read it.
         """
         known = self.known.get(stage)
         if known is None:
@@ -212,10 +216,14 @@ class Journey:
             return End(
                 stage, known.outcome, fingerprint, retryable=known.retryable, failure=failure
             )
+        # The folder is asked before the ledger: after a crash between rename and commit the output
+        # is whole and the ledger knows nothing of it.
         end = End(stage, "done", fingerprint, known.expanded)
         if known.on_disk == fingerprint:
             return end
         if known.outcome == "done" and known.fingerprint == fingerprint:
+            # The output is gone. That matters only if a reader has to run. Without readers it is
+            # the result itself and is made again, unless it was deleted on purpose or was a list.
             gone_for_good = known.discarded or known.expanded is not None
             readers = self.graph.readers[stage]
             if (readers or gone_for_good) and not self._will_be_read(stage, end):
@@ -223,20 +231,21 @@ class Journey:
         return None
 
     def _will_be_read(self, stage: str, end: End) -> bool:
-        """Whether a reader of `stage` would have to run if `stage` ended so."""
+        """Whether a reader of `stage` would have to run if `stage` ended with `end`."""
         if self._decided:
-            return False  # none will
+            return False  # no stage begins with a decided item
         for reader in self.graph.readers[stage]:
             ends = {name: self._expected(name) for name in self.graph.reads[reader]}
             upstream = self._upstream(reader, ends | {stage: end})
             if upstream is None:
-                continue  # another stage before it keeps the item from it
+                continue  # another of its inputs keeps the item from this reader
             if self._reusable(reader, self._would_be(reader, upstream)) is None:
                 return True
         return False
 
     def _expected(self, stage: str) -> End | None:
-        """How `stage` ended, or will if it ends well; None where the item does not reach it."""
+        """The end of `stage`, or the one to expect if it ends well; None if
+        the item does not reach it."""
         if stage in self.ended:
             return self.ended[stage]
         ends = {name: self._expected(name) for name in self.graph.reads[stage]}
@@ -250,7 +259,7 @@ class Journey:
         return End(stage, "done", fingerprint)
 
     def _outcome(self) -> Settled:
-        """How the item ended as a whole. An optional stage does not decide it."""
+        """The outcome of the item as a whole; optional stages do not count."""
         outcomes = {end.outcome for name, end in self.ended.items() if name in self.graph.deciding}
         if "failed" in outcomes:
             return "failed"
@@ -278,7 +287,7 @@ class Journey:
     def _is_discardable(self, name: str, finished: bool) -> bool:
         """Whether no stage will read the output of `name`, which has `keep = false`, any more.
 
-        What a retry that may mend the item would read is kept for it.
+        An output stays if a retry that may mend the item would read it.
         """
         end = self.ended.get(name)
         if end is None or end.outcome != "done" or end.expanded is not None:

@@ -1,4 +1,4 @@
-"""How items come into the inboxes of the stages that they enter, and out again unbegun."""
+"""Puts items into the inboxes of the stages that they enter, and takes unbegun ones out again."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,14 +10,14 @@ from engine.flow.journey import Journey
 
 
 class Offering:
-    """The inlets of all pools. An item is offered to the stages after one side by side, so that a
-    full inbox keeps it from no other; what is withdrawn is taken out wherever it waits."""
+    """The inlets of all pools. An item is offered to its next stages at the same time, so a full
+    inbox keeps it from no other stage; a withdrawn item is taken out wherever it waits."""
 
     def __init__(self, inlets: Mapping[str, Inlet[Entry]]) -> None:
         """`inlets` are the pools', by step."""
         self._inlets = inlets
         self._waiting: dict[tuple[str, str], anyio.CancelScope] = {}
-        """Who waits for room, by item and stage."""
+        """The offers that wait for room, by item and stage."""
 
     async def offer(self, journey: Journey, stages: Sequence[str]) -> None:
         """Return once the item is in the inboxes of all of these stages, or withdrawn from them."""
@@ -34,9 +34,10 @@ class Offering:
         await self._inlets[stage].put(entry)
 
     def withdraw(self, journey: Journey, stages: Sequence[str]) -> None:
-        """Take the item out before these stages, which its journey does not go to any more.
+        """Take the item out of the inboxes of these stages, which its journey does not reach any
+        more.
 
-        One that a worker takes at this very moment is put down by the pool before it is begun.
+        If a worker takes it at this moment, the pool puts it down before the attempt begins.
         """
         for stage in stages:
             scope = self._waiting.get((journey.item.id, stage))
@@ -45,12 +46,12 @@ class Offering:
             self._inlets[stage].withdraw(lambda entry: entry.journey is journey)
 
     def drain(self) -> None:
-        """Let nothing in or out any more."""
+        """Stop all entries: none goes in or out any more."""
         for inlet in self._inlets.values():
             inlet.drain()
 
     def close(self) -> None:
-        """Nothing more will come."""
+        """No more items will come."""
         for inlet in self._inlets.values():
             inlet.close()
 

@@ -1,4 +1,4 @@
-"""Items' ways through a run: in from the source, on from stage to stage, and out at the end."""
+"""Moves items through a run: in from the source, on from stage to stage, and out at the end."""
 
 import itertools
 import logging
@@ -36,12 +36,12 @@ log = logging.getLogger("penstock.engine")
 
 
 class Routing:
-    """What pools ask of a run (`attempt.Hooks`), and the source that the items come from.
+    """The run's side of the pools' hooks (`attempt.Hooks`), and of the source.
 
-    Has all of it recorded. When nothing is under way any more it closes the inboxes, and so the
-    pools end. `stop` is called where the whole run has to stop and no item is to blame. `ended`
-    counts the items whose end in this run has been told, by how: that is once the ledger has it,
-    and once what they held has ended too.
+    It has everything recorded. When no item is under way any more it closes the inboxes, and so
+    ends the pools. `stop` is called where the whole run has to stop through no item's fault.
+    `ended` counts, by outcome, the items whose end in this run has been told: after the ledger has
+    it, and after the items that they produced have ended too.
     """
 
     def __init__(
@@ -58,8 +58,8 @@ class Routing:
         jobs: Jobs,
         stop: Callable[[StopRun], None],
     ) -> None:
-        """`commit` records it all, in the run that has `begun`; `inlets` are the pools', by step.
-        Made on the event loop."""
+        """`commit` records everything, in the run that has `begun`; `inlets` are the pools', by
+        step. Made on the event loop."""
         self._pipeline = pipeline
         self._graph = graph
         self._workdir = workdir
@@ -79,19 +79,19 @@ class Routing:
         self._commit = commit
         self._run = begun.run
         self._at_work = 0
-        """Entries that pools have, and changes on from one to the next."""
+        """Entries in pools, and changes on their way from one pool to the next."""
         self._attempt_numbers = numbers = itertools.count(begun.last_attempt + 1)
         self._suspects = Suspects(begun.suspects, begun.died, graph.names, lambda: next(numbers))
         self._offering = Offering(inlets)
 
     async def has_work(self) -> bool:
-        """Wait until a pool has something to do; false if the run ends without, for then no stage
-        need be opened."""
+        """Wait until a pool has an item; false if the run ends without any, so that no stage need
+        be opened."""
         await self._first_work_or_end.wait()
         return self._has_work
 
     def drain(self) -> None:
-        """Let nothing new in."""
+        """Admit no more items."""
         self._draining = True
         self._feeders.cancel_scope.cancel()
         self._first_work_or_end.set()
@@ -100,7 +100,7 @@ class Routing:
     # Feeding
 
     async def feed(self) -> None:
-        """Let in what the source yields; returns when nothing is under way any more."""
+        """Admit the items of the source; returns when no item is under way any more."""
         if self._draining:
             return
         self._in_flight += 1
@@ -112,7 +112,7 @@ class Routing:
             else:
                 self._events.emit(SourceEnded(self._entered))
                 self._left()
-                await self._empty.wait()  # until then a list may turn up that has been read before
+                await self._empty.wait()  # until then a list from an earlier run may turn up
 
     async def _take(self, taken: Taken) -> None:
         await self._jobs.room()
@@ -124,18 +124,18 @@ class Routing:
             try:
                 source = self._pipeline.canonical(source)
             except UsageError:
-                source = source.strip()  # its first stage says what is wrong
+                source = source.strip()  # its first stage reports the problem
         return Item.at(self._workdir, source, job.id, job.parameters)
 
     async def expand(self, journey: Journey, produced: Items) -> int:
-        """Feed the items that came out of this one; returns how many there were."""
+        """Feed the items that this one produced; returns their number."""
         parent, depth = journey.item.id, journey.depth + 1
         return await self._reading.feed(
             produced, lambda value: self._admit(as_item(value), parent, depth), depth, parent
         )
 
     async def _feed_known_children(self, journey: Journey) -> None:
-        """An earlier run had read this list to its end: its items are in the ledger."""
+        """Feed the items of a list that an earlier run read to its end, from the ledger."""
         parent = journey.item.id
         children = await self._commit.do(lambda ledger: ledger.children(parent))
         depth = journey.depth + 1
@@ -148,9 +148,9 @@ class Routing:
     async def _admit(
         self, item: Item, parent: str | None, depth: int, taken: Taken | None = None
     ) -> None:
-        """The item comes in; called when its turn has come and there is room."""
+        """Admit the item. Called when its turn has come and there is room."""
         if self._draining:
-            await anyio.sleep_forever()  # whoever feeds a run that drains is about to be cancelled
+            await anyio.sleep_forever()  # the run drains, and is about to cancel the feeding task
         self._in_flight += 1
         try:
             admitted = await self._commit.do(
@@ -179,7 +179,7 @@ class Routing:
     async def _enter_again(
         self, again: Again, source: str, parent: str | None, taken: Taken | None
     ) -> None:
-        """The item is in this run already: the list, or another one, has named it before."""
+        """The item is in this run already: this list, or another one, named it before."""
         if not again.agrees:
             log.warning(
                 "%s is in this run already, with other parameters, and goes by those that came "
@@ -201,7 +201,7 @@ class Routing:
     # Passing items on
 
     def attempt_started(self, item: Item, stage: str, worker: int, attempt: int) -> AttemptRow:
-        """Have it recorded before long; returns its row."""
+        """Have the attempt recorded soon; returns its row."""
         number = next(self._attempt_numbers)
         row = AttemptRow(number, self._run, item.id, stage, worker, attempt, time.time())
         self._budget.begun(item.id, number)
@@ -209,7 +209,7 @@ class Routing:
         return row
 
     async def concluded(self, conclusion: Conclusion) -> None:
-        """An attempt has ended: have it recorded; if its stage has, pass the item on."""
+        """An attempt has ended: have it recorded; if its stage has ended too, pass the item on."""
         journey, row, end = conclusion.journey, conclusion.row, conclusion.end
         if conclusion.stop is not None:
             self.stop(conclusion.stop)
@@ -232,13 +232,13 @@ class Routing:
         self._try_a_suspect()
 
     def _enter(self, journey: Journey, change: Change) -> list[str]:
-        """The stages that the item is to be offered to; those where it is under suspicion wait."""
+        """The stages to offer the item to; at stages where it is under suspicion it waits."""
         entering = [name for name in change.entering if not self._is_held(journey, name)]
         self._at_work += len(entering)
         return entering
 
     def _withdraw(self, journey: Journey, stages: Sequence[str]) -> None:
-        """These stages had not begun with the item, and shall not; nothing is awaited meanwhile."""
+        """These stages had not begun with the item, and must not begin. Awaits nothing."""
         offered = [name for name in stages if not self._suspects.withdraw(journey, name)]
         self._at_work -= len(offered)
         self._offering.withdraw(journey, offered)
@@ -260,7 +260,7 @@ class Routing:
             self._end(journey, change.outcome)
 
     async def tried_alone(self, row: AttemptRow, alone: bool) -> None:
-        """Have it written down, before the attempt goes on, whether it is alone."""
+        """Record, before the attempt goes on, whether it is the only one under way."""
         await self._commit.do(lambda ledger: ledger.killed.mark_alone(row.id, alone))
 
     def _is_held(self, journey: Journey, stage: str) -> bool:
@@ -271,7 +271,8 @@ class Routing:
         return held
 
     def _try_a_suspect(self) -> None:
-        """Once nothing else is under way, and nothing more can come, try one of those held."""
+        """Once nothing else is under way, and nothing more can come, try
+        one of the held suspects."""
         if self._draining or self._at_work or self._in_flight != self._suspects.items_held:
             return
         held = self._suspects.next()
@@ -297,7 +298,7 @@ class Routing:
         self._jobs.ended(item, outcome)
 
     def _left(self) -> None:
-        """One less is in flight; when nothing is, nothing can come any more."""
+        """Count one entry or change less; at zero, nothing can come any more."""
         self._in_flight -= 1
         self._try_a_suspect()
         if self._in_flight == 0:
@@ -307,7 +308,7 @@ class Routing:
 
 
 def _clean(item: Item, unneeded: Sequence[str], withdrawn: Sequence[str]) -> None:
-    """Delete the outputs that are not needed, and what was kept for attempts that will not come."""
+    """Delete the outputs that are not needed, and folders kept for attempts that will not come."""
     for stage in unneeded:
         discard_output(item, stage)
     for stage in withdrawn:

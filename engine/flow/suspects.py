@@ -1,10 +1,9 @@
-"""Items that a run may have died of, each with the stage that had it in hand: tried last and alone.
+"""Items that may have killed a run, each with its stage at that time: tried last and alone.
 
-A run cannot write down that it is dying. What an attempt leaves is its scratch folder, and the
-next run finds that; so all that the run had in hand is under suspicion, most of it wrongly. What
-counts, as an attempt, is a death with nothing else in hand, in a run that had written down before
-that it is so. A worker that is a process outlives a run that its item has not killed, and says so;
-then the item is not under suspicion.
+A run cannot record its own death. An attempt leaves its scratch folder, and the next run finds it;
+so every item that the run had in hand is under suspicion, most of them wrongly. A death counts as
+an attempt only if nothing else was in hand, and the run had recorded that before. A worker process
+outlives a run that its item did not kill, and leaves a mark; then the item is not under suspicion.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +17,8 @@ from engine.ledger.writer import Ledger
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An item that waits before `stage` until it is alone; `deaths` runs have died when it was."""
+    """An item that waits before `stage` until nothing else is under way; `deaths` runs have died
+    when it was tried alone."""
 
     journey: Journey
     stage: str
@@ -26,7 +26,7 @@ class Held:
 
 
 class Suspects:
-    """Who is under suspicion, and who of them waits. `look` is called in the ledger's thread."""
+    """The suspects, and those of them that wait. `look` is called in the ledger's thread."""
 
     def __init__(
         self,
@@ -35,8 +35,8 @@ class Suspects:
         stages: Sequence[str],
         number: Callable[[], int],
     ) -> None:
-        """`known` are those of earlier runs; `died` is the run before this one, if it was killed;
-        `number` numbers attempts."""
+        """`known` are those of earlier runs; `died` is the number of the run before this one, if it
+        was killed; `number` gives the next number of an attempt."""
         self._known = dict(known)
         self._died = died
         self._stages = stages
@@ -44,8 +44,8 @@ class Suspects:
         self._held: list[Held] = []
 
     def look(self, ledger: Ledger, item: Item) -> None:
-        """Before its scratch folders are swept: whether the run before this one died with the item
-        in hand."""
+        """Check, before the item's scratch folders are swept, whether the run before this one died
+        with the item in hand."""
         if self._died is None:
             return
         for stage in abandoned_stages(item, self._stages):
@@ -53,7 +53,7 @@ class Suspects:
             self._known[item.id, stage] = ledger.killed.deaths(item.id, stage)
 
     def hold(self, journey: Journey, stage: str) -> bool:
-        """Have the item wait if it is under suspicion there."""
+        """Have the item wait if it is under suspicion at this stage; returns whether it does."""
         deaths = self._known.get((journey.item.id, stage))
         if deaths is None:
             return False
@@ -70,11 +70,11 @@ class Suspects:
 
     @property
     def items_held(self) -> int:
-        """The number of items that wait."""
+        """Number of items that wait."""
         return len({held.journey.item.id for held in self._held})
 
     def next(self) -> Held | None:
-        """The next one's turn has come: of those that wait, the one with the fewest deaths."""
+        """The next suspect to try: of those that wait, the one with the fewest deaths."""
         if not self._held:
             return None
         held = min(self._held, key=lambda one: one.deaths)
