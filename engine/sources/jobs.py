@@ -1,4 +1,4 @@
-"""The jobs of a source that are out, and the source's being told what became of each."""
+"""The jobs of a source that are under way, and the reports to the source of their ends."""
 
 import logging
 import threading
@@ -20,14 +20,14 @@ from engine.workers.call_thread import CallThread
 log = logging.getLogger("penstock.engine")
 
 MOST_DUE = 1000
-"""Jobs that a source may have to be told of before no more of it is read."""
+"""The most reports to a source that may be due before it is read on."""
 
 LETTING_GO = 5.0
-"""Seconds that a source has at the end of a run to hear of what is left."""
+"""Seconds that a source has at the end of a run to take the remaining reports."""
 
 
 class Taken:
-    """A job that was read. Not the job itself: a source may give the same one twice."""
+    """A job that was read. Not the job itself: a source may give the same object twice."""
 
     __slots__ = ("job",)
 
@@ -36,25 +36,25 @@ class Taken:
 
 
 class Jobs:
-    """The jobs that a run has read from its source, until the source is told of them.
+    """The jobs that a run has read from its source, until their ends are reported to it.
 
-    `read` yields them. The run says with `bind` which item a job became, with `ended` how an item
-    ended, and with `settle` what became of a job that is no item. `tell` passes this on to the
-    source, one call after the other, in that order. `close` tells that all others are lost.
+    `read` yields them. The run calls `bind` with the item of a job, `ended` with the end of an
+    item, and `settle` with the end of a job that became no item. `tell` passes the ends to the
+    source, one call after the other, in that order. `close` reports all other jobs as lost.
 
-    Everything but reading happens on the event loop. For a source that does not want to know,
-    nothing is kept and nothing told.
+    Everything but reading happens on the event loop. Nothing is kept for a source that defines
+    neither `ended` nor `lost`.
     """
 
     def __init__(self, source: Source, stop: Callable[[StopRun], None]) -> None:
-        """`stop` is called, with the reason, once the source cannot be told."""
+        """`stop` is called, with the reason, if a report to the source fails."""
         self._source = source
         self._stop = stop
         self._told = wants_to_know(source)
         self._lock = threading.Lock()
         self._closed = False
         self._out: dict[Taken, None] = {}
-        """Those of which nothing is known yet, in the order in which they were read."""
+        """The jobs without an end so far, in the order in which they were read."""
         self._of: dict[str, list[Taken]] = {}
         self._due: deque[tuple[Taken, Settled | None]] = deque()
         self._telling = False
@@ -69,7 +69,8 @@ class Jobs:
         return mapped(self._take, jobs)
 
     def _take(self, job: Job) -> Taken:
-        """In the thread that reads, so that no job is lost between there and the event loop."""
+        """Called in the reading thread, so that no job is lost between that
+        thread and the event loop."""
         taken = Taken(Job.of(job))
         if self._told:
             with self._lock:
@@ -81,16 +82,16 @@ class Jobs:
         return taken
 
     def _lose_late(self, job: Job) -> None:
-        """The source was left to itself, and comes back after the end of the run."""
+        """An abandoned source returned a job after the end of the run."""
         try:
             answer = self._source.lost(job)
             if iscoroutine(answer):
-                answer.close()  # its loop has gone
+                answer.close()  # its event loop is closed
         except Exception as error:
             log.warning("the source could not be told that %r is lost", job, exc_info=error)
 
     def bind(self, taken: Taken, item: str) -> None:
-        """The job is told of when the item of this id has ended."""
+        """Report the job when the item of this id ends."""
         if self._told:
             self._of.setdefault(item, []).append(taken)
 
@@ -100,24 +101,24 @@ class Jobs:
             self.settle(taken, outcome)
 
     def settle(self, taken: Taken, outcome: Settled | None) -> None:
-        """The job's item has ended so; None: this run will not end it."""
+        """The job's item has ended with this outcome; None: this run will not end it."""
         if self._told and taken in self._out:
             del self._out[taken]
             self._due.append((taken, outcome))
             self._change()
 
     async def room(self) -> None:
-        """Return when not too much is due to be told."""
+        """Return when fewer than MOST_DUE reports are due."""
         while len(self._due) >= MOST_DUE:
             await self._changed.wait()
 
     async def all_told(self) -> None:
-        """Return when the source has been told of all that is known by now."""
+        """Return when the source has received all reports so far."""
         while self._due or self._telling:
             await self._changed.wait()
 
     async def tell(self) -> None:
-        """Tell the source what is due, for ever."""
+        """Pass the due reports to the source, until cancelled."""
         while True:
             while self._due:
                 self._telling = True
@@ -129,12 +130,12 @@ class Jobs:
             await self._changed.wait()
 
     async def close(self) -> None:
-        """The run is over: tell what is due, and of the rest that it is lost. Takes no longer than
-        LETTING_GO. The ledger has been closed."""
+        """The run is over: pass the due reports to the source, and report the remaining jobs as
+        lost. Takes no longer than LETTING_GO. The ledger is closed by now."""
         with self._lock:
             self._closed = True
         with anyio.move_on_after(LETTING_GO, shield=True):
-            await anyio.lowlevel.checkpoint()  # the last answers of the ledger are on their way
+            await anyio.lowlevel.checkpoint()  # let the last answers of the ledger arrive
             for taken in list(self._out):
                 self.settle(taken, None)
             while self._due:
