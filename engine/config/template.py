@@ -16,15 +16,16 @@ from engine.contract.stage import Stage, StageOptions
 
 WIDTH = 100
 
-_HEAD = """Every setting and its default. Delete what you do not change: what is missing keeps its
-default. What is commented out is not set, and the value beside it an example. The environment goes
-before this file, and `--set NAME=VALUE` before both. A table [PIPELINE.STAGE], such as [{example}],
-may hold what [stages.STAGE] does, goes before it, and is for that pipeline alone.
+_HEAD = """Every setting and its default. Delete the lines that you do not change: a missing setting
+keeps its default. A setting that is commented out is unset, and its value an example. The
+environment overrides this file, and `--set NAME=VALUE` overrides both. A table [PIPELINE.STAGE],
+such as [{example}], may hold the settings of [stages.STAGE], for that pipeline only, and overrides
+them.
 """
 
-_OF_DEFAULTS = """What every stage has, with what holds where nothing is set. A value set here is
-for all stages, whatever their own defaults, except those whose own table sets it and those that
-cannot have it.
+_OF_DEFAULTS = """The options of every stage, with their defaults. A value set here holds for all
+stages and overrides their own defaults. It does not hold for a stage whose own table sets it, nor
+for one that cannot have it.
 """
 
 
@@ -104,9 +105,7 @@ def _own_options(stage: type[Stage]) -> list[str]:
             lines += [f"{line}  # {limit} at most" for line in _assignment(key, default, field)]
         elif key in stage.defaults:
             lines += _assignment(key, default, field)
-    return (
-        [*_comment(f"Its own defaults for what stands in [{DEFAULTS}]:"), *lines] if lines else []
-    )
+    return [*_comment(f"Its own defaults for options of [{DEFAULTS}]:"), *lines] if lines else []
 
 
 def _assignment(key: str, default: Any, field: FieldInfo, *, commented: bool = False) -> list[str]:

@@ -228,7 +228,7 @@ class LedgerReader:
         return {kind for (kind,) in rows if kind}
 
     def holds(self) -> list[Hold]:
-        """What held pending items back at their last attempt; waits are counted from now."""
+        """The holds of pending items at their last attempt; waits are counted from now."""
         if "gate" not in columns_of(self._db, "attempts"):
             return []
         rows = self._db.execute(

@@ -93,7 +93,7 @@ class Timeline:
                     self._thin()
 
     def since(self, generation: int, seen: int, seen_items: int) -> dict[str, Any]:
-        """What a client lacks that has seen this much, JSON-able;
+        """The data that a client with this much lacks, JSON-able;
         everything if its generation is another."""
         if generation != self.generation:
             seen = seen_items = 0

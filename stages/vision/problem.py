@@ -10,9 +10,9 @@ from typing import Any, Literal
 from stages.net.waits import read_retry_after, read_seconds
 
 Remedy = Literal["slow down", "try again", "key", "money", "request", "image"]
-"""What would help: a pause, another try, another key, more quota, another request, another image.
+"""The remedy: a pause, another try, another key, more quota, another request, another image.
 
-"request" is a fault of the model's name, the URL or the parameters, which dooms every image.
+"request" is a fault of the model's name, the URL or the parameters, which fails every image.
 """
 
 _NO_MONEY = {
