@@ -23,7 +23,7 @@ MOST_FILES = 16
 PUBLIC = {
     "to write stages": "Item Produced Stage StageOptions Settings Cancelled Deadline MissingOutput"
     " Loan available_cores writable borrow checkpoint deadline setting shown shown_in",
-    "to end otherwise": "Ending Drop Permanent StopRun Throttled Transient",
+    "to end otherwise": "Ending Drop Permanent Skip StopRun Throttled Transient",
     "to write pipelines": "SOURCE Check FinishContext Flag ItemRecord PageContext Pipeline Section"
     " Step",
     "to bring items": "Job JoinedSources Source",

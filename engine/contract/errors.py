@@ -54,6 +54,11 @@ class Drop(Ending):
     """Nothing more to do with this item, rightly. It ends here, and that is no failure."""
 
 
+class Skip(Ending):
+    """There is rightly nothing to do at this step, such as with no audio track: the step is done
+    without an output, and the item goes on."""
+
+
 class Permanent(Ending):
     """An attempt at this item can never succeed (a 404, a damaged file): it
     fails at once, with no retry."""

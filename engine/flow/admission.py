@@ -121,7 +121,8 @@ def _repair(journey: Journey, change: Change) -> list[Repaired]:
         repairs.append(Repaired(item.id, end.stage, found))
     for stage in change.entering:
         known = journey.known.get(stage, Known())
-        if known.outcome == "done" and known.on_disk is None and not known.discarded:
+        is_gone = known.on_disk is None and not (known.discarded or known.is_skipped)
+        if known.outcome == "done" and is_gone:
             gone = "the ledger has it as done, but its output is {}; it is made again".format(
                 "damaged" if os.path.lexists(item.folder / stage) else "gone"
             )

@@ -175,7 +175,7 @@ class Journey:
         if known.on_disk == fingerprint:
             return End(stage, "done", fingerprint, known.expanded)
         if known.outcome is not None and known.fingerprint == fingerprint:
-            return End(stage, known.outcome, fingerprint, known.expanded)
+            return _as_known(stage, known, known.outcome, fingerprint)
         return None
 
     def _would_be(self, stage: str, upstream: tuple[str | None, ...]) -> str:
@@ -198,7 +198,7 @@ class Journey:
                 return None
             if end.outcome != "done" and before not in self.graph.optional:
                 return None
-            upstream.append(end.fingerprint if end.outcome == "done" else None)
+            upstream.append(end.fingerprint if end.has_output else None)
         return tuple(upstream)
 
     def _reusable(self, stage: str, fingerprint: str) -> End | None:
@@ -211,11 +211,9 @@ class Journey:
             return None
         if known.expanded is not None and stage in self.graph.rereading and not self._decided:
             return None
-        if known.outcome in ("dropped", "failed") and known.fingerprint == fingerprint:
-            failure = Failure(known.kind, known.reason or "") if known.kind is not None else None
-            return End(
-                stage, known.outcome, fingerprint, retryable=known.retryable, failure=failure
-            )
+        made = known.outcome == "done" and not known.is_skipped
+        if known.outcome is not None and known.fingerprint == fingerprint and not made:
+            return _as_known(stage, known, known.outcome, fingerprint)
         # The folder is asked before the ledger: after a crash between rename and commit the output
         # is whole and the ledger knows nothing of it.
         end = End(stage, "done", fingerprint, known.expanded)
@@ -255,7 +253,7 @@ class Journey:
         known = self.known.get(stage, Known())
         fingerprint = self._would_be(stage, upstream)
         if known.outcome is not None and known.fingerprint == fingerprint:
-            return End(stage, known.outcome, fingerprint, known.expanded)
+            return _as_known(stage, known, known.outcome, fingerprint)
         return End(stage, "done", fingerprint)
 
     def _outcome(self) -> Settled:
@@ -274,7 +272,7 @@ class Journey:
         return tuple(name for name in unreached if name in self.known)
 
     def _stale(self, finished: bool) -> tuple[str, ...]:
-        gone = [name for name, end in self.ended.items() if end.outcome != "done"]
+        gone = [name for name, end in self.ended.items() if not end.has_output]
         if finished:
             gone += self._obsolete()
         return tuple(name for name in gone if self.known.get(name, Known()).on_disk is not None)
@@ -290,7 +288,7 @@ class Journey:
         An output stays if a retry that may mend the item would read it.
         """
         end = self.ended.get(name)
-        if end is None or end.outcome != "done" or end.expanded is not None:
+        if end is None or not end.has_output or end.expanded is not None:
             return False
         if name in self._discarded:
             return False
@@ -300,3 +298,10 @@ class Journey:
         ):
             return False
         return not any(reader is not None and reader.retryable for reader in readers)
+
+
+def _as_known(stage: str, known: Known, outcome: Settled, fingerprint: str) -> End:
+    """The end that the ledger has."""
+    failure = Failure(known.kind, known.reason or "") if known.kind is not None else None
+    expanded = known.expanded if outcome == "done" and failure is None else None
+    return End(stage, outcome, fingerprint, expanded, known.retryable, failure=failure)

@@ -6,7 +6,7 @@ from collections import Counter
 import anyio
 from anyio.abc import TaskGroup
 
-from engine.contract.errors import Drop, Ending, Fault, Permanent, Throttled
+from engine.contract.errors import Drop, Ending, Fault, Permanent, Skip, Throttled
 from engine.contract.stage import Stage
 from engine.flow.attempt import Attempt, Conclusion, Hooks
 from engine.flow.holding import Holding
@@ -62,7 +62,7 @@ class Settling:
         end, delay = conclusion.end, conclusion.delay
         if delay is not None:
             attempt.row.due, attempt.row.gate = time.time() + delay, attempt.closed
-        if end is not None and end.outcome != "done" and not end.retryable:
+        if end is not None and not (end.has_output or end.retryable):
             await attempt.draft.adiscard_partial()
         with self.blocked:
             await self._hooks.concluded(conclusion)
@@ -107,6 +107,8 @@ class Settling:
     def _end(self, attempt: Attempt, ending: Ending, failure: Failure) -> End:
         """The stage ends with the item as its last attempt did."""
         fingerprint = attempt.draft.fingerprint
+        if isinstance(ending, Skip):
+            return End(self._name, "done", fingerprint, failure=failure)
         if isinstance(ending, Drop):
             return End(self._name, "dropped", fingerprint, failure=failure)
         alone = ending.kind in self._item_failures and not (

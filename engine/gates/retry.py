@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.contract.errors import BatchFault, Drop, Ending, Permanent, Throttled
+from engine.contract.errors import BatchFault, Drop, Ending, Permanent, Skip, Throttled
 
 LONE_PATIENCE = 90.0
 """The most seconds that an item is held once it alone is turned away, while others go well."""
@@ -17,7 +17,7 @@ LONE_PATIENCE = 90.0
 class Verdict:
     """`delay` is the wait in seconds before the next attempt, None where there is none."""
 
-    outcome: Literal["dropped", "failed", "retried", "throttled"]
+    outcome: Literal["done", "dropped", "failed", "retried", "throttled"]
     delay: float | None = None
     counts: bool = True
     """Whether the attempt counts against the item."""
@@ -54,6 +54,8 @@ class RetryPolicy:
         seconds that the item has already been held by throttling, and `pause` the seconds that it
         would be held now. `alone_for`: the seconds since the item's first refusal, if it has been
         refused repeatedly and others have not."""
+        if isinstance(ending, Skip):
+            return Verdict("done")
         if isinstance(ending, Drop):
             return Verdict("dropped")
         if isinstance(ending, Permanent):

@@ -120,8 +120,15 @@ class LedgerReader:
         for stage, outcome, count in rows:
             if stage in tally:
                 tally[stage][outcome] = count
+        skipped = dict(
+            self._db.execute(
+                "SELECT stage, count(*) FROM stages WHERE outcome = 'done' AND kind IS NOT NULL"
+                " GROUP BY 1"
+            ).fetchall()
+        )
         return [
-            StageCounts(stage=stage, entered=sum(by.values()), **by) for stage, by in tally.items()
+            StageCounts(stage, sum(by.values()), **by, skipped=skipped.get(stage, 0))
+            for stage, by in tally.items()
         ]
 
     def item_counts(self) -> StageCounts:

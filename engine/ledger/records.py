@@ -17,9 +17,10 @@ class Known:
     """The state of one stage of one item, by the ledger and the disk, when a run begins.
 
     `outcome` and `fingerprint` are the ledger's (None: no row, or it is pending), as are `kind`,
-    `reason` and `retryable` for ends other than done; `on_disk` is the fingerprint of the output in
-    the folder; `discarded` says that the output was deleted on purpose; `expanded` is the number of
-    items that the item produced, None for an ordinary output.
+    `reason` and `retryable` for ends other than done, and the first two where a step was skipped;
+    `on_disk` is the fingerprint of the output in the folder; `discarded` says that the output was
+    deleted on purpose; `expanded` is the number of items that the item produced, None for an
+    ordinary output.
     """
 
     outcome: Settled | None = None
@@ -31,10 +32,15 @@ class Known:
     reason: str | None = None
     retryable: bool = False
 
+    @property
+    def is_skipped(self) -> bool:
+        """Whether the stage had rightly nothing to do, and so left no output."""
+        return self.outcome == "done" and self.kind is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a stage ended other than done: kind, one line, and the traceback of a bug."""
+    """Why a stage left no output: kind, one line, and the traceback of a bug."""
 
     kind: str
     reason: str
@@ -42,8 +48,9 @@ class Failure:
 
 
 class End(NamedTuple):
-    """How a stage ended with an item, and why if not done. `retryable`: a failure that `penstock
-    retry` may mend; `alone`: a failure that tells nothing about other items."""
+    """How a stage ended with an item, and why if it left no output: if it is done all the same, it
+    was skipped. `retryable`: a failure that `penstock retry` may mend; `alone`: a failure that
+    tells nothing about other items."""
 
     stage: str
     outcome: Settled
@@ -52,6 +59,11 @@ class End(NamedTuple):
     retryable: bool = False
     alone: bool = False
     failure: Failure | None = None
+
+    @property
+    def has_output(self) -> bool:
+        """Whether it left an output: it is done, and was not skipped."""
+        return self.outcome == "done" and self.failure is None
 
 
 class Change(NamedTuple):
@@ -85,7 +97,7 @@ class Change(NamedTuple):
     def stands_in_a_folder(self) -> bool:
         """Whether the folder of an output says all of it too, should the ledger miss it."""
         end = self.ended
-        done = end is not None and end.outcome == "done" and end.expanded is None
+        done = end is not None and end.has_output and end.expanded is None
         return done and not self.discardable
 
 

@@ -66,7 +66,8 @@ class AttemptStarted(Event):
 class AttemptEnded(Event):
     """`outcome` is how the attempt ended; `final` says whether the stage has ended with the item.
 
-    `seconds` is the service time. `kind` and `reason` are None for done.
+    `seconds` is the service time. `kind` and `reason` are None for done, unless the stage was
+    skipped: done, rightly without an output.
     """
 
     item: str

@@ -181,6 +181,8 @@ class StageCounts:
     dropped: int
     failed: int
     pending: int
+    skipped: int = 0
+    """How many of those that are done had rightly nothing to do, and left no output."""
 
 
 @dataclass(frozen=True, slots=True)

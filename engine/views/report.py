@@ -135,7 +135,10 @@ def held_sentences(held: Sequence[Hold], *, running: bool, now: float) -> list[s
 
 
 def _counts(counts: StageCounts) -> dict[str, int]:
-    return {key: value for key, value in asdict(counts).items() if key != "stage"}
+    told = {key: value for key, value in asdict(counts).items() if key != "stage"}
+    if not counts.skipped:
+        del told["skipped"]
+    return told
 
 
 def _state(status: Status) -> str:
@@ -170,8 +173,12 @@ def _table(
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("Stage", no_wrap=True, overflow="ellipsis", max_width=max(8, width - 52))
-    for column in ("Entered", "Done", "Dropped", "Failed", "Pending", *(["Busy"] * bool(pools))):
+    skips = any(row.skipped for row in stages)
+    room = width - (61 if skips else 52)
+    table.add_column("Stage", no_wrap=True, overflow="ellipsis", max_width=max(8, room))
+    columns = ["Entered", "Done", "Dropped", "Failed", "Pending"]
+    columns[2:2] = ["Skipped"] * skips
+    for column in [*columns, *(["Busy"] * bool(pools))]:
         table.add_column(column, justify="right", no_wrap=True)
     for row in (*stages, total):
         pool = pools.get(row.stage)
@@ -179,6 +186,7 @@ def _table(
             Text(row.stage),
             str(row.entered),
             str(row.done),
+            *([str(row.skipped)] if skips else []),
             str(row.dropped),
             Text(str(row.failed), style="red" if row.failed else ""),
             str(row.pending),

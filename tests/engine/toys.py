@@ -32,6 +32,7 @@ from engine import (
     Permanent,
     Pipeline,
     Settings,
+    Skip,
     Stage,
     Step,
     Throttled,
@@ -49,7 +50,7 @@ from engine.telemetry.events import Event, Events, ListenerFailed
 Does = Mapping[str, Sequence[Any]]
 """For some sources, a word and its arguments:
 
-drop, permanent           how the stage ends with the item
+drop, skip, permanent     how the stage ends with the item
 transient N, bug N        the first N tries go wrong so; -1: all of them
 throttled N AFTER         the first N tries are turned away for AFTER seconds
 expand SOURCES [N]        it turns out to hold these; the first N tries break off half-way
@@ -109,6 +110,8 @@ class Toy(Stage):
     ) -> Exception | None:
         if word == "drop":
             return Drop("told to")
+        if word == "skip":
+            return Skip("told to")
         if word == "permanent":
             return Permanent("told to")
         if word == "done" or 0 <= times < tries(self, item):

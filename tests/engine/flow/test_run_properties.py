@@ -74,7 +74,7 @@ class Case:
 NAMES = [f"v{number}{host}" for number in range(9) for host in ("", "@one", "@two")]
 
 ENDINGS = st.one_of(
-    st.sampled_from([["drop"], ["permanent"], ["transient", -1], ["bug", -1]]),
+    st.sampled_from([["drop"], ["skip"], ["permanent"], ["transient", -1], ["bug", -1]]),
     st.tuples(st.sampled_from(["transient", "bug"]), st.integers(1, ATTEMPTS - 1)).map(list),
     st.tuples(st.just("throttled"), st.integers(1, 3), st.just(0.002)).map(list),
     st.tuples(
@@ -130,6 +130,7 @@ class Expected:
     stages: dict[tuple[str, str], str] = field(default_factory=dict)
     items: dict[str, str] = field(default_factory=dict)
     values: dict[tuple[str, str], Any] = field(default_factory=dict)
+    skipped: set[tuple[str, str]] = field(default_factory=set)
 
 
 def model(case: Case, begun: Collection[tuple[str, str]]) -> Expected:
@@ -152,7 +153,8 @@ def _travel(
     children: list[str] = []
     optional = {plan.name for plan in case.plans if plan.options["optional"]}
     for plan in case.plans:
-        if not all(ends.get(b) == "done" or (b in optional and b in ends) for b in plan.after):
+        well = ("done", "done skipped")
+        if not all(ends.get(b) in well or (b in optional and b in ends) for b in plan.after):
             continue
         if any(before not in values and ends[before] == "expanded" for before in plan.after):
             continue
@@ -175,6 +177,8 @@ def _travel(
         if plan.name in ends:
             end = ends[plan.name]
             expected.stages[plan.name, id_] = "done" if end == "expanded" else end.split()[0]
+            if end == "done skipped":
+                expected.skipped.add((plan.name, id_))
             readers = [ends.get(p.name) for p in case.plans if plan.name in p.reads]
             mendable = "failed retryable" in (ends.values() if None in readers else readers)
             if end == "done" and (plan.options["keep"] or mendable):
@@ -185,6 +189,8 @@ def _travel(
 def _end(word: str, *arguments: Any) -> str:
     if word == "drop":
         return "dropped"
+    if word == "skip":
+        return "done skipped"
     if word == "permanent":
         return "failed"
     if word == "expand":
@@ -216,7 +222,8 @@ def redone(case: Case, expected: Expected) -> tuple[set[tuple[str, str]], set[tu
         for id_ in expected.items.keys() - deciding.keys():
             changed = (name for name in plan.reads if (name, id_) in due)
             if (plan.name, id_) in expected.stages and any(
-                expected.stages[name, id_] == "done" for name in changed
+                expected.stages[name, id_] == "done" and (name, id_) not in expected.skipped
+                for name in changed
             ):
                 due.add((plan.name, id_))  # an output that is not there is the same as before
     hoped = {
@@ -238,6 +245,7 @@ def _with_what_they_read(
         for stage, id_ in list(found):
             if stage == plan.name:
                 gone = ((name, id_) for name in plan.reads if (name, id_) not in expected.values)
+                gone = (key for key in gone if key not in expected.skipped)
                 found.update(key for key in gone if expected.stages.get(key) == "done")
     return found
 
