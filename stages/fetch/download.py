@@ -168,9 +168,9 @@ class Download(Stage):
         return None
 
     def _check_end(self, item: Item, fetched: Path) -> bool:
-        """Check for a cut-off file where the server gave no length: a lost connection then looks
-        like the end of the file. Raises Transient the first times, since the next attempt may get
-        the whole file."""
+        """Whether the file is cut off, where its server gave no length: a lost connection then
+        looks like the end of the file. Raises Transient the first times, since the next attempt may
+        get the whole file."""
         answers = self._downloader.answers
         if not answers or answers[-1].is_measured or not is_cut_off(fetched):
             return False
