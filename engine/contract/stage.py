@@ -1,4 +1,4 @@
-"""`Stage`: what a stage is, and the options that every stage has."""
+"""`Stage`: the contract of a stage, and the options that every stage has."""
 
 import inspect
 import threading
@@ -23,13 +23,13 @@ def setting(
     example: Any = None,
     **bounds: Any,
 ) -> Any:
-    """One setting: its default, one line on what it does, and bounds such as `gt=0`.
+    """One setting: its default, a one-line description, and bounds such as `gt=0`.
 
-    The line stands in config.toml. `affects_output=False` is for what changes how the work is done
-    but not what comes out (a proxy, a device, a deadline): changing it redoes nothing.
-    `needs_trust=True` is for what chooses which code runs, or where data and keys go: it is not
-    taken from the ledger of a work folder that somebody else made. `example` stands in config.toml,
-    commented out, where the default is that the setting is not set.
+    The description stands in config.toml. `affects_output=False` is for a setting that changes how
+    the work is done but not the output (a proxy, a device, a deadline): changing it redoes nothing.
+    `needs_trust=True` is for a setting that chooses which code runs, or where data and keys go: it
+    is not taken from the ledger of a work folder that somebody else made. `example` stands in
+    config.toml, commented out, where the setting is unset by default.
     """
     if callable(default):
         bounds["default_factory"] = default
@@ -88,9 +88,9 @@ class Cancelled(PenstockError):
 
 
 class Cancellation:
-    """Tells the code of one attempt, in its own thread, that nobody waits for it any more.
+    """Tells the code of one attempt, in its own thread, that the attempt was given up.
 
-    Either the attempt is given up or it ends: whichever is said first holds.
+    Either the attempt is given up or it ends: the first call decides.
     """
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class Cancellation:
             return self.requested
 
     def end(self) -> bool:
-        """The stage's code has ended; returns whether what it came to is still wanted."""
+        """The stage's code has ended; returns whether its result is still wanted."""
         with self._lock:
             self._ended |= not self.requested
             return self._ended
@@ -115,8 +115,8 @@ current_attempt: ContextVar[Cancellation | None] = ContextVar("current_attempt",
 
 
 def checkpoint() -> None:
-    """Call this in long loops of a `def process`: it raises Cancelled once the attempt's time is up
-    or the run is being cancelled, and what a `deadline` says that has passed. A thread cannot be
+    """Call this in long loops of a `def process`. It raises Cancelled once the attempt's time is up
+    or the run is being cancelled, and the error of a `deadline` that has passed. A thread cannot be
     killed, so this is how it stops early."""
     attempt = current_attempt.get()
     if attempt is not None and attempt.requested:
@@ -130,43 +130,43 @@ class Stage:
     Subclass it, give it `Settings`, and write `process`:
 
     - `def process(self, item, out)` runs off the event loop. Every worker has an instance of its
-      own, which only ever runs in that worker's thread or process; `open` loads what it needs.
+      own, which only ever runs in that worker's thread or process; `open` loads its resources.
     - `async def process(self, item, out)` runs on the event loop. The workers of the pool share one
-      instance, opened once: what it bounds, it bounds for the whole pool.
+      instance, opened once: its limits hold for the whole pool.
 
     `process` reads `item.input(role)` for the roles that the class names in `inputs`, writes into
     `out` (an empty scratch folder) and returns; the engine then makes `out` its output. So it names
-    no other stage, and which steps' outputs it reads is for a pipeline to say. To end otherwise it
-    raises Drop, Permanent, Transient or Throttled. It may return an iterable of new items, which
-    enter the pipeline as if they had come from its source; the item that returned them is done and
-    goes no further. The iterable is read lazily, off the event loop and outside any worker, and
-    `out` is committed when it ends. A `def process` may yield them; an `async def` may not.
+    no other stage: the pipeline decides which steps' outputs it reads. To end otherwise it raises
+    Drop, Permanent, Transient or Throttled. It may return an iterable of new items, which enter the
+    pipeline as if they had come from its source; the item that returned them is done and goes no
+    further. The iterable is read lazily, off the event loop and outside any worker, and `out` is
+    committed when it ends. A `def process` may yield them; an `async def` may not.
     """
 
     name: str
-    """The stage's name: the class's, in lower case, unless it says otherwise. A step goes by it in
-    the pipeline, in config.toml and on disk, unless it has a name of its own; then the instances at
-    work there have that one."""
+    """The stage's name, by default the class's in lower case. A step has it in the pipeline, in
+    config.toml and on disk, unless the step has a name of its own; then that step's instances have
+    the step's name."""
 
     inputs: ClassVar[str | Sequence[str]] = ()
-    """The roles of the outputs that it reads: "pages", or ("pages", "notes")."""
+    """The roles of the inputs that the stage reads: "pages", or ("pages", "notes")."""
 
     optional_inputs: ClassVar[str | Sequence[str]] = ()
-    """The roles of those that a pipeline may do without; `item.has_input(role)` says whether one is
-    there."""
+    """The roles of inputs that a pipeline may leave unbound; `item.has_input(role)` says whether
+    one is there."""
 
     version: ClassVar[int] = 1
-    """Raise it when the same settings make a different output: what was finished is redone."""
+    """Raise it when the same settings give another output: finished outputs are then redone."""
 
     max_workers: ClassVar[int | None] = None
-    """The most workers that make sense, for a stage that has something to itself, such as a GPU."""
+    """The largest useful number of workers, for a stage that owns a device such as a GPU."""
 
     defaults: ClassVar[dict[str, Any]] = {}
     """This stage's own defaults for StageOptions, such as {"workers": 4}."""
 
     item_failures: ClassVar[Collection[str]] = ()
-    """The kinds of failure whose reason lies in one item (it was removed, it is damaged), so that
-    they say nothing of how others will fare: they do not count against the failure budget."""
+    """The kinds of failure that concern one item only (it was removed, it is damaged). They tell
+    nothing about other items, so they do not count against the failure budget."""
 
     class Settings(Settings):
         """No settings."""
@@ -192,9 +192,9 @@ class Stage:
         raise NotImplementedError(f"stage {self.name!r} has no process()")
 
     def process_batch(self, items: list[Item], outs: list[Path]) -> list[Ending | None]:
-        """Work on several items; one answer for each, in order: None for done, or how it ended.
+        """Work on several items; one answer for each, in order: None for done, or its ending.
 
-        Called when `batch` is over 1. An exception is not blamed on any one item: each of them is
+        Called when `batch` is over 1. An exception is blamed on no single item: each of them is
         attempted again, alone.
         """
         raise NotImplementedError(f"stage {self.name!r} has no process_batch()")
@@ -223,8 +223,8 @@ class Stage:
         return {}
 
     def bound(self) -> str | None:
-        """What bounds this stage other than its workers, as the end of a sentence, once it is open;
-        None where more workers may help. Asked on the event loop, of async stages alone."""
+        """The limit of this stage other than its workers, as the end of a sentence, once it is
+        open; None where more workers may help. Called on the event loop, for async stages only."""
         return None
 
     @classmethod
@@ -234,11 +234,11 @@ class Stage:
 
 
 Produced = Iterable[Item] | None
-"""What `process` may return."""
+"""The possible return values of `process`."""
 
 
 def why_unusable(stage: type[Stage]) -> str | None:
-    """Why the engine cannot use a stage's class, and what to write instead; None if it can."""
+    """The reason why the engine cannot use a stage's class, with the remedy; None if it can."""
     if not (isinstance(stage.Settings, type) and issubclass(stage.Settings, BaseModel)):
         return "its Settings are no class derived from engine.Settings"
     if clash := sorted(set(stage.Settings.model_fields) & set(StageOptions.model_fields)):
