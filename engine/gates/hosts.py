@@ -1,4 +1,4 @@
-"""Shared gates: a rate, a concurrency and a breaker per host, free disk, the failure budget."""
+"""Shared gates: a rate, a concurrency and a breaker for each key, usually a host."""
 
 import math
 from dataclasses import dataclass, replace
@@ -9,32 +9,34 @@ from engine.gates.capacity import Capacities
 from engine.telemetry.events import Events, GateClosed
 
 FIRST_PAUSE = 30.0
-"""Seconds a gate closes for when the other side did not say how long; doubled each time."""
+"""Seconds that a gate closes for if the other side names no time; doubled each time."""
 
 LONGEST_PAUSE = 3600.0
-"""Seconds a gate closes for at most, whatever the other side says."""
+"""The most seconds that a gate closes for, whatever the other side says."""
 
 
 DOUBTED_PAUSE = 60.0
-"""Seconds a gate closes for at most where it may be one item alone that is turned away."""
+"""The most seconds that a gate closes for if perhaps only one item is turned away."""
 
 FEW = 3
-"""Items in a row that may be turned away for a reason of their own, where that is likely."""
+"""The most items in a row that may be turned away for reasons of their own,
+where that is likely."""
 
 SWEEP = 1000
-"""Gates that there may be before those that have nothing to remember are looked for."""
+"""The number of gates from which gates without state to keep are deleted."""
 
 
 LEAST_PAUSE = 0.01
-"""Seconds a gate closes for at least, doubled each time up to FIRST_PAUSE: a wait of 0 that helps
-nobody grows."""
+"""The least seconds that a gate closes for, doubled each time up to FIRST_PAUSE: so a useless wait
+of 0 grows."""
 
 
 def pause_after(after: float | None, times: int) -> float:
-    """How long to wait, in seconds, after being turned away for the `times`-th time in a row, when
-    the other side said `after`, or nothing (None).
+    """The wait in seconds after the `times`-th refusal in a row, when the other side said `after`,
+    or nothing (None).
 
-    What it said comes out of a header, by way of any stage: what is no finite number is nothing.
+    `after` comes from a header, by way of any stage: a value that is no finite number counts as
+    None.
     """
     doubled = 2.0 ** min(times - 1, 30)
     if after is None or not _is_finite(after):
@@ -51,11 +53,10 @@ def _is_finite(after: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An item was turned away at the gate `key`, `times` times until now, and is to wait for
-    `seconds`. The first time was the moment `since`, when `entries` had gone in.
+    """An item has been turned away at the gate `key`, `times` times until now, and is to wait for
+    `seconds`. The first refusal was at the time `since`, after `entries` entries.
 
-    `alone`: it is the item that is turned away and not everybody, as far as one can tell: others
-    went well.
+    `alone`: apparently only the item is turned away and not every item: others went well.
     """
 
     key: str
@@ -68,7 +69,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Closure:
-    """A gate is closed because of `reason`, for `seconds` more; 0 where one tries it just now."""
+    """A gate is closed because of `reason`, for `seconds` more; 0 while one item tries it."""
 
     seconds: float
     reason: str
@@ -77,14 +78,14 @@ class Closure:
 class GateState:
     """The rules of one gate, without any waiting. Times are seconds of the caller's clock.
 
-    It lets one through every `spacing` seconds and holds `concurrency` at once (0: no limit).
-    Closed, it lets nobody through for a while, and then one alone, until one has come out that was
-    not turned away. `trips` counts the closures since then; since the first of them, and before in
-    `slowed` seconds in all, it has been slowed.
+    It lets one item through every `spacing` seconds and holds `concurrency` at once (0: no limit).
+    A closed gate lets no item through for a while, and then one alone, until an item has come out
+    without a refusal. `trips` counts the closures since then. The gate has been slowed since the
+    first of them, and for `slowed` seconds before.
 
-    `entries` counts who has gone in, and is the number of the last one; `well` is the highest of
-    those that went well. `refused` has, for every item that was turned away, how many had gone in
-    then, until one of those that came later goes well.
+    `entries` counts the entries, and is the number of the last one; `well` is the highest number of
+    an entry that went well. `refused` has, for every item that was turned away, the number of
+    entries at that time, until a later entry goes well.
     """
 
     def __init__(self, spacing: float = 0.0, concurrency: int = 0) -> None:
@@ -102,18 +103,18 @@ class GateState:
         self.slowed_since = 0.0
 
     def opens_at(self) -> float:
-        """Before this time nobody goes in."""
+        """The time before which no item goes in."""
         return max(self.closed_until, self.next_start)
 
     def is_open(self, now: float) -> bool:
         if now < self.closed_until or now < self.next_start:
             return False
         if self.trips and self.inside:
-            return False  # one alone tries whether the other side has calmed down
+            return False  # half open: one item alone probes the other side
         return not self.concurrency or self.inside < self.concurrency
 
     def enter(self, now: float) -> bool:
-        """Go in if it is open. Whoever is in has to `leave`."""
+        """Go in if the gate is open. An item that is in has to `leave`."""
         if not self.is_open(now):
             return False
         self.inside += 1
@@ -128,17 +129,17 @@ class GateState:
         if well > self.well:
             self.well = well
             self.refused = {item: seen for item, seen in self.refused.items() if seen >= well}
-        if not throttled and now >= self.closed_until:  # else it went in before it closed
+        if not throttled and now >= self.closed_until:  # else it went in before the gate closed
             self.slowed, self.trips = self.slowed_by(now), 0
         self.inside -= 1
 
     def slowed_by(self, now: float) -> float:
-        """For how many seconds in all it has been slowed."""
+        """The total seconds for which it has been slowed."""
         return self.slowed + (now - self.slowed_since if self.trips else 0.0)
 
     def close(self, now: float, after: float | None, reason: str) -> float | None:
-        """Let nobody through for `after` seconds, as `Gates.close` says. Returns for how long if it
-        was open, None if it was closed already."""
+        """Let no item through for `after` seconds, as `Gates.close` says. Returns the seconds if
+        the gate was open, None if it was closed already."""
         was_closed = now < self.closed_until
         if not was_closed:
             if not self.trips:
@@ -151,7 +152,7 @@ class GateState:
 
 
 class _Gate(GateState):
-    """One key's gate, with those who wait for it."""
+    """One key's gate, with the tasks that wait for it."""
 
     def __init__(self, spacing: float, concurrency: int) -> None:
         super().__init__(spacing, concurrency)
@@ -164,11 +165,11 @@ class _Gate(GateState):
 
 
 class Gates:
-    """What goes to one host goes through one gate, whatever stage and worker it comes from.
+    """The gates of a run: all items for one key pass one gate, whatever their stage and worker.
 
-    A gate lets through as many as `capacities` say for its key. When someone is told to slow down
-    it closes for everyone; then it lets one through alone, and opens fully once that one has not
-    been turned away.
+    A gate lets through as many items as `capacities` allow for its key. When an item is told to
+    slow down the gate closes for all; then it lets one through alone, and opens fully once that one
+    has not been turned away.
     """
 
     def __init__(self, capacities: Capacities, events: Events) -> None:
@@ -182,18 +183,18 @@ class Gates:
         return len(self._gates)
 
     def enter(self, key: str) -> bool:
-        """Go in if the gate is open, which is what `wait` waits for. Whoever is in has to `leave`.
+        """Go in if the gate is open, which `wait` waits for. An item that is in has to `leave`.
 
-        Go in only to work: what waits for something else in there holds everyone back.
+        Go in only to work: an item that waits for something else inside holds all others back.
         """
         return self._gate(key).enter(self._now())
 
     def entries(self, key: str) -> int:
-        """How many have gone in: right after `enter` this is the number of who did."""
+        """The number of entries: right after `enter` it is the number of that entry."""
         return self._gate(key).entries
 
     async def wait(self, key: str) -> None:
-        """Return when the gate is open, to whoever then comes first."""
+        """Return when the gate is open; the first to `enter` then goes in."""
         gate = self._gate(key)
         gate.waiting += 1
         try:
@@ -207,13 +208,14 @@ class Gates:
             gate.waiting -= 1
 
     def slowed(self, key: str) -> float:
-        """For how many seconds in all the other side has had things slow: from when it said so
-        until one went well. Counted from some moment on, so only differences mean anything."""
+        """The total seconds for which the other side has slowed the gate: each time from its
+        refusal until an item went well. It counts from an arbitrary time, so only differences have
+        a meaning."""
         return self._gate(key).slowed_by(self._now())
 
     def leave(self, key: str, *, throttled: bool, well: int = 0, item: str = "") -> None:
-        """Come out again; `throttled` says whether the other side turned this one away. `well` is
-        its number where it did what it came for."""
+        """Come out again; `throttled` says whether the other side turned the item away. `well` is
+        the number of its entry if it went well, else 0."""
         gate = self._gate(key)
         gate.leave(self._now(), throttled=throttled, well=well, item=item)
         gate.notify()
@@ -228,21 +230,23 @@ class Gates:
         *,
         doubtful: bool = False,
     ) -> Refusal:
-        """The other side turned `item`, which is inside, away; `before` is what its refusal before
-        this one gave. `doubtful`: for a reason that may well be the item's own.
+        """The other side turned away `item`, which is inside; `before` is the result of its
+        previous refusal. `doubtful`: the reason may well be the item's own.
 
-        The gate closes, unless one that went in after the item's first refusal has gone well and
-        the item is turned away again. Where that is not doubtful and others are inside it says
-        little: it may be too many at once that the other side does not like.
+        The gate closes, unless an entry after the item's first refusal has gone well and the item
+        is turned away again. If the refusal is not doubtful and others are inside it proves little:
+        the other side may just refuse too many at once.
 
-        Where others went well before, and no other item has been turned away since (FEW others if
-        it is doubtful), the gate closes for DOUBTED_PAUSE at most, to see whether the next fares
+        If others went well before, and no other item has been turned away since (FEW others if it
+        is doubtful), the gate closes for DOUBTED_PAUSE at most, to see whether the next item fares
         better.
         """
         gate, now = self._gate(key), self._now()
         if before is None or before.key != key:
             before = Refusal(key, 0.0, 0, now, gate.entries, alone=False)
         gate.refused[item] = gate.entries
+        # A refusal is the host's until the item has been refused twice and an item that entered
+        # after the first refusal went well. Only then may the gate stay open for the others.
         alone = before.times > 0 and (doubtful or gate.inside <= 1)
         pause = min(pause_after(after, 1), DOUBTED_PAUSE)
         if alone and gate.well > before.entries:
@@ -254,18 +258,18 @@ class Gates:
         return replace(before, seconds=pause, times=before.times + 1, alone=alone)
 
     def closure(self, key: str) -> Closure | None:
-        """Why and for how long the gate is closed; None where nobody has been turned away since one
-        went well."""
+        """The reason and the remaining seconds of the closure; None where no item has been turned
+        away since one went well."""
         gate = self._gates.get(key)
         if gate is None or not gate.trips:
             return None
         return Closure(max(0.0, gate.closed_until - self._now()), gate.reason)
 
     def close(self, key: str, after: float | None, reason: str) -> float:
-        """Let nothing more through for `after` seconds; returns for how long.
+        """Let no more items through for `after` seconds; returns the seconds.
 
-        Without `after`, for FIRST_PAUSE, doubled for each closure since something went well. Those
-        who were inside when it closed and are turned away too do not make it longer that way.
+        Without `after`, for FIRST_PAUSE, doubled for each closure since an item went well. Items
+        that were inside when the gate closed and are turned away too do not lengthen the pause.
         """
         gate, now = self._gate(key), self._now()
         pause = gate.close(now, after, reason)
@@ -282,7 +286,7 @@ class Gates:
         return self._gates[key]
 
     def _sweep(self) -> None:
-        """Forget the hosts of which nothing need be remembered: a long run meets many."""
+        """Delete gates without state to keep: a long run meets many hosts."""
         self._gates = {key: gate for key, gate in self._gates.items() if not self._is_idle(gate)}
         self._sweep_at = max(SWEEP, 2 * len(self._gates))
 
