@@ -1,4 +1,4 @@
-"""One attempt at one item in a pool, and what a pool asks of the run."""
+"""One attempt at one item in a pool, and the pool's hooks into the run."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -16,9 +16,9 @@ from engine.workers.result import DONE, Items, Result
 
 
 class Turn:
-    """An entry that waited for its gate goes to it: `went_in` is the answer once `taken` is set.
+    """An entry that waited for its gate gets its turn: `went_in` is the answer once `taken` is set.
 
-    `slowed` is what the gate's `slowed` was when the entry began to wait for it.
+    `slowed` is the gate's `slowed` at the time when the entry began to wait.
     """
 
     def __init__(self, slowed: float) -> None:
@@ -29,26 +29,27 @@ class Turn:
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """An item in a pool. `attempt` counts those that count."""
+    """An item in a pool. `attempt` is the number of the attempt, without
+    those that do not count."""
 
     journey: Journey
     attempt: int = 1
     begun: int = 0
-    """How many attempts have begun, those that do not count included."""
+    """The number of attempts that have begun, including those that do not count."""
     alone: bool = False
-    """A batch with this item failed as a whole, so it is not put into another."""
+    """A batch with this item failed as a whole, so the item gets no batch any more."""
     suspect: bool = False
-    """A run may have died of it: it is tried with nothing else in hand, in a process if it can."""
+    """It may have killed a run: it is tried with nothing else in hand, in a process if possible."""
     gate: str | None = None
-    """The key of the gate that this item is inside of."""
+    """The key of the gate that this item is inside."""
     entered: int = 0
-    """Its number among those that have gone into that gate."""
+    """The number of its entry at that gate."""
     refusal: Refusal | None = None
     """Its last refusal at a gate."""
     turned_away: int = 0
-    """How often it was told to slow down where there is no gate to close."""
+    """The number of times that it was told to slow down without a gate to close."""
     held_for: float = 0.0
-    """Seconds it has waited because it, or others before it, were told to slow down."""
+    """Seconds that it has waited because it, or items before it, were told to slow down."""
     turn: Turn | None = None
 
     @property
@@ -74,28 +75,28 @@ class Conclusion(NamedTuple):
 
 
 class Hooks(Protocol):
-    """What a pool asks of the run."""
+    """The calls of a pool to its run."""
 
     def attempt_started(self, item: Item, stage: str, worker: int, attempt: int) -> AttemptRow:
-        """Have it recorded before long; returns what it is to be known by."""
+        """Have the attempt recorded soon; returns its row."""
 
     async def tried_alone(self, row: AttemptRow, alone: bool) -> None:
-        """Have it recorded, before it goes on, whether nothing else is in hand meanwhile."""
+        """Record, before the attempt goes on, whether nothing else is in hand meanwhile."""
 
     async def concluded(self, conclusion: Conclusion) -> None:
-        """An attempt has ended: have it recorded; if its stage has, pass the item on."""
+        """An attempt has ended: have it recorded; if its stage has ended too, pass the item on."""
 
     async def expand(self, journey: Journey, produced: Items) -> int:
-        """Feed the items that came out of this one; returns how many there were."""
+        """Feed the items that this one produced; returns their number."""
 
 
 @dataclass(slots=True)
 class Attempt:
-    """One attempt at one item: its row in the ledger, what it writes, and how it went.
+    """One attempt at one item: its row in the ledger, its draft, and its result.
 
-    `seconds` is the service time, `gate` the key of the gate
-    that it went through, and `pause` how long the item is to wait where it was turned away, by the
-    gate `closed` if there is one, in seconds; `alone_for` as in `RetryPolicy.judge`.
+    `seconds` is the service time, `gate` the key of the gate that it went through. If the item was
+    turned away, `pause` is its wait in seconds, and `closed` the gate that turned it away, if there
+    is one; `alone_for` is that of `RetryPolicy.judge`.
     """
 
     entry: Entry
@@ -107,5 +108,5 @@ class Attempt:
     closed: str | None = None
     alone_for: float | None = None
     counts: bool = True
-    """Whether it counts against the item, should another follow."""
+    """Whether the attempt counts against the item, if another follows."""
     result: Result = DONE

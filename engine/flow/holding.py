@@ -1,4 +1,4 @@
-"""Where a pool's items wait outside its workers: for a retry's time, and for a gate to open."""
+"""Holds a pool's items outside its workers: until a retry is due, and until a gate opens."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class _Wait:
 
 @dataclass(slots=True)
 class _Line:
-    """Those who wait for one gate: only the first of them watches it."""
+    """The entries that wait for one gate: only the first of them watches it."""
 
     first: anyio.Lock = field(default_factory=anyio.Lock)
     length: int = 0
@@ -37,8 +37,9 @@ class _Line:
 class Holding:
     """The entries of one pool that wait outside its workers.
 
-    Who waits for a gate is not inside it, only next to go: an entry that held its place in a gate
-    while it waits for a worker could keep out the very items which those workers wait for.
+    An entry that waits for a gate is not inside it, only next in line: an entry that held a place
+    in the gate while it waits for a worker could keep out the very items that those workers wait
+    for.
     """
 
     def __init__(self, inbox: Outlet[Entry], gates: Gates) -> None:
@@ -50,6 +51,8 @@ class Holding:
 
     def enters(self, entry: Entry, key: str, tasks: TaskGroup) -> bool:
         """Whether the entry, in hand, may be worked on now; if not it is held until it may."""
+        # An entry with a turn is the first of its line, and the line waits for its answer. An entry
+        # without a turn must not overtake a line, even if the gate is open.
         turn, entry.turn = entry.turn, None
         others_wait = turn is None and key in self._lines
         if not others_wait and self._gates.enter(key):
@@ -68,7 +71,7 @@ class Holding:
         return went_in
 
     def leave(self, entry: Entry, *, throttled: bool, well: bool) -> None:
-        """The entry comes out of its gate, if it is in one."""
+        """The entry leaves its gate, if it is in one."""
         if entry.gate is not None:
             number = entry.entered if well else 0
             self._gates.leave(entry.gate, throttled=throttled, well=number, item=entry.item.id)
@@ -100,9 +103,9 @@ class Holding:
         tasks.start_soon(self._wait, wait, delay, left)
 
     def holds(self) -> tuple[Hold, ...]:
-        """What holds entries back: closed gates first, those for longest; last, other retries.
+        """Why entries are held: closed gates first, the longest first; retries last.
 
-        Who only waits for its turn at an open gate is not among them.
+        An entry that only waits for its turn at an open gate is not included.
         """
         now, found = anyio.current_time(), list[Hold]()
         keys = {wait.key or wait.closed for wait in self._waits.values()}

@@ -1,4 +1,4 @@
-"""A pool's inbox: bounded, and it knows of every item that the pool holds, wherever it waits."""
+"""A pool's inbox: bounded, and aware of every item that the pool holds, wherever it waits."""
 
 import asyncio
 from collections import deque
@@ -12,7 +12,8 @@ W = TypeVar("W")
 
 @dataclass(frozen=True, slots=True)
 class InboxStatistics:
-    """How many items are ready for a worker, in a worker's hand, and held outside of both."""
+    """Numbers of items that are ready for a worker, in a worker's hand, and
+    held outside the workers."""
 
     ready: int
     in_hand: int
@@ -24,17 +25,16 @@ class Closed(Exception):
 
 
 class InboxState(Generic[T, W]):
-    """The rules of an inbox, without any waiting: what a pool holds, for whom there is room, and
-    who comes in next.
+    """The rules of an inbox, without any waiting: its items, its room, and the order of entry.
 
     An item belongs to the pool from `put` until `leave`, also while a worker has it in hand or it
     is held, and a pool holds at most `bound + workers` items, of which `bound` are ready: so a
     stage whose items all wait for a retry holds back the stages before it, as a slow one does.
-    `free_held` items may be held beyond that, for a stage whose waiting items occupy nothing
-    but their ids.
+    `free_held` items may be held beyond that, for a stage whose waiting items occupy nothing but
+    their ids.
 
-    `ready` is first in, first out; what was held comes back at the front. `putters` and
-    `unholders` are whoever waits to come in, and to come back; a W is whatever stands for them.
+    `ready` is first in, first out; held items come back at the front. `putters` and `unholders`
+    wait to come in and to come back; a W represents one of them.
     """
 
     __slots__ = (
@@ -62,19 +62,19 @@ class InboxState(Generic[T, W]):
         return taken < self.bound + self.workers
 
     def has_room_to_return(self) -> bool:
-        """Whether one that is held, and so counts already, may come back."""
+        """Whether a held item, which counts already, may come back."""
         return len(self.ready) < self.bound
 
     def admits(self) -> bool:
-        """Whether one that is new may come in at once: nobody else waits for the room."""
+        """Whether a new item may come in at once: there is room, and no other waits for it."""
         return not self.putters and not self.unholders and self.has_room()
 
     def readmits(self) -> bool:
-        """Whether one that is held may come back at once."""
+        """Whether a held item may come back at once."""
         return not self.unholders and self.has_room_to_return()
 
     def next_line(self) -> deque[W] | None:
-        """Those of whom the first may come in now: who comes back goes before who is new."""
+        """The line whose first may come in now: returning items go before new ones."""
         if self.unholders and self.has_room_to_return():
             return self.unholders
         if self.putters and self.has_room():
@@ -82,27 +82,27 @@ class InboxState(Generic[T, W]):
         return None
 
     def put(self, entry: T) -> None:
-        """It comes in."""
+        """A new item comes in."""
         self.ready.append(entry)
 
     def take(self) -> T:
-        """The next one goes into a worker's hand."""
+        """A worker takes the next item in hand."""
         entry = self.ready.popleft()
         self.in_hand += 1
         return entry
 
     def hold(self) -> None:
-        """One in hand goes to wait outside any worker."""
+        """An item in hand is held outside the workers."""
         self.in_hand -= 1
         self.held += 1
 
     def unhold(self, entry: T) -> None:
-        """One that was held comes back."""
+        """A held item comes back."""
         self.held -= 1
         self.ready.appendleft(entry)
 
     def leave(self) -> None:
-        """One in hand leaves the pool."""
+        """An item in hand leaves the pool."""
         self.in_hand -= 1
 
     def give_up(self) -> None:
@@ -111,7 +111,7 @@ class InboxState(Generic[T, W]):
 
 
 class _Shared(Generic[T]):
-    """What the two ends of an inbox share: what it holds, by the rules, and who waits at it."""
+    """The state that the two ends of an inbox share: the rules, and the tasks that wait."""
 
     __slots__ = ("closed", "draining", "held_by", "rules", "takers")
 
@@ -125,8 +125,9 @@ class _Shared(Generic[T]):
     async def stand_in(
         self, line: deque[asyncio.Future[bool]], has_room: Callable[[], bool]
     ) -> None:
-        """Wait in line until there is room, or draining. Who is woken, and finds that the room has
-        gone to another, keeps its place; it is left when it is used, and then who is next woken."""
+        """Wait in line until there is room, or draining. A task that is woken and finds the room
+        taken keeps its place. It leaves the line when it has used its place; then the next one is
+        woken."""
         loop = asyncio.get_running_loop()
         place: asyncio.Future[bool] = loop.create_future()
         line.append(place)
@@ -139,7 +140,7 @@ class _Shared(Generic[T]):
                 line[position] = place
         except BaseException:
             line.remove(place)
-            self.wake()  # it may have been woken: then it is the next one's turn
+            self.wake()  # it may have been woken: pass the wake-up on
             raise
         line.remove(place)
 
@@ -153,15 +154,15 @@ class _Shared(Generic[T]):
             if future in self.takers:
                 self.takers.remove(future)
             else:
-                self.wake()  # woken, then cancelled: the wake-up is somebody else's
+                self.wake()  # woken, then cancelled: pass the wake-up on
             raise
 
     def wake(self) -> None:
-        """Wake whoever can go on now; each, having gone on, wakes the next."""
+        """Wake the next task that can go on; each wakes the next in turn."""
         rules = self.rules
         if self.takers and rules.ready:
             self.answer_taker(True)
-        if rules.putters or rules.unholders:  # mostly nobody waits, and a call takes its time
+        if rules.putters or rules.unholders:  # mostly none waits, and a call costs time
             line = rules.next_line()
             if line is not None and not line[0].done():
                 line[0].set_result(True)
@@ -174,14 +175,15 @@ class _Shared(Generic[T]):
                 place.set_result(True)
 
     def answer_taker(self, answer: bool) -> None:
-        """Tell the first. Who has been cancelled meanwhile passes it on when it notices."""
+        """Answer the first taker. A taker that was cancelled passes the
+        answer on when it notices."""
         waiting = self.takers.popleft()
         if not waiting.done():
             waiting.set_result(answer)
 
 
 class Inlet(Generic[T]):
-    """The end of an inbox at which entries come in: the run's."""
+    """The end of an inbox where entries come in: the run holds it."""
 
     __slots__ = ("_shared",)
 
@@ -189,7 +191,7 @@ class Inlet(Generic[T]):
         self._shared = shared
 
     async def put(self, entry: T) -> bool:
-        """Wait for room, then leave `entry` here. False, and nothing done, when draining."""
+        """Wait for room, then put `entry` in. False, and nothing done, when draining."""
         shared = self._shared
         if not shared.rules.admits():
             await shared.stand_in(shared.rules.putters, shared.rules.has_room)
@@ -218,18 +220,18 @@ class Inlet(Generic[T]):
         shared.wake()
 
     def close(self) -> None:
-        """No more entries will be put; takers get what is there, then Closed."""
+        """No more entries will be put; takers get the remaining ones, then Closed."""
         self._shared.closed = True
         self._shared.wake_all()
 
     def drain(self) -> None:
-        """Nothing goes in or out any more; entries that wait stay where they are."""
+        """Stop all entries: none goes in or out any more, and waiting ones stay where they are."""
         self._shared.draining = True
         self._shared.wake_all()
 
 
 class Outlet(Generic[T]):
-    """The end of an inbox at which entries are taken in hand, held, and leave: the pool's."""
+    """The end of an inbox where entries are taken in hand, held, and leave: the pool holds it."""
 
     __slots__ = ("_again", "_shared")
 
@@ -263,12 +265,12 @@ class Outlet(Generic[T]):
         return entry
 
     def release(self, takers: int) -> None:
-        """Send away as many of those who wait in `take`, or as there are."""
+        """Send away up to `takers` of the tasks that wait in `take`."""
         for _ in range(min(takers, len(self._shared.takers))):
             self._shared.answer_taker(False)
 
     def take_nowait(self, suits: Callable[[T], bool] | None = None) -> T | None:
-        """Take the next entry in hand if there is one, and it suits."""
+        """Take the next entry in hand if there is one and it suits."""
         shared = self._shared
         ready = shared.rules.ready
         if not ready or shared.draining or (suits and not suits(ready[0])):
@@ -278,7 +280,7 @@ class Outlet(Generic[T]):
         return entry
 
     def hold(self) -> None:
-        """An entry in hand goes to wait outside any worker; the caller keeps it."""
+        """An entry in hand is held outside the workers; the caller keeps it."""
         self._shared.rules.hold()
         self._shared.wake()
 
@@ -310,11 +312,11 @@ class Outlet(Generic[T]):
         shared.wake()
 
     async def come_again(self, entry: T) -> bool:
-        """One that has left comes in again by the front door, as `Inlet.put` has it."""
+        """An entry that has left comes in again like a new one, by `Inlet.put`."""
         return await self._again.put(entry)
 
     def resize(self, workers: int) -> None:
-        """The pool has this many workers now."""
+        """Set the number of the pool's workers."""
         self._shared.rules.workers = workers
         self._shared.wake()
 
@@ -324,8 +326,8 @@ class Outlet(Generic[T]):
 
 
 class Inbox(Generic[T]):
-    """Items wait here for a worker, by the rules of `InboxState`: made by the run, which hands each
-    of its two ends to who has to do with it.
+    """A queue of items for a pool's workers, by the rules of `InboxState`. The run makes it, and
+    hands each of its two ends to its user.
 
     Nothing is lost when a waiting `put`, `take` or `unhold` is cancelled: it either happened or did
     not.

@@ -1,8 +1,8 @@
 """One stage at work: a bounded inbox, N workers, resizing, measured waits.
 
-What a pool does not know is the graph: it tells the run of every attempt that has ended, by
-`Hooks.concluded`, and the time that this takes for an item that goes on is the time its worker was
-blocked by what comes after.
+A pool does not know the graph: it reports the end of every attempt to the run, by
+`Hooks.concluded`. If the item goes on, the time of that call is the time for which the next stages
+blocked the worker.
 """
 
 import random
@@ -31,22 +31,22 @@ from engine.workers.result import Items, Result, killer, result_of
 from engine.workers.team import Team
 
 FREE_HELD = 1000
-"""Items that may wait for a retry in a stage that takes them from the source, beyond its bound:
+"""Items that may be held for a retry beyond the bound, in a stage that takes them from the source:
 there they occupy no disk, so a throttled host does not hold back the others."""
 
 
 def first_workers(options: StageOptions) -> int:
-    """How many workers a pool begins with."""
+    """The number of workers that a pool starts with."""
     return 1 if options.workers == "auto" else options.workers
 
 
 def inbox_for(options: StageOptions, *, is_root: bool) -> Inbox[Entry]:
-    """The inbox of a pool with these options; `is_root`: of one that the source feeds."""
+    """The inbox of a pool with these options; `is_root`: the source feeds it."""
     return Inbox(options.queue, first_workers(options), FREE_HELD if is_root else 0)
 
 
 class Pool:
-    """One stage at work. Made by the run, which starts `run` and feeds the other end of `inbox`."""
+    """One stage at work. The run makes it, starts `run` and feeds the other end of `inbox`."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Pool:
         inbox: Outlet[Entry],
     ) -> None:
         """`name` is the step's, `inputs` are the steps whose outputs the stage reads, by role, and
-        `inbox` is an end of what `inbox_for` gives. Made on the event loop."""
+        `inbox` is the outlet of the inbox from `inbox_for`. Made on the event loop."""
         self.stage = stage
         self.name = name
         self._inputs = inputs
@@ -98,12 +98,12 @@ class Pool:
         try:
             async with self._tasks:
                 await self._team.run(self._target)
-                self._tasks.cancel_scope.cancel()  # only a drained pool has anything held still
+                self._tasks.cancel_scope.cancel()  # only a drained pool still has held entries
         finally:
             await self._team.close()
 
     def resize(self, workers: int, why: str = "asked to") -> None:
-        """Have this many workers from now on. One that is at work finishes its item first.
+        """Have this many workers from now on. A surplus worker finishes its item first.
 
         Raises ValueError for fewer than 1 or more than the stage's `max_workers`.
         """
@@ -119,7 +119,7 @@ class Pool:
 
     @property
     def target(self) -> int:
-        """How many workers it is to have; those that are to go may still be at work."""
+        """The number of workers to have; surplus ones may still be at work."""
         return self._target
 
     def statistics(self) -> PoolStatistics:
@@ -152,11 +152,12 @@ class Pool:
     # Taking
 
     async def _serve_next(self, worker: Worker, number: int) -> bool:
-        """Wait for an entry, and more if they make a batch; false once no more can come.
+        """Wait for an entry, take more if they make a batch, and work on them; false once no more
+        can come.
 
-        Does not wait where an entry is there: then the bounds of the inboxes see to it that all
-        have their turn. What the stage needs is taken with the entry in hand, and given back before
-        the worker may have to wait for room: so nobody who has it waits for anything else.
+        It does not wait if an entry is there: the bounds of the inboxes give every pool its turn.
+        The stage's resources are taken with the entry in hand, and given back before the worker may
+        have to wait for room: so no worker that holds them waits for anything else.
         """
         first = self._inbox.take_nowait()
         if first is None:
@@ -175,7 +176,7 @@ class Pool:
                     await self._share.enter()
             try:
                 if self._inbox.is_draining:
-                    self._inbox.hold()  # its attempt has not begun, and shall not
+                    self._inbox.hold()  # its attempt has not begun, and must not begin
                     return True
                 attempts = await self._work_on(first, worker, number)
             finally:
@@ -231,7 +232,7 @@ class Pool:
         return attempt
 
     async def _try_suspect(self, worker: Worker, attempt: Attempt) -> Result:
-        """The attempt at an item that a run may have died of, all others being done."""
+        """Attempt an item that may have killed a run, when all others are done."""
         if attempt.entry.attempt > self.options.attempts:
             return Result(ending=killer(self.options.attempts))
         worker = await self._team.apart(worker)
@@ -249,7 +250,7 @@ class Pool:
             attempt.result, attempt.seconds = result, seconds
             attempt.row.cost = result.processor
             attempt.entry.alone |= isinstance(result.ending, BatchFault)
-            self._settling.leave_gate(attempt)  # all, before any has to wait for room
+            self._settling.leave_gate(attempt)  # all leave before any has to wait for room
         return attempts
 
     def _start(self, entry: Entry, worker: int) -> Attempt:
@@ -263,12 +264,12 @@ class Pool:
         return Attempt(entry, row, draft, entry.gate)
 
     async def _conclude(self, attempt: Attempt) -> None:
-        """Commit, end, or plan another attempt, as the result says."""
+        """Commit the attempt, end it, or plan another one, as its result says."""
         self._settling.counts["attempts"] += 1
         if attempt.result.produced is not None:
-            if attempt.entry.suspect:  # what comes out of it is in hand now, too
+            if attempt.entry.suspect:  # from now on its produced items are in hand too
                 await self._hooks.tried_alone(attempt.row, False)
-            self._inbox.leave()  # its items need room here, and its worker is needed for them
+            self._inbox.leave()  # its items need room here, and its worker
             self._tasks.start_soon(self._expand, attempt, attempt.result.produced)
         elif await self._settling.settle(attempt, self._tasks):
             self._inbox.leave()

@@ -1,4 +1,4 @@
-"""What an attempt's result means: for its item, for the gate that it went through, for the run."""
+"""Turns an attempt's result into consequences: for its item, for its gate, for the run."""
 
 import time
 from collections import Counter
@@ -17,15 +17,15 @@ from engine.telemetry.events import AttemptEnded, Events
 from engine.telemetry.meter import Meter
 
 LONE_REFUSALS = 3
-"""Refusals of one item before it is judged by its own that others went well."""
+"""Refusals of one item from which the item itself counts as refused, if others went well."""
 
 
 class Settling:
     """Brings the attempts of one pool to their ends: done, ended otherwise, held for another
     attempt, or given up with the whole run.
 
-    `counts` has how many attempts ended in each way, `timed_out` the seconds of those that ran out
-    of time, and `blocked` the time in which ends waited for room in what comes after.
+    `counts` has the number of attempts by outcome, `timed_out` the seconds of those that ran out of
+    time, and `blocked` the time in which ends waited for room in the next stages.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Settling:
     async def settle(self, attempt: Attempt, tasks: TaskGroup, *, left: bool = False) -> bool:
         """Bring the attempt to its end; returns whether the item leaves the pool with it.
 
-        `left`: it has left already, and another attempt has to come in by the front door.
+        `left`: it has left already, and another attempt has to come in like a new entry.
         """
         conclusion = self._conclude(attempt)
         self.counts[conclusion.outcome] += 1
@@ -64,6 +64,8 @@ class Settling:
             attempt.row.due, attempt.row.gate = time.time() + delay, attempt.closed
         if end is not None and not (end.has_output or end.retryable):
             await attempt.draft.adiscard_partial()
+        # The worker waits here until the end is recorded and the next inboxes have room. That is
+        # the back-pressure: a full stage holds its predecessors' workers, up to the source.
         with self.blocked:
             await self._hooks.concluded(conclusion)
         if delay is None:
@@ -72,7 +74,8 @@ class Settling:
         return False
 
     def _conclude(self, attempt: Attempt) -> Conclusion:
-        """What the result says: done, ended otherwise, another attempt, or a stop of the run."""
+        """The conclusion from the result: done, ended otherwise, another
+        attempt, or a stop of the run."""
         journey, row, result = attempt.entry.journey, attempt.row, attempt.result
         ending, stop = result.ending, result.stop
         if stop is not None:
@@ -86,7 +89,7 @@ class Settling:
         return self._judge(attempt, ending)
 
     def _judge(self, attempt: Attempt, ending: Ending) -> Conclusion:
-        """What follows from an ending other than done: the stage's end, or another attempt."""
+        """The conclusion from an ending other than done: the stage's end, or another attempt."""
         entry = attempt.entry
         alone_for = attempt.alone_for if isinstance(ending, Throttled) else None
         verdict = self._policy.judge(
@@ -105,7 +108,7 @@ class Settling:
         return concluded._replace(delay=verdict.delay)
 
     def _end(self, attempt: Attempt, ending: Ending, failure: Failure) -> End:
-        """The stage ends with the item as its last attempt did."""
+        """The stage's end with the item, from its last attempt."""
         fingerprint = attempt.draft.fingerprint
         if isinstance(ending, Skip):
             return End(self._name, "done", fingerprint, failure=failure)
@@ -120,7 +123,7 @@ class Settling:
         )
 
     def _hold(self, attempt: Attempt, delay: float, tasks: TaskGroup, *, left: bool) -> None:
-        """The item waits for its next attempt."""
+        """Hold the item until its next attempt."""
         entry, ending = attempt.entry, attempt.result.ending
         assert ending is not None
         entry.attempt += attempt.counts
@@ -153,7 +156,7 @@ class Settling:
     # Gates
 
     def leave_gate(self, attempt: Attempt) -> None:
-        """Come out of the gate, if there is one, and close the one that a Throttled names."""
+        """Leave the gate, if there is one, and close the gate that a Throttled names."""
         ending = attempt.result.ending
         if ending is None and attempt.entry.gate is None:
             return
