@@ -67,6 +67,11 @@ class StageOptions(Settings):
         21600.0, ge=0, description="Seconds an item may be held by throttling before it fails."
     )
     batch: PositiveInt = Field(1, description="Waiting items handed to a worker together, at most.")
+    linger: float = Field(
+        0.0,
+        ge=0,
+        description="Seconds a batch may wait to fill, once it has its first item.",
+    )
     placement: Literal["thread", "process"] = Field(
         "thread", description='Where the work runs: "thread" or "process".'
     )

@@ -27,6 +27,17 @@ class Turn:
         self.went_in = False
 
 
+@dataclass(slots=True)
+class Stay:
+    """What is inside the gate `key` as one: an entry, or those of a batch that share it. `number`
+    is its own among all who have gone in, `size` how many went in, and `inside` how many are."""
+
+    key: str
+    number: int
+    size: int = 1
+    inside: int = 1
+
+
 @dataclass(slots=True, eq=False)
 class Entry:
     """An item in a pool. `attempt` is the number of the attempt, without
@@ -40,10 +51,8 @@ class Entry:
     """A batch with this item failed as a whole, so the item gets no batch any more."""
     suspect: bool = False
     """It may have killed a run: it is tried with nothing else in hand, in a process if possible."""
-    gate: str | None = None
-    """The key of the gate that this item is inside."""
-    entered: int = 0
-    """The number of its entry at that gate."""
+    stay: Stay | None = None
+    """Its stay inside a gate, if it is inside one."""
     refusal: Refusal | None = None
     """Its last refusal at a gate."""
     turned_away: int = 0
@@ -55,6 +64,11 @@ class Entry:
     @property
     def item(self) -> Item:
         return self.journey.item
+
+    @property
+    def gate(self) -> str | None:
+        """The key of the gate that it is inside of."""
+        return self.stay.key if self.stay is not None else None
 
 
 class Conclusion(NamedTuple):

@@ -96,6 +96,11 @@ class InboxState(Generic[T, W]):
         self.in_hand -= 1
         self.held += 1
 
+    def recall(self) -> None:
+        """One that was held goes into a worker's hand at once."""
+        self.held -= 1
+        self.in_hand += 1
+
     def unhold(self, entry: T) -> None:
         """A held item comes back."""
         self.held -= 1
@@ -111,14 +116,20 @@ class InboxState(Generic[T, W]):
 
 
 class _Shared(Generic[T]):
-    """The state that the two ends of an inbox share: the rules, and the tasks that wait."""
+    """The state that the two ends of an inbox share: the rules, and the tasks that wait.
 
-    __slots__ = ("closed", "draining", "held_by", "rules", "takers")
+    `fillers` wait for more of a batch, and go before `takers`, who wait for their first entry.
+    `promised` counts the ready entries of fillers that were woken and have not run since.
+    """
+
+    __slots__ = ("closed", "draining", "fillers", "held_by", "promised", "rules", "takers")
 
     def __init__(self, rules: "InboxState[T, asyncio.Future[bool]]") -> None:
         self.rules = rules
         self.closed = False
         self.draining = False
+        self.promised = 0
+        self.fillers: deque[asyncio.Future[bool]] = deque()
         self.takers: deque[asyncio.Future[bool]] = deque()
         self.held_by: list[Callable[[Callable[[T], bool]], None]] = []
 
@@ -144,6 +155,22 @@ class _Shared(Generic[T]):
             raise
         line.remove(place)
 
+    async def wait_for_more(self) -> bool:
+        """Wait for an entry before all who wait for their first; false if sent away."""
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.fillers.append(future)
+        try:
+            promised = await future
+        except BaseException:
+            if future in self.fillers:
+                self.fillers.remove(future)
+            else:  # woken, then cancelled: the entry is somebody else's
+                self.promised -= not future.cancelled() and future.result()
+                self.wake()
+            raise
+        self.promised -= promised
+        return promised
+
     async def wait_for_entry(self) -> bool:
         """Wait until woken; false if sent away."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -160,26 +187,33 @@ class _Shared(Generic[T]):
     def wake(self) -> None:
         """Wake the next task that can go on; each wakes the next in turn."""
         rules = self.rules
-        if self.takers and rules.ready:
-            self.answer_taker(True)
+        if (self.takers or self.fillers) and len(rules.ready) > self.promised:
+            if self.fillers:
+                self.promised += self.answer(self.fillers, True)
+            else:
+                self.answer(self.takers, True)
         if rules.putters or rules.unholders:  # mostly none waits, and a call costs time
             line = rules.next_line()
             if line is not None and not line[0].done():
                 line[0].set_result(True)
 
     def wake_all(self) -> None:
+        while self.fillers:
+            self.answer(self.fillers, False)
         while self.takers:
-            self.answer_taker(True)
+            self.answer(self.takers, True)
         for place in (*self.rules.putters, *self.rules.unholders):
             if not place.done():
                 place.set_result(True)
 
-    def answer_taker(self, answer: bool) -> None:
-        """Answer the first taker. A taker that was cancelled passes the
-        answer on when it notices."""
-        waiting = self.takers.popleft()
-        if not waiting.done():
-            waiting.set_result(answer)
+    def answer(self, line: deque[asyncio.Future[bool]], answer: bool) -> bool:
+        """Answer the first in line; false if it was cancelled. It then passes the answer on when
+        it notices."""
+        waiting = line.popleft()
+        if waiting.done():
+            return False
+        waiting.set_result(answer)
+        return True
 
 
 class Inlet(Generic[T]):
@@ -255,7 +289,7 @@ class Outlet(Generic[T]):
         Raises Closed when none can come any more.
         """
         shared = self._shared
-        while not shared.rules.ready or shared.draining:
+        while len(shared.rules.ready) <= shared.promised or shared.draining:
             if shared.closed or shared.draining:
                 raise Closed
             if not await shared.wait_for_entry():
@@ -265,19 +299,39 @@ class Outlet(Generic[T]):
         return entry
 
     def release(self, takers: int) -> None:
-        """Send away up to `takers` of the tasks that wait in `take`."""
-        for _ in range(min(takers, len(self._shared.takers))):
-            self._shared.answer_taker(False)
+        """Send away up to `takers` of the tasks that wait in `take` or `take_more`."""
+        shared = self._shared
+        for _ in range(min(takers, len(shared.takers) + len(shared.fillers))):
+            shared.answer(shared.takers or shared.fillers, False)
 
     def take_nowait(self, suits: Callable[[T], bool] | None = None) -> T | None:
         """Take the next entry in hand if there is one and it suits."""
         shared = self._shared
         ready = shared.rules.ready
-        if not ready or shared.draining or (suits and not suits(ready[0])):
+        if len(ready) <= shared.promised or shared.draining or (suits and not suits(ready[0])):
             return None
         entry = shared.rules.take()
         shared.wake()
         return entry
+
+    async def take_more(self, suits: Callable[[T], bool]) -> T | None:
+        """Wait for the next entry, before those who have none, and take it in hand if it suits.
+        None if it does not, if `release` or the end of the inbox sent the taker away, and where
+        none can come before another leaves."""
+        shared = self._shared
+        while len(shared.rules.ready) <= shared.promised:
+            if shared.closed or shared.draining or not shared.rules.has_room():
+                return None
+            if not await shared.wait_for_more():
+                return None
+        entry = self.take_nowait(suits)
+        if entry is None:
+            shared.wake()  # it suits somebody else
+        return entry
+
+    def recall(self) -> None:
+        """A held entry, which the caller has, is in hand again, before all that are ready."""
+        self._shared.rules.recall()
 
     def hold(self) -> None:
         """An entry in hand is held outside the workers; the caller keeps it."""

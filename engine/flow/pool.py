@@ -6,7 +6,10 @@ blocked the worker.
 """
 
 import random
+from collections import deque
 from collections.abc import Mapping
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import anyio
@@ -15,8 +18,8 @@ from engine.config.limits import LimitSettings
 from engine.config.load import StageConfig
 from engine.contract.errors import BatchFault
 from engine.contract.stage import Stage, StageOptions
-from engine.flow.attempt import Attempt, Entry, Hooks
-from engine.flow.holding import Holding
+from engine.flow.attempt import Attempt, Entry, Hooks, Stay
+from engine.flow.holding import ALONE, Holding
 from engine.flow.inbox import Closed, Inbox, Outlet
 from engine.flow.settling import Settling
 from engine.gates.hosts import Gates
@@ -87,6 +90,8 @@ class Pool:
         self._share = resources.share(name, needs) if needs else None
         self._target = first_workers(self.options)
         self._inbox = inbox
+        self._lingers = self.options.batch > 1 and self.options.linger > 0
+        self._is_plain = self.options.batch == 1 and not self._gated and self._share is None
         self._team = Team(factory, config.options, events, self._serve_next, inbox.release)
         self._busy, self._starved, self._needing = Meter(), Meter(), Meter()
         self._holding = Holding(inbox, gates)
@@ -168,46 +173,104 @@ class Pool:
                 return False
         if first is None:
             return True
-        if self._share is None:
-            attempts = await self._work_on(first, worker, number)
+        if self._is_plain:
+            await self._conclude(await self._attempt(worker, number, first))
         else:
-            if not self._share.enter_nowait():
-                with self._needing:
-                    await self._share.enter()
-            try:
-                if self._inbox.is_draining:
-                    self._inbox.hold()  # its attempt has not begun, and must not begin
-                    return True
-                attempts = await self._work_on(first, worker, number)
-            finally:
-                self._share.leave()
-        for attempt in attempts:
-            await self._conclude(attempt)
+            for attempt in await self._take_turns(first, worker, number):
+                await self._conclude(attempt)
         return True
 
-    async def _work_on(self, first: Entry, worker: Worker, number: int) -> list[Attempt]:
-        """Work on the entry, in hand, and on more if they make a batch. Those that may not start
+    async def _take_turns(self, first: Entry, worker: Worker, number: int) -> list[Attempt]:
+        """Work on the entry, in hand, and on more if they make a batch, when it is the step's turn
+        at what the stage needs."""
+        taken = [first]
+        if self._lingers and not first.alone and first.turn is None:
+            await self._linger(taken)
+        if self._share is None:
+            return await self._work_on(taken, worker, number)
+        if not self._share.enter_nowait():
+            with self._needing:
+                await self._share.enter()
+        try:
+            if not self._inbox.is_draining:
+                return await self._work_on(taken, worker, number)
+            for _ in taken:
+                self._inbox.hold()  # its attempt has not begun, and must not begin
+            return []
+        finally:
+            self._share.leave()
+
+    async def _linger(self, taken: list[Entry]) -> None:
+        """Take more in hand for a batch, until it is full or its first has waited long enough."""
+        with self._starved, anyio.move_on_after(self.options.linger):
+            while len(taken) < self.options.batch:
+                following = await self._inbox.take_more(_joins_batches)
+                if following is None:
+                    break
+                taken.append(following)
+
+    async def _work_on(self, taken: list[Entry], worker: Worker, number: int) -> list[Attempt]:
+        """Work on the entries, in hand, and on more if they make a batch. Those that may not start
         now are held until they may."""
         attempts: list[Attempt] = []
-        entries: list[Entry] = []
-        following: Entry | None = first
-        while following is not None:
-            if not following.journey.goes_to(self.name):
-                self._inbox.leave()  # withdrawn since it was taken
-            elif not self._gated or self._may_start(following, number, attempts):
-                entries.append(following)
-            if first.alone or len(entries) >= self.options.batch or not entries:
-                break
-            following = self._inbox.take_nowait(lambda entry: not entry.alone)
+        if self.options.batch == 1 or taken[0].alone:
+            if self._is_still_due(taken[0], number, attempts):
+                attempts.append(await self._attempt(worker, number, taken[0]))
+            return attempts
+        entries = self._batch(taken, number, attempts)
         if len(entries) == 1:
             attempts.append(await self._attempt(worker, number, entries[0]))
         elif entries:
             attempts += await self._attempt_together(worker, number, entries)
         return attempts
 
-    def _may_start(self, entry: Entry, worker: int, attempts: list[Attempt]) -> bool:
+    def _batch(self, taken: list[Entry], number: int, attempts: list[Attempt]) -> list[Entry]:
+        """The entries, in hand, that may start now, and more that make a batch with them.
+
+        Those that share a gate are inside it as one. No entry goes before another that has waited
+        longer for the same gate.
+        """
+        batch, stays = self.options.batch, dict[str, Stay]()
+        entries: list[Entry] = []
+        following = deque(taken)
+        while following:
+            entry = following.popleft()
+            if self._is_still_due(entry, number, attempts, stays):
+                entries.append(entry)
+                stay = entry.stay
+                if stay is not None and stay.key not in stays:
+                    stays[stay.key] = stay
+                    room = batch - len(entries) - len(following)
+                    entries += islice(iter(partial(self._holding.call, stay), None), room)
+            if entries and not following and len(entries) < batch:
+                more = self._inbox.take_nowait(_joins_batches)
+                following.extend([more] if more is not None else [])
+        return entries
+
+    def _is_still_due(
+        self,
+        entry: Entry,
+        worker: int,
+        attempts: list[Attempt],
+        company: Mapping[str, Stay] = ALONE,
+    ) -> bool:
+        """Whether the entry, in hand, is to be worked on now, as `_may_start`. It has left where it
+        was withdrawn since it was taken."""
+        if not entry.journey.goes_to(self.name):
+            self._inbox.leave()
+            return False
+        return not self._gated or self._may_start(entry, worker, attempts, company)
+
+    def _may_start(
+        self,
+        entry: Entry,
+        worker: int,
+        attempts: list[Attempt],
+        company: Mapping[str, Stay] = ALONE,
+    ) -> bool:
         """Whether the entry, in hand, may be worked on now; if not it is held until it may. Where
-        the stage cannot say, that is one of the `attempts`, and it has ended."""
+        the stage cannot say, that is one of the `attempts`, and it has ended. `company`: where
+        those are inside a gate that it would be worked on with."""
         try:
             key = self._probe.gate(entry.journey.item.with_inputs(self._inputs))
         except Exception as error:
@@ -215,7 +278,7 @@ class Pool:
             attempt.result = result_of(error)
             attempts.append(attempt)
             return False
-        return key is None or self._holding.enters(entry, key, self._tasks)
+        return key is None or self._holding.enters(entry, key, self._tasks, company)
 
     # Attempts
 
@@ -296,3 +359,7 @@ class Pool:
         except OSError as error:
             return result_of(error)
         return Result(expanded=expanded)
+
+
+def _joins_batches(entry: Entry) -> bool:
+    return not entry.alone

@@ -171,7 +171,8 @@ class Settling:
         self._holding.leave(attempt.entry, throttled=throttled, well=ending is None)
 
     def _turned_away(self, attempt: Attempt, ending: Throttled, key: str) -> None:
-        entry = attempt.entry
+        entry, stay = attempt.entry, attempt.entry.stay
+        together = stay.size if stay is not None and stay.key == key else 1
         refusal = self._gates.refuse(
             key,
             ending.after,
@@ -179,7 +180,10 @@ class Settling:
             entry.item.id,
             entry.refusal,
             doubtful=ending.kind in self._item_failures,
+            together=together,
         )
         entry.refusal, attempt.pause, attempt.closed = refusal, refusal.seconds, key
+        if together > 1 and refusal.times > 1:
+            entry.alone = True  # or nobody would know whether it is this one that is turned away
         if refusal.alone and refusal.times >= LONE_REFUSALS:
             attempt.alone_for = anyio.current_time() - refusal.since

@@ -122,7 +122,15 @@ class GateState:
         self.next_start = now + self.spacing
         return True
 
-    def leave(self, now: float, *, throttled: bool = False, well: int = 0, item: str = "") -> None:
+    def leave(
+        self,
+        now: float,
+        *,
+        throttled: bool = False,
+        well: int = 0,
+        item: str = "",
+        is_last: bool = True,
+    ) -> None:
         """As `Gates.leave`."""
         if not throttled:
             self.refused.pop(item, None)
@@ -131,7 +139,7 @@ class GateState:
             self.refused = {item: seen for item, seen in self.refused.items() if seen >= well}
         if not throttled and now >= self.closed_until:  # else it went in before the gate closed
             self.slowed, self.trips = self.slowed_by(now), 0
-        self.inside -= 1
+        self.inside -= is_last
 
     def slowed_by(self, now: float) -> float:
         """The total seconds for which it has been slowed."""
@@ -213,11 +221,19 @@ class Gates:
         a meaning."""
         return self._gate(key).slowed_by(self._now())
 
-    def leave(self, key: str, *, throttled: bool, well: int = 0, item: str = "") -> None:
+    def admits_company(self, key: str) -> bool:
+        """Whether further items may go in together with one that is inside. Not while the gate is
+        slowed: then one item tries alone."""
+        return self.closure(key) is None
+
+    def leave(
+        self, key: str, *, throttled: bool, well: int = 0, item: str = "", is_last: bool = True
+    ) -> None:
         """Come out again; `throttled` says whether the other side turned the item away. `well` is
-        the number of its entry if it went well, else 0."""
+        the number of its entry if it went well, else 0. `is_last`: none of the items that went in
+        together with it is still inside."""
         gate = self._gate(key)
-        gate.leave(self._now(), throttled=throttled, well=well, item=item)
+        gate.leave(self._now(), throttled=throttled, well=well, item=item, is_last=is_last)
         gate.notify()
 
     def refuse(
@@ -229,9 +245,11 @@ class Gates:
         before: Refusal | None = None,
         *,
         doubtful: bool = False,
+        together: int = 1,
     ) -> Refusal:
         """The other side turned away `item`, which is inside; `before` is the result of its
-        previous refusal. `doubtful`: the reason may well be the item's own.
+        previous refusal. `doubtful`: the reason may well be the item's own. `together`: the number
+        of items that went in as one, this one included.
 
         The gate closes, unless an entry after the item's first refusal has gone well and the item
         is turned away again. If the refusal is not doubtful and others are inside it proves little:
@@ -247,7 +265,7 @@ class Gates:
         gate.refused[item] = gate.entries
         # A refusal is the host's until the item has been refused twice and an item that entered
         # after the first refusal went well. Only then may the gate stay open for the others.
-        alone = before.times > 0 and (doubtful or gate.inside <= 1)
+        alone = before.times > 0 and (doubtful or gate.inside + together <= 2)
         pause = min(pause_after(after, 1), DOUBTED_PAUSE)
         if alone and gate.well > before.entries:
             pass

@@ -9,7 +9,7 @@ import pytest
 from anyio import wait_all_tasks_blocked
 
 from engine import Item
-from engine.flow.attempt import Entry
+from engine.flow.attempt import Entry, Stay
 from engine.flow.graph import Graph
 from engine.flow.holding import Holding
 from engine.flow.inbox import Inbox
@@ -75,7 +75,7 @@ async def test_who_may_enter_its_gate_is_inside_until_it_leaves() -> None:
     first, second = await bench.in_hand("v1"), await bench.in_hand("v2")
     async with anyio.create_task_group() as tasks:
         assert bench.holding.enters(first, HOST, tasks)
-        assert (first.gate, first.entered) == (HOST, 1)
+        assert first.stay == Stay(HOST, 1)
         assert not bench.holding.enters(second, HOST, tasks)
         await wait_all_tasks_blocked()
         assert bench.counts() == (0, 1, 1)

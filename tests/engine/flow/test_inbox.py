@@ -1,5 +1,6 @@
 """The inbox: bounded whatever waits where, first in first out, and no wake-up is ever lost."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -50,6 +51,67 @@ async def test_a_full_inbox_holds_back_and_lets_in_one_for_each_that_leaves() ->
         inbox.outlet.leave()
         await wait_all_tasks_blocked()
         assert log == ["put 1: True", "put 2: True"]
+
+
+def anything(entry: int) -> bool:
+    return True
+
+
+async def test_who_waits_for_more_goes_before_who_has_nothing_and_is_not_robbed() -> None:
+    inbox, log = Inbox[int](4, 2), Log()
+    outlet = inbox.outlet
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(log.note, "take", outlet.take)
+        await wait_all_tasks_blocked()
+        tasks.start_soon(log.note, "more", lambda: outlet.take_more(anything))
+        await wait_all_tasks_blocked()
+        await inbox.inlet.put(0)
+        assert outlet.take_nowait() is None, "it is promised"
+        await wait_all_tasks_blocked()
+        assert log == ["more: 0"]
+        await inbox.inlet.put(1)
+        await wait_all_tasks_blocked()
+        assert log == ["more: 0", "take: 1"]
+
+
+async def test_more_that_does_not_suit_is_left_to_others() -> None:
+    inbox, log = Inbox[int](4, 2), Log()
+    outlet = inbox.outlet
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(log.note, "more", lambda: outlet.take_more(lambda entry: entry > 5))
+        tasks.start_soon(log.note, "take", outlet.take)
+        await wait_all_tasks_blocked()
+        await inbox.inlet.put(1)
+    assert sorted(log) == ["more: None", "take: 1"]
+
+
+async def test_who_waits_for_more_is_sent_away_when_there_can_be_none() -> None:
+    for end in ("close", "drain", "release"):
+        inbox, log = Inbox[int](4, 2), Log()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(log.note, "more", lambda one=inbox: one.outlet.take_more(anything))
+            await wait_all_tasks_blocked()
+            inbox.outlet.release(1) if end == "release" else getattr(inbox.inlet, end)()
+        assert log == ["more: None"]
+    full = Inbox[int](1, 1)
+    for number in range(2):
+        await full.inlet.put(number)
+        await full.outlet.take()
+    assert await full.outlet.take_more(anything) is None, "the pool holds as many as it may"
+
+
+async def test_who_is_cancelled_while_waiting_for_more_leaves_what_came_to_others() -> None:
+    inbox, log = Inbox[int](4, 2), Log()
+    more = asyncio.ensure_future(inbox.outlet.take_more(anything))
+    await wait_all_tasks_blocked()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(log.note, "take", inbox.outlet.take)
+        await wait_all_tasks_blocked()
+        await inbox.inlet.put(0)  # the first is woken, and has not run since
+        more.cancel()
+    assert more.cancelled()
+    assert log == ["take: 0"]
+    assert inbox.outlet.statistics() == InboxStatistics(ready=0, in_hand=1, held=0)
 
 
 async def test_what_is_parked_still_occupies_the_pool() -> None:

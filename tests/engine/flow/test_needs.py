@@ -155,12 +155,15 @@ def test_it_is_given_back_when_a_worker_dies_or_hangs(fast: Path) -> None:
 def test_a_drained_run_begins_no_attempt_that_only_waited_for_its_turn(
     fast: Path, seen: dict[str, Any]
 ) -> None:
-    waiting = anyio.Event()
+    """`first` is done beside `last`, which is at it still: so it waits for its turn in `b`."""
+    both, waiting = anyio.Event(), anyio.Event()
 
     class Slow(Needy):
         async def process(self, item: Item, out: Path) -> Any:
             if item.source == "last":
+                both.set()
                 await waiting.wait()
+            await both.wait()
             return await super().process(item, out)
 
     pipeline = line(toy("a", **seen | {"base": Slow}), toy("b", "a", **seen))
@@ -173,11 +176,12 @@ def test_a_drained_run_begins_no_attempt_that_only_waited_for_its_turn(
 
         return [interrupt]
 
-    report = run(pipeline, fast, ["first", "last"], prepare=prepare)
+    report = run(pipeline, fast, ["first", "last"], "stages.a.workers=2", prepare=prepare)
     assert report.outcome == "interrupted"
     assert sum(many for (stage, _), many in executions(fast).items() if stage == "b") == 0
     assert seen["inside"].total() == 0
-    assert run(pipeline, fast, ["first", "last"]).items["done"] == 2
+    again = run(pipeline, fast, ["first", "last"], "stages.a.workers=2")
+    assert again.items["done"] == 2
 
 
 def test_a_stage_that_needs_more_than_there_is_is_refused_before_the_run(

@@ -25,6 +25,20 @@ async def test_so_many_are_inside_at_once_and_others_pass(events: Events) -> Non
     assert gates.enter("one")
 
 
+async def test_several_that_went_in_as_one_are_one_until_the_last_is_out(events: Events) -> None:
+    gates = Gates(Capacities(concurrency=1), events)
+    assert gates.enter("one")
+    assert gates.admits_company("one")
+    gates.leave("one", throttled=False, well=1, is_last=False)
+    assert not gates.enter("one")
+    refusal = gates.refuse("one", 60.0, "slow down", "v1", together=2)
+    again = gates.refuse("one", 60.0, "slow down", "v1", refusal, together=2)
+    assert not again.alone, "the other may be what is not liked"
+    assert not gates.admits_company("one"), "one is to try alone"
+    gates.leave("one", throttled=True)
+    assert gates.closure("one") is not None
+
+
 async def test_a_key_may_have_a_capacity_of_its_own(events: Events) -> None:
     own = {"wide": KeyLimits(concurrency=0), "slow": KeyLimits(rate=2.0)}
     gates = Gates(Capacities(concurrency=1, own=own), events)
