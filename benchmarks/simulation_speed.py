@@ -24,7 +24,7 @@ import anyio
 from benchmarks.harness import Figures, finish, parse, parser, ratios, take_turns
 from benchmarks.overhead_passing_on import pools
 from benchmarks.overhead_stages import QUEUE, STAGES
-from benchmarks.results import Result, Row, Table, Target
+from benchmarks.results import Measurement, Row, Table, Target
 from engine import Item, Stage
 from engine.bench.intervals import interval
 from engine.bench.model.recorded import RecordedItem, Recording, Service, Visit
@@ -173,7 +173,7 @@ def main() -> None:
         for mine, other in zip(taken["The model"], turns, strict=True)
         if name != "The model"
     ]
-    result = Result(
+    result = Measurement(
         name="simulation_speed",
         title="The speed of the model of the engine",
         tables=[

@@ -1,16 +1,19 @@
 """The scorer: what the benchmarks count with is itself held against known answers."""
 
+import importlib
 import json
 import re
 from pathlib import Path
 
 import pytest
 
+import benchmarks
 from benchmarks.harness import finish, parse, parser, ratios, save, table, take_turns, timed
 from benchmarks.page import PAGE, page_of, with_results
 from benchmarks.results import FOLDER, Measurement, Target, result_of_file
 from engine.bench.intervals import Interval
 
+MODULES = sorted(file.stem for file in Path(benchmarks.__path__[0]).glob("*.py"))
 MACHINE = {"processor": "p", "cores": 2, "python": "3", "date": "2026-01-01", "versions": {}}
 
 
@@ -135,3 +138,8 @@ def test_every_result_is_quoted_and_none_of_them_is_quick() -> None:
     assert sorted(names.split()) == sorted(file.stem for file in FOLDER.glob("*.json"))
     for name in names.split():
         assert not result_of_file(FOLDER / f"{name}.json").quick
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_each_module_imports_without_the_peers(name: str) -> None:
+    importlib.import_module(f"benchmarks.{name}")
