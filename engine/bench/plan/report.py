@@ -50,9 +50,8 @@ def _machines(plan: Plan) -> str:
 
 def _stages(plan: Plan) -> "Table":
     """A table of the stages: amounts per item that enters; workers and storage per machine."""
-    table = _table(
-        "Stage", "Workers", "Reached", "Dropped", "Failed", "Seconds", "Core s", "Disk", "At once"
-    )
+    columns = ("Workers", "Reached", "Dropped", "Failed", "Seconds", "Core s", "Disk", "At once")
+    table = _table("Stage", *columns, gap=1)
     for stage in plan.stages:
         table.add_row(
             stage.stage,
@@ -110,10 +109,10 @@ def _amount(estimate: Estimate, *, is_size: bool) -> tuple[str, str]:
     return shown(estimate.value), f"{shown(estimate.low)} to {shown(estimate.high)}"
 
 
-def _table(*columns: str) -> "Table":
+def _table(*columns: str, gap: int = 2) -> "Table":
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number > 0)
     return table

@@ -17,6 +17,7 @@ from engine.bench.model.simulation import simulate
 from engine.bench.plan.footprint import Footprint, read_footprint
 from engine.bench.plan.planning import FULL, Plan, make_plan
 from engine.bench.plan.quantities import rate_of, seconds_of
+from engine.bench.plan.report import render_plan
 from engine.cli.main import main
 from engine.config.limits import KeyLimits
 from engine.contract import registry
@@ -134,6 +135,19 @@ def test_costs_and_disk_add_up() -> None:
     assert plan.binds.seconds.value == 3000
     a = plan.stages[0]
     assert (a.held, a.passing) == (1 + 8 + 1, 1000)
+
+
+def test_names_of_stages_stand_whole_on_a_narrow_terminal() -> None:
+    steps = ["download", "describe"]
+    made = recording(
+        tandem(*steps),
+        alike(4, download=Service(0.01828, 0.00586), describe=0.02),
+        keep=dict.fromkeys(steps, True),
+    )
+    outputs = {str(n): {"download": 669_800, "describe": 195_800} for n in range(4)}
+    plan = make_plan(made, Footprint(outputs=outputs), 1000, DAY)
+    lines = render_plan(plan, width=80).splitlines()
+    assert {line.split()[0] for line in lines if line} >= {"Stage", *steps}
 
 
 def test_an_output_that_is_read_further_down_is_held_by_all_up_to_there() -> None:
