@@ -310,7 +310,7 @@ def test_make_targets_and_scripts_exist(page: Path) -> None:
         assert target in targets
     for script in re.findall(r"\bbenchmarks/\w+\.py", text):
         assert (ROOT / script).is_file()
-    for module in re.findall(r"python -m (stages\.\w+)", text):
+    for module in re.findall(r"python -m (stages(?:\.\w+)+)", text):
         assert find_spec(module) is not None
 
 
