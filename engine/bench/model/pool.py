@@ -32,10 +32,11 @@ class ModelJourney:
 
 
 class ModelEntry:
-    """An item in a pool. It has had `tried` attempts, and its present state began at `since`; `to`
-    are the pools that it still has to be put into. An entry of `stage` -1 comes from the source."""
+    """An item in a pool. It has had `tried` attempts, and its present state began at `since`. Done
+    there, it goes `to` these pools; `offers` of them have no room yet. An entry of `stage` -1 comes
+    from the source."""
 
-    __slots__ = ("journey", "since", "stage", "to", "tried")
+    __slots__ = ("journey", "offers", "since", "stage", "to", "tried")
 
     def __init__(self, journey: ModelJourney, stage: int, to: Sequence[int] = ()) -> None:
         self.journey = journey
@@ -43,6 +44,7 @@ class ModelEntry:
         self.tried = 0
         self.since = 0.0
         self.to = to
+        self.offers = 0
 
     @property
     def visit(self) -> Visit:

@@ -10,8 +10,8 @@ The rules by which items flow, and the code of each:
    `engine.gates.hosts.GateState`, which the engine's gates use too. Here no gate closes: the
    recorded pauses hold those waits. The items of a pool that wait for one gate stand in a line,
    whose first goes to a worker once the gate is open: `gate.py` here, `engine.flow.holding` there.
-4. A worker that is done waits until each successor in turn has room: `_put` here,
-   `engine.flow.routing` there. Then it takes the next item.
+4. A worker that is done offers its item to all successors side by side, and waits until each has
+   had room: `_put` here, `engine.flow.offering` there. Then it takes the next item.
 5. A stage with several predecessors gets an item once all of them have ended it: `_conclude` here,
    `engine.flow.journey` there.
 6. A retry waits outside the workers. The recording says how long and how often; the decisions of
@@ -19,7 +19,8 @@ The rules by which items flow, and the code of each:
 7. Each worker has one item. Here the workers share the processor equally, as in `processor.py`;
    there the operating system shares it.
 
-The model has no lists: their items come from the source. It has no batches either. A test holds the
+The model has no lists: their items come from the source. It has no batches either, and takes
+nothing back from an item's other branches once one has failed or dropped it. A test holds the
 rules that are written twice to the engine: it does the same work on both and compares every
 attempt. The order of several pools that wait for one gate is left open.
 
@@ -155,13 +156,20 @@ class ModelRun:
     # Pools
 
     def _put(self, entry: ModelEntry) -> None:
-        """Put the item into the next pools in turn, until one has no room."""
-        while entry.to:
-            pool = self.pools[entry.to[0]]
-            if not pool.admits():
+        """Offer the item to its next pools side by side."""
+        for stage in entry.to:
+            pool = self.pools[stage]
+            if pool.admits():
+                self._put_into(stage, entry)
+            else:
                 pool.putters.append(entry)
-                return
-            self._put_into(pool, entry)
+                entry.offers += 1
+        self._go_on(entry)
+
+    def _go_on(self, entry: ModelEntry) -> None:
+        """Once no offer of it waits any more, its worker is free, or the source goes on."""
+        if entry.offers:
+            return
         if entry.stage < 0:
             self._feed()
             return
@@ -171,15 +179,15 @@ class ModelRun:
         pool.idle += 1
         self._touched.append(entry.stage)
 
-    def _put_into(self, pool: ModelPool, entry: ModelEntry) -> None:
-        stage, entry.to = entry.to[0], entry.to[1:]
-        pool.put(ModelEntry(entry.journey, stage))
+    def _put_into(self, stage: int, entry: ModelEntry) -> None:
+        self.pools[stage].put(ModelEntry(entry.journey, stage))
         self._touched.append(stage)
 
     def _settle(self) -> None:
         """Let workers and waiting items go on until none can."""
         while self._touched:
-            pool = self.pools[self._touched.pop()]
+            stage = self._touched.pop()
+            pool = self.pools[stage]
             changed = True
             while changed:
                 changed = False
@@ -192,8 +200,9 @@ class ModelRun:
                 changed = True
                 entry = line.popleft()
                 if line is pool.putters:
-                    self._put_into(pool, entry)
-                    self._put(entry)
+                    self._put_into(stage, entry)
+                    entry.offers -= 1
+                    self._go_on(entry)
                 else:
                     pool.unhold(entry)
 
