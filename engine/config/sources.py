@@ -99,7 +99,8 @@ def from_file(
 
 @cache
 def _warn_of_foreign(file: Path) -> None:
-    told = "%s has no table of Penstock's ([limits], [stages.NAME]) and is passed over: %s"
+    tables = "[limits], [defaults], [stages.NAME], [PIPELINE.NAME]"
+    told = f"%s has no table of Penstock's ({tables}) and is passed over: %s"
     logger.warning(told, file, OTHERWISE)
 
 

@@ -201,12 +201,13 @@ class Run:
         if self._seconds is not None:
             self.events.emit(RunEnded(self._number, self._outcome, self._seconds))
 
-    def drain(self, outcome: RunOutcome, why: str) -> None:
-        """Take nothing new; workers finish the items in hand."""
+    def drain(self, outcome: RunOutcome, why: str, told: str | None = None) -> None:
+        """Take nothing new; workers finish the items in hand. `why` is for the report; listeners
+        are told `told`, if that differs."""
         if self._outcome != "done":
             return
         self._outcome, self._why = outcome, why
-        self.events.emit(Stopping(why))
+        self.events.emit(Stopping(told or why))
         self._routing.drain()
 
     def _stop(self, why: StopRun) -> None:
@@ -264,8 +265,9 @@ class Run:
             self.drain("interrupted", f"{name}: every item had ended, the finish is left")
             self._in_hand.cancel()
         else:
-            why = "taking nothing new, finishing what is in hand; once more to stop now"
-            self.drain("interrupted", f"{name}: {why}")
+            told = "taking nothing new, finishing what is in hand; once more to stop now"
+            why = "nothing new was taken, and what was in hand was finished"
+            self.drain("interrupted", f"{name}: {why}", f"{name}: {told}")
 
     async def _resize_pools(self) -> None:
         resizer = Resizer(self.pools)
