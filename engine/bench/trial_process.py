@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from engine.config import CONFIG
 from engine.config.load import load_config
-from engine.config.sources import CONFIG
 from engine.contract import registry
 from engine.contract.errors import PenstockError, StopRun, UsageError
 from engine.flow.run import RunReport, run_pipeline

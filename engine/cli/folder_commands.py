@@ -10,9 +10,9 @@ import click
 
 from engine.cli.options import config_file, web_address
 from engine.cli.run_command import execute
+from engine.config import CONFIG
 from engine.config.load import load_config
 from engine.config.schema import did_you_mean
-from engine.config.sources import CONFIG
 from engine.config.template import render_config
 from engine.config.trust import check_stored, is_own
 from engine.contract import registry

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.config.sources import CONFIG
+from engine.config import CONFIG
 from engine.contract.errors import UsageError
 
 if TYPE_CHECKING:  # the help of the commands does not load pipelines

@@ -285,6 +285,3 @@ def _shown(value: Any) -> str:
     except ValueError:
         text = str(value)
     return text if len(text) <= 60 else f"{text[:59]}…"
-
-
-CONFIG = "config.toml"
