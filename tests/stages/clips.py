@@ -1,6 +1,9 @@
 """Small clips made with PyAV, in which a frame's brightness tells which frame it is."""
 
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,6 +13,11 @@ from av.video.stream import VideoStream
 
 STEP = 8
 """Levels of grey between one frame and the next; the first is at 16."""
+
+PATIENCE = 25.0
+"""Seconds for a clip by SVT-AV1, which takes less than one."""
+
+TRIES = 3
 
 MILLISECONDS = Fraction(1, 1000)
 
@@ -36,24 +44,56 @@ def make_clip(
 ) -> Path:
     """Write a clip whose frame i is shown at times[i] ticks: evenly grey, at level 16 + 8 i."""
     width, height = size
-    with av.open(str(path), "w", options=container_options or {}) as container:
-        stream = container.add_stream(codec, rate=rate or 1000, options=options or {})
-        stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
-        stream.time_base = time_base
-        stream.codec_context.time_base = time_base
-        if aspect is not None:
-            stream.codec_context.sample_aspect_ratio = aspect
-        prepare(stream)
-        for index, time in enumerate(times):
-            level = min(255, 16 + STEP * index)
-            pixels = (
-                picture(index) if picture else np.full((height, width, 3), level, dtype=np.uint8)
-            )
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            frame.pts, frame.time_base = time, time_base
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+
+    def write() -> None:
+        with av.open(str(path), "w", options=container_options or {}) as container:
+            stream = container.add_stream(codec, rate=rate or 1000, options=options or {})
+            stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
+            stream.time_base = time_base
+            stream.codec_context.time_base = time_base
+            if aspect is not None:
+                stream.codec_context.sample_aspect_ratio = aspect
+            prepare(stream)
+            for index, time in enumerate(times):
+                level = min(255, 16 + STEP * index)
+                pixels = (
+                    picture(index)
+                    if picture
+                    else np.full((height, width, 3), level, dtype=np.uint8)
+                )
+                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                frame.pts, frame.time_base = time, time_base
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+
+    if codec == "libsvtav1":
+        _written_by_svt(path, write)
+    else:
+        write()
     return path
+
+
+def _written_by_svt(path: Path, write: Callable[[], None]) -> None:
+    """Have the clip written in a thread that can be left, and begin anew if it takes too long.
+
+    Now and then SVT-AV1 waits for itself for ever, in C, where no time limit of a test reaches it.
+    """
+    for _ in range(TRIES):
+        path.unlink(missing_ok=True)
+        written: Future[None] = Future()
+        threading.Thread(target=_fulfil, args=(written, write), daemon=True).start()
+        with suppress(TimeoutError):
+            return written.result(PATIENCE)
+    raise TimeoutError(f"SVT-AV1 did not write {path} in {TRIES} tries of {PATIENCE:g} seconds")
+
+
+def _fulfil(written: Future[None], write: Callable[[], None]) -> None:
+    try:
+        write()
+    except BaseException as error:  # raised again in the test's own thread
+        written.set_exception(error)
+    else:
+        written.set_result(None)
 
 
 def frame_number(pixels: np.ndarray) -> int:
