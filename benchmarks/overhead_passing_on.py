@@ -142,6 +142,9 @@ class NoLedger:
     def attempt_started(self, item: Item, stage: str, worker: int, attempt: int) -> AttemptRow:
         return self._row
 
+    async def tried_alone(self, row: AttemptRow, alone: bool) -> None:
+        raise AssertionError("nothing is under suspicion here")
+
     async def concluded(self, conclusion: Conclusion) -> None:
         assert conclusion.end is not None, "nothing fails here"
         journey = conclusion.journey

@@ -314,11 +314,11 @@ def test_make_targets_and_scripts_exist(page: Path) -> None:
         assert find_spec(module) is not None
 
 
-# Failure classes
+# Kinds of failure
 
 
 def _kinds_in_code(*modules: ModuleType) -> set[str]:
-    """Every failure class that these modules raise."""
+    """Every kind of failure that these modules raise."""
     return {
         kind
         for module in modules
@@ -340,19 +340,19 @@ KINDS = {
 
 
 def _kinds_on_page(page: Path) -> set[str]:
-    """The first cells of the rows of tables whose first column is headed "class"."""
+    """The first cells of the rows of tables whose first column is headed "kind"."""
     found: set[str] = set()
-    for table in re.findall(r"^\| class \|.*\n\|[-| ]+\n((?:\|.*\n)*)", page.read_text(), re.M):
+    for table in re.findall(r"^\| kind \|.*\n\|[-| ]+\n((?:\|.*\n)*)", page.read_text(), re.M):
         found |= set(re.findall(r"^\| `([\w-]+)`", table, re.MULTILINE))
     return found
 
 
 @pytest.mark.parametrize("stage", crawl.names)
-def test_failure_classes_are_the_codes(stage: str) -> None:
+def test_kinds_of_failure_are_the_codes(stage: str) -> None:
     assert _kinds_on_page(ROOT / "docs" / "stages" / f"{stage}.md") == KINDS[stage]
 
 
-def test_operating_says_what_to_do_about_every_class() -> None:
+def test_operating_says_what_to_do_about_every_kind() -> None:
     failing = set().union(*KINDS.values()) | {"timeout", "crashed", "unexpected"}
     assert _kinds_on_page(ROOT / "docs" / "operating.md") == failing
 

@@ -39,7 +39,7 @@ class Ending(PenstockError):
     """How one attempt at one item ended, when it did not end done. Raised by stages.
 
     `reason` is one line for a person; passwords and signatures are removed from the addresses in
-    it. `kind` is the failure class: the ledger counts by it and `penstock retry --class` selects by
+    it. `kind` is one word: the ledger counts by it and `penstock retry --class` selects by
     it. It defaults to the exception's own name in lower case.
     """
 

@@ -187,7 +187,7 @@ class StageCounts:
 
 @dataclass(frozen=True, slots=True)
 class FailureKind:
-    """The failed items of one stage with the same failure class, and one example."""
+    """The failed items of one stage of the same kind, and one example."""
 
     stage: str
     kind: str

@@ -24,7 +24,7 @@ WIDTH = 100
 """Columns of a report whose terminal width is unknown."""
 
 FAILURES_SHOWN = 8
-"""Failure classes that a report spells out, the most frequent first."""
+"""Kinds of failure that a report spells out, the most frequent first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def render_status(status: Status, *, width: int = WIDTH, color: bool = False) ->
 
 
 def status_as_dict(status: Status) -> dict[str, Any]:
-    """`penstock status` for machines: JSON-able, with all failure classes."""
+    """`penstock status` for machines: JSON-able, with all kinds of failure."""
     return {
         "pipeline": status.pipeline,
         "workdir": str(status.workdir),
@@ -114,7 +114,7 @@ def status_as_dict(status: Status) -> dict[str, Any]:
 
 
 def retry_command(workdir: Path, failure: FailureKind) -> str:
-    """The command that tries the items of this failure class again."""
+    """The command that tries the items of this kind of failure again."""
     return shlex.join(
         ["penstock", "retry", str(workdir), "--class", failure.kind, "--stage", failure.stage]
     )
@@ -207,7 +207,7 @@ def _as_text(table: "Table", width: int, color: bool) -> str:
 
 
 def _failures(failures: Sequence[FailureKind], workdir: Path, width: int) -> str:
-    """Each failure class with an example and the command that retries the class."""
+    """Each kind of failure with an example and the command that retries it."""
     lines = []
     for failure in failures[:FAILURES_SHOWN]:
         items = "1 item" if failure.count == 1 else f"{failure.count} items"
