@@ -43,6 +43,10 @@ BACKOFF = 0.037
 TICK = 1e-9
 """Seconds that pass where nothing happens; far less than lies between two events of a case."""
 
+BETWEEN = 1e-6
+"""Seconds between two items of the source. An item comes back from a gate in a few steps of the
+engine's, and in none of the model's: the source must not come in between."""
+
 CLOSE = 1e-5
 
 BRANCHES: Sequence[str] = ["", "bc", "ab"]
@@ -183,6 +187,7 @@ def by_the_engine(case: Case, workdir: Path) -> list[Attempt]:
 
     async def source() -> AsyncIterator[str]:
         for item in case.items:
+            await anyio.sleep(BETWEEN)
             yield item
 
     async def main() -> None:
@@ -258,6 +263,7 @@ def by_the_model(case: Case) -> list[Attempt]:
         noted.append(Attempt(entry.journey.plan.item, stages[entry.stage], entry.since, now))
 
     run = ModelRun(made, case.workers, case.queues, made.cores, {}, listen=listen)
+    run.pause = BETWEEN
     run.begin(ModelItem(item, run.numbers) for item in made.items)
     for after, stage, workers in case.resizes:
         run.advance(run.now + after)
