@@ -120,7 +120,7 @@ class NoOutputs:
         return item.folder
 
     def commit(
-        self, item: Item, stage: str, scratch: Path, fingerprint: str, expanded: int | None
+        self, item: Item, stage: str, scratch: Path, fingerprint: str, *_: int | None
     ) -> None:
         pass
 

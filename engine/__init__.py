@@ -26,6 +26,7 @@ from engine.contract.errors import (
 from engine.contract.item import Item, MissingOutput
 from engine.contract.job import Job
 from engine.contract.lending import Loan, borrow
+from engine.contract.parts import Parts
 from engine.contract.pipeline import (
     SOURCE,
     Check,
@@ -107,6 +108,7 @@ __all__ = [
     "Loan",
     "MissingOutput",
     "PageContext",
+    "Parts",
     "PenstockError",
     "Permanent",
     "Pipeline",

@@ -21,8 +21,9 @@ MOST_LINES = 400
 MOST_FILES = 16
 
 PUBLIC = {
-    "to write stages": "Item Produced Stage StageOptions Settings Cancelled Deadline MissingOutput"
-    " Loan available_cores writable borrow checkpoint deadline setting shown shown_in",
+    "to write stages": "Item Parts Produced Stage StageOptions Settings Cancelled Deadline"
+    " MissingOutput Loan available_cores writable borrow checkpoint deadline setting shown"
+    " shown_in",
     "to end otherwise": "Ending Drop Permanent Skip StopRun Throttled Transient",
     "to write pipelines": "SOURCE Check FinishContext Flag ItemRecord PageContext Pipeline Section"
     " Step",

@@ -89,6 +89,11 @@ class Throttled(Ending):
         self.key = key
 
 
+class Withdrawn(Ending):
+    """This attempt is not wanted any more: its item is decided, or the run takes nothing new.
+    Raised by the engine where a splitting stage would hand over the next part."""
+
+
 class Fault(Ending):
     """Anything unexpected: a bug, a timeout, a worker that died. Made by the engine, not raised.
 

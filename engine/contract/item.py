@@ -3,11 +3,13 @@
 WORKDIR/items/<id>/<stage>/            a finished output, renamed into place
 WORKDIR/items/<id>/.<stage>.scratch-*  one attempt at it, removed when the attempt ends
 WORKDIR/items/<id>/.<stage>.partial    what the stage keeps between attempts (half a download)
+WORKDIR/items/<id>/<stage>.parts/<n>/  the folder of the part at position n, laid out like an item's
 """
 
 import hashlib
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -33,6 +35,9 @@ class Item:
     the steps whose outputs its stage reads, by role, None for an optional role that is bound to no
     step. `parameters` are the values that the item's job gave for it, by name: read-only, and a
     part of every output's fingerprint.
+
+    A part is an item too, with a `parent`: the step `split` made it of the parent, at `position`,
+    and gave it its parameters.
     """
 
     id: str
@@ -41,6 +46,9 @@ class Item:
     depth: int = field(default=0, compare=False, repr=False)
     inputs: Mapping[str, str | None] = field(default_factory=dict, compare=False, repr=False)
     parameters: Parameters = field(default=NO_PARAMETERS, repr=False)
+    parent: "Item | None" = field(default=None, compare=False, repr=False)
+    split: str = field(default="", compare=False, repr=False)
+    position: int = field(default=0, compare=False, repr=False)
 
     @classmethod
     def at(
@@ -67,13 +75,35 @@ class Item:
     ) -> "Item":
         """A new item that this one produced, as a list produces entries. It has none of this one's
         parameters, only the given ones. Raises as `at` does."""
-        return Item.at(self.folder.parent.parent, source, id, parameters)
+        return Item.at(self.root.folder.parent.parent, source, id, parameters)
+
+    def part(
+        self, split: str, position: int, parameters: Mapping[str, Any] = NO_PARAMETERS
+    ) -> "Item":
+        """The part at `position` that the step `split` makes of this item. Nothing is written."""
+        place = f"{split}{PARTS}/{position:06d}"
+        return Item(
+            f"{self.id}/{place}",
+            self.source,
+            self.folder / place,
+            self.depth,
+            parameters=Parameters.of(parameters),
+            parent=self,
+            split=split,
+            position=position,
+        )
+
+    @property
+    def root(self) -> "Item":
+        """The whole item that this one is a part of, however deep; itself if it is a whole one."""
+        return self if self.parent is None else self.parent.root
 
     def with_inputs(self, inputs: Mapping[str, str | None]) -> "Item":
         """This item as given to a step that reads these steps' outputs, by role."""
         if self.inputs == inputs:
             return self
-        return Item(self.id, self.source, self.folder, self.depth, inputs, self.parameters)
+        whence = (self.parent, self.split, self.position)
+        return Item(self.id, self.source, self.folder, self.depth, inputs, self.parameters, *whence)
 
     def input(self, role: str) -> Path:
         """The input folder of the role `role`.
@@ -92,6 +122,28 @@ class Item:
         step = self._bound_to(role)
         return step is not None and self.has_output(step)
 
+    def parts(self, role: str) -> Iterator["Item"]:
+        """The parts of this item that have an output for `role`, in order: those that ended well at
+        the step bound to it, which stands at the parts, or makes them.
+
+        `part.input(...)` of each gives its inputs by the same roles. Parts that were dropped,
+        failed or skipped there are not among them. Raises PipelineError for a role that the stage
+        does not name.
+        """
+        step = self._bound_to(role)
+        for split in self._splits() if step is not None else ():
+            for position in _positions(self.folder / f"{split}{PARTS}"):
+                part = self.part(split, position)
+                if step is not None and (part.folder / step / MARK).is_file():
+                    part = self.part(split, position, read_parameters(part.folder))
+                    yield part.with_inputs(self.inputs)
+
+    def _splits(self) -> list[str]:
+        """The steps that this item has parts of, by name."""
+        with os.scandir(self.folder) as found:
+            names = [one.name for one in found if one.name.endswith(PARTS)]
+        return sorted(name.removesuffix(PARTS) for name in names)
+
     def _bound_to(self, role: str) -> str | None:
         try:
             return self.inputs[role]
@@ -103,14 +155,26 @@ class Item:
             ) from None
 
     def has_output(self, stage: str) -> bool:
-        """Whether `stage` has finished with this item and its output has not been deleted."""
-        return (self.folder / stage / MARK).is_file()
+        """Whether `stage` has finished with this item and its output has not been deleted; of a
+        part: or with the item that it is a part of."""
+        return self._with_output(stage) is not None
 
     def output(self, stage: str) -> Path:
-        """The output folder of `stage`. Raises MissingOutput where there is none."""
-        if not self.has_output(stage):
+        """The output folder of `stage`: this item's own, or else that of the item that it is a part
+        of. Raises MissingOutput where there is none."""
+        folder = self._with_output(stage)
+        if folder is None:
             raise MissingOutput(f"{self.id} has no output of stage {stage!r}")
-        return self.folder / stage
+        return folder
+
+    def _with_output(self, stage: str) -> Path | None:
+        item: Item | None = self
+        while item is not None:
+            folder = item.folder / stage
+            if (folder / MARK).is_file():
+                return folder
+            item = item.parent if stage != item.split else None
+        return None
 
     def partial(self, stage: str) -> Path:
         """A folder that survives failed attempts and crashes of `stage`, made if it is missing.
@@ -157,3 +221,27 @@ def hidden_name(stage: str, what: str) -> str:
 
 
 MARK = ".penstock.json"
+
+PARTS = ".parts"
+"""The ending of the folder with the parts that a step has made; no step's name ends so."""
+
+
+PARAMETERS = ".parameters.json"
+"""The file in a part's folder that has its parameters; missing where it has none."""
+
+
+def read_parameters(folder: Path) -> Parameters:
+    """The parameters of the part in `folder`."""
+    try:
+        return Parameters((folder / PARAMETERS).read_text())
+    except FileNotFoundError:
+        return NO_PARAMETERS
+
+
+def _positions(folder: Path) -> list[int]:
+    """The positions of the parts in `folder`, in order."""
+    try:
+        with os.scandir(folder) as found:
+            return sorted(int(one.name) for one in found if one.name.isdecimal())
+    except FileNotFoundError:
+        return []

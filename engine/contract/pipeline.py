@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from engine.contract.errors import PipelineError
-from engine.contract.item import Item
+from engine.contract.item import PARTS, Item
 from engine.contract.job import NO_PARAMETERS
 from engine.contract.stage import Stage, why_unusable
 
@@ -121,12 +121,19 @@ class Step:
     optional role unbound. A role that `inputs` does not name is bound automatically where the
     choice is unambiguous: to an earlier step with the role's own name, or, if the stage needs only
     that role, to the only step in `after`.
+
+    `each` names a step before it that splits: this one then stands at the level of that step's
+    parts, and works on each of them; without it, it works on whole items. A step reads outputs of
+    its own level, outputs of the items that its part belongs to, and gathers: it may read what a
+    step at the parts of its item has made, `item.parts(role)`, and then begins once all of them
+    have ended there.
     """
 
     stage: type[Stage]
     after: str | Sequence[str]
     name: str = ""
     inputs: Mapping[str, str | None] = field(default_factory=dict, hash=False)
+    each: str = ""
 
     def __post_init__(self) -> None:
         if not (isinstance(self.stage, type) and issubclass(self.stage, Stage)):
@@ -141,6 +148,7 @@ class Step:
         after: str | Sequence[str],
         name: str = "",
         inputs: Mapping[str, str | None] | None = None,
+        each: str = "",
     ) -> "Step":
         """A step of the stage registered as `stage` under the entry points `penstock.stages`.
         Raises PipelineError where no package registers it."""
@@ -153,7 +161,7 @@ class Step:
         loaded = next(iter(found)).load()
         if not (isinstance(loaded, type) and issubclass(loaded, Stage)):
             raise PipelineError(f"what is registered as stage {stage!r} is no engine.Stage")
-        return cls(loaded, after, name, inputs or {})
+        return cls(loaded, after, name, inputs or {}, each)
 
     @property
     def predecessors(self) -> tuple[str, ...]:
@@ -169,8 +177,9 @@ class Pipeline:
     """The order of the steps, and the facts about a pipeline that no single stage knows.
 
     Raises PipelineError, naming the step, for duplicate names, unknown names in `after`, cycles,
-    steps that nothing reaches, inputs that are unknown, unbound or made by no earlier step, and
-    stages whose methods or settings the engine cannot use.
+    steps that nothing reaches, inputs that are unknown, unbound or made by no earlier step, steps
+    at parts that no step before them makes, and stages whose methods or settings the engine cannot
+    use.
     """
 
     name: str
@@ -236,6 +245,12 @@ class Pipeline:
         bound = (step for step in self.inputs(name).values() if step is not None)
         return (*before, *(step for step in dict.fromkeys(bound) if step not in before))
 
+    def level(self, name: str) -> tuple[str, ...]:
+        """The level that this step stands at: the steps that split, from the outermost on, whose
+        parts it works on; empty for whole items."""
+        each = self[name].each
+        return (*self.level(each), each) if each else ()
+
     @property
     def roots(self) -> tuple[str, ...]:
         """The steps that take items from the source."""
@@ -258,6 +273,8 @@ def _validate(pipeline: Pipeline) -> None:
             raise fail(
                 f"two steps are named {step.name!r}; give one of them another: Step(..., name=...)"
             )
+        if step.name.endswith(PARTS):
+            raise fail(f"no step's name may end in {PARTS!r}, as that of {step.name!r} does")
         names.append(step.name)
     for step in pipeline.steps:
         if (problem := why_unusable(step.stage)) is not None:
@@ -286,8 +303,47 @@ def _validate(pipeline: Pipeline) -> None:
     for name in order:
         try:
             pipeline.inputs(name)
+            _check_level(pipeline, name)
         except PipelineError as error:
             raise fail(str(error)) from None
+
+
+def _check_level(pipeline: Pipeline, name: str) -> None:
+    """Raises PipelineError where the step cannot stand at its level, or cannot read from there what
+    it reads. Called in topological order: the steps before it have been checked."""
+    step = pipeline[name]
+    if step.each and step.each not in pipeline.upstream(name):
+        raise PipelineError(
+            f"step {name!r} stands at the parts of {step.each!r} (each=), which is no step before "
+            f"it; {_choice(pipeline.upstream(name))}"
+        )
+    if step.each and not pipeline[step.each].stage.splits():
+        raise PipelineError(
+            f"step {name!r} stands at the parts of {step.each!r} (each=), whose stage makes none: "
+            "it has no split()"
+        )
+    mine = pipeline.level(name)
+    if step.each and not any(
+        before == step.each or pipeline.level(before) == mine for before in step.predecessors
+    ):
+        raise PipelineError(
+            f"step {name!r} stands at the parts of {step.each!r} (each=), but comes after none of "
+            f"them; name {step.each!r}, or a step that stands there, in its `after`"
+        )
+    for read in pipeline.reads(name):
+        level = pipeline.level(read)
+        gathers = len(level) == len(mine) + 1 and level[:-1] == mine
+        if level == mine[: len(level)] or gathers:
+            continue
+        if level[: len(mine)] == mine:
+            raise PipelineError(
+                f"step {name!r} reads {read!r}, which stands {len(level) - len(mine)} levels below "
+                f"it; have a step at the parts of {level[len(mine)]!r} gather it first"
+            )
+        raise PipelineError(
+            f"step {name!r} reads {read!r}, which stands at the parts of {level[-1]!r}: those of "
+            "another branch; have a step of whole items gather it first"
+        )
 
 
 def _bound(step: Step, upstream: Sequence[str]) -> dict[str, str | None]:

@@ -5,13 +5,16 @@ import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from engine.contract.deadline import check_deadlines
 from engine.contract.errors import Ending, PenstockError
 from engine.contract.item import Item
+from engine.contract.parts import Parts
+
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 def setting(
@@ -86,6 +89,11 @@ class StageOptions(Settings):
     keep: bool = Field(
         True, description="false: delete the output once every stage that reads it has committed."
     )
+    most_failed: NonNegativeInt | Share = Field(
+        0,
+        description="Parts that may fail before their item does, of a stage that splits: a number, "
+        "or a share under 1.",
+    )
 
 
 class Cancelled(PenstockError):
@@ -146,6 +154,8 @@ class Stage:
     pipeline as if they had come from its source; the item that returned them is done and goes no
     further. The iterable is read lazily, off the event loop and outside any worker, and `out` is
     committed when it ends. A `def process` may yield them; an `async def` may not.
+
+    A stage that splits its item into parts has `split` instead of `process`.
     """
 
     name: str
@@ -196,6 +206,11 @@ class Stage:
         """Work on one item; see the class."""
         raise NotImplementedError(f"stage {self.name!r} has no process()")
 
+    def split(self, item: Item, out: Path, parts: Parts) -> Any:
+        """Split one item into parts, and hand them over one by one: see `Parts`. Takes the place of
+        `process`, and may be async like that. `out` becomes the whole item's own output."""
+        raise NotImplementedError(f"stage {self.name!r} has no split()")
+
     def process_batch(self, items: list[Item], outs: list[Path]) -> list[Ending | None]:
         """Work on several items; one answer for each, in order: None for done, or its ending.
 
@@ -235,7 +250,12 @@ class Stage:
     @classmethod
     def is_async(cls) -> bool:
         """Whether this stage runs on the event loop."""
-        return inspect.iscoroutinefunction(cls.process)
+        return inspect.iscoroutinefunction(cls.split if cls.splits() else cls.process)
+
+    @classmethod
+    def splits(cls) -> bool:
+        """Whether this stage splits its items into parts."""
+        return cls.split is not Stage.split
 
 
 Produced = Iterable[Item] | None
@@ -251,12 +271,14 @@ def why_unusable(stage: type[Stage]) -> str | None:
             f"its setting {clash[0]!r} has the name of an option that every stage has; "
             "give it another name"
         )
+    if (problem := _why_no_splitter(stage)) is not None:
+        return problem
     if inspect.isasyncgenfunction(stage.process):
         return (
             "its process() is an `async def` that yields; return an iterable of the items, or "
             "yield them in a `def process`"
         )
-    for name in ("open", "process_batch", "close", "gate", "needs", "bound"):
+    for name in ("open", "split", "process_batch", "close", "gate", "needs", "bound"):
         method = getattr(stage, name)
         if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
             return f"its {name}() yields; only process() may, others return what they have"
@@ -269,4 +291,19 @@ def why_unusable(stage: type[Stage]) -> str | None:
                 f"its {name}() is async and its process() is not, so nobody would wait for it; "
                 f"make it a `def`, or process() an `async def`"
             )
+    return None
+
+
+def _why_no_splitter(stage: type[Stage]) -> str | None:
+    """The reason why a stage that splits cannot be used; None if it can, or does not split."""
+    if not stage.splits():
+        return None
+    for name in ("process", "process_batch"):
+        if getattr(stage, name) is not getattr(Stage, name):
+            return f"it has split() and {name}(); a stage has one of them"
+    if stage.gate is not Stage.gate:
+        return (
+            "it has split() and gate(), and would stay inside the gate while its parts wait for "
+            "room; do what goes through the gate in a step before it"
+        )
     return None

@@ -7,6 +7,7 @@ from typing import Protocol
 from anyio import to_thread
 
 from engine.contract.item import Item
+from engine.contract.parts import MadePart, Positions
 from engine.ledger.output_folders import (
     commit_output,
     discard_partial,
@@ -25,7 +26,13 @@ class Outputs(Protocol):
         """A fresh, empty folder for attempt `number` of this run. Raises OSError."""
 
     def commit(
-        self, item: Item, stage: str, scratch: Path, fingerprint: str, expanded: int | None
+        self,
+        item: Item,
+        stage: str,
+        scratch: Path,
+        fingerprint: str,
+        expanded: int | None,
+        parts: int | None,
     ) -> None:
         """Make `scratch` the output of `stage`, whole or not at all. Raises OSError."""
 
@@ -34,6 +41,18 @@ class Outputs(Protocol):
 
     def discard_partial(self, item: Item, stage: str) -> None:
         """Delete what `stage` kept between attempts."""
+
+
+class Handing(Protocol):
+    """The run's side of an attempt that hands over parts."""
+
+    standing: Positions
+    """The parts of earlier attempts that need not be made again."""
+
+    async def hand_over(self, part: MadePart, content: str) -> None:
+        """Commit the part, whose scratch folder then is gone, and pass it on; called on the event
+        loop, and returns once it has found room. `content` is that of `content_of`. Raises
+        OSError, and an Ending where no further part is wanted."""
 
 
 class FolderOutputs:
@@ -50,9 +69,15 @@ class FolderOutputs:
         return open_scratch(item, stage, number)
 
     def commit(
-        self, item: Item, stage: str, scratch: Path, fingerprint: str, expanded: int | None
+        self,
+        item: Item,
+        stage: str,
+        scratch: Path,
+        fingerprint: str,
+        expanded: int | None,
+        parts: int | None,
     ) -> None:
-        commit_output(item, stage, scratch, fingerprint, expanded, synced=self._synced)
+        commit_output(item, stage, scratch, fingerprint, expanded, parts, synced=self._synced)
 
     def remove(self, scratch: Path) -> None:
         remove_scratch(scratch)
@@ -76,14 +101,16 @@ class Draft:
     fingerprint: str
     number: int = 1
     folder: Path | None = None
+    handing: Handing | None = None
+    """Where the attempt hands over parts, if its stage splits."""
 
     def open(self) -> Path:
         self.folder = self.outputs.open(self.item, self.stage, self.number)
         return self.folder
 
-    def commit(self, expanded: int | None = None) -> None:
+    def commit(self, expanded: int | None = None, parts: int | None = None) -> None:
         assert self.folder is not None
-        self.outputs.commit(self.item, self.stage, self.folder, self.fingerprint, expanded)
+        self.outputs.commit(self.item, self.stage, self.folder, self.fingerprint, expanded, parts)
         self.folder = None
 
     def remove(self) -> None:

@@ -43,16 +43,18 @@ def commit_output(
     scratch: Path,
     fingerprint: str,
     expanded: int | None = None,
+    parts: int | None = None,
     *,
     synced: bool = True,
 ) -> None:
     """Make `scratch` the output of `stage`: sync it, rename it into place, sync the name.
 
     A crash before the rename leaves no output, a crash after it a whole one. `expanded` is the
-    number of items that the item produced, None for an ordinary output. Without `synced` this holds
+    number of items that the item produced, `parts` of parts that it was split into; None for an
+    ordinary output. Without `synced` this holds
     for a crash of the process, but not for one of the machine.
     """
-    write_mark(scratch, fingerprint, expanded)
+    write_mark(scratch, fingerprint, expanded, parts)
     if synced:
         sync_tree(scratch)
     _replace(scratch, item.folder / stage)

@@ -3,6 +3,7 @@
 An output without a mark, or one that differs from its mark, is no output: it is made again.
 """
 
+import hashlib
 import json
 import os
 import stat
@@ -16,7 +17,8 @@ from engine.contract.item import MARK
 @dataclass(frozen=True, slots=True)
 class OutputMark:
     """A finished output's own record: its fingerprint, the number of items that it produced, and
-    the size in bytes of every file by its path inside the output.
+    the size in bytes of every file by its path inside the output. `parts` is the number of parts
+    that the item was split into, None where it was not.
 
     Marks of older versions hold no sizes, and are trusted.
     """
@@ -24,6 +26,7 @@ class OutputMark:
     fingerprint: str
     expanded: int | None
     sizes: Mapping[str, int]
+    parts: int | None = None
 
     def holds(self, folder: Path) -> bool:
         """Whether every file of the output in `folder` is there with its recorded size.
@@ -42,13 +45,28 @@ def _is_file_of(path: str, size: int) -> bool:
     return found.st_size == size and stat.S_ISREG(found.st_mode)
 
 
-def write_mark(folder: Path, fingerprint: str, expanded: int | None) -> None:
+def write_mark(
+    folder: Path, fingerprint: str, expanded: int | None, parts: int | None = None
+) -> None:
     """Mark `folder`, once every file is in it. Raises OSError."""
     sizes = dict(sorted(_sizes(str(folder))))
-    text = json.dumps({"fingerprint": fingerprint, "expanded": expanded, "files": sizes})
+    mark = {"fingerprint": fingerprint, "expanded": expanded, "files": sizes}
+    text = json.dumps(mark if parts is None else {**mark, "parts": parts})
     descriptor = os.open(folder / MARK, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
     with os.fdopen(descriptor, "w") as file:
         file.write(f"{text}\n")
+
+
+def content_of(folder: Path, parameters: str) -> str:
+    """The content of a part: a digest of its parameters and of every file in `folder`, by its path
+    inside. Raises OSError."""
+    digest = hashlib.blake2b(parameters.encode(), digest_size=16)
+    for name, size in sorted(_sizes(str(folder))):
+        digest.update(f"\0{name}\0{size}\0".encode("utf-8", "surrogateescape"))
+        with open(f"{folder}/{name}", "rb") as file:  # noqa: PTH123
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _sizes(folder: str, prefix: str = "") -> Iterator[tuple[str, int]]:
@@ -75,7 +93,9 @@ def read_mark(folder: Path) -> OutputMark | None:
         with os.fdopen(os.open(folder / MARK, os.O_RDONLY | os.O_NOFOLLOW)) as file:
             mark = json.load(file)
         fingerprint, expanded, sizes = mark["fingerprint"], mark["expanded"], mark.get("files", {})
+        parts = mark.get("parts")
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
     known = isinstance(fingerprint, str) and isinstance(expanded, int | None)
-    return OutputMark(fingerprint, expanded, sizes) if known and isinstance(sizes, dict) else None
+    known = known and isinstance(parts, int | None) and isinstance(sizes, dict)
+    return OutputMark(fingerprint, expanded, sizes, parts) if known else None

@@ -18,13 +18,15 @@ class Result:
     """How an attempt went: `ending` is None for done. `stop`: the whole run has to stop instead.
 
     `produced` are the items that the item produced, to be read lazily, off the event loop;
-    `expanded` is their number, once they have been read. `processor` is the processor time of the
+    `expanded` is their number, once they have been read. `parts` is the number of parts that a
+    splitting stage made of the item. `processor` is the processor time of the
     attempt, None where it cannot be measured, as on the event loop.
     """
 
     ending: Ending | None = None
     produced: Items | None = None
     expanded: int | None = None
+    parts: int | None = None
     stop: StopRun | None = None
     processor: ProcessorTime | None = field(default=None, compare=False)
 

@@ -36,7 +36,13 @@ class Noted:
         return Path("scratch")
 
     def commit(
-        self, item: Item, stage: str, scratch: Path, fingerprint: str, expanded: int | None
+        self,
+        item: Item,
+        stage: str,
+        scratch: Path,
+        fingerprint: str,
+        expanded: int | None,
+        *_: object,
     ) -> None:
         self._note(f"commit {stage} {scratch} {fingerprint} {expanded}")
 
