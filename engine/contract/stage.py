@@ -189,6 +189,9 @@ class Stage:
     settings: BaseModel
     workdir: Path
 
+    ingredients: Mapping[str, Any] | None = None
+    """The answer of `find_ingredients` in this run; None where nobody asked, as without a run."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:
@@ -242,6 +245,19 @@ class Stage:
         """
         return {}
 
+    def find_ingredients(self, earlier: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        """What shapes the output beside the settings and the inputs, JSON-able and a part of the
+        fingerprint: the hash of a file that a setting names, a library that was chosen. {} for
+        nothing.
+
+        Asked once before the run, off the event loop, of an instance that is not open; every
+        instance of the run then has the answer as its `ingredients`. `earlier` is the answer of the
+        last run, so that the stage may stay with a choice: None where this work folder holds no end
+        of the step, {} where a release before the stage's first answer made what it holds. What
+        that release made counts as made from the first answer. Raises PenstockError.
+        """
+        return {}
+
     def bound(self) -> str | None:
         """The limit of this stage other than its workers, as the end of a sentence, once it is
         open; None where more workers may help. Called on the event loop, for async stages only."""
@@ -278,13 +294,16 @@ def why_unusable(stage: type[Stage]) -> str | None:
             "its process() is an `async def` that yields; return an iterable of the items, or "
             "yield them in a `def process`"
         )
-    for name in ("open", "split", "process_batch", "close", "gate", "needs", "bound"):
+    for name in (
+        *("open", "split", "process_batch", "close"),
+        *("gate", "needs", "find_ingredients", "bound"),
+    ):
         method = getattr(stage, name)
         if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
             return f"its {name}() yields; only process() may, others return what they have"
         if not inspect.iscoroutinefunction(method):
             continue
-        if name in ("gate", "needs", "bound"):
+        if name in ("gate", "needs", "find_ingredients", "bound"):
             return f"its {name}() is async, and is called where nothing may wait; make it a `def`"
         if not stage.is_async():
             return (

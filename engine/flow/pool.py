@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import anyio
 
@@ -66,9 +67,11 @@ class Pool:
         name: str,
         inputs: Mapping[str, str | None],
         inbox: Outlet[Entry],
+        ingredients: Mapping[str, Any] | None = None,
     ) -> None:
-        """`name` is the step's, `inputs` are the steps whose outputs the stage reads, by role, and
-        `inbox` is the outlet of the inbox from `inbox_for`. Made on the event loop."""
+        """`name` is the step's, `inputs` are the steps whose outputs the stage reads, by role,
+        `inbox` is the outlet of the inbox from `inbox_for`, and `ingredients` are the stage's own
+        answer. Made on the event loop."""
         self.stage = stage
         self.name = name
         self._inputs = inputs
@@ -83,7 +86,7 @@ class Pool:
         self._events = events
         self._hooks = hooks
         self._outputs = outputs
-        factory = StageFactory(stage, config.settings, workdir, name)
+        factory = StageFactory(stage, config.settings, workdir, name, ingredients)
         self._gated = stage.gate is not Stage.gate
         self._probe = factory()  # never opened: it only answers `gate` and `needs`
         needs = self._probe.needs()

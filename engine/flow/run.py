@@ -46,6 +46,7 @@ from engine.telemetry.events import (
     Stopping,
 )
 from engine.telemetry.statistics import FailureKind, Hold, PoolStatistics, StageCounts
+from engine.workers.ingredients import Ingredients, find_ingredients
 
 Background = Callable[[], Coroutine[Any, Any, None]]
 """A task that runs beside a run and is cancelled at its end, such as a view that refreshes."""
@@ -100,9 +101,11 @@ class Run:
         commit: GroupCommit,
         begun: Begun,
         news: Sequence[Event],
+        ingredients: Mapping[str, Ingredients],
     ) -> None:
         """`commit` writes the ledger, in which the run has `begun`; `news` are the events of that,
-        for listeners that subscribe before the run is executed."""
+        for listeners that subscribe before the run is executed. `ingredients` are those of the
+        steps that have some."""
         self.pipeline = pipeline
         self.config = config
         self.workdir = workdir
@@ -119,7 +122,7 @@ class Run:
         }
         self._routing = Routing(
             pipeline,
-            self._graph(),
+            self._graph(ingredients),
             workdir,
             commit,
             begun,
@@ -147,6 +150,7 @@ class Run:
                 name=name,
                 inputs=pipeline.inputs(name),
                 inbox=inboxes[name].outlet,
+                ingredients=ingredients[name].found if name in ingredients else None,
             )
             for name in pipeline.names
         }
@@ -158,14 +162,18 @@ class Run:
         self._went_through = False
         self._seconds: float | None = None
 
-    def _graph(self) -> Graph:
+    def _graph(self, ingredients: Mapping[str, Ingredients]) -> Graph:
         stages = self.config.stages
+        made_from: dict[str, object] = {
+            name: fingerprint_settings(self.pipeline[name].stage, stage.settings)
+            for name, stage in stages.items()
+        }
+        for name, step in ingredients.items():
+            if step.in_fingerprint:
+                made_from[name] = [made_from[name], step.in_fingerprint]
         return Graph(
             self.pipeline,
-            {
-                name: fingerprint_settings(self.pipeline[name].stage, stage.settings)
-                for name, stage in stages.items()
-            },
+            made_from,
             optional=self._optional,
             discarding=frozenset(name for name in stages if not stages[name].options.keep),
             rereading=frozenset(name for name in stages if stages[name].options.reread),
@@ -329,9 +337,10 @@ async def opened_run(
             news.append(RunStarted(begun.run, pipeline.name, str(workdir)))
             left = "a killed run had it in hand; it is pending"
             news += [Repaired(id_, stage, left) for id_, stage in begun.unended]
-            run = Run(pipeline, config, workdir, sources, events, commit, begun, news)
-            last.push_async_callback(run.close)
             try:
+                found = await find_ingredients(pipeline, config, workdir, commit)
+                run = Run(pipeline, config, workdir, sources, events, commit, begun, news, found)
+                last.push_async_callback(run.close)
                 yield run
             except PenstockError:
                 with suppress(PenstockError):

@@ -68,6 +68,14 @@ CREATE TABLE IF NOT EXISTS pool_samples (
 """
 """Runs over time; an older ledger gains these tables with its next run."""
 
+INGREDIENTS = """
+CREATE TABLE IF NOT EXISTS ingredients (
+    stage TEXT PRIMARY KEY, latest TEXT NOT NULL, taken_up TEXT
+) WITHOUT ROWID;
+"""
+"""What each stage's outputs are made from beside its settings, as of the latest run; `taken_up` is
+what those of a release that did not record it count as made from."""
+
 
 ADDED = {
     "runs": {"cores": "INTEGER", "seal": "TEXT"},
@@ -233,7 +241,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
             db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         elif _version(db) == FIRST_VERSION:
             _rename(db)
-        db.executescript(f"BEGIN; {SAMPLES} COMMIT;")
+        db.executescript(f"BEGIN; {SAMPLES} {INGREDIENTS} COMMIT;")
         for table, columns in ADDED.items():
             for name in columns.keys() - columns_of(db, table):
                 db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {columns[name]}")

@@ -15,6 +15,7 @@ from typing import Any
 from engine.contract.errors import WorkFolderError
 from engine.contract.item import Item, earlier_id, item_id
 from engine.contract.job import Job, Parameters
+from engine.ledger.ingredients_table import IngredientsTable
 from engine.ledger.killed_attempts import KilledAttempts
 from engine.ledger.records import (
     NOT_ENDED,
@@ -41,6 +42,7 @@ class Ledger:
         self.path = path
         self._db = open_to_write(path)
         self.killed = KilledAttempts(self._db)
+        self.ingredients = IngredientsTable(self._db)
 
     def close(self) -> None:
         self._db.close()

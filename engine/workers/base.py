@@ -6,10 +6,10 @@ passes through.
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from anyio import to_thread
 from pydantic import BaseModel
@@ -31,12 +31,13 @@ GRACE = 5.0
 @dataclass(frozen=True, slots=True)
 class StageFactory:
     """Makes instances of a stage, here or in another process. `name` is the step's name; it
-    defaults to the stage's own."""
+    defaults to the stage's own. `ingredients` is the stage's own answer of that name."""
 
     stage: type[Stage]
     settings: BaseModel
     workdir: Path
     name: str = ""
+    ingredients: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -45,6 +46,7 @@ class StageFactory:
     def __call__(self) -> Stage:
         made = self.stage(self.settings, self.workdir)
         made.name = self.name
+        made.ingredients = self.ingredients
         return made
 
 

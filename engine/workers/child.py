@@ -79,7 +79,13 @@ class Child:
         try:
             settings = pack_settings(factory.settings)
             error = await child.ask(
-                "open", name, factory.name, settings, factory.workdir, _log_levels()
+                "open",
+                name,
+                factory.name,
+                settings,
+                factory.workdir,
+                factory.ingredients,
+                _log_levels(),
             )
             if isinstance(error, tuple):
                 raise unpack_refusal(error)

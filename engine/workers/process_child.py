@@ -14,7 +14,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -119,6 +119,7 @@ class ChildProcess:
         name: str,
         settings: bytes,
         workdir: Path,
+        ingredients: Mapping[str, Any] | None,
         levels: dict[str, int],
     ) -> Any:
         module, qualname = importable
@@ -128,7 +129,8 @@ class ChildProcess:
             for part in qualname.split("."):
                 found = getattr(found, part)
             kind: type[BaseModel] = found.Settings
-            stage = StageFactory(found, unpack_settings(kind, settings), workdir, name)()
+            given = unpack_settings(kind, settings)
+            stage = StageFactory(found, given, workdir, name, ingredients)()
             stage.open()
         except PenstockError as error:
             return pack_refusal(error)
