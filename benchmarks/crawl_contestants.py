@@ -11,7 +11,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -239,17 +239,22 @@ CONTESTANTS: dict[str, Callable[[Crawling], None]] = {
 }
 
 
+def finished_lines(workdir: Path, file: str, step: str) -> Iterator[str]:
+    """The lines of all files of that name in the step's finished outputs, wherever those lie."""
+    for path in sorted(Path(workdir, "items").rglob(file)):
+        folders = path.relative_to(workdir).parts[:-1]
+        if folders[-1].partition(".")[0] == step and not any(f.startswith(".") for f in folders):
+            yield from path.read_text().splitlines()
+
+
 def main() -> None:
     crawling = Crawling(**json.load(sys.stdin))
     Path(crawling.workdir).mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     CONTESTANTS[sys.argv[1]](crawling)
     wall = time.monotonic() - began
-    described = sum(
-        bool(json.loads(line)["description"])
-        for path in Path(crawling.workdir).glob("items/*/describe/descriptions.jsonl")
-        for line in path.read_text().splitlines()
-    )
+    lines = finished_lines(Path(crawling.workdir), "descriptions.jsonl", "describe")
+    described = sum(bool(json.loads(line)["description"]) for line in lines)
     print(json.dumps({"wall s": wall, "described": described}))
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.crawl_speed import ProcessWatch
 from benchmarks.harness import Contestant, Figures, finish, parse, parser, ratios, table, take_turns
 from benchmarks.results import Measurement, Target
 from benchmarks.servers import serving
+from benchmarks.watches import ProcessWatch
 from tests.acceptance.clips import make_corpus
 from tests.acceptance.command import SHAPES, settings
 
@@ -41,9 +41,8 @@ def crawl(sources: list[str], placement: dict[str, str]) -> Contestant:
             words += ["--allow-private", "--quiet", *settings(SHAPES, placed)]
             began, used = time.monotonic(), _children_seconds()
             process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
-            watch = ProcessWatch(psutil.Process(process.pid), Path(folder))
-            code = process.wait()
-            watch.stop()
+            with ProcessWatch(psutil.Process(process.pid), Path(folder)) as watch:
+                code = process.wait()
             if code != 0:
                 raise SystemExit(f"the crawl ended with code {code}; see above")
             return {

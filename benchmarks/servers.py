@@ -42,6 +42,7 @@ class CallTally:
     paid: Counter[str] = field(default_factory=Counter)
     first: float = 0.0
     last: float = 0.0
+    described: list[float] = field(default_factory=list)
 
     def figures(self) -> dict[str, float]:
         return {
@@ -95,6 +96,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
         self.server.tally.last = time.monotonic()
+        if status == 200:
+            self.server.tally.described.append(self.server.tally.last)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Nothing is logged."""
@@ -146,9 +149,15 @@ class DescriptionServer:
 
     def figures(self) -> dict[str, float]:
         """What it has seen since it was restarted."""
-        self._pipe.send(None)
+        self._pipe.send("figures")
         found: dict[str, float] = self._pipe.recv()
         return found
+
+    def described(self) -> list[float]:
+        """When it sent each description since then, by the monotonic clock of this machine."""
+        self._pipe.send("described")
+        found: list[float] = self._pipe.recv()
+        return sorted(found)
 
 
 def _answer(pipe: Connection) -> None:
@@ -157,9 +166,11 @@ def _answer(pipe: Connection) -> None:
     pipe.send(f"http://127.0.0.1:{server.server_address[1]}/v1")
     while True:
         asked = pipe.recv()
-        if asked is None:
+        if asked == "figures":
             with server.lock:
                 pipe.send(server.tally.figures())
+        elif asked == "described":
+            pipe.send(server.tally.described)
         else:
             server.restart(asked)
             pipe.send("restarted")
