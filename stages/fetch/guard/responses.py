@@ -1,19 +1,16 @@
-"""Limits on responses: their size, their speed, and their encodings.
+"""Limits on responses: their size and their speed.
 
 yt-dlp reads pages, lists, manifests and keys whole, and unpacks them whole: their size in memory is
 limited here. Media are read in blocks: their size is limited as the blocks come.
 """
 
-import functools
 import http.client
 import io
 import shutil
 import time
-import zlib
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from engine import Cancelled, Drop, Ending, checkpoint
 from stages.fetch.guard.content_length import MeasuredResponse
@@ -36,9 +33,6 @@ MOST_FILE = 20_000_000_000
 MOST_AROUND = 1_000_000
 """The most bytes beside the body: headers, chunk sizes, trailers. A body in tiny chunks may have
 more: up to 8 bytes for each of its own."""
-
-MOST_CODINGS = 5
-"""The most content codings of a body, one inside the other."""
 
 SLOW_SECONDS = 60.0
 """The least seconds of waiting for one response before it may count as too slow."""
@@ -224,112 +218,6 @@ class Response(MeasuredResponse):
         return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 
 
-class _Unpacker(Protocol):
-    """Unpacks a body bit by bit."""
-
-    @property
-    def ended(self) -> bool: ...
-    @property
-    def hungry(self) -> bool:
-        """Whether it can take more input before its output is read."""
-
-    def unpack(self, packed: bytes, most: int) -> bytes:
-        """Output of `packed` and of the input that it already holds; about `most` bytes at most."""
-
-
-class _Zlib:
-    def __init__(self, *formats: int) -> None:
-        """The first of the formats (zlib's `wbits`) that the body's beginning has."""
-        self._formats = list(formats)
-        self._object = zlib.decompressobj(self._formats.pop(0))
-
-    @property
-    def ended(self) -> bool:
-        return self._object.eof
-
-    @property
-    def hungry(self) -> bool:
-        return not self._object.unconsumed_tail
-
-    def unpack(self, packed: bytes, most: int) -> bytes:
-        packed = self._object.unconsumed_tail + packed
-        try:
-            unpacked = self._object.decompress(packed, most)
-        except zlib.error:
-            if not self._formats:
-                raise
-            self._object = zlib.decompressobj(self._formats.pop(0))
-            unpacked = self._object.decompress(packed, most)
-        self._formats.clear()
-        return unpacked
-
-
-class _Brotli:
-    def __init__(self, module: Any) -> None:
-        self._object = module.Decompressor()
-        self._tail = b""
-        self._bounded = hasattr(self._object, "can_accept_more_data")
-
-    @property
-    def ended(self) -> bool:
-        return bool(self._object.is_finished())
-
-    @property
-    def hungry(self) -> bool:
-        return not self._tail and (not self._bounded or self._object.can_accept_more_data())
-
-    def unpack(self, packed: bytes, most: int) -> bytes:
-        if self._bounded:
-            return bytes(self._object.process(packed, output_buffer_limit=most))
-        # Versions before 1.2 unpack all their input at once: ten bytes may hold 16 MB.
-        packed = self._tail + packed
-        self._tail = packed[16:]
-        return bytes(self._object.process(packed[:16]))
-
-
-class _Unpacked(io.RawIOBase):
-    """The unpacked content of `packed`. Bytes behind the end of the packed data are ignored."""
-
-    def __init__(self, packed: Any, unpacker: _Unpacker) -> None:
-        self._packed = packed
-        self._unpacker = unpacker
-        self._ready = memoryview(b"")
-        self._any = False
-        self._all_read = False
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if not self._ready:
-            self._ready = memoryview(self._next(len(buffer)))
-        count = min(len(buffer), len(self._ready))
-        buffer[:count] = self._ready[:count]
-        self._ready = self._ready[count:]
-        return count
-
-    def _next(self, most: int) -> bytes:
-        """The next bytes; none at the end. Raises EOFError where the packed data are cut off."""
-        while not self._unpacker.ended:
-            packed = b""
-            if self._unpacker.hungry and not self._all_read:
-                packed = self._packed.read(_BLOCK)
-                self._all_read = not packed
-                self._any |= bool(packed)
-            unpacked = self._unpacker.unpack(packed, most) if self._any else b""
-            if unpacked:
-                return unpacked
-            if self._all_read and self._unpacker.hungry and not self._unpacker.ended:
-                if self._any:
-                    raise EOFError("what was packed ends too early")
-                break
-        return b""
-
-    def close(self) -> None:
-        self._packed.close()
-        super().close()
-
-
 class Body(io.BufferedReader):
     """An unpacked body, with the same limits as one that was never packed."""
 
@@ -355,31 +243,3 @@ class Body(io.BufferedReader):
             )
         self._watch.check_text(self._begun + text)
         return text
-
-
-def unpackers(content_encoding: str) -> Sequence[Callable[[], _Unpacker]]:
-    """The unpackers for a Content-Encoding, in order; an unknown coding is left as it is."""
-    from yt_dlp.dependencies import brotli
-
-    known: dict[str, Callable[[], _Unpacker]] = {
-        "gzip": functools.partial(_Zlib, zlib.MAX_WBITS | 16),
-        # Some servers send raw deflate, without the zlib header.
-        "deflate": functools.partial(_Zlib, -zlib.MAX_WBITS, zlib.MAX_WBITS),
-    }
-    if brotli:
-        known["br"] = functools.partial(_Brotli, brotli)
-    named = (name.strip() for name in reversed(content_encoding.split(",")))
-    return [known[name] for name in named if name in known]
-
-
-def unpacked(response: Any, content_encoding: str, watch: Watch) -> Any:
-    """The body of a response as a file, unpacked as it is read; None where it is not packed."""
-    wanted = unpackers(content_encoding)
-    if not wanted:
-        return None
-    if len(wanted) > MOST_CODINGS:
-        response.close()
-        raise watch.oversized(f"a body packed {len(wanted)} times")
-    for unpacker in wanted:
-        response = _Unpacked(response, unpacker())
-    return Body(response, watch)

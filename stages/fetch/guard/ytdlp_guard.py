@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 
 from engine import Cancelled, Ending, Permanent, checkpoint
 from stages.fetch.guard.impersonation import curl_handler
-from stages.fetch.guard.responses import Response, Watch, unpacked
+from stages.fetch.guard.responses import Response, Watch
+from stages.fetch.guard.unpacking import unpacked
 from stages.net.addresses import PrivateAddress, Refused, literal_address, may_follow, origin
 
 FETCHED_HERE = ("http", "https", "m3u8", "m3u8_native", "http_dash_segments", "ism", "f4m", "mhtml")

@@ -13,7 +13,7 @@ import pytest
 
 from engine import Drop, Ending, Permanent, Transient
 from stages.demo.server import Exchange, File, FirstThen, MediaServer, Route, Text, page, stream
-from stages.fetch.guard import responses
+from stages.fetch.guard import responses, unpacking
 from tests.stages.downloading import attempt, fetch, make_clip, opened, read
 
 ONCE = {"retries": 0, "fragment_retries": 0, "extractor_retries": 0}
@@ -110,8 +110,8 @@ def test_no_more_is_unpacked_than_is_asked_for() -> None:
         "gzip": gzip.compress(bytes(30_000_000)),
     }
     for coding, bomb in bombs.items():
-        (unpacker,) = responses.unpackers(coding)
-        body = responses._Unpacked(Given(bomb), unpacker())
+        (unpacker,) = unpacking.unpackers(coding)
+        body = unpacking.Unpacked(Given(bomb), unpacker())
         assert len(body._next(1000)) < 2_000_000
 
 
