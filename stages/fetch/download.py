@@ -127,7 +127,7 @@ class Download(Stage):
             if full or getattr(ending, "kind", None) == "no_room":
                 # Delete the files that filled the disk, or the next attempt would find it full.
                 shutil.rmtree(item.partial(self.name), ignore_errors=True)
-            if not isinstance(ending, Throttled):
+            if not (isinstance(ending, Throttled) or self._may_resume(item, ending)):
                 self._forget(item)
             self._watch(getattr(ending, "kind", None))
             if ending is error:
@@ -194,7 +194,16 @@ class Download(Stage):
             )
 
     # The look-up outlives an attempt that is told to slow down, so that the next one asks only for
-    # the media: a host that turns away every second request would never serve both.
+    # the media: a host that turns away every second request would never serve both. It outlives a
+    # broken transfer, too, if it found the file at the item's own address, which does not expire:
+    # the next attempt then asks for the rest alone.
+
+    def _may_resume(self, item: Item, ending: BaseException) -> bool:
+        if not isinstance(ending, Transient):
+            return False
+        found = self._recall(item) or {}
+        formats = found.get("formats") or [found]
+        return bool(found.get("direct")) and [one.get("url") for one in formats] == [item.source]
 
     def _remember(self, item: Item, found: dict[str, Any]) -> None:
         text = json.dumps(self._downloader.sanitize_info(found))

@@ -58,6 +58,7 @@ def look_up(downloader: Any, url: str) -> dict[str, Any]:
             if page is not None and "UnsupportedError" in repr(getattr(error, "exc_info", None)):
                 raise _another(url, page) from error
             raise
+        downloader.unread.keep()
         page = page or _page_instead(downloader, url, key)
         if target is None:
             raise ending(ARCHIVED, shown(url), "")

@@ -83,7 +83,7 @@ def test_what_a_network_does_to_a_crawl(
     server.routes |= {
         "/busy.mp4": FirstThen(BareStatus(503, retry_after=0), 1, whole),
         "/broken.mp4": FirstThen(BareStatus(500), 1, whole),
-        "/cut.mp4": FirstThen(File(clips[0], cut=0.5), 2, whole),
+        "/cut.mp4": FirstThen(File(clips[0], cut=0.5), 1, whole),
         "/moved.mp4": Redirect("/busy.mp4", 301),
         "/circle.mp4": Redirect("/circle.mp4"),
         "/forbidden.mp4": BareStatus(403),

@@ -13,15 +13,19 @@ from engine import Item
 from engine.ledger.output_folders import open_scratch
 from stages.fetch.download import Download
 
+ENCODERS = {".webm": ("libvpx", "yuv420p"), ".gif": ("gif", "rgb8")}
+"""Encoder and pixel format by a file's ending; H.264 for all others."""
+
 
 def make_clip(
     path: Path, *, seconds: float = 1.0, width: int = 64, height: int = 48, noise: bool = False
 ) -> Path:
     """A clip at 10 frames a second; `noise` makes it large for its length."""
     generator = np.random.default_rng(7)
+    encoder, pixel_format = ENCODERS.get(path.suffix, ("libx264", "yuv420p"))
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream = container.add_stream(encoder, rate=10)
+        stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
         for index in range(int(seconds * 10)):
             pixels = np.full((height, width, 3), index * 5 % 256, dtype=np.uint8)
             if noise:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine import Cancelled, Drop, Ending, checkpoint
+from engine import Drop, Ending, checkpoint
 from stages.fetch.guard.content_length import MeasuredResponse
 from stages.fetch.guard.manifests import pieces_in
 from stages.net.errors import ending
@@ -180,15 +180,27 @@ class Response(MeasuredResponse):
         self._wire = _Wire(self.fp.detach(), watch)
         self.fp = io.BufferedReader(self._wire)
         self._begun = b""
+        self._again = b""
 
     def read(self, amt: int | None = None) -> bytes:
         if self.fp is None:
             return b""
         try:
             return self._read_text() if amt is None or amt < 0 else self._read_block(amt)
-        except (Ending, Cancelled):
-            self.close()  # urllib would read the body of a redirect and drop it
+        except BaseException:
+            # Nothing can be read any more, and the server might go on sending. urllib would also
+            # read the body of a redirect and drop it.
+            self.close()
             raise
+
+    def rewind(self) -> bool:
+        """Go back to the beginning of the body; False where more was read than is kept of it."""
+        if self.fp is None or self._wire.delivered > len(self._begun):
+            return False
+        self._again = self._begun + self._again
+        self._wire.delivered -= len(self._begun)
+        self._begun = b""
+        return True
 
     def _read_block(self, most: int) -> bytes:
         block = self._read(most)
@@ -211,11 +223,17 @@ class Response(MeasuredResponse):
         """The next `most` bytes, fewer at the end; in blocks, so that
         received bytes soon count as body."""
         blocks, size = [], 0
-        while size < most and (block := super().read(min(most - size, _BLOCK))):
+        while size < most and (block := self._next(min(most - size, _BLOCK))):
             self._wire.delivered += len(block)
             size += len(block)
             blocks.append(block)
         return blocks[0] if len(blocks) == 1 else b"".join(blocks)
+
+    def _next(self, most: int) -> bytes:
+        if not self._again:
+            return super().read(most)
+        block, self._again = self._again[:most], self._again[most:]
+        return block
 
 
 class Body(io.BufferedReader):
@@ -226,20 +244,34 @@ class Body(io.BufferedReader):
         self._watch = watch
         self._size = 0
         self._begun = b""
+        self._again = b""
+
+    def rewind(self) -> bool:
+        """Go back to the beginning; False where more was read than is kept of it."""
+        if self._size > len(self._begun):
+            return False
+        self._again = self._begun + self._again
+        self._size, self._begun = 0, b""
+        return True
 
     def read(self, amt: int | None = None) -> bytes:
         if amt is not None and amt >= 0:
-            block = super().read(amt)
+            block = self._next(amt)
             self._size += len(block)
             self._watch.check_block(self._size)
             self._begun = (self._begun + block)[:_BEGINNING]
             if len(block) < amt and self._size == len(self._begun):
                 self._watch.check_text(self._begun)  # too short for another read
             return block
-        text = super().read(MOST_TEXT + 1)
+        text = self._next(MOST_TEXT + 1)
+        self._size += len(text)
         if len(text) > MOST_TEXT:
             raise self._watch.oversized(
                 f"a page or list that unpacks to more than {MOST_TEXT} bytes"
             )
         self._watch.check_text(self._begun + text)
         return text
+
+    def _next(self, most: int) -> bytes:
+        again, self._again = self._again[:most], self._again[most:]
+        return again + super().read(most - len(again))

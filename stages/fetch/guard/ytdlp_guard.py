@@ -17,11 +17,13 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 from engine import Cancelled, Ending, Permanent, checkpoint
 from stages.fetch.guard.impersonation import curl_handler
 from stages.fetch.guard.responses import Response, Watch
 from stages.fetch.guard.unpacking import unpacked
+from stages.fetch.guard.unread import RequestKey, Unread
 from stages.net.addresses import PrivateAddress, Refused, literal_address, may_follow, origin
 
 FETCHED_HERE = ("http", "https", "m3u8", "m3u8_native", "http_dash_segments", "ism", "f4m", "mhtml")
@@ -209,7 +211,10 @@ def guarded_youtube_dl() -> type[Any]:
         ) -> None:
             self._refused = refused
             self.watch = watch
-            self._responses: list[Any] = []
+            self._responses: WeakSet[Any] = WeakSet()
+            """The open ones. Weak, since yt-dlp leaves the closing of those that it drops to the
+            garbage collector: a server would go on sending to one that is held here."""
+            self.unread = Unread()
             self.on_media: Callable[[], None] = lambda: None
             self.answers: deque[Answer] = deque(maxlen=100)
             """The servers' answers since it was last cleared, in order."""
@@ -227,19 +232,25 @@ def guarded_youtube_dl() -> type[Any]:
 
         def urlopen(self, req: Any) -> Any:
             checkpoint()
+            req = self._with_password(req)
+            key = RequestKey.of(req, self.params["http_headers"])
+            response = self.unread.take(key) or self._ask(req)
+            self.unread.came(key, response)
+            self.answers.append(Answer.of(response))
+            return response
+
+        def _ask(self, req: Any) -> Any:
             try:
-                response = super().urlopen(self._with_password(req))
+                response = super().urlopen(req)
             except HTTPError as error:
-                self._responses.append(error.response)
+                self._responses.add(error.response)
                 raise
             except RequestError as error:  # other errors travel inside a RequestError
                 for cause in (error.cause, *getattr(error, "unexpected_errors", ())):
                     if isinstance(cause, (Ending, Cancelled)):
                         raise cause from None
                 raise
-            open_ones = [one for one in self._responses if not (one.closed or one.fp.closed)]
-            self._responses = [*open_ones, response]
-            self.answers.append(Answer.of(response))
+            self._responses.add(response)
             return response
 
         def _with_password(self, req: Any) -> Any:
@@ -251,16 +262,17 @@ def guarded_youtube_dl() -> type[Any]:
             req = Request(req) if isinstance(req, str) else req.copy()
             url, password = extract_basic_auth(req.url)
             if password:
+                req.url, req.headers["Authorization"] = url, password
                 self.watch.passwords[origin(url)] = password
             elif (known := self.watch.passwords.get(origin(url))) is not None:
                 req.headers.setdefault("Authorization", known)
             return req
 
         def close_connections(self) -> None:
-            """Close the responses that yt-dlp left open: it often reads only the headers."""
-            for response in self._responses:
+            """Close the responses that are still open: an error may keep them."""
+            self.unread.drop()
+            for response in list(self._responses):
                 response.close()
-            self._responses.clear()
 
         def close(self) -> None:
             self.close_connections()

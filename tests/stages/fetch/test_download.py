@@ -153,8 +153,7 @@ def test_no_more_pixels_are_fetched_than_size_needs(
 
 def test_a_second_attempt_resumes_where_the_first_was_cut(tmp_path: Path, clip: Path) -> None:
     size = clip.stat().st_size
-    # The first request only looks at the header.
-    route = FirstThen(File(clip, cut=0.5), 2, File(clip))
+    route = FirstThen(File(clip, cut=0.5), 1, File(clip))
     with MediaServer({"/clip.mp4": route}) as server, opened(tmp_path, options=WHOLE) as stage:
         with pytest.raises(Transient, match=rf"expected {size} bytes"):
             attempt(stage, server.url("/clip.mp4"))
@@ -164,7 +163,7 @@ def test_a_second_attempt_resumes_where_the_first_was_cut(tmp_path: Path, clip: 
 
 
 def test_a_cut_is_mended_within_the_attempt(tmp_path: Path, clip: Path) -> None:
-    with MediaServer({"/clip.mp4": FirstThen(File(clip, cut=0.5), 2, File(clip))}) as server:
+    with MediaServer({"/clip.mp4": FirstThen(File(clip, cut=0.5), 1, File(clip))}) as server:
         out = fetch(tmp_path, server.url("/clip.mp4"), options={"retry_sleep_functions": {}})
     assert (out / "video.mp4").read_bytes() == clip.read_bytes()
 
@@ -183,7 +182,7 @@ def test_a_cancelled_attempt_stops_at_once_and_keeps_what_it_has(
         given_up.requested = True
         exchange.body(whole[len(whole) // 2 :], bytes_per_second=2000)
 
-    routes = {"/clip.mp4": FirstThen(File(clip), 1, FirstThen(half, 1, File(clip)))}
+    routes = {"/clip.mp4": FirstThen(half, 1, File(clip))}
     with MediaServer(routes) as server, opened(tmp_path) as stage:
         with attempting(given_up), pytest.raises(Cancelled):
             attempt(stage, server.url("/clip.mp4"))
@@ -239,7 +238,7 @@ def test_a_server_that_drips_while_the_page_is_read_cannot_hold_a_cancelled_atte
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk always full")
 def test_a_full_disk_is_raised_as_itself(tmp_path: Path, clip: Path) -> None:
-    route = FirstThen(File(clip, cut=0.5), 2, File(clip))
+    route = FirstThen(File(clip, cut=0.5), 1, File(clip))
     with MediaServer({"/clip.mp4": route}) as server, opened(tmp_path, options=WHOLE) as stage:
         with pytest.raises(Transient):
             attempt(stage, server.url("/clip.mp4"))
@@ -255,7 +254,7 @@ def test_a_file_that_was_whole_but_for_its_name_is_fetched_again(
     tmp_path: Path, clip: Path
 ) -> None:
     """A kill between the last byte and the rename leaves that."""
-    route = FirstThen(File(clip, cut=0.5), 2, File(clip))
+    route = FirstThen(File(clip, cut=0.5), 1, File(clip))
     with MediaServer({"/clip.mp4": route}) as server, opened(tmp_path, options=WHOLE) as stage:
         with pytest.raises(Transient):
             attempt(stage, server.url("/clip.mp4"))
