@@ -45,7 +45,7 @@ def deadline(seconds: float, missed: Ending) -> Iterator[Deadline]:
 
     `engine.checkpoint` raises `missed` once the time is up. With `placement = "process"` the run
     kills the process of a block that calls `checkpoint` too late, or never; a thread cannot be
-    killed.
+    killed. The time in which a splitting stage waits for a part to be taken does not count.
     """
     held = Deadline(time.monotonic() + seconds, missed)
     token = _held.set((*_held.get(), held))
@@ -65,6 +65,15 @@ def check_deadlines() -> None:
         for one in held:
             if one.holds and one.at < now:
                 raise one.missed
+
+
+def postpone_deadlines(seconds: float) -> None:
+    """Move every deadline that holds: these seconds were the engine's, not the stage's."""
+    held = _held.get()
+    for one in held:
+        one.at += seconds
+    if held:
+        _tell()
 
 
 def _tell() -> None:

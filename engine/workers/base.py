@@ -18,6 +18,7 @@ from engine.contract.errors import PenstockError
 from engine.contract.item import Item
 from engine.contract.stage import Stage
 from engine.ledger.drafts import Draft
+from engine.workers.handing import remove_part_folders
 from engine.workers.result import Result, result_of, result_of_whole_batch
 
 log = logging.getLogger("penstock.engine")
@@ -58,17 +59,25 @@ def conclude(draft: Draft, result: Result) -> Result:
         return result
     if result.ending is None and result.stop is None:
         try:
-            draft.commit()
+            draft.commit(parts=result.parts)
         except Exception as error:
             result = result_of(error)
         else:
             return result
-    draft.remove()
+    discard(draft)
     return result
 
 
+def discard(draft: Draft) -> None:
+    """Remove the draft, and the part that its stage had in the making. Does not raise."""
+    if draft.handing is not None and draft.folder is not None:
+        remove_part_folders(draft.folder)
+    draft.remove()
+
+
 class Worker(ABC):
-    """Runs a stage's code. One call at a time; each is given up after `timeout` seconds.
+    """Runs a stage's code. One call at a time; each is given up after `timeout` seconds, without
+    those that it waits for the run to take a part.
 
     When a call returns, each draft that was handed in has been opened, and has become the stage's
     output or been removed. Only if it produced items is the draft left to the caller. All calls
@@ -108,12 +117,12 @@ class SeparateWorker(Worker):
         except Exception as error:
             return result_of(error)
         try:
-            result = await self._attempt(draft.item, out)
+            result = await self._attempt(draft, out)
             if draft.outputs.instant:
                 return conclude(draft, result)
             return await to_thread.run_sync(conclude, draft, result)
         except BaseException:
-            draft.remove()  # cancelled: the next run marks the attempt as interrupted
+            discard(draft)  # cancelled: the next run marks the attempt as interrupted
             raise
 
     async def process_batch(self, drafts: Sequence[Draft]) -> list[Result]:
@@ -133,8 +142,9 @@ class SeparateWorker(Worker):
             raise
 
     @abstractmethod
-    async def _attempt(self, item: Item, out: Path) -> Result:
-        """One attempt at one item, and its result. Only the run's cancellation is raised."""
+    async def _attempt(self, draft: Draft, out: Path) -> Result:
+        """One attempt at the draft's item, writing into `out`, and its result. Only the run's
+        cancellation is raised."""
 
     @abstractmethod
     async def _attempt_batch(self, items: list[Item], outs: list[Path]) -> list[Result]:

@@ -24,8 +24,10 @@ class Call(Generic[T]):
         self._arguments = arguments
         self._value: T | None = None
         self._error: BaseException | None = None
-        self._ended = False
+        self.ended = False
+        """Whether `end` was called."""
         self._waiting: asyncio.Future[None] | None = None
+        self._listener: Callable[[], object] | None = None
 
     def run(self) -> None:
         """Run the call, in the thread. Then `end` is called, on the loop."""
@@ -35,14 +37,23 @@ class Call(Generic[T]):
             self._error = error
 
     def end(self) -> None:
-        self._ended = True
+        self.ended = True
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
+        if self._listener is not None:
+            self._listener()
+
+    def when_ended(self, listener: Callable[[], object]) -> None:
+        """Have `listener`, one at most, called on the loop when the call has ended; at once if it
+        has."""
+        self._listener = listener
+        if self.ended:
+            listener()
 
     async def result(self) -> T:
         """Wait for the call, one task at a time; returns or raises its result. A task that was
         cancelled while waiting may wait again."""
-        if not self._ended:
+        if not self.ended:
             self._waiting = asyncio.get_running_loop().create_future()
             await self._waiting
         if isinstance(self._error, Exception):

@@ -2,16 +2,19 @@
 
 Both sides exchange pickled messages, each after its length in eight bytes, over the child's stdin
 and stdout; the stage's own prints go to stderr. Each request gets one reply. Any number of other
-messages may come before it: log records of the stage, and its current deadline.
+messages may come before it: log records of the stage, its current deadline, and parts to hand over,
+each of which the process then waits for: "handed", with the error if there was one.
 """
 
 import logging
+import math
 import os
 import pickle
 import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -21,10 +24,17 @@ from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from engine.contract.errors import Ending, PenstockError
+from engine.contract.parts import MadePart
 from engine.telemetry.children import forget_child, note_child
 from engine.workers.base import GRACE, StageFactory, StageOpenError
 from engine.workers.import_path import import_path, importable
-from engine.workers.packing import pack_settings, unpack_ending, unpack_refusal
+from engine.workers.packing import (
+    PackedError,
+    pack_error,
+    pack_settings,
+    unpack_ending,
+    unpack_refusal,
+)
 from engine.workers.result import gave_up
 
 HEADER = 8
@@ -32,6 +42,9 @@ HEADER = 8
 
 SLACK = 1.0
 """Seconds after a deadline in which the stage itself may still report the miss."""
+
+HandOver = Callable[[MadePart, str], Awaitable[None]]
+"""`Handing.hand_over`."""
 
 _START = (
     "import sys; folder = sys.argv[1]; sys.path[:] = sys.argv[2:]; del sys.argv[1:]; "
@@ -96,22 +109,31 @@ class Child:
             raise
         return child
 
-    async def ask(self, *message: Any, within: float = float("inf")) -> Any:
+    async def ask(
+        self, *message: Any, within: float = math.inf, hand_over: HandOver | None = None
+    ) -> Any:
         """Send a request and return the reply. Raises OverdueError after `within` seconds or past a
-        deadline of the stage's own, and WorkerDiedError."""
-        body = pickle.dumps(message)
-        assert self._process.stdin is not None
+        deadline of the stage's own, and WorkerDiedError. Parts go to `hand_over`; its time does not
+        count."""
         limit = anyio.current_time() + within
         missed: Ending = gave_up(within)
         try:
             with anyio.CancelScope(deadline=limit) as scope:
-                await self._process.stdin.send(len(body).to_bytes(HEADER) + body)
+                await self._send(message)
                 while True:
                     word, value = await self._receive()
                     if word == "reply":
                         return value
                     if word == "log":
                         _log(value)
+                        continue
+                    if word == "part":
+                        assert hand_over is not None
+                        due, began = scope.deadline, anyio.current_time()
+                        scope.deadline = math.inf
+                        await self._send(("handed", await _error_of(hand_over, *value)))
+                        waited = anyio.current_time() - began
+                        limit, scope.deadline = limit + waited, due + waited
                         continue
                     scope.deadline, missed = limit, gave_up(within)
                     if value is not None:
@@ -126,6 +148,11 @@ class Child:
             raise
         self.kill()
         raise OverdueError(missed)
+
+    async def _send(self, message: tuple[Any, ...]) -> None:
+        body = pickle.dumps(message)
+        assert self._process.stdin is not None
+        await self._process.stdin.send(len(body).to_bytes(HEADER) + body)
 
     async def _receive(self) -> Any:
         size = int.from_bytes(await self._replies.receive_exactly(HEADER))
@@ -166,6 +193,14 @@ class Child:
             name = "a signal"
         hint = "; the machine may be out of memory" if -code == signal.SIGKILL else ""
         return f"the worker process was killed by {name} ({-code}){hint}"
+
+
+async def _error_of(hand_over: HandOver, part: MadePart, content: str) -> PackedError | None:
+    try:
+        await hand_over(part, content)
+    except Exception as error:  # raised in the stage's code
+        return pack_error(error)
+    return None
 
 
 def _log_levels() -> dict[str, int]:

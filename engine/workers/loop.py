@@ -1,6 +1,7 @@
 """Workers that are slots on the event loop, and the one stage instance that they share."""
 
 import inspect
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,19 @@ import anyio
 
 from engine.contract.errors import PenstockError
 from engine.contract.item import Item
+from engine.contract.parts import Parts
 from engine.contract.stage import Stage
+from engine.ledger.drafts import Draft
 from engine.workers.base import GRACE, SeparateWorker, StageOpenError, log_close_error
-from engine.workers.result import Result, gave_up, result_of, result_of_return, results_of_batch
+from engine.workers.handing import LoopTaker
+from engine.workers.result import (
+    Result,
+    gave_up,
+    result_of,
+    result_of_return,
+    result_of_split,
+    results_of_batch,
+)
 from engine.workers.time_limit import TimeLimit
 
 
@@ -54,10 +65,30 @@ class LoopWorker(SeparateWorker):
         """Does nothing: the team opens the shared instance."""
         self._limit.open()
 
-    async def _attempt(self, item: Item, out: Path) -> Result:
+    async def _attempt(self, draft: Draft, out: Path) -> Result:
+        if self._stage.splits():
+            return await self._split(draft, out)
+
+        async def process() -> Result:
+            return result_of_return(await self._stage.process(draft.item, out))
+
+        return await self._within_limit(process)
+
+    async def _split(self, draft: Draft, out: Path) -> Result:
+        assert draft.handing is not None
+        taker = LoopTaker(out, draft.handing, self._limit)
+        parts = Parts(taker, draft.handing.standing)
+
+        async def split() -> Result:
+            value = await self._stage.split(draft.item, out, parts)
+            return result_of_split(value, parts.position)
+
+        return taker.outcome(await self._within_limit(split))
+
+    async def _within_limit(self, attempt: Callable[[], Awaitable[Result]]) -> Result:
         with self._limit:
             try:
-                return result_of_return(await self._stage.process(item, out))
+                return await attempt()
             except (Exception, SystemExit) as error:
                 return result_of(error)
             except anyio.get_cancelled_exc_class() as error:

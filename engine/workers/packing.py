@@ -14,12 +14,13 @@ from pydantic import BaseModel
 import engine.contract.errors
 from engine.contract.errors import Ending, PenstockError, StopRun
 from engine.telemetry.processor_time import ProcessorTime
-from engine.workers.result import Result
+from engine.workers.result import Result, result_of
 
 Model = TypeVar("Model", bound=BaseModel)
 
 Packed = tuple[str, Any, ProcessorTime | None]
-"""The kind ("done", "ending", "stop", "produced", "list"), its values, and the processor time."""
+"""The kind ("done", "ending", "stop", "produced", "list"), its values, and the processor time. The
+value of "done" is the number of parts, None where the item was not split."""
 
 
 def pack(result: Result) -> Packed:
@@ -28,7 +29,7 @@ def pack(result: Result) -> Packed:
         return "stop", str(result.stop), result.processor
     if result.ending is not None:
         return "ending", pack_ending(result.ending), result.processor
-    return "done", None, result.processor
+    return "done", result.parts, result.processor
 
 
 def unpack(packed: Packed) -> Result:
@@ -39,7 +40,7 @@ def unpack(packed: Packed) -> Result:
     if word == "produced":
         return Result(produced=value, processor=processor)
     if word == "done":
-        return Result(processor=processor)
+        return Result(parts=value, processor=processor)
     return Result(ending=unpack_ending(value), processor=processor)
 
 
@@ -58,6 +59,28 @@ def unpack_ending(packed: PackedEnding) -> Ending:
     Exception.__init__(ending, state["reason"])
     vars(ending).update(state)
     return ending
+
+
+PackedError = tuple[str, Any]
+"""The kind of an exception of the run's ("os", "stop", "ending"), and its values."""
+
+
+def pack_error(error: Exception) -> PackedError:
+    """An exception of the run's, to be raised in a stage's code. One that is no OSError and that no
+    stage may raise arrives as the Fault that it would be."""
+    if isinstance(error, OSError):
+        return "os", (error.errno, error.strerror, error.filename)
+    result = result_of(error)
+    if result.ending is None:
+        return "stop", str(result.stop)
+    return "ending", pack_ending(result.ending)
+
+
+def unpack_error(packed: PackedError) -> Exception:
+    word, value = packed
+    if word == "os":
+        return OSError(*value)
+    return StopRun(value) if word == "stop" else unpack_ending(value)
 
 
 def pack_refusal(error: PenstockError) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from engine.contract.errors import Fault
 from engine.contract.item import Item
+from engine.ledger.drafts import Draft
 from engine.workers.base import SeparateWorker, StageFactory, StageOpenError
 from engine.workers.child import Child, OverdueError, WorkerDiedError
 from engine.workers.packing import Packed, unpack
@@ -69,10 +70,10 @@ class ProcessWorker(SeparateWorker):
         except WorkerDiedError as died:
             raise StageOpenError(self._nursery.factory.name, died) from None
 
-    async def _attempt(self, item: Item, out: Path) -> Result:
+    async def _attempt(self, draft: Draft, out: Path) -> Result:
         try:
             child = await self._ready()
-            packed: Packed = await child.ask("process", item, out, within=self.timeout)
+            packed = await self._ask(child, draft, out)
         except WorkerDiedError as died:
             self.broken = True
             return Result(ending=Fault(str(died), kind="crashed"))
@@ -85,6 +86,17 @@ class ProcessWorker(SeparateWorker):
         self._child = None  # from now on the process reads the list
         produced = _long_list(self._nursery, child, value, self.timeout)
         return Result(produced=produced, processor=cost)
+
+    async def _ask(self, child: Child, draft: Draft, out: Path) -> Packed:
+        packed: Packed
+        if self._nursery.factory.stage.splits():
+            handing = draft.handing
+            assert handing is not None
+            request = ("split", draft.item, out, handing.standing)
+            packed = await child.ask(*request, within=self.timeout, hand_over=handing.hand_over)
+        else:
+            packed = await child.ask("process", draft.item, out, within=self.timeout)
+        return packed
 
     async def _attempt_batch(self, items: list[Item], outs: list[Path]) -> list[Result]:
         try:

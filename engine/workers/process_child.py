@@ -24,12 +24,21 @@ from pydantic import BaseModel
 from engine.contract.deadline import Deadline, watcher
 from engine.contract.errors import PenstockError
 from engine.contract.item import Item
-from engine.contract.stage import Stage
+from engine.contract.parts import MadePart, Positions
+from engine.contract.stage import Cancelled, Stage
 from engine.ledger.output_folders import mark_outlived
 from engine.telemetry.processor_time import measured
 from engine.workers.base import StageFactory
 from engine.workers.child import HEADER
-from engine.workers.packing import Packed, pack, pack_ending, pack_refusal, unpack_settings
+from engine.workers.handing import FolderTaker, split
+from engine.workers.packing import (
+    Packed,
+    pack,
+    pack_ending,
+    pack_refusal,
+    unpack_error,
+    unpack_settings,
+)
 from engine.workers.process import AT_ONCE
 from engine.workers.result import result_of, result_of_return, results_of_batch
 
@@ -58,6 +67,7 @@ class ChildProcess:
         handlers: dict[str, Callable[..., Any]] = {
             "open": self._open,
             "process": self._process,
+            "split": self._split,
             "process_batch": self._process_batch,
             "next": self._next,
         }
@@ -162,6 +172,24 @@ class ChildProcess:
                 word, value, _ = pack(result_of(error))
         return word, value, cost
 
+    def _split(self, item: Item, out: Path, standing: Positions) -> Packed:
+        assert self._stage is not None
+        self._in_hand = [item]
+        taker = PipeTaker(out, self._ask)
+        with measured(whole_process=True) as cost:
+            word, value, _ = pack(split(self._stage, item, out, standing, taker))
+        return word, value, cost
+
+    def _ask(self, part: MadePart, content: str) -> None:
+        """Have the run take a part, and wait until it has. Raises what it raised there."""
+        self._send("part", (part, content))
+        message = self._inbox.get()
+        if message is None:
+            raise Cancelled("the run has ended")
+        _, error = message
+        if error is not None:
+            raise unpack_error(error)
+
     def _next(self) -> Packed:
         """The next item of the list that the last attempt returned; "done" after its last."""
         try:
@@ -180,6 +208,17 @@ class ChildProcess:
             return [pack(result) for result in results_of_batch(answers, len(items), cost)]
         except (Exception, SystemExit) as error:
             return pack(result_of(error))
+
+
+class PipeTaker(FolderTaker):
+    """Asks the run, by a message."""
+
+    def __init__(self, out: Path, ask: Callable[[MadePart, str], None]) -> None:
+        super().__init__(out)
+        self._ask = ask
+
+    def _hand_over(self, part: MadePart, content: str) -> None:
+        self._ask(part, content)
 
 
 class _Forwarder(logging.handlers.QueueHandler):

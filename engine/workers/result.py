@@ -84,6 +84,13 @@ def result_of_return(value: object) -> Result:
     return result_of(fault)
 
 
+def result_of_split(value: object, parts: int) -> Result:
+    """The result for the return value of `split`, which has handed over this many parts."""
+    if value is None:
+        return Result(parts=parts)
+    return result_of(TypeError(f"split() returned {value!r}; it returns None"))
+
+
 def results_of_batch(
     answers: object, count: int, cost: ProcessorTime | None = None
 ) -> list[Result]:

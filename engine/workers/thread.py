@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import anyio
+from anyio import to_thread
 
+from engine.contract.item import Item
 from engine.contract.stage import Cancellation, Stage, current_attempt
 from engine.ledger.drafts import Draft
 from engine.telemetry.processor_time import measured
@@ -15,10 +18,12 @@ from engine.workers.base import (
     Worker,
     conclude,
     conclude_all,
+    discard,
     log_close_error,
     open_all,
 )
 from engine.workers.call_thread import Call, CallThread
+from engine.workers.handing import Counter, ThreadTaker, split
 from engine.workers.result import (
     Result,
     gave_up,
@@ -61,8 +66,12 @@ class ThreadWorker(Worker):
     async def process(self, draft: Draft) -> Result:
         assert self._stage is not None
         attempt = Cancellation()
-        call = self._thread.begin(_process, self._stage, draft, attempt)
-        result = await self._within_limit(call, attempt, [draft])
+        counter = None
+        if self._stage.splits():
+            assert draft.handing is not None
+            counter = Counter(draft.handing, attempt)
+        call = self._thread.begin(_process, self._stage, draft, attempt, counter)
+        result = await self._within_limit(call, attempt, [draft], counter)
         return result or Result(ending=gave_up(self.timeout))
 
     async def process_batch(self, drafts: Sequence[Draft]) -> list[Result]:
@@ -76,14 +85,21 @@ class ThreadWorker(Worker):
         return results
 
     async def _within_limit(
-        self, call: Call[T], attempt: Cancellation, drafts: Sequence[Draft]
+        self,
+        call: Call[T],
+        attempt: Cancellation,
+        drafts: Sequence[Draft],
+        counter: Counter | None = None,
     ) -> T | None:
         """The result of the call, or None if it was given up; its drafts are then removed. Once the
-        attempt commits, the call is waited for, even past its time or a cancellation."""
+        attempt commits, the call is waited for, even past its time or a cancellation. `counter` is
+        where the call asks for its parts to be handed over."""
         # `attempt` decides the race. If `request` comes first, the thread commits nothing. If the
         # thread ends the attempt first, it is committing: leaving it now would lose finished work.
         try:
             with self._limit:
+                if counter is not None:
+                    return await counter.result(call, self._limit)
                 return await call.result()
             if not attempt.request():
                 return await call.result()
@@ -96,10 +112,13 @@ class ThreadWorker(Worker):
                 with anyio.CancelScope(shield=True):
                     await call.result()
             for draft in drafts:
-                draft.remove()
+                discard(draft)
             raise
         for draft in drafts:
-            await draft.aremove()
+            if draft.outputs.instant:
+                discard(draft)
+            else:
+                await to_thread.run_sync(discard, draft)
         return None
 
     async def close(self) -> None:
@@ -118,22 +137,30 @@ class ThreadWorker(Worker):
             log_close_error(self._stage.name, error)
 
 
-def _process(stage: Stage, draft: Draft, attempt: Cancellation) -> Result:
+def _process(stage: Stage, draft: Draft, attempt: Cancellation, counter: Counter | None) -> Result:
     current_attempt.set(attempt)
     try:
         out = draft.open()
     except Exception as error:
         return result_of(error)
     with measured() as cost:
-        try:
-            result = result_of_return(stage.process(draft.item, out))
-        except BaseException as error:
-            result = result_of(error)
+        if counter is not None:
+            standing, taker = counter.handing.standing, ThreadTaker(out, counter)
+            result = split(stage, draft.item, out, standing, taker)
+        else:
+            result = _result(stage, draft.item, out)
     if attempt.end():
         result = conclude(draft, result)
     else:
-        draft.remove()
+        discard(draft)
     return replace(result, processor=cost)
+
+
+def _result(stage: Stage, item: Item, out: Path) -> Result:
+    try:
+        return result_of_return(stage.process(item, out))
+    except BaseException as error:
+        return result_of(error)
 
 
 def _process_batch(stage: Stage, drafts: Sequence[Draft], attempt: Cancellation) -> list[Result]:

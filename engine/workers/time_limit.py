@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 import anyio
@@ -56,6 +58,18 @@ class TimeLimit:
         self.open()
         self.expired = kind is not None and bool(swallowed)
         return self.expired
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """The time of this block, inside a `with limit:`, does not count. Only one at a time."""
+        left = self._due - self._loop.time()
+        self._due = math.inf
+        try:
+            yield
+        finally:
+            self._due = self._loop.time() + left
+            if self._timer is None:
+                self._set_timer()
 
     def _set_timer(self) -> None:
         self._timer = self._loop.call_at(self._due, self._ring)

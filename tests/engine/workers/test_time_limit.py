@@ -66,3 +66,24 @@ async def test_a_cancellation_from_outside_is_not_its_own() -> None:
             limit.close()
     assert outer.cancelled_caught
     assert not limit.expired
+
+
+async def test_the_time_of_a_pause_does_not_count() -> None:
+    limit = TimeLimit(0.2)
+    limit.open()
+    began = anyio.current_time()
+    with limit:
+        await anyio.sleep(0.1)
+        for _ in range(2):
+            with limit.paused():
+                await anyio.sleep(0.5)
+        await anyio.sleep_forever()
+    assert limit.expired
+    assert anyio.current_time() - began == pytest.approx(1.2, abs=0.01)
+    with limit:
+        with pytest.raises(ValueError, match="mine"), limit.paused():
+            raise ValueError("mine")
+        await anyio.sleep_forever()
+    assert limit.expired
+    assert anyio.current_time() - began == pytest.approx(1.4, abs=0.01)
+    limit.close()
