@@ -79,8 +79,10 @@ def _page_instead(downloader: Any, url: str, key: str | None) -> str | None:
     answer = downloader.answers[0]
     elsewhere = urlsplit(answer.url)[1:3] != urlsplit(shown(url))[1:3]
     is_page = answer.content_type in PAGES and _suffix(answer.url) not in MEDIA
+    if not (elsewhere and is_page):
+        return None
     is_known = extractor_for(downloader, answer.url) != "Generic"
-    return answer.url if elsewhere and is_page and not is_known else None
+    return None if is_known else answer.url
 
 
 def _another(url: str, page: str) -> Permanent:
