@@ -28,7 +28,6 @@ from engine.contract.job import Job
 from engine.contract.lending import Loan, borrow
 from engine.contract.parts import Parts
 from engine.contract.pipeline import (
-    SOURCE,
     Check,
     FinishContext,
     Flag,
@@ -36,7 +35,6 @@ from engine.contract.pipeline import (
     PageContext,
     Pipeline,
     Section,
-    Step,
 )
 from engine.contract.showing import shown, shown_in
 from engine.contract.stage import (
@@ -48,6 +46,7 @@ from engine.contract.stage import (
     checkpoint,
     setting,
 )
+from engine.contract.steps import SOURCE, Step
 from engine.telemetry.cores import available_cores
 from engine.telemetry.events import (
     AttemptEnded,
