@@ -8,25 +8,25 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def penstock_of(checkout: Path | None) -> Path:
+def penstock_of(checkout: Path | None) -> list[str]:
     """The command of that checkout, or of this one. Ends the benchmark where it has none."""
     if checkout is None:
-        return Path(sys.executable).with_name("penstock")
+        return [str(Path(sys.executable).with_name("penstock"))]
     command = checkout.absolute() / ".venv" / "bin" / "penstock"
     if not command.exists():
         raise SystemExit(f"{command} is missing: make the checkout's .venv first")
-    return command
+    return [str(command)]
 
 
 @contextmanager
 def crawling(
-    command: Path, urls: Sequence[str], settings: Sequence[str], work: Path
+    command: Sequence[str], urls: Sequence[str], settings: Sequence[str], work: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The crawl's process, which does not outlive the block. It runs beside its work folder, so no
-    config.toml is read."""
+    config.toml is read. `command` are the words before "crawl"."""
     listed = work.with_suffix(".txt")
     listed.write_text("".join(f"{url}\n" for url in urls))
-    words = [str(command), "crawl", "--from", str(listed), "--out", str(work), "--quiet"]
+    words = [*command, "crawl", "--from", str(listed), "--out", str(work), "--quiet"]
     for setting in settings:
         words += ["--set", setting]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, cwd=work.parent)

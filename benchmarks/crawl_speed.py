@@ -66,6 +66,7 @@ def contend(
             text=True,
             cwd=checkout,
         )
+        began = time.monotonic()
         with ProcessWatch(psutil.Process(process.pid), Path(folder)) as watch:
             printed, _ = process.communicate(json.dumps(vars(given)))
         if process.returncode != 0:
@@ -78,6 +79,7 @@ def contend(
         "disk MB": watch.disk,
         "described": found["described"],
         "requests": server.figures()["requests"],
+        "until a frame was described s": server.described()[0] - began,
     }
 
 

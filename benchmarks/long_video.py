@@ -21,7 +21,6 @@ import sqlite3
 import tempfile
 import time
 from argparse import Namespace
-from bisect import bisect_left
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -37,10 +36,10 @@ from benchmarks.crawl_material import (
     long_video,
 )
 from benchmarks.harness import Contestant, Figures, finish, parse, parser, table, take_turns
+from benchmarks.limits import COMPUTING, bounds, short_of_limits
 from benchmarks.results import Measurement, Row, Table, Target
 from benchmarks.servers import Behaviour, DescriptionServer, answering, serving
-from benchmarks.watches import CoreLook, CoreWatch, FrameWatch, ProcessWatch
-from engine import available_cores
+from benchmarks.watches import CoreWatch, FrameWatch, ProcessWatch
 from engine.bench.intervals import interval
 from engine.ledger.schema import FILE
 
@@ -48,10 +47,6 @@ SECONDS, QUICK_SECONDS = 600, 30
 OWN, BEFORE = "Penstock", "the release before"
 SPEED = 1e9
 """Bytes a second of the download, which is not what is measured here."""
-
-SLOT = 0.5
-COMPUTING = ("download", "extract", "filter")
-"""The steps that want a core; the others wait for a server, or are soon done."""
 
 
 def contestant(
@@ -85,7 +80,7 @@ def contestant(
                 "raw frames at once": frames.frames,
                 "raw frames MB": frames.megabytes,
                 **{f"core {number} idle s": seconds for number, seconds in enumerate(idle)},
-                "short of both limits s": short_of_limits(cores.looks, moments, REQUESTS / 60),
+                "short of both limits s": short_of_limits(cores.looks, moments),
                 "memory MB": watch.memory,
                 "disk MB": watch.disk,
                 "dataset": fingerprint(work / "dataset"),
@@ -106,21 +101,6 @@ def _last_computing(work: Path) -> float:
     return found
 
 
-def short_of_limits(looks: list[CoreLook], described: list[float], rate: float) -> float:
-    """Seconds of which neither the cores nor the allowed `rate` a second was made full use of."""
-    short, since = 0.0, looks[0]
-    for look in looks[1:]:
-        seconds = look.clock - since.clock
-        if seconds < SLOT:
-            continue
-        idle = sum(look.idle) - sum(since.idle)
-        answers = bisect_left(described, look.clock) - bisect_left(described, since.clock)
-        unused = min(idle / (seconds * len(look.idle)), 1 - answers / (seconds * rate))
-        short += seconds * max(0.0, unused)
-        since = look
-    return short
-
-
 def fingerprint(folder: Path) -> int:
     """A number that two folders share if they hold the same files, byte for byte."""
     found = hashlib.sha256()
@@ -129,13 +109,6 @@ def fingerprint(folder: Path) -> int:
             found.update(f"{path.relative_to(folder)}\0".encode())
             found.update(hashlib.sha256(path.read_bytes()).digest())
     return int.from_bytes(found.digest()[:6])
-
-
-def bounds(turns: list[Figures]) -> Figures:
-    """What no contestant can go below, in seconds, and the larger of it."""
-    processor = min(turn["CPU s"] for turn in turns) / available_cores()
-    requests = min(turn["requests"] for turn in turns) / (REQUESTS / 60)
-    return {"bound": max(processor, requests), "processor": processor, "requests": requests}
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """What the benchmarks of whole crawls see from outside."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import av
@@ -9,7 +10,9 @@ import pytest
 from benchmarks import crawl_material
 from benchmarks.crawl_contestants import finished_lines
 from benchmarks.crawl_material import long_video
-from benchmarks.long_video import fingerprint, short_of_limits
+from benchmarks.limits import short_of_limits
+from benchmarks.long_video import fingerprint
+from benchmarks.thread_watch import kind, watched_command, written_looks
 from benchmarks.watches import CoreLook, FrameWatch
 from tests.acceptance.clips import SHARP, make_clip
 
@@ -85,3 +88,19 @@ def test_folders_are_alike_only_if_every_byte_is(tmp_path: Path) -> None:
         (tmp_path / name / "file").write_text(content)
     first, same, other = (fingerprint(tmp_path / name) for name in "abc")
     assert first == same != other
+
+
+def test_a_watched_command_does_the_same_and_tells_what_its_threads_used(tmp_path: Path) -> None:
+    command = [*watched_command(tmp_path / "looks.json"), "crawl", "--help"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert ran.stdout.startswith("Usage: penstock crawl")
+    looks = written_looks(tmp_path / "looks.json")
+    assert [look.clock for look in looks] == sorted(look.clock for look in looks)
+    assert looks[-1].used["event loop"] >= looks[0].used["event loop"] > 0
+    assert all(look.lock >= 0 for look in looks)
+
+
+def test_threads_are_counted_by_what_they_do() -> None:
+    names = ["MainThread", "penstock-filter-2", "penstock-infer_0", "watch", "Thread-3 (run)"]
+    assert [kind(name) for name in names] == ["event loop", "filter", "infer", "watch", "others"]
