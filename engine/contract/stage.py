@@ -294,8 +294,9 @@ def why_unusable(stage: type[Stage]) -> str | None:
             "its process() is an `async def` that yields; return an iterable of the items, or "
             "yield them in a `def process`"
         )
+    work = "split" if stage.splits() else "process"
     for name in (
-        *("open", "split", "process_batch", "close"),
+        *("open", "process_batch", "close"),
         *("gate", "needs", "find_ingredients", "bound"),
     ):
         method = getattr(stage, name)
@@ -307,8 +308,8 @@ def why_unusable(stage: type[Stage]) -> str | None:
             return f"its {name}() is async, and is called where nothing may wait; make it a `def`"
         if not stage.is_async():
             return (
-                f"its {name}() is async and its process() is not, so nobody would wait for it; "
-                f"make it a `def`, or process() an `async def`"
+                f"its {name}() is async and its {work}() is not, so nobody would wait for it; "
+                f"make it a `def`, or {work}() an `async def`"
             )
     return None
 
@@ -320,6 +321,8 @@ def _why_no_splitter(stage: type[Stage]) -> str | None:
     for name in ("process", "process_batch"):
         if getattr(stage, name) is not getattr(Stage, name):
             return f"it has split() and {name}(); a stage has one of them"
+    if inspect.isgeneratorfunction(stage.split) or inspect.isasyncgenfunction(stage.split):
+        return "its split() yields; have it hand over its parts with parts.make()"
     if stage.gate is not Stage.gate:
         return (
             "it has split() and gate(), and would stay inside the gate while its parts wait for "

@@ -101,7 +101,7 @@ class FolderTaker(PartsTaker):
             raise self._error
 
 
-class Counter:
+class Relay:
     """Where a worker's thread and its task on the loop meet: the thread asks and waits, the task
     hands over. Made on the loop."""
 
@@ -171,14 +171,14 @@ class Counter:
 class ThreadTaker(FolderTaker):
     """Asks the worker's task. Made in the worker's thread."""
 
-    def __init__(self, out: Path, counter: Counter) -> None:
+    def __init__(self, out: Path, relay: Relay) -> None:
         super().__init__(out)
-        self._counter = counter
+        self._relay = relay
 
     def scratch(self, position: int) -> Path:
         folder = super().scratch(position)
         try:
-            self._counter.check()  # the task may have removed folders before this one was there
+            self._relay.check()  # the task may have removed folders before this one was there
         except Cancelled:
             self.drop(folder)
             raise
@@ -186,10 +186,10 @@ class ThreadTaker(FolderTaker):
 
     def _check(self) -> None:
         super()._check()
-        self._counter.check()
+        self._relay.check()
 
     def _hand_over(self, part: MadePart, content: str) -> None:
-        self._counter.ask(part, content)
+        self._relay.ask(part, content)
 
 
 class LoopTaker(FolderTaker):

@@ -23,7 +23,7 @@ from engine.workers.base import (
     open_all,
 )
 from engine.workers.call_thread import Call, CallThread
-from engine.workers.handing import Counter, ThreadTaker, split
+from engine.workers.handing import Relay, ThreadTaker, split
 from engine.workers.result import (
     Result,
     gave_up,
@@ -66,12 +66,12 @@ class ThreadWorker(Worker):
     async def process(self, draft: Draft) -> Result:
         assert self._stage is not None
         attempt = Cancellation()
-        counter = None
+        relay = None
         if self._stage.splits():
             assert draft.handing is not None
-            counter = Counter(draft.handing, attempt)
-        call = self._thread.begin(_process, self._stage, draft, attempt, counter)
-        result = await self._within_limit(call, attempt, [draft], counter)
+            relay = Relay(draft.handing, attempt)
+        call = self._thread.begin(_process, self._stage, draft, attempt, relay)
+        result = await self._within_limit(call, attempt, [draft], relay)
         return result or Result(ending=gave_up(self.timeout))
 
     async def process_batch(self, drafts: Sequence[Draft]) -> list[Result]:
@@ -89,17 +89,17 @@ class ThreadWorker(Worker):
         call: Call[T],
         attempt: Cancellation,
         drafts: Sequence[Draft],
-        counter: Counter | None = None,
+        relay: Relay | None = None,
     ) -> T | None:
         """The result of the call, or None if it was given up; its drafts are then removed. Once the
-        attempt commits, the call is waited for, even past its time or a cancellation. `counter` is
+        attempt commits, the call is waited for, even past its time or a cancellation. `relay` is
         where the call asks for its parts to be handed over."""
         # `attempt` decides the race. If `request` comes first, the thread commits nothing. If the
         # thread ends the attempt first, it is committing: leaving it now would lose finished work.
         try:
             with self._limit:
-                if counter is not None:
-                    return await counter.result(call, self._limit)
+                if relay is not None:
+                    return await relay.result(call, self._limit)
                 return await call.result()
             if not attempt.request():
                 return await call.result()
@@ -137,15 +137,15 @@ class ThreadWorker(Worker):
             log_close_error(self._stage.name, error)
 
 
-def _process(stage: Stage, draft: Draft, attempt: Cancellation, counter: Counter | None) -> Result:
+def _process(stage: Stage, draft: Draft, attempt: Cancellation, relay: Relay | None) -> Result:
     current_attempt.set(attempt)
     try:
         out = draft.open()
     except Exception as error:
         return result_of(error)
     with measured() as cost:
-        if counter is not None:
-            standing, taker = counter.handing.standing, ThreadTaker(out, counter)
+        if relay is not None:
+            standing, taker = relay.handing.standing, ThreadTaker(out, relay)
             result = split(stage, draft.item, out, standing, taker)
         else:
             result = _result(stage, draft.item, out)
