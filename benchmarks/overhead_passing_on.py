@@ -187,7 +187,7 @@ def pools(
         made = []
         for name in pipeline.names:
             options = config.stages[name].options
-            inbox = inbox_for(options, is_root=name in pipeline.roots)
+            inbox = inbox_for(options, is_root=name in pipeline.roots, of_parts=False)
             hooks.inlets[name] = inbox.inlet
             made.append(
                 Pool(

@@ -44,9 +44,12 @@ def first_workers(options: StageOptions) -> int:
     return 1 if options.workers == "auto" else options.workers
 
 
-def inbox_for(options: StageOptions, *, is_root: bool) -> Inbox[Entry]:
-    """The inbox of a pool with these options; `is_root`: the source feeds it."""
-    return Inbox(options.queue, first_workers(options), FREE_HELD if is_root else 0)
+def inbox_for(options: StageOptions, *, is_root: bool, of_parts: bool) -> Inbox[Entry]:
+    """The inbox of a pool with these options. `is_root`: the source feeds it. `of_parts`: its step
+    stands at the level of parts."""
+    free_held = FREE_HELD if is_root else 0
+    whole_of = _whole_of if of_parts else None
+    return Inbox(options.queue, first_workers(options), free_held, whole_of)
 
 
 class Pool:
@@ -366,3 +369,9 @@ class Pool:
 
 def _joins_batches(entry: Entry) -> bool:
     return not entry.alone
+
+
+def _whole_of(entry: Entry) -> str | None:
+    """The id of the whole item that the entry's is a part of; None if it is no part."""
+    item = entry.journey.item
+    return item.root.id if item.parent is not None else None

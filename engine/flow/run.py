@@ -117,7 +117,11 @@ class Run:
         stages, limits = config.stages, config.limits
         self._optional = frozenset(name for name in stages if stages[name].options.optional)
         inboxes = {
-            name: inbox_for(stages[name].options, is_root=name in pipeline.roots)
+            name: inbox_for(
+                stages[name].options,
+                is_root=name in pipeline.roots,
+                of_parts=bool(pipeline[name].each),
+            )
             for name in pipeline.names
         }
         self._routing = Routing(

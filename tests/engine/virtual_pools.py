@@ -55,7 +55,7 @@ class _Measured:
         return Window(
             workers=pool.workers,
             maximum=stage.maximum,
-            waiting=len(pool.ready),
+            waiting=pool.ready,
             queue=stage.queue,
             seconds=seconds,
             ended=int(ended),

@@ -92,7 +92,7 @@ class ModelPool(InboxState[ModelEntry, ModelEntry]):
 
     def put(self, entry: ModelEntry) -> None:
         super().put(entry)
-        self.most_held = max(self.most_held, len(self.ready) + self.in_hand + self.held)
+        self.most_held = max(self.most_held, self.ready + self.in_hand + self.held)
 
     def open_one(self, now: float) -> None:
         """A worker has opened; it counts if the pool still wants it."""

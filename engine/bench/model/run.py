@@ -4,8 +4,8 @@ The rules by which items flow, and the code of each:
 
 1. An inbox is bounded. Items ready, in hand and held count, except a few held ones in a stage that
    the source feeds: `engine.flow.inbox.InboxState`, which the engine's inboxes use too.
-2. First in, first out. An item that comes back goes to the front, before those that wait to come
-   in: the same.
+2. First in, first out, and parts by turns: one of each whole item after the other. An item that
+   comes back goes to the front, before those that wait to come in: the same.
 3. A gate has a rate and a concurrency, and after a closure lets one item through alone:
    `engine.gates.hosts.GateState`, which the engine's gates use too. Here no gate closes: the
    recorded pauses hold those waits. The items of a pool that wait for one gate stand in a line,

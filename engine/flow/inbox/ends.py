@@ -97,7 +97,7 @@ class _Shared(Generic[T]):
     def wake(self) -> None:
         """Wake the next task that can go on; each wakes the next in turn."""
         rules = self.rules
-        if (self.takers or self.fillers) and len(rules.ready) > self.promised:
+        if (self.takers or self.fillers) and rules.ready > self.promised:
             if self.fillers:
                 self.promised += self.answer(self.fillers, True)
             else:
@@ -157,8 +157,7 @@ class Inlet(Generic[T]):
     def withdraw(self, suits: Callable[[T], bool]) -> None:
         """Take out what suits, ready or held; what is in hand stays there."""
         shared = self._shared
-        for entry in [entry for entry in shared.rules.ready if suits(entry)]:
-            shared.rules.ready.remove(entry)
+        shared.rules.withdraw(suits)
         for withdraw in shared.held_by:
             withdraw(suits)
         shared.wake()
@@ -199,7 +198,7 @@ class Outlet(Generic[T]):
         Raises Closed when none can come any more.
         """
         shared = self._shared
-        while len(shared.rules.ready) <= shared.promised or shared.draining:
+        while shared.rules.ready <= shared.promised or shared.draining:
             if shared.closed or shared.draining:
                 raise Closed
             if not await shared.wait_for_entry():
@@ -217,10 +216,10 @@ class Outlet(Generic[T]):
     def take_nowait(self, suits: Callable[[T], bool] | None = None) -> T | None:
         """Take the next entry in hand if there is one and it suits."""
         shared = self._shared
-        ready = shared.rules.ready
-        if len(ready) <= shared.promised or shared.draining or (suits and not suits(ready[0])):
+        rules = shared.rules
+        if rules.ready <= shared.promised or shared.draining or (suits and not suits(rules.next())):
             return None
-        entry = shared.rules.take()
+        entry = rules.take()
         shared.wake()
         return entry
 
@@ -229,7 +228,7 @@ class Outlet(Generic[T]):
         None if it does not, if `release` or the end of the inbox sent the taker away, and where
         none can come before another leaves."""
         shared = self._shared
-        while len(shared.rules.ready) <= shared.promised:
+        while shared.rules.ready <= shared.promised:
             if shared.closed or shared.draining or not shared.rules.has_room():
                 return None
             if not await shared.wait_for_more():
@@ -286,7 +285,7 @@ class Outlet(Generic[T]):
 
     def statistics(self) -> InboxStatistics:
         rules = self._shared.rules
-        return InboxStatistics(len(rules.ready), rules.in_hand, rules.held)
+        return InboxStatistics(rules.ready, rules.in_hand, rules.held)
 
 
 class Inbox(Generic[T]):
@@ -297,7 +296,13 @@ class Inbox(Generic[T]):
     not.
     """
 
-    def __init__(self, bound: int, workers: int, free_held: int = 0) -> None:
-        shared: _Shared[T] = _Shared(InboxState(bound, workers, free_held))
+    def __init__(
+        self,
+        bound: int,
+        workers: int,
+        free_held: int = 0,
+        whole_of: Callable[[T], str | None] | None = None,
+    ) -> None:
+        shared: _Shared[T] = _Shared(InboxState(bound, workers, free_held, whole_of))
         self.inlet = Inlet(shared)
         self.outlet = Outlet(shared, self.inlet)

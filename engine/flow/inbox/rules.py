@@ -4,6 +4,7 @@ Pure: nobody waits here. The model in `engine.bench.model` goes by them too.
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -19,19 +20,39 @@ class InboxState(Generic[T, W]):
     `free_held` items may be held beyond that, for a stage whose waiting items occupy nothing but
     their ids.
 
-    `ready` is first in, first out; held items come back at the front. `putters` and `unholders`
-    wait to come in and to come back; a W represents one of them.
+    The `ready` ones take turns by whole item, as in Nagle's round robin (RFC 970): `whole_of` tells
+    which one an item is a part of, None for one that is whole itself. `turns` has the next of each
+    whole item, in the order in which they are taken, and `behind` has those behind it. When one is
+    taken, the next of the same gets the last turn. So parts of one stay in order, whole items are
+    first in, first out, and a short item waits for at most one part of each long one. A long one
+    waits for no more than are ready when its turn has passed, however many short ones come after.
+    (With rounds numbered at entry, as in start-time fair queueing, each of those would be in the
+    current round, before its second part.) Held items come back at the front, out of turn.
+
+    `putters` and `unholders` wait to come in and to come back, first in, first out; a W represents
+    one of them. Each worker puts in one item at a time, so a long item has no more parts in line
+    than it has workers, and a short one there waits for few.
     """
 
     __slots__ = (
-        "bound", "free_held", "held", "in_hand", "putters", "ready", "unholders", "workers",
+        "_whole_of", "behind", "bound", "free_held", "held", "in_hand", "putters", "ready", "turns",
+        "unholders", "workers",
     )  # fmt: skip
 
-    def __init__(self, bound: int, workers: int, free_held: int = 0) -> None:
+    def __init__(
+        self,
+        bound: int,
+        workers: int,
+        free_held: int = 0,
+        whole_of: Callable[[T], str | None] | None = None,
+    ) -> None:
         self.bound = bound
         self.workers = workers
         self.free_held = free_held
-        self.ready: deque[T] = deque()
+        self._whole_of = whole_of
+        self.ready = 0
+        self.turns: deque[tuple[T, str | None]] = deque()
+        self.behind: dict[str, deque[T]] = {}
         self.in_hand = 0
         self.held = 0
         self.putters: deque[W] = deque()
@@ -39,7 +60,7 @@ class InboxState(Generic[T, W]):
 
     def has_room(self) -> bool:
         """Whether one more item may come in."""
-        ready = len(self.ready)
+        ready = self.ready
         if ready >= self.bound:
             return False
         taken = ready + self.in_hand
@@ -49,7 +70,7 @@ class InboxState(Generic[T, W]):
 
     def has_room_to_return(self) -> bool:
         """Whether a held item, which counts already, may come back."""
-        return len(self.ready) < self.bound
+        return self.ready < self.bound
 
     def admits(self) -> bool:
         """Whether a new item may come in at once: there is room, and no other waits for it."""
@@ -69,13 +90,51 @@ class InboxState(Generic[T, W]):
 
     def put(self, entry: T) -> None:
         """A new item comes in."""
-        self.ready.append(entry)
+        self.ready += 1
+        whole = self._whole_of(entry) if self._whole_of is not None else None
+        if whole is None:
+            self.turns.append((entry, None))
+        elif whole in self.behind:
+            self.behind[whole].append(entry)
+        else:
+            self.behind[whole] = deque()
+            self.turns.append((entry, whole))
+
+    def next(self) -> T:
+        """The item that `take` would take."""
+        return self.turns[0][0]
 
     def take(self) -> T:
         """A worker takes the next item in hand."""
-        entry = self.ready.popleft()
+        entry, whole = self.turns.popleft()
+        self.ready -= 1
         self.in_hand += 1
+        if whole is not None:
+            self._let_follow(whole)
         return entry
+
+    def withdraw(self, suits: Callable[[T], bool]) -> None:
+        """Take out the ready items that suit. Where the next of a whole item goes, the one behind
+        it has its turn."""
+        self.behind = {
+            whole: deque(entry for entry in behind if not suits(entry))
+            for whole, behind in self.behind.items()
+        }
+        turns, self.turns = self.turns, deque()
+        for entry, whole in turns:
+            if not suits(entry):
+                self.turns.append((entry, whole))
+            elif whole is not None:
+                self._let_follow(whole)
+        self.ready = len(self.turns) + sum(map(len, self.behind.values()))
+
+    def _let_follow(self, whole: str) -> None:
+        """The next part of this whole item, if one is ready, gets the last turn."""
+        behind = self.behind[whole]
+        if behind:
+            self.turns.append((behind.popleft(), whole))
+        else:
+            del self.behind[whole]
 
     def hold(self) -> None:
         """An item in hand is held outside the workers."""
@@ -90,7 +149,8 @@ class InboxState(Generic[T, W]):
     def unhold(self, entry: T) -> None:
         """A held item comes back."""
         self.held -= 1
-        self.ready.appendleft(entry)
+        self.ready += 1
+        self.turns.appendleft((entry, None))
 
     def leave(self) -> None:
         """An item in hand leaves the pool."""

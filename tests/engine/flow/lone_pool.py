@@ -107,7 +107,7 @@ class LonePool:
         stage = type("A", (Notes,), {"name": "a", "noted": noted})
         pipeline = line(Step(stage, SOURCE))
         config = configured(pipeline, *(f"stages.a.{setting}" for setting in settings))
-        inbox = inbox_for(config.stages["a"].options, is_root=False)
+        inbox = inbox_for(config.stages["a"].options, is_root=False, of_parts=False)
         self.noted, self.run, self.inlet = noted, NoRun(), inbox.inlet
         self._graph = Graph(pipeline, {"a": {}})
         self.pool = Pool(
