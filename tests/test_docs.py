@@ -182,9 +182,12 @@ def _row(key: str, field: FieldInfo, *, own: bool) -> list[str]:
     default = field.get_default(call_default_factory=True)
     shown = "unset" if default is None else f"`{_short(default)}`"
     extra = field.json_schema_extra
-    changes = not isinstance(extra, dict) or extra.get("affects_output", True)
+    extra = extra if isinstance(extra, dict) else {}
+    changes = "yes" if extra.get("affects_output", True) else "no"
+    if extra.get("in_ingredients"):
+        changes = "where it comes to another"
     cells = [f"`{key}`", shown, accepted(field), field.description or ""]
-    cells += [("yes" if changes else "no")] * own
+    cells += [changes] * own
     return [cell.replace("|", "\\|").replace("*", "\\*") for cell in cells]
 
 

@@ -22,6 +22,7 @@ def setting(
     description: str,
     *,
     affects_output: bool = True,
+    in_ingredients: bool = False,
     needs_trust: bool = False,
     example: Any = None,
     **bounds: Any,
@@ -30,9 +31,11 @@ def setting(
 
     The description stands in config.toml. `affects_output=False` is for a setting that changes how
     the work is done but not the output (a proxy, a device, a deadline): changing it redoes nothing.
-    `needs_trust=True` is for a setting that chooses which code runs, or where data and keys go: it
-    is not taken from the ledger of a work folder that somebody else made. `example` stands in
-    config.toml, commented out, where the setting is unset by default.
+    `in_ingredients=True` is for one that shapes only the answer of `find_ingredients`: changing it
+    redoes the stage where the answer changes. `needs_trust=True` is for a setting that chooses
+    which code runs, or where data and keys go: it is not taken from the ledger of a work folder
+    that somebody else made. `example` stands in config.toml, commented out, where the setting is
+    unset by default.
     """
     if callable(default):
         bounds["default_factory"] = default
@@ -42,7 +45,11 @@ def setting(
         bounds["examples"] = [example]
     return Field(
         description=description,
-        json_schema_extra={"affects_output": affects_output, "needs_trust": needs_trust},
+        json_schema_extra={
+            "affects_output": affects_output and not in_ingredients,
+            "in_ingredients": in_ingredients,
+            "needs_trust": needs_trust,
+        },
         **bounds,
     )
 
@@ -179,6 +186,10 @@ class Stage:
     defaults: ClassVar[dict[str, Any]] = {}
     """This stage's own defaults for StageOptions, such as {"workers": 4}."""
 
+    unrecorded: ClassVar[Mapping[str, Any]] = {}
+    """What is known of the ingredients of outputs that were made before the stage had an answer to
+    `find_ingredients`, such as the one library that it then had."""
+
     item_failures: ClassVar[Collection[str]] = ()
     """The kinds of failure that concern one item only (it was removed, it is damaged). They tell
     nothing about other items, so they do not count against the failure budget."""
@@ -253,8 +264,9 @@ class Stage:
         Asked once before the run, off the event loop, of an instance that is not open; every
         instance of the run then has the answer as its `ingredients`. `earlier` is the answer of the
         last run, so that the stage may stay with a choice: None where this work folder holds no end
-        of the step, {} where a release before the stage's first answer made what it holds. What
-        that release made counts as made from the first answer. Raises PenstockError.
+        of the step, `unrecorded` where what it holds was made before the stage's first answer. That
+        counts as made from the first answer, apart from what `unrecorded` knows better. Raises
+        PenstockError.
         """
         return {}
 

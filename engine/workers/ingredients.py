@@ -45,10 +45,12 @@ async def find_ingredients(
 async def _ask(factory: StageFactory, commit: GroupCommit) -> Ingredients:
     name = factory.name
     earlier = await commit.do(lambda ledger: ledger.ingredients.earlier(name))
-    answer = await to_thread.run_sync(_answer, factory, earlier.latest)
+    unrecorded = earlier.latest is not None and not earlier.latest
+    known = factory.stage.unrecorded if unrecorded else earlier.latest
+    answer = await to_thread.run_sync(_answer, factory, known)
     now = replace(earlier, latest=answer)
-    if answer and not earlier.latest and earlier.latest is not None:
-        now = EarlierIngredients(answer, taken_up=answer)
+    if answer and unrecorded:
+        now = EarlierIngredients(answer, taken_up=answer | dict(factory.stage.unrecorded))
     if answer:
         await commit.do(lambda ledger: ledger.ingredients.record(name, now))
     return Ingredients(answer, {} if answer == now.taken_up else answer)

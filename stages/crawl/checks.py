@@ -16,6 +16,7 @@ from stages.fetch.cookies_file import copy_of_cookies, remove_copy
 from stages.fetch.download import Download
 from stages.fetch.guard.impersonation import INSTALL, missing, target
 from stages.fetch.javascript import usable_runtimes
+from stages.models.runtimes import NAMES, choose_runtime, sees_gpu
 from stages.vision import api as vision
 
 OLD_AFTER_DAYS = 90
@@ -111,6 +112,19 @@ def _detector(settings: Filter.Settings) -> Iterator[Check]:
         yield Check("device", "ok", choose_device(settings.device))
     except ConfigError as error:
         yield Check("device", "problem", str(error))
+    if found is None or found.suffix == ".pt":
+        yield _runtime(settings)
+
+
+def _runtime(settings: Filter.Settings) -> Check:
+    """What a run on a new work folder would run a .pt with."""
+    try:
+        chosen = choose_runtime(settings.runtime, settings.device)
+    except ConfigError as error:
+        return Check("runtime", "problem", str(error))
+    faster = settings.runtime == "auto" and chosen != "openvino" and not sees_gpu(settings.device)
+    hint = "; pip install 'penstock[openvino]' for a faster one" if faster else ""
+    return Check("runtime", "ok", f"{NAMES[chosen]}{hint}")
 
 
 def _model(settings: Describe.Settings) -> Iterator[Check]:

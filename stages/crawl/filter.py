@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -19,6 +19,7 @@ from stages.media.pictures.frame_quality import Quality, measure
 from stages.models.detector import Detection, borrow_detector
 from stages.models.loading import gpu_of
 from stages.models.network_input import Prepared, batches_of
+from stages.models.runtimes import UNRECORDED, find_made_of
 
 Thing = TypeVar("Thing")
 Outcome = TypeVar("Outcome")
@@ -51,6 +52,7 @@ class Filter(Stage):
     inputs = "frames"
     max_workers: ClassVar[int | None] = 2
     defaults: ClassVar[dict[str, Any]] = {"workers": 2}
+    unrecorded = UNRECORDED
 
     class Settings(engine.Settings):
         weights: str = setting(
@@ -87,6 +89,12 @@ class Filter(Stage):
             "auto",
             'Where the model runs: "auto", "cuda", "cuda:1", "mps" or "cpu".',
             affects_output=False,
+        )
+        runtime: Literal["auto", "torch", "onnx", "openvino"] = setting(
+            "auto",
+            'What runs a .pt on a CPU; "auto" is OpenVINO where it is installed, else ONNX Runtime '
+            "with onnx, else torch.",
+            in_ingredients=True,
         )
         half: bool = setting(False, "Compute in half precision where the device can.")
         decode_threads: int = setting(
@@ -138,14 +146,30 @@ class Filter(Stage):
     def needs(self) -> Mapping[str, int]:
         """The GPU that the model is on, once for both workers: they feed one model, side by side.
         Nothing on a CPU, whose cores all stages share."""
-        gpu = gpu_of(self.settings.device)
+        on_cpu = (self.ingredients or {}).get("runtime", "torch") != "torch"
+        gpu = None if on_cpu else gpu_of(self.settings.device)
         return {gpu: 1} if gpu is not None else {}
+
+    def find_ingredients(self, earlier: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        """The content of the weights, and what runs them. Exports them where that is wanted and has
+        not been done before. Raises UsageError where the weights are missing."""
+        settings = self.settings
+        return find_made_of(
+            settings.weights,
+            runtime=settings.runtime,
+            device=settings.device,
+            image_size=settings.image_size,
+            earlier=earlier,
+        )
 
     def open(self) -> None:
         """Load the model. Raises UsageError where the weights are missing or do not load."""
         settings = self.settings
+        if self.ingredients is None:
+            self.ingredients = self.find_ingredients(None)
         self._loan = borrow_detector(
             settings.weights,
+            self.ingredients,
             classes=settings.classes,
             confidence=settings.confidence,
             iou=settings.iou,

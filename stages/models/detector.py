@@ -6,7 +6,7 @@ python -m stages.models.detector yolo11n.pt     # lists the classes that the wei
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import ConfigError, Loan, UsageError, borrow
+from stages.models.content import content_hash
+from stages.models.exports import exported
 from stages.models.inference import Answer, Streams
 from stages.models.loading import choose_device, coco_names, fixed_input, load_predictor, unusable
 from stages.models.network_input import Prepared, as_input, batches_of, letterbox_of, normalised
@@ -52,7 +54,9 @@ class Detection:
 class Detector:
     """A loaded YOLO detection model, which any number of threads may use at once.
 
-    `weights` is a .pt or .onnx file, a TensorRT .engine or an OpenVINO folder. `classes` are names
+    `weights` is a .pt or .onnx file, a TensorRT .engine or an OpenVINO folder. `exported` is the
+    same network in another format, as `stages.models.exports` makes it: it is loaded in the place
+    of a .pt, on the CPU, and computes in single precision as torch does. `classes` are names
     of the model's classes, none for all. `confidence` and `iou` are the thresholds of a detection
     and of non-maximum suppression. `image_size` is the longer side the network sees, in pixels,
     and `batch` the images in one inference on a GPU. On a CPU each image has an inference of its
@@ -70,6 +74,7 @@ class Detector:
         self,
         weights: Path,
         *,
+        exported: Path | None = None,
         classes: Sequence[str] = (),
         confidence: float = 0.35,
         iou: float = 0.7,
@@ -79,14 +84,15 @@ class Detector:
         half: bool = False,
     ) -> None:
         self.weights = weights
+        network = exported or weights
         predictor = load_predictor(
-            weights,
+            network,
             {
                 "conf": confidence,
                 "iou": iou,
                 "imgsz": image_size,
-                "device": choose_device(device),
-                "quantize": 16 if half else None,
+                "device": choose_device(device) if exported is None else "cpu",
+                "quantize": 16 if half and exported is None else None,
             },
         )
         self.model: Any = predictor.model
@@ -97,8 +103,10 @@ class Detector:
         fixed_batch = self._fit_to_graph()
         self.names = self._names()
         self._settings.classes = class_numbers(self.names, classes, str(weights)) or None
-        self._letterbox = letterbox_of(self.model, self._settings.imgsz)
-        self._streams = Streams(self.model, weights)
+        self._letterbox = letterbox_of(
+            self.model, self._settings.imgsz, as_torch=exported is not None
+        )
+        self._streams = Streams(self.model, network, exact=exported is not None)
         self.batch = fixed_batch or (1 if self.model.device.type == "cpu" else batch)
         self._busy = 0.0
         self._lock = threading.Lock()
@@ -249,14 +257,38 @@ class Detector:
         return int(shape[1]) - 4
 
 
-def borrow_detector(weights: str, **options: Any) -> Loan[Detector]:
+def borrow_detector(
+    weights: str, made_of: Mapping[str, Any] | None = None, **options: Any
+) -> Loan[Detector]:
     """The one detector of this process with these weights, a path or a published name, and these
-    options of `Detector`. Raises what `find_weights` and `Detector` do."""
-    return borrow(
-        ("detector", weights, frozenset(options.items())),
-        lambda: Detector(find_weights(weights), **options),
-        Detector.close,
-    )
+    options of `Detector`.
+
+    `made_of` is what `find_made_of` answered in this run: a .pt is run by the runtime that it
+    names, or by torch. Raises UsageError for weights with another content, and what `find_weights`,
+    `exported` and `Detector` do.
+    """
+    made_of = made_of or {}
+
+    def make() -> Detector:
+        found = find_weights(weights)
+        return Detector(found, exported=_exported(found, made_of, options), **options)
+
+    key = ("detector", weights, frozenset(made_of.items()), frozenset(options.items()))
+    return borrow(key, make, Detector.close)
+
+
+def _exported(weights: Path, made_of: Mapping[str, Any], options: Mapping[str, Any]) -> Path | None:
+    if "content" not in made_of:
+        return None
+    content = content_hash(weights)
+    if content != made_of["content"]:
+        raise UsageError(
+            f"weights {weights} have changed since the run began; run again to go on with these"
+        )
+    runtime = made_of.get("runtime", "torch")
+    if runtime == "torch":
+        return None
+    return exported(weights, content, runtime, options["image_size"])
 
 
 def class_numbers(names: dict[int, str], wanted: Sequence[str], weights: str) -> list[int]:

@@ -34,11 +34,12 @@ class Streams:
     """Copies of a loaded model, which share its weights; each is used by one thread at a time.
 
     `model` is ultralytics' AutoBackend, loaded from `weights`. A format whose runtime runs one
-    inference at a time gets one stream.
+    inference at a time gets one stream. With `exact` OpenVINO computes in single precision, also on
+    a processor on which it would take half for the speed.
     """
 
-    def __init__(self, model: Any, weights: Path) -> None:
-        models = _copies(model, weights)
+    def __init__(self, model: Any, weights: Path, *, exact: bool = False) -> None:
+        models = _copies(model, weights, exact)
         self._on_cpu = model.device.type == "cpu"
         self._models: SimpleQueue[tuple[Any, AbstractContextManager[Any]]] = SimpleQueue()
         for one in models:
@@ -79,7 +80,7 @@ class Streams:
             torch.set_num_threads(1)  # of this thread alone
 
 
-def _copies(model: Any, weights: Path) -> list[Any]:
+def _copies(model: Any, weights: Path, exact: bool) -> list[Any]:
     """The model and its copies, one for each inference at once."""
     kind = model.device.type
     streams = min(available_cores(), MOST_STREAMS)
@@ -89,7 +90,7 @@ def _copies(model: Any, weights: Path) -> list[Any]:
     if model.format == "onnx" and model.backend.session.get_providers() == [ON_CPU]:
         model.backend.session = _onnx_session(weights)
         return [model] * streams
-    if model.format == "openvino" and _recompile_openvino(model.backend, weights, streams):
+    if model.format == "openvino" and _recompile_openvino(model.backend, weights, streams, exact):
         return [model, *(_copy_of_openvino(model) for _ in range(1, streams))]
     return [model]
 
@@ -104,7 +105,7 @@ def _onnx_session(weights: Path) -> Any:
     return onnxruntime.InferenceSession(str(weights), options, providers=[ON_CPU])
 
 
-def _recompile_openvino(backend: Any, weights: Path, streams: int) -> bool:
+def _recompile_openvino(backend: Any, weights: Path, streams: int, exact: bool) -> bool:
     """Compile the network for `streams` inferences at once; False where that is not possible.
 
     ultralytics compiles it for one at a time, each on all cores, and some networks anew for each
@@ -119,6 +120,8 @@ def _recompile_openvino(backend: Any, weights: Path, streams: int) -> bool:
     properties = {name: compiled.get_property(name) for name in kept}
     properties |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(streams)}
     properties["INFERENCE_NUM_THREADS"] = str(streams)  # one each
+    if exact:
+        properties |= {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY"}
     graph = weights if weights.is_file() else next(weights.glob("*.xml"))
     core = openvino.Core()
     backend.ov_compiled_model = core.compile_model(core.read_model(graph), "CPU", properties)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import ConfigError, UsageError
-from stages.models.yolo import FORMATS, load_weights_alone
+from stages.models.yolo import FORMATS, load_weights_alone, switch_off_telemetry
 
 
 def choose_device(device: str) -> str:
@@ -50,6 +50,7 @@ def gpu_of(device: str, machine: Path = Path("/")) -> str | None:
 def load_predictor(weights: Path, arguments: dict[str, Any]) -> Any:
     """ultralytics' predictor for these weights, with the model loaded. Raises UsageError."""
     load_weights_alone()
+    switch_off_telemetry()
     from ultralytics.models.yolo.detect import DetectionPredictor
     from ultralytics.nn.autobackend import AutoBackend
 

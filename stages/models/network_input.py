@@ -22,11 +22,17 @@ class Prepared:
     shape: tuple[int, int]
 
 
-def letterbox_of(model: Any, image_size: int | Sequence[int]) -> Callable[..., Any]:
+LEAST_STRIDE = 32
+"""The least that ultralytics takes as the stride of a .pt; for an export it takes what it is."""
+
+
+def letterbox_of(
+    model: Any, image_size: int | Sequence[int], *, as_torch: bool = False
+) -> Callable[..., Any]:
     """ultralytics' own way to fit an image into the network's input, as its predict uses it.
 
     A network that takes any size gets the smallest rectangle, regardless of the other images of the
-    batch.
+    batch. With `as_torch` an export gets the rectangle that its .pt would get.
     """
     from ultralytics.data.augment import LetterBox
     from ultralytics.utils.checks import check_imgsz
@@ -34,8 +40,9 @@ def letterbox_of(model: Any, image_size: int | Sequence[int]) -> Callable[..., A
     any_size = model.format == "pt" or bool(getattr(model, "dynamic", False))
     if hasattr(model, "imgsz") and not any_size:
         image_size = model.imgsz
-    shape = check_imgsz(image_size, stride=model.stride, min_dim=2)  # type: ignore[no-untyped-call]
-    return LetterBox(shape, auto=any_size, stride=model.stride)
+    stride = max(model.stride, LEAST_STRIDE) if as_torch else model.stride
+    shape = check_imgsz(image_size, stride=stride, min_dim=2)  # type: ignore[no-untyped-call]
+    return LetterBox(shape, auto=any_size, stride=stride)
 
 
 def as_input(pixels: list["Tensor"], model: Any) -> "Tensor":

@@ -70,6 +70,19 @@ def load_weights_alone() -> None:
         vars(tasks)["SAFE_LOAD"] = True
 
 
+def switch_off_telemetry() -> None:
+    """Let runtimes that are imported later send nothing, and write no identifier of the user.
+
+    By default ONNX Runtime reports to Microsoft, and OpenVINO, when it is imported and when it
+    converts, to Intel through Google Analytics. ONNX Runtime has a variable for that, and OpenVINO
+    does without where its package for it is missing. What a person has set stays as it is, and so
+    does a runtime that the program has imported before.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    if "openvino" not in sys.modules:
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+
 def import_torchvision() -> None:
     """Import torchvision, whatever its build: ultralytics' own `predict` needs it, and a fast GPU
     benefits from its compiled suppression. The import takes a second, more than a crawl on the CPU

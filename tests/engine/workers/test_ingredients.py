@@ -95,6 +95,24 @@ def test_what_a_release_made_that_did_not_ask_is_taken_up(
     assert ran(fast, chain()) == ["after", "made"]
 
 
+class Knows(Made):
+    """A release that knows what the one before it had no choice of."""
+
+    name = "made"
+    unrecorded: ClassVar[Mapping[str, Any]] = {"by": "hand"}
+
+
+def test_what_is_known_of_unrecorded_outputs_is_not_taken_from_the_answer(
+    fast: Path, monkeypatch: pytest.MonkeyPatch, asked: list[Any]
+) -> None:
+    assert ran(fast, chain(Plain)) == ["a", "after", "made"]
+    monkeypatch.setattr(Made, "answer", {"model": "x", "by": "machine"})
+    assert ran(fast, chain(Knows)) == ["after", "made"]
+    monkeypatch.setattr(Made, "answer", {"model": "x", "by": "hand"})
+    assert ran(fast, chain(Knows)) == ["after", "made"]
+    assert asked == [{"by": "hand"}, {"model": "x", "by": "machine"}]
+
+
 def test_an_answer_that_comes_late_is_the_one_that_is_taken_up(
     fast: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
