@@ -32,7 +32,7 @@ from benchmarks.footage import ENCODINGS, SECONDS, encode, repeat
 from benchmarks.harness import Contestant, finish, parse, parser, ratios, table, take_turns, timed
 from benchmarks.results import Measurement, Table, Target
 from engine import Item, available_cores
-from engine.ledger.output_folders import commit_output, open_scratch
+from engine.ledger.outputs.folders import commit_output, open_scratch
 from stages.crawl.extract import Extract
 from stages.media.pictures.rendering import Renderer, write_jpeg
 

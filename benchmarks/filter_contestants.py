@@ -13,7 +13,7 @@ from benchmarks.harness import Contestant, Figures, timed
 from engine import SOURCE, Item, Pipeline, Stage, Step
 from engine.config.load import load_config
 from engine.flow.run import run_pipeline
-from engine.ledger.output_folders import open_scratch
+from engine.ledger.outputs.folders import open_scratch
 from stages.crawl.filter import Filter
 from stages.models.detector import Detector
 from stages.models.network_input import as_input

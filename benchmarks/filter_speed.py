@@ -45,7 +45,7 @@ from benchmarks.harness import Contestant, Figures, finish, parse, parser, ratio
 from benchmarks.results import Measurement, Row, Table, Target
 from engine import Item, available_cores
 from engine.bench.intervals import interval
-from engine.ledger.output_folders import commit_output, open_scratch
+from engine.ledger.outputs.folders import commit_output, open_scratch
 from stages.models.yolo import find_weights
 
 WORKERS = 2

@@ -18,9 +18,9 @@ from benchmarks.harness import Contestant
 from benchmarks.overhead_stages import HOP, QUEUE, STAGES, configured, stages_of
 from engine import Item, Stage
 from engine.flow.attempt import Conclusion, Entry
-from engine.flow.graph import Graph
 from engine.flow.inbox import Inlet
 from engine.flow.journey import Journey
+from engine.flow.journey.graph import Graph
 from engine.flow.pool import Pool, inbox_for
 from engine.gates.capacity import Capacities
 from engine.gates.hosts import Gates

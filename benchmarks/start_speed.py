@@ -20,7 +20,7 @@ from benchmarks.servers import serving
 from engine import Item
 from engine.bench.intervals import interval
 from engine.contract.item import MARK
-from engine.ledger.output_folders import commit_output, open_scratch, output_mark
+from engine.ledger.outputs.folders import commit_output, open_scratch, output_mark
 from stages.net.addresses import canonical_source
 from tests.acceptance.clips import make_corpus
 from tests.acceptance.command import SHAPES, settings

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from engine import Item
-from engine.ledger.output_folders import commit_output, open_scratch
+from engine.ledger.outputs.folders import commit_output, open_scratch
 from tests.finished_demo import Demo, finish_demo
 
 # Tests share the processor, so how long a case takes says nothing; pytest-timeout ends what hangs.

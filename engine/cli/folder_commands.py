@@ -19,7 +19,7 @@ from engine.contract import registry
 from engine.contract.errors import UsageError, WorkFolderError
 from engine.contract.job import Job
 from engine.contract.pipeline import Pipeline
-from engine.flow.graph import Graph
+from engine.flow.journey.graph import Graph
 from engine.gates.leftovers import make_room
 from engine.ledger.lock import is_locked, locked
 from engine.ledger.reader import LedgerReader, RunRow

@@ -81,7 +81,7 @@ class Item:
         self, split: str, position: int, parameters: Mapping[str, Any] = NO_PARAMETERS
     ) -> "Item":
         """The part at `position` that the step `split` makes of this item. Nothing is written."""
-        place = f"{split}{PARTS}/{position:06d}"
+        place = f"{split}{PARTS}/{position:08d}"
         return Item(
             f"{self.id}/{place}",
             self.source,

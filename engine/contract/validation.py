@@ -94,7 +94,8 @@ def _check_level(graph: Steps, name: str) -> None:
         )
     mine = graph.level(name)
     if step.each and not any(
-        before == step.each or graph.level(before) == mine for before in step.predecessors
+        before == step.each or graph.level(before)[: len(mine)] == mine
+        for before in step.predecessors
     ):
         raise PipelineError(
             f"step {name!r} stands at the parts of {step.each!r} (each=), but comes after none of "

@@ -9,7 +9,7 @@ from engine.contract.errors import StopRun
 from engine.contract.item import Item
 from engine.flow.journey import Journey
 from engine.gates.hosts import Refusal
-from engine.ledger.drafts import Draft
+from engine.ledger.outputs.drafts import Draft, Handing
 from engine.ledger.records import AttemptRow, End, Failure
 from engine.telemetry.events import AttemptOutcome
 from engine.workers.result import DONE, Items, Result
@@ -99,6 +99,9 @@ class Hooks(Protocol):
 
     async def concluded(self, conclusion: Conclusion) -> None:
         """An attempt has ended: have it recorded; if its stage has ended too, pass the item on."""
+
+    async def splitting(self, journey: Journey, step: str, fingerprint: str) -> Handing:
+        """An attempt begins that makes parts of the item, for an output of this fingerprint."""
 
     async def expand(self, journey: Journey, produced: Items) -> int:
         """Feed the items that this one produced; returns their number."""

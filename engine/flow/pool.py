@@ -20,13 +20,14 @@ from engine.config.load import StageConfig
 from engine.contract.errors import BatchFault
 from engine.contract.stage import Stage, StageOptions
 from engine.flow.attempt import Attempt, Entry, Hooks, Stay
+from engine.flow.handing import PoolHanding
 from engine.flow.holding import ALONE, Holding
 from engine.flow.inbox import Closed, Inbox, Outlet
 from engine.flow.settling import Settling
 from engine.gates.hosts import Gates
 from engine.gates.resources import Resources
 from engine.gates.retry import RetryPolicy
-from engine.ledger.drafts import Draft, Outputs
+from engine.ledger.outputs.drafts import Draft, Outputs
 from engine.telemetry.events import AttemptStarted, Events, PoolResized
 from engine.telemetry.meter import Meter
 from engine.telemetry.statistics import PoolStatistics
@@ -94,6 +95,7 @@ class Pool:
         self._probe = factory()  # never opened: it only answers `gate` and `needs`
         needs = self._probe.needs()
         self._share = resources.share(name, needs) if needs else None
+        self._splits = stage.splits()
         self._target = first_workers(self.options)
         self._inbox = inbox
         self._lingers = self.options.batch > 1 and self.options.linger > 0
@@ -289,16 +291,25 @@ class Pool:
     # Attempts
 
     async def _attempt(self, worker: Worker, number: int, entry: Entry) -> Attempt:
-        attempt = self._start(entry, number)
+        attempt, handing = self._start(entry, number), None
+        if self._splits:
+            attempt.draft.handing = handing = await self._handing(attempt)
         with self._busy as began:
             if entry.suspect:
                 attempt.result = await self._try_suspect(worker, attempt)
             else:
                 attempt.result = await worker.process(attempt.draft)
         attempt.seconds = self._busy.changed - began
+        if handing is not None:
+            attempt.seconds -= handing.waited
         attempt.row.cost = attempt.result.processor
         self._settling.leave_gate(attempt)
         return attempt
+
+    async def _handing(self, attempt: Attempt) -> "PoolHanding":
+        journey, fingerprint = attempt.entry.journey, attempt.draft.fingerprint
+        inner = await self._hooks.splitting(journey, self.name, fingerprint)
+        return PoolHanding(inner, self._busy, self._settling.blocked, self._share)
 
     async def _try_suspect(self, worker: Worker, attempt: Attempt) -> Result:
         """Attempt an item that may have killed a run, when all others are done."""

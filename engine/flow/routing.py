@@ -14,18 +14,20 @@ from engine.contract.item import Item
 from engine.contract.job import Job
 from engine.contract.pipeline import Pipeline
 from engine.contract.showing import shown
-from engine.flow.admission import Again, admit
 from engine.flow.attempt import Conclusion, Entry
 from engine.flow.endings import Endings
-from engine.flow.graph import Graph
 from engine.flow.inbox import Inlet
 from engine.flow.journey import Journey
+from engine.flow.journey.admission import Again, admit
+from engine.flow.journey.graph import Graph
+from engine.flow.journey.suspects import Suspects
 from engine.flow.offering import Offering
-from engine.flow.suspects import Suspects
+from engine.flow.parts import PartsFlow
 from engine.gates.disk import DiskGate
 from engine.gates.failure_budget import FailureBudget
 from engine.ledger.group_commit import GroupCommit
-from engine.ledger.output_folders import discard_output, discard_partial
+from engine.ledger.outputs.drafts import Handing
+from engine.ledger.outputs.folders import discard_in_parts, discard_output, discard_partial
 from engine.ledger.records import AttemptRow, Begun, Change, Settled
 from engine.sources.jobs import Jobs, Taken
 from engine.sources.reading import Feed, as_item
@@ -57,9 +59,13 @@ class Routing:
         events: Events,
         jobs: Jobs,
         stop: Callable[[StopRun], None],
+        *,
+        most_failed: Mapping[str, float],
+        synced: bool,
     ) -> None:
         """`commit` records everything, in the run that has `begun`; `inlets` are the pools', by
-        step. Made on the event loop."""
+        step; `most_failed` is that of the steps that split, and parts are `synced` to the disk.
+        Made on the event loop."""
         self._pipeline = pipeline
         self._graph = graph
         self._workdir = workdir
@@ -83,6 +89,19 @@ class Routing:
         self._attempt_numbers = numbers = itertools.count(begun.last_attempt + 1)
         self._suspects = Suspects(begun.suspects, begun.died, graph.names, lambda: next(numbers))
         self._offering = Offering(inlets)
+        self._has_parts = any(len(steps) for level, steps in graph.splits.items())
+        self._parts = PartsFlow(
+            graph,
+            commit,
+            begun.run,
+            self._suspects,
+            events,
+            most_failed,
+            self._feeders,
+            self._carry_out,
+            self._count_feeder,
+            synced=synced,
+        )
 
     async def has_work(self) -> bool:
         """Wait until a pool has an item; false if the run ends without any, so that no stage need
@@ -92,7 +111,7 @@ class Routing:
 
     def drain(self) -> None:
         """Admit no more items."""
-        self._draining = True
+        self._draining = self._parts.draining = True
         self._feeders.cancel_scope.cancel()
         self._first_work_or_end.set()
         self._offering.drain()
@@ -126,6 +145,10 @@ class Routing:
             except UsageError:
                 source = source.strip()  # its first stage reports the problem
         return Item.at(self._workdir, source, job.id, job.parameters)
+
+    async def splitting(self, journey: Journey, step: str, fingerprint: str) -> Handing:
+        """The run's side of an attempt of `step` that makes parts of the item."""
+        return await self._parts.splitting(journey, step, fingerprint)
 
     async def expand(self, journey: Journey, produced: Items) -> int:
         """Feed the items that this one produced; returns their number."""
@@ -198,13 +221,20 @@ class Routing:
             if outcome is not None:
                 self._jobs.settle(taken, outcome)
 
+    def _count_feeder(self, one: int) -> None:
+        """A task that feeds parts has begun (1) or ended (-1): until then more may come."""
+        if one > 0:
+            self._in_flight += 1
+        else:
+            self._left()
+
     # Passing items on
 
     def attempt_started(self, item: Item, stage: str, worker: int, attempt: int) -> AttemptRow:
         """Have the attempt recorded soon; returns its row."""
         number = next(self._attempt_numbers)
         row = AttemptRow(number, self._run, item.id, stage, worker, attempt, time.time())
-        self._budget.begun(item.id, number)
+        self._budget.begun(item.root.id, number)
         self._commit.note(lambda ledger: ledger.start_attempt(row))
         return row
 
@@ -214,22 +244,35 @@ class Routing:
         if conclusion.stop is not None:
             self.stop(conclusion.stop)
         row.end(conclusion.outcome, conclusion.failure)
+        root = journey.item.root.id
         if end is None:
-            self._budget.put_off(row.item)
-        if end is None and (conclusion.stop is not None or conclusion.delay is not None):
+            self._budget.put_off(root)
+        goes_on = conclusion.stop is not None or conclusion.delay is not None
+        if end is None and (goes_on or not journey.is_decided):
             journey.put_off(row.stage)
             self._commit.note(lambda ledger: ledger.end_attempt(row))
             return
         if end is not None and end.stage not in self._graph.optional:
-            self._budget.settled(row.item, end.stage, end.outcome, alone=end.alone)
+            self._budget.settled(root, end.stage, end.outcome, alone=end.alone)
         change = journey.give_up(row.stage) if end is None else journey.advance(end)
-        entering = self._enter(journey, change)
-        if change.withdrawn:
-            self._withdraw(journey, [name for name in change.withdrawn if name != row.stage])
-        await self._commit.apply(change, self._run, row)
-        await self._go_on(journey, change, entering)
+        await self._carry_out(journey, change, row)
         self._at_work -= 1
         self._try_a_suspect()
+
+    async def _carry_out(
+        self, journey: Journey, change: Change, row: AttemptRow | None = None
+    ) -> None:
+        """Have the change recorded, with the end of the attempt that brought it about, and pass the
+        item on."""
+        entering = self._enter(journey, change)
+        if change.withdrawn:
+            ended = row.stage if row is not None else None
+            self._withdraw(journey, [name for name in change.withdrawn if name != ended])
+        if row is not None:
+            await self._commit.apply(change, self._run, row)
+        elif not change.is_empty:
+            await self._commit.do(lambda ledger: ledger.apply(change, self._run))
+        await self._go_on(journey, change, entering)
 
     def _enter(self, journey: Journey, change: Change) -> list[str]:
         """The stages to offer the item to; at stages where it is under suspicion it waits."""
@@ -247,6 +290,9 @@ class Routing:
         unneeded = [*change.discardable, *change.stale]
         if unneeded or change.withdrawn:
             await to_thread.run_sync(_clean, journey.item, unneeded, change.withdrawn)
+        for stage in change.discardable_in_parts:
+            split = self._graph.level[stage] if stage not in self._graph.home else stage
+            await to_thread.run_sync(discard_in_parts, journey.item, split, stage)
         if change.entering:
             self._has_work = True
             self._first_work_or_end.set()
@@ -256,7 +302,10 @@ class Routing:
                 self._in_flight += 1
                 self._feeders.start_soon(self._feed_known_children, journey)
         await self._offering.offer(journey, [name for name in entering if journey.goes_to(name)])
-        if change.outcome is not None:
+        if self._has_parts:
+            await self._parts.follow(journey, change)
+        if change.outcome is not None and not (journey.item.split or journey.is_closed):
+            journey.is_closed = True
             self._end(journey, change.outcome)
 
     async def tried_alone(self, row: AttemptRow, alone: bool) -> None:
@@ -284,6 +333,7 @@ class Routing:
     def _end(self, journey: Journey, outcome: Settled) -> None:
         item, reused = journey.item.id, not journey.ran
         self._commit.after(lambda: self._endings.ended(item, outcome, reused))
+        self._parts.forget(journey)
         if not reused:
             why = self._budget.ended(item, outcome)
             if why is not None:

@@ -15,7 +15,7 @@ from engine.config.trust import seal
 from engine.contract.errors import PenstockError, StopRun, root_cause
 from engine.contract.pipeline import Pipeline
 from engine.flow.finishing import installed_versions, run_finish
-from engine.flow.graph import Graph
+from engine.flow.journey.graph import Graph
 from engine.flow.pool import Pool, inbox_for
 from engine.flow.resizer import Resizer
 from engine.flow.routing import Routing
@@ -25,10 +25,10 @@ from engine.gates.failure_budget import FailureBudget
 from engine.gates.hosts import Gates
 from engine.gates.leftovers import make_room
 from engine.gates.resources import Resources
-from engine.ledger.drafts import FolderOutputs
 from engine.ledger.group_commit import GroupCommit
 from engine.ledger.history import History
 from engine.ledger.lock import locked
+from engine.ledger.outputs.drafts import FolderOutputs
 from engine.ledger.reader import LedgerReader
 from engine.ledger.records import Begun
 from engine.ledger.schema import FILE
@@ -136,6 +136,8 @@ class Run:
             events,
             self._jobs,
             self._stop,
+            most_failed={name: stages[name].options.most_failed for name in pipeline.names},
+            synced=limits.sync,
         )
         gates = Gates(Capacities(limits.rate, limits.concurrency, limits.keys), events)
         resources = Resources(limits.resources)

@@ -6,7 +6,7 @@ from collections import Counter
 import anyio
 from anyio.abc import TaskGroup
 
-from engine.contract.errors import Drop, Ending, Fault, Permanent, Skip, Throttled
+from engine.contract.errors import Drop, Ending, Fault, Permanent, Skip, Throttled, Withdrawn
 from engine.contract.stage import Stage
 from engine.flow.attempt import Attempt, Conclusion, Hooks
 from engine.flow.holding import Holding
@@ -82,7 +82,9 @@ class Settling:
             failure = Failure("stopped", str(stop))
             return Conclusion(journey, row, "interrupted", failure, stop=stop)
         if ending is None:
-            end = End(self._name, "done", attempt.draft.fingerprint, result.expanded)
+            end = End(
+                self._name, "done", attempt.draft.fingerprint, result.expanded, parts=result.parts
+            )
             return Conclusion(journey, row, "done", None, end)
         if isinstance(ending, Fault) and ending.kind == "timeout":
             self.timed_out += attempt.seconds
@@ -100,6 +102,8 @@ class Settling:
             reason += "; others there went well, so it is not waited for any longer"
         failure = Failure(ending.kind, reason, getattr(ending, "traceback", None))
         concluded = Conclusion(entry.journey, attempt.row, verdict.outcome, failure)
+        if isinstance(ending, Withdrawn):
+            return concluded._replace(outcome="interrupted")
         if verdict.delay is not None and entry.journey.is_decided:
             return concluded._replace(outcome="interrupted")
         if verdict.delay is None:

@@ -1,1 +1,1 @@
-"""The SQLite ledger, and every item's folders on disk."""
+"""The SQLite ledger: what is remembered of runs, items, attempts."""

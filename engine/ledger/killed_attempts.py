@@ -12,7 +12,7 @@ _CLEARED = (
 
 
 class KilledAttempts:
-    """The part of a `Ledger` for `engine.flow.suspects`; items are given by id. Used like the
+    """The part of a `Ledger` for `journey.suspects`; items are given by id. Used like the
     ledger: from one thread at a time, within its transactions."""
 
     def __init__(self, db: sqlite3.Connection) -> None:

@@ -18,6 +18,7 @@ from engine.contract.item import Item
 from engine.contract.job import Job, Parameters
 from engine.contract.pipeline import ItemRecord, Pipeline
 from engine.contract.showing import shown, shown_in
+from engine.ledger.audit import Audit
 from engine.ledger.errors import explained, is_explained
 from engine.ledger.records import known_job
 from engine.ledger.schema import FILE, POOL_COLUMNS, columns_of, connect
@@ -116,14 +117,16 @@ class LedgerReader:
         tally = {
             stage: dict.fromkeys(("done", "dropped", "failed", "pending"), 0) for stage in stages
         }
-        rows = self._db.execute("SELECT stage, outcome, count(*) FROM stages GROUP BY 1, 2")
+        rows = self._db.execute(
+            f"SELECT stage, outcome, count(*) FROM stages WHERE {self._own()} GROUP BY 1, 2"
+        )
         for stage, outcome, count in rows:
             if stage in tally:
                 tally[stage][outcome] = count
         skipped = dict(
             self._db.execute(
                 "SELECT stage, count(*) FROM stages WHERE outcome = 'done' AND kind IS NOT NULL"
-                " GROUP BY 1"
+                f" AND {self._own()} GROUP BY 1"
             ).fetchall()
         )
         return [
@@ -132,19 +135,37 @@ class LedgerReader:
         ]
 
     def item_counts(self) -> StageCounts:
-        """The items by their outcome as a whole, over the whole ledger."""
+        """The whole items by their outcome as a whole, over the whole ledger."""
+        return self._count("items", self._whole())
+
+    def part_counts(self) -> StageCounts:
+        """The parts by their outcome, likewise, at all levels."""
+        return self._count("parts", f"NOT {self._whole()}")
+
+    def gaps(self) -> int:
+        """The number of whole items that are done without some of their parts: those had failed."""
+        if not self._knows_parts():
+            return 0
+        rows = self._db.execute(
+            "SELECT count(DISTINCT substr(s.item, 1, instr(s.item || '/', '/') - 1)) FROM stages s"
+            " JOIN items i ON i.id = substr(s.item, 1, instr(s.item || '/', '/') - 1)"
+            " WHERE s.gaps > 0 AND i.outcome = 'done'"
+        )
+        return int(rows.fetchone()[0])
+
+    def _count(self, name: str, which: str) -> StageCounts:
         outcomes = ("done", "dropped", "failed", "pending")
         counts = ", ".join("count(*) FILTER (WHERE outcome = ?)" for _ in outcomes)
         # No index holds the outcomes, so grouping by them would sort all items.
-        row = self._db.execute(f"SELECT {counts} FROM items", outcomes).fetchone()
+        row = self._db.execute(f"SELECT {counts} FROM items WHERE {which}", outcomes).fetchone()
         by = dict(zip(outcomes, row, strict=True))
-        return StageCounts(stage="items", entered=sum(by.values()), **by)
+        return StageCounts(stage=name, entered=sum(by.values()), **by)
 
     def failure_kinds(self) -> list[FailureKind]:
         """Failures by stage and class, the most frequent first, with an example of each."""
         rows = self._db.execute(
             "SELECT s.stage, s.kind, count(*) AS n, min(i.source), s.reason FROM stages s"
-            " JOIN items i ON i.id = s.item WHERE s.outcome = 'failed'"
+            f" JOIN items i ON i.id = s.item WHERE s.outcome = 'failed' AND {self._own('s.')}"
             " GROUP BY s.stage, s.kind ORDER BY n DESC, s.stage, s.kind"
         )
         return [
@@ -156,7 +177,7 @@ class LedgerReader:
         """Stage, class and count of the items with this outcome, the most frequent first."""
         return self._db.execute(
             "SELECT stage, coalesce(kind, ''), count(*) AS n FROM stages WHERE outcome = ?"
-            " GROUP BY 1, 2 ORDER BY n DESC, 1, 2",
+            f" AND {self._own()} GROUP BY 1, 2 ORDER BY n DESC, 1, 2",
             (outcome,),
         ).fetchall()
 
@@ -169,7 +190,8 @@ class LedgerReader:
             "SELECT i.source, s.reason, (SELECT a.traceback FROM attempts a WHERE a.item = s.item"
             " AND a.stage = s.stage ORDER BY a.id DESC LIMIT 1) FROM stages s"
             " JOIN items i ON i.id = s.item"
-            " WHERE s.stage = ? AND s.outcome = ? AND coalesce(s.kind, '') = ? LIMIT ?",
+            f" WHERE s.stage = ? AND s.outcome = ? AND coalesce(s.kind, '') = ? AND"
+            f" {self._own('s.')} LIMIT ?",
             (stage, outcome, kind, most),
         )
         return [
@@ -255,7 +277,7 @@ class LedgerReader:
         after = ""
         while rows := self._db.execute(
             f"SELECT id, source, {self._parameters()} FROM items"
-            " WHERE outcome = 'pending' AND id > ? ORDER BY id LIMIT 500",
+            f" WHERE outcome = 'pending' AND id > ? AND {self._whole()} ORDER BY id LIMIT 500",
             (after,),
         ).fetchall():
             for row in rows:
@@ -268,7 +290,8 @@ class LedgerReader:
             f"SELECT i.id, i.source, {self._parameters()}, i.parent, i.outcome,"
             " (SELECT max(expanded) FROM stages s WHERE s.item = i.id), s.stage, s.reason, s.kind"
             " FROM items i LEFT JOIN stages s ON s.item = i.id AND s.outcome = i.outcome"
-            " AND i.outcome IN ('dropped', 'failed') ORDER BY i.id, s.stage"
+            f" AND i.outcome IN ('dropped', 'failed') WHERE {self._whole('i.')}"
+            " ORDER BY i.id, s.stage"
         )
         last = None
         for id_, source, parameters, parent, outcome, expanded, stage, reason, kind in rows:
@@ -288,55 +311,24 @@ class LedgerReader:
                 parameters=Parameters(parameters or ""),
             )
 
+    def _knows_parts(self) -> bool:
+        """Whether the ledger may have parts; an older one has no columns for them."""
+        return "split" in columns_of(self._db, "items")
+
+    def _whole(self, table: str = "") -> str:
+        """The condition for rows of items that are no parts."""
+        return f"{table}split IS NULL" if self._knows_parts() else "1"
+
+    def _own(self, table: str = "") -> str:
+        """The condition for rows of stages that took place with the item itself: not those for what
+        its parts came to."""
+        return f"{table}gaps IS NULL" if self._knows_parts() else "1"
+
     def _parameters(self) -> str:
         """The column of items that holds them; an older ledger has none."""
         return "parameters" if "parameters" in columns_of(self._db, "items") else "NULL"
 
     def audit(self, pipeline: Pipeline, optional: frozenset[str]) -> list[str]:
-        """Check that every item of the last run is accounted for; returns a sentence for each
-        discrepancy.
-
-        Exactly the items that all predecessors of a stage have ended well (an optional one in any
-        way) must have entered the stage, or may have where another stage has decided the item: one
-        that is not optional has failed or dropped it. An item that has ended has no stage pending.
-        Items that only earlier runs saw may have followed other settings.
-        """
-        last = "i.entered_run = (SELECT max(id) FROM runs)"
-        deciding = [name for name in pipeline.names if name not in optional]
-        decided = (
-            "EXISTS (SELECT 1 FROM stages d WHERE d.item = i.id"
-            " AND d.outcome IN ('dropped', 'failed')"
-            f" AND d.stage IN ({', '.join('?' * len(deciding))}))"
-        )
-        found = []
-        for name in pipeline.names:
-            conditions, values = ["1"], []
-            for before in pipeline.predecessors(name):
-                well = (
-                    "s.outcome != 'pending' AND s.expanded IS NULL"
-                    if before in optional
-                    else "s.outcome = 'done' AND s.expanded IS NULL"
-                )
-                conditions.append(
-                    "EXISTS (SELECT 1 FROM stages s"
-                    f" WHERE s.item = i.id AND s.stage = ? AND {well})"
-                )
-                values.append(before)
-            due = " AND ".join(conditions)
-            entered = "EXISTS (SELECT 1 FROM stages e WHERE e.item = i.id AND e.stage = ?)"
-            lost, extra = self._db.execute(
-                f"SELECT coalesce(sum(({due}) AND NOT {entered} AND NOT {decided}), 0),"
-                f" coalesce(sum(NOT ({due}) AND {entered}), 0) FROM items i WHERE {last}",
-                (*values, name, *deciding, *values, name),
-            ).fetchone()
-            if lost:
-                found.append(f"{lost} items should have entered stage {name!r} and did not")
-            if extra:
-                found.append(f"{extra} items entered stage {name!r} and should not have")
-        (open_,) = self._db.execute(
-            f"SELECT count(*) FROM items i WHERE {last} AND outcome != 'pending' AND EXISTS"
-            " (SELECT 1 FROM stages s WHERE s.item = i.id AND s.outcome = 'pending')"
-        ).fetchone()
-        if open_:
-            found.append(f"{open_} items are recorded as ended with a stage pending")
-        return found
+        """Check that every item and part of the last run is accounted for, as `Audit` says; returns
+        a sentence for each discrepancy."""
+        return Audit(self._db, pipeline, optional, knows_parts=self._knows_parts()).findings()

@@ -1,5 +1,6 @@
 """The ledger's records of an item: the ends of its stages, and the changes that follow."""
 
+import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,8 @@ class Known:
     `reason` and `retryable` for ends other than done, and the first two where a step was skipped;
     `on_disk` is the fingerprint of the output in the folder; `discarded` says that the output was
     deleted on purpose; `expanded` is the number of items that the item produced, None for an
-    ordinary output.
+    ordinary output; `parts` is that of the parts, for the step that made them and for those that
+    stand there, else None.
     """
 
     outcome: Settled | None = None
@@ -31,6 +33,7 @@ class Known:
     kind: str | None = None
     reason: str | None = None
     retryable: bool = False
+    parts: int | None = None
 
     @property
     def is_skipped(self) -> bool:
@@ -50,7 +53,10 @@ class Failure:
 class End(NamedTuple):
     """How a stage ended with an item, and why if it left no output: if it is done all the same, it
     was skipped. `retryable`: a failure that `penstock retry` may mend; `alone`: a failure that
-    tells nothing about other items."""
+    tells nothing about other items.
+
+    The end of a step that split the item has the number of `parts`; that of a step at those parts,
+    for the item as a whole, has it too, and the number of `gaps`: parts that failed."""
 
     stage: str
     outcome: Settled
@@ -59,6 +65,8 @@ class End(NamedTuple):
     retryable: bool = False
     alone: bool = False
     failure: Failure | None = None
+    parts: int | None = None
+    gaps: int | None = None
 
     @property
     def has_output(self) -> bool:
@@ -92,6 +100,13 @@ class Change(NamedTuple):
     """With the item's end: stages that earlier runs reached with the item, and this one did not."""
     outcome: Settled | None = None
     """The item's outcome; None while it goes on."""
+    discardable_in_parts: tuple[str, ...] = ()
+    """Those of `discardable` whose outputs the item's parts have."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to record."""
+        return not any(self[1:])
 
     @property
     def stands_in_a_folder(self) -> bool:
@@ -106,7 +121,7 @@ class Begun:
     """A run that has begun: its number, and the leftovers of the runs before it.
 
     `last_attempt` is the highest number of an attempt so far; `unended` are the items and stages of
-    unended attempts of killed runs; `suspects` and `died` are those of `engine.flow.suspects`.
+    unended attempts of killed runs; `suspects` and `died` are those of `journey.suspects`.
     """
 
     run: int
@@ -168,6 +183,28 @@ class AttemptRow:
 
 NOT_ENDED = (None,) * 10
 """The values of these columns until then."""
+
+
+def known_ends(db: sqlite3.Connection, item: str) -> dict[str, Known]:
+    """The known state of an item's stages, by name."""
+    rows = db.execute(
+        "SELECT stage, outcome, fingerprint, discarded, expanded, kind, reason, retryable, parts"
+        " FROM stages WHERE item = ?",
+        (item,),
+    )
+    return {
+        stage: Known(
+            outcome=None if outcome == "pending" else outcome,
+            fingerprint=fingerprint,
+            discarded=bool(discarded),
+            expanded=expanded,
+            kind=kind,
+            reason=reason,
+            retryable=bool(retryable),
+            parts=parts,
+        )
+        for stage, outcome, fingerprint, discarded, expanded, kind, reason, retryable, parts in rows
+    }
 
 
 def known_job(id_: str, source: str, parameters: str | None) -> Job:

@@ -15,7 +15,11 @@ from engine.telemetry.statistics import PoolStatistics
 
 FILE = "penstock.db"
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+
+READABLE = (0, 1, 2, SCHEMA_VERSION)
+"""Versions that can be read, and brought up to date: 0 is an empty file. An older Penstock would
+take parts for items, so a ledger that may have some says so by its version."""
 
 FIRST_VERSION = 1
 """The ledgers of release 0.1.0, brought up to date by the first run that writes to them."""
@@ -79,7 +83,14 @@ what those of a release that did not record it count as made from."""
 
 ADDED = {
     "runs": {"cores": "INTEGER", "seal": "TEXT"},
-    "items": {"parameters": "TEXT"},
+    "items": {
+        "parameters": "TEXT",
+        "split": "TEXT",
+        "position": "INTEGER",
+        "made": "TEXT",
+        "content": "TEXT",
+    },
+    "stages": {"parts": "INTEGER", "gaps": "INTEGER"},
     "attempts": {
         "processor": "REAL",
         "delayed": "REAL",
@@ -170,7 +181,7 @@ def _show_under_new_names(db: sqlite3.Connection) -> None:
 
 
 def _rename(db: sqlite3.Connection) -> None:
-    """Bring a ledger of FIRST_VERSION up to date, whole or not at all."""
+    """Bring an older ledger's names up to date, whole or not at all."""
     renames = [
         f"ALTER TABLE {table} RENAME COLUMN {old} TO {new};"
         for table, names in _renames(db)
@@ -199,7 +210,7 @@ def _check_that_it_is_ours(db: sqlite3.Connection, path: Path) -> None:
         raise WorkFolderError(
             f"{path} is another program's database; move it away or choose another work folder"
         )
-    if _version(db) not in (0, FIRST_VERSION, SCHEMA_VERSION):
+    if _version(db) not in READABLE:
         raise WorkFolderError(
             f"{path} was written by another version of Penstock; use that one, or choose another "
             "work folder"
@@ -239,7 +250,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
     try:
         if _version(db) == 0:
             db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        elif _version(db) == FIRST_VERSION:
+        elif _version(db) != SCHEMA_VERSION:
             _rename(db)
         db.executescript(f"BEGIN; {SAMPLES} {INGREDIENTS} COMMIT;")
         for table, columns in ADDED.items():

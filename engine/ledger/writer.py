@@ -17,6 +17,7 @@ from engine.contract.item import Item, earlier_id, item_id
 from engine.contract.job import Job, Parameters
 from engine.ledger.ingredients_table import IngredientsTable
 from engine.ledger.killed_attempts import KilledAttempts
+from engine.ledger.part_rows import PartRows
 from engine.ledger.records import (
     NOT_ENDED,
     AttemptRow,
@@ -25,6 +26,7 @@ from engine.ledger.records import (
     End,
     Known,
     Settled,
+    known_ends,
     known_job,
 )
 from engine.ledger.schema import POOL_COLUMNS, open_to_write
@@ -42,6 +44,7 @@ class Ledger:
         self.path = path
         self._db = open_to_write(path)
         self.killed = KilledAttempts(self._db)
+        self.parts = PartRows(self._db)
         self.ingredients = IngredientsTable(self._db)
 
     def close(self) -> None:
@@ -189,23 +192,7 @@ class Ledger:
                 item.parameters.text or None,
             ),
         )
-        rows = self._db.execute(
-            "SELECT stage, outcome, fingerprint, discarded, expanded, kind, reason, retryable"
-            " FROM stages WHERE item = ?",
-            (item.id,),
-        )
-        return {
-            stage: Known(
-                outcome=None if outcome == "pending" else outcome,
-                fingerprint=fingerprint,
-                discarded=bool(discarded),
-                expanded=expanded,
-                kind=kind,
-                reason=reason,
-                retryable=bool(retryable),
-            )
-            for stage, outcome, fingerprint, discarded, expanded, kind, reason, retryable in rows
-        }
+        return known_ends(self._db, item.id)
 
     def standing(self, item: str) -> tuple[Settled | None, Parameters]:
         """The outcome of the item of this id, None if it has not ended, and its parameters."""
@@ -232,6 +219,7 @@ class Ledger:
             self._db.execute(
                 "UPDATE stages SET discarded = 1 WHERE item = ? AND stage = ?", (id_, stage)
             )
+        self.parts.discard(id_, change.discardable_in_parts)
         self._forget(id_, change.obsolete)
         if change.outcome is not None:
             self._end_item(id_, change.outcome)
@@ -241,7 +229,7 @@ class Ledger:
             "INSERT INTO stages (item, stage, outcome, run) VALUES (?, ?, 'pending', ?)"
             " ON CONFLICT (item, stage) DO UPDATE SET outcome = 'pending', fingerprint = NULL,"
             " kind = NULL, reason = NULL, retryable = 0, expanded = NULL, discarded = 0,"
-            " run = excluded.run",
+            " parts = NULL, gaps = NULL, run = excluded.run",
             (item, stage, run),
         )
 
@@ -249,11 +237,12 @@ class Ledger:
         failure = end.failure
         self._db.execute(
             "INSERT INTO stages"
-            " (item, stage, outcome, fingerprint, kind, reason, retryable, expanded, run)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (item, stage) DO UPDATE SET"
+            " (item, stage, outcome, fingerprint, kind, reason, retryable, expanded, parts, gaps,"
+            " run) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (item, stage) DO UPDATE SET"
             " outcome = excluded.outcome, fingerprint = excluded.fingerprint,"
             " kind = excluded.kind, reason = excluded.reason, retryable = excluded.retryable,"
-            " expanded = excluded.expanded, discarded = 0, run = excluded.run",
+            " expanded = excluded.expanded, parts = excluded.parts, gaps = excluded.gaps,"
+            " discarded = 0, run = excluded.run",
             (
                 item,
                 end.stage,
@@ -263,6 +252,8 @@ class Ledger:
                 failure.reason if failure else None,
                 end.retryable,
                 end.expanded,
+                end.parts,
+                end.gaps,
                 run,
             ),
         )

@@ -48,6 +48,31 @@ class ItemEnded(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PartEntered(Event):
+    """The step `split` has made a part of the item `parent`, at `position`, or it goes on from an
+    earlier run. `item` is the part's id."""
+
+    item: str
+    parent: str
+    split: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartEnded(Event):
+    """A part has ended at all steps of its level. Its outputs are in `folder`, one folder a step.
+    `outcome` is None where it goes no further because its item has ended."""
+
+    item: str
+    parent: str
+    split: str
+    position: int
+    outcome: Literal["done", "dropped", "failed"] | None
+    folder: str
+    reused: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SourceEnded(Event):
     """The source is dry: `items` have entered, and only expansions can add more."""
 

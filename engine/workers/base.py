@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from engine.contract.errors import PenstockError
 from engine.contract.item import Item
 from engine.contract.stage import Stage
-from engine.ledger.drafts import Draft
+from engine.ledger.outputs.drafts import Draft
 from engine.workers.handing import remove_part_folders
 from engine.workers.result import Result, result_of, result_of_whole_batch
 

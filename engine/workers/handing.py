@@ -21,9 +21,9 @@ from engine.contract.item import Item
 from engine.contract.parts import MadePart, Parts, PartsTaker, Positions
 from engine.contract.stage import Cancellation, Cancelled, Stage
 from engine.ledger.bell import bell
-from engine.ledger.drafts import Handing
-from engine.ledger.output_folders import remove_scratch
-from engine.ledger.output_mark import content_of
+from engine.ledger.outputs.drafts import Handing
+from engine.ledger.outputs.folders import remove_scratch
+from engine.ledger.outputs.mark import content_of
 from engine.workers.call_thread import Call
 from engine.workers.result import Result, result_of, result_of_split
 from engine.workers.time_limit import TimeLimit

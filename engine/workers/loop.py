@@ -11,7 +11,7 @@ from engine.contract.errors import PenstockError
 from engine.contract.item import Item
 from engine.contract.parts import Parts
 from engine.contract.stage import Stage
-from engine.ledger.drafts import Draft
+from engine.ledger.outputs.drafts import Draft
 from engine.workers.base import GRACE, SeparateWorker, StageOpenError, log_close_error
 from engine.workers.handing import LoopTaker
 from engine.workers.result import (

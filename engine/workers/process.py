@@ -5,7 +5,7 @@ from pathlib import Path
 
 from engine.contract.errors import Fault
 from engine.contract.item import Item
-from engine.ledger.drafts import Draft
+from engine.ledger.outputs.drafts import Draft
 from engine.workers.base import SeparateWorker, StageFactory, StageOpenError
 from engine.workers.child import Child, OverdueError, WorkerDiedError
 from engine.workers.packing import Packed, unpack

@@ -26,7 +26,7 @@ from engine.contract.errors import PenstockError
 from engine.contract.item import Item
 from engine.contract.parts import MadePart, Positions
 from engine.contract.stage import Cancelled, Stage
-from engine.ledger.output_folders import mark_outlived
+from engine.ledger.outputs.folders import mark_outlived
 from engine.telemetry.processor_time import measured
 from engine.workers.base import StageFactory
 from engine.workers.child import HEADER

@@ -9,7 +9,7 @@ from anyio import to_thread
 
 from engine.contract.item import Item
 from engine.contract.stage import Cancellation, Stage, current_attempt
-from engine.ledger.drafts import Draft
+from engine.ledger.outputs.drafts import Draft
 from engine.telemetry.processor_time import measured
 from engine.workers.base import (
     GRACE,

@@ -50,7 +50,7 @@ from engine.telemetry.events import Event, Events, ListenerFailed
 Does = Mapping[str, Sequence[Any]]
 """For some sources, a word and its arguments:
 
-drop, skip, permanent     how the stage ends with the item
+drop, skip, permanent     how the stage ends with the item; a part is called "source/position"
 transient N, bug N        the first N tries go wrong so; -1: all of them
 throttled N AFTER         the first N tries are turned away for AFTER seconds
 expand SOURCES [N]        it turns out to hold these; the first N tries break off half-way
@@ -86,7 +86,7 @@ class Toy(Stage):
         }
         value = {"stage": self.name, "value": self.settings.value, "before": before}
         (out / "value.json").write_text(json.dumps(value, sort_keys=True))
-        word, *arguments = self.does.get(item.source, ["done"])
+        word, *arguments = self.does.get(called(item), ["done"])
         if word == "expand":
             return self._expand(item, *arguments)
         answer = self._ending(item, word, *arguments)
@@ -125,6 +125,11 @@ class Toy(Stage):
             if number == len(sources) // 2 and tries(self, item) <= broken:
                 raise Transient("broke off")
             yield item.child(source)
+
+
+def called(item: Item) -> str:
+    """The word for an item in `does`: its source, and for a part "source/position"."""
+    return item.source if item.parent is None else f"{called(item.parent)}/{item.position}"
 
 
 class LoopToy(Toy):
@@ -195,7 +200,7 @@ def run(
     events.subscribe(failures)
     config = configured(pipeline, *overrides)
     report = run_pipeline(pipeline, config, workdir, sources, events=events, prepare=prepare)
-    assert report.discrepancies == []
+    assert report.discrepancies == [], report.discrepancies
     assert failures.told == []
     for count in report.counts:
         assert count.entered == count.done + count.dropped + count.failed + count.pending

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 import engine
 from engine import FinishContext, Item, ItemRecord
-from engine.ledger.output_folders import commit_output, open_scratch
+from engine.ledger.outputs.folders import commit_output, open_scratch
 from stages.crawl.dataset.dedup import Dedup
 from stages.crawl.pipeline import crawl
 

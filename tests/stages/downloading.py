@@ -10,7 +10,7 @@ import av
 import numpy as np
 
 from engine import Item
-from engine.ledger.output_folders import open_scratch
+from engine.ledger.outputs.folders import open_scratch
 from stages.fetch.download import Download
 
 ENCODERS = {".webm": ("libvpx", "yuv420p"), ".gif": ("gif", "rgb8")}

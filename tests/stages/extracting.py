@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from engine import Item
-from engine.ledger.output_folders import open_scratch
+from engine.ledger.outputs.folders import open_scratch
 from stages.crawl.extract import Extract
 from tests.stages.clips import frame_number
 

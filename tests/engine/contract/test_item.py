@@ -52,8 +52,8 @@ def test_a_part_is_an_item_in_a_folder_of_its_own(tmp_path: Path) -> None:
     video = Item.at(tmp_path, "https://example.org/v", "video", {"tone": "dry"})
     scene = video.part("scenes", 3, {"start": 1.5})
     chunk = scene.part("chunks", 12)
-    assert scene.id == "video/scenes.parts/000003"
-    assert chunk.id == "video/scenes.parts/000003/chunks.parts/000012"
+    assert scene.id == "video/scenes.parts/00000003"
+    assert chunk.id == "video/scenes.parts/00000003/chunks.parts/00000012"
     assert chunk.folder == tmp_path / "items" / chunk.id
     assert (scene.source, scene.position) == (video.source, 3)
     assert dict(scene.parameters) == {"start": 1.5}
@@ -106,7 +106,7 @@ def test_an_item_gathers_its_parts_in_order(tmp_path: Path) -> None:
     assert found[1].input("objects") == found[1].folder / "objects"
     assert found[1].parent == video
     assert [part.position for part in video.parts("scene")] == [0, 1, 2, 10, 999_999, 1_000_000]
-    assert [part.id for part in video.parts("cut")] == ["video/cuts.parts/000005"]
+    assert [part.id for part in video.parts("cut")] == ["video/cuts.parts/00000005"]
     assert list(video.parts("none")) == list(video.parts("more")) == []
     with pytest.raises(PipelineError, match="the stage reads 'other', but its inputs are: objects"):
         list(video.parts("other"))

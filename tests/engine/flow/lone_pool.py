@@ -9,8 +9,8 @@ import anyio
 
 from engine import SOURCE, Ending, Item, Stage, Step
 from engine.flow.attempt import Conclusion, Entry
-from engine.flow.graph import Graph
 from engine.flow.journey import Journey
+from engine.flow.journey.graph import Graph
 from engine.flow.pool import Pool, inbox_for
 from engine.gates.capacity import Capacities
 from engine.gates.hosts import Gates

@@ -10,10 +10,10 @@ from anyio import wait_all_tasks_blocked
 
 from engine import Item
 from engine.flow.attempt import Entry, Stay
-from engine.flow.graph import Graph
 from engine.flow.holding import Holding
 from engine.flow.inbox import Inbox
 from engine.flow.journey import Journey
+from engine.flow.journey.graph import Graph
 from engine.gates.capacity import Capacities
 from engine.gates.hosts import Gates
 from engine.telemetry.events import Events

@@ -27,8 +27,8 @@ from engine import Settings as EngineSettings
 from engine.config.load import fingerprint_settings, load_config
 from engine.config.template import render_config
 from engine.contract.item import item_id
-from engine.flow.graph import Graph
-from engine.ledger.output_folders import commit_output, open_scratch
+from engine.flow.journey.graph import Graph
+from engine.ledger.outputs.folders import commit_output, open_scratch
 from tests.engine.toys import (
     Does,
     Toy,

@@ -11,7 +11,7 @@ import pytest
 
 from engine import SOURCE, Item, Job, Pipeline, Stage, Step, UsageError
 from engine.contract.item import item_id
-from engine.flow.graph import Graph
+from engine.flow.journey.graph import Graph
 from engine.ledger.reader import LedgerReader
 from engine.ledger.schema import FILE
 from tests.engine import toys

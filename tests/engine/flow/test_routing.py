@@ -14,8 +14,8 @@ from anyio import wait_all_tasks_blocked
 
 from engine import Pipeline, StopRun
 from engine.flow.attempt import Conclusion, Entry
-from engine.flow.graph import Graph
 from engine.flow.inbox import Closed, Inbox
+from engine.flow.journey.graph import Graph
 from engine.flow.routing import Routing
 from engine.gates.disk import DiskGate
 from engine.gates.failure_budget import FailureBudget

@@ -17,10 +17,10 @@ import pytest
 
 from engine import FinishContext, Item, PenstockError, Pipeline, StopRun, WorkFolderError
 from engine.contract.item import MARK, item_id
-from engine.flow.graph import Graph
+from engine.flow.journey.graph import Graph
 from engine.flow.run import Run
 from engine.ledger.lock import locked
-from engine.ledger.output_folders import sweep_scratch
+from engine.ledger.outputs.folders import sweep_scratch
 from engine.ledger.schema import FILE
 from engine.ledger.writer import Ledger
 from engine.telemetry.events import (
@@ -293,7 +293,7 @@ def test_an_item_that_cannot_come_in_is_the_matter_of_the_list_that_holds_it(
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return sweep_scratch(item)
 
-    monkeypatch.setattr("engine.flow.admission.sweep_scratch", sweep)
+    monkeypatch.setattr("engine.flow.journey.admission.sweep_scratch", sweep)
     report = run(line(toy("a", does={"list": ["expand", ["v1"]]})), fast, ["list"])
     assert outcomes(fast)["a", item_id("list")] == ("failed", "unexpected")
     assert report.exit_code == 1

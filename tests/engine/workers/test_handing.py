@@ -18,9 +18,9 @@ from anyio import wait_all_tasks_blocked
 from engine import Cancelled, Ending, Item, Parts, Permanent, Stage, Transient, checkpoint, deadline
 from engine.contract.errors import Fault, StopRun, Withdrawn
 from engine.contract.parts import MadePart, Positions
-from engine.ledger.drafts import Draft, FolderOutputs
-from engine.ledger.output_folders import output_mark
-from engine.ledger.output_mark import content_of
+from engine.ledger.outputs.drafts import Draft, FolderOutputs
+from engine.ledger.outputs.folders import output_mark
+from engine.ledger.outputs.mark import content_of
 from engine.workers.base import StageFactory, Worker
 from engine.workers.loop import LoopWorker
 from engine.workers.process import ProcessWorker

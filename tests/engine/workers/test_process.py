@@ -21,8 +21,8 @@ from pydantic import BaseModel, Field, SecretBytes, SecretStr, computed_field
 from engine import SOURCE, Item, Settings, Stage, Step, Transient, checkpoint, deadline, setting
 from engine.config.load import load_config
 from engine.flow.run import run_pipeline
-from engine.ledger.drafts import Draft, FolderOutputs
-from engine.ledger.output_folders import abandoned_stages
+from engine.ledger.outputs.drafts import Draft, FolderOutputs
+from engine.ledger.outputs.folders import abandoned_stages
 from engine.telemetry.children import children
 from engine.workers import child as child_module
 from engine.workers.base import StageFactory

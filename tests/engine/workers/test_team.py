@@ -9,7 +9,7 @@ import pytest
 from anyio import wait_all_tasks_blocked
 
 from engine import Item, PenstockError, StageOptions, UsageError
-from engine.ledger.drafts import Draft, FolderOutputs
+from engine.ledger.outputs.drafts import Draft, FolderOutputs
 from engine.telemetry.events import Event, Events, WorkerReplaced
 from engine.workers.base import StageFactory, StageOpenError, Worker
 from engine.workers.process import ProcessWorker

@@ -19,7 +19,7 @@ from anyio import to_thread
 
 from engine import ConfigError, Item, PenstockError, StopRun, Throttled, UsageError
 from engine.contract.errors import BatchFault, Fault
-from engine.ledger.drafts import Draft, FolderOutputs
+from engine.ledger.outputs.drafts import Draft, FolderOutputs
 from engine.telemetry.processor_time import SCHEDULER
 from engine.workers.base import StageFactory, StageOpenError, Worker
 from engine.workers.loop import LoopWorker
@@ -427,7 +427,7 @@ async def test_a_process_ends_when_its_run_is_killed(tmp_path: Path) -> None:
         import anyio
         from pathlib import Path
         from engine import Item
-        from engine.ledger.drafts import Draft, FolderOutputs
+        from engine.ledger.outputs.drafts import Draft, FolderOutputs
         from engine.workers.process import ProcessWorker
         from engine.workers.base import StageFactory
         from tests.engine.toys import Obedient

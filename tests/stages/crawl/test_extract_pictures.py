@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from engine import Item, Permanent
-from engine.ledger.output_folders import open_scratch
+from engine.ledger.outputs.folders import open_scratch
 from stages.crawl.extract import Extract
 from tests.stages.clips import make_clip
 from tests.stages.containers import (

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from engine import Cancelled, ConfigError, Drop, Item, Permanent
 from engine.contract.stage import Cancellation
-from engine.ledger.output_folders import open_scratch
+from engine.ledger.outputs.folders import open_scratch
 from stages.crawl.filter import Filter, in_order, link_or_copy
 from stages.demo.shapes import IMAGE_SIZE, WEIGHTS, Shape, draw, texture
 from tests.stages.attempts import attempting

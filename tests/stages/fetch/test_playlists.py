@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine import Item, Permanent, Transient
-from engine.ledger.output_folders import open_scratch
+from engine.ledger.outputs.folders import open_scratch
 from stages.demo.server import BareStatus, File, MediaServer, feed, page
 from stages.fetch import playlists
 from stages.fetch.info_file import write_info

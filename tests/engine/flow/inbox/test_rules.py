@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from engine import Item
 from engine.contract.stage import StageOptions
 from engine.flow.attempt import Entry
-from engine.flow.graph import Graph
 from engine.flow.inbox import InboxState
 from engine.flow.journey import Journey
+from engine.flow.journey.graph import Graph
 from engine.flow.pool import inbox_for
 from tests.engine.toys import line, toy
 

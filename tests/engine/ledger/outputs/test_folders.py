@@ -8,7 +8,7 @@ import pytest
 
 from engine import Item, MissingOutput
 from engine.contract.item import MARK
-from engine.ledger.output_folders import (
+from engine.ledger.outputs.folders import (
     commit_output,
     discard_output,
     is_whole,

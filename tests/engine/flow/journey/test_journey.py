@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from engine import Item
-from engine.flow.graph import Graph
 from engine.flow.journey import Journey
+from engine.flow.journey.graph import Graph
 from engine.ledger.records import Change, End, Known, Settled
 from tests.engine.toys import line, toy
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.contract.item import Item
-from engine.flow.journey import Journey
-from engine.ledger.output_folders import abandoned_stages
+from engine.flow.journey.journey import Journey
+from engine.ledger.outputs.folders import abandoned_stages
 from engine.ledger.writer import Ledger
 
 
@@ -70,8 +70,8 @@ class Suspects:
 
     @property
     def items_held(self) -> int:
-        """Number of items that wait."""
-        return len({held.journey.item.id for held in self._held})
+        """Number of whole items that wait, themselves or with a part."""
+        return len({held.journey.item.root.id for held in self._held})
 
     def next(self) -> Held | None:
         """The next suspect to try: of those that wait, the one with the fewest deaths."""

@@ -8,7 +8,7 @@ from anyio import to_thread
 
 from engine.contract.item import Item
 from engine.contract.parts import MadePart, Positions
-from engine.ledger.output_folders import (
+from engine.ledger.outputs.folders import (
     commit_output,
     discard_partial,
     open_scratch,

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from engine.contract.item import Item, hidden_name
-from engine.ledger.output_mark import OutputMark, read_mark, write_mark
-from engine.ledger.syncing import sync, sync_tree
+from engine.contract.item import PARTS, Item, hidden_name
+from engine.ledger.outputs.mark import OutputMark, read_mark, write_mark
+from engine.ledger.outputs.syncing import sync, sync_tree
 
 
 def open_scratch(item: Item, stage: str, number: int = 1) -> Path:
@@ -93,6 +93,17 @@ def is_whole(item: Item, stage: str) -> bool:
 def discard_output(item: Item, stage: str) -> None:
     """Delete the output of `stage`; a crash part way leaves nothing that looks whole."""
     _remove(item.folder / stage)
+
+
+def discard_in_parts(item: Item, split: str, stage: str) -> None:
+    """Delete the output of `stage` of each part of the item that the step `split` made."""
+    for name in _names(item.folder / f"{split}{PARTS}"):
+        _remove(item.folder / f"{split}{PARTS}" / name / stage)
+
+
+def discard_part(part: Item) -> None:
+    """Delete a part with everything that was made of it."""
+    _remove(part.folder)
 
 
 def discard_partial(item: Item, stage: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from engine.contract.errors import StopRun
 from engine.contract.item import Item, item_id
-from engine.ledger.output_folders import mark_outlived, open_scratch
+from engine.ledger.outputs.folders import mark_outlived, open_scratch
 from engine.ledger.schema import FILE
 from engine.ledger.writer import Ledger
 from tests.engine import toys

@@ -8,7 +8,7 @@ import pytest
 
 from engine import Item
 from engine.contract.item import MARK
-from engine.ledger.drafts import Draft, FolderOutputs
+from engine.ledger.outputs.drafts import Draft, FolderOutputs
 from tests.engine.toys import leftovers, tree
 
 pytestmark = pytest.mark.anyio

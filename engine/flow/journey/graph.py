@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from engine.contract.job import NO_PARAMETERS, Parameters
 from engine.contract.pipeline import Pipeline
 
+MOST_REMEMBERED = 10_000
+"""The most fingerprints that are kept for further items."""
+
 
 class Graph:
     """A pipeline with its settings, in the form that journeys need: successors and fingerprints."""
@@ -40,6 +43,25 @@ class Graph:
         """The stages whose failure fails the item."""
         self.discarding = [name for name in self.names if name in discarding]
         self.rereading = rereading
+        self.level = {step.name: step.each for step in pipeline.steps}
+        """The splitting step at whose parts each step stands; "" for whole items."""
+        self.path = {name: pipeline.level(name) for name in self.names}
+        """The splitting steps that each step's level lies below, from the outermost on."""
+        splitting = [name for name in self.names if pipeline[name].stage.splits()]
+        self.home = {
+            level: [name for name in self.names if self.level[name] == level]
+            for level in ("", *splitting)
+        }
+        """The steps of each level, in topological order."""
+        self.splits = {
+            level: [name for name in splitting if self.level[name] == level] for level in self.home
+        }
+        """The splitting steps of each level."""
+        self.below = {
+            level: frozenset(n for n in self.names if not level or level in pipeline.level(n))
+            for level in self.home
+        }
+        """The steps of each level and of the levels below it."""
         self._recipes = {
             name: [name, pipeline[name].stage.version, fingerprints.get(name)]
             for name in self.names
@@ -60,13 +82,16 @@ class Graph:
         before it, but an optional predecessor may be absent.
 
         None stands for an absent output of an optional stage. The item contributes only its
-        parameters: without parameters there are few fingerprints, and each is computed once.
+        parameters: without parameters, and above the parts, there are few fingerprints, and each is
+        computed once.
         """
         if parameters:
             return self._fingerprint(stage, upstream, parameters.text)
         key = (stage, upstream)
         found = self._fingerprints.get(key)
         if found is None:
+            if len(self._fingerprints) >= MOST_REMEMBERED:
+                self._fingerprints.clear()  # those of parts, and after them, are all different
             found = self._fingerprints[key] = self._fingerprint(stage, upstream)
         return found
 
@@ -74,6 +99,16 @@ class Graph:
         before = sorted(zip(self.reads[stage], upstream, strict=True))
         text = json.dumps([self._recipes[stage], before, *more], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @staticmethod
+    def part_fingerprint(made: str, content: str) -> str:
+        """The fingerprint of a part with this content, of an output with the fingerprint `made`."""
+        return hashlib.sha256(f"{made} {content}".encode()).hexdigest()[:32]
+
+    def gatherers(self, stage: str) -> list[str]:
+        """The steps that gather what `stage`, which stands at parts, makes of them."""
+        above = self.level[self.level[stage]] if self.level[stage] else None
+        return [name for name in self.readers[stage] if self.level[name] == above]
 
     def descendants(self, stage: str) -> Sequence[str]:
         """Every stage after `stage`, however far down, in topological order."""

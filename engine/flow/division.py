@@ -1,0 +1,64 @@
+"""One item's parts of one splitting step: which have entered, are in memory, have ended where.
+
+Pure: no clock, no disk, no database.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import anyio
+
+from engine.contract.parts import Positions
+from engine.flow.journey import Journey
+from engine.ledger.records import End, Failure
+
+
+@dataclass(slots=True, eq=False)
+class Division:
+    """The parts of an item that the step `split` makes; `made` is the fingerprint of its output.
+
+    `standing` need not be made again; `entered` have entered this run; `live` are the journeys of
+    those in memory, by position. `many` is the number of parts, once they have all been made.
+    `settled` has, for each step at the parts, those that have ended there or will never reach it.
+    """
+
+    journey: Journey
+    split: str
+    made: str
+    steps: Sequence[str]
+    standing: Positions = field(default_factory=Positions)
+    entered: Positions = field(default_factory=Positions)
+    live: dict[int, Journey] = field(default_factory=dict)
+    left: dict[int, anyio.Event] = field(default_factory=dict)
+    """Set for a live part that somebody waits for, once it has left."""
+    settled: dict[str, Positions] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    failed: int = 0
+    first_failure: End | None = None
+    many: int | None = None
+    some_wait: bool = False
+    """Whether parts that wait for an output of their parent have left memory."""
+    gathering: set[str] = field(default_factory=set)
+
+    def settle(self, stage: str, position: int) -> None:
+        there = self.settled.setdefault(stage, Positions())
+        if position not in there:
+            there.add(position)
+            self.counts[stage] = self.counts.get(stage, 0) + 1
+
+    def exceeds(self, most: float) -> bool:
+        """Whether more parts than `most` have failed: a number, or a share of all parts."""
+        if 0 < most < 1:
+            return self.many is not None and self.failed > most * self.many
+        return self.failed > most
+
+
+def failure_of(part: Journey) -> End:
+    """The end that failed the part, in words for its item: of the step at the part's level."""
+    graph, split = part.graph, part.item.split
+    ends = (end for end in part.ended.values() if end.outcome == "failed")
+    end = next(end for end in ends if end.stage in graph.deciding)
+    why = end.failure or Failure("", "")
+    told = Failure(why.kind, f"part {part.item.position + 1}: {why.reason}")
+    stage = end.stage if graph.level[end.stage] == split else graph.level[end.stage]
+    return end._replace(stage=stage, failure=told)

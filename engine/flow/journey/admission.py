@@ -1,0 +1,120 @@
+"""Takes an item into a run: its known state, the reusable outputs, and repairs after a crash.
+
+Runs in the ledger's thread, inside the transaction that enters the item.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from engine.contract.item import PARAMETERS, Item
+from engine.flow.journey.first_change import (
+    first_change,
+    repairs_of,
+    with_disk,
+    with_own,
+    with_parts,
+)
+from engine.flow.journey.graph import Graph
+from engine.flow.journey.journey import Journey
+from engine.flow.journey.suspects import Suspects
+from engine.ledger.outputs.folders import (
+    commit_output,
+    is_whole,
+    output_mark,
+    remove_scratch,
+    replace_link,
+    sweep_scratch,
+)
+from engine.ledger.part_rows import PartRow
+from engine.ledger.records import Change
+from engine.ledger.writer import Ledger
+from engine.telemetry.events import Repaired
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """An item that has entered: its journey, the first change, and the repairs."""
+
+    journey: Journey
+    change: Change
+    repairs: Sequence[Repaired]
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """An item that entered the run before; `agrees`: with the same parameters."""
+
+    item: str
+    agrees: bool
+
+
+def admit(
+    ledger: Ledger,
+    graph: Graph,
+    item: Item,
+    parent: str | None,
+    depth: int,
+    run: int,
+    suspects: Suspects,
+) -> Admission | Again:
+    """Enter `item` into this run, under its id in the ledger, unless it has entered already."""
+    item, is_renewed = ledger.find(item, run)
+    item = replace(item, depth=depth)
+    known = ledger.admit(item, parent, run)
+    if known is None:
+        _, parameters = ledger.standing(item.id)
+        return Again(item.id, parameters.text == item.parameters.text)
+    if is_renewed:  # the failure may be due to the old signature
+        known = {
+            name: one
+            for name, one in known.items()
+            if one.outcome != "failed" or name not in graph.roots
+        }
+    was_link = replace_link(item)
+    suspects.look(ledger, item)
+    sweep_scratch(item)
+    known = with_disk(graph, item, known)
+    journey, change = first_change(graph, item, known, parent, depth)
+    journey, change = with_parts(ledger, journey, change)
+    repairs = repairs_of(journey, change)
+    if was_link:
+        found = "its folder was a symbolic link; a folder of its own takes the link's place"
+        repairs.insert(0, Repaired(item.id, graph.roots[0], found))
+    ledger.apply(change, run)
+    return Admission(journey, change, repairs)
+
+
+def admit_part(
+    ledger: Ledger, above: Journey, row: PartRow, split: str, run: int, suspects: Suspects
+) -> Admission:
+    """Enter a part of the item of the journey `above` into this run, or once more after it waited
+    for an output of that item."""
+    graph = above.graph
+    part = above.item.part(split, row.position, row.parameters)
+    known = ledger.parts.admit(part, row.made, row.content, run)
+    suspects.look(ledger, part)
+    sweep_scratch(part)
+    own = graph.part_fingerprint(row.made, row.content)
+    known = with_own(part, own, with_disk(graph, part, known))
+    journey, change = first_change(graph, part, known, above=above, own=own)
+    journey, change = with_parts(ledger, journey, change)
+    repairs = repairs_of(journey, change)
+    ledger.apply(change, run)
+    return Admission(journey, change, repairs)
+
+
+def place_part(part: Item, scratch: Path, own: str, *, synced: bool) -> None:
+    """Commit the files in `scratch` as the part, unless the same stands already. Blocks."""
+    if is_whole(part, part.split):
+        mark = output_mark(part, part.split)
+        if mark is not None and mark.fingerprint == own:
+            remove_scratch(scratch)
+            return
+    part.folder.mkdir(parents=True, exist_ok=True)
+    parameters = part.folder / PARAMETERS
+    if part.parameters:
+        parameters.write_text(part.parameters.text)
+    else:
+        parameters.unlink(missing_ok=True)
+    commit_output(part, part.split, scratch, own, synced=synced)

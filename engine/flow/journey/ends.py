@@ -1,0 +1,255 @@
+"""An item's ends: in this run, in the levels above it, and those of earlier runs that still hold.
+
+Pure: no clock, no disk, no database.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from engine.contract.item import Item
+from engine.flow.journey.graph import Graph
+from engine.ledger.records import End, Failure, Known, Settled
+
+
+@dataclass(slots=True, eq=False)
+class Ends:
+    """The ends of one item in flight. `known` is the state that earlier runs left. A part has the
+    ends of its parent `above`, and its `own` fingerprint.
+
+    A stage at the parts of the item has an end here too: that for the item as a whole.
+    """
+
+    graph: Graph
+    item: Item
+    known: Mapping[str, Known] = field(default_factory=dict)
+    above: "Ends | None" = None
+    own: str = ""
+    ended: dict[str, End] = field(default_factory=dict)
+    entered: dict[str, str] = field(default_factory=dict)
+    """The fingerprint of the output to be made, for each stage that has the item now."""
+    is_decided: bool = False
+
+    def owner(self, stage: str) -> "Ends":
+        """The journey in which the end of `stage` is found: this one, or one above."""
+        if self.above is None or stage in self.graph.below[self.item.split]:
+            return self
+        return self.above.owner(stage)
+
+    def _end_of(self, stage: str, ends: Mapping[str, End | None]) -> End | None:
+        """The end of `stage`, out of `ends` or of a level above."""
+        if self.above is None or stage in self.graph.below[self.item.split]:
+            return ends.get(stage)
+        if stage == self.item.split:
+            return End(stage, "done", self.own)
+        return self.above._end_of(stage, self.above.ended)
+
+    def _lets_on(self, stage: str, end: End) -> bool:
+        """Whether stages that read the output of `stage` may have the item after this end."""
+        if end.expanded is not None:
+            return False
+        return end.outcome == "done" or stage in self.graph.optional
+
+    def upstream_of(
+        self, stage: str, ends: Mapping[str, End | None]
+    ) -> tuple[str | None, ...] | None:
+        """The fingerprints of the inputs of `stage`, in order, given these ends; None if the item
+        does not enter it.
+
+        An item that is a list ends at the stage that produced its items: the stages behind it do
+        not get the list.
+        """
+        upstream: list[str | None] = []
+        for before in self.graph.reads[stage]:
+            end = ends.get(before)
+            if end is None and self.above is not None:
+                end = self._end_of(before, ends)
+            if end is None or not self._lets_on(before, end):
+                return None
+            upstream.append(end.fingerprint if end.has_output else None)
+        return tuple(upstream)
+
+    def would_be(self, stage: str, upstream: tuple[str | None, ...]) -> str:
+        """The fingerprint of the output that `stage` would make from these inputs."""
+        return self.graph.fingerprint(stage, upstream, self.item.parameters)
+
+    def _assumed(self, stage: str) -> End:
+        """The end of `stage`, at this level or below, if it and all before it go well. Below, its
+        fingerprint leaves the parts' own out."""
+        upstream: list[str | None] = []
+        for before in self.graph.reads[stage]:
+            end: End | None
+            if self.owner(before) is not self:
+                end = self._end_of(before, self.ended)
+            elif self.graph.level[before] == self.item.split:
+                end = self._expected(before)
+            else:
+                end = self._assumed(before)
+            upstream.append(end.fingerprint if end is not None and end.has_output else None)
+        return End(stage, "done", self.graph.fingerprint(stage, tuple(upstream)))
+
+    def whole_end(self, stage: str, outcome: Settled, digest: str) -> End:
+        """The end of `stage`, which stands at the parts, for the item as a whole; `digest` is that
+        of the parts' ends."""
+        return End(stage, outcome, f"{self._assumed(stage).fingerprint}:{digest}")
+
+    def may_come(self, stage: str) -> bool:
+        """Whether the item, which is not in `stage`, may enter it yet, or for a stage at its parts:
+        whether an end may come."""
+        if self.is_decided:
+            return False
+        if stage in self.entered:
+            return True
+        for before in self.graph.reads[stage]:
+            end = self._end_of(before, self.ended)
+            if end is not None:
+                if not self._lets_on(before, end):
+                    return False
+            elif not self.owner(before).may_come(before):
+                return False
+        return True
+
+    def may_get_from_above(self) -> bool:
+        """Whether a step at the item's level, or below, may yet get an output from above it."""
+        for name in self.graph.below[self.item.split]:
+            for before in self.graph.reads[name]:
+                owner = self.owner(before)
+                if owner is self or before == self.item.split:
+                    continue
+                if owner._end_of(before, owner.ended) is None and owner.may_come(before):
+                    return True
+        return False
+
+    def ends_so_far(self) -> int:
+        """Number of ends in this journey and in those above."""
+        return len(self.ended) + (self.above.ends_so_far() if self.above is not None else 0)
+
+    def was_decided(self) -> bool:
+        """Whether the end of an earlier run that still holds has decided the item."""
+        ill = [name for name, known in self.known.items() if known.outcome in ("dropped", "failed")]
+        held = (self._held(name) for name in ill if name in self.graph.deciding)
+        return any(end is not None and end.outcome != "done" for end in held)
+
+    def _held(self, stage: str) -> End | None:
+        """The end of `stage` in an earlier run, if it and all ends before it still hold."""
+        known = self.known.get(stage)
+        if known is None:
+            return None
+        if self.graph.level[stage] != self.item.split:
+            return self.held_below(stage, known)
+        home = self.graph.home[self.item.split]
+        reads = (name for name in self.graph.reads[stage] if name in home)
+        upstream = self.upstream_of(stage, {name: self._held(name) for name in reads})
+        if upstream is None:
+            return None
+        fingerprint = self.would_be(stage, upstream)
+        if known.on_disk == fingerprint:
+            return End(stage, "done", fingerprint, known.expanded, parts=known.parts)
+        if known.outcome is not None and known.fingerprint == fingerprint:
+            return _as_known(stage, known, known.outcome, fingerprint)
+        return None
+
+    def held_below(self, stage: str, known: Known) -> End | None:
+        """The end of `stage`, which stands at the parts, for the item as a whole, if it holds."""
+        if known.outcome is None or known.fingerprint is None:
+            return None
+        if base_of(known.fingerprint) != self._assumed(stage).fingerprint:
+            return None
+        return _as_known(stage, known, known.outcome, known.fingerprint)
+
+    def reusable(self, stage: str, fingerprint: str) -> End | None:
+        """The end of `stage` in an earlier run, if it still holds; else None.
+
+        An output that is gone still counts, as long as no stage that has to run would read it.
+        """
+        known = self.known.get(stage)
+        if known is None:
+            return None
+        if self.graph.level[stage] != self.item.split:
+            end = self.held_below(stage, known)
+            gathered = end is not None and end.outcome == "done" and self._will_be_read(stage, end)
+            return None if gathered else end
+        if known.expanded is not None and stage in self.graph.rereading and not self.is_decided:
+            return None
+        made = known.outcome == "done" and not known.is_skipped
+        if known.outcome is not None and known.fingerprint == fingerprint and not made:
+            return _as_known(stage, known, known.outcome, fingerprint)
+        # The folder is asked before the ledger: after a crash between rename and commit the output
+        # is whole and the ledger knows nothing of it.
+        end = End(stage, "done", fingerprint, known.expanded, parts=known.parts)
+        if known.on_disk == fingerprint:
+            return end
+        if known.outcome == "done" and known.fingerprint == fingerprint:
+            # The output is gone. That matters only if a reader has to run. Without readers it is
+            # the result itself and is made again, unless it was deleted on purpose or was a list.
+            gone_for_good = known.discarded or known.expanded is not None
+            readers = self.graph.readers[stage]
+            if (readers or gone_for_good) and not self._will_be_read(stage, end):
+                return end
+        return None
+
+    def _will_be_read(self, stage: str, end: End) -> bool:
+        """Whether a reader of `stage` would have to run if `stage` ended with `end`."""
+        if self.is_decided:
+            return False  # no stage begins with a decided item
+        for reader in self.graph.readers[stage]:
+            if self.owner(reader) is not self:
+                if reader not in self.owner(reader).ended:
+                    return True  # a step that gathers may have to, and would read this
+                continue
+            if self.graph.level[reader] != self.item.split:
+                if self._is_read_by_parts(stage, reader):
+                    return True
+                continue
+            home = self.graph.below[self.item.split]
+            ends = {name: self._expected(name) for name in self.graph.reads[reader] if name in home}
+            upstream = self.upstream_of(reader, ends | {stage: end})
+            if upstream is None:
+                continue  # another of its inputs keeps the item from this reader
+            if self.reusable(reader, self.would_be(reader, upstream)) is None:
+                return True
+        return False
+
+    def _is_read_by_parts(self, stage: str, reader: str) -> bool:
+        """Whether `reader`, which stands at the item's parts or below, would have to run, and would
+        read the item's own output of `stage`."""
+        if self.graph.level[stage] != self.item.split:
+            return False
+        splitting = self.graph.path[reader][len(self.graph.path[stage])]
+        if stage == splitting:
+            return False  # it reads its part's own
+        below = [(name, self.known.get(name)) for name in self.graph.home[splitting]]
+        return not all(known and self.held_below(name, known) for name, known in below)
+
+    def _expected(self, stage: str) -> End | None:
+        """The end of `stage`, or the one to expect if it ends well; None if
+        the item does not reach it."""
+        if stage in self.ended:
+            return self.ended[stage]
+        if self.graph.level[stage] != self.item.split:
+            known = self.known.get(stage)
+            held = self.held_below(stage, known) if known is not None else None
+            return held or self._assumed(stage)
+        home = self.graph.below[self.item.split]
+        ends = {name: self._expected(name) for name in self.graph.reads[stage] if name in home}
+        upstream = self.upstream_of(stage, ends)
+        if upstream is None:
+            return None
+        known = self.known.get(stage, Known())
+        fingerprint = self.would_be(stage, upstream)
+        if known.outcome is not None and known.fingerprint == fingerprint:
+            return _as_known(stage, known, known.outcome, fingerprint)
+        return End(stage, "done", fingerprint)
+
+
+def base_of(fingerprint: str) -> str:
+    """The part of a fingerprint from `Journey.whole_end` that tells nothing of the parts."""
+    return fingerprint.partition(":")[0]
+
+
+def _as_known(stage: str, known: Known, outcome: Settled, fingerprint: str) -> End:
+    """The end that the ledger has."""
+    failure = Failure(known.kind, known.reason or "") if known.kind is not None else None
+    expanded = known.expanded if outcome == "done" and failure is None else None
+    return End(
+        stage, outcome, fingerprint, expanded, known.retryable, failure=failure, parts=known.parts
+    )

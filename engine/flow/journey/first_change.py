@@ -1,0 +1,141 @@
+"""An item's first change in a run: what stands of earlier runs, by the ledger and the folders.
+
+Runs in the ledger's thread, inside the transaction that enters the item.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+
+from engine.contract.item import Item
+from engine.contract.parts import Positions
+from engine.flow.journey.ends import Ends
+from engine.flow.journey.graph import Graph
+from engine.flow.journey.journey import Journey
+from engine.ledger.outputs.folders import discard_partial, is_whole, output_mark
+from engine.ledger.part_rows import PartRow
+from engine.ledger.records import Change, Known
+from engine.ledger.writer import Ledger
+from engine.telemetry.events import Repaired
+
+
+def first_change(
+    graph: Graph,
+    item: Item,
+    known: dict[str, Known],
+    parent: str | None = None,
+    depth: int = 0,
+    *,
+    above: Ends | None = None,
+    own: str = "",
+) -> tuple[Journey, Change]:
+    """The item's journey, in which no damaged output will be read, and its first change."""
+    while True:
+        journey = Journey(graph, item, known, above, own, parent=parent, depth=depth)
+        change = journey.advance()
+        standing = [
+            stage
+            for stage in _to_be_read(graph, change)
+            if stage in known and known[stage].on_disk is not None
+        ]
+        damaged = [stage for stage in standing if not is_whole(item, stage)]
+        if not damaged:
+            return journey, change
+        for stage in damaged:
+            known[stage] = replace(known[stage], on_disk=None)
+
+
+def _to_be_read(graph: Graph, change: Change) -> set[str]:
+    """The stages whose outputs other stages, or the finish, will read. Only these are checked:
+    checking every file of all ended items would take long."""
+    running = {name for stage in change.entering for name in (stage, *graph.descendants(stage))}
+    read = {name for stage in running for name in graph.reads[stage]}
+    return read | {end.stage for end in change.reused if not graph.readers[end.stage]}
+
+
+def with_disk(graph: Graph, item: Item, known: Mapping[str, Known]) -> dict[str, Known]:
+    both = dict(known)
+    for stage in graph.home[item.split]:
+        mark = output_mark(item, stage)
+        if mark is not None:
+            before = both.get(stage, Known())
+            expanded = mark.expanded if before.expanded is None else before.expanded
+            parts = mark.parts if before.parts is None else before.parts
+            both[stage] = replace(before, on_disk=mark.fingerprint, expanded=expanded, parts=parts)
+    return both
+
+
+def repairs_of(journey: Journey, change: Change) -> list[Repaired]:
+    """Repairs where the ledger and the folders disagree: the folders are right."""
+    repairs, item = [], journey.item
+    for end in change.restored:
+        discard_partial(item, end.stage)
+        found = "its output is whole, but the ledger had missed it; it counts as done"
+        repairs.append(Repaired(item.id, end.stage, found))
+    for stage in change.entering:
+        known = journey.known.get(stage, Known())
+        is_gone = known.on_disk is None and not (known.discarded or known.is_skipped)
+        if known.outcome == "done" and is_gone:
+            gone = "the ledger has it as done, but its output is {}; it is made again".format(
+                "damaged" if os.path.lexists(item.folder / stage) else "gone"
+            )
+            repairs.append(Repaired(item.id, stage, gone))
+    return repairs
+
+
+def with_parts(ledger: Ledger, journey: Journey, change: Change) -> tuple[Journey, Change]:
+    """The item's journey and first change, given what stands of its parts: a step that splits has
+    to run again where parts are gone that will be read."""
+    for split in journey.graph.splits[journey.item.split]:
+        end = journey.ended.get(split)
+        if end is None or not end.has_output or journey.is_decided:
+            continue
+        if all(name in journey.ended for name in journey.graph.home[split]):
+            continue
+        standing, missing = standing_parts(ledger, journey, split, end.fingerprint)
+        if missing or len(standing) < (end.parts or 0):
+            undone = replace(journey.known[split], on_disk=None, outcome=None, fingerprint=None)
+            journey, change = first_change(
+                journey.graph,
+                journey.item,
+                {**journey.known, split: undone},
+                journey.parent,
+                journey.depth,
+                above=journey.above,
+                own=journey.own,
+            )
+    return journey, change
+
+
+def standing_parts(ledger: Ledger, above: Journey, split: str, made: str) -> tuple[Positions, int]:
+    """The parts of the item that need not be made again, and the number of those that would have
+    to: made with another output than that of the fingerprint `made`, or gone and to be read.
+    """
+    standing, missing = Positions(), 0
+    for row in ledger.parts.all(above.item.id, split):
+        if row.made == made and _stands(ledger, above, row, split):
+            standing.add(row.position)
+        else:
+            missing += 1
+    return standing, missing
+
+
+def _stands(ledger: Ledger, above: Journey, row: PartRow, split: str) -> bool:
+    graph = above.graph
+    part = above.item.part(split, row.position, row.parameters)
+    own = graph.part_fingerprint(row.made, row.content)
+    known = with_own(part, own, with_disk(graph, part, ledger.parts.known(part)))
+    if known[split].on_disk is not None and is_whole(part, split):
+        return True
+    journey, _ = first_change(graph, part, known, above=above, own=own)
+    if journey.is_decided:
+        return True
+    to_come = (name for name in graph.home[split] if name not in journey.ended)
+    return not any(split in graph.reads[name] for name in to_come)
+
+
+def with_own(part: Item, own: str, known: dict[str, Known]) -> dict[str, Known]:
+    """`known`, and with it the part itself, if it is there as it was made with this fingerprint."""
+    mark = output_mark(part, part.split)
+    there = mark is not None and mark.fingerprint == own
+    return {**known, part.split: Known(on_disk=own if there else None)}

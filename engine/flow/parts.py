@@ -1,0 +1,394 @@
+"""The parts of items under way: taken from the splitting stage, followed to their ends, gathered.
+
+A `Division` is one item's parts of one splitting step. What the parts come to at a step becomes an
+end in the item's own journey.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+
+import anyio
+from anyio import to_thread
+from anyio.abc import TaskGroup
+
+from engine.contract.errors import Withdrawn
+from engine.contract.item import Item
+from engine.contract.parts import MadePart
+from engine.flow.division import Division, failure_of
+from engine.flow.journey import Journey
+from engine.flow.journey.admission import Admission, admit_part, place_part
+from engine.flow.journey.first_change import standing_parts
+from engine.flow.journey.graph import Graph
+from engine.flow.journey.suspects import Suspects
+from engine.ledger.group_commit import GroupCommit
+from engine.ledger.outputs.folders import discard_part, remove_scratch
+from engine.ledger.part_rows import Gathered, PartRow
+from engine.ledger.records import Change, End
+from engine.ledger.writer import Ledger
+from engine.telemetry.events import Events, PartEnded, PartEntered
+
+CarryOut = Callable[[Journey, Change], Awaitable[None]]
+"""Has a change recorded, and passes the item on."""
+
+
+class PartsFlow:
+    """The parts of all items of a run. `carry_out` is the run's way to apply a change; tasks that
+    feed parts run in `feeders`, and are counted by `began` and `ended`."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        commit: GroupCommit,
+        run: int,
+        suspects: Suspects,
+        events: Events,
+        most_failed: Mapping[str, float],
+        feeders: TaskGroup,
+        carry_out: CarryOut,
+        count_feeder: Callable[[int], None],
+        *,
+        synced: bool,
+    ) -> None:
+        self._graph = graph
+        self._commit = commit
+        self._run = run
+        self._suspects = suspects
+        self._events = events
+        self._most_failed = most_failed
+        self._feeders = feeders
+        self._carry_out = carry_out
+        self._count_feeder = count_feeder
+        self._synced = synced
+        self._divisions: dict[tuple[str, str], Division] = {}
+        self.draining = False
+
+    # Splitting
+
+    async def splitting(self, journey: Journey, split: str, made: str) -> "SplittingItem":
+        """An attempt of `split` at the item begins; its output would have the fingerprint
+        `made`."""
+        division = self._division(journey, split, made)
+        if journey.known and not division.entered:
+            division.standing, _ = await self._commit.do(
+                lambda ledger: standing_parts(ledger, journey, split, made)
+            )
+            if division.standing:
+                self._begin_feeding(division)
+        return SplittingItem(self, division)
+
+    async def take(self, division: Division, made: MadePart, content: str) -> None:
+        """Commit a part that the splitting stage has made, and pass it on."""
+        journey, position = division.journey, made.position
+        part = journey.item.part(division.split, position, made.parameters)
+        if journey.is_decided:
+            await to_thread.run_sync(remove_scratch, made.folder)
+            raise Withdrawn("the item has ended meanwhile")
+        if not await self._is_in_the_run(division, part, content):
+            own = self._graph.part_fingerprint(division.made, content)
+            synced = self._synced
+            await to_thread.run_sync(lambda: place_part(part, made.folder, own, synced=synced))
+            row = PartRow(position, made.parameters, division.made, content, "pending")
+            division.standing.add(position)
+            await self._admit(division, row)
+        else:
+            await to_thread.run_sync(remove_scratch, made.folder)
+        if self.draining or journey.is_decided:
+            raise Withdrawn("no further part is wanted: the run takes nothing new")
+
+    async def _is_in_the_run(self, division: Division, part: Item, content: str) -> bool:
+        """Whether this very part has entered the run; another one at its position leaves it."""
+        if part.position not in division.entered:
+            return False
+        row = await self._commit.do(lambda ledger: ledger.parts.one(part))
+        if row is not None and (row.content, row.made) == (content, division.made):
+            return True
+        await self._retire(division, part.position)
+        return False
+
+    async def _retire(self, division: Division, position: int) -> None:
+        """Have a part leave the run; returns once no worker has it in hand."""
+        journey = division.live.get(position)
+        if journey is not None:
+            gone = division.left.setdefault(position, anyio.Event())
+            await self._carry_out(journey, journey.abandon())
+            await gone.wait()
+        division.entered.discard(position)
+        for stage, there in division.settled.items():
+            if position in there:
+                there.discard(position)
+                division.counts[stage] -= 1
+
+    # Feeding
+
+    def _division(self, journey: Journey, split: str, made: str) -> Division:
+        key = (journey.item.id, split)
+        found = self._divisions.get(key)
+        if found is None:
+            steps = self._graph.home[split]
+            found = self._divisions[key] = Division(journey, split, made, steps)
+        return found
+
+    def _begin_feeding(self, division: Division) -> None:
+        if not self.draining:
+            division.some_wait = False
+            division.journey.parts_under_way += 1
+            self._count_feeder(1)
+            self._feeders.start_soon(self._feed, division)
+
+    async def _feed(self, division: Division) -> None:
+        """Have the parts that the ledger has enter this run, or enter again where they waited for
+        an output of their parent: in order, as there is room."""
+        journey, split, position = division.journey, division.split, -1
+        parent = journey.item.id
+        while not journey.is_decided:
+            rows = await self._commit.do(partial(_following, parent, split, position))
+            for row in rows:
+                position = row.position
+                if self._is_to_enter(division, row) and not journey.is_decided:
+                    await self._admit(division, row)
+            if not rows:
+                break
+        journey.parts_under_way -= 1
+        await self._gather(division)
+        await self._after_leaving(division)
+        self._count_feeder(-1)
+
+    @staticmethod
+    def _is_to_enter(division: Division, row: PartRow) -> bool:
+        if row.made != division.made or row.position in division.live:
+            return False
+        if row.position in division.entered:
+            return row.outcome == "pending"
+        splits_now = division.many is None
+        return not splits_now or row.position in division.standing
+
+    async def _admit(self, division: Division, row: PartRow) -> None:
+        """The part enters, and goes on to its first steps, once there is room there."""
+        journey, split, position = division.journey, division.split, row.position
+        is_new = position not in division.entered
+        division.entered.add(position)
+        journey.parts_under_way += 1
+        seen = journey.ends_so_far()
+        try:
+            admitted: Admission = await self._commit.do(
+                lambda ledger: admit_part(ledger, journey, row, split, self._run, self._suspects)
+            )
+        except BaseException:
+            journey.parts_under_way -= 1
+            raise
+        part = admitted.journey
+        division.live[position] = part
+        if is_new:
+            id_ = part.item.id
+            self._events.emit(PartEntered(id_, journey.item.id, split, position))
+        for repair in admitted.repairs:
+            self._events.emit(repair)
+        await self._carry_out(part, admitted.change)
+        if journey.ends_so_far() != seen and position in division.live:
+            await self._carry_out(part, part.look_around())
+        if journey.is_decided and position in division.live:
+            await self._carry_out(part, part.abandon())
+
+    # Following
+
+    async def follow(self, journey: Journey, change: Change) -> None:
+        """A change has been carried out: tell those above and below what it means for them."""
+        for end in (change.ended, *change.reused):
+            if end is not None:
+                await self._ended_above(journey, end)
+        if journey.is_decided:
+            await self._abandon_parts(journey)
+        if journey.item.split:
+            await self._ended_below(journey)
+        elif not journey.is_over:
+            await self._wake_if_stuck(journey)
+
+    async def _ended_above(self, journey: Journey, end: End) -> None:
+        """A step has ended with an item that may have parts."""
+        if end.stage in self._graph.home and self._graph.level[end.stage] == journey.item.split:
+            if end.outcome == "done":
+                await self._all_made(journey, end)
+            return
+        for division in self._of(journey):
+            if self._reads(division.split, end.stage):
+                await self._tell_parts(division, end.stage)
+
+    def _reads(self, split: str, stage: str) -> bool:
+        """Whether a step at the parts of `split`, or below, reads `stage`."""
+        below = self._graph.below[split]
+        return any(reader in below for reader in self._graph.readers[stage])
+
+    async def _tell_parts(self, division: Division, stage: str) -> None:
+        """An output that parts read is there now, or will never be."""
+        for position, part in list(division.live.items()):
+            if position in division.live:
+                await self._carry_out(part, part.look_up(stage))
+                for below in self._of(part):
+                    if self._reads(below.split, stage):
+                        await self._tell_parts(below, stage)
+        if division.some_wait:
+            self._begin_feeding(division)
+
+    async def _all_made(self, journey: Journey, end: End) -> None:
+        """The splitting step has ended: the number of parts is known."""
+        many = end.parts or 0
+        division = self._division(journey, end.stage, end.fingerprint)
+        is_running = division.entered or division.standing
+        item, split = journey.item, end.stage
+        gone = await self._commit.do(
+            lambda ledger: ledger.parts.superfluous(item.id, split, many, division.made)
+        )
+        for position in gone:
+            await self._retire(division, position)
+            part = item.part(split, position)
+            await self._commit.do(partial(_forget, part))
+            await to_thread.run_sync(discard_part, part)
+        division.many = many  # from now on parts are gathered
+        await self._fail_if_too_many(division)
+        if not is_running and many and not all(s in journey.ended for s in division.steps):
+            self._begin_feeding(division)
+        await self._gather(division)
+
+    async def _ended_below(self, part: Journey) -> None:
+        """A part has changed: count what it has ended, and gather what is complete with it."""
+        above = part.above
+        assert above is not None
+        division = self._divisions.get((above.item.id, part.item.split))
+        position = part.item.position
+        if division is None or division.live.get(position) is not part:
+            return
+        is_over = part.is_over
+        for stage in division.steps:
+            if stage in part.ended or (is_over and not part.is_abandoned):
+                division.settle(stage, position)
+        if not is_over and part.is_idle:
+            await self._wake_if_stuck(part)
+        if is_over or part.is_idle:
+            await self._leave(division, part, is_over=is_over)
+        await self._gather(division)
+        await self._after_leaving(division)
+
+    async def _leave(self, division: Division, part: Journey, *, is_over: bool) -> None:
+        """A part leaves memory: it has ended, or waits for an output of its parent alone."""
+        above, position = division.journey, part.item.position
+        del division.live[position]
+        above.parts_under_way -= 1
+        self.forget(part)
+        if (gone := division.left.pop(position, None)) is not None:
+            gone.set()
+        if not is_over:
+            division.some_wait = True
+            return
+        outcome, item = part.outcome, part.item
+        self._events.emit(
+            PartEnded(
+                item.id,
+                above.item.id,
+                item.split,
+                position,
+                outcome,
+                str(item.folder),
+                not part.ran,
+            )
+        )
+        if outcome == "failed":
+            division.failed += 1
+            division.first_failure = division.first_failure or failure_of(part)
+            await self._fail_if_too_many(division)
+
+    async def _after_leaving(self, division: Division) -> None:
+        """The item may end with the last of its parts, or may have to wake those that wait."""
+        journey = division.journey
+        if journey.parts_under_way:
+            return
+        if journey.is_over:
+            await self._carry_out(journey, journey.look_again())
+        else:
+            await self._wake_if_stuck(journey)
+
+    async def _wake_if_stuck(self, journey: Journey) -> None:
+        """Where nothing else is under way for an item, what its waiting parts wait for will never
+        come, and they have to end."""
+        if journey.is_idle and not journey.may_get_from_above():
+            for division in self._of(journey):
+                if division.some_wait:
+                    self._begin_feeding(division)
+
+    def forget(self, journey: Journey) -> None:
+        """The item has ended."""
+        for split in self._graph.splits[journey.item.split]:
+            self._divisions.pop((journey.item.id, split), None)
+
+    def _of(self, journey: Journey) -> list[Division]:
+        """The divisions of an item that are under way."""
+        splits = self._graph.splits[journey.item.split]
+        found = (self._divisions.get((journey.item.id, split)) for split in splits)
+        return [one for one in found if one is not None]
+
+    # Gathering
+
+    async def _gather(self, division: Division) -> None:
+        """Give the item's journey the ends of steps that all its parts have ended."""
+        journey = division.journey
+        for stage in division.steps:
+            complete = division.counts.get(stage, 0) == division.many
+            if not complete or stage in division.gathering or stage in journey.ended:
+                continue
+            if journey.is_decided:
+                return
+            division.gathering.add(stage)
+            item, split, deciding = journey.item, division.split, self._graph.deciding
+            gathering = partial(_gathered, item.id, split, stage, deciding)
+            found = await self._commit.do(gathering)
+            end = found.end_of(journey.whole_end(stage, "done", found.digest))
+            if not journey.is_decided:
+                await self._carry_out(journey, journey.advance(end))
+
+    async def _fail_if_too_many(self, division: Division) -> None:
+        """Fail the item where more of its parts have failed than may."""
+        journey, failed = division.journey, division.first_failure
+        if (
+            failed is None
+            or journey.is_decided
+            or not division.exceeds(self._most_failed[division.split])
+        ):
+            return
+        end = journey.whole_end(failed.stage, "failed", "")._replace(
+            retryable=failed.retryable,
+            failure=failed.failure,
+            parts=division.many or len(division.entered),
+            gaps=division.failed,
+        )
+        await self._carry_out(journey, journey.advance(end))
+
+    async def _abandon_parts(self, journey: Journey) -> None:
+        for division in self._of(journey):
+            for part in list(division.live.values()):
+                if not part.is_abandoned:
+                    await self._carry_out(part, part.abandon())
+
+
+class SplittingItem:
+    """The run's side of one attempt that splits an item: a `Handing`."""
+
+    def __init__(self, flow: PartsFlow, division: Division) -> None:
+        self._flow = flow
+        self._division = division
+        self.standing = division.standing
+
+    async def hand_over(self, part: MadePart, content: str) -> None:
+        await self._flow.take(self._division, part, content)
+
+
+def _following(parent: str, split: str, position: int, ledger: Ledger) -> list[PartRow]:
+    return ledger.parts.after(parent, split, position)
+
+
+def _forget(part: Item, ledger: Ledger) -> None:
+    ledger.parts.forget(part)
+
+
+def _gathered(
+    item: str, split: str, stage: str, deciding: frozenset[str], ledger: Ledger
+) -> Gathered:
+    return ledger.parts.gathered(item, split, stage, deciding)

@@ -1,0 +1,168 @@
+"""Parts through a whole run: split, worked on, gathered, taken up again."""
+
+from pathlib import Path
+from typing import Any
+
+from engine import Item
+from engine.telemetry.events import Event, PartEnded
+from tests.engine.toy_parts import Cutter, LoopCutter, at, cut, gather
+from tests.engine.toys import executions, leftovers, line, query, read_value, run_within, toy, tree
+
+SECONDS = 20.0
+
+
+def gathered(workdir: Path, source: str, step: str, role: str) -> Any:
+    return [one[0] for one in read_value(Item.at(workdir, source), step)["parts"][role]]
+
+
+def test_parts_go_through_their_steps_and_are_gathered(tmp_path: Path) -> None:
+    for number, base in enumerate((Cutter, LoopCutter)):
+        steps = [cut("c", base=base), at("c", "f"), gather("g", "f")]
+        workdir = tmp_path / str(number)
+        report = run_within(SECONDS, line(*steps), workdir, ["a", "b"])
+        assert report.items == {"done": 2, "dropped": 0, "failed": 0, "reused": 0}
+        assert gathered(workdir, "a", "g", "f") == [0, 1, 2]
+        assert [(c.stage, c.entered, c.done) for c in report.counts] == [
+            ("c", 2, 2), ("f", 6, 6), ("g", 2, 2),
+        ]  # fmt: skip
+        again = run_within(SECONDS, line(*steps), workdir, ["a", "b"])
+        assert again.items["reused"] == 2
+        assert set(executions(workdir).values()) == {1}
+        assert not leftovers(workdir)
+
+
+def test_a_failed_part_fails_its_item_and_a_gap_is_said(tmp_path: Path) -> None:
+    steps = [cut("c"), at("c", "f", does={"a/1": ["permanent"]}), gather("g", "f")]
+    report = run_within(SECONDS, line(*steps), tmp_path, ["a", "b"])
+    assert report.items == {"done": 1, "dropped": 0, "failed": 1, "reused": 0}
+    again = run_within(SECONDS, line(*steps), tmp_path, ["a", "b"])
+    assert again.items["failed"] == 1
+    assert set(executions(tmp_path).values()) == {1}
+    report = run_within(
+        SECONDS, line(*steps), tmp_path / "more", ["a", "b"], "stages.c.most_failed=1"
+    )
+    assert report.items == {"done": 2, "dropped": 0, "failed": 0, "reused": 0}
+    assert gathered(tmp_path / "more", "a", "g", "f") == [0, 2]
+    gaps = query(tmp_path / "more", "SELECT stage, parts, gaps FROM stages WHERE gaps > 0")
+    assert gaps == [("f", 3, 1)]
+
+
+def test_an_item_is_dropped_with_all_of_its_parts(tmp_path: Path) -> None:
+    does = {f"a/{n}": ["drop"] for n in range(3)} | {"b/0": ["drop"]}
+    steps = [cut("c"), at("c", "f", does=does), gather("g", "f")]
+    report = run_within(SECONDS, line(*steps), tmp_path, ["a", "b"])
+    assert report.items == {"done": 1, "dropped": 1, "failed": 0, "reused": 0}
+    assert gathered(tmp_path, "b", "g", "f") == [1, 2]
+    again = run_within(SECONDS, line(*steps), tmp_path, ["a", "b"])
+    assert again.items["reused"] == 2
+
+
+def test_parts_read_what_their_item_has_and_wait_for_it(tmp_path: Path) -> None:
+    steps = [
+        toy("w"),
+        cut("c"),
+        at("c", "f", "c", "w"),
+        gather("g", "f"),
+    ]
+    report = run_within(SECONDS, line(*steps), tmp_path, ["a", "b"])
+    assert report.items["done"] == 2
+    part = Item.at(tmp_path, "a").part("c", 1)
+    assert read_value(part, "f")["before"]["w"]["stage"] == "w"
+
+
+def test_a_step_at_parts_waits_for_what_gathers_them(tmp_path: Path) -> None:
+    steps = [cut("c"), at("c", "f"), gather("w", "f"), at("c", "h", "f", "w"), gather("g", "h")]
+    report = run_within(SECONDS, line(*steps), tmp_path, ["a", "b"])
+    assert report.items["done"] == 2
+    assert gathered(tmp_path, "a", "g", "h") == [0, 1, 2]
+    again = run_within(SECONDS, line(*steps), tmp_path, ["a", "b"])
+    assert again.items["reused"] == 2
+    assert set(executions(tmp_path).values()) == {1}
+
+
+def test_nested_parts(tmp_path: Path) -> None:
+    steps = [
+        cut("c", cuts={"a": 2}),
+        cut("d", "c", each="c", cuts={"a/0": 0, "a/1": 4}),
+        at("d", "f", "d"),
+        gather("h", "f", each="c"),
+        gather("g", "h"),
+    ]
+    report = run_within(SECONDS, line(*steps), tmp_path, ["a"])
+    assert report.items["done"] == 1
+    assert gathered(tmp_path, "a", "g", "h") == [0, 1]
+    part = Item.at(tmp_path, "a").part("c", 1)
+    assert [one[0] for one in read_value(part, "h")["parts"]["f"]] == [0, 1, 2, 3]
+    again = run_within(SECONDS, line(*steps), tmp_path, ["a"])
+    assert again.items["reused"] == 1
+    assert set(executions(tmp_path).values()) == {1}
+
+
+def test_a_changed_setting_redoes_the_parts_and_what_follows(tmp_path: Path) -> None:
+    steps = [cut("c"), at("c", "f"), at("c", "h", "f"), gather("g", "h")]
+    run_within(SECONDS, line(*steps), tmp_path, ["a"])
+    before = executions(tmp_path)
+    run_within(SECONDS, line(*steps), tmp_path, ["a"], "stages.h.value=1")
+    again = {stage for stage, _ in executions(tmp_path) - before}
+    assert again == {"h", "g"}
+
+
+def test_other_parts_leave_nothing_of_the_old_ones(tmp_path: Path) -> None:
+    steps = [cut("c"), at("c", "f"), gather("g", "f")]
+    run_within(SECONDS, line(*steps), tmp_path, ["a"], "stages.c.more=2")
+    assert gathered(tmp_path, "a", "g", "f") == [0, 1, 2, 3, 4]
+    run_within(SECONDS, line(*steps), tmp_path, ["a"])
+    assert gathered(tmp_path, "a", "g", "f") == [0, 1, 2]
+    assert query(tmp_path, "SELECT count(*) FROM items") == [(4,)]
+    assert not [path for path in tree(tmp_path) if "00000003" in path]
+
+
+def test_outputs_go_when_their_readers_have_them(tmp_path: Path) -> None:
+    steps = [cut("c"), at("c", "f"), at("c", "h", "f"), gather("g", "h")]
+    keep = ["stages.c.keep=false", "stages.f.keep=false", "stages.h.keep=false"]
+    run_within(SECONDS, line(*steps), tmp_path, ["a"], *keep)
+    left = [path for path in tree(tmp_path, marks=False) if path.endswith("value.json")]
+    assert [path.split("/")[-2] for path in left] == ["g"]
+    again = run_within(SECONDS, line(*steps), tmp_path, ["a"], *keep)
+    assert again.items["reused"] == 1
+    before = executions(tmp_path)
+    run_within(SECONDS, line(*steps), tmp_path, ["a"], *keep, "stages.h.value=1")
+    assert {stage for stage, _ in executions(tmp_path) - before} == {"c", "f", "h", "g"}
+
+
+def test_a_splitter_that_fails_goes_on_after_its_last_part(tmp_path: Path) -> None:
+    steps = [cut("c", does={"a/2": ["transient", 1]}), at("c", "f"), gather("g", "f")]
+    report = run_within(SECONDS, line(*steps), tmp_path, ["a"])
+    assert report.items["done"] == 1
+    made = (tmp_path / "cut").read_text().split("\n")
+    assert len([line for line in made if line]) == 3
+    assert {n for (stage, _), n in executions(tmp_path).items() if stage == "f"} == {1}
+
+
+def test_a_splitter_that_makes_all_again_keeps_what_is_the_same(tmp_path: Path) -> None:
+    steps = [
+        cut("c", does={"a/2": ["transient", 1]}, resumes=False),
+        at("c", "f"),
+        gather("g", "f"),
+    ]
+    report = run_within(SECONDS, line(*steps), tmp_path, ["a"])
+    assert report.items["done"] == 1
+    assert {n for (stage, _), n in executions(tmp_path).items() if stage == "f"} == {1}
+    assert not leftovers(tmp_path)
+
+
+def test_every_part_that_ends_is_an_event(tmp_path: Path) -> None:
+    told: list[PartEnded] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, PartEnded):
+            told.append(event)
+
+    steps = [cut("c"), at("c", "f", does={"a/1": ["drop"]}), gather("g", "f")]
+    run_within(SECONDS, line(*steps), tmp_path, ["a"], listen=listen)
+    assert sorted((e.position, e.outcome) for e in told) == [
+        (0, "done"),
+        (1, "dropped"),
+        (2, "done"),
+    ]
+    assert all(Path(event.folder).is_dir() for event in told)
