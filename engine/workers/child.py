@@ -14,7 +14,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -78,11 +78,13 @@ class Child:
         note_child(process.pid, stage)
 
     @classmethod
-    async def start(cls, factory: StageFactory) -> "Child":
-        """Start a process and open its stage. Raises what `open` raises, and WorkerDiedError."""
+    async def start(cls, factory: StageFactory, found_path: Sequence[str]) -> "Child":
+        """Start a process and open its stage. Raises what `open` raises, and WorkerDiedError.
+
+        `found_path` is this process's `sys.path`, read when nothing was being imported."""
         stage = factory.stage
         name = importable(stage)
-        path = import_path(stage.__module__, "engine")
+        path = import_path(found_path, stage.__module__, "engine")
         folder = tempfile.mkdtemp(prefix="penstock-")
         # A session of its own, so that Ctrl-C reaches only the run, which lets the child finish.
         process = await anyio.open_process(

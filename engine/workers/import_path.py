@@ -27,12 +27,12 @@ def importable(kind: type) -> tuple[str, str]:
     return name, kind.__qualname__
 
 
-def import_path(*modules: str) -> list[str]:
-    """This process's `sys.path` without the current folder, which Python puts first for `python -c`
-    and `python -m`: a file `queue.py` there would hide Python's own. Folders that `modules`, which
-    are loaded here, need come last if they are nowhere else in the path.
+def import_path(found: Iterable[str], *modules: str) -> list[str]:
+    """This process's `sys.path`, as it was `found`, without the current folder, which Python puts
+    first for `python -c` and `python -m`: a file `queue.py` there would hide Python's own. Folders
+    that `modules`, which are loaded here, need come last if they are nowhere else in the path.
     """
-    path = [entry for entry in sys.path if entry]
+    path = [entry for entry in found if entry]
     if _starts_with_the_current_folder(path):
         del path[0]
     for name in modules:

@@ -1,11 +1,15 @@
 """A worker that is a process: it survives a stage that crashes, and can kill one that hangs."""
 
+import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
+
+import anyio
 
 from engine.contract.errors import Fault
 from engine.contract.item import Item
 from engine.ledger.outputs.drafts import Draft
+from engine.telemetry.cores import available_cores
 from engine.workers.base import SeparateWorker, StageFactory, StageOpenError
 from engine.workers.child import Child, OverdueError, WorkerDiedError
 from engine.workers.packing import Packed, unpack
@@ -25,12 +29,18 @@ class Nursery:
         """Whether a worker has opened, or is about to: the others start with their first item."""
         self._spare: list[Child] = []
         self._all: set[Child] = set()
+        # Read here, before stages open: OpenCV, while it is imported, puts a folder into the path
+        # whose `typing` would hide Python's own.
+        self._path = list(sys.path)
+        # A start takes a core for a second: leave some to the other stages, which open meanwhile.
+        self._starting = anyio.CapacityLimiter(max(1, available_cores() // 2))
 
     async def child(self) -> Child:
         """A process with an open stage. Raises what `Child.start` raises."""
-        if self._spare:
-            return self._spare.pop()
-        child = await Child.start(self.factory)
+        async with self._starting:
+            if self._spare:
+                return self._spare.pop()
+            child = await Child.start(self.factory, self._path)
         self._all.add(child)
         return child
 

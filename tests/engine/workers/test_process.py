@@ -25,6 +25,7 @@ from engine.ledger.outputs.drafts import Draft, FolderOutputs
 from engine.ledger.outputs.folders import abandoned_stages
 from engine.telemetry.children import children
 from engine.workers import child as child_module
+from engine.workers import process as process_module
 from engine.workers.base import StageFactory
 from engine.workers.process import AT_ONCE, Nursery, ProcessWorker
 from engine.workers.result import Result
@@ -517,3 +518,39 @@ async def test_only_the_first_worker_starts_before_it_has_work(bench: Bench) -> 
         assert len(children()) == 1
         await second.process(bench.draft("pid"))
         assert len(children()) == 2
+
+
+async def test_what_another_import_has_in_the_path_for_a_moment_reaches_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As OpenCV's own folder, which has a `typing` in it."""
+    bench = Bench(tmp_path)
+    (tmp_path / "loading").mkdir()
+    (tmp_path / "loading" / "typing.py").write_text("raise ImportError('the wrong module')")
+    monkeypatch.syspath_prepend(str(tmp_path / "loading"))
+    async with bench.worker() as worker:
+        assert await worker.process(bench.draft("pid")) == Result()
+    await bench.nursery.close()
+
+
+async def test_on_two_cores_processes_start_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starting: list[int] = []
+    start = child_module.Child.start
+
+    async def noted(*arguments: Any) -> child_module.Child:
+        starting.append(starting[-1] + 1 if starting else 1)
+        try:
+            return await start(*arguments)
+        finally:
+            starting.append(starting[-1] - 1)
+
+    monkeypatch.setattr(child_module.Child, "start", noted)
+    monkeypatch.setattr(process_module, "available_cores", lambda: 2)
+    nursery = Bench(tmp_path).nursery
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(nursery.child)
+    await nursery.close()
+    assert starting == [1, 0] * 3
