@@ -18,7 +18,14 @@ from engine import ConfigError, Loan, UsageError, borrow
 from stages.models.content import content_hash
 from stages.models.exports import exported
 from stages.models.inference import Answer, Streams
-from stages.models.loading import choose_device, coco_names, fixed_input, load_predictor, unusable
+from stages.models.loading import (
+    choose_device,
+    coco_names,
+    fixed_input,
+    load_predictor,
+    uncollected,
+    unusable,
+)
 from stages.models.network_input import Prepared, as_input, batches_of, letterbox_of, normalised
 from stages.models.suppression import only_candidates
 from stages.models.yolo import find_weights, import_torchvision
@@ -270,8 +277,9 @@ def borrow_detector(
     made_of = made_of or {}
 
     def make() -> Detector:
-        found = find_weights(weights)
-        return Detector(found, exported=_exported(found, made_of, options), **options)
+        with uncollected():
+            found = find_weights(weights)
+            return Detector(found, exported=_exported(found, made_of, options), **options)
 
     key = ("detector", weights, frozenset(made_of.items()), frozenset(options.items()))
     return borrow(key, make, Detector.close)

@@ -1,10 +1,13 @@
 """Loads a YOLO model with ultralytics: its weights, its device, the fixed input of its graph."""
 
+import gc
 import os
 import pickle
 import platform
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,20 @@ def gpu_of(device: str, machine: Path = Path("/")) -> str | None:
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     there = any((machine / "dev").glob("nvidia[0-9]*")) or (machine / "dev" / "dxg").exists()
     return "cuda:0" if there and not hidden else None
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Do not look for cyclic garbage in the block: while torch is imported Python would go through
+    its hundred thousands of objects again and again, a sixth of the time that a model takes to
+    load, and hold its lock meanwhile."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def load_predictor(weights: Path, arguments: dict[str, Any]) -> Any:

@@ -1,5 +1,6 @@
 """The detector on real weights: every format it loads, and what it says when it cannot."""
 
+import gc
 import io
 import itertools
 import os
@@ -27,7 +28,7 @@ from stages.demo.shapes import IMAGE_SIZE, KINDS, WEIGHTS, Shape, random_scene
 from stages.models import yolo
 from stages.models.detector import Detection, Detector, predict_in_batches
 from stages.models.inference import Streams
-from stages.models.loading import choose_device, gpu_of
+from stages.models.loading import choose_device, gpu_of, uncollected
 from stages.models.network_input import batches_of
 from stages.models.suppression import only_candidates
 from stages.models.yolo import cache_folder, find_weights, import_torchvision, import_ultralytics
@@ -642,3 +643,12 @@ def test_the_first_inference_has_no_other_beside_it(monkeypatch: pytest.MonkeyPa
     assert alone == [threading.current_thread()]
     assert threading.active_count() == before, "no thread is there before there is work"
     assert detector.busy == 0
+
+
+def test_garbage_is_collected_again_once_a_model_is_loaded_or_is_not() -> None:
+    with pytest.raises(UsageError), uncollected():
+        assert not gc.isenabled()
+        with uncollected():
+            pass
+        raise UsageError("no weights")
+    assert gc.isenabled()
