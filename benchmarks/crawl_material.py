@@ -35,7 +35,7 @@ def add_crawl_options(command: ArgumentParser) -> None:
         "--classes", type=lambda text: [c for c in text.split(",") if c], default=[]
     )
     command.add_argument("--image-size", type=int, default=640)
-    command.add_argument("--set", action="append", default=[], help="a setting of Penstock's crawl")
+    command.add_argument("--set", action="append", default=[], help="a setting, not for --baseline")
     command.add_argument(
         "--baseline", type=Path, metavar="CHECKOUT", help="the release before, with its .venv"
     )

@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -147,17 +148,19 @@ def main() -> None:
         files = distinct_videos(found, arguments.videos, temporary)
         served = stack.enter_context(serving(files, arguments.speed))
         server = stack.enter_context(answering(Behaviour()))
-        settings = crawl_settings(arguments, server.url)
-        crawling = Crawling(served, [*settings, *arguments.set], "")
-        frames = sampled_frames(crawling)
+        crawling = Crawling(served, crawl_settings(arguments, server.url), "")
+        with_settings = replace(crawling, settings=[*crawling.settings, *arguments.set])
+        frames = sampled_frames(with_settings)
         rate = detector_rate(arguments.weights, arguments.image_size)
         downloaded = sum(path.stat().st_size for path in files)
         taken: dict[str, list[Figures]] = {name: [] for name in names}
         limits: list[Figures] = []
         for round_ in range(arguments.rounds):
             for name in names[round_ % len(names) :] + names[: round_ % len(names)]:
-                checkout = arguments.baseline if name == BEFORE else None
-                taken[name].append(contend(name, crawling, server, checkout))
+                if name == BEFORE:
+                    taken[name].append(contend(name, crawling, server, arguments.baseline))
+                else:
+                    taken[name].append(contend(name, with_settings, server))
                 wall = taken[name][-1]["wall s"]
                 print(f"round {round_ + 1}: {name}: {wall:.1f} s", file=sys.stderr)
             same = [taken[name][-1] for name in names if name != REUSING]
