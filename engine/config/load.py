@@ -290,10 +290,22 @@ def _objection(pipeline: Pipeline, name: str, option: str, value: Any) -> str | 
     most = stage.max_workers
     if option == "workers" and most is not None and isinstance(value, int) and value > most:
         return f"stage {name!r} can use {most} at most"
+    if option == "batch" and value > 1 and stage.splits():
+        return f"stage {name!r} splits one item at a time: leave it at 1, and give it more workers"
     if option == "batch" and value > 1 and stage.process_batch is Stage.process_batch:
         return f"stage {name!r} takes one item at a time: leave it at 1"
     if option == "keep" and not value and not pipeline.successors(name):
         return f"nothing comes after stage {name!r}: what it makes is the result"
     if option == "placement" and value == "process" and stage.is_async():
         return f'stage {name!r} is async and runs on the loop: use "thread"'
+    if option == "optional" and value and stage.splits():
+        return (
+            f"stage {name!r} splits, and without its parts nothing after it has anything to do: "
+            "leave it false; most_failed lets an item go on without some of its parts"
+        )
+    if option == "most_failed" and value and not stage.splits():
+        split = ", ".join(one for one in pipeline.names if pipeline[one].stage.splits())
+        return f"stage {name!r} makes no parts: set it for the one that does" + (
+            f" ({split})" if split else ", which this pipeline does not have"
+        )
     return None

@@ -70,7 +70,7 @@ class LoopWorker(SeparateWorker):
             return await self._split(draft, out)
 
         async def process() -> Result:
-            return result_of_return(await self._stage.process(draft.item, out))
+            return result_of_return(await self._stage.process(draft.item, out), draft.item)
 
         return await self._within_limit(process)
 

@@ -161,7 +161,7 @@ class ChildProcess:
         word: str
         with measured(whole_process=True) as cost:
             try:
-                result = result_of_return(self._stage.process(item, out))
+                result = result_of_return(self._stage.process(item, out), item)
                 if result.produced is None:
                     word, value, _ = pack(result)
                 else:

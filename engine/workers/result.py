@@ -74,10 +74,17 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterable[BaseException]
             yield error
 
 
-def result_of_return(value: object) -> Result:
-    """The result for the return value of `process`."""
+def result_of_return(value: object, item: Item) -> Result:
+    """The result for the return value of `process` with the item."""
     if value is None:
         return DONE
+    if isinstance(value, Iterable) and item.split:
+        return result_of(
+            TypeError(
+                f"process() returned items, and {item.id} is a part: only whole items may be lists;"
+                " hand over parts of a part with split()"
+            )
+        )
     if isinstance(value, Iterable):
         return Result(produced=value)
     fault = TypeError(f"process() returned {value!r}; it returns None or an iterable of items")

@@ -158,7 +158,7 @@ def _process(stage: Stage, draft: Draft, attempt: Cancellation, relay: Relay | N
 
 def _result(stage: Stage, item: Item, out: Path) -> Result:
     try:
-        return result_of_return(stage.process(item, out))
+        return result_of_return(stage.process(item, out), item)
     except BaseException as error:
         return result_of(error)
 

@@ -12,6 +12,8 @@ from engine import (
     SOURCE,
     ConfigError,
     Flag,
+    Item,
+    Parts,
     Pipeline,
     PipelineError,
     Settings,
@@ -257,6 +259,31 @@ def test_a_mistake_in_the_file_is_one_line_that_says_where(
     assert expected in message
     assert message.startswith(str(tmp_path / "config.toml"))
     assert "\n" not in message
+
+
+class Cut(Stage):
+    """Cut it into parts."""
+
+    def split(self, item: Item, out: Path, parts: Parts) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("cut.batch=2", "stages.cut.batch = 2: stage 'cut' splits one item at a time: leave it at"),
+        ("cut.optional=true", "stage 'cut' splits, and without its parts nothing after it has"),
+        ("fetch.most_failed=1", "stage 'fetch' makes no parts: set it for the one that does (cut)"),
+    ],
+)
+def test_what_a_step_that_splits_cannot_have(given: str, expected: str) -> None:
+    steps = [Step(Cut, SOURCE), Step(Fetch, "cut", each="cut")]
+    cuts = Pipeline("cuts", "Cuts.", steps)
+    message = problem(overrides=[f"stages.{given}"], pipeline=cuts)
+    assert expected in message
+    assert "\n" not in message
+    load(overrides=["stages.cut.most_failed=0.5", "defaults.most_failed=2"], pipeline=cuts)
+    unsplit = problem(overrides=["stages.fetch.most_failed=1"])
+    assert "makes no parts: set it for the one that does, which this pipeline does not" in unsplit
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,15 @@ def test_a_failed_part_fails_its_item_and_a_gap_is_said(tmp_path: Path) -> None:
     assert gaps == [("f", 3, 1)]
 
 
+def test_a_part_may_be_no_list(tmp_path: Path) -> None:
+    steps = [cut("c"), at("c", "f", does={"a/1": ["expand", ["b"]]}), gather("g", "f")]
+    report = run_within(SECONDS, line(*steps), tmp_path, ["a"], "stages.f.attempts=1")
+    assert report.items == {"done": 0, "dropped": 0, "failed": 1, "reused": 0}
+    [(reason,)] = query(tmp_path, "SELECT reason FROM stages WHERE item LIKE '%1' AND stage = 'f'")
+    assert "only whole items may be lists" in reason
+    assert not leftovers(tmp_path)
+
+
 def test_an_item_is_dropped_with_all_of_its_parts(tmp_path: Path) -> None:
     does = {f"a/{n}": ["drop"] for n in range(3)} | {"b/0": ["drop"]}
     steps = [cut("c"), at("c", "f", does=does), gather("g", "f")]

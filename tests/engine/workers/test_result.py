@@ -1,6 +1,7 @@
 """How an attempt went: what is made of what a stage's code returns and raises."""
 
 import errno
+from pathlib import Path
 
 import pytest
 
@@ -66,16 +67,20 @@ def test_of_a_group_what_says_most_counts() -> None:
 
 
 def test_what_process_returns_is_nothing_or_items() -> None:
-    items = [Item.__new__(Item)]
-    assert result_of_return(None) == DONE
-    assert result_of_return(items).produced is items
+    item = Item("i", "i", Path("i"))
+    items = [item]
+    assert result_of_return(None, item) == DONE
+    assert result_of_return(items, item).produced is items
     lazy = iter(items)
-    assert result_of_return(lazy).produced is lazy
-    wrong = result_of_return(7).ending
+    assert result_of_return(lazy, item).produced is lazy
+    wrong = result_of_return(7, item).ending
     assert wrong is not None
     assert wrong.reason == (
         "TypeError: process() returned 7; it returns None or an iterable of items"
     )
+    of_a_part = result_of_return(items, item.part("cut", 3)).ending
+    assert isinstance(of_a_part, Fault)
+    assert "i/cut.parts/00000003 is a part: only whole items may be lists" in of_a_part.reason
 
 
 def test_a_batch_has_an_answer_for_each_item_and_shares_its_cost() -> None:
