@@ -41,7 +41,8 @@ from benchmarks.servers import Behaviour, DescriptionServer, answering, serving
 from benchmarks.watches import ProcessWatch
 from engine import available_cores
 from engine.bench.intervals import interval
-from stages.models.detector import Detector
+from stages.models.detector import borrow_detector
+from stages.models.runtimes import find_made_of
 
 REUSING = "Penstock, reuse on"
 BEFORE = "the release before"
@@ -88,7 +89,8 @@ def detector_rate(weights: str, size: int, frames: int = 64) -> float:
     """Frames a second of the detector alone, in full batches."""
     import numpy as np
 
-    detector = Detector(Path(weights), image_size=size)
+    made_of = find_made_of(weights, runtime="auto", device="auto", image_size=size, earlier=None)
+    detector = borrow_detector(weights, made_of, image_size=size).thing
     noise = np.random.default_rng(0)
     images = [noise.integers(0, 255, (360, 640, 3), np.uint8) for _ in range(frames)]
     detector.detect(images[: detector.batch])

@@ -40,9 +40,10 @@ class Case:
     def files(self) -> Path:
         return Item.at(self.folder, "long").output("extract") / "frames"
 
-    def settings(self, weights: Path, batch: int) -> Filter.Settings:
+    def settings(self, weights: Path, batch: int, runtime: str = "torch") -> Filter.Settings:
         return Filter.Settings(
             weights=str(weights),
+            runtime=runtime if weights.suffix == ".pt" else "auto",
             classes=(),
             confidence=self.confidence,
             image_size=self.image_size,
@@ -68,9 +69,11 @@ def rated(frames: int, turn: Contestant) -> Contestant:
     return rate
 
 
-def penstock(case: Case, weights: Path, batch: int, closing: ExitStack) -> Contestant:
+def penstock(
+    case: Case, weights: Path, batch: int, closing: ExitStack, runtime: str = "torch"
+) -> Contestant:
     """The stage over the long video."""
-    stage = Filter(case.settings(weights, batch), case.folder)
+    stage = Filter(case.settings(weights, batch, runtime), case.folder)
     stage.open()
     closing.callback(stage.close)
     item = Item.at(case.folder, "long").with_inputs({"frames": "extract"})
@@ -117,7 +120,9 @@ def predict(case: Case, weights: Path, batch: int, threads: int = 1) -> Contesta
     return rated(case.frames, timed(work))
 
 
-def network(case: Case, weights: Path, batch: int, closing: ExitStack) -> Contestant:
+def network(
+    case: Case, weights: Path, batch: int, closing: ExitStack, exported: Path | None = None
+) -> Contestant:
     """The network alone, over and over on one batch of tensors that are where it computes."""
     import cv2
     import torch
@@ -125,6 +130,7 @@ def network(case: Case, weights: Path, batch: int, closing: ExitStack) -> Contes
     settings = case.settings(weights, batch)
     detector = Detector(
         weights,
+        exported=exported,
         confidence=settings.confidence,
         image_size=settings.image_size,
         batch=batch,
@@ -158,12 +164,14 @@ class SameFrames(Stage):
         )
 
 
-def crawl(case: Case, weights: Path, batch: int, videos: int, workers: int) -> Contestant:
+def crawl(
+    case: Case, weights: Path, batch: int, videos: int, workers: int, runtime: str
+) -> Contestant:
     """A run of the engine over short videos, timed while the filter has work."""
     pipeline = Pipeline(
         "short", "Short videos.", [Step(SameFrames, SOURCE), Step(Filter, "extract")]
     )
-    settings = case.settings(weights, batch).model_dump(mode="json", exclude_none=True)
+    settings = case.settings(weights, batch, runtime).model_dump(mode="json", exclude_none=True)
     chosen = [f"stages.filter.{name}={json.dumps(value)}" for name, value in settings.items()]
     chosen += [f"stages.filter.workers={workers}", "stages.filter.queue=32", "limits.free_disk=0"]
     config = load_config(pipeline, None, {}, chosen, {})

@@ -1,7 +1,6 @@
 """What the benchmark of the filter works on: synthetic frames, and a YOLO11n made here."""
 
 import json
-import warnings
 from pathlib import Path
 
 from stages.demo.shapes import random_scene
@@ -60,11 +59,3 @@ def usual_confidence(weights: Path, frames: Path) -> float:
     output = output[0] if isinstance(output, list | tuple) else output
     surest = output[:, 4:].amax(1).flatten().sort(descending=True).values
     return float(surest[10 * len(images)])
-
-
-def export(weights: Path, form: str) -> Path:
-    """The weights in another format, for inputs of any size, made beside them."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        made = import_ultralytics().YOLO(str(weights))
-        return Path(made.export(format=form, dynamic=True, verbose=False))

@@ -3,6 +3,7 @@
     python -m benchmarks.filter_speed                             # yolo11n made here, on the CPU
     python -m benchmarks.filter_speed --device cuda --half        # on a GPU, with the batch swept
     python -m benchmarks.filter_speed --weights mine.pt --confidence 0.35
+    python -m benchmarks.filter_speed --folder clips --trained mine.pt     # and what they find
 
 JPEG files go in and detections come out. The stage reads, measures, detects, links what it keeps
 and writes its outputs; predict is given the folder of the same files, the same weights, the same
@@ -13,16 +14,21 @@ computes, as many inferences at once as the stage runs.
 
 Without --weights the network is YOLO11n with random weights from a fixed seed: what a frame costs
 is the real one's, and the confidence is set so that some ten objects a frame are found.
+
+With --folder and --trained the detections of each runtime in a frame a second of those videos are
+held against torch's. --trained is a .pt, or an ONNX file that was exported by ultralytics and then
+quantised: its numbers are made a .pt.
 """
 
+import os
 import shutil
 import tempfile
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from importlib.util import find_spec
 from pathlib import Path
 
+from benchmarks.filter_agreement import agreement, dequantised, real_frames
 from benchmarks.filter_contestants import (
     BUSY,
     FPS,
@@ -36,7 +42,6 @@ from benchmarks.filter_contestants import (
 from benchmarks.filter_material import (
     HEIGHT,
     WIDTH,
-    export,
     random_network,
     usual_confidence,
     write_frames,
@@ -46,6 +51,9 @@ from benchmarks.results import Measurement, Row, Table, Target
 from engine import Item, available_cores
 from engine.bench.intervals import interval
 from engine.ledger.outputs.folders import commit_output, open_scratch
+from stages.models.content import content_hash
+from stages.models.exports import exported
+from stages.models.runtimes import is_installed
 from stages.models.yolo import find_weights
 
 WORKERS = 2
@@ -89,28 +97,32 @@ def over_torch(taken: Mapping[str, Sequence[Figures]], form: str) -> Table:
 def on_cpu(case: Case, torch_weights: Path, arguments: Namespace) -> Measurement:
     """torch, ONNX Runtime and OpenVINO side by side; then short videos."""
     batch, notes = arguments.batch, []
-    weights = {"torch": torch_weights}
-    for form, package in (("onnx", "onnx"), ("openvino", "openvino")):
-        if torch_weights.suffix != ".pt" or find_spec(package) is None:
-            notes.append(f"without {form}: it needs .pt weights and the package {package}")
+    weights: dict[str, Path | None] = {"torch": None}
+    for form in ("onnx", "openvino"):
+        if torch_weights.suffix != ".pt" or not is_installed(form):
+            notes.append(f"without {form}: it needs .pt weights and the package {form}")
         else:
-            weights[form] = export(torch_weights, form)
+            content = content_hash(torch_weights)
+            weights[form] = exported(torch_weights, content, form, case.image_size)
 
     contestants: dict[str, Contestant] = {}
     with ExitStack() as closing_time:
         for form, path in weights.items():
-            contestants[f"Penstock, {form}"] = penstock(case, path, batch, closing_time)
-            contestants[f"predict, {form}"] = predict(case, path, batch)
+            contestants[f"Penstock, {form}"] = penstock(
+                case, torch_weights, batch, closing_time, form
+            )
+            contestants[f"predict, {form}"] = predict(case, path or torch_weights, batch)
             if form == "torch" and available_cores() > 1:
                 contestants["predict on all cores, torch"] = predict(
-                    case, path, batch, available_cores()
+                    case, torch_weights, batch, available_cores()
                 )
-            contestants[f"the network alone, {form}"] = network(case, path, batch, closing_time)
+            contestants[f"the network alone, {form}"] = network(
+                case, torch_weights, batch, closing_time, path
+            )
         taken = take_turns(contestants, arguments.rounds)
     own = [f"Penstock, {form}" for form in weights]
     tables = [compared("One long video on the CPU", taken, own)]
-    if "openvino" in weights:
-        tables.append(over_torch(taken, "openvino"))
+    tables += [over_torch(taken, form) for form in weights if form != "torch"]
     targets = [
         Target(
             "frames/s of the stage over predict's, torch",
@@ -135,13 +147,22 @@ def on_cpu(case: Case, torch_weights: Path, arguments: Namespace) -> Measurement
     videos = 4 if arguments.quick else 20
     with ExitStack() as closing_time:
         short = {
-            f"Penstock, {form}": crawl(case, weights[form], batch, videos, WORKERS),
-            f"one worker, {form}": crawl(case, weights[form], batch, videos, 1),
-            f"the network alone, {form}": network(case, weights[form], batch, closing_time),
+            f"Penstock, {form}": crawl(case, torch_weights, batch, videos, WORKERS, form),
+            f"one worker, {form}": crawl(case, torch_weights, batch, videos, 1, form),
+            f"the network alone, {form}": network(
+                case, torch_weights, batch, closing_time, weights[form]
+            ),
         }
         taken = take_turns(short, arguments.rounds)
     shorts = {name: [{FPS: turn[FPS]} for turn in turns] for name, turns in taken.items()}
     tables.append(compared(f"{videos} videos of {SHORT} frames", shorts, [f"Penstock, {form}"]))
+    if arguments.folder is not None and arguments.trained is not None:
+        frames = real_frames(arguments.folder, 5.0 if arguments.quick else 1.0)
+        forms = [form for form in weights if form != "torch"]
+        table, more = agreement(trained(arguments.trained, case.folder), forms, frames, 640)
+        tables.append(table)
+        targets += more
+        notes.append(f"what is found, with {arguments.trained.name}, in {arguments.folder}")
     return result(case, tables, targets, arguments, notes)
 
 
@@ -192,9 +213,18 @@ def result(
     )
 
 
+def trained(weights: Path, folder: Path) -> Path:
+    """The weights as a .pt."""
+    if weights.suffix == ".pt":
+        return weights
+    return dequantised(weights, folder / f"{weights.stem}.pt")
+
+
 def command_line() -> ArgumentParser:
     made = parser(__doc__, rounds=5)
     made.add_argument("--weights", help="a .pt file; without, YOLO11n made here")
+    made.add_argument("--folder", type=Path, help="videos in which detections are compared")
+    made.add_argument("--trained", type=Path, help="weights that find something in them")
     made.add_argument("--confidence", type=float, help="default: ten boxes a frame are looked at")
     made.add_argument("--image-size", type=int, default=640)
     made.add_argument("--batch", type=int, default=8, help="frames per inference, on a CPU")
@@ -211,6 +241,7 @@ def main() -> None:
     frames = arguments.frames or (usual // 4 if arguments.quick else usual)
     with tempfile.TemporaryDirectory(prefix="penstock-filter-speed-") as folder:
         place = Path(folder)
+        os.environ["XDG_CACHE_HOME"] = str(place / "cache")  # for the exports
         item = Item.at(place, "long")
         scratch = open_scratch(item, "extract")
         write_frames(scratch, frames)

@@ -1,1 +1,1 @@
-"""The detector: weights, inference, one model for several workers."""
+"""The detector: weights, what runs them, inference, one model for several workers."""

@@ -63,7 +63,8 @@ class Detector:
 
     `weights` is a .pt or .onnx file, a TensorRT .engine or an OpenVINO folder. `exported` is the
     same network in another format, as `stages.models.exports` makes it: it is loaded in the place
-    of a .pt, on the CPU, and computes in single precision as torch does. `classes` are names
+    of a .pt, on the CPU, and computes in single precision as torch does, unless `half` allows what
+    OpenVINO prefers. `classes` are names
     of the model's classes, none for all. `confidence` and `iou` are the thresholds of a detection
     and of non-maximum suppression. `image_size` is the longer side the network sees, in pixels,
     and `batch` the images in one inference on a GPU. On a CPU each image has an inference of its
@@ -113,7 +114,7 @@ class Detector:
         self._letterbox = letterbox_of(
             self.model, self._settings.imgsz, as_torch=exported is not None
         )
-        self._streams = Streams(self.model, network, exact=exported is not None)
+        self._streams = Streams(self.model, network, exact=exported is not None and not half)
         self.batch = fixed_batch or (1 if self.model.device.type == "cpu" else batch)
         self._busy = 0.0
         self._lock = threading.Lock()

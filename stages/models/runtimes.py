@@ -17,7 +17,7 @@ logger = logging.getLogger("penstock.filter")
 
 Runtime = Literal["torch", "onnx", "openvino"]
 
-FASTEST_FIRST: tuple[Runtime, ...] = ("openvino", "onnx", "torch")
+PREFERRED: tuple[Runtime, ...] = ("openvino", "onnx", "torch")
 
 PACKAGES = {"torch": ("torch",), "onnx": ("onnx", "onnxruntime"), "openvino": ("openvino",)}
 """The packages with which a .pt is exported for a runtime, and run."""
@@ -89,7 +89,7 @@ def choose_runtime(
             return before
         if sees_gpu(device):
             return "torch"
-        return next(filter(is_installed, FASTEST_FIRST))
+        return next(filter(is_installed, PREFERRED))
     if wanted != "torch" and not on_cpu:
         raise ConfigError(
             f"stages.filter.runtime = {wanted!r} is for the CPU, and stages.filter.device is "

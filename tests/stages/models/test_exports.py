@@ -59,6 +59,21 @@ def test_it_finds_what_torch_finds(runtime: str) -> None:
             assert confidence < 0.0001
 
 
+def test_it_computes_in_single_precision_unless_half_is_allowed() -> None:
+    """On a processor with AMX OpenVINO would take half by itself."""
+    needs("openvino")
+    network = exported(WEIGHTS, content_hash(WEIGHTS), "openvino", IMAGE_SIZE)
+    modes = []
+    for half in (False, True):
+        detector = Detector(WEIGHTS, exported=network, image_size=IMAGE_SIZE, half=half)
+        compiled = detector.model.backend.ov_compiled_model
+        modes.append(str(compiled.get_property("EXECUTION_MODE_HINT")))
+        if not half:
+            assert "float32" in str(compiled.get_property("INFERENCE_PRECISION_HINT"))
+        detector.close()
+    assert ["ACCURACY" in mode for mode in modes] == [True, False]
+
+
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache folder; returns the folder of the exports in it."""
