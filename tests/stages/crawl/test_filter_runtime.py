@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine.ledger.output_folders import open_scratch
 
 from engine import SOURCE, Item, Pipeline, Stage, Step, UsageError, load_config, run_pipeline
+from engine.ledger.outputs.folders import open_scratch
 from stages.crawl.filter import Filter
 from stages.demo.shapes import IMAGE_SIZE, WEIGHTS, random_scene
 from stages.models.yolo import import_ultralytics
