@@ -1,9 +1,10 @@
 """What people would use in Penstock's place for a crawl, each calling the same stage functions.
 
-    python -m benchmarks.crawl_contestants NAME < crawling.json  # prints {"wall s", "described"}
+    python -m benchmarks.crawl_contestants NAME < crawling.json
 
-Every contestant is a process of its own, and ends with the dataset, which is deduplicated across
-videos. None of the others keeps a ledger, syncs its outputs, retries or resumes.
+It prints {"wall s", "frames", "described"}. Every contestant is a process of its own, and ends with
+the dataset, which is deduplicated across videos. None of the others keeps a ledger, syncs its
+outputs, retries or resumes.
 """
 
 import asyncio
@@ -253,9 +254,11 @@ def main() -> None:
     began = time.monotonic()
     CONTESTANTS[sys.argv[1]](crawling)
     wall = time.monotonic() - began
-    lines = finished_lines(Path(crawling.workdir), "descriptions.jsonl", "describe")
+    workdir = Path(crawling.workdir)
+    frames = sum(1 for _ in finished_lines(workdir, "frames.jsonl", "extract"))
+    lines = finished_lines(workdir, "descriptions.jsonl", "describe")
     described = sum(bool(json.loads(line)["description"]) for line in lines)
-    print(json.dumps({"wall s": wall, "described": described}))
+    print(json.dumps({"wall s": wall, "frames": frames, "described": described}))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ same requests; Penstock takes part once more with it on, as people use it.
 
 The bound is the largest of: the processor seconds that the thriftiest contestant used in that round
 over the cores; the bytes over what all download connections give; the requests over the allowed
-rate; the frames over the detector's own rate with full batches and nothing else at work.
+rate.
 """
 
 import json
@@ -27,7 +27,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.crawl_contestants import CONTESTANTS, WORKERS, Crawling, finished_lines
+from benchmarks.crawl_contestants import CONTESTANTS, WORKERS, Crawling
 from benchmarks.crawl_material import (
     REQUESTS,
     add_crawl_options,
@@ -41,8 +41,6 @@ from benchmarks.servers import Behaviour, DescriptionServer, answering, serving
 from benchmarks.watches import ProcessWatch
 from engine import available_cores
 from engine.bench.intervals import interval
-from stages.models.detector import borrow_detector
-from stages.models.runtimes import find_made_of
 
 REUSING = "Penstock, reuse on"
 BEFORE = "the release before"
@@ -74,51 +72,27 @@ def contend(
         if process.returncode != 0:
             raise SystemExit(f"{name} failed; see above")
     found = json.loads(printed.splitlines()[-1])
+    # An older checkout's contestant does not count the frames.
+    counted = {key: found[key] for key in ("frames", "described") if key in found}
     return {
         "wall s": found["wall s"],
         "CPU s": watch.seconds,
         "memory MB": watch.memory,
         "disk MB": watch.disk,
-        "described": found["described"],
+        **counted,
         "requests": server.figures()["requests"],
         "until a frame was described s": server.described()[0] - began,
     }
 
 
-def detector_rate(weights: str, size: int, frames: int = 64) -> float:
-    """Frames a second of the detector alone, in full batches."""
-    import numpy as np
-
-    made_of = find_made_of(weights, runtime="auto", device="auto", image_size=size, earlier=None)
-    detector = borrow_detector(weights, made_of, image_size=size).thing
-    noise = np.random.default_rng(0)
-    images = [noise.integers(0, 255, (360, 640, 3), np.uint8) for _ in range(frames)]
-    detector.detect(images[: detector.batch])
-    began = time.monotonic()
-    detector.detect(images)
-    return frames / (time.monotonic() - began)
-
-
-def bounds(
-    turns: list[Figures], frames: int, downloaded: int, speed: float, rate: float
-) -> Figures:
+def bounds(turns: list[Figures], downloaded: int, speed: float) -> Figures:
     """What no contestant can go below, in seconds, and the largest of it."""
     found = {
         "processor": min(turn["CPU s"] for turn in turns) / available_cores(),
         "bytes": downloaded / (speed * WORKERS["download"]),
         "requests": min(turn["requests"] for turn in turns) / (REQUESTS / 60),
-        "detector": frames / rate,
     }
     return found | {"bound": max(found.values())}
-
-
-def sampled_frames(crawling: Crawling) -> int:
-    """The frames that extract makes of all videos: counted once, by doing it."""
-    with tempfile.TemporaryDirectory() as folder:
-        settings = [*crawling.settings, "stages.describe.backend=detections"]
-        given = Crawling(crawling.urls, settings, folder)
-        CONTESTANTS["Penstock"](given)
-        return sum(1 for _ in finished_lines(Path(folder), "frames.jsonl", "extract"))
 
 
 def main() -> None:
@@ -152,8 +126,6 @@ def main() -> None:
         server = stack.enter_context(answering(Behaviour()))
         crawling = Crawling(served, crawl_settings(arguments, server.url), "")
         with_settings = replace(crawling, settings=[*crawling.settings, *arguments.set])
-        frames = sampled_frames(with_settings)
-        rate = detector_rate(arguments.weights, arguments.image_size)
         downloaded = sum(path.stat().st_size for path in files)
         taken: dict[str, list[Figures]] = {name: [] for name in names}
         limits: list[Figures] = []
@@ -166,8 +138,8 @@ def main() -> None:
                 wall = taken[name][-1]["wall s"]
                 print(f"round {round_ + 1}: {name}: {wall:.1f} s", file=sys.stderr)
             same = [taken[name][-1] for name in names if name != REUSING]
-            limits.append(bounds(same, frames, downloaded, arguments.speed, rate))
-    finish(_result(arguments, taken, limits, frames, notes), arguments)
+            limits.append(bounds(same, downloaded, arguments.speed))
+    finish(_result(arguments, taken, limits, notes), arguments)
 
 
 def _has_ray() -> bool:
@@ -182,7 +154,6 @@ def _result(
     arguments: object,
     taken: dict[str, list[Figures]],
     limits: list[Figures],
-    frames: int,
     notes: list[str],
 ) -> Measurement:
     given = vars(arguments)
@@ -197,10 +168,9 @@ def _result(
                 pairs = zip(own, turns, strict=True)
                 share = [mine / turn["wall s"] for mine, turn in pairs]
                 targets.append(Target(f"wall over {name}'s", interval(share), 1.0))
-    described = sorted(
-        {int(turn["described"]) for name, turns in taken.items() for turn in turns
-         if name != REUSING}
-    )  # fmt: skip
+    asking = [turn for name, turns in taken.items() for turn in turns if name != REUSING]
+    described = sorted({int(turn["described"]) for turn in asking})
+    frames = max(int(turn.get("frames", 0)) for turn in asking)
     limit_rows = [
         Row(key, {"seconds": interval([limit[key] for limit in limits])}) for key in limits[0]
     ]

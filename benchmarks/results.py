@@ -113,11 +113,13 @@ def result_of_file(path: Path) -> Measurement:
 
 
 def _command(words: Iterable[str]) -> str:
-    """The command as a person gives it, without where it saves to."""
+    """The command as a person gives it, without where it saves to, and where a checkout lies."""
     program, *rest = words
-    kept = []
+    kept: list[str] = []
     skip = False
     for word in rest:
+        if kept and kept[-1] == "--baseline":
+            word = "CHECKOUT"
         if skip or word in SAVING:
             skip = not skip
         elif not word.startswith(tuple(f"{option}=" for option in SAVING)):

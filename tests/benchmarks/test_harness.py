@@ -94,14 +94,18 @@ def test_a_result_is_saved_under_another_name(
         "--save-as",
         "two",
         "--big",
+        "--baseline",
+        str(tmp_path),
     ]
     monkeypatch.setattr("sys.argv", words)
     made = parser("One thing.", rounds=3)
     made.add_argument("--big", action="store_true")
+    made.add_argument("--baseline")
     target = Target("time", Interval(0.25, 0.2, 0.3), 0.5)
     finish(Measurement("one", "One thing", [], [target], rounds=2), parse(made))
     found = result_of_file(tmp_path / "two.json")
-    assert (found.name, found.command) == ("two", "python -m benchmarks.one --rounds 2 --big")
+    told = "python -m benchmarks.one --rounds 2 --big --baseline CHECKOUT"
+    assert (found.name, found.command) == ("two", told)
     assert (tmp_path / "two.png").exists()
 
 
