@@ -122,7 +122,7 @@ def _runtime(settings: Filter.Settings) -> Check:
         chosen = choose_runtime(settings.runtime, settings.device)
     except ConfigError as error:
         return Check("runtime", "problem", str(error))
-    faster = settings.runtime == "auto" and chosen != "openvino" and not sees_gpu(settings.device)
+    faster = settings.runtime == "auto" and chosen == "torch" and not sees_gpu(settings.device)
     hint = "; pip install 'penstock[openvino]' for a faster one" if faster else ""
     return Check("runtime", "ok", f"{NAMES[chosen]}{hint}")
 

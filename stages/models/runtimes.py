@@ -18,6 +18,8 @@ logger = logging.getLogger("penstock.filter")
 Runtime = Literal["torch", "onnx", "openvino"]
 
 PREFERRED: tuple[Runtime, ...] = ("openvino", "onnx", "torch")
+"""On a CPU. The first two are about as fast as each other in single precision; only OpenVINO has
+half, where `half` allows it."""
 
 PACKAGES = {"torch": ("torch",), "onnx": ("onnx", "onnxruntime"), "openvino": ("openvino",)}
 """The packages with which a .pt is exported for a runtime, and run."""
@@ -43,9 +45,9 @@ def find_made_of(
     weights, and for a .pt the `runtime` that runs them.
 
     `earlier` is the answer for the work that is there already, as `Stage.find_ingredients` has it,
-    or UNRECORDED. With "auto" the runtime stays what it
-    was, so that finished work is not done again when a faster runtime is installed. Weights that
-    are not on this machine are fetched only where none were used before.
+    or UNRECORDED. With "auto" the runtime stays what it was, so that finished work is not done
+    again when a faster runtime is installed. Weights that are not on this machine are fetched only
+    where none were used before.
 
     A .pt is exported here if that has not been done before. Where it cannot be, "auto" means torch,
     and a line says so. Raises UsageError.
@@ -77,7 +79,7 @@ def choose_runtime(
     wanted: Literal["auto"] | Runtime, device: str, before: Runtime | None = None
 ) -> Runtime:
     """What is to run a .pt on `device`. `before` is what ran it until now: "auto" stays with that
-    where it can, else means torch on a GPU, and on a CPU the fastest that is installed.
+    where it can, else means torch on a GPU, and on a CPU the first of PREFERRED that is installed.
 
     Raises ConfigError for a runtime that is not installed, or not meant for the device.
     """
@@ -135,7 +137,7 @@ def _runtime_before(earlier: Mapping[str, Any] | None, content: str) -> Runtime 
 def _tell_of_a_faster_one(weights: str, device: str, chosen: Runtime) -> None:
     """Tell a person that finished work keeps this work folder from a faster runtime."""
     fastest = choose_runtime("auto", device)
-    if fastest != chosen:
+    if fastest != chosen and "torch" in (fastest, chosen):  # the others differ little
         logger.warning(
             "filter: %s stays with %s, which ran it on this work folder until now; "
             "stages.filter.runtime = %r is faster, and filters all frames again",
