@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-EVERY = 0.02
+EVERY = 0.05
 """Seconds between two looks."""
 
 WATCH = "watch"
