@@ -255,8 +255,8 @@ class Journey(Ends):
         return tuple(name for name in after if name in self.known)
 
     def _obsolete(self) -> tuple[str, ...]:
-        unreached = (name for name in self.graph.names if name not in self.ended)
-        return tuple(name for name in unreached if name in self.known)
+        mine = self.graph.below[self.item.split]
+        return tuple(name for name in self.known if name in mine and name not in self.ended)
 
     def _stale(self, finished: bool) -> tuple[str, ...]:
         gone = [name for name, end in self.ended.items() if not end.has_output]
