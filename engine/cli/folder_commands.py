@@ -23,8 +23,12 @@ from engine.flow.journey.graph import Graph
 from engine.gates.leftovers import make_room
 from engine.ledger.lock import is_locked, locked
 from engine.ledger.reader import LedgerReader, RunRow
+from engine.ledger.retrying import whole_item
 from engine.ledger.schema import FILE, told
 from engine.ledger.writer import Ledger
+from engine.telemetry.statistics import FailureKind
+from engine.telemetry.text import counted
+from engine.views.levels import Levels
 from engine.views.report import Status, render_status, status_as_dict
 
 
@@ -46,6 +50,9 @@ def show_status(workdir: str, as_json: bool) -> None:
             stages=reader.counts(pipeline.names),
             failures=reader.failure_kinds(),
             holds=reader.holds(),
+            levels=Levels.of(pipeline),
+            parts=reader.part_counts(),
+            gaps=reader.gaps(),
         )
     if as_json:
         click.echo(json.dumps(status_as_dict(status), indent=2))
@@ -58,6 +65,7 @@ def retry_failures(
     workdir: str,
     kind: str | None,
     stage: str | None,
+    gaps: bool,
     trusted: bool,
     overrides: Sequence[str],
     quiet: bool,
@@ -68,7 +76,9 @@ def retry_failures(
     """Run failed items again, and pending ones; returns the exit code. If a class or a stage is
     named, other pending items are left alone: a gate may hold them for hours.
 
-    A named class may also be one of drops, such as items that are not yet published.
+    A named class may also be one of drops, such as items that are not yet published. With `gaps`
+    only the failed parts of items that are done without them are tried again; otherwise all but
+    those are.
 
     The settings are those of the last run, so that finished work stays finished; `overrides` and
     the environment override them. Unless the stored settings are `trusted`, or a run of this user
@@ -83,6 +93,7 @@ def retry_failures(
     pipeline, others = registry.pipeline(last.pipeline), list(registry.pipelines().values())
     _check_choice("--stage", stage, {failure.stage for failure in failures}, pipeline.names)
     _check_choice("--class", kind, {failure.kind for failure in failures} | drops)
+    _check_gaps(gaps, stage, kind, failures)
     stored = _without_flags_of_one_run(last.settings, pipeline)
     if not trusted and not is_own(last.settings, last.seal):
         check_stored(pipeline, stored, os.environ, overrides, config_file(None), folder, others)
@@ -94,14 +105,15 @@ def retry_failures(
         try:
             after = {name: graph.descendants(name) for name in graph.names}
             ledger.begin()
-            chosen = {item for item, _ in ledger.ended_ill(kind, stage)}
-            count = ledger.reset(after, kind, stage)
+            chosen = ledger.retrying.reset(after, kind, stage, gaps=gaps)
             ledger.commit()
         finally:
             ledger.close()
+    ids = {item for item, _ in chosen}
     if not quiet:
-        click.echo(f"trying again: {count} item{'' if count == 1 else 's'}", err=True)
-    only = chosen if kind is not None or stage is not None else None
+        click.echo(f"trying again: {_counted(ids, pipeline)}", err=True)
+    is_choice = gaps or kind is not None or stage is not None
+    only = {whole_item(id_) for id_ in ids} if is_choice else None
     return execute(pipeline, config, folder, _pending(folder, only), quiet, log_json, served)
 
 
@@ -155,6 +167,32 @@ def _pending(folder: Path, only: Collection[str] | None) -> Iterator[Job]:
         for job in reader.pending_items():
             if only is None or job.id in only:
                 yield job
+
+
+def _counted(chosen: Collection[str], pipeline: Pipeline) -> str:
+    """The number of items, and of parts of items, among these ids."""
+    parts = [id_ for id_ in chosen if whole_item(id_) != id_]
+    told = [counted(len(chosen) - len(parts), pipeline.unit)] if len(chosen) > len(parts) else []
+    if parts:
+        of = counted(len({whole_item(id_) for id_ in parts}), pipeline.unit)
+        told.append(f"{counted(len(parts), 'part')} of {of}")
+    return ", ".join(told) or counted(0, pipeline.unit)
+
+
+def _check_gaps(
+    gaps: bool, stage: str | None, kind: str | None, failures: Sequence[FailureKind]
+) -> None:
+    """Raises UsageError where `--gaps` is given and there are none, or is not given and all that is
+    asked for are gaps."""
+    asked = [
+        failure
+        for failure in failures
+        if stage in (None, failure.stage) and kind in (None, failure.kind)
+    ]
+    if gaps and not any(failure.is_gap for failure in asked):
+        raise UsageError("--gaps: nothing that is done lacks a part that failed so")
+    if not gaps and (stage or kind) and asked and all(failure.is_gap for failure in asked):
+        raise UsageError("what failed so are parts that finished items do without; add --gaps")
 
 
 def _check_choice(

@@ -194,6 +194,11 @@ def status(workdir: str, as_json: bool) -> None:
         click.Option(["--class", "kind"], metavar="CLASS", help="Only failures of this class."),
         click.Option(["--stage"], metavar="STAGE", help="Only failures in this stage."),
         click.Option(
+            ["--gaps"],
+            is_flag=True,
+            help="Only failed parts of what is done without them, which are left alone otherwise.",
+        ),
+        click.Option(
             ["--trust", "trusted"],
             is_flag=True,
             help="Use the folder's settings also where they are not those of a run of yours.",
@@ -206,6 +211,7 @@ def retry(
     workdir: str,
     kind: str | None,
     stage: str | None,
+    gaps: bool,
     trusted: bool,
     overrides: tuple[str, ...],
     quiet: bool,
@@ -221,7 +227,9 @@ def retry(
     from engine.cli.folder_commands import retry_failures
 
     sys.exit(
-        retry_failures(workdir, kind, stage, trusted, overrides, quiet, log_json, web, web_host)
+        retry_failures(
+            workdir, kind, stage, gaps, trusted, overrides, quiet, log_json, web, web_host
+        )
     )
 
 

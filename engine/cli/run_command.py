@@ -156,6 +156,7 @@ def _port(web: WebAddress) -> "Port":
 def _show(pipeline: Pipeline, workdir: Path, report: "RunReport") -> None:
     from shutil import get_terminal_size
 
+    from engine.views.levels import Levels
     from engine.views.report import Summary, render_summary
 
     again = " Give the same command again to go on."
@@ -172,6 +173,9 @@ def _show(pipeline: Pipeline, workdir: Path, report: "RunReport") -> None:
         failures=report.failures,
         holds=report.holds,
         notes=report.finish,
+        levels=Levels.of(pipeline),
+        parts=report.parts,
+        gaps=report.gaps,
     )
     color = sys.stdout.isatty()
     width = min(get_terminal_size().columns, 120)

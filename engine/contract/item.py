@@ -230,6 +230,13 @@ PARAMETERS = ".parameters.json"
 """The file in a part's folder that has its parameters; missing where it has none."""
 
 
+def place_of(id_: str) -> str:
+    """The place of a part in its item, from the part's id: "part 3", or "part 3.1" for the first
+    part of that one; "" for a whole item."""
+    positions = re.findall(rf"{re.escape(PARTS)}/(\d+)", id_)
+    return f"part {'.'.join(str(int(position) + 1) for position in positions)}" if positions else ""
+
+
 def read_parameters(folder: Path) -> Parameters:
     """The parameters of the part in `folder`."""
     try:

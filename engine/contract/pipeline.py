@@ -23,8 +23,9 @@ class ItemRecord:
     `outcome` is the outcome of the item as a whole. Where it is not done, `stage`, `reason` and
     `kind` say which stage ended the item and why. `parent` is the id of the item that produced this
     one, None for an item of the source. `expanded` is the number of items that this one produced,
-    None for an ordinary item. `parameters` are the latest that the item came with. `source` and
-    `reason` may be passed on: passwords and signatures are removed from the addresses in them.
+    None for an ordinary item. `parameters` are the latest that the item came with. `gaps` is the
+    number of parts that failed and that the item is done without. `source` and `reason` may be
+    passed on: passwords and signatures are removed from the addresses in them.
     """
 
     id: str
@@ -37,6 +38,7 @@ class ItemRecord:
     kind: str | None
     expanded: int | None
     parameters: Mapping[str, Any] = NO_PARAMETERS
+    gaps: int = 0
 
 
 @dataclass(frozen=True, slots=True)

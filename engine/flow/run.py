@@ -59,7 +59,8 @@ BAD_START = "could not start"
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """The results of a run. `total` (of items), `counts` (of stages), `failures` and `held` are the
+    """The results of a run. `total` (of items), `parts` (of all of them), `gaps` (the number of
+    items that are done without some of theirs), `counts` (of stages), `failures` and `held` are the
     whole ledger's, `pools` and `items` this run's."""
 
     run: int
@@ -70,6 +71,8 @@ class RunReport:
     """Number of this run's items that are done, dropped, failed; `reused`:
     all done by earlier runs."""
     total: StageCounts
+    parts: StageCounts
+    gaps: int
     counts: Sequence[StageCounts]
     failures: Sequence[FailureKind]
     holds: Sequence[Hold]
@@ -305,6 +308,8 @@ class Run:
                 seconds=seconds,
                 items=dict(self._routing.ended),
                 total=reader.item_counts(),
+                parts=reader.part_counts(),
+                gaps=reader.gaps(),
                 counts=reader.counts(self.pipeline.names),
                 failures=reader.failure_kinds(),
                 holds=reader.holds(),

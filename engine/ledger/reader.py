@@ -14,13 +14,14 @@ from types import TracebackType
 from typing import Any, Literal
 
 from engine.contract.errors import WorkFolderError
-from engine.contract.item import Item
+from engine.contract.item import Item, place_of
 from engine.contract.job import Job, Parameters
 from engine.contract.pipeline import ItemRecord, Pipeline
 from engine.contract.showing import shown, shown_in
 from engine.ledger.audit import Audit
 from engine.ledger.errors import explained, is_explained
 from engine.ledger.records import known_job
+from engine.ledger.retrying import GAP, WHOLE
 from engine.ledger.schema import FILE, POOL_COLUMNS, columns_of, connect
 from engine.telemetry.statistics import (
     FailureKind,
@@ -59,6 +60,16 @@ class EndedAttempt:
     started: float
     ended: float | None
     outcome: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One item that ended ill, or one part: then `place` says which one of its item."""
+
+    source: str
+    place: str
+    reason: str
+    traceback: str | None
 
 
 class LedgerReader:
@@ -146,11 +157,7 @@ class LedgerReader:
         """The number of whole items that are done without some of their parts: those had failed."""
         if not self._knows_parts():
             return 0
-        rows = self._db.execute(
-            "SELECT count(DISTINCT substr(s.item, 1, instr(s.item || '/', '/') - 1)) FROM stages s"
-            " JOIN items i ON i.id = substr(s.item, 1, instr(s.item || '/', '/') - 1)"
-            " WHERE s.gaps > 0 AND i.outcome = 'done'"
-        )
+        rows = self._db.execute(f"SELECT count(DISTINCT whole.id) FROM items i{WHOLE} WHERE {GAP}")
         return int(rows.fetchone()[0])
 
     def _count(self, name: str, which: str) -> StageCounts:
@@ -162,41 +169,54 @@ class LedgerReader:
         return StageCounts(stage=name, entered=sum(by.values()), **by)
 
     def failure_kinds(self) -> list[FailureKind]:
-        """Failures by stage and class, the most frequent first, with an example of each."""
+        """Failures by stage and class, the most frequent first, with an example of each; those of
+        parts that their items are done without by themselves."""
+        return self._ended_ill("failed")
+
+    def drops(self) -> list[FailureKind]:
+        """The same of what was dropped."""
+        return self._ended_ill("dropped")
+
+    def _ended_ill(self, outcome: Literal["failed", "dropped"]) -> list[FailureKind]:
         rows = self._db.execute(
-            "SELECT s.stage, s.kind, count(*) AS n, min(i.source), s.reason FROM stages s"
-            f" JOIN items i ON i.id = s.item WHERE s.outcome = 'failed' AND {self._own('s.')}"
-            " GROUP BY s.stage, s.kind ORDER BY n DESC, s.stage, s.kind"
+            f"SELECT s.stage, coalesce(s.kind, ''), count(*) AS n, min(i.source), i.id, s.reason,"
+            f" {self._gap(outcome)} AS gap FROM stages s JOIN items i ON i.id = s.item{WHOLE}"
+            f" WHERE s.outcome = ? AND {self._own('s.')} GROUP BY s.stage, s.kind, gap"
+            " ORDER BY n DESC, s.stage, s.kind, gap",
+            (outcome,),
         )
         return [
-            FailureKind(stage, kind, count, shown(source), shown_in(reason))
-            for stage, kind, count, source, reason in rows
+            FailureKind(
+                stage,
+                kind,
+                count,
+                ", ".join(filter(None, (shown(source), place_of(id_)))),
+                shown_in(reason or ""),
+                of_parts=bool(place_of(id_)),
+                is_gap=bool(gap),
+            )
+            for stage, kind, count, source, id_, reason, gap in rows
         ]
 
-    def endings(self, outcome: Literal["failed", "dropped"]) -> list[tuple[str, str, int]]:
-        """Stage, class and count of the items with this outcome, the most frequent first."""
-        return self._db.execute(
-            "SELECT stage, coalesce(kind, ''), count(*) AS n FROM stages WHERE outcome = ?"
-            f" AND {self._own()} GROUP BY 1, 2 ORDER BY n DESC, 1, 2",
-            (outcome,),
-        ).fetchall()
+    def _gap(self, outcome: str) -> str:
+        """The condition for parts that ended with this outcome, and that their items lack."""
+        return GAP if outcome == "failed" and self._knows_parts() else "0"
 
     def examples(
-        self, outcome: Literal["failed", "dropped"], stage: str, kind: str, most: int
-    ) -> list[tuple[str, str, str | None]]:
-        """Sources, reasons and tracebacks of up to `most` items that a stage ended with this
-        outcome and class."""
+        self, outcome: Literal["failed", "dropped"], of: FailureKind, most: int
+    ) -> list[Example]:
+        """Up to `most` of the items, or parts, that a stage ended so."""
         rows = self._db.execute(
-            "SELECT i.source, s.reason, (SELECT a.traceback FROM attempts a WHERE a.item = s.item"
-            " AND a.stage = s.stage ORDER BY a.id DESC LIMIT 1) FROM stages s"
-            " JOIN items i ON i.id = s.item"
+            "SELECT i.source, i.id, s.reason, (SELECT a.traceback FROM attempts a"
+            " WHERE a.item = s.item AND a.stage = s.stage ORDER BY a.id DESC LIMIT 1)"
+            f" FROM stages s JOIN items i ON i.id = s.item{WHOLE}"
             f" WHERE s.stage = ? AND s.outcome = ? AND coalesce(s.kind, '') = ? AND"
-            f" {self._own('s.')} LIMIT ?",
-            (stage, outcome, kind, most),
+            f" {self._own('s.')} AND {self._gap(outcome)} = ? LIMIT ?",
+            (of.stage, outcome, of.kind, of.is_gap, most),
         )
         return [
-            (shown(source), shown_in(reason or ""), traceback and shown_in(traceback))
-            for source, reason, traceback in rows
+            Example(shown(source), place_of(id_), shown_in(reason or ""), trace and shown_in(trace))
+            for source, id_, reason, trace in rows
         ]
 
     def attempts(self, after: int, besides: Collection[int] = ()) -> Iterator[EndedAttempt]:
@@ -288,13 +308,14 @@ class LedgerReader:
         """Every item, ordered by id, read lazily."""
         rows = self._db.execute(
             f"SELECT i.id, i.source, {self._parameters()}, i.parent, i.outcome,"
-            " (SELECT max(expanded) FROM stages s WHERE s.item = i.id), s.stage, s.reason, s.kind"
+            f" (SELECT max(expanded) FROM stages s WHERE s.item = i.id), {self._gaps()},"
+            " s.stage, s.reason, s.kind"
             " FROM items i LEFT JOIN stages s ON s.item = i.id AND s.outcome = i.outcome"
             f" AND i.outcome IN ('dropped', 'failed') WHERE {self._whole('i.')}"
             " ORDER BY i.id, s.stage"
         )
         last = None
-        for id_, source, parameters, parent, outcome, expanded, stage, reason, kind in rows:
+        for id_, source, parameters, parent, outcome, expanded, gaps, stage, reason, kind in rows:
             if id_ == last:
                 continue  # several stages ended the item this way: the first one counts
             last = id_
@@ -309,7 +330,17 @@ class LedgerReader:
                 kind=kind,
                 expanded=expanded,
                 parameters=Parameters(parameters or ""),
+                gaps=gaps,
             )
+
+    def _gaps(self) -> str:
+        """The number of failed parts of the item `i`, if it is done."""
+        if not self._knows_parts():
+            return "0"
+        return (
+            "iif(i.outcome = 'done', (SELECT count(*) FROM items p WHERE p.id > i.id || '/'"
+            " AND p.id < i.id || '0' AND p.outcome = 'failed'), 0)"
+        )
 
     def _knows_parts(self) -> bool:
         """Whether the ledger may have parts; an older one has no columns for them."""

@@ -29,6 +29,7 @@ from engine.ledger.records import (
     known_ends,
     known_job,
 )
+from engine.ledger.retrying import Retrying
 from engine.ledger.schema import POOL_COLUMNS, open_to_write
 from engine.telemetry.statistics import Sample
 
@@ -46,6 +47,7 @@ class Ledger:
         self.killed = KilledAttempts(self._db)
         self.parts = PartRows(self._db)
         self.ingredients = IngredientsTable(self._db)
+        self.retrying = Retrying(self._db)
 
     def close(self) -> None:
         self._db.close()
@@ -340,37 +342,6 @@ class Ledger:
         """Keep those samples of the run whose ticks are multiples of `stride`."""
         for table in ("samples", "pool_samples"):
             self._db.execute(f"DELETE FROM {table} WHERE run = ? AND tick % ? != 0", (run, stride))
-
-    # Retrying
-
-    def ended_ill(self, kind: str | None, stage: str | None) -> list[tuple[str, str]]:
-        """The items and stages that `reset` would make pending."""
-        return self._db.execute(
-            "SELECT item, stage FROM stages"
-            " WHERE outcome IN ('failed', iif(?1 IS NULL, '', 'dropped'))"
-            " AND kind IS coalesce(?1, kind) AND stage = coalesce(?2, stage)",
-            (kind, stage),
-        ).fetchall()
-
-    def reset(
-        self, descendants: Mapping[str, Sequence[str]], kind: str | None, stage: str | None
-    ) -> int:
-        """Make failures pending, so that a run redoes them: those of this class and stage, or of
-        any (None). A named class may also be one of drops.
-
-        `descendants` gives the stages after each stage, whose ends are void then. Returns the
-        number of failures.
-        """
-        chosen = self.ended_ill(kind, stage)
-        for item, ended in chosen:
-            self._end_item(item, "pending")
-            self._db.execute(
-                "UPDATE stages SET outcome = 'pending', fingerprint = NULL, kind = NULL,"
-                " reason = NULL, retryable = 0 WHERE item = ? AND stage = ?",
-                (item, ended),
-            )
-            self._forget(item, descendants.get(ended, ()))
-        return len(chosen)
 
 
 def _named(item: Item, id_: str) -> Item:

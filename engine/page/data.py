@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from engine.contract.pipeline import Pipeline
-from engine.ledger.reader import LedgerReader, RunRow
+from engine.ledger.reader import Example, LedgerReader, RunRow
 from engine.page.advice import advise
 from engine.page.curves import curves, processor_share
 from engine.page.timeline import Span, Timeline, spans_of
@@ -36,22 +36,11 @@ State = Literal["running", "done", "stopped", "interrupted", "killed", "could no
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
-    """One item that ended in the way of its row, and the reason."""
-
-    source: str
-    reason: str
-    traceback: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class EndingRow:
-    """The items that one stage ended in the same way; `retry` is the
+    """The items, or parts, that one stage ended in the same way; `retry` is the
     command that tries them again."""
 
-    stage: str
-    kind: str
-    count: int
+    told: FailureKind
     examples: Sequence[Example]
     retry: str
 
@@ -143,8 +132,8 @@ class Book:
                 bottleneck=bottleneck_sentence(by_stage) if by_stage else None,
                 advice=self._advice(by_stage),
                 held=self._held(reader, pools, running, now),
-                failures=self._endings(reader, "failed"),
-                drops=self._endings(reader, "dropped"),
+                failures=self._endings(reader, "failed", reader.failure_kinds()),
+                drops=self._endings(reader, "dropped", reader.drops()),
                 runs=runs[:RUNS],
                 more_runs=max(0, len(runs) - RUNS),
             )
@@ -195,25 +184,25 @@ class Book:
         return held_sentences(held, running=running, now=now)
 
     def _endings(
-        self, reader: LedgerReader, outcome: Literal["failed", "dropped"]
+        self,
+        reader: LedgerReader,
+        outcome: Literal["failed", "dropped"],
+        kinds: Sequence[FailureKind],
     ) -> list[EndingRow]:
         return [
             EndingRow(
-                stage=stage,
-                kind=kind,
-                count=count,
-                examples=[
-                    Example(
-                        source=source,
-                        reason=one_line(reason or "", LONGEST_REASON).removeprefix(f"{source}: "),
-                        traceback=traceback and traceback[-LONGEST_TRACEBACK:],
-                    )
-                    for source, reason, traceback in reader.examples(outcome, stage, kind, EXAMPLES)
-                ],
-                retry=retry_command(self.workdir, FailureKind(stage, kind, count, "", "")),
+                told=kind,
+                examples=[_short(one) for one in reader.examples(outcome, kind, EXAMPLES)],
+                retry=retry_command(self.workdir, kind),
             )
-            for stage, kind, count in reader.endings(outcome)
+            for kind in kinds
         ]
+
+
+def _short(example: Example) -> Example:
+    reason = one_line(example.reason, LONGEST_REASON).removeprefix(f"{example.source}: ")
+    traceback = example.traceback and example.traceback[-LONGEST_TRACEBACK:]
+    return replace(example, reason=reason, traceback=traceback)
 
 
 def _state(runs: Sequence[RunRow]) -> State:

@@ -187,13 +187,16 @@ class StageCounts:
 
 @dataclass(frozen=True, slots=True)
 class FailureKind:
-    """The failed items of one stage of the same kind, and one example."""
+    """The failed items, or parts, of one stage of the same kind, and one example."""
 
     stage: str
     kind: str
     count: int
     example_item: str
     example_reason: str
+    of_parts: bool = False
+    is_gap: bool = False
+    """Whether their items are done without these parts."""
 
 
 def bottleneck(pools: Mapping[str, PoolStatistics]) -> str | None:

@@ -38,6 +38,16 @@ def pace(per_second: float) -> str:
     return f"{_short(per_second * 3600)}/h"
 
 
+def counted(number: int, word: str) -> str:
+    """The number with the word, which has an s for several: "1 part", "1,204 parts"."""
+    return f"{number:,} {word if number == 1 else plural(word)}"
+
+
+def plural(word: str) -> str:
+    """The word for several of what one `word` is, such as the unit of a pipeline."""
+    return f"{word}s"
+
+
 def _short(number: float) -> str:
     return f"{number:.0f}" if number >= 10 else f"{number:.1f}"
 

@@ -15,7 +15,8 @@ from engine.telemetry.statistics import (
     StageCounts,
     bottleneck_sentence,
 )
-from engine.telemetry.text import duration, one_line
+from engine.telemetry.text import counted, duration, one_line, plural
+from engine.views.levels import PART, WHOLE_ITEMS, Levels
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,13 +28,17 @@ FAILURES_SHOWN = 8
 """Kinds of failure that a report spells out, the most frequent first."""
 
 
+NO_PARTS = StageCounts("parts", entered=0, done=0, dropped=0, failed=0, pending=0)
+
+
 @dataclass(frozen=True, slots=True)
 class Summary:
     """The data of the end-of-run report.
 
-    `total` counts the items of the whole work folder and `stages` counts them by stage, over all
-    runs; `pools` and `ended`, the items that ended, are of this run only. `outcome` is one line on
-    how the run ended; `notes` are lines for the end of the report.
+    `total` counts the items of the whole work folder, `parts` their parts, `gaps` those that are
+    done without some, and `stages` counts by stage, over all runs; `pools` and `ended`, the items
+    that ended, are of this run only. `outcome` is one line on how the run ended; `notes` are lines
+    for the end of the report.
     """
 
     pipeline: str
@@ -47,6 +52,9 @@ class Summary:
     failures: Sequence[FailureKind]
     notes: Sequence[str] = ()
     holds: Sequence[Hold] = ()
+    levels: Levels = WHOLE_ITEMS
+    parts: StageCounts = NO_PARTS
+    gaps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +71,18 @@ class Status:
     stages: Sequence[StageCounts]
     failures: Sequence[FailureKind]
     holds: Sequence[Hold] = ()
+    levels: Levels = WHOLE_ITEMS
+    parts: StageCounts = NO_PARTS
+    gaps: int = 0
 
 
 def render_summary(summary: Summary, *, width: int = WIDTH, color: bool = False) -> str:
     """The end-of-run report, as text that ends in a line break."""
     return _blocks(
         f"{summary.pipeline}: {one_line(summary.outcome, 1000)}\n",
-        _table(summary.stages, summary.total, summary.pools, width, color),
-        _failures(summary.failures, summary.workdir, width),
+        _table(summary, summary.pools, width, color),
+        _failures(summary, width),
+        _gaps(summary),
         _lines(held_sentences(summary.holds, running=False, now=time.time())),
         _lines([bottleneck_sentence(summary.pools), _pace(summary)]),
         _lines(summary.notes),
@@ -81,8 +93,9 @@ def render_status(status: Status, *, width: int = WIDTH, color: bool = False) ->
     """`penstock status` for people, as text that ends in a line break."""
     return _blocks(
         f"{status.pipeline} in {status.workdir}: {_state(status)}\n",
-        _table(status.stages, status.total, {}, width, color),
-        _failures(status.failures, status.workdir, width),
+        _table(status, {}, width, color),
+        _failures(status, width),
+        _gaps(status),
         _lines(held_sentences(status.holds, running=status.running, now=time.time())),
     )
 
@@ -96,6 +109,7 @@ def status_as_dict(status: Status) -> dict[str, Any]:
         "running": status.running,
         "outcome": status.outcome,
         "items": _counts(status.total),
+        **({"parts": _counts(status.parts), "gaps": status.gaps} if status.levels.at_parts else {}),
         "stages": {counts.stage: _counts(counts) for counts in status.stages},
         "failures": [
             asdict(failure) | {"retry": retry_command(status.workdir, failure)}
@@ -114,10 +128,19 @@ def status_as_dict(status: Status) -> dict[str, Any]:
 
 
 def retry_command(workdir: Path, failure: FailureKind) -> str:
-    """The command that tries the items of this kind of failure again."""
-    return shlex.join(
-        ["penstock", "retry", str(workdir), "--class", failure.kind, "--stage", failure.stage]
-    )
+    """The command that tries the items, or parts, of this kind of failure again."""
+    chosen = ["--class", failure.kind, "--stage", failure.stage]
+    return shlex.join(["penstock", "retry", str(workdir), *chosen, *["--gaps"] * failure.is_gap])
+
+
+def gaps_sentence(gaps: int, workdir: Path, unit: str) -> str | None:
+    """A sentence on the whole items that are done without some of their parts, with what to do;
+    None if there are none."""
+    if not gaps:
+        return None
+    them, lack = (unit, "is") if gaps == 1 else (plural(unit), "are")
+    again = shlex.join(["penstock", "retry", str(workdir), "--gaps"])
+    return f"{gaps:,} {them} {lack} done without parts that failed; try those again: {again}"
 
 
 def held_sentences(held: Sequence[Hold], *, running: bool, now: float) -> list[str]:
@@ -154,7 +177,7 @@ def _state(status: Status) -> str:
 
 def _pace(summary: Summary) -> str:
     """The number of items of this run, and its speed."""
-    items = "1 item" if summary.ended == 1 else f"{summary.ended} items"
+    items = counted(summary.ended, summary.levels.unit)
     text = f"{items} ended in {duration(summary.seconds)}"
     if summary.ended and summary.seconds > 0:
         text += f", {60 * summary.ended / summary.seconds:.1f} a minute"
@@ -162,28 +185,28 @@ def _pace(summary: Summary) -> str:
 
 
 def _table(
-    stages: Sequence[StageCounts],
-    total: StageCounts,
-    pools: Mapping[str, PoolStatistics],
-    width: int,
-    color: bool,
+    told: Summary | Status, pools: Mapping[str, PoolStatistics], width: int, color: bool
 ) -> str:
     """The counts, and the utilisation of each stage's workers where it was measured."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    skips = any(row.skipped for row in stages)
+    levels = told.levels
+    skips = any(row.skipped for row in told.stages)
     room = width - (61 if skips else 52)
     table.add_column("Stage", no_wrap=True, overflow="ellipsis", max_width=max(8, room))
     columns = ["Entered", "Done", "Dropped", "Failed", "Pending"]
     columns[2:2] = ["Skipped"] * skips
     for column in [*columns, *(["Busy"] * bool(pools))]:
         table.add_column(column, justify="right", no_wrap=True)
-    for row in (*stages, total):
+    rows = [(levels.named(row.stage), row) for row in told.stages]
+    rows += [(plural(levels.unit), told.total)]
+    rows += [(plural(PART), told.parts)] if levels.at_parts else []
+    for name, row in rows:
         pool = pools.get(row.stage)
         table.add_row(
-            Text(row.stage),
+            Text(name),
             str(row.entered),
             str(row.done),
             *([str(row.skipped)] if skips else []),
@@ -206,11 +229,11 @@ def _as_text(table: "Table", width: int, color: bool) -> str:
     return _lines(line.rstrip() for line in buffer.getvalue().splitlines())
 
 
-def _failures(failures: Sequence[FailureKind], workdir: Path, width: int) -> str:
+def _failures(told: Summary | Status, width: int) -> str:
     """Each kind of failure with an example and the command that retries it."""
-    lines = []
+    lines, failures, workdir = [], told.failures, told.workdir
     for failure in failures[:FAILURES_SHOWN]:
-        items = "1 item" if failure.count == 1 else f"{failure.count} items"
+        items = counted(failure.count, PART if failure.of_parts else told.levels.unit)
         lines.append(f"{items} failed in {failure.stage}: {failure.kind}")
         if failure.example_item not in failure.example_reason:
             lines.append(f"  {one_line(failure.example_item, width - 2)}")
@@ -220,6 +243,11 @@ def _failures(failures: Sequence[FailureKind], workdir: Path, width: int) -> str
         more = len(failures) - FAILURES_SHOWN
         lines.append(f"{more} more classes of failure: penstock status {_word(workdir)} --json")
     return _lines(lines)
+
+
+def _gaps(told: Summary | Status) -> str:
+    sentence = gaps_sentence(told.gaps, told.workdir, told.levels.unit)
+    return _lines([sentence]) if sentence else ""
 
 
 def _word(path: Path) -> str:

@@ -292,7 +292,7 @@ def test_plain_lines_where_there_is_no_terminal(
     assert f"crawl: run 1 in {tmp_path / 'work'}" in ran.err
     assert "failed in download: " in ran.err
     assert re.search(r"^items +4 +3 +0 +1 +0$", ran.out, re.MULTILINE)
-    assert "4 items ended in" in ran.out
+    assert "4 videos ended in" in ran.out
     assert f"in {tmp_path / 'work' / 'dataset'}" in ran.out
 
 
@@ -311,7 +311,7 @@ def test_a_terminal_shows_a_live_view(tmp_path: Path, clips: list[Path], serve: 
     assert "Traceback" not in screen
     for stage in ("download", "extract", "filter", "describe", "dedup"):
         assert stage in screen
-    assert "3 items ended in" in screen
+    assert "3 videos ended in" in screen
     assert screen.count("\x1b[?25l") == screen.count("\x1b[?25h") >= 1, "the cursor is left hidden"
 
 

@@ -64,7 +64,7 @@ def test_an_empty_list_is_a_crawl_of_nothing(tmp_path: Path, content: str) -> No
     Path("urls.txt").write_text(content, encoding="utf-8")
     ran = crawl("--from", "urls.txt", out=tmp_path / "work")
     assert ran.code == 0, ran.said
-    assert "0 items ended" in ran.out
+    assert "0 videos ended" in ran.out
     check_dataset(tmp_path / "work")
 
 

@@ -156,7 +156,7 @@ def test_a_retry_finds_what_the_failed_stage_reads(fast: Path) -> None:
 
 def reset_failures(workdir: Path, pipeline: Pipeline) -> None:
     graph, ledger = Graph(pipeline, {}), Ledger(workdir / FILE)
-    assert ledger.reset({n: graph.descendants(n) for n in graph.names}, None, None) == 1
+    assert len(ledger.retrying.reset({n: graph.descendants(n) for n in graph.names})) == 1
     ledger.close()
 
 

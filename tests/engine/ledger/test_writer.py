@@ -151,12 +151,12 @@ def test_resetting_failures_chooses_by_class_and_stage(ledger: Ledger) -> None:
         item = enter(ledger, source, "a", "b", "c")
         end(ledger, item, "c", "done")
         end(ledger, item, stage, "failed", Failure(kind, "r"), ends="failed")
-    assert ledger.reset(descendants, "x", "b") == 1
+    assert len(ledger.retrying.reset(descendants, "x", "b")) == 1
     assert known(ledger, Item.at(ledger.path.parent, "v2")) == {"a": Known(), "b": Known()}
     with LedgerReader(ledger.path.parent) as reader:
         assert [job.source for job in reader.pending_items()] == ["v2"]
-    assert ledger.reset(descendants, None, None) == 2
-    assert ledger.reset(descendants, None, None) == 0
+    assert len(ledger.retrying.reset(descendants)) == 2
+    assert ledger.retrying.reset(descendants) == []
 
 
 def test_a_folder_belongs_to_one_pipeline(ledger: Ledger) -> None:

@@ -66,7 +66,7 @@ def test_they_are_tried_after_all_others_and_with_nothing_else_in_hand(tmp_path:
 def test_one_that_was_retried_starts_afresh(tmp_path: Path) -> None:
     runs_until_one_ends("module", tmp_path, 1)
     ledger = Ledger(tmp_path / FILE)
-    assert ledger.reset({"deadly": ["last"]}, "crashed", None) == 2
+    assert len(ledger.retrying.reset({"deadly": ["last"]}, "crashed")) == 2
     assert [stage for _, stage in ledger.killed.suspects() if stage == "deadly"] == []
     ledger.close()
     assert runs_until_one_ends("module", tmp_path, 1) > 1

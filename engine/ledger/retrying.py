@@ -1,0 +1,87 @@
+"""`penstock retry` in the ledger: which failures are tried again, and what has to go for that."""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+
+WHOLE = " JOIN items whole ON whole.id = substr(i.id, 1, instr(i.id || '/', '/') - 1)"
+"""Joins the whole item that the item, or part, `i` belongs to."""
+
+GAP = "(i.split IS NOT NULL AND i.outcome = 'failed' AND whole.outcome = 'done')"
+"""The condition for a part that makes a gap: it has failed, and its whole item is done all the
+same."""
+
+
+def whole_item(id_: str) -> str:
+    """The id of the whole item that the item or part of this id belongs to."""
+    return id_.partition("/")[0]
+
+
+class Retrying:
+    """The part of a `Ledger` for failures to be tried again. Used like the ledger: from one thread
+    at a time, within its transactions."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def reset(
+        self,
+        descendants: Mapping[str, Sequence[str]],
+        kind: str | None = None,
+        stage: str | None = None,
+        *,
+        gaps: bool = False,
+    ) -> list[tuple[str, str]]:
+        """Make failures pending, so that a run tries them again: those of this kind and stage, or
+        of any (None). A named kind may also be one of drops. Returns the items, or parts, and their
+        stages.
+
+        With `gaps` those that made a gap: failed parts of items that are done without them. Else
+        all others. What an item's parts came to as a whole is not among them: the parts are.
+
+        `descendants` gives the stages after each stage. What they came to is void: for the item
+        itself, and for all that it is a part of.
+        """
+        chosen = self._ended_ill(kind, stage, gaps=gaps)
+        for item, ended in chosen:
+            self._reset(item, ended, descendants.get(ended, ()))
+        return chosen
+
+    def _ended_ill(
+        self, kind: str | None, stage: str | None, *, gaps: bool
+    ) -> list[tuple[str, str]]:
+        return self._db.execute(
+            "SELECT s.item, s.stage FROM stages s JOIN items i ON i.id = s.item"
+            f"{WHOLE} WHERE s.outcome IN ('failed', iif(?1 IS NULL, '', 'dropped'))"
+            " AND s.gaps IS NULL"
+            " AND s.kind IS coalesce(?1, s.kind) AND s.stage = coalesce(?2, s.stage)"
+            f" AND (s.outcome = 'failed' AND {GAP}) = ?3",
+            (kind, stage, gaps),
+        ).fetchall()
+
+    def _reset(self, item: str, stage: str, after: Sequence[str]) -> None:
+        self._db.execute(
+            "UPDATE stages SET outcome = 'pending', fingerprint = NULL, kind = NULL,"
+            " reason = NULL, retryable = 0 WHERE item = ? AND stage = ?",
+            (item, stage),
+        )
+        self._open(item, after)
+        void, (parent, split) = [stage, *after], self._whence(item)
+        while parent is not None:
+            self._open(parent, void)
+            # The row of `split` there is the parent's own; further up it is about its parts.
+            void.append(split)
+            parent, split = self._whence(parent)
+
+    def _open(self, item: str, void: Sequence[str]) -> None:
+        """Make the item pending, and forget what it came to at these stages."""
+        self._db.execute("UPDATE items SET outcome = 'pending' WHERE id = ?", (item,))
+        self._db.executemany(
+            "DELETE FROM stages WHERE item = ? AND stage = ?", [(item, name) for name in void]
+        )
+
+    def _whence(self, item: str) -> tuple[str | None, str]:
+        """The item that this one is a part of, and the step that made it; None for a whole one."""
+        row = self._db.execute(
+            "SELECT parent, split FROM items WHERE id = ? AND split IS NOT NULL", (item,)
+        ).fetchone()
+        return (None, "") if row is None else (row[0], row[1])
