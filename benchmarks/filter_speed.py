@@ -3,7 +3,6 @@
     python -m benchmarks.filter_speed                             # yolo11n made here, on the CPU
     python -m benchmarks.filter_speed --device cuda --half        # on a GPU, with the batch swept
     python -m benchmarks.filter_speed --weights mine.pt --confidence 0.35
-    python -m benchmarks.filter_speed --folder clips --trained mine.pt     # and what they find
 
 JPEG files go in and detections come out. The stage reads, measures, detects, links what it keeps
 and writes its outputs; predict is given the folder of the same files, the same weights, the same
@@ -14,10 +13,7 @@ computes, as many inferences at once as the stage runs.
 
 Without --weights the network is YOLO11n with random weights from a fixed seed: what a frame costs
 is the real one's, and the confidence is set so that some ten objects a frame are found.
-
-With --folder and --trained the detections of each runtime in a frame a second of those videos are
-held against torch's. --trained is a .pt, or an ONNX file that was exported by ultralytics and then
-quantised: its numbers are made a .pt.
+What runtimes find, against each other, is in benchmarks/filter_agreement.py.
 """
 
 import os
@@ -28,7 +24,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.filter_agreement import agreement, dequantised, real_frames
 from benchmarks.filter_contestants import (
     BUSY,
     FPS,
@@ -91,7 +86,7 @@ def over_torch(taken: Mapping[str, Sequence[Figures]], form: str) -> Table:
         )
         for name in names
     ]
-    return Table("What the format gains on the CPU", rows)
+    return Table(f"What {form} gains on the CPU", rows)
 
 
 def on_cpu(case: Case, torch_weights: Path, arguments: Namespace) -> Measurement:
@@ -156,13 +151,6 @@ def on_cpu(case: Case, torch_weights: Path, arguments: Namespace) -> Measurement
         taken = take_turns(short, arguments.rounds)
     shorts = {name: [{FPS: turn[FPS]} for turn in turns] for name, turns in taken.items()}
     tables.append(compared(f"{videos} videos of {SHORT} frames", shorts, [f"Penstock, {form}"]))
-    if arguments.folder is not None and arguments.trained is not None:
-        frames = real_frames(arguments.folder, 5.0 if arguments.quick else 1.0)
-        forms = [form for form in weights if form != "torch"]
-        table, more = agreement(trained(arguments.trained, case.folder), forms, frames, 640)
-        tables.append(table)
-        targets += more
-        notes.append(f"what is found, with {arguments.trained.name}, in {arguments.folder}")
     return result(case, tables, targets, arguments, notes)
 
 
@@ -213,18 +201,9 @@ def result(
     )
 
 
-def trained(weights: Path, folder: Path) -> Path:
-    """The weights as a .pt."""
-    if weights.suffix == ".pt":
-        return weights
-    return dequantised(weights, folder / f"{weights.stem}.pt")
-
-
 def command_line() -> ArgumentParser:
     made = parser(__doc__, rounds=5)
     made.add_argument("--weights", help="a .pt file; without, YOLO11n made here")
-    made.add_argument("--folder", type=Path, help="videos in which detections are compared")
-    made.add_argument("--trained", type=Path, help="weights that find something in them")
     made.add_argument("--confidence", type=float, help="default: ten boxes a frame are looked at")
     made.add_argument("--image-size", type=int, default=640)
     made.add_argument("--batch", type=int, default=8, help="frames per inference, on a CPU")

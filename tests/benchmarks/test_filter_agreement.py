@@ -53,7 +53,8 @@ def test_in_real_frames_runtimes_find_what_torch_finds(data: Path, tmp_path: Pat
     for name in ("intel_people-detection.gif", "intel_bottle-detection.mp4"):
         (clips / name).symlink_to(data / "video" / name)
     frames = real_frames(clips, 4.0)
-    table, targets = agreement(weights, ("onnx", "openvino"), frames, 640)
-    assert [row.figures["by torch"].median for row in table.rows] > [5, 5]
-    assert [target.value.median for target in targets] == [1.0, 1.0]
-    assert all(target.met for target in targets)
+    (detections, times), targets = agreement(weights, ("onnx", "openvino"), frames, 1)
+    assert min(row.figures["by torch"].median for row in detections.rows) > 5
+    assert [row.name for row in times.rows] == ["onnx", "openvino"]
+    alike = [target for target in targets if "find alike" in target.what]
+    assert [target.value.median for target in alike] == [1.0, 1.0]
