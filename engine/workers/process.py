@@ -4,12 +4,9 @@ import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-import anyio
-
 from engine.contract.errors import Fault
 from engine.contract.item import Item
 from engine.ledger.outputs.drafts import Draft
-from engine.telemetry.cores import available_cores
 from engine.workers.base import SeparateWorker, StageFactory, StageOpenError
 from engine.workers.child import Child, OverdueError, WorkerDiedError
 from engine.workers.packing import Packed, unpack
@@ -32,15 +29,12 @@ class Nursery:
         # Read here, before stages open: OpenCV, while it is imported, puts a folder into the path
         # whose `typing` would hide Python's own.
         self._path = list(sys.path)
-        # A start takes a core for a second: leave some to the other stages, which open meanwhile.
-        self._starting = anyio.CapacityLimiter(max(1, available_cores() // 2))
 
     async def child(self) -> Child:
         """A process with an open stage. Raises what `Child.start` raises."""
-        async with self._starting:
-            if self._spare:
-                return self._spare.pop()
-            child = await Child.start(self.factory, self._path)
+        if self._spare:
+            return self._spare.pop()
+        child = await Child.start(self.factory, self._path)
         self._all.add(child)
         return child
 

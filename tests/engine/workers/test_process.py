@@ -25,7 +25,6 @@ from engine.ledger.outputs.drafts import Draft, FolderOutputs
 from engine.ledger.outputs.folders import abandoned_stages
 from engine.telemetry.children import children
 from engine.workers import child as child_module
-from engine.workers import process as process_module
 from engine.workers.base import StageFactory
 from engine.workers.process import AT_ONCE, Nursery, ProcessWorker
 from engine.workers.result import Result
@@ -531,26 +530,3 @@ async def test_what_another_import_has_in_the_path_for_a_moment_reaches_no_proce
     async with bench.worker() as worker:
         assert await worker.process(bench.draft("pid")) == Result()
     await bench.nursery.close()
-
-
-async def test_on_two_cores_processes_start_one_after_the_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    starting: list[int] = []
-    start = child_module.Child.start
-
-    async def noted(*arguments: Any) -> child_module.Child:
-        starting.append(starting[-1] + 1 if starting else 1)
-        try:
-            return await start(*arguments)
-        finally:
-            starting.append(starting[-1] - 1)
-
-    monkeypatch.setattr(child_module.Child, "start", noted)
-    monkeypatch.setattr(process_module, "available_cores", lambda: 2)
-    nursery = Bench(tmp_path).nursery
-    async with anyio.create_task_group() as tasks:
-        for _ in range(3):
-            tasks.start_soon(nursery.child)
-    await nursery.close()
-    assert starting == [1, 0] * 3
