@@ -95,6 +95,7 @@ def execute(
     from engine.flow.run import run_pipeline
     from engine.views.choose import choose_view
     from engine.views.json_log import JsonLog
+    from engine.views.levels import Levels
 
     events = Events()
     log = JsonLog(Path(log_json)) if log_json is not None else None
@@ -103,7 +104,7 @@ def execute(
         events.subscribe(log)
 
     def prepare(run: "Run") -> "Sequence[Background]":
-        view = choose_view(run.snapshot, quiet=quiet)
+        view = choose_view(run.snapshot, quiet=quiet, levels=Levels.of(pipeline))
         events.subscribe(view)
         shown = _beside(events, view, view.refresh_forever)
         if port is None:

@@ -230,6 +230,16 @@ PARAMETERS = ".parameters.json"
 """The file in a part's folder that has its parameters; missing where it has none."""
 
 
+def whence(id_: str) -> tuple[str, str] | None:
+    """The id of the item that a part is of, and the step that made it, from the part's id; None for
+    a whole item."""
+    parent, _, place = id_.rpartition("/")
+    if not place.isdecimal() or not parent:
+        return None
+    parent, _, split = parent.rpartition("/")
+    return parent, split.removesuffix(PARTS)
+
+
 def place_of(id_: str) -> str:
     """The place of a part in its item, from the part's id: "part 3", or "part 3.1" for the first
     part of that one; "" for a whole item."""

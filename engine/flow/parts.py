@@ -25,7 +25,7 @@ from engine.ledger.outputs.folders import discard_part, remove_scratch
 from engine.ledger.part_rows import Gathered, PartRow
 from engine.ledger.records import Change, End
 from engine.ledger.writer import Ledger
-from engine.telemetry.events import Events, PartEnded, PartEntered
+from engine.telemetry.events import Events, PartEnded, PartEntered, SplitEnded
 
 CarryOut = Callable[[Journey, Change], Awaitable[None]]
 """Has a change recorded, and passes the item on."""
@@ -245,8 +245,10 @@ class PartsFlow:
             await to_thread.run_sync(discard_part, part)
         division.many = many  # from now on parts are gathered
         await self._fail_if_too_many(division)
-        if not is_running and many and not all(s in journey.ended for s in division.steps):
-            self._begin_feeding(division)
+        if not all(s in journey.ended for s in division.steps):
+            self._events.emit(SplitEnded(item.id, split, many))
+            if many and not is_running:
+                self._begin_feeding(division)
         await self._gather(division)
 
     async def _ended_below(self, part: Journey) -> None:
@@ -280,17 +282,16 @@ class PartsFlow:
             division.some_wait = True
             return
         outcome, item = part.outcome, part.item
-        self._events.emit(
-            PartEnded(
-                item.id,
-                above.item.id,
-                item.split,
-                position,
-                outcome,
-                str(item.folder),
-                not part.ran,
-            )
+        ended = PartEnded(
+            item.id,
+            above.item.id,
+            item.split,
+            position,
+            outcome,
+            str(item.folder),
+            not part.ran,
         )
+        self._commit.after(lambda: self._events.emit(ended))
         if outcome == "failed":
             division.failed += 1
             division.first_failure = division.first_failure or failure_of(part)

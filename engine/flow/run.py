@@ -39,11 +39,13 @@ from engine.telemetry.cores import available_cores
 from engine.telemetry.events import (
     Event,
     Events,
+    PartEnded,
     Repaired,
     RoomMade,
     RunEnded,
     RunStarted,
     Stopping,
+    ended_parts,
 )
 from engine.telemetry.statistics import FailureKind, Hold, PoolStatistics, StageCounts
 from engine.workers.ingredients import Ingredients, find_ingredients
@@ -369,15 +371,19 @@ def run_pipeline(
     sources: Sources,
     *,
     events: Events | None = None,
+    on_part: Callable[[PartEnded], object] | None = None,
     prepare: Callable[[Run], Sequence[Background]] = lambda run: (),
 ) -> RunReport:
     """Run `pipeline` over `sources` in `workdir`, to its end. Blocks.
 
-    `prepare` is called with the run before it starts, to subscribe to its events, and returns the
-    tasks to run beside it, such as a view that refreshes. Raises WorkFolderError where the folder
-    is in use, and PenstockError where a stage cannot start.
+    `on_part` is called with each part that ends, by the rules for listeners of `events`. `prepare`
+    is called with the run before it starts, to subscribe to its events, and returns the tasks to
+    run beside it, such as a view that refreshes. Raises WorkFolderError where the folder is in use,
+    and PenstockError where a stage cannot start.
     """
     told = events or Events()
+    if on_part is not None:
+        told.subscribe(ended_parts(on_part))
 
     async def execute(folder: Path) -> RunReport:
         async with opened_run(pipeline, config, folder, sources, told) as run:

@@ -3,6 +3,8 @@
 import sqlite3
 from collections.abc import Mapping, Sequence
 
+from engine.contract.item import whence
+
 WHOLE = " JOIN items whole ON whole.id = substr(i.id, 1, instr(i.id || '/', '/') - 1)"
 """Joins the whole item that the item, or part, `i` belongs to."""
 
@@ -65,12 +67,13 @@ class Retrying:
             (item, stage),
         )
         self._open(item, after)
-        void, (parent, split) = [stage, *after], self._whence(item)
-        while parent is not None:
+        void, above = [stage, *after], whence(item)
+        while above is not None:
+            parent, split = above
             self._open(parent, void)
             # The row of `split` there is the parent's own; further up it is about its parts.
             void.append(split)
-            parent, split = self._whence(parent)
+            above = whence(parent)
 
     def _open(self, item: str, void: Sequence[str]) -> None:
         """Make the item pending, and forget what it came to at these stages."""
@@ -78,10 +81,3 @@ class Retrying:
         self._db.executemany(
             "DELETE FROM stages WHERE item = ? AND stage = ?", [(item, name) for name in void]
         )
-
-    def _whence(self, item: str) -> tuple[str | None, str]:
-        """The item that this one is a part of, and the step that made it; None for a whole one."""
-        row = self._db.execute(
-            "SELECT parent, split FROM items WHERE id = ? AND split IS NOT NULL", (item,)
-        ).fetchone()
-        return (None, "") if row is None else (row[0], row[1])

@@ -9,7 +9,15 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from engine.telemetry.events import Event, GateClosed, ItemEnded, ItemEntered, RunStarted
+from engine.telemetry.events import (
+    Event,
+    GateClosed,
+    ItemEnded,
+    ItemEntered,
+    PartEnded,
+    PartEntered,
+    RunStarted,
+)
 from engine.telemetry.statistics import PoolStatistics
 from engine.telemetry.text import writable
 from engine.views.progress import Snapshot
@@ -27,6 +35,8 @@ class Metrics(Collector):
         self._reused = 0
         self._gates = 0
         self._ended: Counter[str] = Counter()
+        self._parts_entered = 0
+        self._parts_ended: Counter[str | None] = Counter()
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -45,6 +55,10 @@ class Metrics(Collector):
             case ItemEnded():
                 self._ended[event.outcome] += 1
                 self._reused += event.reused
+            case PartEntered():
+                self._parts_entered += 1
+            case PartEnded():
+                self._parts_ended[event.outcome] += 1
             case GateClosed():
                 self._gates += 1
 
@@ -67,6 +81,15 @@ class Metrics(Collector):
         yield CounterMetricFamily(
             "penstock_items_reused", "Items ended that earlier runs had done.", self._reused
         )
+        yield CounterMetricFamily(
+            "penstock_parts_entered", "Parts of items that entered the run.", self._parts_entered
+        )
+        parts = CounterMetricFamily(
+            "penstock_parts_ended", "Parts with which every stage has ended.", labels=["outcome"]
+        )
+        for outcome in OUTCOMES:
+            parts.add_metric([outcome], self._parts_ended[outcome])
+        yield parts
         yield CounterMetricFamily(
             "penstock_gate_closings", "Times that a host was given a rest.", self._gates
         )

@@ -4,6 +4,7 @@ import logging
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Literal
 
 log = logging.getLogger("penstock.engine")
@@ -59,9 +60,20 @@ class PartEntered(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SplitEnded(Event):
+    """The step `split` has ended with `item`, and has made `parts` parts of it; not told where
+    earlier runs had done all of them."""
+
+    item: str
+    split: str
+    parts: int
+
+
+@dataclass(frozen=True, slots=True)
 class PartEnded(Event):
-    """A part has ended at all steps of its level. Its outputs are in `folder`, one folder a step.
-    `outcome` is None where it goes no further because its item has ended."""
+    """A part has ended at all steps of its level, and the ledger has committed that. Its outputs
+    are in `folder`, one folder a step. `outcome` is None where it goes no further because its item
+    has ended. `reused`: earlier runs had done all of it."""
 
     item: str
     parent: str
@@ -241,6 +253,17 @@ class Events:
                 errors += ((listener, error),)
         for failing, why in errors:  # after all have received the event itself
             self.failed(failing, why)
+
+
+def ended_parts(on_part: Callable[[PartEnded], object]) -> Listener:
+    """A listener that calls `on_part` with each part that has ended."""
+
+    @wraps(on_part)
+    def listen(event: Event) -> None:
+        if isinstance(event, PartEnded):
+            on_part(event)
+
+    return listen
 
 
 def _name(listener: object) -> str:

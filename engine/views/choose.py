@@ -6,6 +6,7 @@ from typing import Protocol, TextIO
 import anyio
 
 from engine.telemetry.events import Event
+from engine.views.levels import WHOLE_ITEMS, Levels
 from engine.views.plain import PlainLines
 from engine.views.progress import Snapshot
 
@@ -29,10 +30,17 @@ class Quiet:
         await anyio.sleep_forever()
 
 
-def choose_view(snapshot: Snapshot, *, quiet: bool = False, stream: TextIO | None = None) -> View:
+def choose_view(
+    snapshot: Snapshot,
+    *,
+    quiet: bool = False,
+    stream: TextIO | None = None,
+    levels: Levels = WHOLE_ITEMS,
+) -> View:
     """The view that suits: none if `quiet`, live on a terminal, plain lines anywhere else.
 
-    `stream` is where the view prints, by default standard error.
+    `levels` are the pipeline's words for what it counts. `stream` is where the view prints, by
+    default standard error.
     """
     if quiet:
         return Quiet()
@@ -44,5 +52,5 @@ def choose_view(snapshot: Snapshot, *, quiet: bool = False, stream: TextIO | Non
 
         console = Console(file=stream)
         if not console.is_dumb_terminal:
-            return LiveView(snapshot, console)
-    return PlainLines(snapshot, stream)
+            return LiveView(snapshot, console, levels)
+    return PlainLines(snapshot, stream, unit=levels.unit)

@@ -2,6 +2,7 @@
 
 import time
 
+from engine.contract.item import place_of
 from engine.telemetry.events import (
     AttemptEnded,
     DiskLow,
@@ -14,18 +15,30 @@ from engine.telemetry.events import (
     Stopping,
     WorkerReplaced,
 )
-from engine.telemetry.text import duration, one_line, pace, size
+from engine.telemetry.text import counted, duration, one_line, pace, size
+from engine.views.levels import PART
 from engine.views.progress import Standing
 
 HELD_SHOWN = 3
 """The most hosts that a view names among those that hold items."""
 
 
-def totals_line(standing: Standing, source_ended: bool) -> str:
-    """The state of the run in one line."""
+def ended_of(standing: Standing, source_ended: bool, unit: str) -> str:
+    """How many whole items of how many have ended, and how many parts: "3 of 9 pages ended, 120
+    parts"."""
+    so_far = "" if source_ended else " so far"
+    items = counted(standing.entered, unit)
+    told = f"{standing.total_ended:,} of {items}{so_far} ended"
+    if standing.parts_ended is None:
+        return told
+    return f"{told}, {counted(standing.parts_ended, PART)}"
+
+
+def totals_line(standing: Standing, source_ended: bool, unit: str = "item") -> str:
+    """The state of the run in one line; `unit` is the pipeline's word for an item."""
     parts = [
         duration(standing.elapsed),
-        f"{standing.total_ended} of {standing.entered}{'' if source_ended else ' so far'} ended",
+        ended_of(standing, source_ended, unit),
         *(f"{standing.ended[how]} {how}" for how in ("dropped", "failed") if how in standing.ended),
     ]
     if standing.rate:
@@ -66,7 +79,7 @@ def notable(event: Event, longest_id: int = 200) -> str | None:
         case WorkerReplaced():
             return f"{event.stage}: worker {event.worker} replaced: {event.why}"
         case Repaired():
-            return f"repaired {one_line(event.item, longest_id)} in {event.stage}: {event.what}"
+            return f"repaired {_name(event.item, longest_id)} in {event.stage}: {event.what}"
         case ListenerFailed():
             return f"{event.listener} failed, and the run goes on: {event.reason}"
         case Stopping():
@@ -77,6 +90,12 @@ def notable(event: Event, longest_id: int = 200) -> str | None:
 def _what_and_why(event: AttemptEnded, longest_id: int) -> str:
     """The reason, preceded by the item's id unless the reason names the item itself."""
     reason = event.reason or ""
-    if "://" in reason or reason.startswith("/"):
+    if ("://" in reason or reason.startswith("/")) and not place_of(event.item):
         return reason
-    return f"{one_line(event.item, longest_id)}: {reason}"
+    return f"{_name(event.item, longest_id)}: {reason}"
+
+
+def _name(id_: str, longest: int) -> str:
+    """The item's id, at most so long; for a part that of the whole item, and its place there."""
+    whole, _, _ = id_.partition("/")
+    return ", ".join(filter(None, (one_line(whole, longest), place_of(id_))))

@@ -14,7 +14,8 @@ from rich.text import Text
 from engine.telemetry.events import Event, RunStarted
 from engine.telemetry.statistics import PoolStatistics
 from engine.telemetry.text import duration, one_line, pace
-from engine.views.lines import held_lines, notable
+from engine.views.levels import WHOLE_ITEMS, Levels
+from engine.views.lines import ended_of, held_lines, notable
 from engine.views.progress import Progress, Snapshot, Standing
 
 REFRESH = 0.25
@@ -35,8 +36,14 @@ LONGEST_ID = 28
 class LiveView:
     """Draws every stage's queue, workers, counts and rate, the bottleneck, and the latest news."""
 
-    def __init__(self, snapshot: Snapshot, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        console: Console | None = None,
+        levels: Levels = WHOLE_ITEMS,
+    ) -> None:
         self.console = console or Console(stderr=True)
+        self._levels = levels
         self._progress = Progress(snapshot)
         self._run = ""
         self._notes: deque[str] = deque(maxlen=NOTES)
@@ -74,8 +81,8 @@ class LiveView:
         ]
         return Group(
             self._overall(standing),
-            Text(_counts(standing, self._progress.source_ended)),
-            _stages(standing, self.console.width),
+            Text(_counts(standing, self._progress.source_ended, self._levels.unit)),
+            _stages(standing, self._levels, self.console.width),
             *held,
             *notes,
         )
@@ -99,15 +106,15 @@ class LiveView:
         return line
 
 
-def _counts(standing: Standing, known: bool) -> str:
-    counts = [f"{standing.total_ended} of {standing.entered}{'' if known else ' so far'} ended"]
+def _counts(standing: Standing, known: bool, unit: str) -> str:
+    counts = [ended_of(standing, known, unit)]
     counts += [f"{number} {how}" for how, number in standing.ended.items() if how != "done"]
     if standing.rate:
         counts.append(pace(standing.rate))
     return ", ".join(counts)
 
 
-def _stages(standing: Standing, width: int) -> Table:
+def _stages(standing: Standing, levels: Levels, width: int) -> Table:
     columns = COLUMNS if width >= FULL_WIDTH else NARROW_COLUMNS
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("Stage", no_wrap=True, overflow="ellipsis", max_width=max(8, width // 4 - 2))
@@ -117,7 +124,7 @@ def _stages(standing: Standing, width: int) -> Table:
         at_fault = pool.stage == standing.bottleneck
         figures = _figures(pool, standing)
         table.add_row(
-            Text(f"{'>' if at_fault else ' '} {pool.stage}"),
+            Text(f"{'>' if at_fault else ' '} {levels.named(pool.stage)}"),
             *(Text(figures[column], "red" if column == "Failed" else "") for column in columns),
             style="bold yellow" if at_fault else "",
         )

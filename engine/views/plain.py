@@ -14,10 +14,13 @@ class PlainLines:
     """One line at the start, one every `interval` seconds, and one for each
     thing that goes wrong."""
 
-    def __init__(self, snapshot: Snapshot, stream: TextIO, interval: float = 10.0) -> None:
+    def __init__(
+        self, snapshot: Snapshot, stream: TextIO, interval: float = 10.0, unit: str = "item"
+    ) -> None:
         self._progress = Progress(snapshot)
         self._stream: TextIO | None = stream
         self._interval = interval
+        self._unit = unit
 
     def __call__(self, event: Event) -> None:
         self._progress(event)
@@ -31,7 +34,7 @@ class PlainLines:
         while True:
             await anyio.sleep(self._interval)
             standing = self._progress.look()
-            self._write(totals_line(standing, self._progress.source_ended))
+            self._write(totals_line(standing, self._progress.source_ended, self._unit))
             for line in held_lines(standing):
                 self._write(line)
 

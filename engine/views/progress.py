@@ -8,8 +8,16 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.telemetry.events import Event, ItemEnded, ItemEntered, RunStarted, SourceEnded
+from engine.telemetry.events import (
+    Event,
+    ItemEnded,
+    ItemEntered,
+    PartEnded,
+    RunStarted,
+    SourceEnded,
+)
 from engine.telemetry.statistics import LEAST_BUSY, Hold, PoolStatistics, bottleneck, join_holds
+from engine.views.parts_ahead import PartsAhead
 
 Snapshot = Callable[[], Sequence[PoolStatistics]]
 
@@ -17,8 +25,8 @@ RECENT = 60.0
 """Length in seconds of the window for rates and the current bottleneck."""
 
 ENOUGH = 5
-"""The least number of items that have to end in the last minute for its rate to be used instead of
-the whole run's."""
+"""The least number of items, or parts, that have to end in the last minute for its rate to be used
+instead of the whole run's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +45,13 @@ class Standing:
     rate: float
     """Items ended per second, without those that earlier runs had done."""
     left: float | None
-    """Seconds until all items have ended. None while the source still gives items, when no item is
-    left, and when no estimate is possible: a gate is closed, or nothing has ended for longer than
-    the whole estimate."""
+    """Seconds until all items have ended: by the parts that are still to come, where there are
+    some. None while the source still gives items, when no item is left, and when no estimate is
+    possible: a gate is closed, or nothing has ended for longer than the whole estimate."""
     holds: Sequence[Hold] = ()
     """Why items wait outside the workers, except those that only wait for their turn."""
+    parts_ended: int | None = None
+    """Number of parts that have ended; None where there are none."""
 
     @property
     def total_ended(self) -> int:
@@ -66,10 +76,12 @@ class Progress:
         self._entered = 0
         self._ended: Counter[str] = Counter()
         self._worked = 0
+        self._parts = PartsAhead()
         self._last_end = self._started
-        self._looks: deque[tuple[float, int, dict[str, PoolStatistics]]] = deque()
+        self._looks: deque[tuple[float, int, int, dict[str, PoolStatistics]]] = deque()
 
     def __call__(self, event: Event) -> None:
+        self._parts(event)
         match event:
             case RunStarted():
                 self.pipeline = event.pipeline
@@ -79,22 +91,22 @@ class Progress:
                 self._ended[event.outcome] += 1
                 self._worked += not event.reused
                 self._last_end = self._clock()
+            case PartEnded():
+                self._last_end = self._clock()
             case SourceEnded():
                 self.source_ended = True
 
     def look(self) -> Standing:
         now = self._clock()
         pools = {pool.stage: pool for pool in self._snapshot()}
-        self._looks.append((now, self._worked, pools))
+        self._looks.append((now, self._worked, self._parts.worked, pools))
         while len(self._looks) > 2 and self._looks[1][0] <= now - RECENT:
             self._looks.popleft()
-        since, worked, before = self._looks[0]
+        since, worked, parts_worked, before = self._looks[0]
         recent = {name: pool.since(before.get(name, pool)) for name, pool in pools.items()}
         passed = max(now - since, 1.0)
-        rate = (self._worked - worked) / passed
-        if self._worked - worked < ENOUGH:
-            rate = self._worked / max(now - self._started, 1.0)
-        remaining = self._entered - sum(self._ended.values())
+        rate = self._rate(self._worked - worked, self._worked, passed, now)
+        of_parts = self._rate(self._parts.worked - parts_worked, self._parts.worked, passed, now)
         held = join_holds(held for pool in pools.values() for held in pool.holds)
         return Standing(
             elapsed=now - self._started,
@@ -104,16 +116,27 @@ class Progress:
             recent=recent,
             rates={name: pool.ended / passed for name, pool in recent.items()},
             rate=rate,
-            left=self._left(remaining, rate, held, now) if self.source_ended else None,
+            left=self._left(rate, of_parts, held, now) if self.source_ended else None,
             holds=held,
+            parts_ended=self._parts.ended if self._parts.entered else None,
         )
 
-    def _left(self, remaining: int, rate: float, held: Sequence[Hold], now: float) -> float | None:
-        if remaining <= 0 or rate <= 0:
+    def _rate(self, recently: int, ever: int, passed: float, now: float) -> float:
+        """How many end per second, lately, or if these are too few to tell, since the start."""
+        if recently >= ENOUGH:
+            return recently / passed
+        return ever / max(now - self._started, 1.0)
+
+    def _left(self, rate: float, of_parts: float, held: Sequence[Hold], now: float) -> float | None:
+        items = self._entered - sum(self._ended.values())
+        parts, waiting_for_none = self._parts.ahead(items)
+        if parts:
+            items = waiting_for_none
+        if items + parts <= 0 or any(one.key is not None for one in held):
             return None
-        if any(one.key is not None for one in held):
+        if sum(one.items for one in held) >= items + parts:
             return None
-        if sum(one.items for one in held) >= remaining:
+        if (items and not rate) or (parts and not of_parts):
             return None
-        left = remaining / rate
+        left = max(items / rate if items else 0.0, parts / of_parts if parts else 0.0)
         return None if now - self._last_end > max(left, RECENT) else left

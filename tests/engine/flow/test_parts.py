@@ -1,12 +1,25 @@
 """Parts through a whole run: split, worked on, gathered, taken up again."""
 
+import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from engine import Item
-from engine.telemetry.events import Event, PartEnded
+from engine import Item, run_pipeline
+from engine.telemetry.events import Event, Events, PartEnded
+from engine.views.json_log import JsonLog
 from tests.engine.toy_parts import Cutter, LoopCutter, at, cut, gather
-from tests.engine.toys import executions, leftovers, line, query, read_value, run_within, toy, tree
+from tests.engine.toys import (
+    configured,
+    executions,
+    leftovers,
+    line,
+    query,
+    read_value,
+    run_within,
+    toy,
+    tree,
+)
 
 SECONDS = 20.0
 
@@ -158,6 +171,32 @@ def test_a_splitter_that_makes_all_again_keeps_what_is_the_same(tmp_path: Path) 
     assert report.items["done"] == 1
     assert {n for (stage, _), n in executions(tmp_path).items() if stage == "f"} == {1}
     assert not leftovers(tmp_path)
+
+
+def test_who_embeds_the_engine_is_told_of_each_part_once_the_ledger_has_it(tmp_path: Path) -> None:
+    told: list[tuple[PartEnded, str]] = []
+
+    def on_part(part: PartEnded) -> None:
+        ((outcome,),) = query(tmp_path, "SELECT outcome FROM items WHERE id = ?", part.item)
+        told.append((part, outcome))
+
+    pipeline = line(cut("c"), at("c", "f", does={"a/1": ["drop"]}), gather("g", "f"))
+    log, events = JsonLog(tmp_path / "log.jsonl"), Events()
+    events.subscribe(log)
+    run_pipeline(
+        pipeline, configured(pipeline), tmp_path, ["a", "b"], events=events, on_part=on_part
+    )
+    log.close()
+    assert Counter(part.outcome for part, _ in told) == {"done": 5, "dropped": 1}
+    assert all(outcome == part.outcome for part, outcome in told)
+    assert all((Path(p.folder) / "f" / "value.json").is_file() for p, how in told if how == "done")
+    lines = [json.loads(entry) for entry in (tmp_path / "log.jsonl").read_text().splitlines()]
+    logged = [(one["item"], one["outcome"]) for one in lines if one["event"] == "PartEnded"]
+    assert logged == [(part.item, part.outcome) for part, _ in told]
+    made = {(one["split"], one["parts"]) for one in lines if one["event"] == "SplitEnded"}
+    assert made == {("c", 3)}
+    ends = [one["event"] for one in lines if one["event"] in ("PartEnded", "ItemEnded")]
+    assert ends[-1] == "ItemEnded"
 
 
 def test_every_part_that_ends_is_an_event(tmp_path: Path) -> None:

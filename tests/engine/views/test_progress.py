@@ -164,7 +164,7 @@ def test_the_totals_line_says_it_all_in_one_line() -> None:
     progress(ItemEnded("y", "failed", False))
     clock.now = 120.0
     assert totals_line(progress.look(), source_ended=False) == (
-        "2 min 00 s, 40 of 100 so far ended, 1 dropped, 1 failed, 20/min, 6 held, "
+        "2 min 00 s, 40 of 100 items so far ended, 1 dropped, 1 failed, 20/min, 6 held, "
         "weigh is the bottleneck (100% busy)"
     )
     progress(SourceEnded(100))
@@ -254,7 +254,7 @@ def test_plain_lines_tell_the_totals_again_and_again_until_cancelled() -> None:
     anyio.run(watch)
     lines = stream.getvalue().splitlines()
     assert len(lines) >= 3
-    assert all("1 of 4 so far ended" in line for line in lines)
+    assert all("1 of 4 items so far ended" in line for line in lines)
 
 
 def test_a_closed_pipe_silences_plain_lines_and_nothing_else() -> None:
@@ -309,7 +309,7 @@ def test_the_live_view_shows_each_stages_figures() -> None:
     view(SourceEnded(100))
     lines = drawn(view).splitlines()
     assert lines[0].startswith("toy, 0 s ") and lines[0].rstrip().endswith("left")
-    assert lines[1].startswith("40 of 100 ended, ")
+    assert lines[1].startswith("40 of 100 items ended, ")
     assert lines[2].split() == [
         "Stage",
         "Queue",
@@ -348,7 +348,7 @@ def test_the_live_view_redraws_and_leaves_its_last_drawing() -> None:
             tasks.cancel_scope.cancel()
 
     anyio.run(watch)
-    assert "7 of 9 so far ended" in stream.getvalue()
+    assert "7 of 9 items so far ended" in stream.getvalue()
     assert stream.getvalue().endswith("\x1b[?25h"), "the cursor is shown again"
 
 

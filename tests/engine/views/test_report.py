@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from engine.telemetry.statistics import FailureKind, Hold, StageCounts
+from engine.views.levels import Levels
 from engine.views.report import (
     Status,
     Summary,
@@ -174,3 +175,28 @@ def test_importing_what_people_see_does_not_import_rich() -> None:
         "sys.exit('rich' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_parts_are_counted_beside_items_and_gaps_are_said() -> None:
+    failed = FailureKind(
+        "weigh", "bad", 2, "http://example.org/a, part 7", "no", of_parts=True, is_gap=True
+    )
+    status = replace(
+        STATUS,
+        failures=[failed],
+        levels=Levels("page", frozenset({"weigh"})),
+        parts=StageCounts("parts", entered=1110, done=1108, dropped=0, failed=2, pending=0),
+        gaps=2,
+    )
+    text = render_status(status)
+    assert "\nweigh (parts)  " in text
+    assert "\npages              120 " in text
+    assert "\nparts             1110  1108        0       2        0\n" in text
+    assert "\n2 parts failed in weigh: bad\n  http://example.org/a, part 7\n  no\n" in text
+    assert "try again: penstock retry '/srv/my crawl' --class bad --stage weigh --gaps\n" in text
+    assert (
+        "2 pages are done without parts that failed; try those again: "
+        "penstock retry '/srv/my crawl' --gaps\n"
+    ) in text
+    told = status_as_dict(status)
+    assert (told["parts"]["failed"], told["gaps"]) == (2, 2)
