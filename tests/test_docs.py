@@ -140,8 +140,9 @@ def test_every_page_is_linked() -> None:
 @by_page
 def test_settings_named_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    if page.name == "extending.md":
-        text = re.sub(r"stages\.poster\.(width|position)|stages\.dataset\.\w+", "", text)
+    if page.name in ("extending.md", "parts.md"):
+        own = r"stages\.poster\.(width|position)|stages\.(dataset|chapters)\.\w+"
+        text = re.sub(own, "", text)
     for dotted in re.findall(r"\b((?:stages\.[a-z_]+|limits)\.[a-z_]+)\b", text):
         stage = dotted.split(".")[1]
         if stage in crawl.names or dotted.startswith("limits."):
@@ -511,6 +512,25 @@ def test_one_stage_stands_twice_in_a_pipeline(posters: Path) -> None:
     printed = run_in(posters, sys.executable, "-c", script, python_path=installed)
 
     assert printed.split() == ["0", "1"]
+
+
+BOOK = """# One
+the sea the ship
+# Empty
+# Three
+the sea
+"""
+
+
+def test_a_text_is_counted_in_parts(tmp_path: Path) -> None:
+    (tmp_path / "book.md").write_text(BOOK)
+    script = block(ROOT / "docs" / "parts.md", "example: parts")
+
+    printed = run_in(tmp_path, sys.executable, "-c", script).splitlines()
+
+    assert sorted(printed[:3]) == ["1: done", "2: dropped", "3: done"]
+    assert printed[3] == "['book.md: done, 0 gaps'] 3 0"
+    assert printed[4] == "{'the': 3, 'sea': 2, 'ship': 1}"
 
 
 def test_exit_codes_are_told() -> None:
