@@ -115,12 +115,13 @@ class FrameWatch(Looking):
     def look(self) -> None:
         count = size = 0
         for parent, folders, names in os.walk(self._folder):
-            steps = [step.lstrip(".").partition(".")[0] for step in Path(parent).parts]
-            if "extract" in steps:
+            steps = Path(parent).parts
+            # Not "extract.parts", in which other steps' outputs lie too.
+            if any(step == "extract" or step.startswith(".extract.") for step in steps):
                 sizes = [_bytes(parent, name) for name in names if name.endswith(".jpg")]
                 count, size = count + len(sizes), size + sum(sizes)
             elif self.described is None and "descriptions.jsonl" in names:
-                if not any(step.startswith(".") for step in Path(parent).parts):
+                if not any(step.startswith(".") for step in steps):
                     self.described = time.monotonic()
             elif Path(parent).name == "filter":
                 folders.clear()  # links to frames that are counted where they were made

@@ -19,8 +19,13 @@ from tests.acceptance.clips import SHARP, make_clip
 
 @pytest.fixture
 def items(tmp_path: Path) -> Path:
-    """Frames in the making, finished ones, some of them passed on, and one that is described."""
-    for name in ("a/extract/frames/1.jpg", "a/extract/frames/2.jpg", "a/.extract.scratch-x/3.jpg"):
+    """Frames in the making and finished ones, a part's too, and some that were passed on."""
+    for name in (
+        "a/extract/frames/1.jpg",
+        "a/extract.parts/00000001/extract/frames/2.jpg",
+        "a/extract.parts/00000002/.extract.scratch-x/3.jpg",
+        "a/extract.parts/00000001/filter/frames/2.jpg",
+    ):
         path = tmp_path / "items" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bytes(1000))
