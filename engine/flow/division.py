@@ -10,6 +10,7 @@ import anyio
 
 from engine.contract.parts import Positions
 from engine.flow.journey import Journey
+from engine.ledger.part_rows import PartRow
 from engine.ledger.records import End, Failure
 
 
@@ -31,14 +32,60 @@ class Division:
     live: dict[int, Journey] = field(default_factory=dict)
     left: dict[int, anyio.Event] = field(default_factory=dict)
     """Set for a live part that somebody waits for, once it has left."""
+    waiting: Positions = field(default_factory=Positions)
+    """Those that have left memory, and wait for an output of their parent."""
+    entry: anyio.Lock = field(default_factory=anyio.Lock)
+    """Held while a part enters the run, or leaves it for another at its position."""
     settled: dict[str, Positions] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
-    failed: int = 0
+    failed: Positions = field(default_factory=Positions)
     first_failure: End | None = None
     many: int | None = None
     some_wait: bool = False
-    """Whether parts that wait for an output of their parent have left memory."""
+    """Whether parts have left to wait since the feeding of the division last began."""
+    is_fed: bool = False
+    is_fed_again: bool = False
+    """Whether the parts that wait are to be fed once more, from the first on."""
     gathering: set[str] = field(default_factory=set)
+
+    def is_to_enter(self, row: PartRow) -> bool:
+        """Whether the part is to be fed: it waits, or has not entered, and need not be made."""
+        if row.made != self.made or row.position in self.live:
+            return False
+        if row.position in self.entered:
+            return row.position in self.waiting
+        splits_now = self.many is None
+        return not splits_now or row.position in self.standing
+
+    def enter(self, position: int, part: Journey) -> None:
+        self.entered.add(position)
+        self.waiting.discard(position)
+        self.live[position] = part
+
+    def has(self, part: Journey) -> bool:
+        """Whether this very part is in memory."""
+        return self.live.get(part.item.position) is part
+
+    def leave(self, position: int, *, is_over: bool) -> None:
+        """The part leaves memory: it has ended, or waits."""
+        del self.live[position]
+        if not is_over:
+            self.waiting.add(position)
+            self.some_wait = True
+
+    def retire(self, position: int) -> None:
+        """The part is none any more, as if it had never entered."""
+        self.entered.discard(position)
+        self.waiting.discard(position)
+        self.failed.discard(position)
+        for stage, there in self.settled.items():
+            if position in there:
+                there.discard(position)
+                self.counts[stage] -= 1
+
+    def fail(self, position: int, end: End) -> None:
+        self.failed.add(position)
+        self.first_failure = self.first_failure or end
 
     def settle(self, stage: str, position: int) -> None:
         there = self.settled.setdefault(stage, Positions())
@@ -49,8 +96,8 @@ class Division:
     def exceeds(self, most: float) -> bool:
         """Whether more parts than `most` have failed: a number, or a share of all parts."""
         if 0 < most < 1:
-            return self.many is not None and self.failed > most * self.many
-        return self.failed > most
+            return self.many is not None and len(self.failed) > most * self.many
+        return len(self.failed) > most
 
 
 def failure_of(part: Journey) -> End:

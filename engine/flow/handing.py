@@ -1,8 +1,11 @@
-"""What handing over a part means to the worker that does it."""
+"""What handing over a part means to the worker that does it, and to the item that it is of."""
+
+from collections.abc import Awaitable, Callable
 
 import anyio
 
 from engine.contract.parts import MadePart
+from engine.flow.division import Division
 from engine.gates.resources import Share
 from engine.ledger.outputs.drafts import Handing
 from engine.telemetry.meter import Meter
@@ -33,3 +36,18 @@ class PoolHanding:
                 with anyio.CancelScope(shield=True):
                     await self._share.enter()
             self._busy.__enter__()
+
+
+class SplittingItem:
+    """The run's side of one attempt that splits an item: a `Handing`. `take` is the run's way to
+    commit a part, and to pass it on."""
+
+    def __init__(
+        self, take: Callable[[Division, MadePart, str], Awaitable[None]], division: Division
+    ) -> None:
+        self._take = take
+        self._division = division
+        self.standing = division.standing
+
+    async def hand_over(self, part: MadePart, content: str) -> None:
+        await self._take(self._division, part, content)

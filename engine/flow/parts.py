@@ -6,6 +6,7 @@ end in the item's own journey.
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from typing import NamedTuple
 
 import anyio
 from anyio import to_thread
@@ -15,8 +16,9 @@ from engine.contract.errors import Withdrawn
 from engine.contract.item import Item
 from engine.contract.parts import MadePart
 from engine.flow.division import Division, failure_of
+from engine.flow.handing import SplittingItem
 from engine.flow.journey import Journey
-from engine.flow.journey.admission import Admission, admit_part, place_part
+from engine.flow.journey.admission import admit_part, place_part
 from engine.flow.journey.first_change import standing_parts
 from engine.flow.journey.graph import Graph
 from engine.flow.journey.suspects import Suspects
@@ -28,12 +30,13 @@ from engine.ledger.writer import Ledger
 from engine.telemetry.events import Events, PartEnded, PartEntered, SplitEnded
 
 CarryOut = Callable[[Journey, Change], Awaitable[None]]
-"""Has a change recorded, and passes the item on."""
+"""Has a change recorded, and passes the item on; or only the latter, where it has been recorded."""
 
 
 class PartsFlow:
-    """The parts of all items of a run. `carry_out` is the run's way to apply a change; tasks that
-    feed parts run in `feeders`, and are counted by `began` and `ended`."""
+    """The parts of all items of a run. `carry_out` is the run's way to apply a change, `let_in`
+    that to pass a part on whose first change the ledger has; tasks that feed parts run in
+    `feeders`, and are counted by `count_feeder`."""
 
     def __init__(
         self,
@@ -45,6 +48,7 @@ class PartsFlow:
         most_failed: Mapping[str, float],
         feeders: TaskGroup,
         carry_out: CarryOut,
+        let_in: CarryOut,
         count_feeder: Callable[[int], None],
         *,
         synced: bool,
@@ -57,6 +61,7 @@ class PartsFlow:
         self._most_failed = most_failed
         self._feeders = feeders
         self._carry_out = carry_out
+        self._let_in = let_in
         self._count_feeder = count_feeder
         self._synced = synced
         self._divisions: dict[tuple[str, str], Division] = {}
@@ -64,7 +69,7 @@ class PartsFlow:
 
     # Splitting
 
-    async def splitting(self, journey: Journey, split: str, made: str) -> "SplittingItem":
+    async def splitting(self, journey: Journey, split: str, made: str) -> SplittingItem:
         """An attempt of `split` at the item begins; its output would have the fingerprint
         `made`."""
         division = self._division(journey, split, made)
@@ -74,7 +79,7 @@ class PartsFlow:
             )
             if division.standing:
                 self._begin_feeding(division)
-        return SplittingItem(self, division)
+        return SplittingItem(self.take, division)
 
     async def take(self, division: Division, made: MadePart, content: str) -> None:
         """Commit a part that the splitting stage has made, and pass it on."""
@@ -83,15 +88,19 @@ class PartsFlow:
         if journey.is_decided:
             await to_thread.run_sync(remove_scratch, made.folder)
             raise Withdrawn("the item has ended meanwhile")
-        if not await self._is_in_the_run(division, part, content):
-            own = self._graph.part_fingerprint(division.made, content)
-            synced = self._synced
-            await to_thread.run_sync(lambda: place_part(part, made.folder, own, synced=synced))
-            row = PartRow(position, made.parameters, division.made, content, "pending")
-            division.standing.add(position)
-            await self._admit(division, row)
-        else:
-            await to_thread.run_sync(remove_scratch, made.folder)
+        entered: Entered | None = None
+        async with division.entry:
+            if await self._is_in_the_run(division, part, content):
+                await to_thread.run_sync(remove_scratch, made.folder)
+            else:
+                own = self._graph.part_fingerprint(division.made, content)
+                synced = self._synced
+                await to_thread.run_sync(lambda: place_part(part, made.folder, own, synced=synced))
+                row = PartRow(position, made.parameters, division.made, content, "pending")
+                division.standing.add(position)
+                entered = await self._enter(division, row)
+        if entered is not None:
+            await self._pass_on(division, entered)
         if self.draining or journey.is_decided:
             raise Withdrawn("no further part is wanted: the run takes nothing new")
 
@@ -112,11 +121,7 @@ class PartsFlow:
             gone = division.left.setdefault(position, anyio.Event())
             await self._carry_out(journey, journey.abandon())
             await gone.wait()
-        division.entered.discard(position)
-        for stage, there in division.settled.items():
-            if position in there:
-                there.discard(position)
-                division.counts[stage] -= 1
+        division.retire(position)
 
     # Feeding
 
@@ -129,8 +134,10 @@ class PartsFlow:
         return found
 
     def _begin_feeding(self, division: Division) -> None:
-        if not self.draining:
-            division.some_wait = False
+        if division.is_fed:
+            division.is_fed_again = True
+        elif not self.draining:
+            division.is_fed = True
             division.journey.parts_under_way += 1
             self._count_feeder(1)
             self._feeders.start_soon(self._feed, division)
@@ -138,55 +145,60 @@ class PartsFlow:
     async def _feed(self, division: Division) -> None:
         """Have the parts that the ledger has enter this run, or enter again where they waited for
         an output of their parent: in order, as there is room."""
-        journey, split, position = division.journey, division.split, -1
-        parent = journey.item.id
-        while not journey.is_decided:
-            rows = await self._commit.do(partial(_following, parent, split, position))
-            for row in rows:
-                position = row.position
-                if self._is_to_enter(division, row) and not journey.is_decided:
-                    await self._admit(division, row)
-            if not rows:
-                break
+        journey = division.journey
+        division.is_fed_again = True
+        while division.is_fed_again and not journey.is_decided:
+            division.is_fed_again = division.some_wait = False
+            await self._feed_once(division)
+        division.is_fed = False
         journey.parts_under_way -= 1
         await self._gather(division)
         await self._after_leaving(division)
         self._count_feeder(-1)
 
-    @staticmethod
-    def _is_to_enter(division: Division, row: PartRow) -> bool:
-        if row.made != division.made or row.position in division.live:
-            return False
-        if row.position in division.entered:
-            return row.outcome == "pending"
-        splits_now = division.many is None
-        return not splits_now or row.position in division.standing
+    async def _feed_once(self, division: Division) -> None:
+        parent, split, position = division.journey.item.id, division.split, -1
+        while rows := await self._commit.do(partial(_following, parent, split, position)):
+            for row in rows:
+                position = row.position
+                if division.journey.is_decided:
+                    return
+                entered: Entered | None = None
+                async with division.entry:
+                    if division.is_to_enter(row):
+                        entered = await self._enter(division, row)
+                if entered is not None:
+                    await self._pass_on(division, entered)
 
-    async def _admit(self, division: Division, row: PartRow) -> None:
-        """The part enters, and goes on to its first steps, once there is room there."""
+    async def _enter(self, division: Division, row: PartRow) -> "Entered":
+        """The part enters the run, or enters again. One at a time: the splitting stage may make a
+        part just when it is being fed."""
         journey, split, position = division.journey, division.split, row.position
         is_new = position not in division.entered
-        division.entered.add(position)
-        journey.parts_under_way += 1
         seen = journey.ends_so_far()
+        journey.parts_under_way += 1
         try:
-            admitted: Admission = await self._commit.do(
+            admitted = await self._commit.do(
                 lambda ledger: admit_part(ledger, journey, row, split, self._run, self._suspects)
             )
         except BaseException:
             journey.parts_under_way -= 1
             raise
-        part = admitted.journey
-        division.live[position] = part
+        division.enter(position, admitted.journey)
+        part = admitted.journey.item.id
         if is_new:
-            id_ = part.item.id
-            self._events.emit(PartEntered(id_, journey.item.id, split, position))
+            self._events.emit(PartEntered(part, journey.item.id, split, position))
         for repair in admitted.repairs:
             self._events.emit(repair)
-        await self._carry_out(part, admitted.change)
-        if journey.ends_so_far() != seen and position in division.live:
+        return Entered(admitted.journey, admitted.change, seen)
+
+    async def _pass_on(self, division: Division, entered: "Entered") -> None:
+        """The part goes on to its first steps; returns once there was room."""
+        journey, part = division.journey, entered.part
+        await self._let_in(part, entered.change)
+        if journey.ends_so_far() != entered.seen and division.has(part):
             await self._carry_out(part, part.look_around())
-        if journey.is_decided and position in division.live:
+        if journey.is_decided and division.has(part):
             await self._carry_out(part, part.abandon())
 
     # Following
@@ -239,10 +251,11 @@ class PartsFlow:
             lambda ledger: ledger.parts.superfluous(item.id, split, many, division.made)
         )
         for position in gone:
-            await self._retire(division, position)
-            part = item.part(split, position)
-            await self._commit.do(partial(_forget, part))
-            await to_thread.run_sync(discard_part, part)
+            async with division.entry:
+                await self._retire(division, position)
+                part = item.part(split, position)
+                await self._commit.do(partial(_forget, part))
+                await to_thread.run_sync(discard_part, part)
         division.many = many  # from now on parts are gathered
         await self._fail_if_too_many(division)
         if not all(s in journey.ended for s in division.steps):
@@ -257,7 +270,7 @@ class PartsFlow:
         assert above is not None
         division = self._divisions.get((above.item.id, part.item.split))
         position = part.item.position
-        if division is None or division.live.get(position) is not part:
+        if division is None or not division.has(part):
             return
         is_over = part.is_over
         for stage in division.steps:
@@ -273,13 +286,13 @@ class PartsFlow:
     async def _leave(self, division: Division, part: Journey, *, is_over: bool) -> None:
         """A part leaves memory: it has ended, or waits for an output of its parent alone."""
         above, position = division.journey, part.item.position
-        del division.live[position]
+        division.leave(position, is_over=is_over)
         above.parts_under_way -= 1
         self.forget(part)
         if (gone := division.left.pop(position, None)) is not None:
             gone.set()
+            return  # it is none any more
         if not is_over:
-            division.some_wait = True
             return
         outcome, item = part.outcome, part.item
         ended = PartEnded(
@@ -293,8 +306,7 @@ class PartsFlow:
         )
         self._commit.after(lambda: self._events.emit(ended))
         if outcome == "failed":
-            division.failed += 1
-            division.first_failure = division.first_failure or failure_of(part)
+            division.fail(position, failure_of(part))
             await self._fail_if_too_many(division)
 
     async def _after_leaving(self, division: Division) -> None:
@@ -358,7 +370,7 @@ class PartsFlow:
             retryable=failed.retryable,
             failure=failed.failure,
             parts=division.many or len(division.entered),
-            gaps=division.failed,
+            gaps=len(division.failed),
         )
         await self._carry_out(journey, journey.advance(end))
 
@@ -369,16 +381,12 @@ class PartsFlow:
                     await self._carry_out(part, part.abandon())
 
 
-class SplittingItem:
-    """The run's side of one attempt that splits an item: a `Handing`."""
+class Entered(NamedTuple):
+    """A part that has entered, its first change, and the ends above it that it was admitted by."""
 
-    def __init__(self, flow: PartsFlow, division: Division) -> None:
-        self._flow = flow
-        self._division = division
-        self.standing = division.standing
-
-    async def hand_over(self, part: MadePart, content: str) -> None:
-        await self._flow.take(self._division, part, content)
+    part: Journey
+    change: Change
+    seen: int
 
 
 def _following(parent: str, split: str, position: int, ledger: Ledger) -> list[PartRow]:

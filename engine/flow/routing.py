@@ -99,6 +99,7 @@ class Routing:
             most_failed,
             self._feeders,
             self._carry_out,
+            self._let_in,
             self._count_feeder,
             synced=synced,
         )
@@ -196,7 +197,7 @@ class Routing:
         self._events.emit(ItemEntered(journey.item.id, shown(item.source), parent))
         for repair in admitted.repairs:
             self._events.emit(repair)
-        await self._go_on(journey, change, self._enter(journey, change))
+        await self._let_in(journey, change)
         self._try_a_suspect()
 
     async def _enter_again(
@@ -274,6 +275,10 @@ class Routing:
             await self._commit.do(lambda ledger: ledger.apply(change, self._run))
         await self._go_on(journey, change, entering)
 
+    async def _let_in(self, journey: Journey, change: Change) -> None:
+        """Pass an item on by its first change, which was recorded as it was admitted."""
+        await self._go_on(journey, change, self._enter(journey, change))
+
     def _enter(self, journey: Journey, change: Change) -> list[str]:
         """The stages to offer the item to; at stages where it is under suspicion it waits."""
         entering = [name for name in change.entering if not self._is_held(journey, name)]
@@ -291,7 +296,8 @@ class Routing:
         if unneeded or change.withdrawn:
             await to_thread.run_sync(_clean, journey.item, unneeded, change.withdrawn)
         for stage in change.discardable_in_parts:
-            split = self._graph.level[stage] if stage not in self._graph.home else stage
+            level = self._graph.level[stage]
+            split = level if level != journey.item.split else stage
             await to_thread.run_sync(discard_in_parts, journey.item, split, stage)
         if change.entering:
             self._has_work = True

@@ -3,6 +3,7 @@
 Pure: no clock, no disk, no database.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -65,7 +66,7 @@ class Ends:
                 end = self._end_of(before, ends)
             if end is None or not self._lets_on(before, end):
                 return None
-            upstream.append(end.fingerprint if end.has_output else None)
+            upstream.append(_as_read(end.fingerprint) if end.has_output else None)
         return tuple(upstream)
 
     def would_be(self, stage: str, upstream: tuple[str | None, ...]) -> str:
@@ -84,13 +85,24 @@ class Ends:
                 end = self._expected(before)
             else:
                 end = self._assumed(before)
-            upstream.append(end.fingerprint if end is not None and end.has_output else None)
+            has_output = end is not None and end.has_output
+            upstream.append(_as_read(end.fingerprint) if end is not None and has_output else None)
         return End(stage, "done", self.graph.fingerprint(stage, tuple(upstream)))
 
     def whole_end(self, stage: str, outcome: Settled, digest: str) -> End:
         """The end of `stage`, which stands at the parts, for the item as a whole; `digest` is that
         of the parts' ends."""
-        return End(stage, outcome, f"{self._assumed(stage).fingerprint}:{digest}")
+        fingerprint = f"{self._assumed(stage).fingerprint}:{digest}"
+        below = self._below(stage)
+        return End(stage, outcome, f"{fingerprint}:{below}" if below else fingerprint)
+
+    def _below(self, stage: str) -> str:
+        """A hash of all that steps below `stage`, if it splits parts, would make: no step may
+        gather it, so that nothing else tells the item of a change there. Empty if there are none.
+        """
+        steps = self.graph.below.get(stage, ())
+        made = [self._assumed(name).fingerprint for name in self.graph.names if name in steps]
+        return hashlib.sha256(" ".join(made).encode()).hexdigest()[:32] if made else ""
 
     def may_come(self, stage: str) -> bool:
         """Whether the item, which is not in `stage`, may enter it yet, or for a stage at its parts:
@@ -156,6 +168,13 @@ class Ends:
             return None
         return _as_known(stage, known, known.outcome, known.fingerprint)
 
+    def _stands_below(self, stage: str, known: Known) -> bool:
+        """Whether the end of `stage`, which stands at the parts, holds, and so does all that was
+        made below them."""
+        if self.held_below(stage, known) is None or known.fingerprint is None:
+            return False
+        return known.fingerprint.split(":")[2:] == list(filter(None, [self._below(stage)]))
+
     def reusable(self, stage: str, fingerprint: str) -> End | None:
         """The end of `stage` in an earlier run, if it still holds; else None.
 
@@ -166,8 +185,10 @@ class Ends:
             return None
         if self.graph.level[stage] != self.item.split:
             end = self.held_below(stage, known)
-            gathered = end is not None and end.outcome == "done" and self._will_be_read(stage, end)
-            return None if gathered else end
+            if end is None or end.outcome != "done":
+                return end
+            has_to_run = self._will_be_read(stage, end) or not self._stands_below(stage, known)
+            return None if has_to_run else end
         if known.expanded is not None and stage in self.graph.rereading and not self.is_decided:
             return None
         made = known.outcome == "done" and not known.is_skipped
@@ -218,7 +239,7 @@ class Ends:
         if stage == splitting:
             return False  # it reads its part's own
         below = [(name, self.known.get(name)) for name in self.graph.home[splitting]]
-        return not all(known and self.held_below(name, known) for name, known in below)
+        return not all(known and self._stands_below(name, known) for name, known in below)
 
     def _expected(self, stage: str) -> End | None:
         """The end of `stage`, or the one to expect if it ends well; None if
@@ -244,6 +265,12 @@ class Ends:
 def base_of(fingerprint: str) -> str:
     """The part of a fingerprint from `Journey.whole_end` that tells nothing of the parts."""
     return fingerprint.partition(":")[0]
+
+
+def _as_read(fingerprint: str) -> str:
+    """The part of a fingerprint that goes into those of the steps that read the output: not that
+    of `Journey.whole_end` about what is made below."""
+    return ":".join(fingerprint.split(":")[:2])
 
 
 def _as_known(stage: str, known: Known, outcome: Settled, fingerprint: str) -> End:

@@ -273,7 +273,11 @@ class Journey(Ends):
         """Whether the output of `name` that no stage will read any more is one of each part."""
         if self.graph.level[name] != self.item.split:
             return name != self.item.split
-        return name in self.graph.home and bool(self.graph.readers[name])
+        return name in self.graph.home and self._is_read_beside(name)
+
+    def _is_read_beside(self, split: str) -> bool:
+        """Whether a step that is not at the parts of `split`, or below, reads its output."""
+        return not self.graph.below[split].issuperset(self.graph.readers[split])
 
     def _is_discardable(self, name: str, finished: bool) -> bool:
         """Whether no stage will read the output of `name`, which has `keep = false`, any more. Of a
@@ -292,13 +296,10 @@ class Journey(Ends):
         else:
             end = self.ended.get(name)
             if graph.level[name] != self.item.split:
-                readers = graph.gatherers(name)
-                if not readers:
+                if not graph.gatherers(name):
                     return False  # each part's goes by itself
-            elif name in graph.home:
-                # Its parts have it each for themselves; who else reads it may read theirs too.
-                readers = [one for one in readers if one not in graph.below[name]]
-                readers += graph.home[name] if readers else ()
+            elif name in graph.home and not self._is_read_beside(name):
+                readers = []  # its parts have it each for themselves
         if end is None or not end.has_output or end.expanded is not None:
             return False
         if any(self.owner(reader) is not self for reader in readers):

@@ -96,9 +96,15 @@ def discard_output(item: Item, stage: str) -> None:
 
 
 def discard_in_parts(item: Item, split: str, stage: str) -> None:
-    """Delete the output of `stage` of each part of the item that the step `split` made."""
-    for name in _names(item.folder / f"{split}{PARTS}"):
-        _remove(item.folder / f"{split}{PARTS}" / name / stage)
+    """Delete the output of `stage` of each part of the item that the step `split` made; of a stage
+    that splits those, what it made its parts of too."""
+    _discard_in_parts(item.folder / f"{split}{PARTS}", stage)
+
+
+def _discard_in_parts(parts: Path, stage: str) -> None:
+    for name in _names(parts):
+        _remove(parts / name / stage)
+        _discard_in_parts(parts / name / f"{stage}{PARTS}", stage)
 
 
 def discard_part(part: Item) -> None:

@@ -214,3 +214,30 @@ def test_every_part_that_ends_is_an_event(tmp_path: Path) -> None:
         (2, "done"),
     ]
     assert all(Path(event.folder).is_dir() for event in told)
+
+
+def test_a_part_keeps_its_own_files(tmp_path: Path) -> None:
+    steps = [cut("c"), at("c", "f"), gather("g", "f")]
+    run_within(SECONDS, line(*steps), tmp_path, ["a"])
+    assert (Item.at(tmp_path, "a").part("c", 1).folder / "c" / "value.json").is_file()
+
+
+def test_a_change_below_parts_is_noticed_where_nothing_gathers(tmp_path: Path) -> None:
+    steps = [cut("c"), cut("d", "c", each="c"), at("d", "f")]
+    run_within(SECONDS, line(*steps), tmp_path, ["a"])
+    before = executions(tmp_path)
+    run_within(SECONDS, line(*steps), tmp_path, ["a"], "stages.f.value=1")
+    again = executions(tmp_path) - before
+    assert {stage for stage, _ in again} == {"f"}
+    assert len(again) == 9
+
+
+def test_an_output_in_parts_stays_until_all_of_them_read_it(tmp_path: Path) -> None:
+    steps = [cut("c"), at("c", "f"), gather("g", "f"), toy("w"), at("c", "h", "f", "w", "g")]
+    keep = ["stages.c.keep=false", "stages.f.keep=false"]
+    run_within(SECONDS, line(*steps), tmp_path, ["a"], *keep)
+    for position in range(3):
+        read = read_value(Item.at(tmp_path, "a").part("c", position), "h")["before"]
+        assert read["f"]["before"]["c"] == {"piece": f"a/{position}", "value": 0}
+    left = {path.split("/")[-2] for path in tree(tmp_path, marks=False)}
+    assert not left & {"c", "f"}
