@@ -295,15 +295,8 @@ class PartsFlow:
         if not is_over:
             return
         outcome, item = part.outcome, part.item
-        ended = PartEnded(
-            item.id,
-            above.item.id,
-            item.split,
-            position,
-            outcome,
-            str(item.folder),
-            not part.ran,
-        )
+        whose, folder = (item.id, above.item.id, item.split, position), str(item.folder)
+        ended = PartEnded(*whose, outcome, folder, not part.ran)
         self._commit.after(lambda: self._events.emit(ended))
         if outcome == "failed":
             division.fail(position, failure_of(part))

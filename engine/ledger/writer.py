@@ -196,6 +196,10 @@ class Ledger:
         )
         return known_ends(self._db, item.id)
 
+    def reopen(self, item: Item) -> None:
+        """Record that the item or part, which an earlier run may have ended, has not ended."""
+        self._end_item(item.id, "pending")
+
     def standing(self, item: str) -> tuple[Settled | None, Parameters]:
         """The outcome of the item of this id, None if it has not ended, and its parameters."""
         outcome, parameters = self._db.execute(

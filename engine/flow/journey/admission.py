@@ -81,7 +81,7 @@ def admit(
     if was_link:
         found = "its folder was a symbolic link; a folder of its own takes the link's place"
         repairs.insert(0, Repaired(item.id, graph.roots[0], found))
-    ledger.apply(change, run)
+    _record(ledger, journey, change, run)
     return Admission(journey, change, repairs)
 
 
@@ -100,8 +100,16 @@ def admit_part(
     journey, change = first_change(graph, part, known, above=above, own=own)
     journey, change = with_parts(ledger, journey, change)
     repairs = repairs_of(journey, change)
-    ledger.apply(change, run)
+    _record(ledger, journey, change, run)
     return Admission(journey, change, repairs)
+
+
+def _record(ledger: Ledger, journey: Journey, change: Change, run: int) -> None:
+    """Write the first change down. The item may have ended in an earlier run, and have to go on: in
+    a step of its own, or in its parts."""
+    if journey.known and change.outcome is None:
+        ledger.reopen(journey.item)
+    ledger.apply(change, run)
 
 
 def place_part(part: Item, scratch: Path, own: str, *, synced: bool) -> None:

@@ -230,6 +230,14 @@ class Ends:
                 return True
         return False
 
+    def parts_will_be_read(self, split: str) -> bool:
+        """Whether a step at the item's level or above may yet read the parts that `split` made."""
+        beside = (one for one in self.graph.readers[split] if one not in self.graph.below[split])
+        return any(
+            reader not in self.owner(reader).ended and self.owner(reader).may_come(reader)
+            for reader in beside
+        )
+
     def _is_read_by_parts(self, stage: str, reader: str) -> bool:
         """Whether `reader`, which stands at the item's parts or below, would have to run, and would
         read the item's own output of `stage`."""

@@ -90,7 +90,8 @@ def with_parts(ledger: Ledger, journey: Journey, change: Change) -> tuple[Journe
         end = journey.ended.get(split)
         if end is None or not end.has_output or journey.is_decided:
             continue
-        if all(name in journey.ended for name in journey.graph.home[split]):
+        is_read = journey.parts_will_be_read(split)
+        if not is_read and all(name in journey.ended for name in journey.graph.home[split]):
             continue
         standing, missing = standing_parts(ledger, journey, split, end.fingerprint)
         if missing or len(standing) < (end.parts or 0):
@@ -127,6 +128,8 @@ def _stands(ledger: Ledger, above: Journey, row: PartRow, split: str) -> bool:
     known = with_own(part, own, with_disk(graph, part, ledger.parts.known(part)))
     if known[split].on_disk is not None and is_whole(part, split):
         return True
+    if above.parts_will_be_read(split):
+        return False
     journey, _ = first_change(graph, part, known, above=above, own=own)
     if journey.is_decided:
         return True

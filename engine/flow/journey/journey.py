@@ -84,7 +84,8 @@ class Journey(Ends):
         withdrawn = self._withdraw() if self.is_decided and self.entered else ()
         # What entering stages made void is not in the ledger any more.
         restored = tuple(filter(self._is_news, reused)) if is_entry else reused
-        return self._change(end, entering, reused, withdrawn, restored)
+        again = self._to_be_gathered_again() if is_entry else ()
+        return self._change(end, entering, reused, withdrawn, restored, again)
 
     def give_up(self, stage: str) -> Change:
         """The change when `stage`, which had the decided item, does not try it again."""
@@ -98,6 +99,7 @@ class Journey(Ends):
         reused: tuple[End, ...],
         withdrawn: tuple[str, ...],
         restored: tuple[End, ...] = (),
+        again: tuple[str, ...] = (),
     ) -> Change:
         finished = self.is_over
         discardable = self._discardable(finished) if self.graph.discarding else ()
@@ -120,7 +122,7 @@ class Journey(Ends):
             restored,
             withdrawn,
             entering,
-            self._void(entering),
+            (*again, *self._void((*entering, *again))),
             discardable,
             self._stale(finished),
             self._obsolete() if finished else (),
@@ -170,6 +172,15 @@ class Journey(Ends):
     def _has_standing_parts(self, splitting: str) -> bool:
         """Whether `splitting` made the parts of this item in an earlier run, and not in this."""
         return splitting in self.ended and splitting not in self._splitting
+
+    def _to_be_gathered_again(self) -> tuple[str, ...]:
+        """Steps at the item's parts whose ends for the item as a whole, of an earlier run, do not
+        hold: until the parts have ended there again, the item has none."""
+        if self.is_decided:
+            return ()
+        made = (split for split in self.graph.splits[self.item.split] if split in self.ended)
+        steps = (name for split in made for name in self.graph.home[split])
+        return tuple(name for name in steps if name in self.known and name not in self.ended)
 
     def _note(self, end: End) -> None:
         self.ended[end.stage] = end

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from engine import Item, run_pipeline
-from engine.telemetry.events import Event, Events, PartEnded
+from engine.flow.run import Run
+from engine.telemetry.events import Event, Events, PartEnded, PartEntered
 from engine.views.json_log import JsonLog
 from tests.engine.toy_parts import Cutter, LoopCutter, at, cut, gather
 from tests.engine.toys import (
@@ -241,3 +242,33 @@ def test_an_output_in_parts_stays_until_all_of_them_read_it(tmp_path: Path) -> N
         assert read["f"]["before"]["c"] == {"piece": f"a/{position}", "value": 0}
     left = {path.split("/")[-2] for path in tree(tmp_path, marks=False)}
     assert not left & {"c", "f"}
+
+
+def test_parts_that_a_later_step_reads_are_made_again(tmp_path: Path) -> None:
+    steps = [cut("c"), gather("g", "c")]
+    run_within(SECONDS, line(*steps), tmp_path, ["a"], "stages.c.keep=false")
+    run_within(SECONDS, line(*steps), tmp_path, ["a"], "stages.c.keep=false", "stages.g.value=1")
+    seen = read_value(Item.at(tmp_path, "a"), "g")["parts"]["c"]
+    assert [one[0] for one in seen] == [0, 1, 2]
+    before = executions(tmp_path)
+    run_within(SECONDS, line(*steps), tmp_path, ["a"], "stages.c.keep=false", "stages.g.value=1")
+    assert executions(tmp_path) == before
+
+
+def test_an_item_whose_parts_have_to_go_on_is_not_done(tmp_path: Path) -> None:
+    steps = [cut("c"), at("c", "f"), gather("g", "f")]
+    run_within(SECONDS, line(*steps), tmp_path, ["a"])
+
+    def drain_at_the_first_part(run: Run) -> None:
+        def listen(event: Event) -> None:
+            if isinstance(event, PartEntered):
+                run.drain("interrupted", "as told")
+
+        run.events.subscribe(listen)
+
+    run_within(
+        SECONDS, line(*steps), tmp_path, ["a"], "stages.f.value=1", also=drain_at_the_first_part
+    )
+    assert query(tmp_path, "SELECT outcome FROM items WHERE parent IS NULL") == [("pending",)]
+    run_within(SECONDS, line(*steps), tmp_path, ["a"])
+    assert query(tmp_path, "SELECT DISTINCT outcome FROM items") == [("done",)]
