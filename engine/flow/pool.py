@@ -302,6 +302,7 @@ class Pool:
         attempt.seconds = self._busy.changed - began
         if handing is not None:
             attempt.seconds -= handing.waited
+            attempt.row.blocked = handing.waited
         attempt.row.cost = attempt.result.processor
         self._settling.leave_gate(attempt)
         return attempt

@@ -155,6 +155,8 @@ class AttemptRow:
     """The earliest time of another attempt."""
     gate: str | None = None
     """The gate that turned the attempt away, usually a host."""
+    blocked: float | None = None
+    """Seconds for which it waited until the parts that it made were handed over."""
     ended: float | None = None
     whole: bool = False
     """Whether the ledger has its end too."""
@@ -178,10 +180,11 @@ class AttemptRow:
             self.run_processor,
             self.due,
             self.gate,
+            self.blocked,
         )
 
 
-NOT_ENDED = (None,) * 10
+NOT_ENDED = (None,) * 11
 """The values of these columns until then."""
 
 

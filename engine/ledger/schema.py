@@ -97,6 +97,7 @@ ADDED = {
         "run_processor": "REAL",
         "due": "REAL",
         "gate": "TEXT",
+        "blocked": "REAL",
         "alone": "INTEGER",
         "killed": "INTEGER",
     },

@@ -294,8 +294,8 @@ class Ledger:
         ended = row.ended is not None
         self._db.execute(
             "INSERT INTO attempts (id, run, item, stage, worker, attempt, started, ended, outcome,"
-            " kind, message, traceback, processor, delayed, run_processor, due, gate)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " kind, message, traceback, processor, delayed, run_processor, due, gate,"
+            " blocked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 row.id,
                 row.run,
@@ -315,8 +315,8 @@ class Ledger:
             return
         self._db.execute(
             "UPDATE attempts SET ended = ?, outcome = ?, kind = ?, message = ?,"
-            " traceback = ?, processor = ?, delayed = ?, run_processor = ?, due = ?, gate = ?"
-            " WHERE id = ?",
+            " traceback = ?, processor = ?, delayed = ?, run_processor = ?, due = ?, gate = ?,"
+            " blocked = ? WHERE id = ?",
             (*row.how_it_ended(), row.id),
         )
 

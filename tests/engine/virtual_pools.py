@@ -10,7 +10,8 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from engine.bench.model.pool import ModelEntry, ModelItem, ModelPool
+from engine.bench.model.journey import ModelItem
+from engine.bench.model.pool import ModelEntry, ModelPool
 from engine.bench.model.recorded import RecordedItem, Recording, Service, Visit
 from engine.bench.model.run import ModelRun
 from engine.flow.autosize import Autosizer, Window, pause_before_next

@@ -73,6 +73,14 @@ class ModelGate(Generic[T]):
         line.waiting.append(who)
         self._watch(line)
 
+    def withdraw(self, who: T) -> None:
+        """`who` does not want to go in any more; nothing happens where it stands in no line."""
+        line = self._lines.get(who.stage)
+        if line is not None and who in line.waiting:
+            line.called = line.called and line.waiting[0] is not who
+            line.waiting.remove(who)
+            self._watch(line)
+
     def leave(self) -> None:
         self._state.leave(self._events.now)
         for line in self._lines.values():

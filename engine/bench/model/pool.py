@@ -1,56 +1,53 @@
 """Pools by the rules of `engine.flow.inbox`, and the items in them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator
 
-from engine.bench.model.recorded import RecordedItem, Visit
+from engine.bench.model.journey import Following, ModelJourney
+from engine.bench.model.pieces import Piece
+from engine.bench.model.recorded import Service, Visit
 from engine.flow.inbox import InboxState
 
 
-class ModelItem:
-    """A recorded item in the form that the model needs: its visits by the
-    stage's number, and as bits."""
-
-    __slots__ = ("item", "mask", "visits")
-
-    def __init__(self, item: RecordedItem, numbers: Mapping[str, int]) -> None:
-        self.item = item.id
-        self.visits: list[Visit | None] = [None] * len(numbers)
-        self.mask = 0
-        for stage, visit in item.visits.items():
-            self.visits[numbers[stage]] = visit
-            self.mask |= 1 << numbers[stage]
-
-
-class ModelJourney:
-    """One item under way. `ended`: the stages that have ended it, as bits."""
-
-    __slots__ = ("ended", "plan")
-
-    def __init__(self, plan: ModelItem) -> None:
-        self.plan = plan
-        self.ended = 0
-
-
 class ModelEntry:
-    """An item in a pool. It has had `tried` attempts, and its present state began at `since`. Done
-    there, it goes `to` these pools; `offers` of them have no room yet. An entry of `stage` -1 comes
-    from the source."""
+    """An item in a pool. It has had `tried` attempts, and its present state began at `since`.
 
-    __slots__ = ("journey", "offers", "since", "stage", "to", "tried")
+    With an attempt, its worker is at a `piece` of it, the next ones are `pieces`. After it, the
+    worker does what the `task` says: it offers `offering` to other pools, of which `offers` have no
+    room yet, and `then` does something else. So does the source, with an entry of `stage` -1, and
+    what no worker waits for.
+    """
 
-    def __init__(self, journey: ModelJourney, stage: int, to: Sequence[int] = ()) -> None:
+    __slots__ = (
+        "is_withdrawn", "journey", "offering", "offers", "piece", "pieces", "since", "stage",
+        "task", "then", "tried",
+    )  # fmt: skip
+
+    def __init__(self, journey: ModelJourney, stage: int) -> None:
         self.journey = journey
         self.stage = stage
         self.tried = 0
         self.since = 0.0
-        self.to = to
+        self.piece = NO_PIECE
+        self.pieces: Iterator[Piece] = iter(())
+        self.offering = journey
         self.offers = 0
+        self.task: Following = iter(())
+        self.then: Callable[[ModelEntry], None] = _nothing
+        self.is_withdrawn = False
+        """It was held, and has left its pool."""
 
     @property
     def visit(self) -> Visit:
         visit = self.journey.plan.visits[self.stage]
         assert visit is not None
         return visit
+
+
+NO_PIECE = Piece(Service(0.0))
+
+
+def _nothing(entry: ModelEntry) -> None:
+    pass
 
 
 class Tally:
@@ -77,14 +74,16 @@ class Tally:
 
 class ModelPool(InboxState[ModelEntry, ModelEntry]):
     """An inbox and its workers. `putters` are entries that wait for room here; each is in the hand
-    of a worker of another pool. `idle` of the `open` workers are idle; a negative `idle` is the
-    number of busy workers that have to go. Workers are `busy` with an attempt, which may be
-    `computing`, or `blocked` by a full successor. `ended` counts attempts."""
+    of a worker of another pool. `away` are those that are held, by their items. `idle` of the
+    `open` workers are idle; a negative `idle` is the number of busy workers that have to go.
+    Workers are `busy` with an attempt, which may be `computing`, or `blocked` by a full successor.
+    `ended` counts attempts."""
 
-    __slots__ = ("blocked", "busy", "computing", "ended", "idle", "most_held", "open")
+    __slots__ = ("away", "blocked", "busy", "computing", "ended", "idle", "most_held", "open")
 
-    def __init__(self, bound: int, workers: int, free_held: int) -> None:
-        super().__init__(bound, workers, free_held)
+    def __init__(self, bound: int, workers: int, free_held: int, *, of_parts: bool) -> None:
+        super().__init__(bound, workers, free_held, _whole_of if of_parts else None)
+        self.away: dict[ModelJourney, ModelEntry] = {}
         self.idle = 0
         self.ended = 0
         self.open, self.busy, self.computing, self.blocked = Tally(), Tally(), Tally(), Tally()
@@ -93,6 +92,34 @@ class ModelPool(InboxState[ModelEntry, ModelEntry]):
     def put(self, entry: ModelEntry) -> None:
         super().put(entry)
         self.most_held = max(self.most_held, self.ready + self.in_hand + self.held)
+
+    def put_away(self, entry: ModelEntry) -> None:
+        """The entry, in hand, is held outside the workers."""
+        self.hold()
+        self.away[entry.journey] = entry
+
+    def unhold(self, entry: ModelEntry) -> None:
+        super().unhold(entry)
+        del self.away[entry.journey]
+
+    def take_out(self, journey: ModelJourney) -> ModelEntry | None:
+        """Take the item out, ready or held; returns its entry, if it was there."""
+        held = self.away.pop(journey, None)
+        if held is not None:
+            held.is_withdrawn = True
+            if held in self.unholders:
+                self.unholders.remove(held)
+            self.give_up()
+            return held
+        found: list[ModelEntry] = []
+
+        def suits(entry: ModelEntry) -> bool:
+            if entry.journey is journey:
+                found.append(entry)
+            return entry.journey is journey
+
+        self.withdraw(suits)
+        return found[0] if found else None
 
     def open_one(self, now: float) -> None:
         """A worker has opened; it counts if the pool still wants it."""
@@ -106,3 +133,7 @@ class ModelPool(InboxState[ModelEntry, ModelEntry]):
         if many > 0:
             self.open.end(now, many)
             self.idle -= many
+
+
+def _whole_of(entry: ModelEntry) -> str | None:
+    return entry.journey.whole

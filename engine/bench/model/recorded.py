@@ -6,7 +6,7 @@ the workers change. The third is left out here; the model makes it anew.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -82,6 +82,16 @@ class RecordedItem:
     visits: Mapping[str, Visit]
     outcome: Settled = "done"
     expanded: int | None = None
+    parts: Mapping[str, "Sequence[RecordedItem]"] = field(default_factory=dict)
+    """By the step that made them, in order; a part has visits, and parts, of its own."""
+
+    def visits_of(self, stage: str) -> "Iterator[Visit]":
+        """The visits to the stage: the item's own, or those of its parts, at whatever level."""
+        if stage in self.visits:
+            yield self.visits[stage]
+        for parts in self.parts.values():
+            for part in parts:
+                yield from part.visits_of(stage)
 
 
 @dataclass(frozen=True)
@@ -106,6 +116,12 @@ class Recording:
     """Whether a stage's outputs are kept."""
     reads: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """The further steps whose outputs a stage reads, besides its predecessors."""
+    each: Mapping[str, str] = field(default_factory=dict)
+    """The step that splits, for stages that stand at its parts."""
+    most_failed: Mapping[str, float] = field(default_factory=dict)
+    """Parts that may fail before their item does, for stages that split."""
+    optional: Collection[str] = ()
+    """The stages whose failure does not end the item."""
     opening: Mapping[str, float] = field(default_factory=dict)
     handover: float = 0.0
     capacities: Capacities = field(default_factory=Capacities)

@@ -11,16 +11,19 @@ The rules by which items flow, and the code of each:
    recorded pauses hold those waits. The items of a pool that wait for one gate stand in a line,
    whose first goes to a worker once the gate is open: `gate.py` here, `engine.flow.holding` there.
 4. A worker that is done offers its item to all successors side by side, and waits until each has
-   had room: `_put` here, `engine.flow.offering` there. Then it takes the next item.
-5. A stage with several predecessors gets an item once all of them have ended it: `_conclude` here,
-   `engine.flow.journey` there.
-6. A retry waits outside the workers. The recording says how long and how often; the decisions of
+   had room: `_proceed` here, `engine.flow.offering` there. Then it takes the next item.
+5. A stage with several predecessors gets an item once all of them have ended it. One that has
+   failed or dropped it decides it, and what has not begun with it does not begin: `journey.py`
+   here, `engine.flow.journey` there.
+6. A splitting attempt hands over its parts while it works, and waits until each is in the inboxes
+   of its first stages. Parts go through their stages as items do, and are gathered: `ModelFlow`
+   here, `engine.flow.parts` there; `pieces.py` says when they are handed over.
+7. A retry waits outside the workers. The recording says how long and how often; the decisions of
    `engine.gates.retry` are not made again.
-7. Each worker has one item. Here the workers share the processor equally, as in `processor.py`;
+8. Each worker has one item. Here the workers share the processor equally, as in `processor.py`;
    there the operating system shares it.
 
-The model has no lists: their items come from the source. It has no batches either, and takes
-nothing back from an item's other branches once one has failed or dropped it. A test holds the
+The model has no lists: their items come from the source. It has no batches either. A test holds the
 rules that are written twice to the engine: it does the same work on both and compares every
 attempt. The order of several pools that wait for one gate is left open.
 
@@ -33,7 +36,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from engine.bench.model.event_queue import EventQueue
 from engine.bench.model.gate import ModelGates
-from engine.bench.model.pool import ModelEntry, ModelItem, ModelJourney, ModelPool
+from engine.bench.model.journey import (
+    WHOLE,
+    Following,
+    ModelFlow,
+    ModelGraph,
+    ModelItem,
+    ModelJourney,
+)
+from engine.bench.model.pieces import Piece, pieces_of
+from engine.bench.model.pool import ModelEntry, ModelPool
 from engine.bench.model.processor import Processor
 from engine.bench.model.recorded import RecordedItem, Recording
 from engine.flow.pool import FREE_HELD
@@ -62,16 +74,17 @@ class ModelRun:
         and the time."""
         names = recording.stages
         self.numbers = {name: number for number, name in enumerate(names)}
-        before = [[self.numbers[b] for b in recording.predecessors[name]] for name in names]
-        self._needs = [sum(1 << b for b in some) for some in before]
-        self._after = [
-            [s for s in range(len(names)) if number in before[s]] for number in range(len(names))
-        ]
-        self._roots = [number for number in range(len(names)) if not before[number]]
+        self._graph = graph = ModelGraph(recording, self.numbers)
         self.pools = [
-            ModelPool(queues[name], workers[name], 0 if before[number] else FREE_HELD)
+            ModelPool(
+                queues[name],
+                workers[name],
+                FREE_HELD if number in graph.roots else 0,
+                of_parts=graph.level[number] != WHOLE,
+            )
             for number, name in enumerate(names)
         ]
+        self._flow = ModelFlow(graph, self._take_out, self._begin)
         self._opening = [recording.opening.get(name, 0.0) for name in names]
         self._handover = self.pause = recording.handover
         self._events = EventQueue()
@@ -85,6 +98,8 @@ class ModelRun:
         self.seconds = 0.0
         self._source: Iterator[ModelItem] = iter(())
         self._touched: list[int] = []
+        self._freed: list[ModelEntry] = []
+        """Those whose task goes on, though no pool has got room for them."""
         self._listen = listen
 
     @property
@@ -146,46 +161,73 @@ class ModelRun:
 
     # The source
 
-    def _feed(self) -> None:
+    def _feed(self, _: ModelEntry | None = None) -> None:
         """Let the source's next item come, once it has been admitted."""
         plan = next(self._source, None)
         if plan is not None:
-            entry = ModelEntry(ModelJourney(plan), -1, [r for r in self._roots if plan.visits[r]])
-            self._events.at(self._events.now + self.pause, self._put, entry)
+            entry = ModelEntry(ModelJourney(plan), -1)
+            entry.task, entry.then = self._flow.entered(entry.journey), self._feed
+            self._events.at(self._events.now + self.pause, self._proceed, entry)
 
-    # Pools
+    # Passing items on
 
-    def _put(self, entry: ModelEntry) -> None:
-        """Offer the item to its next pools side by side."""
-        for stage in entry.to:
-            pool = self.pools[stage]
-            if pool.admits():
-                self._put_into(stage, entry)
-            else:
-                pool.putters.append(entry)
-                entry.offers += 1
-        self._go_on(entry)
+    def _proceed(self, entry: ModelEntry) -> None:
+        """Go on with the entry's task, until there is no room for what it offers."""
+        while not entry.offers:
+            offer = next(entry.task, None)
+            if offer is None:
+                entry.then(entry)
+                return
+            entry.offering, stages = offer
+            for stage in stages:
+                pool = self.pools[stage]
+                if pool.admits():
+                    self._put_into(stage, entry.offering)
+                else:
+                    pool.putters.append(entry)
+                    entry.offers += 1
 
-    def _go_on(self, entry: ModelEntry) -> None:
-        """Once no offer of it waits any more, its worker is free, or the source goes on."""
-        if entry.offers:
-            return
-        if entry.stage < 0:
-            self._feed()
-            return
+    def _put_into(self, stage: int, journey: ModelJourney) -> None:
+        self.pools[stage].put(ModelEntry(journey, stage))
+        self._touched.append(stage)
+
+    def _is_free(self, entry: ModelEntry) -> None:
+        """The worker has passed on its item."""
         pool = self.pools[entry.stage]
         pool.blocked.end(self._events.now)
         pool.leave()
         pool.idle += 1
         self._touched.append(entry.stage)
 
-    def _put_into(self, stage: int, entry: ModelEntry) -> None:
-        self.pools[stage].put(ModelEntry(entry.journey, stage))
+    def _begin(self, task: Following) -> None:
+        """Begin a task that no worker waits for."""
+        entry = ModelEntry(NOBODY, -1)
+        entry.task = task
+        self._freed.append(entry)
+
+    def _take_out(self, journey: ModelJourney, stage: int) -> None:
+        """The item, which is decided, leaves a pool that has not begun with it, or the line
+        before it."""
+        pool = self.pools[stage]
+        for putter in pool.putters:
+            if putter.offering is journey:
+                pool.putters.remove(putter)
+                putter.offers -= 1
+                if not putter.offers:
+                    self._freed.append(putter)
+                return
+        entry = pool.take_out(journey)
+        if entry is not None and (gate := self._gates.of(entry.visit.key)) is not None:
+            gate.withdraw(entry)
         self._touched.append(stage)
 
     def _settle(self) -> None:
         """Let workers and waiting items go on until none can."""
-        while self._touched:
+        while self._touched or self._freed:
+            while self._freed:
+                self._proceed(self._freed.pop(0))
+            if not self._touched:
+                return
             stage = self._touched.pop()
             pool = self.pools[stage]
             changed = True
@@ -200,9 +242,9 @@ class ModelRun:
                 changed = True
                 entry = line.popleft()
                 if line is pool.putters:
-                    self._put_into(stage, entry)
+                    self._put_into(stage, entry.offering)
                     entry.offers -= 1
-                    self._go_on(entry)
+                    self._proceed(entry)
                 else:
                     pool.unhold(entry)
 
@@ -216,7 +258,7 @@ class ModelRun:
                 pool.idle -= 1
                 self._start(entry)
                 return
-            pool.hold()
+            pool.put_away(entry)
 
     def _unhold(self, entry: ModelEntry) -> None:
         self.pools[entry.stage].unholders.append(entry)
@@ -227,30 +269,73 @@ class ModelRun:
     def _start(self, entry: ModelEntry) -> None:
         entry.since = self._events.now
         self.pools[entry.stage].busy.begin(entry.since)
-        wait = entry.visit.services[entry.tried].wait + self._handover
+        entry.journey.begun |= 1 << entry.stage
+        services, parts = entry.visit.services, entry.journey.plan.parts.get(entry.stage)
+        if parts is None:
+            self._work(entry, Piece(services[entry.tried]))
+        else:
+            entry.pieces = pieces_of(services, len(parts), entry.tried)
+            self._work_on(entry)
+
+    def _work_on(self, entry: ModelEntry) -> None:
+        """Go on with an attempt that splits the item, or end it."""
+        piece = next(entry.pieces, None)
+        if piece is None:  # whoever waits for the part begins with it before
+            self._events.at(self._events.now, self._conclude, entry)
+        else:
+            self._work(entry, piece)
+
+    def _work(self, entry: ModelEntry, piece: Piece) -> None:
+        entry.piece = piece
+        wait = piece.service.wait + self._handover
         link = self._links.get(entry.stage)
         if link is not None and wait > 0:
             link.begin(entry, wait, 1.0, self._events.now)
-        elif wait > 0:
+        elif wait > 0 or piece.part is not None:
             self._events.at(self._events.now + wait, self._compute, entry)
         else:
             self._compute(entry)
 
     def _compute(self, entry: ModelEntry) -> None:
         """The attempt has done its waiting, and needs the processor now."""
-        service = entry.visit.services[entry.tried]
+        service = entry.piece.service
         if service.processor > 0:
             self.pools[entry.stage].computing.begin(self._events.now)
             self.processor.begin(entry, service.processor, service.cores, self._events.now)
         else:
-            self._conclude(entry)
+            self._worked(entry)
 
     def _end(self, entry: ModelEntry) -> None:
         """The attempt has had its processor time."""
         self.pools[entry.stage].computing.end(self._events.now)
-        self._conclude(entry)
+        self._worked(entry)
 
-    def _conclude(self, entry: ModelEntry) -> None:
+    def _worked(self, entry: ModelEntry) -> None:
+        """A piece of the attempt is done."""
+        part = entry.piece.part
+        if part is None:
+            self._conclude(entry)
+        elif entry.journey.decided:
+            self._conclude(entry, is_wanted=False)
+        else:
+            pool, now = self.pools[entry.stage], self._events.now
+            pool.busy.end(now)
+            pool.blocked.begin(now)
+            entry.task = self._flow.handed_over(entry.journey, entry.stage, part)
+            entry.then = self._has_handed_over
+            self._proceed(entry)
+
+    def _has_handed_over(self, entry: ModelEntry) -> None:
+        pool, now = self.pools[entry.stage], self._events.now
+        pool.blocked.end(now)
+        pool.busy.begin(now)
+        if entry.journey.decided:
+            self._conclude(entry, is_wanted=False)
+        else:
+            self._work_on(entry)
+
+    def _conclude(self, entry: ModelEntry, *, is_wanted: bool = True) -> None:
+        """The attempt has ended; where it `is_wanted` no more, before its time."""
         stage, journey, visit, now = entry.stage, entry.journey, entry.visit, self._events.now
         pool = self.pools[stage]
         pool.busy.end(now)
@@ -261,19 +346,30 @@ class ModelRun:
         if gate is not None:
             gate.leave()
         entry.tried += 1
-        if entry.tried < len(visit.services):
-            pool.hold()
+        is_last = entry.tried == len(visit.services)
+        if not is_last and is_wanted and not journey.decided:
+            journey.begun &= ~(1 << stage)
+            pool.put_away(entry)
             pool.idle += 1
             self._touched.append(stage)
-            back = self._unhold if gate is None else gate.line_up
-            self._events.at(now + visit.services[entry.tried].pause, back, entry)
+            self._events.at(now + visit.services[entry.tried].pause, self._come_back, entry)
             return
-        journey.ended |= 1 << stage
         self.seconds = now
         pool.blocked.begin(now)
-        entry.to = [
-            s
-            for s in self._after[stage]
-            if journey.plan.mask >> s & 1 and journey.ended & self._needs[s] == self._needs[s]
-        ]
-        self._put(entry)
+        following = self._flow.ended if is_last and is_wanted else self._flow.gave_up
+        entry.task, entry.then = following(journey, stage), self._is_free
+        self._proceed(entry)
+
+    def _come_back(self, entry: ModelEntry) -> None:
+        """The pause before another attempt is over."""
+        if entry.is_withdrawn:
+            return
+        gate = self._gates.of(entry.visit.key)
+        if gate is None:
+            self._unhold(entry)
+        else:
+            gate.line_up(entry)
+
+
+NOBODY = ModelJourney(ModelItem(RecordedItem("", {}), {}))
+"""The item of a task that no worker waits for."""

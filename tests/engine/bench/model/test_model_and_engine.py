@@ -21,8 +21,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine import SOURCE, Drop, Item, Permanent, Pipeline, Stage, Step, Transient
-from engine.bench.model.pool import ModelEntry, ModelItem
+from engine import SOURCE, Drop, Item, Parts, Permanent, Pipeline, Stage, Step, Transient
+from engine.bench.model.journey import ModelItem
+from engine.bench.model.pool import ModelEntry
 from engine.bench.model.recorded import RecordedItem, Recording, Service, Visit
 from engine.bench.model.run import ModelRun
 from engine.config.limits import KeyLimits
@@ -49,14 +50,29 @@ engine's, and in none of the model's: the source must not come in between."""
 
 CLOSE = 1e-5
 
-BRANCHES: Sequence[str] = ["", "bc", "ab"]
-"""The stages of each of GRAPHS that have another branch beside them."""
-
 GRAPHS: Sequence[Mapping[str, Sequence[str]]] = [
     tandem("a", "b", "c"),
     {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")},
     {"a": (), "b": (), "c": ("a", "b")},
 ]
+
+IN_PARTS: Sequence[tuple[Mapping[str, Sequence[str]], Mapping[str, str]]] = [
+    (tandem("a", "s", "f", "g"), {"f": "s"}),
+    (tandem("s", "f", "h", "g"), {"f": "s", "h": "s"}),
+    ({"a": (), "s": ("a",), "b": ("a",), "f": ("s",), "g": ("f", "b")}, {"f": "s"}),
+    ({"a": (), "s": ("a",), "b": ("a",), "f": ("s", "b"), "g": ("f",)}, {"f": "s"}),
+    (
+        {"s": (), "f": ("s",), "b": ("f",), "h": ("f", "b"), "g": ("h",)},
+        {"f": "s", "h": "s"},
+    ),
+    (
+        {"s": (), "t": ("s",), "f": ("t",), "h": ("f",), "g": ("h",)},
+        {"t": "s", "f": "t", "h": "s"},
+    ),
+]
+"""Graphs with the level of each stage that stands at parts: s, and below it t, make them."""
+
+SPLITS = "st"
 
 
 class Work(NamedTuple):
@@ -81,6 +97,11 @@ class Case:
     concurrency: int = 0
     own: Mapping[str, KeyLimits] = field(default_factory=dict)
     resizes: Sequence["Resize"] = ()
+    each: Mapping[str, str] = field(default_factory=dict)
+    parts: Mapping[str, int] = field(default_factory=dict)
+    """Number of parts of each item, and part, that is split. A part's name is its item's, with its
+    position behind it."""
+    most_failed: float = 0
 
 
 class Resize(NamedTuple):
@@ -99,25 +120,34 @@ class Attempt(NamedTuple):
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> Case:
-    graph, branches = draw(st.sampled_from([*zip(GRAPHS, BRANCHES, strict=True)]))
-    items = [f"i{number}" for number in range(draw(st.integers(1, 10)))]
+def cases(draw: st.DrawFn, *, in_parts: bool = False) -> Case:
+    graph, each = (
+        draw(st.sampled_from(IN_PARTS)) if in_parts else (draw(st.sampled_from(GRAPHS)), {})
+    )
+    items = [f"i{number}" for number in range(draw(st.integers(1, 4 if in_parts else 10)))]
     chance = random.Random(draw(st.integers(0, 2**32)))
+    named, parts = list(items), {}
+    for name in named:
+        if in_parts and name.count("/") < len(set(each.values())):
+            parts[name] = draw(st.integers(0, 5))
+            named += [f"{name}/{position}" for position in range(parts[name])]
     works = {}
-    for item in items:
+    for name in named:
         for stage in graph:
+            if len(path_of(stage, each)) != name.count("/"):
+                continue
             tries = draw(st.sampled_from([1, 1, 1, 2, 3]))
-            ending = draw(st.sampled_from(["done"] * 8 + ["dropped", "failed"]))
-            if stage in branches:
-                ending = "done"  # the model takes nothing back from other branches
+            good = 8 if "/" not in name else 20
+            ending = draw(st.sampled_from(["done"] * good + ["dropped", "failed"]))
             scale = draw(st.sampled_from([0.003, 0.01, 0.1]))
             seconds = tuple(scale * chance.uniform(0.1, 1) for _ in range(tries))
-            works[item, stage] = Work(seconds, ending)
-    gated = draw(st.sampled_from(["", "", *graph]))
+            works[name, stage] = Work(seconds, ending)
+    gated = draw(st.sampled_from(["", "", *(stage for stage in graph if stage not in SPLITS)]))
     workers = {stage: draw(st.integers(1, 4)) for stage in graph}
     rate = 1 / chance.uniform(0.01, 0.05) if gated and draw(st.booleans()) else 0.0
     hosts = "g" if rate else "gh"  # two that begin together would open together
-    keys = {(item, gated): draw(st.sampled_from(hosts)) for item in items} if gated else {}
+    visiting = [name for name, stage in works if stage == gated]
+    keys = {(name, gated): draw(st.sampled_from(hosts)) for name in visiting}
     return Case(
         graph,
         works,
@@ -129,7 +159,15 @@ def cases(draw: st.DrawFn) -> Case:
         resizes=list(resizes_of(workers, draw(st.integers(0, 3)), chance)),
         concurrency=draw(st.integers(0, 2)) if keys else 0,
         own={"h": KeyLimits(concurrency=draw(st.integers(0, 3)))} if draw(st.booleans()) else {},
+        each=each,
+        parts=parts,
+        most_failed=draw(st.sampled_from([0, 1, 0.4])),
     )
+
+
+def path_of(stage: str, each: Mapping[str, str]) -> list[str]:
+    """The splitting stages that the stage's level lies below, from the innermost on."""
+    return [each[stage], *path_of(each[stage], each)] if stage in each else []
 
 
 def resizes_of(workers: Mapping[str, int], many: int, chance: random.Random) -> Iterator[Resize]:
@@ -151,13 +189,26 @@ class Recorded(Stage):
     attempts: ClassVar[list[Attempt]]
     tried: ClassVar[dict[tuple[str, str], int]]
 
-    async def process(self, item: Item, out: Path) -> None:
-        key = (item.source, self.name)
-        work, tried = self.case.works[key], self.tried.get(key, 0)
+    def next_try(self, item: Item) -> tuple[Work, int]:
+        key = (name_of(item), self.name)
+        tried = self.tried.get(key, 0)
         self.tried[key] = tried + 1
+        return self.case.works[key], tried
+
+    @contextmanager
+    def noted(self, item: Item) -> Iterator[None]:
         began = anyio.current_time()
-        await anyio.sleep(work.seconds[tried])
-        self.attempts.append(Attempt(*key, began, anyio.current_time()))
+        try:
+            yield
+        finally:
+            ended = anyio.current_time()
+            self.attempts.append(Attempt(name_of(item), self.name, began, ended))
+
+    def gate(self, item: Item) -> str | None:
+        return self.case.keys.get((name_of(item), self.name))
+
+    @staticmethod
+    def end(work: Work, tried: int) -> None:
         if tried + 1 < len(work.seconds):
             raise Transient("once more")
         if work.ending == "dropped":
@@ -165,20 +216,54 @@ class Recorded(Stage):
         if work.ending == "failed":
             raise Permanent("that is all")
 
-    def gate(self, item: Item) -> str | None:
-        return self.case.keys.get((item.source, self.name))
+
+class RecordedWork(Recorded):
+    async def process(self, item: Item, out: Path) -> None:
+        work, tried = self.next_try(item)
+        with self.noted(item):
+            await anyio.sleep(work.seconds[tried])
+        self.end(work, tried)
+
+
+class RecordedSplit(Recorded):
+    """Hands over its parts evenly over the seconds of all its attempts."""
+
+    gate = Stage.gate
+
+    async def split(self, item: Item, out: Path, parts: Parts) -> None:
+        work, tried = self.next_try(item)
+        many, total = self.case.parts[name_of(item)], sum(work.seconds)
+        passed, is_last = sum(work.seconds[:tried]), tried + 1 == len(work.seconds)
+        end = passed + work.seconds[tried]
+        with self.noted(item):
+            for position in range(many):
+                due = total * (position + 1) / many
+                if parts.reuse() or (due > end and not is_last):
+                    continue
+                await anyio.sleep(min(due, end) - passed)
+                passed = min(due, end)
+                async with parts.make():
+                    pass
+            await anyio.sleep(max(0.0, end - passed))
+        self.end(work, tried)
+
+
+def name_of(item: Item) -> str:
+    return f"{name_of(item.parent)}/{item.position}" if item.parent is not None else item.source
 
 
 def by_the_engine(case: Case, workdir: Path) -> list[Attempt]:
     noted: list[Attempt] = []
     about = {"case": case, "attempts": noted, "tried": {}}
-    steps = [
-        Step(type(name.upper(), (Recorded,), {**about, "name": name}), list(before) or SOURCE)
-        for name, before in case.graph.items()
-    ]
+    steps = []
+    for name, before in case.graph.items():
+        base = RecordedSplit if name in case.each.values() else RecordedWork
+        stage = type(name.upper(), (base,), {**about, "name": name})
+        steps.append(Step(stage, list(before) or SOURCE, each=case.each.get(name, "")))
     pipeline = Pipeline("replayed", "Takes as long as it is told to.", steps)
     given = [f"stages.{name}.workers={count}" for name, count in case.workers.items()]
     given += [f"stages.{name}.queue={count}" for name, count in case.queues.items()]
+    given += [f"stages.{name}.most_failed={case.most_failed}" for name in {*case.each.values()}]
     given += [f"limits.backoff={BACKOFF}", f"limits.rate={case.rate}"]
     given += [f"limits.concurrency={case.concurrency}", "limits.sync=false"]
     own = {key: limits.model_dump(exclude_none=True) for key, limits in case.own.items()}
@@ -238,21 +323,54 @@ def without_threads() -> Iterator[None]:
 
 
 def recorded(case: Case) -> Recording:
-    items = []
-    for item in case.items:
-        visits: dict[str, Visit] = {}
-        for stage, before in case.graph.items():
-            if all(name in visits and visits[name].outcome == "done" for name in before):
-                work = case.works[item, stage]
-                services = [
-                    Service(seconds, pause=BACKOFF * 2 ** (number - 1) if number else 0.0)
-                    for number, seconds in enumerate(work.seconds)
-                ]
-                outcome: Any = work.ending
-                visits[stage] = Visit(services, outcome, case.keys.get((item, stage)))
-        items.append(RecordedItem(item, visits))
+    items = [recorded_item(case, item) for item in case.items]
     capacities = Capacities(case.rate, case.concurrency, case.own)
-    return recording(case.graph, items, capacities=capacities)
+    most_failed = dict.fromkeys(case.each.values(), case.most_failed)
+    return recording(
+        case.graph, items, capacities=capacities, each=case.each, most_failed=most_failed
+    )
+
+
+def recorded_item(
+    case: Case, name: str, level: str = "", above: Mapping[str, Visit] | None = None
+) -> RecordedItem:
+    """The item, or part, with the visits that it may come to if nothing else fails; `above` has
+    those of what it is a part of."""
+    above = above or {}
+    known: dict[str, Visit] = dict(above)
+    visits: dict[str, Visit] = {}
+    for stage, before in case.graph.items():
+        needed = [other for other in before if other not in path_of(stage, case.each)]
+        needed = [case.each[other] if is_below(case, other, level) else other for other in needed]
+        reached = all(one in known and (one in above or is_done(known[one])) for one in needed)
+        if case.each.get(stage, "") != level or not reached:
+            continue
+        work = case.works[name, stage]
+        services = [
+            Service(seconds, pause=BACKOFF * 2 ** (number - 1) if number else 0.0)
+            for number, seconds in enumerate(work.seconds)
+        ]
+        outcome: Any = work.ending
+        visits[stage] = known[stage] = Visit(services, outcome, case.keys.get((name, stage)))
+    parts = {
+        split: [
+            recorded_item(case, f"{name}/{position}", split, known)
+            for position in range(case.parts[name])
+        ]
+        for split in visits
+        if split in case.each.values()
+    }
+    return RecordedItem(name, visits, parts=parts)
+
+
+def is_done(visit: Visit) -> bool:
+    return visit.outcome == "done"
+
+
+def is_below(case: Case, stage: str, level: str) -> bool:
+    """Whether the stage stands at the parts of what stands at `level`."""
+    each = case.each.get(stage)
+    return each is not None and case.each.get(each, "") == level
 
 
 def by_the_model(case: Case) -> list[Attempt]:
@@ -289,4 +407,10 @@ def differences(case: Case) -> list[tuple[Attempt | None, Attempt | None]]:
 @given(cases())
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_attempt_is_made_when_the_engine_makes_it(case: Case) -> None:
+    assert differences(case) == []
+
+
+@given(cases(in_parts=True))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_every_attempt_at_a_part_is_made_when_the_engine_makes_it(case: Case) -> None:
     assert differences(case) == []

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from engine.bench.model.pool import ModelEntry, ModelItem
+from engine.bench.model.journey import ModelItem
+from engine.bench.model.pool import ModelEntry
 from engine.bench.model.run import ModelRun
 from tests.engine.bench.recordings import item, recording, tandem
 

@@ -179,11 +179,13 @@ def test_items_are_drawn_by_seed() -> None:
 
 durations = st.floats(0, 5).map(lambda seconds: round(seconds, 2))
 GRAPHS = [tandem("a", "b", "c"), {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")}]
+BRANCHES = ["", "bc"]
+"""The stages with another branch beside them: what one of them drops, the other may not begin."""
 
 
 @st.composite
 def recordings(draw: st.DrawFn, *, work: bool = True) -> Recording:
-    graph = draw(st.sampled_from(GRAPHS))
+    graph, branches = draw(st.sampled_from([*zip(GRAPHS, BRANCHES, strict=True)]))
     services = st.builds(
         Service,
         durations,
@@ -197,7 +199,8 @@ def recordings(draw: st.DrawFn, *, work: bool = True) -> Recording:
         for stage, before in graph.items():
             if all(name in visits and visits[name].outcome == "done" for name in before):
                 tries = draw(st.lists(services, min_size=1, max_size=2))
-                visits[stage] = Visit(tries, draw(st.sampled_from(["done", "done", "dropped"])))
+                ends = ["done"] if stage in branches else ["done", "done", "dropped"]
+                visits[stage] = Visit(tries, draw(st.sampled_from(ends)))
         items.append(RecordedItem(str(number), visits))
     return recording(
         graph,
