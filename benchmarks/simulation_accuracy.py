@@ -27,7 +27,8 @@ from benchmarks.harness import Figures, finish, parse, parser, take_turns
 from benchmarks.results import Measurement, Row, Table, Target
 from engine import SOURCE, Item, Pipeline, Settings, Stage, Step, setting
 from engine.bench.intervals import Interval, interval
-from engine.bench.model.recorded import Recording, read_recording
+from engine.bench.model.reading import read_recording
+from engine.bench.model.recorded import Recording
 from engine.bench.model.simulation import simulate
 from engine.config.load import Config, load_config
 from engine.flow.run import run_pipeline

@@ -132,7 +132,7 @@ class Session:
 
     def _recording(self) -> "Recording":
         """Service times from the given ledger, else from a run made for this."""
-        from engine.bench.model.recorded import read_recording
+        from engine.bench.model.reading import read_recording
 
         if self._options.ledger is not None:
             recording = read_recording(self._options.ledger, self._pipeline)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from engine.bench.model.recorded import read_recording
+from engine.bench.model.reading import read_recording
 from engine.bench.plan.footprint import read_footprint
 from engine.bench.plan.planning import Plan, make_plan
 from engine.bench.plan.quantities import rate_of, seconds_of

@@ -59,7 +59,8 @@ def helper_cores(
     for attempt in inside:
         seconds = occupied[attempt.id]
         if seconds > 0:
-            passed = np.clip(moments - attempt.started, 0.0, seconds)
+            span = seconds + (attempt.blocked or 0.0)
+            passed = np.clip(moments - attempt.started, 0.0, span) * (seconds / span)
             under_way[:, stages.index(attempt.stage)] += passed
             own += passed * ((attempt.processor or 0.0) / seconds)
     rest = grown - np.diff(own)

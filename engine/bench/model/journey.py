@@ -243,10 +243,16 @@ class ModelFlow:
         entering = journey.enter(self._graph, candidates)
         if journey.decided and journey.entered:
             self._withdraw(journey)
+        if self._graph.has_parts:
+            return self._go_on(journey, entering, ended)
+        return iter([(journey, entering)] if entering else [])
+
+    def _go_on(
+        self, journey: ModelJourney, entering: Sequence[int], ended: int | None
+    ) -> Following:
         if entering:
             yield journey, entering
-        if self._graph.has_parts:
-            yield from self._follow(journey, ended)
+        yield from self._follow(journey, ended)
 
     def _withdraw(self, journey: ModelJourney) -> None:
         unbegun = journey.entered & ~journey.begun

@@ -11,28 +11,30 @@ from engine.flow.inbox import InboxState
 class ModelEntry:
     """An item in a pool. It has had `tried` attempts, and its present state began at `since`.
 
-    With an attempt, its worker is at a `piece` of it, the next ones are `pieces`. After it, the
-    worker does what the `task` says: it offers `offering` to other pools, of which `offers` have no
-    room yet, and `then` does something else. So does the source, with an entry of `stage` -1, and
-    what no worker waits for.
+    With an attempt, its worker is at the piece `service` of it, after which it hands over `part`;
+    the next ones are `pieces`. After it, the worker does what the `task` says: it offers `offering`
+    to other pools, of which `offers` have no room yet, and `then` does something else. So does the
+    source, with an entry of `stage` -1, and what no worker waits for.
     """
 
     __slots__ = (
-        "is_withdrawn", "journey", "offering", "offers", "piece", "pieces", "since", "stage",
-        "task", "then", "tried",
+        "is_withdrawn", "journey", "offering", "offers", "part", "pieces", "service", "since",
+        "stage", "task", "then", "tried",
     )  # fmt: skip
+
+    service: Service
+    part: int | None
+    pieces: Iterator[Piece]
+    offering: ModelJourney
+    task: Following
+    then: "Callable[[ModelEntry], None]"
 
     def __init__(self, journey: ModelJourney, stage: int) -> None:
         self.journey = journey
         self.stage = stage
         self.tried = 0
         self.since = 0.0
-        self.piece = NO_PIECE
-        self.pieces: Iterator[Piece] = iter(())
-        self.offering = journey
         self.offers = 0
-        self.task: Following = iter(())
-        self.then: Callable[[ModelEntry], None] = _nothing
         self.is_withdrawn = False
         """It was held, and has left its pool."""
 
@@ -41,13 +43,6 @@ class ModelEntry:
         visit = self.journey.plan.visits[self.stage]
         assert visit is not None
         return visit
-
-
-NO_PIECE = Piece(Service(0.0))
-
-
-def _nothing(entry: ModelEntry) -> None:
-    pass
 
 
 class Tally:

@@ -44,10 +44,10 @@ from engine.bench.model.journey import (
     ModelItem,
     ModelJourney,
 )
-from engine.bench.model.pieces import Piece, pieces_of
+from engine.bench.model.pieces import pieces_of
 from engine.bench.model.pool import ModelEntry, ModelPool
 from engine.bench.model.processor import Processor
-from engine.bench.model.recorded import RecordedItem, Recording
+from engine.bench.model.recorded import RecordedItem, Recording, Service
 from engine.flow.pool import FREE_HELD
 
 
@@ -202,7 +202,7 @@ class ModelRun:
     def _begin(self, task: Following) -> None:
         """Begin a task that no worker waits for."""
         entry = ModelEntry(NOBODY, -1)
-        entry.task = task
+        entry.task, entry.then = task, _nothing
         self._freed.append(entry)
 
     def _take_out(self, journey: ModelJourney, stage: int) -> None:
@@ -269,13 +269,14 @@ class ModelRun:
     def _start(self, entry: ModelEntry) -> None:
         entry.since = self._events.now
         self.pools[entry.stage].busy.begin(entry.since)
-        entry.journey.begun |= 1 << entry.stage
-        services, parts = entry.visit.services, entry.journey.plan.parts.get(entry.stage)
-        if parts is None:
-            self._work(entry, Piece(services[entry.tried]))
-        else:
-            entry.pieces = pieces_of(services, len(parts), entry.tried)
+        journey, services = entry.journey, entry.visit.services
+        journey.begun |= 1 << entry.stage
+        if entry.stage in journey.plan.parts:
+            many = len(journey.plan.parts[entry.stage])
+            entry.pieces = pieces_of(services, many, entry.tried)
             self._work_on(entry)
+        else:
+            self._work(entry, services[entry.tried])
 
     def _work_on(self, entry: ModelEntry) -> None:
         """Go on with an attempt that splits the item, or end it."""
@@ -283,22 +284,22 @@ class ModelRun:
         if piece is None:  # whoever waits for the part begins with it before
             self._events.at(self._events.now, self._conclude, entry)
         else:
-            self._work(entry, piece)
+            self._work(entry, *piece)
 
-    def _work(self, entry: ModelEntry, piece: Piece) -> None:
-        entry.piece = piece
-        wait = piece.service.wait + self._handover
+    def _work(self, entry: ModelEntry, service: Service, part: int | None = None) -> None:
+        entry.service, entry.part = service, part
+        wait = service.wait + self._handover
         link = self._links.get(entry.stage)
         if link is not None and wait > 0:
             link.begin(entry, wait, 1.0, self._events.now)
-        elif wait > 0 or piece.part is not None:
+        elif wait > 0 or part is not None:
             self._events.at(self._events.now + wait, self._compute, entry)
         else:
             self._compute(entry)
 
     def _compute(self, entry: ModelEntry) -> None:
         """The attempt has done its waiting, and needs the processor now."""
-        service = entry.piece.service
+        service = entry.service
         if service.processor > 0:
             self.pools[entry.stage].computing.begin(self._events.now)
             self.processor.begin(entry, service.processor, service.cores, self._events.now)
@@ -312,7 +313,7 @@ class ModelRun:
 
     def _worked(self, entry: ModelEntry) -> None:
         """A piece of the attempt is done."""
-        part = entry.piece.part
+        part = entry.part
         if part is None:
             self._conclude(entry)
         elif entry.journey.decided:
@@ -373,3 +374,7 @@ class ModelRun:
 
 NOBODY = ModelJourney(ModelItem(RecordedItem("", {}), {}))
 """The item of a task that no worker waits for."""
+
+
+def _nothing(entry: ModelEntry) -> None:
+    pass

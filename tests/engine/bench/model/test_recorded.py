@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine import Item, WorkFolderError
+from engine import Item, Pipeline, WorkFolderError
 from engine.bench.model.attempts import PastAttempt
 from engine.bench.model.helper_threads import helper_cores
-from engine.bench.model.recorded import read_recording
+from engine.bench.model.reading import read_recording
 from engine.bench.model.simulation import simulate
 from engine.ledger.records import AttemptRow
 from engine.ledger.schema import FILE
 from engine.ledger.writer import Ledger
+from tests.engine.toy_parts import Cutter, at, cut, gather
 from tests.engine.toys import GatedToy, LoopToy, Toy, fast_folder, line, run, toy
 
 pytestmark = pytest.mark.alone
@@ -118,7 +119,7 @@ def test_helpers_are_told_apart_by_when_the_work_is_done() -> None:
         used += growth
         attempts.append(
             PastAttempt(number, 1, str(number), stage, 1, clock, clock + seconds, "done",
-                    2.0 if stage == "b" else 0.0, 0.0, used, None)
+                    2.0 if stage == "b" else 0.0, 0.0, used, None, None)
         )  # fmt: skip
         clock += seconds
     occupied = {attempt.id: attempt.ended - attempt.started for attempt in attempts}
@@ -146,20 +147,80 @@ def test_lists_and_gates_are_recorded(folder: Path) -> None:
     assert sorted(str(item.visits["a"].key) for item in made.items) == ["None", "h", "h", "i"]
 
 
+class Slow(Toy):
+    def process(self, item: Item, out: Path) -> Any:
+        time.sleep(0.1)
+        return self.act(item, out)
+
+    def process_batch(self, items: list[Item], outs: list[Path]) -> Any:
+        time.sleep(0.1)
+        return self.act_on_all(items, outs)
+
+
 def test_a_batch_has_its_worker_once(folder: Path) -> None:
-    class Slow(Toy):
-        def process(self, item: Item, out: Path) -> Any:
-            time.sleep(0.1)
-            return self.act(item, out)
-
-        def process_batch(self, items: list[Item], outs: list[Path]) -> Any:
-            time.sleep(0.1)
-            return self.act_on_all(items, outs)
-
     pipeline = line(toy("a"), toy("b", "a", base=Slow))
     run(pipeline, folder, [f"v{n}" for n in range(12)], "stages.b.batch=4")
     items = read_recording(folder, pipeline).items
     assert 0.3 < sum(item.visits["b"].seconds for item in items) < 12 * 0.1 / 2
+
+
+class Cuts(Cutter):
+    """Sleeps a while before each part."""
+
+    def write(self, item: Item, position: int, folder: Path) -> None:
+        time.sleep(0.02)
+        super().write(item, position, folder)
+
+
+def in_parts(does: dict[str, list[Any]] | None = None) -> Pipeline:
+    return line(
+        cut("c", base=Cuts, cuts={"x": 5, "y": 0}),
+        at("c", "f", base=Slow, does=does),
+        gather("g", "f"),
+    )
+
+
+def test_parts_are_recorded_and_room_is_not_waited_for(folder: Path) -> None:
+    """c works for a tenth of a second on x, and waits for the slower f before most parts."""
+    pipeline = in_parts()
+    run(pipeline, folder, ["x", "y"], "stages.f.queue=1")
+    made = read_recording(folder, pipeline)
+    assert (made.each, made.left_out, made.ended) == ({"f": "c"}, 0, 2)
+    items = {item.id[0]: item for item in made.items}
+    x, y = items["x"], items["y"]
+    assert [part.id.rpartition("/")[2] for part in x.parts["c"]] == [f"{n:08d}" for n in range(5)]
+    assert y.parts == {"c": []}
+    assert all(part.visits.keys() == {"f"} for part in x.parts["c"])
+    assert (x.visits.keys(), len(list(x.visits_of("f")))) == ({"c", "g"}, 5)
+    assert 0.1 <= x.visits["c"].seconds < 0.3 < made.seconds
+    assert simulate(made, {}).throughput == pytest.approx(made.throughput, rel=0.3)
+    assert simulate(made, {"f": 3}).seconds < 0.7 * simulate(made, {}).seconds
+
+
+def test_an_item_that_parts_decided_is_recorded_with_what_was_made(folder: Path) -> None:
+    """c was in the middle of its work, and f had not begun with all that was made."""
+    pipeline = in_parts({"x/1": ["permanent"]})
+    run(pipeline, folder, ["x"])
+    [x] = read_recording(folder, pipeline).items
+    assert (x.outcome, x.visits.keys()) == ("failed", {"c"})
+    outcomes = [part.visits["f"].outcome for part in x.parts["c"] if part.visits]
+    assert outcomes[:2] == ["done", "failed"]
+    assert simulate(read_recording(folder, pipeline), {}).seconds > 0.1
+
+
+def test_an_item_whose_parts_were_made_by_several_runs_is_left_out(folder: Path) -> None:
+    """The run that ended with it did a part of the work alone."""
+    failing = in_parts({"x/3": ["permanent"]})
+    run(failing, folder, ["x", "z"], "stages.f.attempts=1")
+    made = in_parts()
+    ledger = sqlite3.connect(folder / FILE)
+    ledger.execute(
+        "UPDATE attempts SET started = started + 1e6, ended = ended + 1e6 WHERE stage = 'c'"
+    )
+    ledger.commit()
+    ledger.close()
+    with pytest.raises(WorkFolderError, match="from its start to its end"):
+        read_recording(folder, made)
 
 
 def test_several_runs_make_one_recording(folder: Path) -> None:
@@ -175,7 +236,7 @@ def test_an_older_ledger_counts_all_as_waiting(folder: Path) -> None:
     pipeline = line(toy("a", base=Hashes))
     run(pipeline, folder, [f"v{n}" for n in range(5)])
     db = sqlite3.connect(folder / FILE)
-    for column in ("processor", "delayed", "run_processor"):
+    for column in ("processor", "delayed", "run_processor", "blocked"):
         db.execute(f"ALTER TABLE attempts DROP COLUMN {column}")
     db.execute("ALTER TABLE runs DROP COLUMN cores")
     db.close()

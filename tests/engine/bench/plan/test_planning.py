@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import Item, Settings, UsageError, setting
-from engine.bench.model.recorded import RecordedItem, Recording, Service, Visit, read_recording
+from engine.bench.model.reading import read_recording
+from engine.bench.model.recorded import RecordedItem, Recording, Service, Visit
 from engine.bench.model.simulation import simulate
 from engine.bench.plan.footprint import Footprint, read_footprint
 from engine.bench.plan.planning import FULL, Plan, make_plan
