@@ -17,13 +17,13 @@ from engine.config.template import render_config
 from engine.config.trust import check_stored, is_own
 from engine.contract import registry
 from engine.contract.errors import UsageError, WorkFolderError
+from engine.contract.item import whole_id
 from engine.contract.job import Job
 from engine.contract.pipeline import Pipeline
 from engine.flow.journey.graph import Graph
 from engine.gates.leftovers import make_room
 from engine.ledger.lock import is_locked, locked
 from engine.ledger.reader import LedgerReader, RunRow
-from engine.ledger.retrying import whole_item
 from engine.ledger.schema import FILE, told
 from engine.ledger.writer import Ledger
 from engine.telemetry.statistics import FailureKind
@@ -113,7 +113,7 @@ def retry_failures(
     if not quiet:
         click.echo(f"trying again: {_counted(ids, pipeline)}", err=True)
     is_choice = gaps or kind is not None or stage is not None
-    only = {whole_item(id_) for id_ in ids} if is_choice else None
+    only = {whole_id(id_) for id_ in ids} if is_choice else None
     return execute(pipeline, config, folder, _pending(folder, only), quiet, log_json, served)
 
 
@@ -171,10 +171,10 @@ def _pending(folder: Path, only: Collection[str] | None) -> Iterator[Job]:
 
 def _counted(chosen: Collection[str], pipeline: Pipeline) -> str:
     """The number of items, and of parts of items, among these ids."""
-    parts = [id_ for id_ in chosen if whole_item(id_) != id_]
+    parts = [id_ for id_ in chosen if whole_id(id_) != id_]
     told = [counted(len(chosen) - len(parts), pipeline.unit)] if len(chosen) > len(parts) else []
     if parts:
-        of = counted(len({whole_item(id_) for id_ in parts}), pipeline.unit)
+        of = counted(len({whole_id(id_) for id_ in parts}), pipeline.unit)
         told.append(f"{counted(len(parts), 'part')} of {of}")
     return ", ".join(told) or counted(0, pipeline.unit)
 

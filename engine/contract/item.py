@@ -240,6 +240,18 @@ def whence(id_: str) -> tuple[str, str] | None:
     return parent, split.removesuffix(PARTS)
 
 
+def whole_id(id_: str) -> str:
+    """The id of the whole item that the item or part of this id belongs to."""
+    return id_.partition("/")[0]
+
+
+def first_part(id_: str) -> int:
+    """The number, from 1 on, of the whole item's part that the part of this id is, or belongs to; 0
+    for a whole item."""
+    places = id_.split("/", 3)
+    return int(places[2]) + 1 if len(places) > 2 else 0
+
+
 def place_of(id_: str) -> str:
     """The place of a part in its item, from the part's id: "part 3", or "part 3.1" for the first
     part of that one; "" for a whole item."""

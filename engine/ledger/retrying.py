@@ -13,11 +13,6 @@ GAP = "(i.split IS NOT NULL AND i.outcome = 'failed' AND whole.outcome = 'done')
 same."""
 
 
-def whole_item(id_: str) -> str:
-    """The id of the whole item that the item or part of this id belongs to."""
-    return id_.partition("/")[0]
-
-
 class Retrying:
     """The part of a `Ledger` for failures to be tried again. Used like the ledger: from one thread
     at a time, within its transactions."""

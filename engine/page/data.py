@@ -20,7 +20,8 @@ from engine.telemetry.statistics import (
     join_holds,
 )
 from engine.telemetry.text import duration, one_line
-from engine.views.report import held_sentences, retry_command
+from engine.views.levels import Levels
+from engine.views.report import gaps_sentence, held_sentences, retry_command
 
 EXAMPLES = 5
 """The most items that the page names of each class of failure or drop."""
@@ -66,7 +67,11 @@ class PageData:
     """Seconds of running time, over all runs."""
     taken_at: float
     """The time of reading, in seconds since the epoch."""
+    levels: Levels
     total: StageCounts
+    parts: StageCounts
+    gaps: str | None
+    """A sentence on items that are done without some of their parts; None where there are none."""
     stages: Sequence[StageRow]
     bottleneck: str | None
     """A sentence; None where nothing was measured."""
@@ -90,6 +95,7 @@ class Book:
     def __init__(self, pipeline: Pipeline, workdir: Path) -> None:
         self.pipeline = pipeline
         self.workdir = workdir
+        self.levels = Levels.of(pipeline)
         self.timeline = Timeline(pipeline.names)
         self.spans: Sequence[Span] = ()
         self.history: dict[int, list[Sample]] = {}
@@ -116,7 +122,7 @@ class Book:
             self.timeline.read(reader, self.spans)
             measured = pools if pools is not None else self._last_pools()
             by_stage = {pool.stage: pool for pool in measured}
-            total = reader.item_counts()
+            total, levels = reader.item_counts(), self.levels
             return PageData(
                 pipeline=self.pipeline.name,
                 workdir=self.workdir,
@@ -124,7 +130,10 @@ class Book:
                 why=why,
                 taken=sum(span.length for span in self.spans) / 1000,
                 taken_at=now,
+                levels=levels,
                 total=total,
+                parts=reader.part_counts(),
+                gaps=gaps_sentence(reader.gaps(), self.workdir, levels.unit),
                 stages=[
                     StageRow(counts, by_stage.get(counts.stage))
                     for counts in reader.counts(self.pipeline.names)

@@ -1,6 +1,7 @@
-"""Every attempt of a ledger as columns of numbers, for a chart: item, stage, time.
+"""Every attempt of a ledger as columns of numbers, for a chart: item, part, stage, time.
 
-Time is counted in milliseconds of running: the time between two runs is left out.
+The attempts at an item's parts belong to the item. Time is counted in milliseconds of running: the
+time between two runs is left out.
 """
 
 import zlib
@@ -9,10 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.contract.item import first_part, whole_id
 from engine.ledger.reader import EndedAttempt, LedgerReader, RunRow
 
 MOST = 100_000
-"""The most attempts in a timeline: beyond it some items are left out, with all their attempts."""
+"""The most attempts in a timeline: beyond it some items, and parts, are left out, with all their
+attempts."""
 
 LAST_STRIDE = 2**32
 """The number of possible keys."""
@@ -53,13 +56,14 @@ class Timeline:
 
     The columns are in the order in which attempts were found to have ended, so the number of
     attempts that a client has tells which ones are new. When there are too many, half of the items
-    are removed and `generation` changes: a client with older columns has to start anew.
+    and parts are removed and `generation` changes: a client with older columns has to start anew.
+    The column `part` counts from 1 on, and is 0 for an attempt at a whole item.
     """
 
     def __init__(self, stages: Sequence[str], most: int = MOST) -> None:
         self.generation = 0
         self.stride = 1
-        """One in `stride` items is shown."""
+        """One in `stride` items, and parts, is shown."""
         self._most = most
         self._stages = {name: number for number, name in enumerate(stages)}
         self._last = 0
@@ -70,9 +74,9 @@ class Timeline:
     def _clear(self) -> None:
         self.items: list[str] = []
         self._numbers: dict[str, int] = {}
-        self._keys: list[int] = []
-        self.columns = {name: array("q") for name in ("item", "stage", "worker", "start", "length")}
-        self.columns["outcome"] = array("q")
+        self._keys = array("Q")
+        names = ("item", "part", "stage", "worker", "start", "length", "outcome")
+        self.columns = {name: array("q") for name in names}
 
     def __len__(self) -> int:
         return len(self.columns["item"])
@@ -80,7 +84,9 @@ class Timeline:
     def read(self, reader: LedgerReader, spans: Sequence[Span]) -> None:
         """Add the attempts that are new in the ledger."""
         self._spans = {span.run: span for span in spans}
+        gone = set(self._open)  # with a part that is none any more
         for row in reader.attempts(self._last, self._open):
+            gone.discard(row.id)
             self._last = max(self._last, row.id)
             self._open.pop(row.id, None)
             if row.stage not in self._stages:
@@ -91,6 +97,8 @@ class Timeline:
                 self._add(row, row.ended, row.outcome)
                 while len(self) > self._most and self.stride < LAST_STRIDE:
                     self._thin()
+        for number in gone:
+            del self._open[number]
 
     def since(self, generation: int, seen: int, seen_items: int) -> dict[str, Any]:
         """The data that a client with this much lacks, JSON-able;
@@ -109,25 +117,33 @@ class Timeline:
         }
 
     def _at_work(self) -> list[list[Any]]:
-        """The attempts of the newest run that have not ended: source, stage, worker, start. Those
-        of an earlier run were killed with it, and their length is unknown."""
+        """The attempts of the newest run that have not ended: source, part, stage, worker, start.
+        Those of an earlier run were killed with it, and their length is unknown."""
         newest = max(self._spans, default=0)
         return [
-            [row.source, self._stages[row.stage], row.worker, self._spans[row.run].at(row.started)]
+            [
+                row.source,
+                first_part(row.item),
+                self._stages[row.stage],
+                row.worker,
+                self._spans[row.run].at(row.started),
+            ]
             for row in self._open.values()
             if row.run == newest and _key(row.item) % self.stride == 0
         ]
 
     def _add(self, row: EndedAttempt, ended: float, outcome: str) -> None:
-        number = self._numbers.get(row.item)
+        whole = whole_id(row.item)
+        number = self._numbers.get(whole)
         if number is None:
-            number = self._numbers[row.item] = len(self.items)
+            number = self._numbers[whole] = len(self.items)
             self.items.append(row.source)
-            self._keys.append(_key(row.item))
+        self._keys.append(_key(row.item))
         start = self._spans[row.run].at(row.started)
         length = max(1, round(1000 * (ended - row.started)))
         values = (
             number,
+            first_part(row.item),
             self._stages[row.stage],
             row.worker,
             start,
@@ -138,22 +154,20 @@ class Timeline:
             column.append(value)
 
     def _thin(self) -> None:
-        """Remove every second item, chosen by its key: the same items in every timeline."""
+        """Remove every second item, or part, chosen by its key: the same ones in every timeline."""
         self.stride *= 2
         self.generation += 1
         items, keys, columns = self.items, self._keys, self.columns
         ids = list(self._numbers)
         self._clear()
-        renumbered: dict[int, int] = {}
-        for old, key in enumerate(keys):
+        for key, old, *rest in zip(keys, *columns.values(), strict=True):
             if key % self.stride == 0:
-                renumbered[old] = self._numbers[ids[old]] = len(self.items)
-                self.items.append(items[old])
+                number = self._numbers.get(ids[old])
+                if number is None:
+                    number = self._numbers[ids[old]] = len(self.items)
+                    self.items.append(items[old])
                 self._keys.append(key)
-        for values in zip(*columns.values(), strict=True):
-            if values[0] in renumbered:
-                moved = (renumbered[values[0]], *values[1:])
-                for column, value in zip(self.columns.values(), moved, strict=True):
+                for column, value in zip(self.columns.values(), (number, *rest), strict=True):
                     column.append(value)
 
 

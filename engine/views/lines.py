@@ -2,7 +2,7 @@
 
 import time
 
-from engine.contract.item import place_of
+from engine.contract.item import place_of, whole_id
 from engine.telemetry.events import (
     AttemptEnded,
     DiskLow,
@@ -97,5 +97,4 @@ def _what_and_why(event: AttemptEnded, longest_id: int) -> str:
 
 def _name(id_: str, longest: int) -> str:
     """The item's id, at most so long; for a part that of the whole item, and its place there."""
-    whole, _, _ = id_.partition("/")
-    return ", ".join(filter(None, (one_line(whole, longest), place_of(id_))))
+    return ", ".join(filter(None, (one_line(whole_id(id_), longest), place_of(id_))))

@@ -18,6 +18,8 @@ from engine.page.page import render_file
 from tests.acceptance.command import penstock
 from tests.engine.page import ledgers
 from tests.engine.page.serving import served
+from tests.engine.toy_parts import at as at_parts
+from tests.engine.toy_parts import cut, gather
 from tests.engine.toys import line, toy
 from tests.finished_demo import Demo
 
@@ -151,6 +153,36 @@ def test_pointing_at_the_timeline_names_the_item(report: Path, show: Open) -> No
             if readout.count():
                 break
         expect(readout).to_have_text(re.compile(r"^http://.*/\w+\.\w+$"))
+
+
+def test_a_long_items_parts_are_lanes_in_its_row(tmp_path: Path, show: Open) -> None:
+    with ledgers.made_ledger(tmp_path) as ledger:
+        run = ledgers.add_run(ledger, 0.0, 100.0)
+        parts = [
+            (f"long.mp4#{n}", stage, 10.0 * n + begun, 10.0 * n + begun + 10, outcome)
+            for n in range(8)
+            for stage, begun, outcome in (
+                ("b", 5, "done"),
+                ("c", 15, "failed" if n == 3 else "done"),
+            )
+        ]
+        ledgers.add_attempts(ledger, run, [("long.mp4", "a", 0.0, 80.0, "done"), *parts])
+    pipeline = line(cut("a"), at_parts("a", "b"), at_parts("a", "c", "b"), gather("g", "c"))
+    file = tmp_path / "report.html"
+    file.write_text(render_file(pipeline, tmp_path, running=False), encoding="utf-8")
+
+    with show(at(file)) as page:
+        raster = page.evaluate("document.getElementById('chart-timeline').data[0].z")
+        colours = [sorted({kind for kind in lane if kind is not None}) for lane in raster]
+        assert colours == [[0], [1], [2, 4], [], []], "a stage each, what went wrong, and a gap"
+        plot = page.locator("#chart-timeline .nsewdrag")
+        plot.scroll_into_view_if_needed()
+        box = plot.bounding_box()
+        assert box is not None
+        readout = page.locator("#timeline-readout")
+        for x in (0.5, 0.505):
+            page.mouse.move(box["x"] + box["width"] * x, box["y"] + box["height"] * 0.3)
+        expect(readout).to_have_text(re.compile(r"^long\.mp4 part 5, b, worker 1: done after"))
 
 
 def test_it_is_readable_on_a_phone(report: Path, show: Open) -> None:

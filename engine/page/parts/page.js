@@ -174,12 +174,13 @@
 
   // The timeline
 
-  const COLUMNS = ["item", "stage", "worker", "start", "length", "outcome"];
+  const COLUMNS = ["item", "part", "stage", "worker", "start", "length", "outcome"];
   const timeline = { generation: -1, stride: 1, items: [], open: [] };
   for (const name of COLUMNS) timeline[name] = [];
   let order = []; // the items in the order in which they began
   let rowOf = []; // where an item stands in it
   let owners = null; // for each cell of the raster, the attempt that it shows
+  let hasParts = false;
 
   function takeTimeline(news) {
     if (news.generation !== timeline.generation || news.from === 0) {
@@ -211,9 +212,10 @@
         known.set(attempt[0], item);
         began.push(Infinity);
       }
-      attempt[4] = item;
-      began[item] = Math.min(began[item], attempt[3]);
+      attempt[5] = item;
+      began[item] = Math.min(began[item], attempt[4]);
     }
+    hasParts = timeline.part.some((part) => part > 0) || timeline.open.some((one) => one[1] > 0);
     timeline.names = names;
     order = names.map((_, item) => item).sort((a, b) => began[a] - began[b] || a - b);
     rowOf = new Int32Array(order.length);
@@ -225,15 +227,16 @@
   function attempt(at) {
     const over = at < timeline.item.length;
     if (over) {
-      return { item: timeline.item[at], stage: timeline.stage[at], worker: timeline.worker[at],
-        start: timeline.start[at], end: timeline.start[at] + timeline.length[at],
-        outcome: timeline.outcome[at] };
+      return { item: timeline.item[at], part: timeline.part[at], stage: timeline.stage[at],
+        worker: timeline.worker[at], start: timeline.start[at],
+        end: timeline.start[at] + timeline.length[at], outcome: timeline.outcome[at] };
     }
-    const [, stage, worker, start, item] = timeline.open[at - timeline.item.length];
-    return { item, stage, worker, start, end: Math.max(reach.to, start + 1), outcome: null };
+    const [, part, stage, worker, start, item] = timeline.open[at - timeline.item.length];
+    return { item, part, stage, worker, start, end: Math.max(reach.to, start + 1), outcome: null };
   }
 
-  function raster(from, to, top, bottom, columns, rows) {
+  // With `lanes` each stage has a lane of its own in an item's row, and an empty one is between items.
+  function raster(from, to, top, bottom, columns, rows, lanes) {
     const kinds = stages.length + 1;
     const time = (to - from) / columns;
     const height = (bottom - top) / rows;
@@ -243,7 +246,8 @@
     for (let at = 0; at < timeline.count; at++) {
       const one = attempt(at);
       if (one.end <= from || one.start >= to) continue;
-      const row = Math.floor((rowOf[one.item] + 0.5 - top) / height);
+      const lane = lanes ? (one.stage + 0.5) / (stages.length + 1) : 0.5;
+      const row = Math.floor((rowOf[one.item] + lane - top) / height);
       if (row < 0 || row >= rows) continue;
       const well = one.outcome === null || WELL.has(one.outcome);
       const kind = well ? one.stage : WRONG;
@@ -286,20 +290,23 @@
     // Few items: a row each, from one whole item to the next. Many: as many rows as there is room.
     const exact = shown <= high / 3;
     const first = exact ? Math.floor(top) : top;
-    const rows = exact ? Math.max(1, Math.ceil(bottom) - first) : Math.floor(high / 2);
-    const end = exact ? first + rows : bottom;
+    const whole = Math.max(1, Math.ceil(bottom) - first);
+    // A long item's parts are in several stages at once: where there is room they are told apart.
+    const lanes = hasParts && exact && whole * (stages.length + 1) <= high / 2;
+    const rows = exact ? whole * (lanes ? stages.length + 1 : 1) : Math.floor(high / 2);
+    const end = exact ? first + whole : bottom;
     const columns = Math.min(1200, Math.floor(width));
     const colours = [...theme.stages, theme.failed];
     const scale = colours.flatMap((colour, k) => [
       [k / colours.length, colour], [(k + 1) / colours.length, colour]]);
-    const named = exact && rows <= high / 14 && !phone();
-    const labels = named ? order.slice(Math.max(0, first), first + rows) : [];
+    const named = exact && whole <= high / 14 && !phone();
+    const labels = named ? order.slice(Math.max(0, first), first + whole) : [];
     draw("chart-timeline", [{
-      type: "heatmap", z: raster(from, to, first, end, columns, rows),
+      type: "heatmap", z: raster(from, to, first, end, columns, rows, lanes),
       x0: from + (to - from) / columns / 2, dx: (to - from) / columns,
       y0: first + (end - first) / rows / 2, dy: (end - first) / rows,
       zmin: -0.5, zmax: colours.length - 0.5, colorscale: scale, showscale: false, zsmooth: false,
-      ygap: exact && rows <= high / 8 ? 2 : 0, hoverinfo: "none",
+      ygap: exact && !lanes && rows <= high / 8 ? 2 : 0, hoverinfo: "none",
     }], {
       hovermode: "closest",
       margin: { l: named ? 190 : 46, r: 12, t: phone() ? 34 : 10, b: 30 },
@@ -324,7 +331,8 @@
       }
     }
     byId("timeline-note").textContent = timeline.stride > 1
-      ? ` It shows one of ${timeline.stride} items: there are too many for a page.` : "";
+      ? ` It shows one of ${timeline.stride} items${hasParts ? " and parts" : ""}: there are too many`
+        + " for a page." : "";
   }
 
   // The end of an address says most.
@@ -345,7 +353,8 @@
     const how = one.outcome === null ? "at work" : payload.outcomes[one.outcome];
     const name = document.createElement("b");
     name.textContent = timeline.names[one.item];
-    byId("timeline-readout").replaceChildren(name, ` ${stages[one.stage]}, worker ${one.worker}: `
+    const part = one.part ? ` part ${one.part},` : "";
+    byId("timeline-readout").replaceChildren(name, `${part} ${stages[one.stage]}, worker ${one.worker}: `
       + `${how} after ${duration(one.end - one.start)}, from ${moment(one.start)}`);
   }
 

@@ -53,9 +53,13 @@ def add_run(ledger: Ledger, started: float, ended: float | None, pipeline: str =
 def add_attempts(
     ledger: Ledger, run: int, rows: Sequence[tuple[str, str, float, float | None, str]]
 ) -> None:
-    """Attempts: source, stage, when it began and ended (None: at work), and how."""
-    for source, stage, started, ended, outcome in rows:
+    """Attempts: source, stage, when it began and ended (None: at work), and how. "source#3" is the
+    part at position 3 that the stage `a` makes of it."""
+    for name, stage, started, ended, outcome in rows:
+        source, _, position = name.partition("#")
         item = Item.at(ledger.path.parent, source)
+        if position:
+            item = item.part("a", int(position))
         ledger._db.execute(
             "INSERT OR IGNORE INTO items (id, source, entered_run) VALUES (?, ?, ?)",
             (item.id, source, run),

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from engine import PageContext, Section, WorkFolderError
 from engine.page.page import as_script, render_file
 from tests.engine.page.ledgers import add_attempts, add_run, made_ledger
+from tests.engine.toy_parts import at, cut, gather
 from tests.engine.toys import configured, line, run, toy
 
 HOSTILE = '</script><script>alert(1)</script>"><img src=x onerror=alert(2)>{{7*7}}'
@@ -171,3 +172,28 @@ def test_settings_of_the_toys_are_shown(tmp_path: Path) -> None:
     assert "<dt>value</dt><dd>7</dd>" in html
     assert configured(pipeline).stages["a"].options.queue == 8
     assert "<dt>queue</dt><dd>8</dd>" in html
+
+
+def test_parts_stand_beside_items_and_are_named_by_them(tmp_path: Path) -> None:
+    source = "https://example.org/a.mp4"
+    steps = [cut("c"), at("c", "f", does={f"{source}/1": ["permanent"]}), gather("g", "f")]
+    pipeline = line(*steps, unit="page")
+    run(pipeline, tmp_path, [source, "b"], "stages.c.most_failed=1")
+
+    html = render_file(pipeline, tmp_path, running=False)
+
+    assert '<b id="count-entered">2</b><span>pages, 6 parts</span>' in html
+    assert "f (parts)</th>" in html
+    assert "<b>1</b> part failed in f: <code>permanent</code> (a gap)</h3>" in html
+    assert f">{source}</a>, part 2</span>" in html
+    again = f"1 page is done without parts that failed; try those again: penstock retry {tmp_path}"
+    assert f'id="gaps">{again} --gaps</p>' in html
+    assert json.loads(Elements(html).scripts[0])["timeline"]["items"] == [source, "b"]
+
+
+def test_the_page_of_items_without_parts_does_not_speak_of_them(tmp_path: Path) -> None:
+    pipeline = line(toy("a"))
+    run(pipeline, tmp_path, ["v1"])
+    page = Elements(render_file(pipeline, tmp_path, running=False))
+    assert not [one for one in page.attributes("p") if one.get("id") == "gaps"]
+    assert "<span>items</span>" in render_file(pipeline, tmp_path, running=False)

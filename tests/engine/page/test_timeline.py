@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from engine import Item
 from engine.ledger.reader import LedgerReader
 from engine.page.timeline import OUTCOMES, Timeline, spans_of
 from tests.engine.page.ledgers import START, add_attempts, add_run, finish_attempt, made_ledger
@@ -63,7 +64,7 @@ def test_what_is_at_work_is_told_and_then_over(tmp_path: Path) -> None:
         add_attempts(ledger, run, [("v1", "a", 1.0, None, "")])
     timeline = Timeline(["a"])
     take_in(timeline, tmp_path, now=5.0)
-    assert timeline.since(-1, 0, 0)["open"] == [["v1", 0, 1, 1000]]
+    assert timeline.since(-1, 0, 0)["open"] == [["v1", 0, 0, 1, 1000]]
     assert len(timeline) == 0
 
     with made_ledger(tmp_path) as ledger:
@@ -143,3 +144,57 @@ def test_a_timeline_is_bounded_and_says_what_it_leaves_out(tmp_path: Path, most:
     assert (timeline.stride > 1) == (most < 400)
     told = timeline.since(0, 3, 3)
     assert told["from"] == (0 if timeline.generation else 3)
+
+
+def test_the_attempts_at_parts_are_in_the_row_of_their_item(tmp_path: Path) -> None:
+    with made_ledger(tmp_path) as ledger:
+        run = add_run(ledger, 0.0, None)
+        add_attempts(
+            ledger,
+            run,
+            [
+                ("v1", "a", 0.0, 9.0, "done"),
+                ("v1#0", "b", 1.0, 2.0, "done"),
+                ("v2#0", "b", 2.0, 3.0, "failed"),
+                ("v1#1", "b", 3.0, 4.0, "done"),
+                ("v1#2", "b", 4.0, None, ""),
+            ],
+        )
+    timeline = Timeline(["a", "b"])
+
+    take_in(timeline, tmp_path, now=10.0)
+
+    told = timeline.since(-1, 0, 0)
+    assert told["items"] == ["v1", "v2"]
+    assert (told["item"], told["part"]) == ([0, 0, 1, 0], [0, 1, 1, 2])
+    assert told["open"] == [["v1", 3, 1, 1, 4000]]
+
+
+def test_of_a_long_item_some_parts_are_left_out_and_not_the_item(tmp_path: Path) -> None:
+    with made_ledger(tmp_path) as ledger:
+        run = add_run(ledger, 0.0, 1000.0)
+        parts = [(f"v#{n}", stage, n, n + 1.0, "done") for n in range(200) for stage in "bc"]
+        add_attempts(ledger, run, [("v", "a", 0.0, 300.0, "done"), *parts])
+    timeline = Timeline(["a", "b", "c"], 100)
+
+    take_in(timeline, tmp_path)
+
+    told = timeline.since(-1, 0, 0)
+    assert 20 < len(timeline) <= 100
+    assert told["items"] == ["v"]
+    shown = [part for part in told["part"] if part]
+    assert shown == sorted(shown)
+    assert set(shown) == set(shown[::2]), "of a part all attempts are there, or none"
+
+
+def test_the_attempts_of_a_part_that_is_none_any_more_are_not_at_work(tmp_path: Path) -> None:
+    with made_ledger(tmp_path) as ledger:
+        run = add_run(ledger, 0.0, None)
+        add_attempts(ledger, run, [("v#0", "b", 1.0, None, "")])
+    timeline = Timeline(["a", "b"])
+    take_in(timeline, tmp_path, now=2.0)
+    assert len(timeline.since(-1, 0, 0)["open"]) == 1
+    with made_ledger(tmp_path) as ledger:
+        ledger.parts.forget(Item.at(tmp_path, "v").part("a", 0))
+    take_in(timeline, tmp_path, now=3.0)
+    assert timeline.since(-1, 0, 0)["open"] == []
