@@ -181,7 +181,9 @@ class Pool:
                 return False
         if first is None:
             return True
-        if self._is_plain:
+        if not first.journey.goes_to(self.name):
+            self._inbox.leave()  # withdrawn as it came in, or was taken
+        elif self._is_plain:
             await self._conclude(await self._attempt(worker, number, first))
         else:
             for attempt in await self._take_turns(first, worker, number):
