@@ -69,6 +69,14 @@ class RecordedItem:
             for part in parts:
                 yield from part.visits_of(stage)
 
+    def parts_of(self, split: str) -> "Iterator[RecordedItem]":
+        """The parts that the step made of the item, or of its parts, at whatever level."""
+        for made_by, parts in self.parts.items():
+            if made_by == split:
+                yield from parts
+            for part in parts:
+                yield from part.parts_of(split)
+
 
 @dataclass(frozen=True)
 class Recording:

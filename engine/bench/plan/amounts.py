@@ -1,6 +1,6 @@
 """Mean amounts of the recorded items, with confidence intervals."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,13 +18,14 @@ Row = NDArray[np.float64]
 
 Measure = Literal["seconds", "processor", "reached", "dropped", "failed"]
 
-MEASURES: Mapping[Measure, Callable[[Visit | None], float]] = {
-    "seconds": lambda visit: visit.seconds if visit else 0.0,
-    "processor": lambda visit: visit.processor if visit else 0.0,
-    "reached": lambda visit: float(visit is not None),
-    "dropped": lambda visit: float(visit is not None and visit.outcome == "dropped"),
-    "failed": lambda visit: float(visit is not None and visit.outcome == "failed"),
+MEASURES: Mapping[Measure, Callable[[Visit], float]] = {
+    "seconds": lambda visit: visit.seconds,
+    "processor": lambda visit: visit.processor,
+    "reached": lambda visit: 1.0,
+    "dropped": lambda visit: float(visit.outcome == "dropped"),
+    "failed": lambda visit: float(visit.outcome == "failed"),
 }
+"""Of one visit: an item has several to a stage that stands at its parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +52,18 @@ class Amounts:
         if not self._ordinary.any():
             raise UsageError("only lists were recorded, and none of what they hold: record more")
         self._draws = np.random.default_rng(seed)
-        self._items = items
         self._footprint = footprint
         self._sampled = [item for item in items if item.id in footprint.outputs]
         self._costed = [item for item in items if item.id in footprint.costs]
         self._keep = recording.keep
         self._stages = recording.stages
+        self._each = recording.each
         self._of_stage = {
-            stage: [item.visits.get(stage) for item in items] for stage in recording.stages
+            stage: [list(item.visits_of(stage)) for item in items] for stage in recording.stages
+        }
+        self._parts = {
+            split: np.array([float(sum(1 for _ in item.parts_of(split))) for item in items])
+            for split in set(recording.each.values())
         }
         self.costs = sorted({name for costs in footprint.costs.values() for name in costs})
 
@@ -68,15 +73,34 @@ class Amounts:
         return self._estimate(np.sum(columns, axis=0), self._ordinary)
 
     def of_stage(self, what: Measure, stage: str) -> Estimate:
-        """A worker's seconds, core seconds, or the share of items that reach the stage, are dropped
-        by it or fail in it."""
-        return self._estimate(self._column(what, stage), self._ordinary)
+        """A worker's seconds or core seconds; or the share of items that reach the stage, are
+        dropped by it or fail in it, and of their parts where it stands at those."""
+        split = self._each.get(stage)
+        if split is None or what in ("seconds", "processor"):
+            return self._estimate(self._column(what, stage), self._ordinary)
+        return self._estimate(self._column(what, stage), self._parts[split])
+
+    def parts(self, split: str) -> Estimate:
+        """Number of parts that the step makes, of items or of their parts."""
+        return self._estimate(self._parts[split], self._ordinary)
+
+    @property
+    def recorded_parts(self) -> int:
+        """Number of parts that were recorded."""
+        return int(sum(parts.sum() for parts in self._parts.values()))
+
+    def outputs(self, stage: str) -> float:
+        """Number of outputs of the stage: it makes one of each item, or part, that it reaches, and
+        one with each part that it makes."""
+        if stage in self._parts:
+            return self.parts(stage).value
+        return self._estimate(self._column("reached", stage), self._ordinary).value
 
     def starts(self, key: str) -> Estimate:
         """Attempts that pass the gate of `key`."""
         values = [
-            sum(len(visit.services) for visit in item.visits.values() if visit.key == key)
-            for item in self._items
+            sum(len(v.services) for visits in of_item for v in visits if v.key == key)
+            for of_item in self._visits()
         ]
         return self._estimate(np.array(values, dtype=float), self._ordinary)
 
@@ -84,8 +108,8 @@ class Amounts:
     def keys(self) -> list[str]:
         """The keys of gates, the most frequent first."""
         counts: dict[str, int] = {}
-        for item in self._items:
-            for visit in item.visits.values():
+        for of_item in self._visits():
+            for visit in (visit for visits in of_item for visit in visits):
                 if visit.key is not None:
                     counts[visit.key] = counts.get(visit.key, 0) + len(visit.services)
         return sorted(counts, key=lambda key: (-counts[key], key))
@@ -100,9 +124,8 @@ class Amounts:
         """Bytes of a stage's outputs; None if none is left to measure."""
         outputs = self._footprint.outputs
         if not any(stage in there for there in outputs.values()):
-            gone = any(
-                visit is not None and visit.outcome == "done" for visit in self._of_stage[stage]
-            )
+            visits = (visit for visits in self._of_stage[stage] for visit in visits)
+            gone = any(visit.outcome == "done" for visit in visits)
             return None if gone else Estimate(0.0, 0.0, 0.0)
         return self._of_some(self._sampled, [outputs[i.id].get(stage, 0) for i in self._sampled])
 
@@ -121,6 +144,10 @@ class Amounts:
         found = self._of_some(self._sampled, values) if values else Estimate(0.0, 0.0, 0.0)
         return Estimate(found.value + rest, found.low + rest, found.high + rest)
 
+    def _visits(self) -> Iterator[tuple[Sequence[Visit], ...]]:
+        """Of each item, its visits by stage."""
+        return zip(*self._of_stage.values(), strict=True)
+
     def _of_some(self, items: Sequence[RecordedItem], values: Sequence[float]) -> Estimate:
         return self._estimate(
             np.array(values, dtype=float),
@@ -128,7 +155,8 @@ class Amounts:
         )
 
     def _column(self, what: Measure, stage: str) -> Row:
-        values = np.array([MEASURES[what](visit) for visit in self._of_stage[stage]])
+        of_visit, found = MEASURES[what], self._of_stage[stage]
+        values = np.array([float(sum(map(of_visit, visits))) for visits in found])
         return values if what in ("seconds", "processor") else values * self._ordinary
 
     def _estimate(self, values: Row, weights: Row) -> Estimate:

@@ -2,13 +2,13 @@
 
 import os
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.config.load import load_config
 from engine.contract.errors import UsageError
-from engine.contract.item import Item
+from engine.contract.item import MARK, PARTS, Item
 from engine.contract.pipeline import Pipeline
 from engine.ledger.reader import LedgerReader
 
@@ -18,9 +18,9 @@ SAMPLE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """For a sample of items, by id: the bytes of each stage's output that is there, and the
-    pipeline's costs. `rest` are the bytes of the work folder outside the items' folders (the
-    ledger, caches, the finish's output); a file with several names counts once."""
+    """For a sample of items, by id: the bytes of each stage's outputs that are there, with those of
+    parts, and the pipeline's costs. `rest` are the bytes of the work folder outside the items'
+    folders (the ledger, caches, the finish's output); a file with several names counts once."""
 
     outputs: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     costs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -47,14 +47,29 @@ def read_footprint(
     for id_ in chosen:
         item = Item.at(workdir, "", id_)
         for stage in pipeline.names:
-            if item.has_output(stage):
-                outputs[id_][stage] = sum(_sizes(item.folder / stage, seen))
+            folders = _outputs(item, stage, pipeline)
+            if folders:
+                outputs[id_][stage] = sum(sum(_sizes(folder, seen)) for folder in folders)
         if pipeline.costs is not None:
             try:
                 costs[id_] = dict(pipeline.costs(item, settings))
             except (OSError, ValueError, KeyError) as error:
                 raise UsageError(f"the outputs of {id_} cannot be read: {error}") from error
     return Footprint(outputs, costs, sum(_sizes(workdir, seen, leaving_out="items")))
+
+
+def _outputs(item: Item, stage: str, pipeline: Pipeline) -> list[Path]:
+    """The finished outputs of the stage that are there, for the item and its parts."""
+    folders = [item.folder]
+    for split in pipeline.level(stage):
+        folders = _parts(folders, split)
+    folders += _parts(folders, stage)  # with each part that it makes, it makes an output
+    return [folder / stage for folder in folders if (folder / stage / MARK).is_file()]
+
+
+def _parts(folders: Iterable[Path], split: str) -> list[Path]:
+    """The folders of the parts that the step made of the items, or parts, in these folders."""
+    return [part for folder in folders for part in (folder / f"{split}{PARTS}").glob("*")]
 
 
 def _sizes(folder: Path, seen: set[tuple[int, int]], leaving_out: str = "") -> Iterator[int]:

@@ -22,16 +22,21 @@ TRIALS = 60
 """The most simulations before a plan counts as impossible."""
 
 FEWEST_SIMULATED, MOST_SIMULATED, SIMULATED_A_WORKER = 1000, 30_000, 40
-"""Items that the model is asked about: enough for every worker to have its share of odd ones."""
+"""Items that the model is asked about: enough for every worker to have its share of odd ones. Where
+they have parts, so many parts, but at least FEWEST_WITH_PARTS items."""
+
+FEWEST_WITH_PARTS = 50
 
 
 @dataclass(frozen=True, slots=True)
 class StagePlan:
     """One stage. Amounts are per item that enters the pipeline, lists left out: `reached`,
     `dropped` and `failed` are shares of items, `seconds` those of a worker (with free cores),
-    `processor` those of a core, `stored` bytes (None where its outputs were deleted). `workers` is
-    the number for each machine, `most` the largest number that the stage can use on one, and `held`
-    the most of its outputs that one machine holds at once while others still read them."""
+    `processor` those of a core, `stored` bytes (None where its outputs were deleted). Where it
+    stands at parts, `parts` is their number, and the shares are of them. `outputs` is the number
+    that it leaves. `workers` is the number for each machine, `most` the largest number that the
+    stage can use on one, and `held` the most of its outputs that one machine holds at once while
+    others still read them."""
 
     stage: str
     reached: Estimate
@@ -44,14 +49,16 @@ class StagePlan:
     keep: bool
     stored: Estimate | None
     held: int
+    outputs: float
+    parts: Estimate | None = None
 
     @property
     def passing(self) -> float | None:
         """The most bytes of its outputs on one machine at once, where they
         are deleted after use."""
-        if self.stored is None or not self.reached.value:
+        if self.stored is None or not self.outputs:
             return None
-        return self.held * self.stored.value / self.reached.value
+        return self.held * self.stored.value / self.outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,7 @@ class Plan:
     needed: float
     pace: float
     recorded: int
+    recorded_parts: int
     notes: Sequence[str]
 
     @property
@@ -129,6 +137,8 @@ def make_plan(
             limits.append(Limit(f"{stage}: {what} at most", alone, divides=True))
     limits += _limits_by_rate(recording, amounts, rates, items)
     seconds = {stage: amounts.of_stage("seconds", stage) for stage in recording.stages}
+    each = recording.each
+    parts = {split: amounts.parts(split) for split in set(each.values())}
     machines, workers, needed, pace = _sized(recording, seconds, limits, items, within, cores, seed)
     stages = [
         StagePlan(
@@ -142,7 +152,9 @@ def make_plan(
             most=recording.most.get(stage),
             keep=recording.keep.get(stage, True),
             stored=amounts.stored(stage),
-            held=_held(recording, workers, stage),
+            held=_held(recording, workers, stage, parts),
+            outputs=amounts.outputs(stage),
+            parts=parts[each[stage]] if stage in each else None,
         )
         for stage in recording.stages
     ]
@@ -161,6 +173,7 @@ def make_plan(
         needed=needed,
         pace=pace,
         recorded=len(recording.items),
+        recorded_parts=amounts.recorded_parts,
         notes=notes,
     )
 
@@ -248,10 +261,15 @@ def _fitted(
 ) -> tuple[dict[str, int], float] | None:
     """Workers with which the model of one machine does `needed` items a second, and its pace with
     them; None where more workers do not help."""
+    splits = set(recording.each.values())
+    many = sum(1 for item in recording.items for split in splits for _ in item.parts_of(split))
+    parts = many / len(recording.items)
     for _ in range(TRIALS):
         count = min(
             MOST_SIMULATED, max(FEWEST_SIMULATED, SIMULATED_A_WORKER * sum(workers.values()))
         )
+        if parts > 1:
+            count = max(FEWEST_WITH_PARTS, math.ceil(count / parts))
         count = max(1, min(count, share))
         found = simulate(recording, workers, items=count, cores=cores, seed=seed)
         if found.throughput >= needed:
@@ -271,19 +289,36 @@ def _fitted(
     return None
 
 
-def _held(recording: Recording, workers: Mapping[str, int], stage: str) -> int:
+def _held(
+    recording: Recording, workers: Mapping[str, int], stage: str, parts: Mapping[str, Estimate]
+) -> int:
     """The most outputs of a stage that exist at once: those being made, and those that pools still
-    hold, from the stage to its last reader."""
-    before = recording.predecessors
-    after, needing = {stage}, set[str]()
+    hold, from the stage to its last reader. Where what gathers the parts reads them, those of all
+    parts of the items that are under way until then."""
+    before, each = recording.predecessors, recording.each
+    after, needing, readers = {stage}, set[str](), list[str]()
     for name in recording.stages:
         if not after.isdisjoint(before[name]):
             after.add(name)
+        if stage in (*before[name], *recording.reads.get(name, ())):
+            readers.append(name)
     for name in reversed(recording.stages):
-        if name in needing or stage in (*before[name], *recording.reads.get(name, ())):
+        if name in needing or name in readers:
             needing.update((name, *before[name]))
     holders = (after & needing) - {stage}
-    return workers[stage] + sum(recording.queues[name] + workers[name] for name in holders)
+    slots = {name: recording.queues[name] + workers[name] for name in before}
+    split = stage if stage in parts else each.get(stage)
+    if split is not None and not any(each.get(name) == each.get(split) for name in readers):
+        return workers[stage] + sum(slots[name] for name in holders)
+    if split is not None:
+        holders |= {name for name in each if each[name] == split}
+    items = [
+        math.ceil(slots[name] / max(1.0, parts[each[name]].value)) if name in each else slots[name]
+        for name in holders
+    ]
+    if split is None:
+        return workers[stage] + sum(items)
+    return math.ceil(parts[split].value) * (workers[split] + sum(items))
 
 
 def _notes(recording: Recording, stages: Sequence[StagePlan], items: int) -> list[str]:

@@ -18,13 +18,17 @@ def render_plan(plan: Plan, *, width: int = WIDTH, color: bool = False) -> str:
     """The plan as text that ends in a line break."""
     blocks = [
         f"{plan.items:,} items within {duration(plan.within)}, if they are as the "
-        f"{plan.recorded:,} recorded ones:\n",
+        f"{plan.recorded:,} recorded ones{_with_parts(plan)}:\n",
         _as_text(_takes(plan), width, color),
         _as_text(_stages(plan), width, color),
         _as_text(_limits(plan), width, color),
         _lines(_sentences(plan)),
     ]
     return "\n".join(blocks)
+
+
+def _with_parts(plan: Plan) -> str:
+    return f" with their {plan.recorded_parts:,} parts" if plan.recorded_parts else ""
 
 
 def _takes(plan: Plan) -> "Table":
@@ -49,13 +53,17 @@ def _machines(plan: Plan) -> str:
 
 
 def _stages(plan: Plan) -> "Table":
-    """A table of the stages: amounts per item that enters; workers and storage per machine."""
-    columns = ("Workers", "Reached", "Dropped", "Failed", "Seconds", "Core s", "Disk", "At once")
-    table = _table("Stage", *columns, gap=1)
+    """A table of the stages: amounts per item that enters, and its parts; workers and storage per
+    machine."""
+    in_parts = any(stage.parts is not None for stage in plan.stages)
+    columns = ("Reached", "Dropped", "Failed", "Seconds", "Core s", "Disk", "At once")
+    table = _table("Stage", "Workers", *(("Parts",) if in_parts else ()), *columns, gap=1)
     for stage in plan.stages:
+        many = f"{stage.parts.value:,.3g}" if stage.parts is not None else ""
         table.add_row(
             stage.stage,
             f"{stage.workers:,}",
+            *((many,) if in_parts else ()),
             f"{stage.reached.value:.0%}",
             f"{stage.dropped:.1%}",
             f"{stage.failed:.1%}",

@@ -3,8 +3,10 @@
 import dataclasses
 import json
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -24,7 +26,9 @@ from engine.config.limits import KeyLimits
 from engine.contract import registry
 from engine.contract.pipeline import Pipeline
 from engine.gates.capacity import Capacities
+from engine.ledger.records import Settled
 from tests.engine.bench.recordings import item, recording, tandem
+from tests.engine.toy_parts import at, cut, gather
 from tests.engine.toys import Toy, fast_folder, line, run, toy
 
 DAY = 86400.0
@@ -136,6 +140,67 @@ def test_costs_and_disk_add_up() -> None:
     assert plan.binds.seconds.value == 3000
     a = plan.stages[0]
     assert (a.held, a.passing) == (1 + 8 + 1, 1000)
+
+
+def in_parts(many: int, name: str = "x", outcome: Settled = "done", **more: Any) -> RecordedItem:
+    """An item with so many parts; f takes 2 seconds for each."""
+    visit = Visit([Service(2.0)], outcome, more.get("key"))
+    parts = [RecordedItem(f"{name}/{n}", {"f": visit}) for n in range(many)]
+    whole = item(name, c=1, g=3)
+    return dataclasses.replace(whole, parts={"c": parts})
+
+
+def test_a_plan_counts_parts_as_work_of_their_items() -> None:
+    """f has 2 seconds with each of 10 or 30 parts, of which those of h go at most 5 a second."""
+    items = [in_parts(10 if n % 2 else 30, str(n), key="h") for n in range(40)]
+    made = recording(tandem("c", "f", "g"), items, each={"f": "c"})
+    plan = make_plan(made, Footprint(), 864, DAY, rates={"h": 5.0})
+    c, f, g = plan.stages
+    assert [one.seconds.value for one in plan.stages] == [1, 40, 3]
+    assert f.parts is not None and f.parts.value == 20
+    assert f.parts.low < 20 < f.parts.high
+    assert (c.parts, g.parts, f.reached.value, f.outputs) == (None, None, 1, 20)
+    assert plan.binds.what == "h: 18,000 an hour started"
+    assert plan.binds.seconds.value == 864 * 20 / 5
+    assert (plan.recorded, plan.recorded_parts) == (40, 800)
+    assert f.workers >= 864 * 40 / DAY / FULL
+    told = render_plan(plan, width=100)
+    assert "as the 40 recorded ones with their 800 parts" in told
+    assert [line.split()[:3] for line in told.splitlines() if line.startswith("f ")] == [
+        ["f", str(f.workers), "20"]
+    ]
+
+
+def test_parts_that_fail_are_a_share_of_the_parts() -> None:
+    items = [in_parts(4, f"g{n}") for n in range(15)] + [
+        in_parts(12, f"b{n}", "failed") for n in range(5)
+    ]
+    plan = make_plan(
+        recording(tandem("c", "f", "g"), items, each={"f": "c"}), Footprint(), 100, DAY
+    )
+    assert plan.stages[1].failed == 0.5
+    assert plan.stages[0].failed == 0
+
+
+def test_parts_on_the_disk_at_once() -> None:
+    """c's parts go as f is done with them: one that c makes, 8 in the queue, one in f's hand. f's
+    stay until g has gathered them: those of c's item, of one that f still has, of 9 at g."""
+    items = [in_parts(20, str(n)) for n in range(40)]
+    made = recording(tandem("c", "f", "g"), items, each={"f": "c"})
+    outputs = {str(n): {"c": 200, "f": 40, "g": 7} for n in range(40)}
+    c, f, g = make_plan(made, Footprint(outputs=outputs), 100, DAY).stages
+    assert (c.held, c.passing) == (10, 100)
+    assert (f.held, f.passing) == (20 * 11, 440)
+    assert (g.held, g.passing) == (1, 7)
+
+
+def test_many_parts_make_no_long_work_of_a_plan() -> None:
+    items = [in_parts(400, str(n)) for n in range(30)]
+    made = recording(tandem("c", "f", "g"), items, each={"f": "c"})
+    began = time.process_time()
+    plan = make_plan(made, Footprint(), 10_000, 10 * DAY)
+    assert plan.pace >= plan.needed
+    assert time.process_time() - began < 20
 
 
 def test_names_of_stages_stand_whole_on_a_narrow_terminal() -> None:
@@ -282,6 +347,21 @@ def test_a_footprint_is_what_is_on_the_disk(worked: tuple[Path, Pipeline]) -> No
     assert all("a" not in outputs for outputs in by_source.values())
     assert sorted(cost["bytes counted"] for cost in found.costs.values()) == [1000, 3000]
     assert found.rest >= (folder / "penstock.db").stat().st_size
+
+
+def test_a_footprint_has_what_parts_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = line(cut("c", cuts={"x": 5}), at("c", "f"), gather("g", "f"))
+    monkeypatch.setattr(registry, "pipeline", lambda name: pipeline)
+    with fast_folder() as folder:
+        run(pipeline, folder, ["x", "y"])
+        x = Item.at(folder, "x")
+        found = read_footprint(folder, pipeline, [x.id]).outputs[x.id]
+        of_f = [x.part("c", n).folder / "f" for n in range(5)]
+        assert found["f"] == sum(one.stat().st_size for at in of_f for one in at.iterdir())
+        assert found["c"] > 5 * len('{"piece": "x/0", "value": 0}')
+        told = CliRunner().invoke(main, ["plan", str(folder), "--items", "10", "--within", "1h"])
+        assert told.exit_code == 0, told.output
+        assert "as the 2 recorded ones with their 8 parts" in told.output
 
 
 def test_the_command_says_what_it_takes(worked: tuple[Path, Pipeline]) -> None:
