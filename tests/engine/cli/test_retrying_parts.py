@@ -14,7 +14,17 @@ from engine.cli.main import main
 from engine.contract import registry
 from engine.ledger.reader import LedgerReader
 from tests.engine.toy_parts import at, cut, gather
-from tests.engine.toys import executions, leftovers, line, query, read_value, run_within, tree
+from tests.engine.toys import (
+    Does,
+    executions,
+    leftovers,
+    line,
+    query,
+    read_value,
+    run_within,
+    toy,
+    tree,
+)
 
 SECONDS = 20.0
 ONCE = ("stages.f.attempts=1", "limits.backoff=0.002")
@@ -151,3 +161,35 @@ def test_a_failed_part_of_a_part_is_tried_again(
         assert gathered(tmp_path, "a", "h") == [0, 1, 2]
     status = json.loads(penstock("status", tmp_path, "--json"))
     assert (status["items"]["done"], status["gaps"], status["parts"]["failed"]) == (2, 0, 0)
+
+
+def test_dropped_parts_are_tried_again_by_their_kind(
+    tmp_path: Path, use: Callable[[Pipeline], Command]
+) -> None:
+    def pipeline(does: Does) -> Pipeline:
+        return line(cut("c"), at("c", "f", does=does), gather("g", "f"))
+
+    does = {f"a/{n}": ["drop"] for n in range(3)} | {"b/0": ["drop"]}
+    run_within(SECONDS, pipeline(does), tmp_path, ["a", "b"])
+    penstock = use(pipeline({}))
+    assert "trying again: 0 items\n" in penstock("retry", tmp_path)
+    finished = done(tmp_path)
+    told = penstock("retry", tmp_path, "--class", "drop")
+    assert "trying again: 4 parts of 2 items\n" in told
+    assert gathered(tmp_path, "a") == gathered(tmp_path, "b") == [0, 1, 2]
+    twice = {what for what, times in executions(tmp_path).items() if times > 1}
+    assert twice & finished == {("g", Item.at(tmp_path, "b").id)}
+
+
+def test_a_step_above_the_parts_is_tried_again_for_all_of_them(
+    tmp_path: Path, use: Callable[[Pipeline], Command]
+) -> None:
+    def pipeline(does: Does) -> Pipeline:
+        steps = [toy("w", does=does), cut("c"), at("c", "f", "c", "w"), gather("g", "f")]
+        return line(*steps)
+
+    run_within(SECONDS, pipeline({"a": ["permanent"]}), tmp_path, ["a", "b"])
+    penstock = use(pipeline({}))
+    assert "trying again: 1 item\n" in penstock("retry", tmp_path)
+    assert gathered(tmp_path, "a") == [0, 1, 2]
+    assert executions(tmp_path)["f", Item.at(tmp_path, "b").part("c", 0).id] == 1

@@ -66,7 +66,11 @@ def test_a_first_ledger_is_read_as_it_is(first: Path) -> None:
     with LedgerReader(first) as reader:
         ((_, sample),) = reader.samples(1)
         assert [pool.held for pool in sample.pools] == [7]
-        assert [kind.kind for kind in reader.failure_kinds()] == ["gone"]
+        (failure,) = reader.failure_kinds()
+        assert (failure.kind, failure.of_parts, failure.is_gap) == ("gone", False, False)
+        assert [example.place for example in reader.examples("failed", failure, 5)] == [""]
+        assert [record.gaps for record in reader.item_records()] == [0]
+        assert (reader.gaps(), reader.part_counts().entered, reader.drops()) == (0, 0, [])
     with opened_to_read(first / FILE) as db:
         assert db.execute("SELECT kind FROM attempts").fetchall() == [("gone",)]
     assert (first / FILE).read_bytes() == before

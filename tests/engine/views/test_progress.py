@@ -19,6 +19,8 @@ from engine.telemetry.events import (
     GateClosed,
     ItemEnded,
     ItemEntered,
+    PartEnded,
+    PartEntered,
     PoolResized,
     RunStarted,
     SourceEnded,
@@ -26,6 +28,7 @@ from engine.telemetry.events import (
 )
 from engine.telemetry.statistics import Hold, PoolStatistics
 from engine.views.choose import Quiet, View, choose_view
+from engine.views.levels import Levels
 from engine.views.lines import totals_line
 from engine.views.live import LiveView
 from engine.views.plain import PlainLines
@@ -350,6 +353,19 @@ def test_the_live_view_redraws_and_leaves_its_last_drawing() -> None:
     anyio.run(watch)
     assert "7 of 9 items so far ended" in stream.getvalue()
     assert stream.getvalue().endswith("\x1b[?25h"), "the cursor is shown again"
+
+
+def test_the_live_view_counts_parts_beside_items_and_marks_their_stages() -> None:
+    console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system=None)
+    view = LiveView(lambda: pools_at(5), console, Levels("page", frozenset({"weigh"})))
+    feed(view, entered=9, ended=2)
+    for position in range(3):
+        view(PartEntered(f"8/c.parts/{position:08d}", "8", "c", position))
+    view(PartEnded("8/c.parts/00000000", "8", "c", 0, "done", "folder", reused=False))
+    text = drawn(view)
+    assert "2 of 9 pages so far ended, 1 part" in text
+    assert " weigh (parts) " in text
+    assert " fetch " in text
 
 
 @contextmanager
