@@ -291,7 +291,7 @@ def test_plain_lines_where_there_is_no_terminal(
     assert "\x1b" not in ran.said
     assert f"crawl: run 1 in {tmp_path / 'work'}" in ran.err
     assert "failed in download: " in ran.err
-    assert re.search(r"^items +4 +3 +0 +1 +0$", ran.out, re.MULTILINE)
+    assert re.search(r"^videos +4 +3 +0 +1 +0$", ran.out, re.MULTILINE)
     assert "4 videos ended in" in ran.out
     assert f"in {tmp_path / 'work' / 'dataset'}" in ran.out
 
