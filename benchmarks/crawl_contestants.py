@@ -25,6 +25,7 @@ from engine.flow.run import run_pipeline
 from engine.ledger.outputs.folders import open_scratch
 from stages.crawl.dataset.build import build_dataset
 from stages.crawl.pipeline import crawl
+from tests.stages.splitting import split_whole
 
 THREADS = 4
 """Videos at once of the thread pool: as many as Penstock has download workers."""
@@ -77,7 +78,11 @@ class Stages:
         """One stage over one item; false where that is the end of it."""
         stage, out = self._stage(name), open_scratch(item, name)
         try:
-            self._call(stage, stage.process, item.with_inputs(crawl.inputs(name)), out)
+            given = item.with_inputs(crawl.inputs(name))
+            if stage.splits():
+                split_whole(stage, given, out)
+            else:
+                self._call(stage, stage.process, given, out)
         except (Permanent, Drop):
             return False
         (out / ".penstock.json").write_text("{}")

@@ -35,6 +35,7 @@ from engine import Item, available_cores
 from engine.ledger.outputs.folders import commit_output, open_scratch
 from stages.crawl.extract import Extract
 from stages.media.pictures.rendering import Renderer, write_jpeg
+from tests.stages.splitting import split_whole
 
 OWN, KEYFRAMES = "Penstock", "Penstock, keyframes only"
 FFMPEG, FFMPEG_ONE = "ffmpeg", "ffmpeg -threads 1"
@@ -198,7 +199,7 @@ def run_stage(clip: Path, folder: Path, settings: Extract.Settings) -> Path:
     stage = Extract(settings, folder)
     stage.open()
     out = open_scratch(item, "extract")
-    stage.process(item, out)
+    split_whole(stage, item, out)
     stage.close()
     return out
 

@@ -131,17 +131,24 @@ class Item:
         does not name.
         """
         step = self._bound_to(role)
-        for split in self._splits() if step is not None else ():
+        for part in self.parts_with(step) if step is not None else ():
+            yield part.with_inputs(self.inputs)
+
+    def parts_with(self, step: str) -> Iterator["Item"]:
+        """The parts of this item that have an output of `step`, in order."""
+        for split in self._splits():
             for position in _positions(self.folder / f"{split}{PARTS}"):
                 part = self.part(split, position)
-                if step is not None and (part.folder / step / MARK).is_file():
-                    part = self.part(split, position, read_parameters(part.folder))
-                    yield part.with_inputs(self.inputs)
+                if (part.folder / step / MARK).is_file():
+                    yield self.part(split, position, read_parameters(part.folder))
 
     def _splits(self) -> list[str]:
         """The steps that this item has parts of, by name."""
-        with os.scandir(self.folder) as found:
-            names = [one.name for one in found if one.name.endswith(PARTS)]
+        try:
+            with os.scandir(self.folder) as found:
+                names = [one.name for one in found if one.name.endswith(PARTS)]
+        except FileNotFoundError:
+            return []
         return sorted(name.removesuffix(PARTS) for name in names)
 
     def _bound_to(self, role: str) -> str | None:

@@ -2,7 +2,7 @@
 
 import inspect
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -224,6 +224,14 @@ class Stage:
         """Split one item into parts, and hand them over one by one: see `Parts`. Takes the place of
         `process`, and may be async like that. `out` becomes the whole item's own output."""
         raise NotImplementedError(f"stage {self.name!r} has no split()")
+
+    def judge(self, outputs: Iterator[Path]) -> None:
+        """Judge an item by what all of its parts came to at this step, which stands at its parts:
+        raise Drop or Permanent to end the item here, before anything gathers the parts.
+
+        Called once all parts have ended here, in a thread, of an instance that is not open.
+        `outputs` are the output folders of the parts that ended well, in order.
+        """
 
     def process_batch(self, items: list[Item], outs: list[Path]) -> list[Ending | None]:
         """Work on several items; one answer for each, in order: None for done, or its ending.

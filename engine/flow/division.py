@@ -1,17 +1,23 @@
-"""One item's parts of one splitting step: which have entered, are in memory, have ended where.
+"""One item's parts of one splitting step: which have entered, are in memory, have ended where."""
 
-Pure: no clock, no disk, no database.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import anyio
 
+from engine.config.load import Config
+from engine.contract.errors import Drop, Permanent
+from engine.contract.item import Item
 from engine.contract.parts import Positions
+from engine.contract.pipeline import Pipeline
+from engine.contract.stage import Stage
 from engine.flow.journey import Journey
-from engine.ledger.part_rows import PartRow
-from engine.ledger.records import End, Failure
+from engine.ledger.part_rows import Gathered, PartRow
+from engine.ledger.records import End, Failure, Settled
+from engine.ledger.writer import Ledger
+from engine.workers.base import StageFactory
+from engine.workers.result import result_of
 
 
 @dataclass(slots=True, eq=False)
@@ -109,3 +115,54 @@ def failure_of(part: Journey) -> End:
     told = Failure(why.kind, f"part {part.item.position + 1}: {why.reason}")
     stage = end.stage if graph.level[end.stage] == split else graph.level[end.stage]
     return end._replace(stage=stage, failure=told)
+
+
+Judge = Callable[[Iterator[Path]], None]
+"""A step's judgement of an item, by the outputs of its parts: `Stage.judge`."""
+
+
+def judged(end: End, judge: Judge, outputs: Iterator[Path]) -> End:
+    """`end`, the end of a step for an item as a whole, as the step judges it. Blocks."""
+    try:
+        judge(outputs)
+    except Exception as error:
+        ending = result_of(error).ending
+        if ending is None:  # a full disk stops the run
+            raise
+        outcome: Settled = "dropped" if isinstance(ending, Drop) else "failed"
+        trace = getattr(ending, "traceback", None)
+        failure = Failure(ending.kind, ending.reason, trace)
+        retryable = outcome == "failed" and not isinstance(ending, Permanent)
+        return end._replace(outcome=outcome, failure=failure, retryable=retryable)
+    return end
+
+
+def judges_of(pipeline: Pipeline, config: Config, workdir: Path) -> dict[str, Judge]:
+    """The judgements of the steps at parts that have one."""
+    judging = (step for step in pipeline.steps if step.each and step.stage.judge is not Stage.judge)
+    return {
+        step.name: StageFactory(
+            step.stage, config.stages[step.name].settings, workdir, step.name
+        )().judge
+        for step in judging
+    }
+
+
+# Work for the ledger's thread
+
+
+def following(parent: str, split: str, position: int, ledger: Ledger) -> list[PartRow]:
+    """The next parts of the item after `position`."""
+    return ledger.parts.after(parent, split, position)
+
+
+def forget(part: Item, ledger: Ledger) -> None:
+    """Delete the part from the ledger."""
+    ledger.parts.forget(part)
+
+
+def gathered(
+    item: str, split: str, stage: str, deciding: frozenset[str], ledger: Ledger
+) -> Gathered:
+    """What the parts of the item came to at `stage`."""
+    return ledger.parts.gathered(item, split, stage, deciding)

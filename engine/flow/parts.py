@@ -15,7 +15,15 @@ from anyio.abc import TaskGroup
 from engine.contract.errors import Withdrawn
 from engine.contract.item import Item
 from engine.contract.parts import MadePart
-from engine.flow.division import Division, failure_of
+from engine.flow.division import (
+    Division,
+    Judge,
+    failure_of,
+    following,
+    forget,
+    gathered,
+    judged,
+)
 from engine.flow.handing import SplittingItem
 from engine.flow.journey import Journey
 from engine.flow.journey.admission import admit_part, place_part
@@ -23,10 +31,9 @@ from engine.flow.journey.first_change import standing_parts
 from engine.flow.journey.graph import Graph
 from engine.flow.journey.suspects import Suspects
 from engine.ledger.group_commit import GroupCommit
-from engine.ledger.outputs.folders import discard_part, remove_scratch
-from engine.ledger.part_rows import Gathered, PartRow
+from engine.ledger.outputs.folders import discard_part, outputs_in_parts, remove_scratch
+from engine.ledger.part_rows import PartRow
 from engine.ledger.records import Change, End
-from engine.ledger.writer import Ledger
 from engine.telemetry.events import Events, PartEnded, PartEntered, SplitEnded
 
 CarryOut = Callable[[Journey, Change], Awaitable[None]]
@@ -51,6 +58,7 @@ class PartsFlow:
         let_in: CarryOut,
         count_feeder: Callable[[int], None],
         *,
+        judges: Mapping[str, Judge],
         synced: bool,
     ) -> None:
         self._graph = graph
@@ -63,6 +71,7 @@ class PartsFlow:
         self._carry_out = carry_out
         self._let_in = let_in
         self._count_feeder = count_feeder
+        self._judges = judges
         self._synced = synced
         self._divisions: dict[tuple[str, str], Division] = {}
         self.draining = False
@@ -158,7 +167,7 @@ class PartsFlow:
 
     async def _feed_once(self, division: Division) -> None:
         parent, split, position = division.journey.item.id, division.split, -1
-        while rows := await self._commit.do(partial(_following, parent, split, position)):
+        while rows := await self._commit.do(partial(following, parent, split, position)):
             for row in rows:
                 position = row.position
                 if division.journey.is_decided:
@@ -254,7 +263,7 @@ class PartsFlow:
             async with division.entry:
                 await self._retire(division, position)
                 part = item.part(split, position)
-                await self._commit.do(partial(_forget, part))
+                await self._commit.do(partial(forget, part))
                 await to_thread.run_sync(discard_part, part)
         division.many = many  # from now on parts are gathered
         await self._fail_if_too_many(division)
@@ -344,9 +353,13 @@ class PartsFlow:
                 return
             division.gathering.add(stage)
             item, split, deciding = journey.item, division.split, self._graph.deciding
-            gathering = partial(_gathered, item.id, split, stage, deciding)
+            gathering = partial(gathered, item.id, split, stage, deciding)
             found = await self._commit.do(gathering)
             end = found.end_of(journey.whole_end(stage, "done", found.digest))
+            if end.outcome == "done" and stage in self._judges:
+                end = await to_thread.run_sync(
+                    judged, end, self._judges[stage], outputs_in_parts(item, split, stage)
+                )
             if not journey.is_decided:
                 await self._carry_out(journey, journey.advance(end))
 
@@ -380,17 +393,3 @@ class Entered(NamedTuple):
     part: Journey
     change: Change
     seen: int
-
-
-def _following(parent: str, split: str, position: int, ledger: Ledger) -> list[PartRow]:
-    return ledger.parts.after(parent, split, position)
-
-
-def _forget(part: Item, ledger: Ledger) -> None:
-    ledger.parts.forget(part)
-
-
-def _gathered(
-    item: str, split: str, stage: str, deciding: frozenset[str], ledger: Ledger
-) -> Gathered:
-    return ledger.parts.gathered(item, split, stage, deciding)

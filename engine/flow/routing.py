@@ -15,6 +15,7 @@ from engine.contract.job import Job
 from engine.contract.pipeline import Pipeline
 from engine.contract.showing import shown
 from engine.flow.attempt import Conclusion, Entry
+from engine.flow.division import Judge
 from engine.flow.endings import Endings
 from engine.flow.inbox import Inlet
 from engine.flow.journey import Journey
@@ -61,11 +62,12 @@ class Routing:
         stop: Callable[[StopRun], None],
         *,
         most_failed: Mapping[str, float],
+        judges: Mapping[str, Judge],
         synced: bool,
     ) -> None:
         """`commit` records everything, in the run that has `begun`; `inlets` are the pools', by
-        step; `most_failed` is that of the steps that split, and parts are `synced` to the disk.
-        Made on the event loop."""
+        step; `most_failed` is that of the steps that split, `judges` judge whole items by their
+        parts, and parts are `synced` to the disk. Made on the event loop."""
         self._pipeline = pipeline
         self._graph = graph
         self._workdir = workdir
@@ -101,6 +103,7 @@ class Routing:
             self._carry_out,
             self._let_in,
             self._count_feeder,
+            judges=judges,
             synced=synced,
         )
 

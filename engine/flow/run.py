@@ -14,6 +14,7 @@ from engine.config.load import Config, fingerprint_settings, settings_as_dict
 from engine.config.trust import seal
 from engine.contract.errors import PenstockError, StopRun, root_cause
 from engine.contract.pipeline import Pipeline
+from engine.flow.division import judges_of
 from engine.flow.finishing import installed_versions, run_finish
 from engine.flow.journey.graph import Graph
 from engine.flow.pool import Pool, inbox_for
@@ -141,6 +142,7 @@ class Run:
             events,
             self._jobs,
             self._stop,
+            judges=judges_of(pipeline, config, workdir),
             most_failed={name: stages[name].options.most_failed for name in pipeline.names},
             synced=limits.sync,
         )
@@ -344,7 +346,12 @@ async def opened_run(
         try:
             begun = await commit.do(
                 lambda ledger: ledger.begin_run(
-                    pipeline.name, settings, versions, available_cores(), seal(settings)
+                    pipeline.name,
+                    settings,
+                    versions,
+                    available_cores(),
+                    seal(settings),
+                    {step.name: step.each for step in pipeline.steps},
                 )
             )
             news.append(RunStarted(begun.run, pipeline.name, str(workdir)))

@@ -33,6 +33,8 @@ from engine.ledger.retrying import Retrying
 from engine.ledger.schema import POOL_COLUMNS, open_to_write
 from engine.telemetry.statistics import Sample
 
+NO_LEVELS: Mapping[str, str] = {}
+
 
 class Ledger:
     """The ledger of one work folder. Not thread-safe: one caller at a time."""
@@ -71,11 +73,13 @@ class Ledger:
         versions: Mapping[str, str],
         cores: int | None = None,
         seal: str | None = None,
+        levels: Mapping[str, str] = NO_LEVELS,
     ) -> int:
         """Record a new run, on a machine with `cores` cores, and return its number. `seal` comes
-        from engine/config/trust.py.
+        from engine/config/trust.py; `levels` are the splitting steps at whose parts steps stand.
 
-        Raises WorkFolderError where the folder holds another pipeline's work.
+        Raises WorkFolderError where the folder holds another pipeline's work, or that of a release
+        whose steps stood at other levels.
         """
         other = self._db.execute(
             "SELECT pipeline FROM runs WHERE pipeline != ? LIMIT 1", (pipeline,)
@@ -85,6 +89,7 @@ class Ledger:
                 f"{self.path.parent} holds the work of pipeline {other[0]!r}; give {pipeline!r} a "
                 "folder of its own"
             )
+        self._check_levels(levels)
         cursor = self._db.execute(
             "INSERT INTO runs (pipeline, started, settings, versions, cores, seal)"
             " VALUES (?, ?, ?, ?, ?, ?)",
@@ -99,6 +104,22 @@ class Ledger:
         )
         return int(cursor.lastrowid or 0)
 
+    def _check_levels(self, levels: Mapping[str, str]) -> None:
+        """A step whose level has changed would have all of its work redone, and orphans left: any
+        of its rows tells at which level it stood."""
+        for stage, split in levels.items():
+            row = self._db.execute(
+                "SELECT item, gaps FROM stages WHERE stage = ? LIMIT 1", (stage,)
+            ).fetchone()
+            if row is None or bool(split) == ("/" in row[0] or row[1] is not None):
+                continue
+            now = f"the parts of {split!r}" if split else "whole items"
+            raise WorkFolderError(
+                f"{self.path.parent} was made by another release, in which stage {stage!r} did not "
+                f"yet work on {now}; finish it with that release, or give this one a folder of its "
+                "own"
+            )
+
     def begin_run(
         self,
         pipeline: str,
@@ -106,9 +127,10 @@ class Ledger:
         versions: Mapping[str, str],
         cores: int | None = None,
         seal: str | None = None,
+        levels: Mapping[str, str] = NO_LEVELS,
     ) -> Begun:
         """Record a new run, as `start_run` does, and the end of killed ones before it."""
-        run = self.start_run(pipeline, settings, versions, cores, seal)
+        run = self.start_run(pipeline, settings, versions, cores, seal, levels)
         return Begun(
             run,
             self.last_attempt(),

@@ -26,17 +26,17 @@ def crawl_costs(item: Item, settings: Mapping[str, Any]) -> Mapping[str, float]:
             if local_path(known["source"]) is None:
                 costs["bytes fetched"] = (folder / known["file"]).stat().st_size
     if item.has_output("extract"):
-        frames = item.output("extract") / "frames"
-        costs["frames sampled"] = sum(1 for _ in frames.iterdir()) if frames.is_dir() else 0
-    if item.has_output("describe"):
+        summary = json.loads((item.output("extract") / "extract.json").read_text(encoding="utf-8"))
+        costs["frames sampled"] = summary["frames"]
+    described = [part.output("describe") for part in item.parts_with("describe")]
+    if described:
         describe = cast(Describe.Settings, settings["describe"])
-        folder = item.output("describe")
-        lines = read_lines(folder / "descriptions.jsonl")
+        lines = [line for one in described for line in read_lines(one / "descriptions.jsonl")]
         costs["frames kept"] = len(lines)
-        counted = folder / "requests.json"
-        if counted.is_file():
-            [counts] = read_lines(counted)
-            costs["requests"] = counts["requests"]
+        counted = [one / "requests.json" for one in described]
+        if any(file.is_file() for file in counted):
+            counts = [line for file in counted if file.is_file() for line in read_lines(file)]
+            costs["requests"] = sum(one["requests"] for one in counts)
         elif describe.backend != "detections":
             costs["requests"] = sum(line["reused_from"] is None for line in lines)
     return costs

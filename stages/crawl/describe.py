@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from pydantic import ConfigDict, field_validator
 import engine
 from engine import Item, Stage, UsageError, setting
 from stages.crawl import sentence
-from stages.crawl.describe_frames import FrameDescriber, Line, line
+from stages.crawl.describe_frames import FrameDescriber, Line, check_described, line
 from stages.crawl.originals import Originals
 from stages.files.json_lines import read_lines, write_lines
 from stages.vision import api as vision
@@ -35,7 +35,7 @@ _IMAGE_TOKENS = 1000
 
 
 class Describe(Stage):
-    """Describe each kept frame in a sentence or two.
+    """Describe each kept frame of a video, or of a part of one, in a sentence or two.
 
     Of `frames` it reads frames/ and detections.jsonl, as filter writes them.
 
@@ -197,10 +197,10 @@ class Describe(Stage):
 
         With `dry_run`, also requests.json: {"requests", "frames", "reused", "cached"}.
 
-        Raises Transient when a frame has no description by the server's fault, Permanent when the
-        model refused them all, Throttled when the server asks for a long pause or is away, and
-        StopRun when no video can be described: a refused key, an unknown model, no quota,
-        `max_requests` reached.
+        Raises Transient when a frame has no description by the server's fault, or none of a whole
+        video has one; Permanent when the model refused all of a whole video's; Throttled when the
+        server asks for a long pause or is away; and StopRun when no video can be described: a
+        refused key, an unknown model, no quota, `max_requests` reached.
         """
         folder = item.input("frames")
         frames = await run_sync(read_lines, folder / "detections.jsonl")
@@ -209,12 +209,20 @@ class Describe(Stage):
             lines = [_compose(frame) for frame in frames]
             counts = {"requests": 0, "frames": len(frames), "reused": 0, "cached": 0}
         elif self.settings.dry_run:
-            lines, counts = await self._describer.count(item.id, folder / "frames", files)
+            lines, counts = await self._describer.count(item, folder / "frames", files)
         else:
-            lines = await self._describer.describe(item.id, folder / "frames", files)
+            lines = await self._describer.describe(item, folder / "frames", files)
+            if item.parent is None:
+                check_described(lines)
         await run_sync(write_lines, out / "descriptions.jsonl", lines)
         if self.settings.dry_run:
             await run_sync(write_lines, out / "requests.json", [counts])
+
+    def judge(self, outputs: Iterator[Path]) -> None:
+        """Raises as `process` does where no frame of a video has a description."""
+        if self.settings.backend != "detections" and not self.settings.dry_run:
+            files = (output / "descriptions.jsonl" for output in outputs)
+            check_described([line for file in files for line in read_lines(file)])
 
     async def _open_describer(self, backend: str) -> FrameDescriber:
         settings = self.settings

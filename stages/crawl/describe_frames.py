@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 from anyio.to_thread import run_sync
 
-from engine import Permanent, StopRun, Throttled, Transient
+from engine import Item, Permanent, StopRun, Throttled, Transient
 from stages.crawl.originals import Claims, Original, Originals
 from stages.neardup.hashing import perceptual_hash
 from stages.vision.api import Reply
@@ -18,6 +18,10 @@ from stages.vision.reply_cache import ReplyCache
 
 LONGEST_OUTAGE = 3600.0
 """Seconds that videos wait for a server that is away, before the wait counts as an attempt."""
+
+MOST_VIDEOS = 100
+"""Videos whose own frames are remembered for their other parts, where reuse stays within a video:
+more than are ever under way at once."""
 
 Line = dict[str, Any]
 """One line of descriptions.jsonl."""
@@ -29,15 +33,29 @@ def line(
     description: str | None = None,
     reused_from: str | None = None,
     error: str | None = None,
+    *,
+    refused: bool = False,
 ) -> Line:
-    """One frame's line of descriptions.jsonl."""
-    return {
+    """One frame's line of descriptions.jsonl. `refused`: its error stays, however often it is asked
+    about."""
+    found: Line = {
         "file": file,
         "description": description,
         "by": by,
         "reused_from": reused_from,
         "error": error,
     }
+    return found | {"refused": True} if refused else found
+
+
+def check_described(lines: Sequence[Line]) -> None:
+    """Raises, if no frame of a video has a description: Permanent, kind "refused", where all were
+    refused, and Transient otherwise."""
+    if lines and all(entry["error"] for entry in lines):
+        reason = f"none of {len(lines)} frames could be described: {lines[-1]['error']}"
+        if all(entry.get("refused") for entry in lines):
+            raise Permanent(reason, kind="refused")
+        raise Transient(reason, kind="vision-api")
 
 
 class FrameDescriber:
@@ -64,20 +82,22 @@ class FrameDescriber:
         self.distance = distance
         self.images = images
         self._would_ask: set[str] = set()
+        self._of_videos: dict[str, Originals] = {}
 
-    async def describe(self, item: str, folder: Path, files: Sequence[str]) -> list[Line]:
-        """A line for each of the `files` in `folder`, in their order.
+    async def describe(self, item: Item, folder: Path, files: Sequence[str]) -> list[Line]:
+        """A line for each of the `files` in `folder`, in their order: those of a video, or of a
+        part of one.
 
         If the server or the model refuses a frame, its line holds the reason; likewise if the
         server fails at that frame while it is well. Raises, of kind "vision-api", Transient where a
-        frame has no description by a fault of the server, or no frame has one; Throttled while the
-        server is away; Permanent where all frames are refused; and the client's errors that concern
-        every call. Frames in flight are waited for before anything is raised: they are paid for.
+        frame has no description by a fault of the server; Throttled while the server is away; and
+        the client's errors that concern every call. What `check_described` raises is left to the
+        caller. Frames in flight are waited for before anything is raised: they are paid for.
         """
-        return await _Video(self, self._claims(item), folder).describe(files)
+        return await _Video(self, self._claims(item, files), folder).describe(files)
 
     async def count(
-        self, item: str, folder: Path, files: Sequence[str]
+        self, item: Item, folder: Path, files: Sequence[str]
     ) -> tuple[list[Line], dict[str, int]]:
         """The requests that `describe` would make now: lines without descriptions, and counts.
 
@@ -85,7 +105,7 @@ class FrameDescriber:
         frame's description, or has its reply in the cache. A frame that an earlier call of this
         instance counted as a request counts as cached.
         """
-        claims = self._claims(item)
+        claims = self._claims(item, files)
         lines = []
         counts = {"requests": 0, "frames": len(files), "reused": 0, "cached": 0}
         for file in files:
@@ -109,10 +129,21 @@ class FrameDescriber:
             lines.append(line(file, self.by, reused_from=source))
         return lines, counts
 
-    def _claims(self, item: str) -> Claims | None:
+    def _claims(self, item: Item, files: Sequence[str]) -> Claims | None:
         if self.distance is None:
             return None
-        return (self.originals or Originals(self.distance)).claims(item)
+        return self._originals_of(item.root.id).claims(item.root.id, files)
+
+    def _originals_of(self, video: str) -> Originals:
+        """Those of the whole work folder, or of this video alone, whose parts share them."""
+        if self.originals is not None:
+            return self.originals
+        found = self._of_videos.get(video)
+        if found is None:
+            found = self._of_videos[video] = Originals(self.distance or 0)
+            if len(self._of_videos) > MOST_VIDEOS:
+                del self._of_videos[next(iter(self._of_videos))]
+        return found
 
 
 class _Video:
@@ -129,7 +160,6 @@ class _Video:
         self.lines: dict[str, Line] = {}
         self.stops: list[Exception] = []
         self.faults: list[ServerFailed] = []
-        self.refused = 0
 
     async def describe(self, files: Sequence[str]) -> list[Line]:
         try:
@@ -141,7 +171,7 @@ class _Video:
             # A stop of the whole run outranks a pause.
             raise min(self.stops, key=lambda stop: not isinstance(stop, StopRun))
         self._check_the_server(files)
-        return self._finished(files)
+        return [self.lines[file] for file in files]
 
     async def _describe_each(self, files: Sequence[str]) -> None:
         async with anyio.create_task_group() as tasks:
@@ -171,8 +201,8 @@ class _Video:
         try:
             self.lines[file] = await work()
         except CallFailed as error:
-            self.lines[file] = line(file, self.by, error=str(error))
-            self.refused += isinstance(error, Refused)
+            refused = isinstance(error, Refused)
+            self.lines[file] = line(file, self.by, error=str(error), refused=refused)
             if isinstance(error, ServerFailed):
                 self.faults.append(error)
         except (StopRun, Throttled, OSError) as stop:  # OSError: a reply that cannot be written
@@ -199,8 +229,7 @@ class _Video:
         finally:
             self.room.release()
         if reply.text is None:
-            self.refused += 1
-            return line(file, self.by, error=reply.refusal)
+            return line(file, self.by, error=reply.refusal, refused=True)
         return line(file, self.by, reply.text)
 
     async def _ask(self, jpeg: bytes, original: Original | None) -> Reply:
@@ -248,15 +277,6 @@ class _Video:
             after = max(1.0, gate.next_knock)
             raise Throttled(reason, after=after, key=self.client.host, kind="vision-api")
         raise Transient(reason, kind="vision-api")
-
-    def _finished(self, files: Sequence[str]) -> list[Line]:
-        lines = [self.lines[file] for file in files]
-        if lines and all(entry["error"] for entry in lines):
-            reason = f"none of {len(lines)} frames could be described: {lines[-1]['error']}"
-            if self.refused == len(lines):
-                raise Permanent(reason, kind="refused")
-            raise Transient(reason, kind="vision-api")
-        return lines
 
 
 def _load(path: Path, hashed: bool) -> tuple[bytes, int]:

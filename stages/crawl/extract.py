@@ -1,21 +1,23 @@
-"""The extract stage: frames sampled from the downloaded video, as JPEG files.
+"""The extract stage: frames sampled from the downloaded video, as JPEG files, stretch by stretch.
 
-It writes `frames/<timestamp>.jpg`; `frames.jsonl`, with one line a frame: file, timestamp in
-seconds, width, height, keyframe; and `extract.json`: frames, duration in seconds, codec, damage.
+For each stretch of the video that has frames it makes a part: `frames/<timestamp>.jpg`, and
+`frames.jsonl`, with one line a frame: file, timestamp in seconds, width, height, keyframe. Of the
+whole video it writes `extract.json`: frames, duration in seconds, codec, damage.
 """
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
+from fractions import Fraction
+from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from engine import Item, Permanent, Stage, available_cores
+from engine import Item, Parts, Permanent, Stage, available_cores
 from stages.crawl.extract_settings import ExtractSettings
 from stages.crawl.frame_choice import choose_frames, decode_whole, find_segments, sampling_for
 from stages.crawl.frame_files import FileNames, frame_line, rounded
+from stages.crawl.stretches import Stretches
 from stages.files.folders import carry_info
 from stages.media.clocks import OutOfStepError
 from stages.media.cores import Cores, share_out
@@ -34,7 +36,8 @@ if TYPE_CHECKING:
 class Extract(Stage):
     """Sample frames from the downloaded video.
 
-    Of `video` it reads info.json and the file that it names.
+    A part is a stretch of it, and goes on while the rest is being decoded. Of `video` it reads
+    info.json and the file that it names.
 
     Raises Permanent where no frame comes of it, of kind "missing_file", "no_video",
     "undecodable_codec", "unsupported_pixels", "encrypted", "too_large", "damaged" or "no_frames".
@@ -59,24 +62,25 @@ class Extract(Stage):
 
     settings: "Extract.Settings"
 
-    def process(self, item: Item, out: Path) -> None:
+    def split(self, item: Item, out: Path, parts: Parts) -> None:
         with self.cores.held():
-            self._process(item, out)
+            self._split(item, out, parts)
 
-    def _process(self, item: Item, out: Path) -> None:
+    def _split(self, item: Item, out: Path, parts: Parts) -> None:
         folder = item.input("video")
         path = folder / json.loads((folder / "info.json").read_text())["file"]
+        kept, length = item.partial(self.name), self.settings.stretch
+        stretches = Stretches(parts, length, self.cores, folder, kept)
         damage = Damage()
-        tone_mapped: set[str] = set()
         table = self._scan(path, damage)
-        written = self._write_by_segments(path, table, out, tone_mapped)
+        written = self._write_by_segments(path, table, stretches)
         if written is None and table.seek is not None:
             # The packets that the decoder lacked may be among those that the seek skipped.
             damage = Damage()
             table = self._scan(path, damage, seek=False)
-            written = self._write_by_segments(path, table, out, tone_mapped)
+            written = self._write_by_segments(path, table, stretches)
         if written is None:
-            written = self._write_whole(path, table, damage, out, tone_mapped)
+            written = self._write_whole(path, table, damage, stretches)
         if not written:
             raise _nothing_found(path, table, damage, self.settings.sample)
         duration = table.end() if table.complete else table.declared_duration
@@ -86,8 +90,8 @@ class Extract(Stage):
             "codec": table.codec,
             "damage": damage.sentences(),
         }
-        if tone_mapped:
-            summary["tone_mapped"] = " and ".join(sorted(tone_mapped))
+        if stretches.tone_mapped:
+            summary["tone_mapped"] = " and ".join(sorted(stretches.tone_mapped))
         (out / "extract.json").write_text(json.dumps(summary, indent=2) + "\n")
         carry_info(folder, out)
 
@@ -110,25 +114,24 @@ class Extract(Stage):
         return table
 
     def _write_by_segments(
-        self, path: Path, table: PacketTable, out: Path, tone_mapped: set[str]
+        self, path: Path, table: PacketTable, stretches: Stretches
     ) -> int | None:
         """Write the wanted frames, decoding only the packets that they need; returns their number.
 
-        None where the result might differ from that of `decode_whole`.
+        None where the result might differ from that of `decode_whole`. What was handed over by then
+        is made again, and kept where it comes out the same.
         """
         try:
-            return self._try_segments(path, table, out, tone_mapped)
+            return self._try_segments(path, table, stretches)
         except SegmentError as error:
-            shutil.rmtree(out / "frames", ignore_errors=True)
-            tone_mapped.clear()
+            stretches.begin_again()
             # From now on leave out no packet that the decoder might need.
             table.intact = table.intact and not isinstance(error, DamagedError)
             return None
 
-    def _try_segments(
-        self, path: Path, table: PacketTable, out: Path, tone_mapped: set[str]
-    ) -> int:
-        """Write the wanted frames by segments, in several threads where cores are idle.
+    def _try_segments(self, path: Path, table: PacketTable, stretches: Stretches) -> int:
+        """Write the wanted frames by segments, stretch by stretch, each in several threads where
+        cores are idle.
 
         Raises SegmentError.
         """
@@ -138,20 +141,47 @@ class Extract(Stage):
         names = {ticks: files.take(table.seconds(ticks)) for ticks in wanted}
         threads = None if self.settings.threads == "auto" else self.settings.threads
 
-        @contextmanager
-        def begin() -> Iterator[Callable[[Segment], list[tuple[int, int]]]]:
-            with open_video(path, decoder_threads, self.settings.max_pixels) as video:
-                decoder = SegmentDecoder(video, table, table.only_keyframes(wanted))
-                write = self._picture_writer(video, out, tone_mapped)
-                yield lambda part: [write(frame, names[at]) for frame, at in decoder.frames(part)]
+        def write_stretch(stretch: Sequence[Segment], folder: Path) -> list[tuple[int, int]]:
+            @contextmanager
+            def begin() -> Iterator[Callable[[Segment], list[tuple[int, int]]]]:
+                with open_video(path, decoder_threads, self.settings.max_pixels) as video:
+                    decoder = SegmentDecoder(video, table, table.only_keyframes(wanted))
+                    write = self._picture_writer(video, folder, stretches.tone_mapped)
+                    yield lambda one: [write(frame, names[at]) for frame, at in decoder.frames(one)]
 
-        (out / "frames").mkdir()
-        with self._decoder_threads(segments) as decoder_threads:
-            sizes = chain.from_iterable(share_out(segments, begin, self.cores, threads))
-        with (out / "frames.jsonl").open("w") as lines:
-            for (ticks, keyframe), size in zip(wanted.items(), sizes, strict=True):
-                lines.write(frame_line(names[ticks], table.seconds(ticks), size, keyframe))
+            with self._decoder_threads(stretch) as decoder_threads:
+                return [*chain.from_iterable(share_out(stretch, begin, self.cores, threads))]
+
+        for stretch in self._stretches_of(segments, table):
+            times = [ticks for segment in stretch for ticks in segment.wanted]
+            if not times:
+                write_stretch(stretch, path.parent)  # nothing to write, but it may be damaged
+            elif not stretches.reuse():
+                with stretches.make() as (folder, lines):
+                    sizes = write_stretch(stretch, folder)
+                    for at, size in zip(times, sizes, strict=True):
+                        lines.write(frame_line(names[at], table.seconds(at), size, wanted[at]))
         return len(wanted)
+
+    def _stretches_of(
+        self, segments: Sequence[Segment], table: PacketTable
+    ) -> Iterator[list[Segment]]:
+        """The segments of each stretch, by their first wanted frames; those with none join the
+        others before them."""
+        number = 0
+
+        def stretch_of(segment: Segment) -> int:
+            nonlocal number
+            if segment.wanted:
+                number = self._stretch_of(table.seconds(segment.wanted[0]))
+            return number
+
+        for _, stretch in groupby(segments, key=stretch_of):
+            yield list(stretch)
+
+    def _stretch_of(self, seconds: Fraction) -> int:
+        """The stretch of the video in which this second lies."""
+        return int(seconds // exact_seconds(self.settings.stretch)) if self.settings.stretch else 0
 
     @contextmanager
     def _decoder_threads(self, segments: Sequence[Segment]) -> Iterator[int]:
@@ -165,24 +195,23 @@ class Extract(Stage):
             yield min(self.settings.threads, _MOST_DECODER_THREADS)
 
     def _write_whole(
-        self, path: Path, table: PacketTable, damage: Damage, out: Path, tone_mapped: set[str]
+        self, path: Path, table: PacketTable, damage: Damage, stretches: Stretches
     ) -> int:
         """Write all wanted frames that decode; returns their number."""
         found = Damage()
         try:
-            written = self._write_all_wanted(path, table, found, out, tone_mapped)
+            written = self._write_all_wanted(path, table, found, stretches)
         except OutOfStepError:
-            shutil.rmtree(out / "frames")
-            tone_mapped.clear()
+            stretches.begin_again()
             table.learn_times(path)
             _check_start(path, table, self.settings)
             found = Damage()
-            written = self._write_all_wanted(path, table, found, out, tone_mapped)
+            written = self._write_all_wanted(path, table, found, stretches)
         damage.add(found)
         return written
 
     def _write_all_wanted(
-        self, path: Path, table: PacketTable, damage: Damage, out: Path, tone_mapped: set[str]
+        self, path: Path, table: PacketTable, damage: Damage, stretches: Stretches
     ) -> int:
         """Write all wanted frames that decode; returns their number. Raises OutOfStepError where
         the packets do not tell the frames' times."""
@@ -190,18 +219,17 @@ class Extract(Stage):
         if self.settings.threads != "auto":
             threads = min(self.settings.threads, _MOST_DECODER_THREADS)
         sampling = sampling_for(self.settings, table)
-        (out / "frames").mkdir()
-        with (
-            open_video(path, threads, self.settings.max_pixels) as video,
-            (out / "frames.jsonl").open("w") as lines,
-        ):
-            write = self._picture_writer(video, out, tone_mapped)
+        written = 0
+        with open_video(path, threads, self.settings.max_pixels) as video:
             names = FileNames()
-            written = 0
-            for frame, time, keyframe in decode_whole(video, table, sampling, damage):
-                name = names.take(time)
-                lines.write(frame_line(name, time, write(frame, name), keyframe))
-                written += 1
+            frames = decode_whole(video, table, sampling, damage)
+            for _, stretch in groupby(frames, key=lambda one: self._stretch_of(one.time)):
+                with stretches.make() as (folder, lines):
+                    write = self._picture_writer(video, folder, stretches.tone_mapped)
+                    for frame, time, keyframe in stretch:
+                        name = names.take(time)
+                        lines.write(frame_line(name, time, write(frame, name), keyframe))
+                        written += 1
         return written
 
     def _picture_writer(

@@ -34,6 +34,13 @@ class ExtractSettings(Settings):
         ge=1,
         example=1000,
     )
+    stretch: float = setting(
+        30.0,
+        "Seconds of video that go on together while the rest is decoded; 0: the whole video.",
+        affects_output=False,
+        ge=0,
+        allow_inf_nan=False,
+    )
     size: int | None = setting(
         640, "Pixels along the longer side; never enlarges; 0: as it is.", ge=0, le=16384
     )

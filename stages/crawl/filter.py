@@ -43,7 +43,8 @@ class DecodedFrame:
 class Filter(Stage):
     """Keep the frames that show a wanted object, as a YOLO model sees it.
 
-    Of `frames` it reads frames/, frames.jsonl and info.json, as extract writes them.
+    Of `frames` it reads frames/, frames.jsonl and info.json, as extract writes them, of a whole
+    video or of a part of one. A video none of whose frames is kept is dropped as a whole.
 
     There is one model, whatever the workers. The second keeps it busy with the next video while the
     first's frames are read and its output is written; a third would add nothing to that.
@@ -182,13 +183,14 @@ class Filter(Stage):
         self._decoders = ThreadPoolExecutor(settings.decode_threads, "penstock-decode")
 
     def process(self, item: Item, out: Path) -> None:
-        """Write frames/, detections.jsonl and filter.json; Drop where no frame is kept."""
+        """Write frames/, detections.jsonl and filter.json. Raises Drop where no frame of a whole
+        video is kept."""
         source = item.input("frames")
         lines = read_lines(source / "frames.jsonl")
         rejected: Counter[str] = Counter()
         kept = list(self._kept(source / "frames", lines, rejected))
-        if not kept and not self.settings.keep_empty:
-            raise Drop(self._why_empty(len(lines), rejected), kind="nothing_wanted")
+        if item.parent is None:
+            self._check_that_any_is_kept(len(lines), len(kept), rejected)
 
         (out / "frames").mkdir()
         for line in kept:
@@ -204,6 +206,21 @@ class Filter(Stage):
         }
         write_lines(out / "filter.json", [summary])
         carry_info(source, out)
+
+    def judge(self, outputs: Iterator[Path]) -> None:
+        """Raises Drop where no frame of the video is kept."""
+        frames = kept = 0
+        rejected: Counter[str] = Counter()
+        for output in outputs:
+            [counts] = read_lines(output / "filter.json")
+            frames += counts["frames_in"]
+            kept += counts["frames_kept"]
+            rejected.update(counts["rejected"])
+        self._check_that_any_is_kept(frames, kept, rejected)
+
+    def _check_that_any_is_kept(self, frames: int, kept: int, rejected: Counter[str]) -> None:
+        if not kept and not self.settings.keep_empty:
+            raise Drop(self._why_empty(frames, rejected), kind="nothing_wanted")
 
     def close(self) -> None:
         self._decoders.shutdown(cancel_futures=True)

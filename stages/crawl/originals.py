@@ -5,7 +5,7 @@ The file holds one line for each frame with a description of its own: {"item", "
 line that a crash left incomplete is skipped.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,9 +74,9 @@ class Originals:
             for original in latest.values():
                 self._add(original)
 
-    def claims(self, item: str) -> "Claims":
-        """One attempt at one item, whose frames are claimed in their order."""
-        return Claims(self, item)
+    def claims(self, item: str, files: Sequence[str]) -> "Claims":
+        """One attempt at these frames of an item, which are claimed in their order."""
+        return Claims(self, item, frozenset(files))
 
     async def settle(self, original: Original, reply: str) -> None:
         """The original's reply is in the cache by this key. Wakes the tasks that wait for it."""
@@ -117,21 +117,23 @@ class Originals:
 
 @dataclass(slots=True)
 class Claims:
-    """One attempt at an item: its frames are claimed one by one, in their order.
+    """One attempt at an item, or at a part of one: its frames are claimed one by one, in order.
 
-    Of the item's own frames only those claimed before in this attempt count, so an attempt after a
-    killed one gives the same descriptions as a single attempt would.
+    Of its own frames only those claimed before in this attempt count, so an attempt after a killed
+    one gives the same descriptions as a single attempt would.
     """
 
     originals: Originals
     item: str
+    files: frozenset[str]
     claimed: set[int] = field(default_factory=set)
 
     def claim(self, file: str, value: int) -> tuple[Original, bool]:
         """The original whose description `file` takes, and whether that
         original is `file` itself."""
         for position, original in self.originals.near(value):
-            if original.item != self.item or position in self.claimed:
+            is_own = original.item == self.item and original.file in self.files
+            if not is_own or position in self.claimed:
                 return original, False
         return self.claim_alone(file, value), True
 

@@ -36,8 +36,8 @@ crawl = Pipeline(
     steps=[
         Step(Download, after=SOURCE),
         Step(Extract, after="download"),
-        Step(Filter, after="extract"),
-        Step(Describe, after="filter"),
+        Step(Filter, after="extract", each="extract"),
+        Step(Describe, after="filter", each="extract"),
         Step(
             Dedup,
             after=["filter", "describe"],

@@ -91,8 +91,8 @@ def has_answered(cache: ReplyCache, workdir: Path) -> bool:
     frames = (
         frame
         for item in _entries(workdir / "items")
-        for stage in ("dedup", "filter")
-        for frame in _entries(f"{item}/{stage}/frames")
+        for folder in (f"{item}/dedup", f"{item}/filter", *_in_parts(item, "filter"))
+        for frame in _entries(f"{folder}/frames")
     )
     for frame in itertools.islice(frames, MOST_LOOKED_AT):
         try:
@@ -101,6 +101,13 @@ def has_answered(cache: ReplyCache, workdir: Path) -> bool:
         except OSError:  # no frame, or deleted meanwhile
             continue
     return False
+
+
+def _in_parts(item: str, stage: str) -> Iterator[str]:
+    """The output folders of a stage at the parts of an item."""
+    for folder in _entries(item):
+        if folder.endswith(".parts"):
+            yield from (f"{part}/{stage}" for part in _entries(folder))
 
 
 def _entries(folder: Path | str) -> Iterator[str]:

@@ -18,9 +18,14 @@ WORKERS = {"download": 2, "extract": 2, "filter": 1}
 SETS = {
     "stages.download.keep": False,
     "stages.extract.keep": False,
+    "stages.extract.stretch": 1,
     **{f"stages.{stage}.workers": workers for stage, workers in WORKERS.items()},
     **{f"stages.{stage}.queue": QUEUE for stage in WORKERS},
 }
+
+
+RAW = {"download": "*/download", "extract": "*/*.parts/*/extract"}
+"""Where the raw folders lie: that of a video, and those of its stretches."""
 
 
 def most(stage: str, reader: str) -> int:
@@ -36,13 +41,12 @@ def check_disk(tmp_path: Path, count: int, serve: Serve, server: MediaServer) ->
     with started(crawl_command(*urls, out=work, sets=SETS)) as process:
         for _ in events(process):
             for stage in at_once:
-                there = len(list((work / "items").glob(f"*/{stage}")))
+                there = len(list((work / "items").glob(RAW[stage])))
                 at_once[stage] = max(at_once[stage], there)
         assert process.wait(60) == 0
     assert 0 < at_once["download"] <= most("download", "extract") < count
     assert 0 < at_once["extract"] <= most("extract", "filter") < count
-    assert not list((work / "items").glob("*/download"))
-    assert not list((work / "items").glob("*/extract"))
+    assert not [path for raw in RAW.values() for path in (work / "items").glob(raw)]
     assert status(work)["items"]["done"] == count
     check_dataset(work)
     check_no_scratch(work)

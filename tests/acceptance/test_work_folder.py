@@ -108,7 +108,8 @@ def test_an_output_with_an_empty_file_is_made_again(work: Path, name: str) -> No
 
 def test_no_frame_is_lost_to_an_empty_file_that_is_read_again(work: Path) -> None:
     before = dataset(work)
-    (item_folder(work) / "filter" / "detections.jsonl").write_text("")
+    [part] = (item_folder(work) / "extract.parts").iterdir()
+    (part / "filter" / "detections.jsonl").write_text("")
     shutil.rmtree(item_folder(work) / "dedup")
     assert crawl(work).code == 0
     assert dataset(work) == before

@@ -12,6 +12,7 @@ from engine import Item
 from engine.ledger.outputs.folders import open_scratch
 from stages.crawl.extract import Extract
 from tests.stages.clips import frame_number
+from tests.stages.splitting import split_whole
 
 
 @dataclass
@@ -56,7 +57,7 @@ def run_extract(
     out = open_scratch(item, "extract")
     stage.open()
     try:
-        stage.process(item.with_inputs({"video": "download"}), out)
+        split_whole(stage, item.with_inputs({"video": "download"}), out)
     finally:
         stage.close()
     return Output(out)

@@ -189,6 +189,8 @@ class Ends:
                 return end
             has_to_run = self._will_be_read(stage, end) or not self._stands_below(stage, known)
             return None if has_to_run else end
+        if stage in self.graph.home and known.parts is None and known.outcome == "done":
+            return None  # it did not split the item then
         if known.expanded is not None and stage in self.graph.rereading and not self.is_decided:
             return None
         made = known.outcome == "done" and not known.is_skipped

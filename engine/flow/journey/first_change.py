@@ -46,11 +46,13 @@ def first_change(
 
 
 def _to_be_read(graph: Graph, change: Change) -> set[str]:
-    """The stages whose outputs other stages, or the finish, will read. Only these are checked:
-    checking every file of all ended items would take long."""
+    """The stages whose outputs other stages, or the finish, will read; of a part also those that
+    are gathered, as parts are looked at only where their item is not complete. Only these are
+    checked: checking every file of all ended items would take long."""
     running = {name for stage in change.entering for name in (stage, *graph.descendants(stage))}
     read = {name for stage in running for name in graph.reads[stage]}
-    return read | {end.stage for end in change.reused if not graph.readers[end.stage]}
+    gathered = {end.stage for end in change.reused if graph.gatherers(end.stage)}
+    return read | gathered | {end.stage for end in change.reused if not graph.readers[end.stage]}
 
 
 def with_disk(graph: Graph, item: Item, known: Mapping[str, Known]) -> dict[str, Known]:

@@ -9,7 +9,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -105,6 +105,15 @@ def _discard_in_parts(parts: Path, stage: str) -> None:
     for name in _names(parts):
         _remove(parts / name / stage)
         _discard_in_parts(parts / name / f"{stage}{PARTS}", stage)
+
+
+def outputs_in_parts(item: Item, split: str, stage: str) -> Iterator[Path]:
+    """The output folders of `stage` of the parts of the item that the step `split` made, in
+    order."""
+    for position in sorted(int(name) for name in _names(item.folder / f"{split}{PARTS}")):
+        part = item.part(split, position)
+        if part.has_output(stage):
+            yield part.folder / stage
 
 
 def discard_part(part: Item) -> None:

@@ -64,7 +64,7 @@ def build_dataset(context: FinishContext) -> list[str]:
         have = "have" if totals.undescribed > 1 else "has"
         lines.append(
             f"{counted(totals.undescribed, 'frame')} of them {have} no description: "
-            f"items/ID/describe/descriptions.jsonl says why"
+            f"items/ID/extract.parts/*/describe/descriptions.jsonl say why"
         )
     return lines
 

@@ -27,7 +27,7 @@ class Dedup(Stage):
 
     Of `frames` it reads frames/, detections.jsonl, filter.json and info.json, as filter writes
     them; of `descriptions`, where there are any, descriptions.jsonl and requests.json, as describe
-    does.
+    does. Both may have been made of the video's parts, which it then gathers.
 
     Its output alone is what the dataset is built from, so every stage before it may have
     keep = false: frames/ (hard links), hashes.jsonl, frames.jsonl and video.json.
@@ -55,16 +55,21 @@ class Dedup(Stage):
 
         Raises Permanent, kind "unreadable_frame", for a frame that is not an image.
         """
-        source = item.input("frames")
-        frames = sorted(read_lines(source / "detections.jsonl"), key=lambda line: line["file"])
+        found = [
+            (frame, source / "frames" / frame["file"])
+            for source in _inputs(item, "frames")
+            for frame in read_lines(source / "detections.jsonl")
+        ]
+        found.sort(key=lambda one: one[0]["file"])
+        frames = [frame for frame, _ in found]
         descriptions = _descriptions(item)
 
         (out / "frames").mkdir()
         lines = []
-        for frame in frames:
+        for frame, source in found:
             checkpoint()
             path = out / "frames" / frame["file"]
-            link_or_copy(source / "frames" / frame["file"], path)
+            link_or_copy(source, path)
             lines.append(_hash_line(frame, _hash(path), looks_of(path)))
         choice = neardup.choose(columns_of(lines, 0), self.settings.distance)
         for at, line in enumerate(lines):
@@ -151,31 +156,48 @@ def _frame_line(frame: Mapping[str, Any], description: Mapping[str, Any]) -> dic
     }
 
 
+def _inputs(item: Item, role: str) -> list[Path]:
+    """The input folders of the role: the item's own, or that of each part, in order; none where it
+    is optional and is not there."""
+    if item.has_input(role):
+        return [item.input(role)]
+    return [part.input(role) for part in item.parts(role)]
+
+
 def _descriptions(item: Item) -> dict[str, dict[str, Any]]:
     """The descriptions by file; none where describe is optional and failed."""
-    if not item.has_input("descriptions"):
-        return {}
-    lines = read_lines(item.input("descriptions") / "descriptions.jsonl")
-    return {line["file"]: line for line in lines}
+    files = (folder / "descriptions.jsonl" for folder in _inputs(item, "descriptions"))
+    return {line["file"]: line for file in files for line in read_lines(file)}
 
 
 def _video(item: Item) -> dict[str, Any]:
     """The facts about the video for the dataset; null for unknown ones."""
-    info = _known(item, "frames", INFO)
+    info = next(iter(_known(item, "frames", INFO)), {})
     counts = _known(item, "frames", "filter.json")
+    classes = next(iter(counts), {})
     return {
         **{key: info.get(key) for key in FACTS},
-        "frames_sampled": counts.get("frames_in"),
-        "frames_filtered": counts.get("frames_kept"),
-        "classes": counts.get("classes") or counts.get("names"),
-        "requests": _known(item, "descriptions", "requests.json") or None,
+        "frames_sampled": _sum(counts, "frames_in"),
+        "frames_filtered": _sum(counts, "frames_kept"),
+        "classes": classes.get("classes") or classes.get("names"),
+        "requests": _requests(_known(item, "descriptions", "requests.json")),
     }
 
 
-def _known(item: Item, role: str, name: str) -> dict[str, Any]:
-    """The object in the file of this name in the input; empty where there is none."""
-    path = item.input(role) / name if item.has_input(role) else None
-    if path is None or not path.is_file():
-        return {}
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+def _requests(counts: Sequence[Mapping[str, int]]) -> dict[str, int] | None:
+    """The counts of a dry run, added up."""
+    if not counts:
+        return None
+    return {name: sum(one[name] for one in counts) for name in counts[0]}
+
+
+def _sum(counts: Sequence[Mapping[str, Any]], name: str) -> int | None:
+    """The sum of what is known by this name; null where nothing is."""
+    known = [one[name] for one in counts if one.get(name) is not None]
+    return sum(known) if known else None
+
+
+def _known(item: Item, role: str, name: str) -> list[dict[str, Any]]:
+    """The objects in the files of this name in the inputs, where they are there."""
+    paths = (folder / name for folder in _inputs(item, role))
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.is_file()]

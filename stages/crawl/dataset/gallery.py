@@ -233,12 +233,8 @@ def _cluster(
 
 
 def _removed_frame(workdir: Path, video: str, file: str) -> Path:
-    """The place of a removed frame, dedup's output or filter's; keep =
-    false may have deleted it."""
-    places = [
-        inside(workdir, "items", video, stage, "frames", file) for stage in ("dedup", "filter")
-    ]
-    return next((path for path in places if path.is_file()), places[0])
+    """The place of a removed frame, which dedup's output has too."""
+    return inside(workdir, "items", video, "dedup", "frames", file)
 
 
 # Shared by both

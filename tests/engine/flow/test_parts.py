@@ -2,15 +2,17 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from engine import Item, run_pipeline
+from engine import Drop, Item, run_pipeline
 from engine.flow.run import Run
 from engine.telemetry.events import Event, Events, PartEnded, PartEntered
 from engine.views.json_log import JsonLog
 from tests.engine.toy_parts import Cutter, LoopCutter, at, cut, gather
 from tests.engine.toys import (
+    Toy,
     configured,
     executions,
     leftovers,
@@ -272,3 +274,26 @@ def test_an_item_whose_parts_have_to_go_on_is_not_done(tmp_path: Path) -> None:
     assert query(tmp_path, "SELECT outcome FROM items WHERE parent IS NULL") == [("pending",)]
     run_within(SECONDS, line(*steps), tmp_path, ["a"])
     assert query(tmp_path, "SELECT DISTINCT outcome FROM items") == [("done",)]
+
+
+class Strict(Toy):
+    """Drops an item of whose parts fewer than three have an output here."""
+
+    def judge(self, outputs: Iterator[Path]) -> None:
+        found = list(outputs)
+        if len(found) < 3:
+            raise Drop(f"only {len(found)} parts", kind="few")
+
+
+def test_a_step_at_parts_judges_the_whole_item(tmp_path: Path) -> None:
+    steps = [
+        cut("c"),
+        at("c", "f", base=Strict, does={"a/1": ["drop"]}),
+        gather("g", "f"),
+    ]
+    report = run_within(SECONDS, line(*steps), tmp_path, ["a", "b"])
+    assert report.items == {"done": 1, "dropped": 1, "failed": 0, "reused": 0}
+    rows = query(tmp_path, "SELECT stage, outcome, kind, reason FROM stages WHERE kind = 'few'")
+    assert rows == [("f", "dropped", "few", "only 2 parts")]
+    again = run_within(SECONDS, line(*steps), tmp_path, ["a", "b"])
+    assert again.items["reused"] == 2

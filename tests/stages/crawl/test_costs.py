@@ -6,6 +6,7 @@ from pathlib import Path
 
 from engine import Item
 from engine.config.load import load_config
+from engine.ledger.outputs.folders import commit_output, open_scratch
 from stages.crawl.costs import crawl_costs
 from stages.crawl.pipeline import crawl
 
@@ -29,9 +30,17 @@ def described(folder: Path) -> None:
 
 
 def sampled(folder: Path) -> None:
-    (folder / "frames").mkdir()
-    for number in range(7):
-        (folder / "frames" / f"{number}.jpg").touch()
+    (folder / "extract.json").write_text(json.dumps({"frames": 7}))
+
+
+def with_parts(item: Item, many: int, write: Callable[[Path], None]) -> Item:
+    """The item, with the description of so many parts."""
+    for position in range(many):
+        part = item.part("extract", position)
+        scratch = open_scratch(part, "describe")
+        write(scratch)
+        commit_output(part, "describe", scratch, fingerprint="test")
+    return item
 
 
 def counted(folder: Path) -> None:
@@ -41,15 +50,15 @@ def counted(folder: Path) -> None:
 
 def test_costs_are_counted_from_the_outputs(make_item: Callable[..., Item]) -> None:
     source = "https://example.org/a.mp4"
-    item = make_item(source, download=fetched(source), extract=sampled, describe=described)
-    counts = {"bytes fetched": 5000, "frames sampled": 7, "frames kept": 3}
-    assert costs(item) == counts
-    assert costs(item, "stages.describe.backend=openai") == counts | {"requests": 1}
+    item = make_item(source, download=fetched(source), extract=sampled)
+    counts = {"bytes fetched": 5000, "frames sampled": 7, "frames kept": 6}
+    assert costs(with_parts(item, 2, described)) == counts
+    assert costs(item, "stages.describe.backend=openai") == counts | {"requests": 2}
 
 
 def test_a_dry_run_has_counted_the_requests(make_item: Callable[..., Item]) -> None:
-    item = make_item("https://example.org/b.mp4", describe=counted)
-    assert costs(item) == {"frames kept": 3, "requests": 2}
+    item = with_parts(make_item("https://example.org/b.mp4"), 2, counted)
+    assert costs(item) == {"frames kept": 6, "requests": 4}
 
 
 def test_a_local_video_is_not_fetched(make_item: Callable[..., Item], tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from tests.stages.containers import (
     put_into_mp4,
 )
 from tests.stages.crawl.test_extract import Output, Run
+from tests.stages.splitting import split_whole
 
 SIZE = (160, 96)
 FRAMES = range(30)
@@ -51,7 +52,7 @@ def extract(make_item: Callable[..., Item], tmp_path: Path) -> Run:
         shutil.rmtree(out)
         out.mkdir()
         stage.open()
-        stage.process(item.with_inputs({"video": "download"}), out)
+        split_whole(stage, item.with_inputs({"video": "download"}), out)
         stage.close()
         return Output(out)
 
