@@ -54,6 +54,11 @@ class Division:
     """Whether the parts that wait are to be fed once more, from the first on."""
     gathering: set[str] = field(default_factory=set)
 
+    @property
+    def is_gathered_now(self) -> bool:
+        """Whether the item is about to get an end from its parts."""
+        return any(stage not in self.journey.ended for stage in self.gathering)
+
     def is_to_enter(self, row: PartRow) -> bool:
         """Whether the part is to be fed: it waits, or has not entered, and need not be made."""
         if row.made != self.made or row.position in self.live:
@@ -65,7 +70,7 @@ class Division:
 
     def enter(self, position: int, part: Journey) -> None:
         self.entered.add(position)
-        self.waiting.discard(position)
+        self._wait_no_more(position)
         self.live[position] = part
 
     def has(self, part: Journey) -> bool:
@@ -77,12 +82,18 @@ class Division:
         del self.live[position]
         if not is_over:
             self.waiting.add(position)
+            self.journey.parts_waiting += 1
             self.some_wait = True
+
+    def _wait_no_more(self, position: int) -> None:
+        if position in self.waiting:
+            self.waiting.discard(position)
+            self.journey.parts_waiting -= 1
 
     def retire(self, position: int) -> None:
         """The part is none any more, as if it had never entered."""
         self.entered.discard(position)
-        self.waiting.discard(position)
+        self._wait_no_more(position)
         self.failed.discard(position)
         for stage, there in self.settled.items():
             if position in there:

@@ -183,7 +183,6 @@ class PartsFlow:
         """The part enters the run, or enters again. One at a time: the splitting stage may make a
         part just when it is being fed."""
         journey, split, position = division.journey, division.split, row.position
-        is_new = position not in division.entered
         seen = journey.ends_so_far()
         journey.parts_under_way += 1
         try:
@@ -194,12 +193,14 @@ class PartsFlow:
             journey.parts_under_way -= 1
             raise
         division.enter(position, admitted.journey)
-        part = admitted.journey.item.id
-        if is_new:
-            self._events.emit(PartEntered(part, journey.item.id, split, position))
+        part = admitted.journey
+        if admitted.is_new:
+            self._events.emit(PartEntered(part.item.id, journey.item.id, split, position))
+        else:
+            part.is_closed = row.outcome != "pending"
         for repair in admitted.repairs:
             self._events.emit(repair)
-        return Entered(admitted.journey, admitted.change, seen)
+        return Entered(part, admitted.change, seen)
 
     async def _pass_on(self, division: Division, entered: "Entered") -> None:
         """The part goes on to its first steps; returns once there was room."""
@@ -226,10 +227,8 @@ class PartsFlow:
 
     async def _ended_above(self, journey: Journey, end: End) -> None:
         """A step has ended with an item that may have parts."""
-        if end.stage in self._graph.home and self._graph.level[end.stage] == journey.item.split:
-            if end.outcome == "done":
-                await self._all_made(journey, end)
-            return
+        if end.stage in self._graph.splits[journey.item.split] and end.outcome == "done":
+            await self._all_made(journey, end)
         for division in self._of(journey):
             if self._reads(division.split, end.stage):
                 await self._tell_parts(division, end.stage)
@@ -285,9 +284,9 @@ class PartsFlow:
         for stage in division.steps:
             if stage in part.ended or (is_over and not part.is_abandoned):
                 division.settle(stage, position)
-        if not is_over and part.is_idle:
+        if not is_over:
             await self._wake_if_stuck(part)
-        if is_over or part.is_idle:
+        if is_over or self._is_idle(part):
             await self._leave(division, part, is_over=is_over)
         await self._gather(division)
         await self._after_leaving(division)
@@ -300,13 +299,13 @@ class PartsFlow:
         self.forget(part)
         if (gone := division.left.pop(position, None)) is not None:
             gone.set()
-            return  # it is none any more
-        if not is_over:
-            return
+        if gone is not None or not is_over:
+            return  # it is none any more, or waits
         outcome, item = part.outcome, part.item
-        whose, folder = (item.id, above.item.id, item.split, position), str(item.folder)
-        ended = PartEnded(*whose, outcome, folder, not part.ran)
-        self._commit.after(lambda: self._events.emit(ended))
+        if not part.is_closed:
+            whose, folder = (item.id, above.item.id, item.split, position), str(item.folder)
+            ended = PartEnded(*whose, outcome, folder, not part.ran)
+            self._commit.after(lambda: self._events.emit(ended))
         if outcome == "failed":
             division.fail(position, failure_of(part))
             await self._fail_if_too_many(division)
@@ -318,16 +317,21 @@ class PartsFlow:
             return
         if journey.is_over:
             await self._carry_out(journey, journey.look_again())
+        elif journey.item.split:
+            await self._ended_below(journey)  # it waits too, if all of its parts do
         else:
             await self._wake_if_stuck(journey)
 
     async def _wake_if_stuck(self, journey: Journey) -> None:
         """Where nothing else is under way for an item, what its waiting parts wait for will never
         come, and they have to end."""
-        if journey.is_idle and not journey.may_get_from_above():
+        if self._is_idle(journey) and not journey.may_get_from_above():
             for division in self._of(journey):
                 if division.some_wait:
                     self._begin_feeding(division)
+
+    def _is_idle(self, journey: Journey) -> bool:
+        return journey.is_idle and not any(one.is_gathered_now for one in self._of(journey))
 
     def forget(self, journey: Journey) -> None:
         """The item has ended."""

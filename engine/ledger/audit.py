@@ -48,7 +48,8 @@ class Audit:
                 f"{self._own('e')})"
             )
             lost, extra = self._db.execute(
-                f"SELECT coalesce(sum(({due}) AND NOT {entered} AND NOT {decided}), 0),"
+                f"SELECT coalesce(sum(({due}) AND NOT {entered} AND NOT {decided}"
+                f" AND {self._had_to_go_on(name)}), 0),"
                 f" coalesce(sum(NOT ({due}) AND {entered}), 0) FROM items i"
                 f" WHERE {LAST} AND {self._at_level(name)}",
                 (*values, name, *deciders, *values, name),
@@ -96,6 +97,13 @@ class Audit:
         for _ in range(up):
             whose = f"(SELECT parent FROM items WHERE id = {whose})"
         return whose
+
+    def _had_to_go_on(self, name: str) -> str:
+        """The condition for an item or part that is to have entered all that it was to enter: where
+        a run stops, parts may wait that have not been told of an output of their item."""
+        if not self._pipeline[name].each:
+            return "1"
+        return "(SELECT outcome FROM items WHERE id = i.parent) != 'pending'"
 
     def _own(self, table: str) -> str:
         return f" AND {table}.gaps IS NULL" if self._knows_parts else ""

@@ -107,6 +107,13 @@ class PartRows:
         )
         return known_ends(self._db, part.id)
 
+    def is_in(self, part: Item, run: int) -> bool:
+        """Whether the part has entered this run."""
+        found = self._db.execute(
+            "SELECT entered_run FROM items WHERE id = ?", (part.id,)
+        ).fetchone()
+        return found is not None and bool(found[0] == run)
+
     def known(self, part: Item) -> dict[str, Known]:
         """The known state of the part's stages, by name."""
         return known_ends(self._db, part.id)
@@ -150,6 +157,15 @@ class PartRows:
             (_from(parent, split), _until(parent, split), split, parent, made),
         )
         return int(found.fetchone()[0])
+
+    def some_wait(self, parent: str, split: str) -> bool:
+        """Whether a part has not ended."""
+        found = self._db.execute(
+            "SELECT 1 FROM items WHERE id > ? AND id < ? AND split = ? AND parent = ?"
+            " AND outcome = 'pending' LIMIT 1",
+            (_from(parent, split), _until(parent, split), split, parent),
+        )
+        return found.fetchone() is not None
 
     def gathered(self, parent: str, split: str, stage: str, deciding: Collection[str]) -> Gathered:
         """What the parts came to at `stage`. A part that has not ended well there has failed or was

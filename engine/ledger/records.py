@@ -22,7 +22,7 @@ class Known:
     `on_disk` is the fingerprint of the output in the folder; `discarded` says that the output was
     deleted on purpose; `expanded` is the number of items that the item produced, None for an
     ordinary output; `parts` is that of the parts, for the step that made them and for those that
-    stand there, else None.
+    stand there, else None; `gaps` is that of the parts that failed, for the latter.
     """
 
     outcome: Settled | None = None
@@ -34,6 +34,7 @@ class Known:
     reason: str | None = None
     retryable: bool = False
     parts: int | None = None
+    gaps: int | None = None
 
     @property
     def is_skipped(self) -> bool:
@@ -191,7 +192,8 @@ NOT_ENDED = (None,) * 11
 def known_ends(db: sqlite3.Connection, item: str) -> dict[str, Known]:
     """The known state of an item's stages, by name."""
     rows = db.execute(
-        "SELECT stage, outcome, fingerprint, discarded, expanded, kind, reason, retryable, parts"
+        "SELECT stage, outcome, fingerprint, discarded, expanded, kind, reason, retryable, parts,"
+        " gaps"
         " FROM stages WHERE item = ?",
         (item,),
     )
@@ -205,8 +207,20 @@ def known_ends(db: sqlite3.Connection, item: str) -> dict[str, Known]:
             reason=reason,
             retryable=bool(retryable),
             parts=parts,
+            gaps=gaps,
         )
-        for stage, outcome, fingerprint, discarded, expanded, kind, reason, retryable, parts in rows
+        for (
+            stage,
+            outcome,
+            fingerprint,
+            discarded,
+            expanded,
+            kind,
+            reason,
+            retryable,
+            parts,
+            gaps,
+        ) in rows
     }
 
 

@@ -34,11 +34,13 @@ from engine.telemetry.events import Repaired
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """An item that has entered: its journey, the first change, and the repairs."""
+    """An item that has entered: its journey, the first change, and the repairs. `is_new`: it has
+    not entered this run before, as a part may have that waited."""
 
     journey: Journey
     change: Change
     repairs: Sequence[Repaired]
+    is_new: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ def admit_part(
     for an output of that item."""
     graph = above.graph
     part = above.item.part(split, row.position, row.parameters)
+    is_new = not ledger.parts.is_in(part, run)
     known = ledger.parts.admit(part, row.made, row.content, run)
     suspects.look(ledger, part)
     sweep_scratch(part)
@@ -101,7 +104,7 @@ def admit_part(
     journey, change = with_parts(ledger, journey, change)
     repairs = repairs_of(journey, change)
     _record(ledger, journey, change, run)
-    return Admission(journey, change, repairs)
+    return Admission(journey, change, repairs, is_new)
 
 
 def _record(ledger: Ledger, journey: Journey, change: Change, run: int) -> None:

@@ -3,7 +3,6 @@
 Pure: no clock, no disk, no database.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -29,6 +28,8 @@ class Ends:
     entered: dict[str, str] = field(default_factory=dict)
     """The fingerprint of the output to be made, for each stage that has the item now."""
     is_decided: bool = False
+    splitting: set[str] = field(default_factory=set)
+    """The stages that make parts of the item in this run."""
 
     def owner(self, stage: str) -> "Ends":
         """The journey in which the end of `stage` is found: this one, or one above."""
@@ -93,16 +94,8 @@ class Ends:
         """The end of `stage`, which stands at the parts, for the item as a whole; `digest` is that
         of the parts' ends."""
         fingerprint = f"{self._assumed(stage).fingerprint}:{digest}"
-        below = self._below(stage)
+        below = self.graph.below_in_short(stage)
         return End(stage, outcome, f"{fingerprint}:{below}" if below else fingerprint)
-
-    def _below(self, stage: str) -> str:
-        """A hash of all that steps below `stage`, if it splits parts, would make: no step may
-        gather it, so that nothing else tells the item of a change there. Empty if there are none.
-        """
-        steps = self.graph.below.get(stage, ())
-        made = [self._assumed(name).fingerprint for name in self.graph.names if name in steps]
-        return hashlib.sha256(" ".join(made).encode()).hexdigest()[:32] if made else ""
 
     def may_come(self, stage: str) -> bool:
         """Whether the item, which is not in `stage`, may enter it yet, or for a stage at its parts:
@@ -173,7 +166,8 @@ class Ends:
         made below them."""
         if self.held_below(stage, known) is None or known.fingerprint is None:
             return False
-        return known.fingerprint.split(":")[2:] == list(filter(None, [self._below(stage)]))
+        below = self.graph.below_in_short(stage)
+        return known.fingerprint.split(":")[2:] == ([below] if below else [])
 
     def reusable(self, stage: str, fingerprint: str) -> End | None:
         """The end of `stage` in an earlier run, if it still holds; else None.
@@ -216,8 +210,8 @@ class Ends:
             return False  # no stage begins with a decided item
         for reader in self.graph.readers[stage]:
             if self.owner(reader) is not self:
-                if reader not in self.owner(reader).ended:
-                    return True  # a step that gathers may have to, and would read this
+                if self.owner(reader).may_run(reader):
+                    return True  # a step that gathers, and would read this
                 continue
             if self.graph.level[reader] != self.item.split:
                 if self._is_read_by_parts(stage, reader):
@@ -232,13 +226,50 @@ class Ends:
                 return True
         return False
 
+    def may_run(self, stage: str) -> bool:
+        """Whether `stage`, which has not ended unless it is in `ended`, may have to run: where it
+        gathers, unless the parts stand as its earlier end saw them."""
+        if stage in self.ended or stage in self.entered:
+            return stage in self.entered
+        split, below = self.item.split, self.graph.below[self.item.split]
+        for before in self.graph.reads[stage]:
+            level = self.graph.level[before]
+            is_gathered = before in below and level != split
+            if is_gathered and before not in self.ended and not self.has_standing_parts(level):
+                return True
+        ends = {name: self._expected(name) for name in self.graph.reads[stage] if name in below}
+        upstream = self.upstream_of(stage, ends)
+        return upstream is not None and self.reusable(stage, self.would_be(stage, upstream)) is None
+
+    def has_standing_parts(self, splitting: str) -> bool:
+        """Whether `splitting` made the parts of this item in an earlier run, and not in this."""
+        return splitting in self.ended and splitting not in self.splitting
+
     def parts_will_be_read(self, split: str) -> bool:
         """Whether a step at the item's level or above may yet read the parts that `split` made."""
-        beside = (one for one in self.graph.readers[split] if one not in self.graph.below[split])
+        path = self.graph.path
+        beside = [
+            one
+            for one in self.graph.readers[split]
+            if path[one] == path[split][: len(path[one])]  # others read what it made of the item
+        ]
         return any(
             reader not in self.owner(reader).ended and self.owner(reader).may_come(reader)
             for reader in beside
         )
+
+    def will_read_itself(self) -> bool:
+        """Whether a step at the level of this part, or below, may yet read the part's own files."""
+        split = self.item.split
+        for reader in self.graph.readers[split]:
+            if reader not in self.graph.below[split]:
+                continue
+            steps = [reader]
+            if self.graph.level[reader] != split:
+                steps = self.graph.home[self.graph.path[reader][len(self.graph.path[split]) + 1]]
+            if any(name not in self.ended and self.may_come(name) for name in steps):
+                return True
+        return False
 
     def _is_read_by_parts(self, stage: str, reader: str) -> bool:
         """Whether `reader`, which stands at the item's parts or below, would have to run, and would
@@ -288,5 +319,12 @@ def _as_known(stage: str, known: Known, outcome: Settled, fingerprint: str) -> E
     failure = Failure(known.kind, known.reason or "") if known.kind is not None else None
     expanded = known.expanded if outcome == "done" and failure is None else None
     return End(
-        stage, outcome, fingerprint, expanded, known.retryable, failure=failure, parts=known.parts
+        stage,
+        outcome,
+        fingerprint,
+        expanded,
+        known.retryable,
+        failure=failure,
+        parts=known.parts,
+        gaps=known.gaps,
     )

@@ -92,22 +92,34 @@ def with_parts(ledger: Ledger, journey: Journey, change: Change) -> tuple[Journe
         end = journey.ended.get(split)
         if end is None or not end.has_output or journey.is_decided:
             continue
-        is_read = journey.parts_will_be_read(split)
-        if not is_read and all(name in journey.ended for name in journey.graph.home[split]):
+        is_read, home = journey.parts_will_be_read(split), journey.graph.home[split]
+        nested = journey.graph.splits[split]
+        if nested and ledger.parts.some_wait(journey.item.id, split):
+            # Each part has ended at the steps of its level, but not below.
+            journey, change = _without(journey, *nested)
+        elif not is_read and all(name in journey.ended for name in home):
             continue
         standing, missing = standing_parts(ledger, journey, split, end.fingerprint)
         if missing or len(standing) < (end.parts or 0):
-            undone = replace(journey.known[split], on_disk=None, outcome=None, fingerprint=None)
-            journey, change = first_change(
-                journey.graph,
-                journey.item,
-                {**journey.known, split: undone},
-                journey.parent,
-                journey.depth,
-                above=journey.above,
-                own=journey.own,
-            )
+            journey, change = _without(journey, split)
     return journey, change
+
+
+def _without(journey: Journey, *stages: str) -> tuple[Journey, Change]:
+    """The item's journey and first change if these stages had not ended in an earlier run."""
+    known = dict(journey.known)
+    for stage in stages:
+        if stage in known:
+            known[stage] = replace(known[stage], on_disk=None, outcome=None, fingerprint=None)
+    return first_change(
+        journey.graph,
+        journey.item,
+        known,
+        journey.parent,
+        journey.depth,
+        above=journey.above,
+        own=journey.own,
+    )
 
 
 def standing_parts(ledger: Ledger, above: Journey, split: str, made: str) -> tuple[Positions, int]:
@@ -132,11 +144,9 @@ def _stands(ledger: Ledger, above: Journey, row: PartRow, split: str) -> bool:
         return True
     if above.parts_will_be_read(split):
         return False
-    journey, _ = first_change(graph, part, known, above=above, own=own)
-    if journey.is_decided:
-        return True
-    to_come = (name for name in graph.home[split] if name not in journey.ended)
-    return not any(split in graph.reads[name] for name in to_come)
+    journey, change = first_change(graph, part, known, above=above, own=own)
+    journey, _ = with_parts(ledger, journey, change)
+    return not journey.will_read_itself()
 
 
 def with_own(part: Item, own: str, known: dict[str, Known]) -> dict[str, Known]:

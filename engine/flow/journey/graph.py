@@ -67,6 +67,7 @@ class Graph:
             for name in self.names
         }
         self._fingerprints: dict[tuple[str, tuple[str | None, ...]], str] = {}
+        self._in_short = {name: self._shortened(name) for name in splitting}
         self._descendants = {name: self._after(name) for name in self.names}
 
     def fingerprint(
@@ -104,6 +105,23 @@ class Graph:
     def part_fingerprint(made: str, content: str) -> str:
         """The fingerprint of a part with this content, of an output with the fingerprint `made`."""
         return hashlib.sha256(f"{made} {content}".encode()).hexdigest()[:32]
+
+    def below_in_short(self, stage: str) -> str:
+        """A hash of the settings of all steps below the parts that `stage` splits, and of all that
+        these come from. Where no step gathers what they make, nothing else tells the item above of
+        a change there. Empty if there are none."""
+        return self._in_short.get(stage, "")
+
+    def _shortened(self, splitting: str) -> str:
+        if not self.below[splitting]:
+            return ""
+        before = set(self.below[splitting])
+        for name in reversed(self.names):
+            if name in before:
+                before.update(self.reads[name])
+        recipes = [self._recipes[name] for name in self.names if name in before]
+        text = json.dumps(recipes, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def gatherers(self, stage: str) -> list[str]:
         """The steps that gather what `stage`, which stands at parts, makes of them."""

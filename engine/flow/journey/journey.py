@@ -27,14 +27,14 @@ class Journey(Ends):
     parts_under_way: int = 0
     """Number of its parts that are in memory, and of tasks that feed some: the item cannot end
     before them."""
+    parts_waiting: int = 0
+    """Number of its parts that have left memory, and wait for an output from above them."""
     is_closed: bool = False
     """Its end has been dealt with."""
     is_abandoned: bool = False
     """It is a part of an item that is decided: it goes no further, and stays pending."""
     _begun: set[str] = field(default_factory=set)
     """Those of the stages that have the item now that are at work on it."""
-    _splitting: set[str] = field(default_factory=set)
-    """The stages that make parts of the item in this run."""
     _discarded: set[str] = field(default_factory=set)
 
     def advance(self, end: End | None = None) -> Change:
@@ -142,7 +142,7 @@ class Journey(Ends):
                 if stage in self.entered or stage in self.ended:
                     continue
                 below = self.graph.level[stage] != self.item.split
-                if below and not self._has_standing_parts(self.graph.level[stage]):
+                if below and not self.has_standing_parts(self.graph.level[stage]):
                     continue
                 upstream = self.upstream_of(stage, self.ended)
                 if upstream is None:
@@ -153,7 +153,7 @@ class Journey(Ends):
                     continue  # its end here follows from the parts'
                 if end is None:
                     if stage in self.graph.home:
-                        self._splitting.add(stage)
+                        self.splitting.add(stage)
                     self.entered[stage] = fingerprint
                     entering += (stage,)
                 else:
@@ -168,10 +168,6 @@ class Journey(Ends):
         if entering:
             self.ran = True
         return entering, reused
-
-    def _has_standing_parts(self, splitting: str) -> bool:
-        """Whether `splitting` made the parts of this item in an earlier run, and not in this."""
-        return splitting in self.ended and splitting not in self._splitting
 
     def _to_be_gathered_again(self) -> tuple[str, ...]:
         """Steps at the item's parts whose ends for the item as a whole, of an earlier run, do not
@@ -207,7 +203,7 @@ class Journey(Ends):
         could wait for."""
         if self.entered or self.parts_under_way:
             return False
-        return self.is_decided or not self._waits_for_others()
+        return self.is_decided or not (self.parts_waiting or self._waits_for_others())
 
     def _waits_for_others(self) -> bool:
         """Whether an end may come that is not the item's own doing: of a step at its parts, or of a

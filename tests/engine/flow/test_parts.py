@@ -297,3 +297,17 @@ def test_a_step_at_parts_judges_the_whole_item(tmp_path: Path) -> None:
     assert rows == [("f", "dropped", "few", "only 2 parts")]
     again = run_within(SECONDS, line(*steps), tmp_path, ["a", "b"])
     assert again.items["reused"] == 2
+
+
+def test_parts_of_parts_wait_for_what_gathers_those_above(tmp_path: Path) -> None:
+    steps = [
+        cut("c"),
+        cut("d", "c", each="c"),
+        cut("w", "d"),
+        at("d", "f", "d", "w"),
+    ]
+    report = run_within(SECONDS, line(*steps), tmp_path, ["a"])
+    assert report.items["done"] == 1
+    again = run_within(SECONDS, line(*steps), tmp_path, ["a"])
+    assert again.items["reused"] == 1
+    assert set(executions(tmp_path).values()) == {1}
