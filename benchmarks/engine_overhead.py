@@ -1,6 +1,6 @@
 """What the engine itself costs, beside what others take to pass items on, and bare file operations.
 
-Three questions, each with its contestants in turns:
+Four questions, each with its contestants in turns:
 
 - Microseconds an item a stage, five stages that do nothing, without ledger and outputs: the pools,
   inboxes and journeys of a run, against a chain of asyncio queues, of anyio streams, and SPDL.
@@ -9,6 +9,8 @@ Three questions, each with its contestants in turns:
   rename it; with each of them brought to the disk, and without.
 - Memory and open files of whole runs with ledger and outputs, of few items and of many: what the
   runs' processes hold, not their folders.
+- A part of an item against an item, with as many outputs; and the memory of a run with few parts
+  and with many.
 
 Every stage has `--workers` workers and a queue of 16.
 """
@@ -18,6 +20,7 @@ from pathlib import Path
 
 from benchmarks.harness import Figures, finish, parse, parser, ratios, table, take_turns
 from benchmarks.overhead_footprint import footprints
+from benchmarks.overhead_parts import parts_and_items
 from benchmarks.overhead_passing_on import passing_on
 from benchmarks.overhead_stages import HOP, QUEUE, STAGES
 from benchmarks.overhead_writing import writing
@@ -84,6 +87,7 @@ def main() -> None:
         title = f"With ledger and outputs, {how}: five stages that write one small file"
         tables.append(table(title, written, "Penstock, stages in threads", [HOP]))
         targets += writing_targets(written, how)
+    of_parts, part_targets = parts_and_items(arguments)
     notes.append(
         f"Every stage has {workers} worker(s) and a queue of {QUEUE}: up to {STAGES * workers} "
         "items are in work at once. Penstock's runs with ledger and outputs include reading the "
@@ -93,8 +97,8 @@ def main() -> None:
         Measurement(
             "engine_overhead",
             "What the engine itself costs",
-            [*tables, memory],
-            [*targets, *memory_targets],
+            [*tables, memory, *of_parts],
+            [*targets, *memory_targets, *part_targets],
             rounds,
             quick=arguments.quick,
             notes=notes,

@@ -54,12 +54,12 @@ def _held(items: int, workers: int, where: Path | None) -> Figures:
         sources = (f"v{number}" for number in range(items))
         report = run_pipeline(pipeline, config, Path(folder), sources, events=events)
         seconds = time.perf_counter() - began
-        memory = _peak_memory()  # before the folder is deleted, which lists all of it at once
+        memory = peak_memory()  # before the folder is deleted, which lists all of it at once
         assert report.items["done"] == items
     return {"peak memory MB": memory, "open files": most, "wall s": seconds}
 
 
-def _peak_memory() -> float:
+def peak_memory() -> float:
     """MB. Not getrusage's, which a process takes over from the one that started it."""
     status = Path("/proc/self/status").read_text()
     return next(int(li.split()[1]) for li in status.splitlines() if li.startswith("VmHWM")) / 1024

@@ -6,7 +6,7 @@ queues, of anyio streams, and SPDL's pipeline.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,10 @@ from engine.flow.pool import Pool, inbox_for
 from engine.gates.capacity import Capacities
 from engine.gates.hosts import Gates
 from engine.gates.resources import Resources
+from engine.ledger.outputs.drafts import Handing
 from engine.ledger.records import AttemptRow
 from engine.telemetry.events import Events
+from engine.workers.result import Items
 
 
 def queues(items: int) -> float:
@@ -157,7 +159,10 @@ class NoLedger:
                 for inlet in self.inlets.values():
                     inlet.close()
 
-    async def expand(self, journey: Journey, produced: Iterable[Item]) -> int:
+    async def splitting(self, journey: Journey, step: str, fingerprint: str) -> Handing:
+        raise AssertionError("nothing is split here")
+
+    async def expand(self, journey: Journey, produced: Items) -> int:
         raise AssertionError("nothing comes out here")
 
 
