@@ -220,6 +220,7 @@ class PartsFlow:
                 await self._ended_above(journey, end)
         if journey.is_decided:
             await self._abandon_parts(journey)
+        journey.changes_under_way -= 1
         if journey.item.split:
             await self._ended_below(journey)
         elif not journey.is_over:
@@ -331,7 +332,9 @@ class PartsFlow:
                     self._begin_feeding(division)
 
     def _is_idle(self, journey: Journey) -> bool:
-        return journey.is_idle and not any(one.is_gathered_now for one in self._of(journey))
+        if journey.changes_under_way or not journey.is_idle:
+            return False
+        return not any(one.is_gathered_now for one in self._of(journey))
 
     def forget(self, journey: Journey) -> None:
         """The item has ended."""
@@ -370,11 +373,8 @@ class PartsFlow:
     async def _fail_if_too_many(self, division: Division) -> None:
         """Fail the item where more of its parts have failed than may."""
         journey, failed = division.journey, division.first_failure
-        if (
-            failed is None
-            or journey.is_decided
-            or not division.exceeds(self._most_failed[division.split])
-        ):
+        too_many = division.exceeds(self._most_failed[division.split])
+        if failed is None or journey.is_decided or not too_many:
             return
         end = journey.whole_end(failed.stage, "failed", "")._replace(
             retryable=failed.retryable,

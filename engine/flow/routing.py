@@ -268,6 +268,7 @@ class Routing:
     ) -> None:
         """Have the change recorded, with the end of the attempt that brought it about, and pass the
         item on."""
+        journey.changes_under_way += 1
         entering = self._enter(journey, change)
         if change.withdrawn:
             ended = row.stage if row is not None else None
@@ -280,6 +281,7 @@ class Routing:
 
     async def _let_in(self, journey: Journey, change: Change) -> None:
         """Pass an item on by its first change, which was recorded as it was admitted."""
+        journey.changes_under_way += 1
         await self._go_on(journey, change, self._enter(journey, change))
 
     def _enter(self, journey: Journey, change: Change) -> list[str]:

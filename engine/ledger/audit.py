@@ -65,8 +65,8 @@ class Audit:
         mine = self._pipeline.level(name)
         conditions, values = ["1"], list[str]()
         for before in self._pipeline.predecessors(name):
-            if before in mine[-1:]:
-                continue  # it made the part
+            if before in mine:
+                continue  # it made the part, or one that this is a part of
             level = self._pipeline.level(before)
             whose, own = self._ancestor(len(mine) - len(level)), self._own("s")
             if len(level) > len(mine):

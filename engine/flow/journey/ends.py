@@ -183,12 +183,12 @@ class Ends:
                 return end
             has_to_run = self._will_be_read(stage, end) or not self._stands_below(stage, known)
             return None if has_to_run else end
-        if stage in self.graph.home and known.parts is None and known.outcome == "done":
+        is_done = known.outcome == "done" and not known.is_skipped
+        if stage in self.graph.home and known.parts is None and is_done:
             return None  # it did not split the item then
         if known.expanded is not None and stage in self.graph.rereading and not self.is_decided:
             return None
-        made = known.outcome == "done" and not known.is_skipped
-        if known.outcome is not None and known.fingerprint == fingerprint and not made:
+        if known.outcome is not None and known.fingerprint == fingerprint and not is_done:
             return _as_known(stage, known, known.outcome, fingerprint)
         # The folder is asked before the ledger: after a crash between rename and commit the output
         # is whole and the ledger knows nothing of it.

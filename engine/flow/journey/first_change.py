@@ -90,6 +90,8 @@ def with_parts(ledger: Ledger, journey: Journey, change: Change) -> tuple[Journe
     to run again where parts are gone that will be read."""
     for split in journey.graph.splits[journey.item.split]:
         end = journey.ended.get(split)
+        if end is None and not journey.is_decided:
+            journey, change = _with_parts_to_come(ledger, journey, change, split)
         if end is None or not end.has_output or journey.is_decided:
             continue
         is_read, home = journey.parts_will_be_read(split), journey.graph.home[split]
@@ -97,12 +99,25 @@ def with_parts(ledger: Ledger, journey: Journey, change: Change) -> tuple[Journe
         if nested and ledger.parts.some_wait(journey.item.id, split):
             # Each part has ended at the steps of its level, but not below.
             journey, change = _without(journey, *nested)
-        elif not is_read and all(name in journey.ended for name in home):
+        elif home and not is_read and all(name in journey.ended for name in home):
             continue
         standing, missing = standing_parts(ledger, journey, split, end.fingerprint)
         if missing or len(standing) < (end.parts or 0):
             journey, change = _without(journey, split)
     return journey, change
+
+
+def _with_parts_to_come(
+    ledger: Ledger, journey: Journey, change: Change, split: str
+) -> tuple[Journey, Change]:
+    """The same where `split` waits for a step that runs again, and may then turn out to hold."""
+    known = journey.known.get(split, Known())
+    made = known.on_disk or known.fingerprint
+    if known.parts is None or made is None or split in journey.entered:
+        return journey, change
+    standing, missing = standing_parts(ledger, journey, split, made)
+    are_whole = not missing and len(standing) == known.parts
+    return (journey, change) if are_whole else _without(journey, split)
 
 
 def _without(journey: Journey, *stages: str) -> tuple[Journey, Change]:

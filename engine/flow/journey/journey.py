@@ -29,6 +29,8 @@ class Journey(Ends):
     before them."""
     parts_waiting: int = 0
     """Number of its parts that have left memory, and wait for an output from above them."""
+    changes_under_way: int = 0
+    """Number of its changes that are being carried out; counted where there are parts."""
     is_closed: bool = False
     """Its end has been dealt with."""
     is_abandoned: bool = False

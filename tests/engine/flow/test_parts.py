@@ -311,3 +311,22 @@ def test_parts_of_parts_wait_for_what_gathers_those_above(tmp_path: Path) -> Non
     again = run_within(SECONDS, line(*steps), tmp_path, ["a"])
     assert again.items["reused"] == 1
     assert set(executions(tmp_path).values()) == {1}
+
+
+def test_a_splitting_step_that_was_skipped_is_not_done_again(tmp_path: Path) -> None:
+    steps = [cut("c", does={"a/1": ["skip"]}), at("c", "f"), gather("g", "f")]
+    for _ in range(2):
+        report = run_within(SECONDS, line(*steps), tmp_path, ["a"])
+        assert report.items["done"] == 1
+        assert gathered(tmp_path, "a", "g", "f") == []
+        assert query(tmp_path, "SELECT count(*) FROM items") == [(1,)]
+    assert executions(tmp_path)["c", Item.at(tmp_path, "a").id] == 1
+
+
+def test_parts_are_made_again_where_what_they_are_made_of_is_too(tmp_path: Path) -> None:
+    steps = [toy("w"), cut("c", "w"), at("c", "f", "c", "w"), gather("g", "f")]
+    keep = ["stages.w.keep=false", "stages.c.keep=false"]
+    run_within(SECONDS, line(*steps), tmp_path, ["a"], *keep)
+    run_within(SECONDS, line(*steps), tmp_path, ["a"], *keep, "stages.f.value=1")
+    read = read_value(Item.at(tmp_path, "a").part("c", 1), "f")["before"]
+    assert read["c"] == {"piece": "a/1", "value": 0}
