@@ -10,16 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import anyio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine import Pipeline, Step
 from engine.contract.item import item_id
-from engine.flow.run import Run, RunReport, opened_run
-from engine.telemetry.events import Event, Events, PoolResized
+from engine.flow.run import RunReport
 from tests.engine import toys
-from tests.engine.toys import Does, GatedLoopToy, GatedToy, configured, executions, toy
+from tests.engine.disturbed import Disturbance, run_once
+from tests.engine.toys import Does, GatedLoopToy, GatedToy, executions, toy
 
 ATTEMPTS = 3
 
@@ -39,14 +38,6 @@ class Plan:
 
     def overrides(self) -> list[str]:
         return [f"stages.{self.name}.{key}={json.dumps(v)}" for key, v in self.options.items()]
-
-
-@dataclass
-class Disturbance:
-    """At the `moment`-th event of a run: drain it, cancel it, or resize its pools."""
-
-    kind: str
-    moment: int
 
 
 @dataclass
@@ -251,70 +242,6 @@ def _with_what_they_read(
 
 
 # The runs
-
-
-class Watch:
-    """Looks at the pools at every event, and disturbs the run when its moment has come."""
-
-    def __init__(self, run: Run, disturbance: Disturbance | None, scope: anyio.CancelScope) -> None:
-        self.run, self.disturbance, self.scope = run, disturbance, scope
-        self.events = 0
-        self.most = {name: pool.options.workers for name, pool in run.pools.items()}
-        self.overfull: list[str] = []
-
-    def __call__(self, event: Event) -> None:
-        if isinstance(event, PoolResized):
-            self.most[event.stage] = max(self.most[event.stage], event.before, event.after)
-        for name, pool in self.run.pools.items():
-            now = pool.statistics()
-            held = now.waiting + now.in_hand + now.held
-            is_root = name in self.run.pipeline.roots  # there, what is held does not count
-            if now.waiting > now.queue or not (is_root or held <= now.queue + self.most[name]):
-                self.overfull.append(f"{name}: {now}")
-        if self.disturbance is not None and self.events == self.disturbance.moment:
-            self._disturb(self.disturbance.kind)
-        self.events += 1
-
-    def _disturb(self, kind: str) -> None:
-        if kind == "drain":
-            self.run.drain("interrupted", "at random")
-        elif kind == "cancel":
-            self.scope.cancel()
-        else:
-            self.disturbance = None
-            for number, pool in enumerate(self.run.pools.values()):
-                pool.resize(1 + (number + self.events) % 4)
-
-
-def run_once(
-    case: Case, workdir: Path, disturbance: Disturbance | None, *more: str
-) -> RunReport | None:
-    """One run of the case, None if it was cancelled; nothing may be overfull, leak, or hang."""
-    pipeline, events, failures = case.pipeline, Events(), toys.Failures()
-    config = configured(pipeline, *case.overrides(), *more)
-
-    async def main() -> tuple[RunReport | None, list[str]]:
-        report = None
-        before = {task.id for task in anyio.get_running_tasks()}
-        with anyio.fail_after(20), anyio.CancelScope() as scope:
-            async with opened_run(pipeline, config, workdir, case.sources, events) as run:
-                watch = Watch(run, disturbance, scope)
-                events.subscribe(watch)
-                events.subscribe(failures)
-                report = await run.execute()
-        left = [t.name or "" for t in anyio.get_running_tasks() if t.id not in before]
-        assert left == []
-        return report, watch.overfull
-
-    report, overfull = anyio.run(main)
-    assert overfull == [], overfull[:3]
-    assert failures.told == []
-    assert toys.engine_threads() == []
-    assert report is None or report.discrepancies == []
-    if report is not None and report.outcome == "done":
-        left_over = [(p.waiting, p.in_hand, p.held) for p in report.pools.values()]
-        assert set(left_over) <= {(0, 0, 0)}, "a pool counts what is not there"
-    return report
 
 
 def run_to_the_end(case: Case, workdir: Path) -> RunReport:
