@@ -292,7 +292,7 @@
     const first = exact ? Math.floor(top) : top;
     const whole = Math.max(1, Math.ceil(bottom) - first);
     // A long item's parts are in several stages at once: where there is room they are told apart.
-    const lanes = hasParts && exact && whole * (stages.length + 1) <= high / 2;
+    const lanes = hasParts && exact && whole * (stages.length + 1) <= high / 4;
     const rows = exact ? whole * (lanes ? stages.length + 1 : 1) : Math.floor(high / 2);
     const end = exact ? first + whole : bottom;
     const columns = Math.min(1200, Math.floor(width));
