@@ -391,11 +391,11 @@ def by_the_model(case: Case) -> list[Attempt]:
 
 
 def differences(case: Case) -> list[tuple[Attempt | None, Attempt | None]]:
-    """Attempts of the engine's and of the model's that are not the same, in their order."""
+    """Attempts of the engine's and of the model's that are not the same, by item and stage."""
     with toys.fast_folder() as workdir:
         (workdir / "items").mkdir()
-        real = sorted(by_the_engine(case, workdir), key=lambda one: one.ended)
-    model = sorted(by_the_model(case), key=lambda one: one.ended)
+        real = sorted(by_the_engine(case, workdir))
+    model = sorted(by_the_model(case))
     assert len(real) == len(model)
     return [
         (one, other)
