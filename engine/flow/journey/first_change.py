@@ -13,6 +13,7 @@ from engine.flow.journey.ends import Ends
 from engine.flow.journey.graph import Graph
 from engine.flow.journey.journey import Journey
 from engine.ledger.outputs.folders import discard_partial, is_whole, output_mark
+from engine.ledger.outputs.mark import content_of
 from engine.ledger.part_rows import PartRow
 from engine.ledger.records import Change, Known
 from engine.ledger.writer import Ledger
@@ -74,7 +75,7 @@ def repairs_of(journey: Journey, change: Change) -> list[Repaired]:
         discard_partial(item, end.stage)
         found = "its output is whole, but the ledger had missed it; it counts as done"
         repairs.append(Repaired(item.id, end.stage, found))
-    for stage in change.entering:
+    for stage in (*change.entering, *_to_gather_again(journey)):
         known = journey.known.get(stage, Known())
         is_gone = known.on_disk is None and not (known.discarded or known.is_skipped)
         if known.outcome == "done" and is_gone:
@@ -101,6 +102,8 @@ def with_parts(ledger: Ledger, journey: Journey, change: Change) -> tuple[Journe
             journey, change = _without(journey, *nested)
         elif home and not is_read and all(name in journey.ended for name in home):
             continue
+        if ledger.parts.count(journey.item.id, split, end.fingerprint) < (end.parts or 0):
+            _take_up_parts(ledger, journey, split, end.fingerprint)
         standing, missing = standing_parts(ledger, journey, split, end.fingerprint)
         if missing or len(standing) < (end.parts or 0):
             journey, change = _without(journey, split)
@@ -135,6 +138,24 @@ def _without(journey: Journey, *stages: str) -> tuple[Journey, Change]:
         above=journey.above,
         own=journey.own,
     )
+
+
+def _to_gather_again(journey: Journey) -> list[str]:
+    """Steps of the item that will gather its parts, once these have been looked at."""
+    graph, split = journey.graph, journey.item.split
+    if journey.is_decided or not graph.splits[split]:
+        return []
+    return [name for name in graph.home[split] if not journey.has_met(name)]
+
+
+def _take_up_parts(ledger: Ledger, above: Journey, split: str, made: str) -> None:
+    """Enter the parts that are there and that the ledger, which may have been lost, has not."""
+    for part in above.item.parts_with(split):
+        mark = output_mark(part, split)
+        if mark is not None and ledger.parts.one(part) is None:
+            content = content_of(part.folder / split, part.parameters.text)
+            if mark.fingerprint == above.graph.part_fingerprint(made, content):
+                ledger.parts.admit(part, made, content, run=0)  # it enters with the others
 
 
 def standing_parts(ledger: Ledger, above: Journey, split: str, made: str) -> tuple[Positions, int]:

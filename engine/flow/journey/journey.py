@@ -220,6 +220,10 @@ class Journey(Ends):
             return False
         return any(self.may_come(name) for name in graph.home[split] if name not in self.ended)
 
+    def has_met(self, stage: str) -> bool:
+        """Whether the item has entered `stage`, or `stage` has ended."""
+        return stage in self.entered or stage in self.ended
+
     def goes_to(self, stage: str) -> bool:
         """Whether the item is in `stage`, or on its way there."""
         return stage in self.entered

@@ -58,10 +58,10 @@ def write_mark(
 
 
 def content_of(folder: Path, parameters: str) -> str:
-    """The content of a part: a digest of its parameters and of every file in `folder`, by its path
-    inside. Raises OSError."""
+    """The content of a part: a digest of its parameters and of every file in `folder` but the mark,
+    by its path inside. Raises OSError."""
     digest = hashlib.blake2b(parameters.encode(), digest_size=16)
-    for name, size in sorted(_sizes(str(folder))):
+    for name, size in sorted(one for one in _sizes(str(folder)) if one[0] != MARK):
         digest.update(f"\0{name}\0{size}\0".encode("utf-8", "surrogateescape"))
         with open(f"{folder}/{name}", "rb") as file:  # noqa: PTH123
             while chunk := file.read(1 << 20):
