@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio
 
@@ -14,7 +15,7 @@ from engine.contract.pipeline import Pipeline
 from engine.contract.stage import Stage
 from engine.flow.journey import Journey
 from engine.ledger.part_rows import Gathered, PartRow
-from engine.ledger.records import End, Failure, Settled
+from engine.ledger.records import Change, End, Failure, Settled
 from engine.ledger.writer import Ledger
 from engine.workers.base import StageFactory
 from engine.workers.result import result_of
@@ -104,6 +105,15 @@ class Division:
         self.failed.add(position)
         self.first_failure = self.first_failure or end
 
+    def failure_by(self, failed: End) -> End:
+        """The end that fails the item, of which too many parts have failed: `failed` is the first
+        of those."""
+        end = self.journey.whole_end(failed.stage, "failed", "")
+        parts, gaps = self.many or len(self.entered), len(self.failed)
+        return end._replace(
+            retryable=failed.retryable, failure=failed.failure, parts=parts, gaps=gaps
+        )
+
     def settle(self, stage: str, position: int) -> None:
         there = self.settled.setdefault(stage, Positions())
         if position not in there:
@@ -115,6 +125,14 @@ class Division:
         if 0 < most < 1:
             return self.many is not None and len(self.failed) > most * self.many
         return len(self.failed) > most
+
+
+class Entered(NamedTuple):
+    """A part that has entered, its first change, and the ends above it that it was admitted by."""
+
+    part: Journey
+    change: Change
+    seen: int
 
 
 def failure_of(part: Journey) -> End:

@@ -6,7 +6,6 @@ end in the item's own journey.
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import NamedTuple
 
 import anyio
 from anyio import to_thread
@@ -17,6 +16,7 @@ from engine.contract.item import Item
 from engine.contract.parts import MadePart
 from engine.flow.division import (
     Division,
+    Entered,
     Judge,
     failure_of,
     following,
@@ -31,7 +31,12 @@ from engine.flow.journey.first_change import standing_parts
 from engine.flow.journey.graph import Graph
 from engine.flow.journey.suspects import Suspects
 from engine.ledger.group_commit import GroupCommit
-from engine.ledger.outputs.folders import discard_part, outputs_in_parts, remove_scratch
+from engine.ledger.outputs.folders import (
+    discard_part,
+    outputs_in_parts,
+    part_positions,
+    remove_scratch,
+)
 from engine.ledger.part_rows import PartRow
 from engine.ledger.records import Change, End
 from engine.telemetry.events import Events, PartEnded, PartEntered, SplitEnded
@@ -166,8 +171,8 @@ class PartsFlow:
         self._count_feeder(-1)
 
     async def _feed_once(self, division: Division) -> None:
-        parent, split, position = division.journey.item.id, division.split, -1
-        while rows := await self._commit.do(partial(following, parent, split, position)):
+        whose, position = (division.journey.item.id, division.split), -1
+        while rows := await self._commit.do(partial(following, *whose, position)):
             for row in rows:
                 position = row.position
                 if division.journey.is_decided:
@@ -179,7 +184,7 @@ class PartsFlow:
                 if entered is not None:
                     await self._pass_on(division, entered)
 
-    async def _enter(self, division: Division, row: PartRow) -> "Entered":
+    async def _enter(self, division: Division, row: PartRow) -> Entered:
         """The part enters the run, or enters again. One at a time: the splitting stage may make a
         part just when it is being fed."""
         journey, split, position = division.journey, division.split, row.position
@@ -202,7 +207,7 @@ class PartsFlow:
             self._events.emit(repair)
         return Entered(part, admitted.change, seen)
 
-    async def _pass_on(self, division: Division, entered: "Entered") -> None:
+    async def _pass_on(self, division: Division, entered: Entered) -> None:
         """The part goes on to its first steps; returns once there was room."""
         journey, part = division.journey, entered.part
         await self._let_in(part, entered.change)
@@ -228,7 +233,7 @@ class PartsFlow:
 
     async def _ended_above(self, journey: Journey, end: End) -> None:
         """A step has ended with an item that may have parts."""
-        if end.stage in self._graph.splits[journey.item.split] and end.outcome == "done":
+        if self._splits(journey, end):
             await self._all_made(journey, end)
         for division in self._of(journey):
             if self._reads(division.split, end.stage):
@@ -250,34 +255,45 @@ class PartsFlow:
         if division.some_wait:
             self._begin_feeding(division)
 
+    async def tidy(self, journey: Journey, change: Change) -> None:
+        """Remove the parts that are none any more, before a step reads those of the item."""
+        for end in (change.ended, *change.reused):
+            if end is not None and self._splits(journey, end):
+                await self._remove_superfluous(journey, end, end.parts or 0)
+
+    def _splits(self, journey: Journey, end: End) -> bool:
+        return end.stage in self._graph.splits[journey.item.split] and end.outcome == "done"
+
+    async def _remove_superfluous(self, journey: Journey, end: End, many: int) -> None:
+        division, item = self._division(journey, end.stage, end.fingerprint), journey.item
+        told = (item.id, end.stage, many, division.made)
+        gone = await self._commit.do(lambda ledger: ledger.parts.superfluous(*told))
+        unknown = await to_thread.run_sync(part_positions, item, end.stage, many)
+        for position in {*gone, *unknown}:
+            part = item.part(end.stage, position)
+            async with division.entry:
+                await self._retire(division, position)
+                await to_thread.run_sync(discard_part, part)  # before the row, which tells of it
+                await self._commit.do(partial(forget, part))
+
     async def _all_made(self, journey: Journey, end: End) -> None:
         """The splitting step has ended: the number of parts is known."""
         many = end.parts or 0
         division = self._division(journey, end.stage, end.fingerprint)
         is_running = division.entered or division.standing
-        item, split = journey.item, end.stage
-        gone = await self._commit.do(
-            lambda ledger: ledger.parts.superfluous(item.id, split, many, division.made)
-        )
-        for position in gone:
-            async with division.entry:
-                await self._retire(division, position)
-                part = item.part(split, position)
-                await self._commit.do(partial(forget, part))
-                await to_thread.run_sync(discard_part, part)
+        split = end.stage
         division.many = many  # from now on parts are gathered
         await self._fail_if_too_many(division)
         if not all(s in journey.ended for s in division.steps):
-            self._events.emit(SplitEnded(item.id, split, many))
+            self._events.emit(SplitEnded(journey.item.id, split, many))
             if many and not is_running:
                 self._begin_feeding(division)
         await self._gather(division)
 
     async def _ended_below(self, part: Journey) -> None:
         """A part has changed: count what it has ended, and gather what is complete with it."""
-        above = part.above
-        assert above is not None
-        division = self._divisions.get((above.item.id, part.item.split))
+        assert part.above is not None
+        division = self._divisions.get((part.above.item.id, part.item.split))
         position = part.item.position
         if division is None or not division.has(part):
             return
@@ -302,10 +318,10 @@ class PartsFlow:
             gone.set()
         if gone is not None or not is_over:
             return  # it is none any more, or waits
-        outcome, item = part.outcome, part.item
+        outcome, item, whose = part.outcome, part.item, above.item.id
         if not part.is_closed:
-            whose, folder = (item.id, above.item.id, item.split, position), str(item.folder)
-            ended = PartEnded(*whose, outcome, folder, not part.ran)
+            which, folder = (item.id, whose, item.split, position), str(item.folder)
+            ended = PartEnded(*which, outcome, folder, not part.ran)
             self._commit.after(lambda: self._events.emit(ended))
         if outcome == "failed":
             division.fail(position, failure_of(part))
@@ -327,9 +343,8 @@ class PartsFlow:
         """Where nothing else is under way for an item, what its waiting parts wait for will never
         come, and they have to end."""
         if self._is_idle(journey) and not journey.may_get_from_above():
-            for division in self._of(journey):
-                if division.some_wait:
-                    self._begin_feeding(division)
+            for division in filter(lambda one: one.some_wait, self._of(journey)):
+                self._begin_feeding(division)
 
     def _is_idle(self, journey: Journey) -> bool:
         if journey.changes_under_way or not journey.is_idle:
@@ -376,24 +391,10 @@ class PartsFlow:
         too_many = division.exceeds(self._most_failed[division.split])
         if failed is None or journey.is_decided or not too_many:
             return
-        end = journey.whole_end(failed.stage, "failed", "")._replace(
-            retryable=failed.retryable,
-            failure=failed.failure,
-            parts=division.many or len(division.entered),
-            gaps=len(division.failed),
-        )
-        await self._carry_out(journey, journey.advance(end))
+        await self._carry_out(journey, journey.advance(division.failure_by(failed)))
 
     async def _abandon_parts(self, journey: Journey) -> None:
-        for division in self._of(journey):
-            for part in list(division.live.values()):
-                if not part.is_abandoned:
-                    await self._carry_out(part, part.abandon())
-
-
-class Entered(NamedTuple):
-    """A part that has entered, its first change, and the ends above it that it was admitted by."""
-
-    part: Journey
-    change: Change
-    seen: int
+        live = [part for division in self._of(journey) for part in division.live.values()]
+        for part in live:
+            if not part.is_abandoned:
+                await self._carry_out(part, part.abandon())

@@ -312,6 +312,8 @@ class Routing:
             if not self._draining:
                 self._in_flight += 1
                 self._feeders.start_soon(self._feed_known_children, journey)
+        if self._has_parts:
+            await self._parts.tidy(journey, change)
         await self._offering.offer(journey, [name for name in entering if journey.goes_to(name)])
         if self._has_parts:
             await self._parts.follow(journey, change)

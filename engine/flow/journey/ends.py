@@ -141,8 +141,8 @@ class Ends:
             return None
         if self.graph.level[stage] != self.item.split:
             return self.held_below(stage, known)
-        home = self.graph.home[self.item.split]
-        reads = (name for name in self.graph.reads[stage] if name in home)
+        mine = self.graph.below[self.item.split]
+        reads = (name for name in self.graph.reads[stage] if name in mine)
         upstream = self.upstream_of(stage, {name: self._held(name) for name in reads})
         if upstream is None:
             return None

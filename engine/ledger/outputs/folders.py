@@ -121,6 +121,13 @@ def discard_part(part: Item) -> None:
     _remove(part.folder)
 
 
+def part_positions(item: Item, split: str, first: int) -> list[int]:
+    """The positions, from `first` on, of folders of parts that `split` made of the item: also of
+    those that a killed run had not recorded."""
+    names = _names(item.folder / f"{split}{PARTS}")
+    return [position for position in map(int, filter(str.isdecimal, names)) if position >= first]
+
+
 def discard_partial(item: Item, stage: str) -> None:
     """Delete the folder that `stage` kept between attempts."""
     _remove(item.folder / hidden_name(stage, "partial"))

@@ -330,3 +330,12 @@ def test_parts_are_made_again_where_what_they_are_made_of_is_too(tmp_path: Path)
     run_within(SECONDS, line(*steps), tmp_path, ["a"], *keep, "stages.f.value=1")
     read = read_value(Item.at(tmp_path, "a").part("c", 1), "f")["before"]
     assert read["c"] == {"piece": "a/1", "value": 0}
+
+
+def test_a_step_beside_the_parts_sees_none_of_earlier_ones(tmp_path: Path) -> None:
+    steps = [cut("c"), at("c", "f"), gather("g", "c")]
+    run_within(SECONDS, line(*steps), tmp_path, ["a"], "stages.c.more=2")
+    run_within(SECONDS, line(*steps), tmp_path, ["a"])
+    assert gathered(tmp_path, "a", "g", "c") == [0, 1, 2]
+    run_within(SECONDS, line(*steps), tmp_path, ["a"], "stages.f.value=1")
+    assert gathered(tmp_path, "a", "g", "c") == [0, 1, 2]
