@@ -127,15 +127,19 @@ class Routing:
         if self._draining:
             return
         self._in_flight += 1
-        async with self._feeders:
-            try:
-                await self._reading.feed(self._jobs.read(), self._take, 0)
-            except StopRun as stop:
-                self.stop(stop)
-            else:
-                self._events.emit(SourceEnded(self._entered))
-                self._left()
-                await self._empty.wait()  # until then a list from an earlier run may turn up
+        try:
+            async with self._feeders:
+                try:
+                    await self._reading.feed(self._jobs.read(), self._take, 0)
+                except StopRun as stop:
+                    self.stop(stop)
+                else:
+                    self._events.emit(SourceEnded(self._entered))
+                    self._left()
+                    await self._empty.wait()  # until then a list from an earlier run may turn up
+        finally:
+            # A worker that is cancelled with this may go on to its next wait: nothing is fed then.
+            self._draining = self._parts.draining = True
 
     async def _take(self, taken: Taken) -> None:
         await self._jobs.room()

@@ -279,8 +279,19 @@ class Ends:
         splitting = self.graph.path[reader][len(self.graph.path[stage])]
         if stage == splitting:
             return False  # it reads its part's own
+        if self._has_to_run(splitting):
+            return True  # some parts are gone, and all have to be looked at
         below = [(name, self.known.get(name)) for name in self.graph.home[splitting]]
         return not all(known and self._stands_below(name, known) for name, known in below)
+
+    def _has_to_run(self, stage: str) -> bool:
+        """Whether `stage` has the item, or would have to have it."""
+        if stage in self.ended or stage in self.entered:
+            return stage in self.entered
+        home = self.graph.below[self.item.split]
+        ends = {name: self._expected(name) for name in self.graph.reads[stage] if name in home}
+        upstream = self.upstream_of(stage, ends)
+        return upstream is not None and self.reusable(stage, self.would_be(stage, upstream)) is None
 
     def _expected(self, stage: str) -> End | None:
         """The end of `stage`, or the one to expect if it ends well; None if

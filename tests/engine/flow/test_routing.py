@@ -66,6 +66,9 @@ class Bench:
             events,
             self.jobs,
             self.stop,
+            most_failed={},
+            judges={},
+            synced=False,
         )
 
     def stop(self, why: StopRun) -> None:
