@@ -162,7 +162,8 @@ def judged(end: End, judge: Judge, outputs: Iterator[Path]) -> End:
         trace = getattr(ending, "traceback", None)
         failure = Failure(ending.kind, ending.reason, trace)
         retryable = outcome == "failed" and not isinstance(ending, Permanent)
-        return end._replace(outcome=outcome, failure=failure, retryable=retryable)
+        # No parts failed or were dropped that tell why, so it counts as the item's own end there.
+        return end._replace(outcome=outcome, failure=failure, retryable=retryable, gaps=None)
     return end
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from engine import Drop, Item, run_pipeline
 from engine.flow.run import Run
+from engine.ledger.reader import LedgerReader
 from engine.telemetry.events import Event, Events, PartEnded, PartEntered
 from engine.views.json_log import JsonLog
 from tests.engine.toy_parts import Cutter, LoopCutter, at, cut, gather
@@ -295,6 +296,8 @@ def test_a_step_at_parts_judges_the_whole_item(tmp_path: Path) -> None:
     assert report.items == {"done": 1, "dropped": 1, "failed": 0, "reused": 0}
     rows = query(tmp_path, "SELECT stage, outcome, kind, reason FROM stages WHERE kind = 'few'")
     assert rows == [("f", "dropped", "few", "only 2 parts")]
+    with LedgerReader(tmp_path) as reader:
+        assert {(kind.stage, kind.kind) for kind in reader.drops()} == {("f", "few"), ("f", "drop")}
     again = run_within(SECONDS, line(*steps), tmp_path, ["a", "b"])
     assert again.items["reused"] == 2
 
