@@ -74,10 +74,10 @@ def test_the_parts_of_a_pools_items_take_turns_by_whole_item_however_deep_they_a
         assert inbox.inlet.put_nowait(Entry(Journey(graph, item)))
     taken = [inbox.outlet.take_nowait() for _ in range(4)]
     assert [entry.item.id for entry in taken if entry is not None] == [
-        "long/cut.parts/000000/say.parts/000000",
+        "long/cut.parts/00000000/say.parts/00000000",
         "short",
-        "long/cut.parts/000000/say.parts/000001",
-        "long/cut.parts/000001",
+        "long/cut.parts/00000000/say.parts/00000001",
+        "long/cut.parts/00000001",
     ]
 
 
