@@ -24,18 +24,18 @@ class PoolHanding:
         self.waited = 0.0
 
     async def hand_over(self, part: MadePart, content: str) -> None:
-        self._busy.__exit__(None, None, None)
-        if self._share is not None:
-            self._share.leave()
-        try:
-            with self._blocked as began:
-                await self._inner.hand_over(part, content)
-        finally:
-            self.waited += self._blocked.changed - began
+        with self._busy.left():
             if self._share is not None:
-                with anyio.CancelScope(shield=True):
-                    await self._share.enter()
-            self._busy.__enter__()
+                self._share.leave()
+            try:
+                with self._blocked as began:
+                    await self._inner.hand_over(part, content)
+            finally:
+                self.waited += self._blocked.changed - began
+                if self._share is not None:
+                    # The attempt gives it back at its end, also where it is cancelled here.
+                    with anyio.CancelScope(shield=True):
+                        await self._share.enter()
 
 
 class SplittingItem:

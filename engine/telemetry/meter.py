@@ -1,6 +1,8 @@
 """A meter for the time that the workers of a pool are busy, starved or blocked."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 
@@ -36,6 +38,15 @@ class Meter:
         self._total += self._inside * (now - self.changed)
         self.changed = now
         self._inside -= 1
+
+    @contextmanager
+    def left(self) -> Iterator[None]:
+        """For a task that is inside: its time in this block does not count."""
+        self.__exit__(None, None, None)
+        try:
+            yield
+        finally:
+            self.__enter__()
 
     @property
     def seconds(self) -> float:
