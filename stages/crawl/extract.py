@@ -13,14 +13,14 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from engine import Item, Parts, Permanent, Stage, available_cores
+from engine import Item, Parts, Permanent, Stage
 from stages.crawl.extract_settings import ExtractSettings
 from stages.crawl.frame_choice import choose_frames, decode_whole, find_segments, sampling_for
 from stages.crawl.frame_files import FileNames, frame_line, rounded
 from stages.crawl.stretches import Stretches
 from stages.files.folders import carry_info
 from stages.media.clocks import OutOfStepError
-from stages.media.cores import Cores, share_out
+from stages.media.cores import PROCESS_CORES, Cores, share_out
 from stages.media.damage import Damage
 from stages.media.packets.scan import scan_video
 from stages.media.packets.segments import DamagedError, SegmentDecoder, SegmentError
@@ -54,8 +54,8 @@ class Extract(Stage):
         }
     )
 
-    cores: ClassVar[Cores] = Cores(available_cores())
-    """The cores of a process, shared by its workers: counts decoding threads and idle cores."""
+    cores: ClassVar[Cores] = PROCESS_CORES
+    """Counts decoding threads and idle cores."""
 
     class Settings(ExtractSettings):
         """Defined in a file of its own, for code that needs the settings without the stage."""

@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import copy_context
 from typing import Generic, TypeVar, cast
 
+from engine import available_cores
+
 MOST_FOR_ONE = 16
 """The most threads of one job by default: each takes memory of its own."""
 
@@ -75,6 +77,10 @@ class Cores:
         finally:
             for _ in range(count):
                 self.give_back()
+
+
+PROCESS_CORES = Cores(available_cores())
+"""The cores of this process, for all stages in it that share out their work."""
 
 
 def share_out(

@@ -1,7 +1,8 @@
 """Hashes a video's frames and gathers all data that the dataset needs of the video."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,6 +11,7 @@ import engine
 from engine import Item, Permanent, Stage, checkpoint, setting
 from stages.files.folders import INFO, link_or_copy
 from stages.files.json_lines import read_lines, write_lines
+from stages.media.cores import PROCESS_CORES, Cores, share_out
 from stages.media.pictures.frame_quality import Looks, look
 from stages.neardup import duplicates as neardup
 from stages.neardup.hashing import perceptual_hash
@@ -40,6 +42,9 @@ class Dedup(Stage):
     optional_inputs = "descriptions"
     defaults: ClassVar[dict[str, Any]] = {"workers": 2}
 
+    cores: ClassVar[Cores] = PROCESS_CORES
+    """Counts threads that examine frames, and idle cores: the last video's end is waited for."""
+
     class Settings(engine.Settings):
         distance: int = setting(
             8,
@@ -65,12 +70,8 @@ class Dedup(Stage):
         descriptions = _descriptions(item)
 
         (out / "frames").mkdir()
-        lines = []
-        for frame, source in found:
-            checkpoint()
-            path = out / "frames" / frame["file"]
-            link_or_copy(source, path)
-            lines.append(_hash_line(frame, _hash(path), looks_of(path)))
+        with self.cores.held():
+            lines = share_out(found, lambda: _taking_over(out / "frames"), self.cores)
         choice = neardup.choose(columns_of(lines, 0), self.settings.distance)
         for at, line in enumerate(lines):
             if not choice.kept[at]:
@@ -83,6 +84,23 @@ class Dedup(Stage):
             [_frame_line(frame, descriptions.get(frame["file"], {})) for frame in frames],
         )
         write_lines(out / "video.json", [_video(item)])
+
+
+@contextmanager
+def _taking_over(
+    folder: Path,
+) -> Iterator[Callable[[tuple[Mapping[str, Any], Path]], dict[str, Any]]]:
+    """Gives the function that puts a frame, a line of detections.jsonl and the image's path, into
+    `folder`, and returns its line of hashes.jsonl."""
+
+    def take_over(found: tuple[Mapping[str, Any], Path]) -> dict[str, Any]:
+        checkpoint()
+        frame, source = found
+        path = folder / frame["file"]
+        link_or_copy(source, path)
+        return _hash_line(frame, _hash(path), looks_of(path))
+
+    yield take_over
 
 
 def _hash(path: Path) -> int:

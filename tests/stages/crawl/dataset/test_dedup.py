@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from engine import Item, Permanent
 from stages.crawl.dataset.dedup import Dedup
 from stages.files.json_lines import read_lines
+from stages.media.cores import Cores
 from tests.stages.crawled import Crawl, Shot, output, write_lines
 
 
@@ -42,6 +43,21 @@ def test_every_frame_gets_its_hash_and_near_duplicates_their_best_copy(crawl: Cr
         kept = best[shot.scene] == shot.file
         assert line["duplicate_of"] == (None if kept else best[shot.scene])
         assert (line["distance"] is None) == kept
+
+
+def test_however_many_cores_are_idle_the_lines_are_the_same(
+    crawl: Crawl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shots = [Shot(scene=number % 12, time=float(number)) for number in range(24)]
+    made = {}
+    for cores in (1, 4):
+        monkeypatch.setattr(Dedup, "cores", Cores(cores))
+        item = crawl.video(f"https://a.test/{cores}", shots)
+        made[cores] = (item.output("dedup") / "hashes.jsonl").read_bytes()
+        assert Dedup.cores.busy == 0
+
+    assert made[1].count(b"\n") == len(shots)
+    assert made[1] == made[4]
 
 
 def test_its_output_holds_all_that_the_dataset_needs(crawl: Crawl) -> None:
