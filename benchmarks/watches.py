@@ -10,9 +10,13 @@ from typing import NamedTuple, Self
 
 import psutil
 
+MOST_OF_A_CORE = 0.02
+"""The share of a core that looking may take: the cores are those that what is looked at needs."""
+
 
 class Looking(ABC):
-    """A thread that looks every `every` seconds, for the length of a `with` block."""
+    """A thread that looks every `every` seconds, or less often where a look takes long, for the
+    length of a `with` block."""
 
     every = 0.2
 
@@ -34,8 +38,11 @@ class Looking(ABC):
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._over.wait(self.every):
+        pause = self.every
+        while not self._over.wait(pause):
+            began = time.thread_time()
             self.look()
+            pause = max(self.every, (time.thread_time() - began) / MOST_OF_A_CORE)
 
     @abstractmethod
     def look(self) -> None:
