@@ -35,7 +35,7 @@ class ExtractSettings(Settings):
         example=1000,
     )
     stretch: float = setting(
-        30.0,
+        10.0,
         "Seconds of video that go on together while the rest is decoded; 0: the whole video.",
         affects_output=False,
         ge=0,
