@@ -47,7 +47,7 @@ def show_status(workdir: str, as_json: bool) -> None:
             running=is_locked(folder),
             outcome=last.outcome,
             total=reader.item_counts(),
-            stages=reader.counts(pipeline.names),
+            stages=reader.counts(pipeline),
             failures=reader.failure_kinds(),
             holds=reader.holds(),
             levels=Levels.of(pipeline),

@@ -321,7 +321,7 @@ class PartsFlow:
         outcome, item, whose = part.outcome, part.item, above.item.id
         if not part.is_closed:
             which, folder = (item.id, whose, item.split, position), str(item.folder)
-            ended = PartEnded(*which, outcome, folder, not part.ran)
+            ended = PartEnded(*which, outcome or "abandoned", folder, not part.ran)
             self._commit.after(lambda: self._events.emit(ended))
         if outcome == "failed":
             division.fail(position, failure_of(part))

@@ -314,7 +314,7 @@ class Run:
                 total=reader.item_counts(),
                 parts=reader.part_counts(),
                 gaps=reader.gaps(),
-                counts=reader.counts(self.pipeline.names),
+                counts=reader.counts(self.pipeline),
                 failures=reader.failure_kinds(),
                 holds=reader.holds(),
                 pools={name: pool.statistics() for name, pool in self.pools.items()},

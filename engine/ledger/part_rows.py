@@ -221,6 +221,14 @@ class PartRows:
                 (part.id, f"{part.id}/", f"{part.id}0"),
             )
 
+    def withdraw(self, parent: str) -> None:
+        """Delete the rows of stages that the item's parts waited for and do not any more: a killed
+        run leaves some where it had decided the item, and could not withdraw them."""
+        self._db.execute(
+            "DELETE FROM stages WHERE item > ? AND item < ? AND outcome = 'pending'",
+            (f"{parent}/", f"{parent}0"),
+        )
+
     def discard(self, parent: str, stages: Sequence[str]) -> None:
         """Record that the outputs of these stages were deleted on purpose, in all parts."""
         for stage in stages:

@@ -7,21 +7,21 @@ are removed from addresses. Only `pending_items` has them, since a run needs the
 import json
 import sqlite3
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
 from engine.contract.errors import WorkFolderError
-from engine.contract.item import Item, place_of
+from engine.contract.item import PARTS, Item, place_of
 from engine.contract.job import Job, Parameters
 from engine.contract.pipeline import ItemRecord, Pipeline
 from engine.contract.showing import shown, shown_in
 from engine.ledger.audit import Audit
 from engine.ledger.errors import explained, is_explained
 from engine.ledger.records import known_job
-from engine.ledger.retrying import GAP, WHOLE
+from engine.ledger.retrying import ABANDONED, GAP, WHOLE
 from engine.ledger.schema import FILE, POOL_COLUMNS, columns_of, connect
 from engine.telemetry.statistics import (
     FailureKind,
@@ -31,6 +31,11 @@ from engine.telemetry.statistics import (
     StageCounts,
     join_holds,
 )
+
+OUTCOMES = ("done", "dropped", "failed", "pending")
+
+OF_PARTS = "(instr(s.item, '/') > 0)"
+"""Whether a row of stages is about a part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,27 +128,23 @@ class LedgerReader:
                 sealed,
             )
 
-    def counts(self, stages: Sequence[str]) -> list[StageCounts]:
-        """The items that entered each of `stages`, by outcome, over the whole ledger."""
-        tally = {
-            stage: dict.fromkeys(("done", "dropped", "failed", "pending"), 0) for stage in stages
-        }
+    def counts(self, pipeline: Pipeline) -> list[StageCounts]:
+        """What entered each step, by outcome, over the whole ledger: items, or the parts that the
+        step stands at. An item whose parts it judged is not among these."""
+        return [self._stage_counts(name, pipeline[name].each) for name in pipeline.names]
+
+    def _stage_counts(self, stage: str, each: str) -> StageCounts:
+        # A step's rows are of its own level, or of those above it: what an item came to there.
+        own = "instr(item, ?) > 0" if each else "instr(item, ?) = 0"
         rows = self._db.execute(
-            f"SELECT stage, outcome, count(*) FROM stages WHERE {self._own()} GROUP BY 1, 2"
-        )
-        for stage, outcome, count in rows:
-            if stage in tally:
-                tally[stage][outcome] = count
-        skipped = dict(
-            self._db.execute(
-                "SELECT stage, count(*) FROM stages WHERE outcome = 'done' AND kind IS NOT NULL"
-                f" AND {self._own()} GROUP BY 1"
-            ).fetchall()
-        )
-        return [
-            StageCounts(stage, sum(by.values()), **by, skipped=skipped.get(stage, 0))
-            for stage, by in tally.items()
-        ]
+            "SELECT outcome, count(*),"
+            " count(*) FILTER (WHERE outcome = 'done' AND kind IS NOT NULL)"
+            f" FROM stages WHERE stage = ? AND {own} GROUP BY 1",
+            (stage, f"/{each}{PARTS}/" if each else "/"),
+        ).fetchall()
+        by = dict.fromkeys(OUTCOMES, 0) | {outcome: count for outcome, count, _ in rows}
+        skipped = sum(count for *_, count in rows)
+        return StageCounts(stage, sum(by.values()), **by, skipped=skipped)
 
     def item_counts(self) -> StageCounts:
         """The whole items by their outcome as a whole, over the whole ledger."""
@@ -151,7 +152,12 @@ class LedgerReader:
 
     def part_counts(self) -> StageCounts:
         """The parts by their outcome, likewise, at all levels."""
-        return self._count("parts", f"NOT {self._whole()}")
+        counts = self._count("parts", f"NOT {self._whole()}")
+        if not counts.pending:
+            return counts
+        rows = self._db.execute(f"SELECT count(*) FROM items i WHERE {ABANDONED}")
+        abandoned = int(rows.fetchone()[0])
+        return replace(counts, pending=counts.pending - abandoned, abandoned=abandoned)
 
     def gaps(self) -> int:
         """The number of whole items that are done without some of their parts: those had failed."""
@@ -161,11 +167,10 @@ class LedgerReader:
         return int(rows.fetchone()[0])
 
     def _count(self, name: str, which: str) -> StageCounts:
-        outcomes = ("done", "dropped", "failed", "pending")
-        counts = ", ".join("count(*) FILTER (WHERE outcome = ?)" for _ in outcomes)
+        counts = ", ".join("count(*) FILTER (WHERE outcome = ?)" for _ in OUTCOMES)
         # No index holds the outcomes, so grouping by them would sort all items.
-        row = self._db.execute(f"SELECT {counts} FROM items WHERE {which}", outcomes).fetchone()
-        by = dict(zip(outcomes, row, strict=True))
+        row = self._db.execute(f"SELECT {counts} FROM items WHERE {which}", OUTCOMES).fetchone()
+        by = dict(zip(OUTCOMES, row, strict=True))
         return StageCounts(stage=name, entered=sum(by.values()), **by)
 
     def failure_kinds(self) -> list[FailureKind]:
@@ -181,8 +186,8 @@ class LedgerReader:
         rows = self._db.execute(
             f"SELECT s.stage, coalesce(s.kind, ''), count(*) AS n, min(i.source), i.id, s.reason,"
             f" {self._gap(outcome)} AS gap FROM stages s JOIN items i ON i.id = s.item{WHOLE}"
-            f" WHERE s.outcome = ? AND {self._own('s.')} GROUP BY s.stage, s.kind, gap"
-            " ORDER BY n DESC, s.stage, s.kind, gap",
+            f" WHERE s.outcome = ? AND {self._own('s.')} GROUP BY s.stage, s.kind, gap, {OF_PARTS}"
+            f" ORDER BY n DESC, s.stage, s.kind, gap, {OF_PARTS}",
             (outcome,),
         )
         return [
@@ -211,8 +216,8 @@ class LedgerReader:
             " WHERE a.item = s.item AND a.stage = s.stage ORDER BY a.id DESC LIMIT 1)"
             f" FROM stages s JOIN items i ON i.id = s.item{WHOLE}"
             f" WHERE s.stage = ? AND s.outcome = ? AND coalesce(s.kind, '') = ? AND"
-            f" {self._own('s.')} AND {self._gap(outcome)} = ? LIMIT ?",
-            (of.stage, outcome, of.kind, of.is_gap, most),
+            f" {self._own('s.')} AND {self._gap(outcome)} = ? AND {OF_PARTS} = ? LIMIT ?",
+            (of.stage, outcome, of.kind, of.is_gap, of.of_parts, most),
         )
         return [
             Example(shown(source), place_of(id_), shown_in(reason or ""), trace and shown_in(trace))

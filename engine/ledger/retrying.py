@@ -12,6 +12,15 @@ GAP = "(i.split IS NOT NULL AND i.outcome = 'failed' AND whole.outcome = 'done')
 """The condition for a part that makes a gap: it has failed, and its whole item is done all the
 same."""
 
+ABANDONED = (
+    "(i.split IS NOT NULL AND i.outcome = 'pending' AND EXISTS ("
+    "WITH RECURSIVE above (id) AS (SELECT i.parent UNION ALL"
+    " SELECT a.parent FROM items a JOIN above ON a.id = above.id WHERE a.split IS NOT NULL)"
+    " SELECT 1 FROM above JOIN items a ON a.id = above.id WHERE a.outcome != 'pending'))"
+)
+"""The condition for a part that goes no further: it has not ended, but its item has, or one that
+this is a part of. Only a retry takes it up again."""
+
 
 class Retrying:
     """The part of a `Ledger` for failures to be tried again. Used like the ledger: from one thread

@@ -251,6 +251,8 @@ class Ledger:
         self._forget(id_, change.obsolete)
         if change.outcome is not None:
             self._end_item(id_, change.outcome)
+        if change.outcome in ("dropped", "failed"):
+            self.parts.withdraw(id_)
 
     def _enter(self, item: str, stage: str, run: int) -> None:
         self._db.execute(

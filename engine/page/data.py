@@ -21,7 +21,12 @@ from engine.telemetry.statistics import (
 )
 from engine.telemetry.text import duration, one_line
 from engine.views.levels import Levels
-from engine.views.report import gaps_sentence, held_sentences, retry_command
+from engine.views.report import (
+    abandoned_sentence,
+    gaps_sentence,
+    held_sentences,
+    retry_command,
+)
 
 EXAMPLES = 5
 """The most items that the page names of each class of failure or drop."""
@@ -72,6 +77,8 @@ class PageData:
     parts: StageCounts
     gaps: str | None
     """A sentence on items that are done without some of their parts; None where there are none."""
+    abandoned: str | None
+    """A sentence on parts that go no further; None where there are none."""
     stages: Sequence[StageRow]
     bottleneck: str | None
     """A sentence; None where nothing was measured."""
@@ -122,7 +129,7 @@ class Book:
             self.timeline.read(reader, self.spans)
             measured = pools if pools is not None else self._last_pools()
             by_stage = {pool.stage: pool for pool in measured}
-            total, levels = reader.item_counts(), self.levels
+            total, parts, levels = reader.item_counts(), reader.part_counts(), self.levels
             return PageData(
                 pipeline=self.pipeline.name,
                 workdir=self.workdir,
@@ -132,11 +139,12 @@ class Book:
                 taken_at=now,
                 levels=levels,
                 total=total,
-                parts=reader.part_counts(),
+                parts=parts,
                 gaps=gaps_sentence(reader.gaps(), self.workdir, levels.unit),
+                abandoned=abandoned_sentence(parts, levels.unit),
                 stages=[
                     StageRow(counts, by_stage.get(counts.stage))
-                    for counts in reader.counts(self.pipeline.names)
+                    for counts in reader.counts(self.pipeline)
                 ],
                 bottleneck=bottleneck_sentence(by_stage) if by_stage else None,
                 advice=self._advice(by_stage),

@@ -36,7 +36,7 @@ class Metrics(Collector):
         self._gates = 0
         self._ended: Counter[str] = Counter()
         self._parts_entered = 0
-        self._parts_ended: Counter[str | None] = Counter()
+        self._parts_ended: Counter[str] = Counter()
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -85,9 +85,11 @@ class Metrics(Collector):
             "penstock_parts_entered", "Parts of items that entered the run.", self._parts_entered
         )
         parts = CounterMetricFamily(
-            "penstock_parts_ended", "Parts with which every stage has ended.", labels=["outcome"]
+            "penstock_parts_ended",
+            "Parts with which every stage has ended; abandoned: those of an item that has.",
+            labels=["outcome"],
         )
-        for outcome in OUTCOMES:
+        for outcome in (*OUTCOMES, "abandoned"):
             parts.add_metric([outcome], self._parts_ended[outcome])
         yield parts
         yield CounterMetricFamily(

@@ -72,14 +72,14 @@ class SplitEnded(Event):
 @dataclass(frozen=True, slots=True)
 class PartEnded(Event):
     """A part has ended at all steps of its level, and the ledger has committed that. Its outputs
-    are in `folder`, one folder a step. `outcome` is None where it goes no further because its item
-    has ended. `reused`: earlier runs had done all of it."""
+    are in `folder`, one folder a step. It is "abandoned" where it goes no further because its item
+    has failed or was dropped. `reused`: earlier runs had done all of it."""
 
     item: str
     parent: str
     split: str
     position: int
-    outcome: Literal["done", "dropped", "failed"] | None
+    outcome: Literal["done", "dropped", "failed", "abandoned"]
     folder: str
     reused: bool
 

@@ -183,6 +183,9 @@ class StageCounts:
     pending: int
     skipped: int = 0
     """How many of those that are done had rightly nothing to do, and left no output."""
+    abandoned: int = 0
+    """Parts that go no further, as their item has failed or was dropped; those that are pending are
+    still to come."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ class PartsAhead:
     def _part_ended(self, event: PartEnded) -> None:
         self.ended += 1
         self.worked += not event.reused
-        divided = self._leave(event.item, event.split, counts=event.outcome is not None)
+        divided = self._leave(event.item, event.split, counts=event.outcome != "abandoned")
         above = self._divided.get(event.parent)
         if above is None or event.split not in above.divisions:
             return

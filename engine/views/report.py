@@ -82,7 +82,7 @@ def render_summary(summary: Summary, *, width: int = WIDTH, color: bool = False)
         f"{summary.pipeline}: {one_line(summary.outcome, 1000)}\n",
         _table(summary, summary.pools, width, color),
         _failures(summary, width),
-        _gaps(summary),
+        _about_parts(summary),
         _lines(held_sentences(summary.holds, running=False, now=time.time())),
         _lines([bottleneck_sentence(summary.pools), _pace(summary)]),
         _lines(summary.notes),
@@ -95,7 +95,7 @@ def render_status(status: Status, *, width: int = WIDTH, color: bool = False) ->
         f"{status.pipeline} in {status.workdir}: {_state(status)}\n",
         _table(status, {}, width, color),
         _failures(status, width),
-        _gaps(status),
+        _about_parts(status),
         _lines(held_sentences(status.holds, running=status.running, now=time.time())),
     )
 
@@ -109,7 +109,7 @@ def status_as_dict(status: Status) -> dict[str, Any]:
         "running": status.running,
         "outcome": status.outcome,
         "items": _counts(status.total),
-        **({"parts": _counts(status.parts), "gaps": status.gaps} if status.levels.at_parts else {}),
+        **(_parts_as_dict(status) if status.levels.at_parts else {}),
         "stages": {counts.stage: _counts(counts) for counts in status.stages},
         "failures": [
             asdict(failure) | {"retry": retry_command(status.workdir, failure)}
@@ -143,6 +143,18 @@ def gaps_sentence(gaps: int, workdir: Path, unit: str) -> str | None:
     return f"{gaps:,} {them} {lack} done without parts that failed; try those again: {again}"
 
 
+def abandoned_sentence(parts: StageCounts, unit: str) -> str | None:
+    """A sentence on the parts that go no further, with what would change that; None if there are
+    none."""
+    if not parts.abandoned:
+        return None
+    if parts.abandoned == 1:
+        why, them = f"is abandoned: its {unit} failed or was dropped", "it"
+    else:
+        why, them = f"are abandoned: their {plural(unit)} failed or were dropped", "them"
+    return f"{counted(parts.abandoned, PART)} {why}; only a retry takes {them} up again"
+
+
 def held_sentences(held: Sequence[Hold], *, running: bool, now: float) -> list[str]:
     """Sentences on what holds pending items now, or held them when the last run ended."""
     sentences = []
@@ -157,11 +169,15 @@ def held_sentences(held: Sequence[Hold], *, running: bool, now: float) -> list[s
     return sentences
 
 
+def _parts_as_dict(status: Status) -> dict[str, Any]:
+    counts = _counts(status.parts) | {"abandoned": status.parts.abandoned}
+    return {"parts": counts, "gaps": status.gaps}
+
+
 def _counts(counts: StageCounts) -> dict[str, int]:
+    rare = ("skipped", "abandoned")
     told = {key: value for key, value in asdict(counts).items() if key != "stage"}
-    if not counts.skipped:
-        del told["skipped"]
-    return told
+    return {key: value for key, value in told.items() if value or key not in rare}
 
 
 def _state(status: Status) -> str:
@@ -193,11 +209,12 @@ def _table(
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     levels = told.levels
-    skips = any(row.skipped for row in told.stages)
-    room = width - (61 if skips else 52)
+    skips, abandons = any(row.skipped for row in told.stages), bool(told.parts.abandoned)
+    room = width - 52 - 9 * skips - 11 * abandons
     table.add_column("Stage", no_wrap=True, overflow="ellipsis", max_width=max(8, room))
     columns = ["Entered", "Done", "Dropped", "Failed", "Pending"]
     columns[2:2] = ["Skipped"] * skips
+    columns += ["Abandoned"] * abandons
     for column in [*columns, *(["Busy"] * bool(pools))]:
         table.add_column(column, justify="right", no_wrap=True)
     rows = [(levels.named(row.stage), row) for row in told.stages]
@@ -213,6 +230,7 @@ def _table(
             str(row.dropped),
             Text(str(row.failed), style="red" if row.failed else ""),
             str(row.pending),
+            *([str(row.abandoned)] if abandons else []),
             *([f"{pool.utilisation:.0%}"] if pool is not None else []),
         )
     return _as_text(table, width, color)
@@ -245,9 +263,13 @@ def _failures(told: Summary | Status, width: int) -> str:
     return _lines(lines)
 
 
-def _gaps(told: Summary | Status) -> str:
-    sentence = gaps_sentence(told.gaps, told.workdir, told.levels.unit)
-    return _lines([sentence]) if sentence else ""
+def _about_parts(told: Summary | Status) -> str:
+    unit = told.levels.unit
+    sentences = (
+        gaps_sentence(told.gaps, told.workdir, unit),
+        abandoned_sentence(told.parts, unit),
+    )
+    return _lines(filter(None, sentences))
 
 
 def _word(path: Path) -> str:

@@ -163,6 +163,29 @@ def test_a_failed_part_of_a_part_is_tried_again(
     assert (status["items"]["done"], status["gaps"], status["parts"]["failed"]) == (2, 0, 0)
 
 
+def test_parts_of_a_failed_item_are_abandoned_until_it_is_tried_again(
+    tmp_path: Path, use: Callable[[Pipeline], Command]
+) -> None:
+    def pipeline(does: Does) -> Pipeline:
+        steps = [cut("c"), toy("w", "c", does=does), at("c", "f", "c", "w"), gather("g", "f")]
+        return line(*steps, unit="page")
+
+    run_within(SECONDS, pipeline({"a": ["permanent"]}), tmp_path, ["a", "b"])
+    penstock = use(pipeline({}))
+    told = penstock("status", tmp_path)
+    assert told.splitlines()[2].split()[-2:] == ["Pending", "Abandoned"]
+    assert ["parts", "6", "3", "0", "0", "0", "3"] in [row.split() for row in told.splitlines()]
+    assert "3 parts are abandoned: their pages failed or were dropped; only a retry " in told
+    counts = json.loads(penstock("status", tmp_path, "--json"))["parts"]
+    assert (counts["entered"], counts["done"], counts["pending"], counts["abandoned"]) == (
+        6, 3, 0, 3,
+    )  # fmt: skip
+    penstock("retry", tmp_path)
+    assert "bandoned" not in penstock("status", tmp_path)
+    counts = json.loads(penstock("status", tmp_path, "--json"))["parts"]
+    assert (counts["done"], counts["abandoned"]) == (6, 0)
+
+
 def test_dropped_parts_are_tried_again_by_their_kind(
     tmp_path: Path, use: Callable[[Pipeline], Command]
 ) -> None:

@@ -220,6 +220,38 @@ def test_every_part_that_ends_is_an_event(tmp_path: Path) -> None:
     assert all(Path(event.folder).is_dir() for event in told)
 
 
+def test_parts_that_go_no_further_are_abandoned(tmp_path: Path) -> None:
+    told: list[PartEnded] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, PartEnded):
+            told.append(event)
+
+    steps = [cut("c", cuts={"a": 9}), at("c", "f", does={"a/0": ["permanent"]}), gather("g", "f")]
+    report = run_within(SECONDS, line(*steps), tmp_path, ["a", "b"], listen=listen)
+    parts = report.parts
+    assert (parts.failed, parts.pending) == (1, 0)
+    assert parts.entered == parts.done + parts.failed + parts.abandoned
+    outcomes = Counter(part.outcome for part in told)
+    assert outcomes == {"done": parts.done, "failed": 1, "abandoned": parts.abandoned} | outcomes
+    again = run_within(SECONDS, line(*steps), tmp_path, ["a", "b"])
+    assert again.parts == parts
+
+
+def test_parts_that_waited_for_an_output_of_a_failed_item_are_abandoned(tmp_path: Path) -> None:
+    steps = [
+        cut("c"),
+        cut("d", "c", each="c"),
+        toy("w", "c", does={"a": ["permanent"]}),
+        at("d", "f", "d", "w"),
+    ]
+    report = run_within(SECONDS, line(*steps), tmp_path, ["a", "b"])
+    assert report.items == {"done": 1, "dropped": 0, "failed": 1, "reused": 0}
+    assert report.parts.pending == 0
+    assert report.parts.abandoned > 0
+    assert report.parts.entered == report.parts.done + report.parts.abandoned
+
+
 def test_a_part_keeps_its_own_files(tmp_path: Path) -> None:
     steps = [cut("c"), at("c", "f"), gather("g", "f")]
     run_within(SECONDS, line(*steps), tmp_path, ["a"])
@@ -297,7 +329,12 @@ def test_a_step_at_parts_judges_the_whole_item(tmp_path: Path) -> None:
     rows = query(tmp_path, "SELECT stage, outcome, kind, reason FROM stages WHERE kind = 'few'")
     assert rows == [("f", "dropped", "few", "only 2 parts")]
     with LedgerReader(tmp_path) as reader:
-        assert {(kind.stage, kind.kind) for kind in reader.drops()} == {("f", "few"), ("f", "drop")}
+        drops = [(kind.stage, kind.kind, kind.count, kind.of_parts) for kind in reader.drops()]
+        assert drops == [("f", "drop", 1, True), ("f", "few", 1, False)]
+        [few] = [kind for kind in reader.drops() if kind.kind == "few"]
+        assert [one.reason for one in reader.examples("dropped", few, 5)] == ["only 2 parts"]
+    f = report.counts[1]
+    assert (f.entered, f.done, f.dropped) == (6, 5, 1), "the item itself is none of its parts"
     again = run_within(SECONDS, line(*steps), tmp_path, ["a", "b"])
     assert again.items["reused"] == 2
 

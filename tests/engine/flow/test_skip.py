@@ -105,7 +105,7 @@ def test_the_views_say_how_many(fast: Path) -> None:
     pipeline = talkie()
     run(pipeline, fast, SOURCES)
     with LedgerReader(fast) as reader:
-        total, stages = reader.item_counts(), reader.counts(pipeline.names)
+        total, stages = reader.item_counts(), reader.counts(pipeline)
     status = Status("toy", fast, 1, False, "done", total, stages, [])
     told = status_as_dict(status)["stages"]
     assert told["sound"] == {

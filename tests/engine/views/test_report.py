@@ -200,3 +200,16 @@ def test_parts_are_counted_beside_items_and_gaps_are_said() -> None:
     ) in text
     told = status_as_dict(status)
     assert (told["parts"]["failed"], told["gaps"]) == (2, 2)
+
+
+def test_abandoned_parts_have_a_column_of_their_own_and_a_reason() -> None:
+    parts = StageCounts("parts", 20, 11, 0, 2, 0, abandoned=7)
+    status = replace(STATUS, levels=Levels("page", frozenset({"weigh"})), parts=parts)
+    text = render_status(status)
+    assert "Failed  Pending  Abandoned\n" in text
+    assert "\nparts               20    11        0       2        0          7\n" in text
+    assert "\n7 parts are abandoned: their pages failed or were dropped; only a retry " in text
+    one = replace(status, parts=replace(parts, abandoned=1, done=17))
+    assert "\n1 part is abandoned: its page failed or was dropped; only" in render_status(one)
+    assert "bandoned" not in render_status(replace(status, parts=replace(parts, abandoned=0)))
+    assert status_as_dict(status)["parts"]["abandoned"] == 7
