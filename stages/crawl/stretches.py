@@ -29,17 +29,22 @@ class Stretches:
         self._cores = cores
         self._video = video
         self._file = kept / KEPT
+        self._is_resumable = True
         known = _read(self._file)
-        self.tone_mapped = set(known.get("tone_mapped", ()))
         if known.get("length") != length:
-            self.begin_again()  # an earlier attempt cut the video elsewhere
+            known = {}  # an earlier attempt cut the video elsewhere
+        self._usable = int(known.get("made", 0))
+        self.tone_mapped = set(known.get("tone_mapped", ()))
 
     def reuse(self) -> bool:
         """Whether an earlier attempt's stretch stands, and is used again."""
-        return self._parts.reuse()
+        return self._parts.position < self._usable and self._parts.reuse()
 
     def begin_again(self) -> None:
-        """Make all stretches anew, from the first one on."""
+        """Make all stretches anew, from the first one on, in another way than an attempt begins
+        with: so the next attempt reuses none of them, nor of those made before."""
+        self._file.unlink(missing_ok=True)
+        self._is_resumable = False
         self._parts.begin_again()
         self.tone_mapped.clear()
 
@@ -54,13 +59,24 @@ class Stretches:
                 with (folder / "frames.jsonl").open("w") as lines:
                     yield folder, lines
                 carry_info(self._video, folder)
-                known = {"length": self._length, "tone_mapped": sorted(self.tone_mapped)}
-                self._file.write_text(json.dumps(known))
+                self._note()
                 self._cores.give_back()
                 waiting = True
         finally:
             if waiting:
                 self._cores.take()
+
+    def _note(self) -> None:
+        """Note how many stretches stand that were cut as this attempt cuts them. The one in hand is
+        not counted: until it is committed, one that was cut elsewhere may stand in its place, and
+        so may others after it."""
+        if self._is_resumable:
+            known = {
+                "length": self._length,
+                "made": self._parts.position,
+                "tone_mapped": sorted(self.tone_mapped),
+            }
+            self._file.write_text(json.dumps(known))
 
 
 def _read(file: Path) -> dict[str, Any]:
