@@ -64,6 +64,9 @@ class PartsTaker(Protocol):
 
     async def atake(self, part: MadePart) -> None: ...
 
+    def expect(self, count: int) -> None:
+        """Pass on how many parts there will be, about. Returns at once, and does not raise."""
+
 
 @dataclass(slots=True)
 class Parts:
@@ -100,6 +103,16 @@ class Parts:
             return False
         self.position += 1
         return True
+
+    def expect(self, count: int) -> None:
+        """Say how many parts there will be in all, reused ones included, as soon as that is known.
+
+        A hint for what shows the progress and the time left, and no promise: nothing follows from
+        it, and it may be said again. Raises ValueError where it is no number of parts.
+        """
+        if count < 0:
+            raise ValueError(f"parts.expect({count}): give a number of parts, 0 or more")
+        self._taker.expect(count)
 
     def make(self, parameters: Mapping[str, Any] = NO_PARAMETERS) -> "NewPart":
         """The part at `position`, to be made in a `with` block. `parameters`, JSON-able, become its

@@ -8,6 +8,7 @@ from engine.contract.parts import MadePart
 from engine.flow.division import Division
 from engine.gates.resources import Share
 from engine.ledger.outputs.drafts import Handing
+from engine.telemetry.events import Events, PartsExpected
 from engine.telemetry.meter import Meter
 
 
@@ -37,17 +38,28 @@ class PoolHanding:
                     with anyio.CancelScope(shield=True):
                         await self._share.enter()
 
+    def expect(self, count: int) -> None:
+        self._inner.expect(count)
+
 
 class SplittingItem:
     """The run's side of one attempt that splits an item: a `Handing`. `take` is the run's way to
     commit a part, and to pass it on."""
 
     def __init__(
-        self, take: Callable[[Division, MadePart, str], Awaitable[None]], division: Division
+        self,
+        take: Callable[[Division, MadePart, str], Awaitable[None]],
+        division: Division,
+        events: Events,
     ) -> None:
         self._take = take
         self._division = division
+        self._events = events
         self.standing = division.standing
 
     async def hand_over(self, part: MadePart, content: str) -> None:
         await self._take(self._division, part, content)
+
+    def expect(self, count: int) -> None:
+        item, split = self._division.journey.item, self._division.split
+        self._events.emit(PartsExpected(item.id, split, count))

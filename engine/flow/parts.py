@@ -93,7 +93,7 @@ class PartsFlow:
             )
             if division.standing:
                 self._begin_feeding(division)
-        return SplittingItem(self.take, division)
+        return SplittingItem(self.take, division, self._events)
 
     async def take(self, division: Division, made: MadePart, content: str) -> None:
         """Commit a part that the splitting stage has made, and pass it on."""

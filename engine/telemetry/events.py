@@ -60,6 +60,16 @@ class PartEntered(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PartsExpected(Event):
+    """The step `split` is at work on `item`, and expects to make `parts` parts of it in all: a
+    hint."""
+
+    item: str
+    split: str
+    parts: int
+
+
+@dataclass(frozen=True, slots=True)
 class SplitEnded(Event):
     """The step `split` has ended with `item`, and has made `parts` parts of it; not told where
     earlier runs had done all of them."""

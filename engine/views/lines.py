@@ -24,14 +24,21 @@ HELD_SHOWN = 3
 
 
 def ended_of(standing: Standing, source_ended: bool, unit: str) -> str:
-    """How many whole items of how many have ended, and how many parts: "3 of 9 pages ended, 120
-    parts"."""
+    """How many whole items of how many have ended, and how many parts: "3 of 9 pages ended, 120 of
+    400 parts"."""
     so_far = "" if source_ended else " so far"
     items = counted(standing.entered, unit)
     told = f"{standing.total_ended:,} of {items}{so_far} ended"
     if standing.parts_ended is None:
         return told
-    return f"{told}, {counted(standing.parts_ended, PART)}"
+    if standing.parts_in_all is None:
+        told += f", {counted(standing.parts_ended, PART)}"
+    else:
+        about = "about " if standing.parts_guessed else ""
+        told += f", {standing.parts_ended:,} of {about}{counted(standing.parts_in_all, PART)}"
+    if standing.parts_abandoned:
+        told += f", {counted(standing.parts_abandoned, PART)} abandoned"
+    return told
 
 
 def totals_line(standing: Standing, source_ended: bool, unit: str = "item") -> str:

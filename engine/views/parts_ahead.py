@@ -4,7 +4,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from engine.contract.item import whence
-from engine.telemetry.events import Event, ItemEnded, PartEnded, PartEntered, SplitEnded
+from engine.telemetry.events import (
+    Event,
+    ItemEnded,
+    PartEnded,
+    PartEntered,
+    PartsExpected,
+    SplitEnded,
+)
 
 WHOLE = ""
 """The level of whole items; that of parts is called by the step that made them."""
@@ -12,13 +19,22 @@ WHOLE = ""
 
 @dataclass(slots=True)
 class _Division:
-    """The parts of one item, or of one part, that a step makes; `total` once they are all made.
-    `divided` is the number of those under way that have parts themselves."""
+    """The parts of one item, or of one part, that a step makes; `total` once they are all made,
+    before that the number `expected` by the step, if it says so. `divided` is the number of those
+    under way that have parts themselves."""
 
     entered: int = 0
     ended: int = 0
     divided: int = 0
     total: int | None = None
+    expected: int | None = None
+
+    @property
+    def known(self) -> int | None:
+        """The number of parts, as far as the step has told it."""
+        if self.total is None and self.expected is not None and self.expected < self.entered:
+            return None  # it was wrong
+        return self.expected if self.total is None else self.total
 
 
 @dataclass(slots=True)
@@ -33,13 +49,16 @@ class _Divided:
 class PartsAhead:
     """Counts parts. Remembers no more than the items and parts under way that have parts.
 
-    The number to come is a guess where a step is still at work on an item: that it makes as many
-    parts as it did on average, or, once there are more, as many again as there are more.
+    Where a step is still at work on an item, the number to come is what it expects. If it does not
+    say, or there are more, it is a guess: that it makes as many parts as it did on average, or,
+    once there are more, as many again as there are more.
     """
 
     def __init__(self) -> None:
         self.entered = 0
         self.ended = 0
+        self.abandoned = 0
+        """Those of them that go no further."""
         self.worked = 0
         """Those of them that earlier runs had not done."""
         self._divided: dict[str, _Divided] = {}
@@ -57,6 +76,8 @@ class PartsAhead:
                 self._division(event.parent, event.split).entered += 1
             case PartEnded():
                 self._part_ended(event)
+            case PartsExpected():
+                self._division(event.item, event.split).expected = event.parts
             case SplitEnded():
                 self._division(event.item, event.split).total = event.parts
                 self._splits[event.split] += 1
@@ -67,6 +88,7 @@ class PartsAhead:
 
     def _part_ended(self, event: PartEnded) -> None:
         self.ended += 1
+        self.abandoned += event.outcome == "abandoned"
         self.worked += not event.reused
         divided = self._leave(event.item, event.split, counts=event.outcome != "abandoned")
         above = self._divided.get(event.parent)
@@ -110,14 +132,28 @@ class PartsAhead:
         mean = (below + parts) / seen if seen else 0.0
         return parts + (items - self._items) * mean, free
 
+    def is_known(self, items: int) -> bool:
+        """Whether `ahead` is no guess while so many items are under way: all of them are divided,
+        and the steps have told into how many."""
+        return items == self._items and all(
+            one.known is not None and not self._mean(split)
+            for divided in self._divided.values()
+            for split, one in divided.divisions.items()
+        )
+
+    @property
+    def has_usual(self) -> bool:
+        """Whether a guess of the number of parts has others to go by."""
+        return any(self._splits.values())
+
     def _to_end(self, split: str, division: _Division) -> float:
         total = max(division.entered, self._total(split, division))
         whole = total - division.ended - division.divided
         return division.divided + whole * (1 + self._mean(split))
 
     def _total(self, split: str, division: _Division) -> float:
-        if division.total is not None:
-            return division.total
+        if division.known is not None:
+            return division.known
         usual = self._made[split] / self._splits[split] if self._splits[split] else 0.0
         return max(usual, 2 * division.entered - usual)
 

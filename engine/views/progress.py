@@ -51,7 +51,14 @@ class Standing:
     holds: Sequence[Hold] = ()
     """Why items wait outside the workers, except those that only wait for their turn."""
     parts_ended: int | None = None
-    """Number of parts that have ended; None where there are none."""
+    """Number of parts that have ended, without those that were abandoned; None where there are
+    none."""
+    parts_abandoned: int = 0
+    parts_in_all: int | None = None
+    """Number of parts that will have ended with all items that have entered; None where nothing
+    tells it."""
+    parts_guessed: bool = False
+    """Whether `parts_in_all` is a guess."""
 
     @property
     def total_ended(self) -> int:
@@ -108,6 +115,7 @@ class Progress:
         rate = self._rate(self._worked - worked, self._worked, passed, now)
         of_parts = self._rate(self._parts.worked - parts_worked, self._parts.worked, passed, now)
         held = join_holds(held for pool in pools.values() for held in pool.holds)
+        in_all, is_guess = self._parts_in_all()
         return Standing(
             elapsed=now - self._started,
             entered=self._entered,
@@ -118,8 +126,27 @@ class Progress:
             rate=rate,
             left=self._left(rate, of_parts, held, now) if self.source_ended else None,
             holds=held,
-            parts_ended=self._parts.ended if self._parts.entered else None,
+            parts_ended=self._parts_ended if self._parts.entered else None,
+            parts_abandoned=self._parts.abandoned,
+            parts_in_all=in_all,
+            parts_guessed=is_guess,
         )
+
+    @property
+    def _parts_ended(self) -> int:
+        return self._parts.ended - self._parts.abandoned
+
+    @property
+    def _under_way(self) -> int:
+        """The number of items that have entered and not ended."""
+        return self._entered - sum(self._ended.values())
+
+    def _parts_in_all(self) -> tuple[int | None, bool]:
+        is_guess = not self._parts.is_known(self._under_way)
+        if is_guess and not self._parts.has_usual:
+            return None, True
+        ahead, _ = self._parts.ahead(self._under_way)
+        return self._parts_ended + round(ahead), is_guess
 
     def _rate(self, recently: int, ever: int, passed: float, now: float) -> float:
         """How many end per second, lately, or if these are too few to tell, since the start."""
@@ -128,7 +155,7 @@ class Progress:
         return ever / max(now - self._started, 1.0)
 
     def _left(self, rate: float, of_parts: float, held: Sequence[Hold], now: float) -> float | None:
-        items = self._entered - sum(self._ended.values())
+        items = self._under_way
         parts, waiting_for_none = self._parts.ahead(items)
         if parts:
             items = waiting_for_none

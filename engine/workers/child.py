@@ -2,8 +2,9 @@
 
 Both sides exchange pickled messages, each after its length in eight bytes, over the child's stdin
 and stdout; the stage's own prints go to stderr. Each request gets one reply. Any number of other
-messages may come before it: log records of the stage, its current deadline, and parts to hand over,
-each of which the process then waits for: "handed", with the error if there was one.
+messages may come before it: log records of the stage, its current deadline, the expected number of
+parts, and parts to hand over, each of which the process then waits for: "handed", with the error if
+there was one.
 """
 
 import logging
@@ -14,7 +15,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -25,6 +26,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from engine.contract.errors import Ending, PenstockError
 from engine.contract.parts import MadePart
+from engine.ledger.outputs.drafts import Handing
 from engine.telemetry.children import forget_child, note_child
 from engine.workers.base import GRACE, StageFactory, StageOpenError
 from engine.workers.import_path import import_path, importable
@@ -42,9 +44,6 @@ HEADER = 8
 
 SLACK = 1.0
 """Seconds after a deadline in which the stage itself may still report the miss."""
-
-HandOver = Callable[[MadePart, str], Awaitable[None]]
-"""`Handing.hand_over`."""
 
 _START = (
     "import sys; folder = sys.argv[1]; sys.path[:] = sys.argv[2:]; del sys.argv[1:]; "
@@ -112,10 +111,10 @@ class Child:
         return child
 
     async def ask(
-        self, *message: Any, within: float = math.inf, hand_over: HandOver | None = None
+        self, *message: Any, within: float = math.inf, handing: Handing | None = None
     ) -> Any:
         """Send a request and return the reply. Raises OverdueError after `within` seconds or past a
-        deadline of the stage's own, and WorkerDiedError. Parts go to `hand_over`; its time does not
+        deadline of the stage's own, and WorkerDiedError. Parts go to `handing`; its time does not
         count."""
         limit = anyio.current_time() + within
         missed: Ending = gave_up(within)
@@ -129,11 +128,15 @@ class Child:
                     if word == "log":
                         _log(value)
                         continue
+                    if word == "expect":
+                        assert handing is not None
+                        handing.expect(value)
+                        continue
                     if word == "part":
-                        assert hand_over is not None
+                        assert handing is not None
                         due, began = scope.deadline, anyio.current_time()
                         scope.deadline = math.inf
-                        await self._send(("handed", await _error_of(hand_over, *value)))
+                        await self._send(("handed", await _error_of(handing, *value)))
                         waited = anyio.current_time() - began
                         limit, scope.deadline = limit + waited, due + waited
                         continue
@@ -197,9 +200,9 @@ class Child:
         return f"the worker process was killed by {name} ({-code}){hint}"
 
 
-async def _error_of(hand_over: HandOver, part: MadePart, content: str) -> PackedError | None:
+async def _error_of(handing: Handing, part: MadePart, content: str) -> PackedError | None:
     try:
-        await hand_over(part, content)
+        await handing.hand_over(part, content)
     except Exception as error:  # raised in the stage's code
         return pack_error(error)
     return None

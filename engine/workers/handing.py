@@ -73,6 +73,9 @@ class FolderTaker(PartsTaker):
     def _hand_over(self, part: MadePart, content: str) -> None:
         """Have the run take the part, and wait until it has. Raises its exceptions."""
 
+    @abstractmethod
+    def expect(self, count: int) -> None: ...
+
     def outcome(self, result: Result) -> Result:
         """The result of the attempt, once the stage's code has ended with `result`."""
         if self._making is not None:
@@ -123,6 +126,15 @@ class Relay:
             self._asked = part, content, answer
         self._bell.ring(self._news.set)
         answer.result()
+
+    def expect(self, count: int) -> None:
+        """Have the expected number of parts told, in the thread; does not wait."""
+
+        def tell() -> None:
+            if not self._closed:  # else the item may have ended
+                self.handing.expect(count)
+
+        self._bell.ring(tell)
 
     def check(self) -> None:
         """Raise Cancelled once nobody answers any more."""
@@ -191,6 +203,9 @@ class ThreadTaker(FolderTaker):
     def _hand_over(self, part: MadePart, content: str) -> None:
         self._relay.ask(part, content)
 
+    def expect(self, count: int) -> None:
+        self._relay.expect(count)
+
 
 class LoopTaker(FolderTaker):
     """Hands over in the task of the stage itself."""
@@ -210,6 +225,9 @@ class LoopTaker(FolderTaker):
 
     def _hand_over(self, part: MadePart, content: str) -> None:
         raise TypeError("an `async def split` makes its parts with `async with`, not with `with`")
+
+    def expect(self, count: int) -> None:
+        self._handing.expect(count)
 
 
 def split(stage: Stage, item: Item, out: Path, standing: Positions, taker: FolderTaker) -> Result:

@@ -97,7 +97,7 @@ class ProcessWorker(SeparateWorker):
             handing = draft.handing
             assert handing is not None
             request = ("split", draft.item, out, handing.standing)
-            packed = await child.ask(*request, within=self.timeout, hand_over=handing.hand_over)
+            packed = await child.ask(*request, within=self.timeout, handing=handing)
         else:
             packed = await child.ask("process", draft.item, out, within=self.timeout)
         return packed

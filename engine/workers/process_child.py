@@ -175,7 +175,7 @@ class ChildProcess:
     def _split(self, item: Item, out: Path, standing: Positions) -> Packed:
         assert self._stage is not None
         self._in_hand = [item]
-        taker = PipeTaker(out, self._ask)
+        taker = PipeTaker(out, self._ask, lambda count: self._send("expect", count))
         with measured(whole_process=True) as cost:
             word, value, _ = pack(split(self._stage, item, out, standing, taker))
         return word, value, cost
@@ -213,12 +213,18 @@ class ChildProcess:
 class PipeTaker(FolderTaker):
     """Asks the run, by a message."""
 
-    def __init__(self, out: Path, ask: Callable[[MadePart, str], None]) -> None:
+    def __init__(
+        self, out: Path, ask: Callable[[MadePart, str], None], expect: Callable[[int], None]
+    ) -> None:
         super().__init__(out)
         self._ask = ask
+        self._expect = expect
 
     def _hand_over(self, part: MadePart, content: str) -> None:
         self._ask(part, content)
+
+    def expect(self, count: int) -> None:
+        self._expect(count)
 
 
 class _Forwarder(logging.handlers.QueueHandler):

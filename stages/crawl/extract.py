@@ -152,7 +152,9 @@ class Extract(Stage):
             with self._decoder_threads(stretch) as decoder_threads:
                 return [*chain.from_iterable(share_out(stretch, begin, self.cores, threads))]
 
-        for stretch in self._stretches_of(segments, table):
+        all_stretches = [*self._stretches_of(segments, table)]
+        stretches.expect(sum(any(one.wanted for one in stretch) for stretch in all_stretches))
+        for stretch in all_stretches:
             times = [ticks for segment in stretch for ticks in segment.wanted]
             if not times:
                 write_stretch(stretch, path.parent)  # nothing to write, but it may be damaged

@@ -40,6 +40,10 @@ class Stretches:
         """Whether an earlier attempt's stretch stands, and is used again."""
         return self._parts.position < self._usable and self._parts.reuse()
 
+    def expect(self, count: int) -> None:
+        """Say how many stretches there will be."""
+        self._parts.expect(count)
+
     def begin_again(self) -> None:
         """Make all stretches anew, from the first one on, in another way than an attempt begins
         with: so the next attempt reuses none of them, nor of those made before."""

@@ -14,6 +14,7 @@ class Collector:
         self.folder = folder
         self.folders: dict[int, Path] = {}
         self._made = 0
+        self.expected: int | None = None
 
     def scratch(self, position: int) -> Path:
         self._made += 1
@@ -29,6 +30,9 @@ class Collector:
 
     async def atake(self, part: MadePart) -> None:
         self.take(part)
+
+    def expect(self, count: int) -> None:
+        self.expected = count
 
 
 def split_whole(stage: Stage, item: Item, out: Path, standing: Positions | None = None) -> int:
@@ -48,4 +52,5 @@ def split_whole(stage: Stage, item: Item, out: Path, standing: Positions | None 
             elif not target.exists():
                 shutil.copyfile(path, target)
     shutil.rmtree(collector.folder, ignore_errors=True)
+    assert collector.expected in (None, parts.position), "where it says so, it knows it"
     return parts.position

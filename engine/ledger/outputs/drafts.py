@@ -54,6 +54,10 @@ class Handing(Protocol):
         loop, and returns once it has found room. `content` is that of `content_of`. Raises
         OSError, and an Ending where no further part is wanted."""
 
+    def expect(self, count: int) -> None:
+        """Tell listeners how many parts there will be, about; called on the event loop. Does not
+        raise."""
+
 
 class FolderOutputs:
     """The outputs of real runs: folders of a work folder, laid out as in

@@ -32,6 +32,7 @@ class Taker:
         self.folder = folder
         self.dropped: list[Path] = []
         self.taken: list[tuple[str, int, dict[str, object], list[str]]] = []
+        self.expected: list[int] = []
 
     def scratch(self, position: int) -> Path:
         return Path(tempfile.mkdtemp(prefix=f"{position} ", dir=self.folder))
@@ -47,6 +48,9 @@ class Taker:
 
     async def atake(self, part: MadePart) -> None:
         self.take(part, "atake")
+
+    def expect(self, count: int) -> None:
+        self.expected.append(count)
 
 
 @pytest.fixture
@@ -95,6 +99,16 @@ def test_parameters_have_to_be_json(taker: Taker) -> None:
     with pytest.raises(ValueError, match="cannot be parameters of an item"):
         Parts(taker).make({"folder": Path()})
     assert list(taker.folder.iterdir()) == []
+
+
+def test_a_stage_may_say_how_many_parts_there_will_be(taker: Taker) -> None:
+    parts = Parts(taker)
+    for count in (3, 0):
+        parts.expect(count)
+    with pytest.raises(ValueError, match=r"parts.expect\(-1\): give a number of parts"):
+        parts.expect(-1)
+    assert taker.expected == [3, 0]
+    assert parts.position == 0
 
 
 @given(st.sets(st.integers(0, 12)), st.integers(0, 12))

@@ -11,10 +11,11 @@ from engine.telemetry.events import (
     ItemEntered,
     PartEnded,
     PartEntered,
+    PartsExpected,
     SourceEnded,
     SplitEnded,
 )
-from engine.views.lines import notable, totals_line
+from engine.views.lines import ended_of, notable, totals_line
 from engine.views.parts_ahead import PartsAhead
 from engine.views.progress import Progress
 
@@ -36,7 +37,7 @@ class Told:
     def end(
         self,
         part: str,
-        outcome: Literal["done", "dropped", "failed"] = "done",
+        outcome: Literal["done", "dropped", "failed", "abandoned"] = "done",
         *,
         reused: bool = False,
     ) -> None:
@@ -49,6 +50,9 @@ class Told:
         for part in made[:ended]:
             self.end(part)
         return made
+
+    def expect(self, item: str, many: int, split: str = "c") -> None:
+        self._tell(PartsExpected(item, split, many))
 
     def split(self, item: str, many: int, split: str = "c") -> None:
         self._tell(SplitEnded(item, split, many))
@@ -94,6 +98,50 @@ def test_a_long_item_counts_for_what_is_left_of_it() -> None:
     assert ahead.ahead(1)[0] == 32, "it has 30 more than usual; so many again, and two under way"
     told.split("long", 140)
     assert ahead.ahead(1)[0] == 102
+
+
+def test_what_a_splitting_step_expects_is_believed_until_there_is_more() -> None:
+    ahead = PartsAhead()
+    told = Told(ahead)
+    told.parts("short", 10, ended=10)
+    told.split("short", 10)
+    told.item_ended("short")
+    told.expect("long", 40)
+    assert ahead.ahead(1) == (40, 0)
+    told.parts("long", 12, ended=5)
+    assert ahead.ahead(1) == (35, 0)
+    assert ahead.is_known(1)
+    for position in range(12, 41):
+        told.part("long", "c", position)
+    assert not ahead.is_known(1), "it was wrong"
+    told.split("long", 50)
+    assert ahead.ahead(1) == (45, 0)
+
+
+def test_the_number_of_parts_is_shown_as_far_as_it_is_known() -> None:
+    now = [0.0]
+    progress = Progress(lambda: [], lambda: now[0])
+    told = Told(progress)
+
+    def shown() -> str:
+        return ended_of(progress.look(), source_ended=True, unit="page").split("ended, ")[1]
+
+    told.items("a", "b")
+    made = told.parts("a", 12)
+    for part in made[:3]:
+        told.end(part)
+    assert shown() == "3 parts", "nothing tells how many there will be"
+    told.expect("a", 20)
+    assert shown() == "3 parts", "the other page may have any number"
+    told.expect("b", 4)
+    assert shown() == "3 of 24 parts"
+    told.end(made[3], "abandoned")
+    assert shown() == "3 of 23 parts, 1 part abandoned"
+    told.split("a", 12)
+    told.item_ended("a")
+    assert shown() == "3 of 7 parts, 1 part abandoned"
+    told.items("c")
+    assert shown() == "3 of about 11 parts, 1 part abandoned"
 
 
 def test_parts_of_parts_are_foreseen_too() -> None:
@@ -142,7 +190,7 @@ def test_the_time_left_goes_by_parts() -> None:
     standing = progress.look()
     assert standing.left == pytest.approx(100), "a part a second, and 100 to come"
     line = totals_line(standing, source_ended=True, unit="page")
-    assert line.startswith("40 s, 1 of 2 pages ended, 40 parts, ")
+    assert line.startswith("40 s, 1 of 2 pages ended, 40 of 140 parts, ")
     assert line.endswith(", about 1 min 40 s left")
 
 

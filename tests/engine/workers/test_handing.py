@@ -49,6 +49,7 @@ class Slicer(Stage):
     """Does what the words of its item's source say; any that is none of these makes a part.
 
     reuse, again   ask whether the next part stands; begin at 0 again
+    expect         say that 7 parts are expected
     return         return something
     swallow        from here on, go on whatever is raised
     open           begin a part, and begin the next one before it ends
@@ -93,6 +94,7 @@ class Slicer(Stage):
 SIMPLE: dict[str, Callable[[Slicer, Parts], Any]] = {
     "reuse": lambda self, parts: note(self.workdir / "stood", str(parts.reuse())),
     "again": lambda self, parts: parts.begin_again(),
+    "expect": lambda self, parts: parts.expect(7),
     "return": lambda self, parts: None,
     "swallow": lambda self, parts: None,
 }
@@ -127,6 +129,7 @@ class Hands:
         self.standing = standing
         self.item = item
         self.taken: list[tuple[int, str, str]] = []
+        self.expected: list[tuple[int, int]] = []
         self.asked = anyio.Event()
         self.thread = threading.get_ident()
         self._answer = answer
@@ -142,6 +145,10 @@ class Hands:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copytree(part.folder, folder, dirs_exist_ok=True)
         shutil.rmtree(part.folder)
+
+    def expect(self, count: int) -> None:
+        assert threading.get_ident() == self.thread, "it belongs on the loop"
+        self.expected.append((len(self.taken), count))
 
 
 async def at_once(position: int) -> None:
@@ -244,6 +251,12 @@ async def test_what_stands_need_not_be_made_unless_the_stage_begins_again(bench:
 
         assert await worker.process(bench.draft("reuse")) == Result(parts=0)
         assert bench.taken == []
+
+
+async def test_how_many_parts_are_expected_is_told_before_the_next_one(bench: Bench) -> None:
+    assert await bench.attempt("expect a b expect c") == Result(parts=3)
+    assert bench.hands is not None
+    assert bench.hands.expected == [(0, 7), (2, 7)]
 
 
 # What goes wrong
