@@ -2,8 +2,9 @@
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from engine.contract.item import whence
+from engine.contract.item import PARTS, whence
 
 WHOLE = " JOIN items whole ON whole.id = substr(i.id, 1, instr(i.id || '/', '/') - 1)"
 """Joins the whole item that the item, or part, `i` belongs to."""
@@ -22,6 +23,15 @@ ABANDONED = (
 this is a part of. Only a retry takes it up again."""
 
 
+class Retried(NamedTuple):
+    """An item, or part, that `stage` is to try again. `void` are the stages whose outputs have to
+    go for that, of the part and of all that it is a part of."""
+
+    item: str
+    stage: str
+    void: tuple[str, ...] = ()
+
+
 class Retrying:
     """The part of a `Ledger` for failures to be tried again. Used like the ledger: from one thread
     at a time, within its transactions."""
@@ -36,21 +46,28 @@ class Retrying:
         stage: str | None = None,
         *,
         gaps: bool = False,
-    ) -> list[tuple[str, str]]:
+    ) -> list[Retried]:
         """Make failures pending, so that a run tries them again: those of this kind and stage, or
-        of any (None). A named kind may also be one of drops. Returns the items, or parts, and their
-        stages.
+        of any (None). A named kind may also be one of drops.
 
         With `gaps` those that made a gap: failed parts of items that are done without them. Else
-        all others. What an item's parts came to as a whole is not among them: the parts are.
+        all others. What an item's parts came to as a whole is not among them: the parts are. Where
+        a step judged an item by its parts, all of these are: else it would judge the same again.
 
         `descendants` gives the stages after each stage. What they came to is void: for the item
         itself, and for all that it is a part of.
         """
-        chosen = self._ended_ill(kind, stage, gaps=gaps)
-        for item, ended in chosen:
+        chosen: dict[tuple[str, str], Retried] = {}
+        for item, ended in self._ended_ill(kind, stage, gaps=gaps):
+            void = (ended, *descendants.get(ended, ()))
+            judged = [Retried(part, ended, void) for part in self._judged_by(item, ended)]
+            for one in judged or [Retried(item, ended)]:
+                chosen[one.item, ended] = one
+        for item, ended, void in chosen.values():
             self._reset(item, ended, descendants.get(ended, ()))
-        return chosen
+            for name in void:
+                self._forget_parts(item, name)
+        return list(chosen.values())
 
     def _ended_ill(
         self, kind: str | None, stage: str | None, *, gaps: bool
@@ -63,6 +80,22 @@ class Retrying:
             f" AND (s.outcome = 'failed' AND {GAP}) = ?3",
             (kind, stage, gaps),
         ).fetchall()
+
+    def _judged_by(self, item: str, stage: str) -> list[str]:
+        """The parts that `stage` has ended with, where it has also ended with their item."""
+        rows = self._db.execute(
+            "SELECT item FROM stages WHERE item > ? AND item < ? AND stage = ? AND gaps IS NULL",
+            (f"{item}/", f"{item}0", stage),
+        )
+        return [part for (part,) in rows]
+
+    def _forget_parts(self, item: str, split: str) -> None:
+        """Delete everything about the parts that `split` has made of this item or part, if any."""
+        for table, column in (("items", "id"), ("stages", "item"), ("attempts", "item")):
+            self._db.execute(
+                f"DELETE FROM {table} WHERE {column} > ? AND {column} < ?",
+                (f"{item}/{split}{PARTS}/", f"{item}/{split}{PARTS}0"),
+            )
 
     def _reset(self, item: str, stage: str, after: Sequence[str]) -> None:
         self._db.execute(

@@ -121,6 +121,11 @@ def discard_part(part: Item) -> None:
     _remove(part.folder)
 
 
+def discard_parts(folder: Path, split: str) -> None:
+    """Delete all parts that `split` has made of the item or part in `folder`, if any."""
+    _remove(folder / f"{split}{PARTS}")
+
+
 def part_positions(item: Item, split: str, first: int) -> list[int]:
     """The positions, from `first` on, of folders of parts that `split` made of the item: also of
     those that a killed run had not recorded."""

@@ -2,20 +2,21 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from engine import Item, Pipeline
+from engine import Item, Pipeline, Transient
 from engine.cli.main import main
 from engine.contract import registry
 from engine.ledger.reader import LedgerReader
 from tests.engine.toy_parts import at, cut, gather
 from tests.engine.toys import (
     Does,
+    Toy,
     executions,
     leftovers,
     line,
@@ -24,6 +25,7 @@ from tests.engine.toys import (
     run_within,
     toy,
     tree,
+    tries,
 )
 
 SECONDS = 20.0
@@ -184,6 +186,39 @@ def test_parts_of_a_failed_item_are_abandoned_until_it_is_tried_again(
     assert "bandoned" not in penstock("status", tmp_path)
     counts = json.loads(penstock("status", tmp_path, "--json"))["parts"]
     assert (counts["done"], counts["abandoned"]) == (6, 0)
+
+
+class Doubtful(Toy):
+    """Writes how often it has tried a part, and fails an item whose parts were all tried once."""
+
+    def act(self, item: Item, out: Path) -> Any:
+        super().act(item, out)
+        (out / "tries").write_text(str(tries(self, item)))
+
+    def judge(self, outputs: Iterator[Path]) -> None:
+        if {(output / "tries").read_text() for output in outputs} == {"1"}:
+            raise Transient("nothing came of it", kind="vain")
+
+
+@pytest.mark.parametrize("keep", [(), NONE_KEPT])
+def test_where_a_step_judged_an_item_its_parts_are_tried_again(
+    tmp_path: Path, use: Callable[[Pipeline], Command], keep: tuple[str, ...]
+) -> None:
+    steps = [cut("c"), at("c", "e"), at("c", "f", "e", base=Doubtful), at("c", "h", "f")]
+    steps += [cut("d", "f", each="c"), at("d", "k")]
+    pipeline = line(*steps, gather("g", "f", "h"), unit="page")
+    penstock = use(pipeline)
+    run_within(SECONDS, pipeline, tmp_path, ["a"], *keep)
+    before = executions(tmp_path)
+    assert "1 page failed in f: vain\n" in penstock("status", tmp_path)
+    assert "trying again: 3 parts of 1 page\n" in penstock("retry", tmp_path)
+    assert gathered(tmp_path, "a") == [0, 1, 2]
+    again = Counter(stage for stage, _ in executions(tmp_path) - before)
+    assert (again["f"], again["h"], again["k"], again["g"]) == (3, 3, 9, 1)
+    assert keep or (again["c"], again["e"]) == (0, 0)
+    status = json.loads(penstock("status", tmp_path, "--json"))
+    assert (status["items"]["done"], status["parts"]["done"], status["failures"]) == (1, 12, [])
+    assert not leftovers(tmp_path)
 
 
 def test_dropped_parts_are_tried_again_by_their_kind(
