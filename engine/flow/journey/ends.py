@@ -58,10 +58,15 @@ class Ends:
         does not enter it.
 
         An item that is a list ends at the stage that produced its items: the stages behind it do
-        not get the list.
+        not get the list. What a stage at the item's parts gathers in turn has ended with each of
+        them, and not with the item.
         """
         upstream: list[str | None] = []
+        path, is_below = self.graph.path, self.graph.level[stage] != self.item.split
         for before in self.graph.reads[stage]:
+            if is_below and len(path[before]) > len(path[stage]):
+                upstream.append(None)
+                continue
             end = ends.get(before)
             if end is None and self.above is not None:
                 end = self._end_of(before, ends)

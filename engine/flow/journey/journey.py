@@ -162,6 +162,7 @@ class Journey(Ends):
                     self._note(end)
                     reused += (end,)
                     following.update(self.graph.successors[stage])
+                    following.update(self.graph.home.get(stage, ()))
             candidates = self._in_order(following) if following else ()
         if self.is_decided:
             for stage in entering:

@@ -119,8 +119,10 @@ def test_nested_parts(tmp_path: Path) -> None:
     assert gathered(tmp_path, "a", "g", "h") == [0, 1]
     part = Item.at(tmp_path, "a").part("c", 1)
     assert [one[0] for one in read_value(part, "h")["parts"]["f"]] == [0, 1, 2, 3]
-    again = run_within(SECONDS, line(*steps), tmp_path, ["a"])
+    told: list[Event] = []
+    again = run_within(SECONDS, line(*steps), tmp_path, ["a"], listen=told.append)
     assert again.items["reused"] == 1
+    assert not any(isinstance(event, PartEntered) for event in told), "nothing has to be looked at"
     assert set(executions(tmp_path).values()) == {1}
 
 
