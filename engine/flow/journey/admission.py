@@ -22,6 +22,7 @@ from engine.ledger.outputs.folders import (
     commit_output,
     is_whole,
     output_mark,
+    part_positions,
     remove_scratch,
     replace_link,
     sweep_scratch,
@@ -76,6 +77,8 @@ def admit(
     was_link = replace_link(item)
     suspects.look(ledger, item)
     sweep_scratch(item)
+    if known and ledger.standing(item.id)[0] is None:
+        _sweep_parts(ledger, graph, item, suspects)
     known = with_disk(graph, item, known)
     journey, change = first_change(graph, item, known, parent, depth)
     journey, change = with_parts(ledger, journey, change)
@@ -105,6 +108,17 @@ def admit_part(
     repairs = repairs_of(journey, change)
     _record(ledger, journey, change, run)
     return Admission(journey, change, repairs, is_new)
+
+
+def _sweep_parts(ledger: Ledger, graph: Graph, item: Item, suspects: Suspects) -> None:
+    """Delete the scratch folders that a killed run left in the item's parts: it may end before its
+    parts enter."""
+    for split in graph.splits[item.split]:
+        for position in part_positions(item, split, 0):
+            part = item.part(split, position)
+            suspects.look(ledger, part)
+            sweep_scratch(part)
+            _sweep_parts(ledger, graph, part, suspects)
 
 
 def _record(ledger: Ledger, journey: Journey, change: Change, run: int) -> None:

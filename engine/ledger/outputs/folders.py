@@ -98,13 +98,13 @@ def discard_output(item: Item, stage: str) -> None:
 def discard_in_parts(item: Item, split: str, stage: str) -> None:
     """Delete the output of `stage` of each part of the item that the step `split` made; of a stage
     that splits those, what it made its parts of too."""
-    _discard_in_parts(item.folder / f"{split}{PARTS}", stage)
+    _discard_in_parts(item.folder / f"{split}{PARTS}", stage, item.root.folder)
 
 
-def _discard_in_parts(parts: Path, stage: str) -> None:
+def _discard_in_parts(parts: Path, stage: str, aside: Path) -> None:
     for name in _names(parts):
-        _remove(parts / name / stage)
-        _discard_in_parts(parts / name / f"{stage}{PARTS}", stage)
+        _remove(parts / name / stage, aside)
+        _discard_in_parts(parts / name / f"{stage}{PARTS}", stage, aside)
 
 
 def outputs_in_parts(item: Item, split: str, stage: str) -> Iterator[Path]:
@@ -118,7 +118,7 @@ def outputs_in_parts(item: Item, split: str, stage: str) -> Iterator[Path]:
 
 def discard_part(part: Item) -> None:
     """Delete a part with everything that was made of it."""
-    _remove(part.folder)
+    _remove(part.folder, part.root.folder)
 
 
 def discard_parts(folder: Path, split: str) -> None:
@@ -184,11 +184,13 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _remove(path: Path) -> None:
+def _remove(path: Path, aside: Path | None = None) -> None:
+    """Delete `path`. It is first moved `aside`, into the folder of an item, by default its own: if
+    this run dies while deleting, the next one sweeps it there. That of a whole item is always
+    swept, that of a part while its item has not ended."""
     if not os.path.lexists(path):
         return
-    # If this run dies while deleting, the next one sweeps names with ".scratch-".
-    doomed = Path(tempfile.mkdtemp(prefix=".discarded.scratch-", dir=path.parent))
+    doomed = Path(tempfile.mkdtemp(prefix=".discarded.scratch-", dir=aside or path.parent))
     path.rename(doomed / path.name)
     shutil.rmtree(doomed, ignore_errors=True)
 

@@ -10,7 +10,9 @@ from engine import Item, MissingOutput
 from engine.contract.item import MARK
 from engine.ledger.outputs.folders import (
     commit_output,
+    discard_in_parts,
     discard_output,
+    discard_part,
     is_whole,
     open_scratch,
     output_mark,
@@ -198,6 +200,28 @@ def test_the_folder_of_an_item_that_is_a_link_is_not_followed(
     assert not replace_link(item)
     commit(item, "cut")
     discard_output(item, "cut")
+
+
+@pytest.mark.parametrize(
+    "delete",
+    [
+        lambda item: discard_part(item.part("cut", 3).part("trim", 1)),
+        lambda item: discard_part(item.part("cut", 3)),
+        lambda item: discard_in_parts(item, "cut", "look"),
+    ],
+)
+def test_what_a_run_dies_deleting_in_parts_is_swept_with_the_item(
+    tmp_path: Path, delete: Callable[[Item], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = Item.at(tmp_path, "v")
+    part = item.part("cut", 3)
+    for one, stage in ((part, "cut"), (part, "look"), (part.part("trim", 1), "trim")):
+        commit(one, stage, frame="1")
+    monkeypatch.setattr("shutil.rmtree", lambda path, **how: None)  # the run dies at this moment
+    delete(item)
+    monkeypatch.undo()
+    assert sweep_scratch(item) == 1
+    assert [path for path in tmp_path.rglob("*") if ".scratch-" in path.name] == []
 
 
 @pytest.mark.parametrize("name", ["cut", ".cut.partial", ".cut.scratch-1"])
