@@ -94,8 +94,8 @@ class Hooks(Protocol):
     def attempt_started(self, item: Item, stage: str, worker: int, attempt: int) -> AttemptRow:
         """Have the attempt recorded soon; returns its row."""
 
-    async def tried_alone(self, row: AttemptRow, alone: bool) -> None:
-        """Record, before the attempt goes on, whether nothing else is in hand meanwhile."""
+    async def tried_alone(self, row: AttemptRow) -> None:
+        """Record, before the attempt goes on, that nothing else is in hand meanwhile."""
 
     async def concluded(self, conclusion: Conclusion) -> None:
         """An attempt has ended: have it recorded; if its stage has ended too, pass the item on."""

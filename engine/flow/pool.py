@@ -319,7 +319,7 @@ class Pool:
         if attempt.entry.attempt > self.options.attempts:
             return Result(ending=killer(self.options.attempts))
         worker = await self._team.apart(worker)
-        await self._hooks.tried_alone(attempt.row, True)
+        await self._hooks.tried_alone(attempt.row)
         return await worker.process(attempt.draft)
 
     async def _attempt_together(
@@ -350,8 +350,6 @@ class Pool:
         """Commit the attempt, end it, or plan another one, as its result says."""
         self._settling.counts["attempts"] += 1
         if attempt.result.produced is not None:
-            if attempt.entry.suspect:  # from now on its produced items are in hand too
-                await self._hooks.tried_alone(attempt.row, False)
             self._inbox.leave()  # its items need room here, and its worker
             self._tasks.start_soon(self._expand, attempt, attempt.result.produced)
         elif await self._settling.settle(attempt, self._tasks):

@@ -90,6 +90,8 @@ class Routing:
         """Entries in pools, and changes on their way from one pool to the next."""
         self._attempt_numbers = numbers = itertools.count(begun.last_attempt + 1)
         self._suspects = Suspects(begun.suspects, begun.died, graph.names, lambda: next(numbers))
+        self._alone: AttemptRow | None = None
+        """The attempt at a suspect, as long as nothing else has been in hand beside it."""
         self._offering = Offering(inlets)
         self._has_parts = any(len(steps) for level, steps in graph.splits.items())
         self._parts = PartsFlow(
@@ -252,6 +254,8 @@ class Routing:
         if conclusion.stop is not None:
             self.stop(conclusion.stop)
         row.end(conclusion.outcome, conclusion.failure)
+        if row is self._alone:
+            self._alone = None
         root = journey.item.root.id
         if end is None:
             self._budget.put_off(root)
@@ -318,6 +322,9 @@ class Routing:
                 self._feeders.start_soon(self._feed_known_children, journey)
         if self._has_parts:
             await self._parts.tidy(journey, change)
+        if entering and self._alone is not None:  # what it hands over, or holds, is in hand too
+            await self._mark_alone(self._alone, False)
+            self._alone = None
         await self._offering.offer(journey, [name for name in entering if journey.goes_to(name)])
         if self._has_parts:
             await self._parts.follow(journey, change)
@@ -325,8 +332,14 @@ class Routing:
             journey.is_closed = True
             self._end(journey, change.outcome)
 
-    async def tried_alone(self, row: AttemptRow, alone: bool) -> None:
-        """Record, before the attempt goes on, whether it is the only one under way."""
+    async def tried_alone(self, row: AttemptRow) -> None:
+        """Record, before the attempt at a suspect begins, that nothing else is in hand, and later
+        if something is. Parts from earlier runs may be when an item is split."""
+        alone = self._at_work == 1
+        self._alone = row if alone else None
+        await self._mark_alone(row, alone)
+
+    async def _mark_alone(self, row: AttemptRow, alone: bool) -> None:
         await self._commit.do(lambda ledger: ledger.killed.mark_alone(row.id, alone))
 
     def _is_held(self, journey: Journey, stage: str) -> bool:

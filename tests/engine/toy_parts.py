@@ -116,7 +116,7 @@ def at(
     each: str, name: str, *after: str, base: type[Toy] = Toy, does: Does | None = None, **more: Any
 ) -> Step:
     """A toy at the parts of the step `each`; it comes after the parts, unless `after` says."""
-    body = {"name": name, "optional_inputs": after or each, "does": does or {}}
+    body = {"name": name, "optional_inputs": after or (each,), "does": does or {}}
     return Step(type(name.capitalize(), (base,), body | more), after or each, each=each)
 
 

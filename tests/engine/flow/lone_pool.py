@@ -87,7 +87,7 @@ class NoRun:
     def attempt_started(self, item: Item, stage: str, worker: int, attempt: int) -> AttemptRow:
         return AttemptRow(1, 1, item.id, stage, worker, attempt, 0.0)
 
-    async def tried_alone(self, row: AttemptRow, alone: bool) -> None: ...
+    async def tried_alone(self, row: AttemptRow) -> None: ...
 
     async def concluded(self, conclusion: Conclusion) -> None:
         assert conclusion.stop is None
