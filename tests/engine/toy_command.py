@@ -13,10 +13,23 @@ from engine import Drop, FinishContext, Item, Permanent, Pipeline, Transient
 from engine.flow.run import run_pipeline
 from engine.sources.standard_input import standard_input
 from engine.telemetry.events import Event, Events
-from tests.engine.toys import LoopToy, Toy, configured, line, note, toy, tries
+from tests.engine.toy_parts import Cutter, at, cut, gather
+from tests.engine.toys import Does, LoopToy, Toy, configured, line, note, toy, tries
 
 ITEMS = 60
 LISTS = 3
+BOOKS = 12
+WORKERS = {
+    "fetch": 1,
+    "chapters": 2,
+    "read": 2,
+    "weigh": 3,
+    "pages": 2,
+    "look": 2,
+    "bind": 2,
+    "shelve": 2,
+}
+"""Those of the steps of the pipeline `parts`."""
 
 
 class Fetch(Toy):
@@ -78,6 +91,42 @@ def crash() -> Pipeline:
     )
 
 
+class SlowCutter(Cutter):
+    """Takes its time for each part, and writes several files."""
+
+    def write(self, item: Item, position: int, folder: Path) -> None:
+        for number in range(3):
+            (folder / str(number)).write_bytes(item.id[:10].encode() * 500)
+            time.sleep(0.0005)
+        super().write(item, position, folder)
+
+
+class SlowToy(Toy):
+    def act(self, item: Item, out: Path) -> Any:
+        super().act(item, out)
+        time.sleep(0.001)
+
+
+def parts() -> Pipeline:
+    """Books with chapters, of which some have pages; at each level some parts go wrong."""
+    chapters = {f"v{book}": book * 5 % 9 for book in range(BOOKS)}
+    numbers = [(book, one) for book in range(BOOKS) for one in range(9)]
+    pages = {f"v{book}/{one}": (book + one) % 4 for book, one in numbers}
+    does: Does = {"v3/1": ["transient", 1], "v4/0": ["drop"], "v5/3": ["permanent"], "v7": ["skip"]}
+    chapter: Does = {"v3/4": ["transient", 1], "v10/2": ["bug", 1], "v11/0": ["permanent"]}
+    page: Does = {f"v{book}/3/1": ["permanent"] for book in range(2, 6)} | {"v6/1/0": ["drop"]}
+    return line(
+        toy("fetch"),
+        cut("chapters", "fetch", base=SlowCutter, cuts=chapters, does=chapter),
+        at("chapters", "read", base=SlowToy, does=does),
+        at("chapters", "weigh", "read", base=LoopToy),
+        cut("pages", "read", each="chapters", base=SlowCutter, cuts=pages),
+        at("pages", "look", base=SlowToy, does=page),
+        gather("bind", "look", each="chapters"),
+        gather("shelve", "bind", "weigh", "fetch", roles=["bind", "weigh"]),
+    )
+
+
 def finish(context: FinishContext) -> list[str]:
     note(context.workdir / "stuck", "finish")
     while not (context.workdir / "release").exists():
@@ -91,6 +140,11 @@ def chosen(name: str) -> tuple[Pipeline, Iterable[str], list[str]]:
         each = [f"stages.{stage}.workers=2" for stage in ("fetch", "cut", "weigh")]
         lists = [f"list {number}" for number in range(LISTS)]
         return crash(), lists, [*each, "stages.fetch.keep=false", "stages.look.batch=3"]
+    if name == "parts":
+        each = [f"stages.{stage}.workers={workers}" for stage, workers in WORKERS.items()]
+        less = [f"stages.{stage}.keep=false" for stage in ("fetch", "chapters", "read", "look")]
+        some = ["stages.pages.most_failed=1", "stages.chapters.most_failed=1"]
+        return parts(), [f"v{number}" for number in range(BOOKS)], [*each, *less, *some]
     if name == "stuck":
         return line(toy("a", base=Stuck), toy("b", "a")), [f"v{n}" for n in range(9)], []
     if name == "pipe":
