@@ -208,7 +208,8 @@ def _check_gaps(
         if stage in (None, failure.stage) and kind in (None, failure.kind)
     ]
     if gaps and not any(failure.is_gap for failure in asked):
-        raise UsageError("--gaps: nothing that is done lacks a part that failed so")
+        how = " in that way" if stage or kind else ""
+        raise UsageError(f"--gaps: nothing that is done lacks a part that failed{how}")
     if not gaps and (stage or kind) and asked and all(failure.is_gap for failure in asked):
         raise UsageError("what failed so are parts that finished items do without; add --gaps")
 

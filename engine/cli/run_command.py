@@ -125,6 +125,8 @@ def execute(
             port.close()
     if not quiet:
         _show(pipeline, workdir, report)
+    elif report.outcome == "stopped":
+        click.echo(f"penstock: stopped: {report.why}", err=True)
     for line in report.discrepancies:
         click.echo(f"penstock: the ledger does not add up: {line}; please report this", err=True)
     if log is not None and log.problem is not None:

@@ -44,6 +44,15 @@ def test_a_run_without_room_on_the_disk_stops_itself(tmp_path: Path, clips: list
     assert crawl(*clips[:2], out=tmp_path / "work").code == 0
 
 
+def test_a_quiet_run_that_stops_itself_says_why(tmp_path: Path, clips: list[Path]) -> None:
+    sets = {"limits.free_disk": "1000 TB"}
+    ran = crawl(*clips, "--quiet", out=tmp_path / "work", sets=sets)
+    assert (ran.code, ran.out) == (3, "")
+    [line] = ran.err.splitlines()
+    assert line.startswith("penstock: stopped: ")
+    assert "is nearly full" in line
+
+
 @pytest.fixture
 def silence() -> Iterator[Callable[[Exchange], None]]:
     """A route that never answers."""

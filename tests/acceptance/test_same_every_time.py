@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.command import crawl_command
-from tests.acceptance.outcome import bytes_of, check_dataset
+from tests.acceptance.clips import SHARP, make_clip
+from tests.acceptance.command import crawl, crawl_command
+from tests.acceptance.outcome import bytes_of, check_dataset, query
 
 STAGES = ("download", "extract", "filter", "describe", "dedup")
 
@@ -54,3 +55,20 @@ def test_neither_cores_nor_workers_nor_batches_change_a_byte(
         for out in variants
     ]
     assert others == [first] * 2
+
+
+def test_the_length_of_stretches_changes_no_byte(tmp_path: Path) -> None:
+    options = SHARP | {"g": "5"}  # a video is cut where something can be decoded by itself
+    clips = [
+        make_clip(tmp_path / f"{first}.mp4", range(first, first + 6), options=options)
+        for first in (0, 4, 10)
+    ]
+    made, parts = [], []
+    for stretch in (0, 1.3, 0.4):
+        out = tmp_path / f"work-{stretch}"
+        sets = {"stages.extract.stretch": stretch, "stages.extract.fps": 4}
+        assert crawl(*clips, out=out, sets=sets).code == 0
+        made.append(bytes_of(out / "dataset"))
+        parts += query(out, "SELECT count(*) FROM items WHERE parent IS NOT NULL")
+    assert made[1:] == [made[0]] * 2
+    assert parts[0] < parts[1] < parts[2]
