@@ -50,7 +50,8 @@ class Audit:
             lost, extra = self._db.execute(
                 f"SELECT coalesce(sum(({due}) AND NOT {entered} AND NOT {decided}"
                 f" AND {self._had_to_go_on(name)}), 0),"
-                f" coalesce(sum(NOT ({due}) AND {entered}), 0) FROM items i"
+                f" coalesce(sum(NOT ({due}) AND {entered} AND {self._goes_by_this_run(name)}), 0)"
+                " FROM items i"
                 f" WHERE {LAST} AND {self._at_level(name)}",
                 (*values, name, *deciders, *values, name),
             ).fetchone()
@@ -104,6 +105,11 @@ class Audit:
         if not self._pipeline[name].each:
             return "1"
         return "(SELECT outcome FROM items WHERE id = i.parent) != 'pending'"
+
+    def _goes_by_this_run(self, name: str) -> str:
+        """The condition for an item or part whose rows are this run's: a part that waits for an
+        output of its item keeps those of earlier runs, which may yet hold."""
+        return "i.outcome != 'pending'" if self._pipeline[name].each else "1"
 
     def _own(self, table: str) -> str:
         return f" AND {table}.gaps IS NULL" if self._knows_parts else ""

@@ -30,6 +30,8 @@ class Ends:
     is_decided: bool = False
     splitting: set[str] = field(default_factory=set)
     """The stages that make parts of the item in this run."""
+    _asking: set[str] = field(default_factory=set)
+    """The stages of whose outputs it is being found out whether they will be read."""
 
     def owner(self, stage: str) -> "Ends":
         """The journey in which the end of `stage` is found: this one, or one above."""
@@ -184,8 +186,8 @@ class Ends:
             return None
         if self.graph.level[stage] != self.item.split:
             end = self.held_below(stage, known)
-            if end is None or end.outcome != "done":
-                return end
+            if end is None or end.outcome != "done" or self.is_decided:
+                return end  # of a decided item nothing is looked at again
             has_to_run = self._will_be_read(stage, end) or not self._stands_below(stage, known)
             return None if has_to_run else end
         is_done = known.outcome == "done" and not known.is_skipped
@@ -210,40 +212,43 @@ class Ends:
         return None
 
     def _will_be_read(self, stage: str, end: End) -> bool:
-        """Whether a reader of `stage` would have to run if `stage` ended with `end`."""
-        if self.is_decided:
+        """Whether a reader of `stage` would have to run if `stage` ended with `end`.
+
+        A step at the parts may read what was gathered of them: so the question may come back to
+        where it began. There, nothing more is to be found.
+        """
+        if self.is_decided or stage in self._asking:
             return False  # no stage begins with a decided item
-        for reader in self.graph.readers[stage]:
-            if self.owner(reader) is not self:
-                if self.owner(reader).may_run(reader):
-                    return True  # a step that gathers, and would read this
-                continue
-            if self.graph.level[reader] != self.item.split:
-                if self._is_read_by_parts(stage, reader):
-                    return True
-                continue
-            home = self.graph.below[self.item.split]
-            ends = {name: self._expected(name) for name in self.graph.reads[reader] if name in home}
-            upstream = self.upstream_of(reader, ends | {stage: end})
-            if upstream is None:
-                continue  # another of its inputs keeps the item from this reader
-            if self.reusable(reader, self.would_be(reader, upstream)) is None:
-                return True
-        return False
+        self._asking.add(stage)
+        try:
+            readers = self.graph.readers[stage]
+            return any(self._has_to_read(reader, stage, end) for reader in readers)
+        finally:
+            self._asking.discard(stage)
+
+    def _has_to_read(self, reader: str, stage: str, end: End) -> bool:
+        """Whether `reader` would have to run if `stage`, which it reads, ended with `end`."""
+        if self.owner(reader) is not self:
+            return self.owner(reader).may_run(reader)  # a step that gathers, and would read this
+        if self.graph.level[reader] != self.item.split:
+            return self._is_read_by_parts(stage, reader)
+        upstream = self.upstream_of(reader, self._expected_before(reader) | {stage: end})
+        if upstream is None:
+            return False  # another of its inputs keeps the item from this reader
+        return self.reusable(reader, self.would_be(reader, upstream)) is None
 
     def may_run(self, stage: str) -> bool:
-        """Whether `stage`, which has not ended unless it is in `ended`, may have to run: where it
-        gathers, unless the parts stand as its earlier end saw them."""
-        if stage in self.ended or stage in self.entered:
+        """Whether `stage` has the item, or may have to have it: where it gathers, also while
+        the parts are made again, as nobody knows yet whether they come out the same."""
+        if stage in self.ended or stage in self.entered or self.is_decided:
             return stage in self.entered
         split, below = self.item.split, self.graph.below[self.item.split]
         for before in self.graph.reads[stage]:
             level = self.graph.level[before]
             is_gathered = before in below and level != split
-            if is_gathered and before not in self.ended and not self.has_standing_parts(level):
+            if is_gathered and before not in self.ended and level in self.splitting:
                 return True
-        ends = {name: self._expected(name) for name in self.graph.reads[stage] if name in below}
-        upstream = self.upstream_of(stage, ends)
+        upstream = self.upstream_of(stage, self._expected_before(stage))
         return upstream is not None and self.reusable(stage, self.would_be(stage, upstream)) is None
 
     def has_standing_parts(self, splitting: str) -> bool:
@@ -258,10 +263,7 @@ class Ends:
             for one in self.graph.readers[split]
             if path[one] == path[split][: len(path[one])]  # others read what it made of the item
         ]
-        return any(
-            reader not in self.owner(reader).ended and self.owner(reader).may_come(reader)
-            for reader in beside
-        )
+        return any(self.owner(reader).may_run(reader) for reader in beside)
 
     def will_read_itself(self) -> bool:
         """Whether a step at the level of this part, or below, may yet read the part's own files."""
@@ -269,9 +271,11 @@ class Ends:
         for reader in self.graph.readers[split]:
             if reader not in self.graph.below[split]:
                 continue
-            steps = [reader]
-            if self.graph.level[reader] != split:
-                steps = self.graph.home[self.graph.path[reader][len(self.graph.path[split]) + 1]]
+            if self.graph.level[reader] == split:
+                if self.may_run(reader):
+                    return True
+                continue
+            steps = self.graph.home[self.graph.path[reader][len(self.graph.path[split]) + 1]]
             if any(name not in self.ended and self.may_come(name) for name in steps):
                 return True
         return False
@@ -284,19 +288,22 @@ class Ends:
         splitting = self.graph.path[reader][len(self.graph.path[stage])]
         if stage == splitting:
             return False  # it reads its part's own
-        if self._has_to_run(splitting):
+        if self.may_run(splitting):
             return True  # some parts are gone, and all have to be looked at
         below = [(name, self.known.get(name)) for name in self.graph.home[splitting]]
         return not all(known and self._stands_below(name, known) for name, known in below)
 
-    def _has_to_run(self, stage: str) -> bool:
-        """Whether `stage` has the item, or would have to have it."""
-        if stage in self.ended or stage in self.entered:
-            return stage in self.entered
-        home = self.graph.below[self.item.split]
-        ends = {name: self._expected(name) for name in self.graph.reads[stage] if name in home}
-        upstream = self.upstream_of(stage, ends)
-        return upstream is not None and self.reusable(stage, self.would_be(stage, upstream)) is None
+    def _expected_before(self, stage: str) -> dict[str, End | None]:
+        """The ends to expect of all that `stage` reads."""
+        return {name: self._expected_anywhere(name) for name in self.graph.reads[stage]}
+
+    def _expected_anywhere(self, stage: str) -> End | None:
+        """The end to expect of `stage`, at this level, below or above."""
+        if self.above is None or stage in self.graph.below[self.item.split]:
+            return self._expected(stage)
+        if stage == self.item.split:
+            return End(stage, "done", self.own)
+        return self.above._expected_anywhere(stage)
 
     def _expected(self, stage: str) -> End | None:
         """The end of `stage`, or the one to expect if it ends well; None if
@@ -307,9 +314,7 @@ class Ends:
             known = self.known.get(stage)
             held = self.held_below(stage, known) if known is not None else None
             return held or self._assumed(stage)
-        home = self.graph.below[self.item.split]
-        ends = {name: self._expected(name) for name in self.graph.reads[stage] if name in home}
-        upstream = self.upstream_of(stage, ends)
+        upstream = self.upstream_of(stage, self._expected_before(stage))
         if upstream is None:
             return None
         known = self.known.get(stage, Known())

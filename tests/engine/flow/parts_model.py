@@ -33,6 +33,9 @@ class Node:
     """Steps that it was to enter, and did not."""
     over: set[str] = field(default_factory=set)
     """Splitting steps of which more parts have failed than may."""
+    is_extra: bool = False
+    """A part that its splitting step would not make: it may be there where what it is of is
+    decided, as nothing is done again then, and stands from other settings."""
 
     @property
     def id(self) -> str:
@@ -145,9 +148,13 @@ class Model:
 
     def _split(self, plan: Plan, node: Node, end: str) -> None:
         if end == "done":
-            many = range(plan.many(node.called))
-            value = self.numbers[plan.name]
-            node.parts[plan.name] = [node.part(plan, position, value) for position in many]
+            many, value = plan.many(node.called), self.numbers[plan.name]
+            found = self.found_parts.get((node.id, plan.name), ())
+            extra = [position for position in found if position >= many]
+            parts = [node.part(plan, position, value) for position in (*range(many), *extra)]
+            for part in parts[many:]:
+                part.is_extra = True
+            node.parts[plan.name] = parts
         elif end == "done skipped":
             node.parts[plan.name] = []
         else:
@@ -162,7 +169,7 @@ class Model:
     def _join(self, plan: Plan, node: Node) -> None:
         """What all the node's parts came to at a step."""
         split = plan.level[-1]
-        parts = node.parts.get(split, [])
+        parts = [part for part in node.parts.get(split, []) if not part.is_extra]
         if split in node.ends and node.ends[split] in WELL:
             if (plan.name, node.id) in self.found:
                 node.ends[plan.name] = self._joined(plan, parts)

@@ -102,6 +102,9 @@ def check_state(case: Case, workdir: Path, report: RunReport, numbers: dict[str,
     assert found == expected, sorted(found.items() ^ expected.items())
     for node in nodes:
         assert not node.missing or model.is_decided(node), f"{node.called}: not in {node.missing}"
+        assert not node.is_extra or (node.above is not None and model.is_decided(node.above)), (
+            f"{node.called} is no part any more"
+        )
     rows = toys.query(workdir, "SELECT id, outcome FROM items")
     items = {node.id: model.outcome(node) for node in nodes}
     free = {node.id for node in nodes if node.above is not None and model.is_decided(node.above)}

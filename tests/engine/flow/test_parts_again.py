@@ -1,0 +1,91 @@
+"""Runs again on a folder with parts: what stands is neither done again nor taken for something
+else."""
+
+from pathlib import Path
+
+from engine.flow.run import Run
+from engine.telemetry.events import AttemptEnded, Event, PartEntered
+from tests.engine.toy_parts import at, cut, gather
+from tests.engine.toys import executions, line, query, run_within, toy
+
+SECONDS = 20.0
+
+
+def test_parts_that_read_what_was_gathered_of_them_stand(tmp_path: Path) -> None:
+    """Whether the parts are read depends on what was gathered, and that on whether they are."""
+    steps = [cut("c"), at("c", "f"), gather("g", "c", "f"), at("c", "h", "f", "g")]
+    keep = ["stages.c.keep=false", "stages.g.keep=false"]
+    run_within(SECONDS, line(*steps), tmp_path, ["a"], *keep)
+    again = run_within(SECONDS, line(*steps), tmp_path, ["a"], *keep)
+    assert again.items["reused"] == 1
+    assert set(executions(tmp_path).values()) == {1}
+
+
+def test_a_dropped_item_stays_so_where_a_step_below_its_parts_changes(tmp_path: Path) -> None:
+    steps = [
+        cut("c"),
+        cut("d", "c", each="c"),
+        at("d", "f"),
+        gather("g", "d", roles=["d"], does={"a": ["drop"]}),
+    ]
+    run_within(SECONDS, line(*steps), tmp_path, ["a"])
+    before = executions(tmp_path)
+    again = run_within(SECONDS, line(*steps), tmp_path, ["a"], "stages.f.value=1")
+    assert again.items == {"done": 0, "dropped": 1, "failed": 0, "reused": 1}
+    assert query(tmp_path, "SELECT outcome FROM items WHERE parent IS NULL") == [("dropped",)]
+    assert executions(tmp_path) == before
+
+
+def test_parts_are_not_made_again_for_a_step_that_has_them(tmp_path: Path) -> None:
+    """The step that gathers has to wait until another's parts have been looked at."""
+    steps = [cut("c"), at("c", "f"), gather("g", "c", "f"), gather("h", "f", "g", roles=["f"])]
+    keep = "stages.c.keep=false"
+
+    def drain_at_the_last_step(run: Run) -> None:
+        def listen(event: Event) -> None:
+            if isinstance(event, AttemptEnded) and event.stage == "g":
+                run.drain("interrupted", "as told")
+
+        run.events.subscribe(listen)
+
+    run_within(SECONDS, line(*steps), tmp_path, ["a"], keep, also=drain_at_the_last_step)
+    assert not any(stage == "h" for stage, _ in executions(tmp_path))
+    run_within(SECONDS, line(*steps), tmp_path, ["a"], keep)
+    assert set(executions(tmp_path).values()) == {1}
+
+
+def test_parts_that_wait_keep_what_they_came_to_earlier(tmp_path: Path) -> None:
+    """Also where it will not hold: until their item has what they wait for, nobody knows."""
+    parts = [cut("c"), at("c", "f", "c", "w")]
+    run_within(SECONDS, line(toy("w"), *parts), tmp_path, ["a"])
+
+    def drain_at_the_last_part(run: Run) -> None:
+        def listen(event: Event) -> None:
+            if isinstance(event, PartEntered) and event.position == 2:
+                run.drain("interrupted", "as told")
+
+        run.events.subscribe(listen)
+
+    steps = [toy("w", does={"a": ["throttled", 2, 60.0]}), *parts]
+    changed = ["stages.w.value=1", "stages.c.value=1"]
+    report = run_within(
+        SECONDS, line(*steps), tmp_path, ["a"], *changed, also=drain_at_the_last_part
+    )
+    assert report.discrepancies == []
+    before = executions(tmp_path)
+    run_within(SECONDS, line(toy("w"), *parts), tmp_path, ["a"], "stages.w.value=1")
+    assert {stage for stage, _ in executions(tmp_path) - before} == {"w", "c", "f"}
+
+
+def test_parts_are_not_made_again_where_others_read_what_made_them(tmp_path: Path) -> None:
+    steps = [
+        cut("c"),
+        at("c", "f"),
+        cut("d", "c", "f", cuts={"a": 2}),
+        at("d", "h", "d", "c"),
+    ]
+    run_within(SECONDS, line(*steps), tmp_path, ["a"], "stages.c.keep=false")
+    before = executions(tmp_path)
+    again = run_within(SECONDS, line(*steps), tmp_path, ["a"], "stages.c.keep=false")
+    assert again.items["reused"] == 1
+    assert executions(tmp_path) == before
