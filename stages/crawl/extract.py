@@ -6,9 +6,11 @@ whole video it writes `extract.json`: frames, duration in seconds, codec, damage
 """
 
 import json
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import partial
 from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -153,7 +155,9 @@ class Extract(Stage):
                 return [*chain.from_iterable(share_out(stretch, begin, self.cores, threads))]
 
         all_stretches = [*self._stretches_of(segments, table)]
-        stretches.expect(sum(any(one.wanted for one in stretch) for stretch in all_stretches))
+        first = [next((s.wanted[0] for s in one if s.wanted), None) for one in all_stretches]
+        stretches.starts = [table.seconds(ticks) for ticks in first if ticks is not None]
+        stretches.expect(len(stretches.starts))
         for stretch in all_stretches:
             times = [ticks for segment in stretch for ticks in segment.wanted]
             if not times:
@@ -225,7 +229,10 @@ class Extract(Stage):
         with open_video(path, threads, self.settings.max_pixels) as video:
             names = FileNames()
             frames = decode_whole(video, table, sampling, damage)
-            for _, stretch in groupby(frames, key=lambda one: self._stretch_of(one.time)):
+            # Cut as by segments, where that was tried: the stretches before the damage then stand.
+            starts = stretches.starts
+            cut = partial(bisect_right, starts) if starts else self._stretch_of
+            for _, stretch in groupby(frames, key=lambda one: cut(one.time)):
                 with stretches.make() as (folder, lines):
                     write = self._picture_writer(video, folder, stretches.tone_mapped)
                     for frame, time, keyframe in stretch:

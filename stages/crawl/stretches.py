@@ -1,8 +1,9 @@
 """The stretches of a video, as the extract stage hands them over."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,7 +19,8 @@ class Stretches:
     """The stretches of one video, in order, each of `length` seconds.
 
     `tone_mapped` are the kinds of high dynamic range in all of them; it is kept between attempts,
-    as a stretch that is reused is not looked at again.
+    as a stretch that is reused is not looked at again. `starts` are the seconds at which stretches
+    begin, where this attempt knows them beforehand.
     """
 
     def __init__(self, parts: Parts, length: float, cores: Cores, video: Path, kept: Path) -> None:
@@ -30,6 +32,7 @@ class Stretches:
         self._video = video
         self._file = kept / KEPT
         self._is_resumable = True
+        self.starts: Sequence[Fraction] = ()
         known = _read(self._file)
         if known.get("length") != length:
             known = {}  # an earlier attempt cut the video elsewhere

@@ -1,6 +1,7 @@
 """A video handed on in stretches: what comes out is the same, however it is cut, and whatever
 became of earlier attempts."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -54,6 +55,9 @@ class Disk:
 
     def drop(self, folder: Path) -> None:
         remove_scratch(folder)
+
+    def expect(self, count: int) -> None:
+        pass
 
     def take(self, part: MadePart) -> None:
         is_last = self.kill_at == 0
@@ -221,6 +225,24 @@ def test_what_was_made_before_an_attempt_was_killed_is_used_again(
     split(clip, 2, [Killing(2, 3, True), Killing(2, 1, True)], fps=3)
 
     assert 48 <= len(written) <= 48 + 2 * 10  # the stretch with which it was killed, at most
+
+
+def test_where_all_has_to_be_decoded_the_stretches_before_the_damage_come_out_the_same(
+    split: Split, damaged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = defaultdict[int, list[str]](list)
+    take = Disk.take
+
+    def noted(disk: Disk, part: MadePart) -> None:
+        taken[part.position].append((part.folder / "frames.jsonl").read_text())
+        take(disk, part)
+
+    monkeypatch.setattr(Disk, "take", noted)
+    split(damaged, 2.5, fps=3)
+
+    twice = [made for made in taken.values() if len(made) > 1]
+    assert len(twice) >= 2
+    assert all(made[0] == made[1] for made in twice)
 
 
 def _counted(write: Callable[..., None], written: list[Path]) -> Callable[..., None]:
