@@ -17,6 +17,7 @@ from engine.contract.showing import shown
 from engine.flow.attempt import Conclusion, Entry
 from engine.flow.division import Judge
 from engine.flow.endings import Endings
+from engine.flow.handing import DiskRoom, RoomyHanding
 from engine.flow.inbox import Inlet
 from engine.flow.journey import Journey
 from engine.flow.journey.admission import Again, admit
@@ -93,6 +94,7 @@ class Routing:
         self._alone: AttemptRow | None = None
         """The attempt at a suspect, as long as nothing else has been in hand beside it."""
         self._offering = Offering(inlets)
+        self._disk_room = DiskRoom(disk, graph, inlets, lambda: self._draining)
         self._has_parts = any(len(steps) for level, steps in graph.splits.items())
         self._parts = PartsFlow(
             graph,
@@ -158,7 +160,8 @@ class Routing:
 
     async def splitting(self, journey: Journey, step: str, fingerprint: str) -> Handing:
         """The run's side of an attempt of `step` that makes parts of the item."""
-        return await self._parts.splitting(journey, step, fingerprint)
+        inner = await self._parts.splitting(journey, step, fingerprint)
+        return RoomyHanding(inner, self._disk_room, journey, step)
 
     async def expand(self, journey: Journey, produced: Items) -> int:
         """Feed the items that this one produced; returns their number."""

@@ -1,4 +1,4 @@
-"""Holds back the source while the disk is nearly full."""
+"""Holds back the source, and further parts of items, while the disk is nearly full."""
 
 import shutil
 from collections.abc import Callable
@@ -16,7 +16,8 @@ DISK_CHECK_INTERVAL = 2.0
 
 
 class DiskGate:
-    """Holds back new items while less than `watermark` bytes are free on the disk of `folder`."""
+    """Holds back new items, and parts, while less than `watermark` bytes are free on the disk of
+    `folder`."""
 
     def __init__(self, folder: Path, watermark: int, events: Events) -> None:
         self._folder = folder
@@ -27,14 +28,20 @@ class DiskGate:
         """Free bytes now."""
         return shutil.disk_usage(self._folder).free
 
-    async def wait_for_room(self, anything_in_flight: Callable[[], bool]) -> None:
-        """Return when enough is free. Raises StopRun when it is not, and no item is under way whose
-        end could free some."""
+    async def wait_for_room(
+        self,
+        anything_in_flight: Callable[[], bool],
+        is_unwanted: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Return when enough is free, or room is not wanted any more. Raises StopRun when it is
+        not, and no item is under way whose end could free some."""
         free = self.free() if self._watermark else 0
         if free >= self._watermark:
             return
         self._events.emit(DiskLow(free=free, watermark=self._watermark))
         while (free := self.free()) < self._watermark:
+            if is_unwanted():
+                return
             if not anything_in_flight():
                 raise StopRun(
                     f"the disk of {self._folder} is nearly full: {free / 1e9:.1f} GB free, under "

@@ -134,6 +134,12 @@ class Inlet(Generic[T]):
     def __init__(self, shared: _Shared[T]) -> None:
         self._shared = shared
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the pool has no entry: ready, in hand or held."""
+        rules = self._shared.rules
+        return not (rules.ready or rules.in_hand or rules.held)
+
     async def put(self, entry: T) -> bool:
         """Wait for room, then put `entry` in. False, and nothing done, when draining."""
         shared = self._shared
