@@ -6,8 +6,9 @@ import io
 import os
 import sys
 import threading
-from contextlib import suppress
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, Any
 
 import click
 
@@ -17,6 +18,37 @@ from engine.contract import registry
 from engine.contract.errors import PenstockError, PipelineError, StopRun, UsageError
 from engine.contract.showing import shown_in
 from engine.telemetry.text import one_line
+
+
+class WrongUsage(click.ClickException):
+    """A command line that cannot be read, in one line: what is wrong, and where to look."""
+
+    exit_code = 2
+
+    def __init__(self, error: click.UsageError, command: str) -> None:
+        told = one_line(error.format_message(), 1000).removesuffix(".")
+        see = " See" if told.endswith("?") else "; see"
+        super().__init__(f"{told}{see} {command} --help")
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"penstock: {self.message}", file=file, err=True)
+
+
+@contextmanager
+def wrong_usage_in_one_line(context: click.Context | None = None) -> Iterator[None]:
+    """Within it, click's errors become WrongUsage. Those that do not say of which command are of
+    the one that `context` is about to invoke. A command that is given nothing shows its help."""
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        words = ["penstock"]
+        if error.ctx is not None:
+            words = [error.ctx.command_path]
+        elif context is not None:
+            words = [context.command_path, *filter(None, [context.invoked_subcommand])]
+        raise WrongUsage(error, " ".join(words)) from None
 
 
 class SuggestingGroup(click.Group):
@@ -70,13 +102,24 @@ class PenstockGroup(SuggestingGroup):
             _leave_threads_behind(left.code)
             raise
 
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        with wrong_usage_in_one_line():
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, context: click.Context) -> Any:
         _say_every_name()
         if not ensure_home():
             told = "this user has no home folder: weights and caches are not kept; set HOME to one"
             click.echo(f"penstock: {told}", err=True)
         try:
-            return super().invoke(context)
+            with wrong_usage_in_one_line(context):
+                return super().invoke(context)
         except UsageError as error:
             fail(error, 2)
         except StopRun as error:

@@ -116,6 +116,26 @@ def test_gaps_are_tried_again_only_when_asked_for(
     assert "without parts" not in penstock("status", tmp_path)
 
 
+def test_only_the_parts_with_gaps_are_made_again(
+    tmp_path: Path, use: Callable[[Pipeline], Command]
+) -> None:
+    """What failed for good keeps no input, so its part has to be made again; no other has."""
+
+    def pipeline(does: Does) -> Pipeline:
+        return line(cut("c"), at("c", "f", does=does), at("c", "h", "f"), gather("g", "f", "h"))
+
+    penstock = use(pipeline({}))
+    keep = ["stages.c.keep=false", "stages.c.most_failed=1"]
+    run_within(SECONDS, pipeline({"a/1": ["permanent"]}), tmp_path, ["a", "b"], *keep)
+    before, made = executions(tmp_path), (tmp_path / "cut").read_text()
+    penstock("retry", tmp_path, "--gaps")
+    assert gathered(tmp_path, "a") == [0, 1, 2]
+    again = Counter(stage for stage, _ in executions(tmp_path) - before)
+    assert (again["f"], again["h"], again["g"]) == (1, 1, 1)
+    assert (tmp_path / "cut").read_text() == f"{made}{Item.at(tmp_path, 'a').id} 1\n"
+    assert not leftovers(tmp_path)
+
+
 def test_a_gap_that_stays_leaves_what_was_gathered(
     tmp_path: Path, use: Callable[[Pipeline], Command]
 ) -> None:
