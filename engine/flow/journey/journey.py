@@ -262,14 +262,14 @@ class Journey(Ends):
             return "failed"
         if "dropped" in outcomes:
             return "dropped"
-        return None if self.is_abandoned or self._is_cut_short() else "done"
+        return None if self._is_cut_short() else "done"
 
     def _is_cut_short(self) -> bool:
-        """Whether it is a part that has not ended everywhere, of an item that is decided: one that
-        enters the run again just then."""
-        if self.above is None or not self.above.is_decided:
+        """Whether it is a part that has not ended everywhere, and will not: its item is decided."""
+        is_left = self.above is not None and self.above.is_decided
+        if not (is_left or self.is_abandoned):
             return False
-        return any(name not in self.ended for name in self.graph.home[self.item.split])
+        return any(name not in self.ended for name in self.graph.below[self.item.split])
 
     def _void(self, entering: Sequence[str]) -> tuple[str, ...]:
         after = (name for stage in entering for name in self.graph.descendants(stage))
