@@ -61,7 +61,8 @@ def run_to_the_end(case: Case, workdir: Path) -> RunReport:
         executed = set(executions(workdir) - before)
         if with_settings != overrides:
             since, with_settings = set(), overrides
-        assert not settled & executed & since, "what had been settled was done again"
+        again = settled & executed & since
+        assert not again, f"what had been settled was done again: {again}"
         since |= executed
         settled = {key for key, end in found_in(workdir).items() if end != "pending"}
     assert report is not None
@@ -182,7 +183,7 @@ def check(case: Case) -> None:
         before = executions(workdir)
         value = f"stages.{case.changed}.value=1"
         changed = run_once(case, workdir, None, value)
-        assert changed is not None
+        assert changed is not None and changed.outcome == "done", changed
         again = set(executions(workdir) - before)
         check_again(case, model, again)
         check_state(case, workdir, changed, numbers | {case.changed: 1})
@@ -239,7 +240,15 @@ def test_every_part_is_accounted_for_whatever_happens(case: Case) -> None:
 
 
 @pytest.mark.torture
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
+@given(cases(most_steps=5, depth=1))
+@settings(max_examples=3000, deadline=None, suppress_health_check=CALM)
+def test_every_part_is_accounted_for_in_thousands_of_cases(case: Case) -> None:
+    check(case)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(7200)
 @given(cases())
 @settings(max_examples=1000, deadline=None, suppress_health_check=CALM)
 def test_parts_of_parts_are_accounted_for_too(case: Case) -> None:
