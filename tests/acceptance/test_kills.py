@@ -120,6 +120,50 @@ def test_a_crawl_that_was_killed_twenty_times_makes_the_same_dataset(
     check_kills(tmp_path, serve(clips, slowly), sets, moments(seed, 20, len(clips)))
 
 
+@pytest.mark.torture
+@pytest.mark.timeout(1800)
+def test_a_long_video_that_was_killed_twenty_times_makes_the_same_dataset(
+    tmp_path: Path, data: Path, serve: Serve
+) -> None:
+    undisturbed, killed, kills = tmp_path / "undisturbed", tmp_path / "killed", 20
+    urls = serve([data / "video" / "intel_one-by-one-person-detection.mp4"])
+    sets = {
+        "stages.filter.weights": str(data / "models" / "yolov8n_int8_lamri.onnx"),
+        "stages.filter.image_size": 640,
+        "stages.filter.classes": ["person"],
+        "stages.describe.backend": "detections",
+        "stages.extract.stretch": 5,
+        "stages.extract.fps": 0.5,
+        "stages.download.keep": False,
+        "stages.extract.keep": False,
+    }
+    workers = {"extract": 1, "filter": 2, "describe": 2}
+    sets |= {f"stages.{stage}.workers": many for stage, many in workers.items()}
+    assert crawl(*urls, out=undisturbed, sets=sets).code == 0
+    chance = random.Random(20)
+    events = ["AttemptStarted", "AttemptEnded", "PartEntered", "PartEnded"]
+    hits = sum(
+        kill_after(
+            urls, killed, sets, chance.randint(1, 4), chance.choice(events), chance.uniform(0, 0.1)
+        )
+        for _ in range(kills)
+    )
+    assert hits >= kills // 2
+
+    ran = crawl(*urls, out=killed, sets=sets)
+    assert ran.code == 0, ran.said
+    assert bytes_of(killed / "dataset") == bytes_of(undisturbed / "dataset")
+    check_nothing_ran_twice(killed)
+    check_dataset(killed)
+    assert not list(killed.rglob(".*.scratch-*"))
+    parts = "SELECT id, outcome, position, content FROM items WHERE split IS NOT NULL ORDER BY id"
+    assert query(killed, parts) == query(undisturbed, parts)
+    assert len(query(killed, parts)) > 10
+    for stage, many in workers.items():
+        cut_off = attempts(killed)[stage, "interrupted"]
+        assert cut_off <= hits * many, f"{stage}: {cut_off} were in hand at {hits} kills"
+
+
 def test_answers_that_were_paid_for_before_a_kill_are_not_paid_for_again(
     tmp_path: Path, clips: list[Path], serve: Serve
 ) -> None:
