@@ -1,0 +1,1 @@
+"""Scenes: videos to their scenes, and a record of each."""

@@ -1,0 +1,80 @@
+"""The fuse stage: all that is known of a scene, as one record."""
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import engine
+from engine import Item, Stage
+from stages.files.folders import link_or_copy
+from stages.scenes.record import Frame, SceneRecord, Sound
+from stages.sound.track import RATE, read_samples
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+FULL_SCALE = 32768
+RECORD = "record.json"
+
+
+class Fuse(Stage):
+    """Put together what was found in a scene.
+
+    Of `scene` it reads scene.json and the pictures, of `audio`, where the video has sound,
+    audio.wav. It writes record.json, and beside it the pictures that the record names.
+    """
+
+    inputs = "scene"
+    optional_inputs = "audio"
+    defaults: ClassVar[dict[str, Any]] = {"workers": 2}
+
+    class Settings(engine.Settings):
+        """There are none."""
+
+    settings: "Fuse.Settings"
+
+    def process(self, item: Item, out: Path) -> None:
+        source = item.input("scene")
+        scene = json.loads((source / "scene.json").read_text())
+        record = SceneRecord(
+            video=item.root.id,
+            index=scene["index"],
+            start=scene["start"],
+            end=scene["end"],
+            first_frame=scene["first_frame"],
+            after_frame=scene["after_frame"],
+            frames=tuple(Frame(**frame) for frame in scene["frames"]),
+            thumbnail="thumbnail.jpg",
+            sound=_sound(item, scene["start"], scene["end"]),
+            made_by={"start": scene["method"]},
+        )
+        (out / "frames").mkdir()
+        for name in (*(frame.file for frame in record.frames), record.thumbnail):
+            link_or_copy(source / name, out / name)
+        (out / RECORD).write_text(record.model_dump_json(indent=2) + "\n")
+
+
+def _sound(item: Item, start: float, end: float) -> Sound | None:
+    if not item.has_input("audio"):
+        return None
+    samples = read_samples(item.input("audio") / "audio.wav")
+    return levels(samples[round(start * RATE) : round(end * RATE)])
+
+
+def levels(samples: "NDArray[np.int16]") -> Sound:
+    """The levels of samples, shape (samples,)."""
+    import numpy as np
+
+    if not samples.size or not samples.any():
+        return Sound(loudness=None, peak=None)
+    wide = samples.astype(np.float64) / FULL_SCALE
+    return Sound(
+        loudness=_decibels(math.sqrt(float(np.mean(wide**2)))),
+        peak=_decibels(float(np.abs(wide).max())),
+    )
+
+
+def _decibels(level: float) -> float:
+    return round(20 * math.log10(level), 2)

@@ -1,0 +1,44 @@
+"""The scenes pipeline: its steps, and the facts that no single stage knows."""
+
+from engine import SOURCE, Flag, Pipeline, Step
+from stages.fetch.download import Download
+from stages.net.addresses import canonical_source
+from stages.scenes.audio import Audio
+from stages.scenes.collect import Collect
+from stages.scenes.fuse import Fuse
+from stages.scenes.results import build_results
+from stages.scenes.scenes import Scenes
+
+scenes = Pipeline(
+    name="scenes",
+    summary="Video URLs in; their scenes, with pictures and sound levels, out.",
+    steps=[
+        Step(Download, after=SOURCE),
+        Step(Audio, after="download"),
+        Step(Scenes, after="download"),
+        Step(
+            Fuse,
+            after=["scenes", "audio"],
+            inputs={"scene": "scenes", "audio": "audio"},
+            each="scenes",
+        ),
+        Step(Collect, after="fuse", inputs={"records": "fuse", "video": "download"}),
+    ],
+    finish=build_results,
+    canonical=canonical_source,
+    flags=[
+        Flag(
+            "--allow-private",
+            "Fetch also from this machine and private networks.",
+            {"stages.download.allow_private": True},
+        ),
+        Flag(
+            "--no-local",
+            "Take no files of this machine: for lists from elsewhere.",
+            {"stages.download.local_files": False},
+        ),
+    ],
+    unit="video",
+    takes="URL",
+    packages=["yt-dlp", "av", "scenedetect", "Pillow", "numpy"],
+)
