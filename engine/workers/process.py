@@ -4,9 +4,12 @@ import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
+import anyio
+
 from engine.contract.errors import Fault
 from engine.contract.item import Item
 from engine.ledger.outputs.drafts import Draft
+from engine.telemetry.cores import available_cores
 from engine.workers.base import SeparateWorker, StageFactory, StageOpenError
 from engine.workers.child import Child, OverdueError, WorkerDiedError
 from engine.workers.packing import Packed, unpack
@@ -18,7 +21,11 @@ list as the items find room; the worker goes on with another process."""
 
 
 class Nursery:
-    """The processes of one pool: those of its workers and those that read lists."""
+    """The processes of one pool: those of its workers and those that read lists.
+
+    They start on half of the cores. To start costs a second of a core, and all at once they would
+    keep the first items from the rest of the pipeline for as long as all of them take.
+    """
 
     def __init__(self, factory: StageFactory) -> None:
         self.factory = factory
@@ -26,6 +33,7 @@ class Nursery:
         """Whether a worker has opened, or is about to: the others start with their first item."""
         self._spare: list[Child] = []
         self._all: set[Child] = set()
+        self._starting = anyio.Semaphore(max(1, available_cores() // 2))
         # Read here, before stages open: OpenCV, while it is imported, puts a folder into the path
         # whose `typing` would hide Python's own.
         self._path = list(sys.path)
@@ -34,7 +42,10 @@ class Nursery:
         """A process with an open stage. Raises what `Child.start` raises."""
         if self._spare:
             return self._spare.pop()
-        child = await Child.start(self.factory, self._path)
+        async with self._starting:
+            if self._spare:  # another one has become free meanwhile
+                return self._spare.pop()
+            child = await Child.start(self.factory, self._path)
         self._all.add(child)
         return child
 

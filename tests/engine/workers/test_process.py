@@ -12,8 +12,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import anyio
+import anyio.lowlevel
 import psutil
 import pytest
 from pydantic import BaseModel, Field, SecretBytes, SecretStr, computed_field
@@ -26,6 +28,7 @@ from engine.ledger.outputs.folders import abandoned_stages
 from engine.telemetry.children import children
 from engine.workers import child as child_module
 from engine.workers.base import StageFactory
+from engine.workers.child import Child
 from engine.workers.process import AT_ONCE, Nursery, ProcessWorker
 from engine.workers.result import Result
 from tests.engine.toys import line, note, until
@@ -530,3 +533,32 @@ async def test_what_another_import_has_in_the_path_for_a_moment_reaches_no_proce
     async with bench.worker() as worker:
         assert await worker.process(bench.draft("pid")) == Result()
     await bench.nursery.close()
+
+
+async def test_no_more_processes_start_at_once_than_half_of_the_cores(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    starting, most = 0, 0
+
+    async def start(*_: object) -> Child:
+        nonlocal starting, most
+        starting += 1
+        most = max(most, starting)
+        await anyio.lowlevel.checkpoint()
+        starting -= 1
+        return Mock(Child, killed=False)
+
+    monkeypatch.setattr("engine.workers.process.available_cores", lambda: 4)
+    monkeypatch.setattr(Child, "start", start)
+    nursery = Nursery(StageFactory(Probe, Probe.Settings(), tmp_path))
+    children: list[Child] = []
+
+    async def ask() -> None:
+        children.append(await nursery.child())
+
+    async with anyio.create_task_group() as group:
+        for _ in range(8):
+            group.start_soon(ask)
+
+    assert len(set(children)) == 8
+    assert most == 2
