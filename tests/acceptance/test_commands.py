@@ -105,10 +105,11 @@ def test_init_does_not_overwrite_what_somebody_wrote() -> None:
 
 
 def test_init_takes_the_pipelines_and_the_file(tmp_path: Path) -> None:
-    assert penstock("init", "crawl").code == 0
+    assert penstock("init", "crawl", "scenes").code == 0
     assert Path("config.toml").read_text() == CONFIG.read_text()
     assert penstock("init", "crawl", "mine.toml").out == "wrote mine.toml\n"
-    assert Path("mine.toml").read_text() == CONFIG.read_text()
+    assert "[stages.filter]" in Path("mine.toml").read_text()
+    assert "[stages.scenes]" not in Path("mine.toml").read_text()
     assert penstock("init", "./mine").code == 0
     for words, told in {
         ("crwl",): "there is no pipeline named 'crwl'; did you mean 'crawl'?",
