@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from engine import Item, Parts, Permanent, Stage
 from stages.crawl.extract_settings import ExtractSettings
 from stages.crawl.frame_choice import choose_frames, decode_whole, find_segments, sampling_for
-from stages.crawl.frame_files import FileNames, frame_line, rounded
+from stages.crawl.frame_files import FileNames, frame_line
 from stages.crawl.stretches import Stretches
 from stages.files.folders import carry_info
 from stages.media.clocks import OutOfStepError
@@ -27,8 +27,8 @@ from stages.media.damage import Damage
 from stages.media.packets.scan import scan_video
 from stages.media.packets.segments import DamagedError, SegmentDecoder, SegmentError
 from stages.media.packets.table import PacketTable, Segment
-from stages.media.pictures.rendering import Renderer, UnrenderableError, write_jpeg
-from stages.media.sampling import exact_seconds
+from stages.media.pictures.rendering import Renderer, UnrenderableError, not_rendered, write_jpeg
+from stages.media.sampling import exact_seconds, rounded
 from stages.media.video import Video, open_video
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ class Extract(Stage):
             try:
                 pixels = renderer.render(frame, video.aspects.of(frame))
             except UnrenderableError as error:
-                raise _not_rendered(video, error) from error
+                raise not_rendered(video.path, error) from error
             tone_mapped.update(renderer.tone_mapped)
             write_jpeg(pixels, out / "frames" / name, self.settings.quality)
             return pixels.shape[1], pixels.shape[0]
@@ -284,11 +284,3 @@ def _nothing_found(path: Path, table: PacketTable, damage: Damage, sample: str) 
         return Permanent(f"{path.name} has a video stream with nothing in it", kind="no_frames")
     what = "keyframe" if sample == "keyframes" else "frame"
     return Permanent(f"{path.name} has no {what} where the settings look", kind="no_frames")
-
-
-def _not_rendered(video: Video, error: UnrenderableError) -> Permanent:
-    return Permanent(
-        f"{video.path.name} has pixels that no picture can be made of ({error}): convert it to"
-        " yuv420p with BT.709",
-        kind="unsupported_pixels",
-    )

@@ -3,6 +3,7 @@
 from fractions import Fraction
 
 from stages.files.json_lines import json_line
+from stages.media.sampling import rounded
 
 
 class FileNames:
@@ -31,8 +32,3 @@ def frame_line(name: str, time: Fraction, size: tuple[int, int], keyframe: bool)
         "keyframe": keyframe,
     }
     return json_line(record)
-
-
-def rounded(seconds: Fraction) -> float:
-    """Seconds to the microsecond, as the files state them."""
-    return round(float(seconds), 6)

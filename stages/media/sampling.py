@@ -184,3 +184,8 @@ def exact_seconds(seconds: float) -> Fraction:
     """The exact value of a number that a person typed: 0.1 is a tenth, not
     the nearest binary fraction."""
     return Fraction(str(seconds))
+
+
+def rounded(seconds: Fraction) -> float:
+    """Seconds to the microsecond, as the files state them."""
+    return round(float(seconds), 6)

@@ -19,8 +19,8 @@ from stages.media.damage import Damage
 from stages.media.media_file import MOST_PIXELS
 from stages.media.packets.scan import scan_video
 from stages.media.packets.table import PacketTable
-from stages.media.pictures.rendering import Renderer, UnrenderableError, write_jpeg
-from stages.media.sampling import exact_seconds
+from stages.media.pictures.rendering import Renderer, UnrenderableError, not_rendered, write_jpeg
+from stages.media.sampling import exact_seconds, rounded
 from stages.media.video import Video, decode_frames, open_video
 from stages.scenes.boundaries import Boundaries, Scene
 from stages.scenes.candidates import Candidate, Candidates
@@ -215,11 +215,7 @@ class SampleWriter:
         try:
             return renderer.render(sample.frame, sample.aspect)
         except UnrenderableError as error:
-            raise Permanent(
-                f"{self._video.path.name} has pixels that no picture can be made of ({error}): "
-                "convert it to yuv420p with BT.709",
-                kind="unsupported_pixels",
-            ) from error
+            raise not_rendered(self._video.path, error) from error
 
 
 def line_of(scene: Scene) -> dict[str, Any]:
@@ -231,8 +227,3 @@ def line_of(scene: Scene) -> dict[str, Any]:
         "first_frame": scene.first,
         "after_frame": scene.after,
     }
-
-
-def rounded(seconds: Fraction) -> float:
-    """Seconds to the microsecond, as the files state them."""
-    return round(float(seconds), 6)

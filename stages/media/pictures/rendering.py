@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from engine import Permanent
 from stages.media.pictures import tone_mapping
 
 if TYPE_CHECKING:
@@ -38,6 +39,15 @@ _ABORTING = {"yaf32le", "yaf32be"}
 
 class UnrenderableError(Exception):
     """A frame cannot be made into a picture; the text names its pixel format."""
+
+
+def not_rendered(path: Path, error: UnrenderableError) -> Permanent:
+    """The end of a video with such a frame."""
+    return Permanent(
+        f"{path.name} has pixels that no picture can be made of ({error}): convert it to"
+        " yuv420p with BT.709",
+        kind="unsupported_pixels",
+    )
 
 
 class Crop(NamedTuple):

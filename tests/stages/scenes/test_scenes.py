@@ -211,17 +211,10 @@ def test_a_picture_whose_size_changes_is_looked_at_in_its_first_size():
         assert detector.cuts(Fraction(number, RATE), np.zeros((*size, 3), np.uint8)) == []
 
 
-def real_clips() -> list[Path]:
-    folder = Path(__file__).parents[4] / "shared" / "data" / "video"
-    return sorted(folder.glob("*")) if folder.is_dir() else []
-
-
 @pytest.mark.parametrize(
     "name", ["moviepy_big_buck_bunny_0_30.webm", "intel_car-detection.mp4", "mdn_friday.mp4"]
 )
-def test_cuts_of_real_clips_are_those_of_pyscenedetect(cut, name):
-    path = next((one for one in real_clips() if one.name == name), None)
-    if path is None:
-        pytest.skip(f"{name} is not there")
+def test_cuts_of_real_clips_are_those_of_pyscenedetect(cut, data, name):
+    path = data / "video" / name
     theirs = cuts_by_pyscenedetect(path, scenedetect.AdaptiveDetector(min_scene_len=0.6))
     assert cut(path, max_length=None).cuts == theirs
