@@ -44,6 +44,7 @@ from stages.demo.shapes import WEIGHTS
 from stages.fetch import download, probe, ytdlp_options
 from stages.fetch.guard import ytdlp_guard
 from stages.media import video as media
+from stages.media.pictures import rendering
 from stages.net import errors as download_errors
 from stages.net import faults as download_faults
 from stages.net.faults import Meaning
@@ -336,7 +337,7 @@ KINDS = {
     | {row.kind for row in download_faults.STATUSES.values()}
     | {one.kind for one in vars(download_faults).values() if isinstance(one, Meaning)}
     | _kinds_in_code(download, probe, ytdlp_options, ytdlp_guard, download_errors),
-    "extract": _kinds_in_code(extract, media),
+    "extract": _kinds_in_code(extract, media, rendering),
     "filter": _kinds_in_code(filter_stage),
     "describe": _kinds_in_code(describe, describe_frames) | {"throttled"},
     "dedup": _kinds_in_code(dedup),
