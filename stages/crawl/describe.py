@@ -14,13 +14,13 @@ from pydantic import ConfigDict, field_validator
 
 import engine
 from engine import Item, Stage, UsageError, setting
+from stages.calls.client import ApiClient
+from stages.calls.rate import CallGate
 from stages.crawl import sentence
 from stages.crawl.describe_frames import FrameDescriber, Line, check_described, line
 from stages.crawl.originals import Originals
 from stages.files.json_lines import read_lines, write_lines
 from stages.vision import api as vision
-from stages.vision.client import VisionClient
-from stages.vision.rate import VisionGate
 from stages.vision.reply_cache import ReplyCache, has_answered
 
 PROMPT = (
@@ -256,7 +256,9 @@ class Describe(Stage):
             images=2 * settings.concurrency,
         )
 
-    def _connect(self, question: vision.Question, url: str, cache: ReplyCache) -> VisionClient:
+    def _connect(
+        self, question: vision.Question, url: str, cache: ReplyCache
+    ) -> ApiClient[bytes, vision.Reply]:
         settings = self.settings
         key_name = settings.api_key_env or vision.DEFAULT_KEYS[settings.backend]
         key = _key(key_name)
@@ -270,14 +272,14 @@ class Describe(Stage):
             api = vision.Gemini(question, url)
         else:
             api = vision.OpenAI(question, url, settings.auth, settings.api_version)
-        gate = VisionGate(
+        gate = CallGate(
             settings.concurrency,
             settings.requests_per_minute,
             settings.tokens_per_minute,
             expected_tokens=len(question.prompt) / 4 + _IMAGE_TOKENS + question.max_tokens,
             timeout=settings.call_timeout,
         )
-        return VisionClient(
+        return ApiClient(
             api,
             gate,
             key=key,
@@ -286,6 +288,8 @@ class Describe(Stage):
             attempts=settings.call_attempts,
             patience=settings.rate_patience,
             max_requests=settings.max_requests,
+            step="stages.describe",
+            too_large="; smaller frames may pass: stages.extract.size",
             advice=_ADVICE if settings.model else _ADVICE + _aged(question.model),
             worked=partial(has_answered, cache, self.workdir),
         )

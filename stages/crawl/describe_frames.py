@@ -9,11 +9,11 @@ import anyio
 from anyio.to_thread import run_sync
 
 from engine import Item, Permanent, StopRun, Throttled, Transient
+from stages.calls.client import ApiClient
+from stages.calls.errors import CallFailed, Refused, ServerFailed
 from stages.crawl.originals import Claims, Original, Originals
 from stages.neardup.hashing import perceptual_hash
 from stages.vision.api import Reply
-from stages.vision.client import VisionClient
-from stages.vision.errors import CallFailed, Refused, ServerFailed
 from stages.vision.reply_cache import ReplyCache
 
 LONGEST_OUTAGE = 3600.0
@@ -70,7 +70,7 @@ class FrameDescriber:
         self,
         by: str,
         cache: ReplyCache,
-        client: VisionClient | None,
+        client: ApiClient[bytes, Reply] | None,
         originals: Originals | None,
         distance: int | None,
         images: int,
@@ -256,13 +256,13 @@ class _Video:
     def _is_away(self) -> bool:
         """Whether the server was away for one of the frames: the others
         then need not be asked about."""
-        return any(fault.away and not fault.is_the_images(0) for fault in self.faults)
+        return any(fault.away and not fault.is_the_questions(0) for fault in self.faults)
 
     def _check_the_server(self, files: Sequence[str]) -> None:
         """Raises where the server's fault left a frame without a
         description, so that none stays so."""
         answers = self.client.gate.answers
-        faults = [fault for fault in self.faults if not fault.is_the_images(answers)]
+        faults = [fault for fault in self.faults if not fault.is_the_questions(answers)]
         if not faults:
             return
         described = sum(entry["description"] is not None for entry in self.lines.values())

@@ -1,1 +1,1 @@
-"""A vision API: calls, rates, replies, and the cache of paid replies."""
+"""A vision API: questions about images, replies, and the cache of paid replies."""

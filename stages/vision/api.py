@@ -6,12 +6,15 @@ and `rate` send, retry and pace them.
 """
 
 import base64
-from collections.abc import Iterator, Mapping
+import io
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
 from engine import writable
+from stages.calls.api import PaidAPI, Request, UnexpectedReply
 from stages.vision.text import description_in
 
 Detail = Literal["auto", "low", "high"]
@@ -54,28 +57,8 @@ class Reply:
     may be answered next time."""
 
 
-class UnexpectedReply(ValueError):
-    """A successful response that differs from the protocol."""
-
-
-class VisionAPI(Protocol):
-    """A backend: the address of requests, their content, and the meaning of the answers."""
-
-    url: str
-    """The address of requests. It never holds the key."""
-
-    def headers(self, key: str) -> dict[str, str]:
-        """The headers that carry the key."""
-
-    def body(self, jpeg: bytes) -> dict[str, Any]:
-        """The request for one image, as JSON."""
-
-    def reply(self, payload: Any) -> Reply:
-        """The reply in the server's JSON. Raises UnexpectedReply where there is none."""
-
-    def adapt(self, sent: Mapping[str, Any], parameter: str | None) -> bool:
-        """Whether a request without one of the `sent` parameters may
-        succeed; `body` then leaves it out."""
+VisionAPI = PaidAPI[bytes, Reply]
+"""A backend that is asked about one image, a JPEG."""
 
 
 class OpenAI:
@@ -104,6 +87,7 @@ class OpenAI:
         return {"api-key": key} if self.api_key_header else {"Authorization": f"Bearer {key}"}
 
     def body(self, jpeg: bytes) -> dict[str, Any]:
+        """The request for one image, as JSON."""
         image = {"url": f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"}
         if self.question.detail != "auto":
             image["detail"] = self.question.detail
@@ -139,10 +123,16 @@ class OpenAI:
         tokens = _count(payload.get("usage"), "total_tokens")
         return _reply(said, ending, self.question, tokens, refusal)
 
-    def adapt(self, sent: Mapping[str, Any], parameter: str | None) -> bool:
+    def request(self, image: bytes) -> Request:
+        return _as_json(self.body(image))
+
+    def plain(self) -> bytes:
+        return plain_picture()
+
+    def adapt(self, sent: Request, parameter: str | None) -> bool:
         # Newer models want max_completion_tokens and no temperature, and say so with a 400;
         # servers that copy this API often know only max_tokens, so max_tokens is tried first.
-        if parameter not in ("max_tokens", "temperature") or parameter not in sent:
+        if parameter not in ("max_tokens", "temperature") or parameter not in sent.parameters:
             return False
         self._unsupported.add(parameter)
         return True
@@ -160,6 +150,7 @@ class Gemini:
         return {"x-goog-api-key": key}
 
     def body(self, jpeg: bytes) -> dict[str, Any]:
+        """The request for one image, as JSON."""
         image = {"mime_type": "image/jpeg", "data": base64.b64encode(jpeg).decode()}
         config: dict[str, Any] = {"maxOutputTokens": self.question.max_tokens}
         if self.question.temperature is not None:
@@ -181,8 +172,27 @@ class Gemini:
             raise UnexpectedReply("not a generateContent answer") from error
         return _reply(said, ending, self.question, tokens)
 
-    def adapt(self, sent: Mapping[str, Any], parameter: str | None) -> bool:
+    def request(self, image: bytes) -> Request:
+        return _as_json(self.body(image))
+
+    def plain(self) -> bytes:
+        return plain_picture()
+
+    def adapt(self, sent: Request, parameter: str | None) -> bool:
         return False
+
+
+def _as_json(body: dict[str, Any]) -> Request:
+    return Request(json.dumps(body).encode(), "application/json", frozenset(body))
+
+
+def plain_picture() -> bytes:
+    """A small JPEG of a size that every model accepts."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.new("RGB", (224, 224), (128, 128, 128)).save(file, "JPEG")
+    return file.getvalue()
 
 
 def _completions_url(base_url: str, model: str, azure: bool, version: str | None) -> str:

@@ -13,8 +13,8 @@ import anyio
 import pytest
 
 from engine import Ending, Item, Permanent, StopRun, Throttled, Transient
+from stages.calls.problem import problem_within
 from stages.crawl.describe import Describe
-from stages.vision.problem import problem_within
 from tests.stages.describing import Line, describe, kept, picture, read
 from tests.stages.vision_server import Answer, Request, VisionServer, problem, sentence_on, serving
 

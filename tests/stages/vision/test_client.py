@@ -19,9 +19,10 @@ import httpx
 import pytest
 
 from engine import Item, StopRun
-from stages.vision.api import Gemini, OpenAI, Question, Reply, UnexpectedReply
-from stages.vision.problem import read_problem
-from stages.vision.rate import PausedTooLong, VisionGate
+from stages.calls.api import UnexpectedReply
+from stages.calls.problem import read_problem
+from stages.calls.rate import CallGate, PausedTooLong
+from stages.vision.api import Gemini, OpenAI, Question, Reply
 from tests.stages.describing import describe, kept, picture
 from tests.stages.vision_server import problem, sentence_on, serving
 from tests.virtual_time import run_in_virtual_time
@@ -198,7 +199,7 @@ def test_an_error_page_becomes_one_line() -> None:
 
 def test_a_gate_that_is_closed_for_long_says_so_at_once() -> None:
     async def main() -> None:
-        gate = VisionGate(2, None, None, expected_tokens=100)
+        gate = CallGate(2, None, None, expected_tokens=100)
         gate.pause(3600)
         with pytest.raises(PausedTooLong) as told:
             async with gate.turn(patience=5):
@@ -210,7 +211,7 @@ def test_a_gate_that_is_closed_for_long_says_so_at_once() -> None:
 
 def test_pauses_grow_while_the_server_does_not_say_how_long() -> None:
     async def main() -> None:
-        gate = VisionGate(2, None, None, expected_tokens=100)
+        gate = CallGate(2, None, None, expected_tokens=100)
         first = gate.pause(None)
         assert 0.7 < first <= 1
         assert gate.pause(None) <= first  # answers to what was sent before the pause are no news
@@ -226,7 +227,7 @@ def test_pauses_grow_while_the_server_does_not_say_how_long() -> None:
 
 def test_a_lone_refusal_costs_the_time_of_one_request() -> None:
     async def main() -> None:
-        gate = VisionGate(2, 600, None, expected_tokens=100)
+        gate = CallGate(2, 600, None, expected_tokens=100)
         for _ in range(3):  # each refusal is followed by an answer, so the guess does not grow
             pause = gate.pause(None)
             assert 0.05 < pause <= 0.1
@@ -238,7 +239,7 @@ def test_a_lone_refusal_costs_the_time_of_one_request() -> None:
 
 def test_refusals_that_outnumber_answers_slow_down_ever_more() -> None:
     async def main() -> None:
-        gate = VisionGate(2, 60_000, None, expected_tokens=100)
+        gate = CallGate(2, 60_000, None, expected_tokens=100)
         pauses = []
         for _ in range(8):
             for _ in range(2):
@@ -252,7 +253,7 @@ def test_refusals_that_outnumber_answers_slow_down_ever_more() -> None:
 
 def test_tokens_charged_too_low_are_paid_back() -> None:
     async def main() -> float:
-        gate = VisionGate(1, None, 60_000, expected_tokens=1000)  # 1,000 a second, 5,000 at once
+        gate = CallGate(1, None, 60_000, expected_tokens=1000)  # 1,000 a second, 5,000 at once
         begin = anyio.current_time()
         for _ in range(4):
             async with gate.turn(0) as charged:

@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from engine import Item, UsageError
-from stages.vision.route import is_direct, open_client
+from stages.calls.route import is_direct, open_client
 from tests.stages.describing import describe, kept, picture
 from tests.stages.vision_server import sentence_on, serving
 
@@ -66,7 +66,7 @@ def test_what_the_server_does_not_need_does_not_stop_it(
 def test_what_the_server_needs_and_cannot_have_is_named_in_a_line(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], told: str
 ) -> None:
-    monkeypatch.setattr("stages.vision.route.find_spec", lambda name: None)
+    monkeypatch.setattr("stages.calls.route.find_spec", lambda name: None)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match=f"the environment variable {told}") as error:

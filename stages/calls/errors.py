@@ -1,22 +1,22 @@
-"""The ways in which a call to a vision model ends without a description."""
+"""The ways in which a call to a paid server ends without an answer."""
 
 from engine import PenstockError
-from stages.vision.problem import Problem
+from stages.calls.problem import Problem
 
 _WELL = 10
 """With this many answers to each fault a server counts as well."""
 
 
 class CallFailed(PenstockError):
-    """One image could not be described; others still may be. The message is one line."""
+    """One question was not answered; others still may be. The message is one line."""
 
 
 class Refused(CallFailed):
-    """The server, or the model, refuses this image for good."""
+    """The server, or the model, refuses this question for good."""
 
 
 class ServerFailed(CallFailed):
-    """The server failed at this image in every try.
+    """The server failed at this question in every try.
 
     `away`: it could not be reached. `before` is the number of answers that the client had before
     the first try, `answers` those that other calls got from then to the last try, and `others` the
@@ -30,8 +30,8 @@ class ServerFailed(CallFailed):
         self.answers = answers
         self.others = others
 
-    def is_the_images(self, answers: int) -> bool:
-        """Whether the server fails because of the image; `answers` is the client's number of
+    def is_the_questions(self, answers: int) -> bool:
+        """Whether the server fails because of the question; `answers` is the client's number of
         answers by now.
 
         It does if the server was well: nearly every other call of that time was answered. If there

@@ -1,28 +1,27 @@
-"""Sends one image's question until it is answered: attempts, backoff, pauses, and when to stop."""
+"""Sends one question until it is answered: attempts, backoff, pauses, and when to stop."""
 
-import io
 import json
 import random
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Generic
 from urllib.parse import quote, urlsplit
 
 import anyio
 from anyio.to_thread import run_sync
 
 from engine import StopRun, Throttled
-from stages.vision.api import Reply, UnexpectedReply, VisionAPI
-from stages.vision.errors import Crowded, Refused, ServerFailed, SlowDown, TimedOut, TryAgain
-from stages.vision.problem import Problem, problem_within, read_problem
-from stages.vision.rate import Away, PausedTooLong, VisionGate
-from stages.vision.route import open_client
+from stages.calls.api import PaidAPI, Q, R, Request, UnexpectedReply
+from stages.calls.errors import Crowded, Refused, ServerFailed, SlowDown, TimedOut, TryAgain
+from stages.calls.problem import Problem, problem_within, read_problem
+from stages.calls.rate import Away, CallGate, PausedTooLong
+from stages.calls.route import open_client
 
 _FIRST_BACKOFF = 0.5
 _LONGEST_BACKOFF = 30.0
 
 _LONGEST_ANSWER = 16_000_000
-"""The most bytes of an answer that are read. A description is a thousandth of it."""
+"""The most bytes of an answer that are read."""
 
 _MORE_KNOCKS = 1
 """Failed probes ("knocks") of an absent server that a call waits for,
@@ -32,25 +31,26 @@ _BEHIND = 0.05
 """Seconds that a call stays behind the others after its probe failed."""
 
 _MOST_CROWDED = 8
-"""The most time-outs of one image that count as caused by too many calls at once."""
+"""The most time-outs of one question that count as caused by too many calls at once."""
 
 
-class VisionClient:
+class ApiClient(Generic[Q, R]):
     """One client for the whole pool. No message, log line or file that it makes holds the key.
 
-    `attempts` bounds the tries at one image that end in a timeout, a broken connection or the
+    `attempts` bounds the tries at one question that end in a timeout, a broken connection or the
     server's own fault; while the server is away, the tries of other calls count too for calls that
     wait. A request to slow down is no such try: it pauses every call, for up to `patience` seconds
-    an image. A time-out because of too many calls at once is none either: it lowers their number.
-    `max_requests` bounds the requests of this client's lifetime; 0 is no bound. `advice` is the
-    remedy for a missing model. `worked` is asked while there is no answer yet: whether the same
-    question was ever answered.
+    a question. A time-out because of too many calls at once is none either: it lowers their number.
+    `max_requests` bounds the requests of this client's lifetime; 0 is no bound. `step` is the step
+    whose settings these are, such as "stages.describe". `advice` is the remedy for a missing model,
+    `too_large` that for a request that is refused for its size. `worked` is asked while there is no
+    answer yet: whether such a question was ever answered.
     """
 
     def __init__(
         self,
-        api: VisionAPI,
-        gate: VisionGate,
+        api: PaidAPI[Q, R],
+        gate: CallGate,
         *,
         key: str | None,
         key_name: str,
@@ -58,7 +58,9 @@ class VisionClient:
         attempts: int,
         patience: float,
         max_requests: int,
-        advice: str = "check model and base_url in [stages.describe]",
+        step: str,
+        advice: str = "",
+        too_large: str = "",
         worked: Callable[[], bool] = lambda: False,
     ) -> None:
         self.api = api
@@ -73,23 +75,27 @@ class VisionClient:
         self.proven = False
         """Whether this question has been answered, now or in an earlier run."""
         self.host = urlsplit(api.url).netloc
-        self._advice = advice
+        self._step = step
+        self._advice = advice or f"check model and base_url in [{step}]"
+        self._too_large = too_large
         self._worked = worked
         self._doomed: bool | None = None
         self._proving = anyio.Lock()
         self._key = key
         self._stop: str | None = None
         # `_post` bounds the whole call; httpx would bound each read.
-        self._http = open_client(api.url, api.headers(key) if key else {})
+        self._http = open_client(
+            api.url, api.headers(key) if key else {}, setting=f"{step}.base_url"
+        )
 
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def ask(self, jpeg: bytes) -> Reply:
-        """The model's answer to one image.
+    async def ask(self, question: Q) -> R:
+        """The model's answer to one question.
 
-        Raises CallFailed when this image cannot be described, Throttled when the server wants a
-        pause longer than `patience`, and StopRun when no image can be: a refused key, a model that
+        Raises CallFailed when this one cannot be answered, Throttled when the server wants a pause
+        longer than `patience`, and StopRun when none can be: a refused key, a model that
         does not exist, no money left, or `max_requests` reached.
         """
         failures = faults_met = crowded = 0
@@ -111,7 +117,7 @@ class VisionClient:
             if first_refusal is not None:
                 patience -= anyio.current_time() - first_refusal
             try:
-                return await self._call(jpeg, patience, knocks)
+                return await self._call(question, patience, knocks)
             except TryAgain as error:
                 faults_met += 1
                 # While the server is away, one call probes it for all.
@@ -144,14 +150,14 @@ class VisionClient:
                     key=self.host,
                 ) from None
 
-    async def _call(self, jpeg: bytes, patience: float, since: int) -> Reply:
+    async def _call(self, question: Q, patience: float, since: int) -> R:
         self._check_may_send()
         async with self.gate.turn(patience, since, self.attempts + _MORE_KNOCKS) as charged:
             knocking, limit, began = self.gate.away, self.gate.slots.limit, anyio.current_time()
             self._check_may_send()  # other calls may have been sent or refused since
-            body = self.api.body(jpeg)
+            request = self.api.request(question)
             try:
-                answer = await self._ask_once(body)
+                answer = await self._ask_once(request)
             except TryAgain as error:
                 late = isinstance(error, TimedOut) and not knocking
                 if late and self.gate.slots.late(limit):
@@ -159,20 +165,20 @@ class VisionClient:
                 self.gate.failed(str(error), knocking)
                 error.knocked = knocking
                 raise
-            if isinstance(answer, Reply):
+            if not isinstance(answer, Problem):
                 self.proven = True
                 self.gate.answered(answer.tokens, charged, anyio.current_time() - began)
                 return answer
             self.gate.reached()
-            adapted = answer.status == 400 and self.api.adapt(body, answer.parameter)
+            adapted = answer.status == 400 and self.api.adapt(request, answer.parameter)
             if not adapted:
                 raise await self._verdict(answer)
-        return await self._call(jpeg, patience, since)
+        return await self._call(question, patience, since)
 
-    async def _ask_once(self, body: Mapping[str, Any]) -> Reply | Problem:
+    async def _ask_once(self, request: Request) -> R | Problem:
         """The outcome of one request: a reply, or a problem that another try would not solve."""
         self.sent += 1
-        status, headers, content = await self._post(json.dumps(body).encode())
+        status, headers, content = await self._post(request)
         problem: Problem | None
         if 200 <= status < 300:
             payload = self._parsed(content)
@@ -190,21 +196,21 @@ class VisionClient:
             self._stop = (
                 f"{self.sent} requests have been sent, as many as max_requests allows in one run; "
                 f"every answer is kept: run the same command to go on with as many more, "
-                f"or raise stages.describe.max_requests"
+                f"or raise {self._step}.max_requests"
             )
         if self._stop is not None:
             raise StopRun(self._stop)
 
-    async def _post(self, content: bytes) -> tuple[int, Mapping[str, str], bytes]:
+    async def _post(self, request: Request) -> tuple[int, Mapping[str, str], bytes]:
         """The status, the headers and the body of the response to one request."""
         import httpx
 
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": request.content_type}
         body = bytearray()
         try:
             with anyio.fail_after(self.timeout):
                 async with self._http.stream(
-                    "POST", self.api.url, content=content, headers=headers
+                    "POST", self.api.url, content=request.content, headers=headers
                 ) as response:
                     async for part in response.aiter_bytes():
                         body += part
@@ -229,7 +235,7 @@ class VisionClient:
         except (ValueError, RecursionError):
             raise self._unexpected("not JSON", content) from None
 
-    def _reply(self, payload: Any, content: bytes) -> Reply:
+    def _reply(self, payload: Any, content: bytes) -> R:
         try:
             reply = self.api.reply(payload)
         except UnexpectedReply as error:
@@ -251,9 +257,8 @@ class VisionClient:
         said = self._said(problem)
         if problem.remedy == "slow down":
             return SlowDown(problem)
-        if problem.remedy == "image" or await self._is_the_images(problem):
-            advice = "; smaller frames may pass: stages.extract.size"
-            return Refused(said + advice * (problem.status == 413))
+        if problem.remedy == "image" or await self._is_the_questions(problem):
+            return Refused(said + self._too_large * (problem.status == 413))
         if problem.remedy == "key" and self._key is None:
             advice = f"put a key for it into the environment variable {self.key_name}"
         elif problem.remedy == "key":
@@ -265,11 +270,11 @@ class VisionClient:
         self._stop = f"{said}; {advice}"
         return StopRun(self._stop)
 
-    async def _is_the_images(self, problem: Problem) -> bool:
-        """Whether a bad request is this image's fault: it is if the model answers for others.
+    async def _is_the_questions(self, problem: Problem) -> bool:
+        """Whether a bad request is this question's fault: it is if the model answers others.
 
-        It is known to answer if it did in this run or in an earlier one; otherwise it gets a test
-        picture, too small for any server to refuse for its size.
+        It is known to answer if it did in this run or in an earlier one; otherwise it gets a plain
+        question, which no server refuses for what is in it.
         """
         if problem.remedy != "request" or problem.status not in (400, 422):
             return False
@@ -279,16 +284,16 @@ class VisionClient:
             return False
         async with self._proving:
             if not self.proven and self._doomed is None:
-                self.proven = await run_sync(self._worked) or await self._answers_a_plain_picture()
+                self.proven = await run_sync(self._worked) or await self._answers_a_plain_one()
                 self._doomed = not self.proven
         return self.proven
 
-    async def _answers_a_plain_picture(self) -> bool:
+    async def _answers_a_plain_one(self) -> bool:
         self._check_may_send()
-        answer = await self._ask_once(self.api.body(await run_sync(_plain_picture)))
+        answer = await self._ask_once(self.api.request(await run_sync(self.api.plain)))
         if isinstance(answer, Problem) and answer.remedy == "slow down":
             raise SlowDown(answer)
-        return isinstance(answer, Reply)
+        return not isinstance(answer, Problem)
 
     def _say(self, text: str, length: int = 200) -> str:
         """A server's words as one short line, with the key removed if they quote it."""
@@ -297,15 +302,6 @@ class VisionClient:
                 text = text.replace(form, "[key]")
         text = re.sub(r"\s+", " ", text).strip()
         return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def _plain_picture() -> bytes:
-    """A small JPEG of a size that every model accepts."""
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.new("RGB", (224, 224), (128, 128, 128)).save(file, "JPEG")
-    return file.getvalue()
 
 
 def _backoff(failures: int) -> float:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import anyio
 import pytest
 
-from stages.vision.rate import Away, VisionGate
+from stages.calls.rate import Away, CallGate
 from tests.virtual_time import run_in_virtual_time
 
 
@@ -15,7 +15,7 @@ class Outage:
     """A server that is away from 1 s on until `until`, and the calls that come to it."""
 
     def __init__(self, until: float, answers: bool = True) -> None:
-        self.gate = VisionGate(8, None, None, expected_tokens=100)
+        self.gate = CallGate(8, None, None, expected_tokens=100)
         self.until = until
         self.knocked: list[float] = []
         if answers:
@@ -90,7 +90,7 @@ def test_those_who_come_while_it_is_away_hear_of_as_many_knocks_as_the_others() 
 
 def test_a_fault_now_and_then_holds_nobody_back() -> None:
     async def main() -> None:
-        gate = VisionGate(8, None, None, expected_tokens=100)
+        gate = CallGate(8, None, None, expected_tokens=100)
         begin = anyio.current_time()
         for _ in range(50):
             for _ in range(2):

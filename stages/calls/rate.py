@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from stages.vision.slots import Slots
+from stages.calls.slots import Slots
 
 _FIRST_GUESS = 1.0
 _LONGEST_GUESS = 60.0
@@ -38,7 +38,7 @@ class Away(Exception):
     """The server is away: every probe of it failed. The message is that of the last one."""
 
 
-class VisionGate:
+class CallGate:
     """The gate that every call of the pool passes.
 
     At most `concurrency` calls are in flight, fewer after time-outs: see `Slots`.

@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from stages.vision.slots import Slots
+from stages.calls.slots import Slots
 from tests.virtual_time import run_in_virtual_time
 
 

@@ -1,4 +1,4 @@
-"""The way to a vision server by the environment: through a proxy or not, and the trusted
+"""The way to a paid server by the environment: through a proxy or not, and the trusted
 certificates.
 
 httpx reads these variables for all addresses at once, and so fails over an entry that does not
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 _PORTS = {"http": 80, "https": 443}
 
 
-def open_client(url: str, headers: dict[str, str]) -> "httpx.AsyncClient":
-    """A client for requests to `url`, with these headers, without limits on time or number.
+def open_client(
+    url: str, headers: dict[str, str], setting: str = "base_url"
+) -> "httpx.AsyncClient":
+    """A client for requests to `url`, which `setting` names, with these headers, without limits on
+    time or number.
 
     Raises UsageError, which names the environment variable at fault, where the proxy or the
     certificates cannot be used; and where `url` is no address.
@@ -35,7 +38,7 @@ def open_client(url: str, headers: dict[str, str]) -> "httpx.AsyncClient":
         parts = urlsplit(url)
         _ = parts.port, (parts.hostname or "").encode("idna")  # errors that a connection would meet
     except (httpx.InvalidURL, ValueError) as error:
-        raise UsageError(f"stages.describe.base_url is no address: {error}") from None
+        raise UsageError(f"{setting} is no address: {error}") from None
     variable, proxy = _proxy(url)
     secure = url.startswith("https:") or (proxy or "").lower().startswith("https:")
     try:

@@ -10,8 +10,8 @@ import anyio
 class Slots:
     """At most `most` calls in flight, first come, first served; fewer after time-outs.
 
-    A server that works on one image at a time answers the others late, when nobody waits for them
-    any more: the work is lost, and asking again makes it worse. By Little's law a server that
+    A server that works on one question at a time answers the others late, when nobody waits for
+    them any more: the work is lost, and asking again makes it worse. By Little's law a server that
     answered n calls within the last `timeout` seconds keeps n calls in flight busy for just that
     long; with half as many each is answered in half the time. So a time-out lowers the limit to n /
     2. The limit rises again once answers come so quickly that with one more call they would still

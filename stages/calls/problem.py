@@ -10,9 +10,10 @@ from typing import Any, Literal
 from stages.net.waits import read_retry_after, read_seconds
 
 Remedy = Literal["slow down", "try again", "key", "money", "request", "image"]
-"""The remedy: a pause, another try, another key, more quota, another request, another image.
+"""The remedy: a pause, another try, another key, more quota, another request, another image (or
+whatever else the question is about).
 
-"request" is a fault of the model's name, the URL or the parameters, which fails every image.
+"request" is a fault of the model's name, the URL or the parameters, which fails every question.
 """
 
 _NO_MONEY = {
@@ -25,7 +26,7 @@ _BAD_CONTENT = re.compile("content_?filter|content_policy|moderation|flagged")
 _BAD_IMAGE = re.compile(f"{_BAD_CONTENT.pattern}|image")
 
 _AWAY = {408, 425, 499, 502, 503, 504, 507, 509, 598, 599, *range(520, 531)}
-"""The server, or a proxy before it, could not handle the request: no image is to blame."""
+"""The server, or a proxy before it, could not handle the request: no question is to blame."""
 
 _MEANINGS = [
     (429, re.compile("rate_?limit|too_?many|resource_?exhausted|throttl|slow_?down")),

@@ -1,0 +1,112 @@
+"""Paid answers on disk, by model, question and what was asked about, so that no call is ever paid
+for twice.
+
+FOLDER/<2 hex digits>/<62 more>.json, one small file an answer, renamed into place.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import aiofiles
+import anyio
+from anyio.to_thread import run_sync
+
+A = TypeVar("A")
+"""An answer."""
+
+
+class KeptAnswers(ABC, Generic[A]):
+    """Answers to one kind of question: `identity` and the bytes asked about together decide one.
+
+    One event loop uses it; another process may read the same folder, and should not write it.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.identity = identity_digest(identity)
+        self._in_flight: dict[str, anyio.Event] = {}
+
+    @abstractmethod
+    def parse(self, kept: Mapping[str, Any]) -> A | None:
+        """The answer of an entry on disk; None, or a TypeError, where it holds no valid one."""
+
+    @abstractmethod
+    def entry(self, answer: A) -> dict[str, Any]:
+        """The entry that is kept of an answer, JSON-able."""
+
+    def key(self, asked: bytes) -> str:
+        """The answer's name, 64 hex digits: SHA-256 of the identity and of what was asked about."""
+        return hashlib.sha256(self.identity.encode() + hashlib.sha256(asked).digest()).hexdigest()
+
+    def has(self, key: str) -> bool:
+        """Whether the answer is on disk."""
+        try:
+            return self._parsed(self._path(key).read_text(encoding="utf-8")) is not None
+        except (OSError, ValueError):
+            return False
+
+    async def read(self, key: str) -> A | None:
+        """The answer on disk. None where there is none, where a power cut left it incomplete, or
+        where it holds no valid answer."""
+        try:
+            async with aiofiles.open(self._path(key), encoding="utf-8") as file:
+                return self._parsed(await file.read())
+        except (FileNotFoundError, ValueError):
+            return None
+
+    async def get(self, key: str, ask: Callable[[], Awaitable[A]]) -> A:
+        """The answer on disk, or else the result of `ask`, which is on disk before it is returned.
+
+        Of several concurrent calls for one key, one asks. If it fails, only that call raises the
+        error: the next one asks for itself.
+        """
+        while (flight := self._in_flight.get(key)) is not None:
+            await flight.wait()
+        flight = self._in_flight[key] = anyio.Event()
+        try:
+            answer = await self.read(key)
+            if answer is None:
+                answer = await ask()
+                # The answer is paid for: a cancellation now must not lose it.
+                with anyio.CancelScope(shield=True):
+                    await run_sync(_write, self._path(key), self.entry(answer))
+            return answer
+        finally:
+            del self._in_flight[key]
+            flight.set()
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key[2:]}.json"
+
+    def _parsed(self, text: str) -> A | None:
+        """The answer in the text. Raises ValueError where it is no JSON."""
+        try:
+            return self.parse(json.loads(text))
+        except TypeError:
+            return None
+
+
+def identity_digest(identity: Mapping[str, Any]) -> str:
+    """64 hex digits that identify these names and values, in any order."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _write(path: Path, entry: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".reply-", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(entry, file, ensure_ascii=False)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
