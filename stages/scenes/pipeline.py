@@ -6,8 +6,9 @@ from stages.net.addresses import canonical_source
 from stages.scenes.audio import Audio
 from stages.scenes.collect import Collect
 from stages.scenes.fuse import Fuse
-from stages.scenes.results import build_results
+from stages.scenes.persist import Persist
 from stages.scenes.scenes import Scenes
+from stages.scenes.settled import finish
 
 scenes = Pipeline(
     name="scenes",
@@ -23,8 +24,9 @@ scenes = Pipeline(
             each="scenes",
         ),
         Step(Collect, after="fuse", inputs={"records": "fuse", "video": "download"}),
+        Step(Persist, after="collect", inputs={"scenes": "collect"}),
     ],
-    finish=build_results,
+    finish=finish,
     canonical=canonical_source,
     flags=[
         Flag(
@@ -40,5 +42,5 @@ scenes = Pipeline(
     ],
     unit="video",
     takes="URL",
-    packages=["yt-dlp", "av", "scenedetect", "Pillow", "numpy"],
+    packages=["yt-dlp", "av", "scenedetect", "Pillow", "numpy", "pyarrow"],
 )

@@ -1,0 +1,61 @@
+"""The end of a scenes run: the results' folder, and sinks that agree with the ledger.
+
+A sink may have been deleted, set anew or written by a run that was killed; and a video that was
+done may have failed since. So what the ledger has as done is put where it is missing, and what it
+has as failed or dropped is taken out. Videos that this work folder does not know are left alone: a
+sink may be shared.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import cast
+
+from engine import FinishContext, Item
+from stages.scenes.collect import Collect
+from stages.scenes.persist import WRITTEN, Persist, open_sinks
+from stages.scenes.records import read_records
+from stages.scenes.results import build_results
+from stages.sinks.sink import Sink, VideoRecords
+
+SUMMARY_STEP = "summary"
+
+
+def finish(context: FinishContext) -> list[str]:
+    """Build the results' folder, then settle the sinks. Returns lines for the report."""
+    return [*build_results(context), *settle_sinks(context)]
+
+
+def settle_sinks(context: FinishContext) -> Iterator[str]:
+    """Make each sink agree with the ledger. Yields a line for each that did not."""
+    settings = cast(Persist.Settings, context.settings[Persist.name])
+    with ExitStack() as opened:
+        for name, sink in open_sinks(settings, context.workdir, opened).items():
+            written, removed = _settle(sink, context)
+            if written or removed:
+                yield f"{name}: {written} put in that were missing, {removed} taken out"
+
+
+def _settle(sink: Sink, context: FinishContext) -> tuple[int, int]:
+    held = sink.generations()
+    written = removed = 0
+    for record in context.items():
+        item = Item(record.id, record.source, record.folder)
+        if record.outcome == "done" and item.has_output(Persist.name):
+            if held.get(record.id) != _generation(item):
+                sink.write(_records(item))
+                written += 1
+        elif record.outcome in ("dropped", "failed") and record.id in held:
+            sink.remove(record.id)
+            removed += 1
+    return written, removed
+
+
+def _generation(item: Item) -> str:
+    written = json.loads((item.output(Persist.name) / WRITTEN).read_text(encoding="utf-8"))
+    return str(written["generation"])
+
+
+def _records(item: Item) -> VideoRecords:
+    summary = item.output(SUMMARY_STEP) if item.has_output(SUMMARY_STEP) else None
+    return read_records(item, item.output(Collect.name), summary)

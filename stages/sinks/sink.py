@@ -1,0 +1,52 @@
+"""`Sink`: what takes a video's document and the records of its scenes; and `VideoRecords`."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+Record = Mapping[str, Any]
+"""A scene's record, JSON-able, with at least `index`, `start` and `end`."""
+
+
+@dataclass(frozen=True)
+class VideoRecords:
+    """A whole video, as a sink takes it: its id, its document, and its scenes' records in order.
+
+    The document is JSON-able and has what is known of the video as a whole: `source`, `title`,
+    `length`, and a `summary` where there is one.
+    """
+
+    video: str
+    document: Record
+    scenes: Sequence[Record]
+
+    @cached_property
+    def generation(self) -> str:
+        """A hash of all of it: the same records are the same generation, in every run."""
+        whole = [self.video, self.document, list(self.scenes)]
+        text = json.dumps(whole, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class Sink(AbstractContextManager["Sink"], Protocol):
+    """A store of videos that others read. Leaving it as a context closes it.
+
+    A video is there whole, in one generation, or not at all: whoever reads at any moment, and
+    wherever the process is killed, finds the old scenes or the new ones. Several processes may
+    write at once. Methods raise UsageError where the store cannot be used as it is set, StopRun
+    where the disk is full.
+    """
+
+    def write(self, records: VideoRecords) -> None:
+        """Put the video in the place of what is there under its id. Scenes that it no longer has
+        are gone. To write it again changes nothing."""
+
+    def remove(self, video: str) -> bool:
+        """Take the video out; returns whether it was there."""
+
+    def generations(self) -> Mapping[str, str]:
+        """The videos that are there, whoever wrote them, and the generation of each."""

@@ -1,0 +1,138 @@
+"""The SQLite sink: one file with every scene, its words for full-text search, and vectors."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from stages.sinks.sink import VideoRecords
+from stages.sinks.sqlite_file import explained, open_to_write
+from stages.sinks.texts import COLUMNS, Column, spaced, texts_of
+
+MOST_AT_ONCE = 500
+"""Digests that one query asks about."""
+
+
+class SqliteSink:
+    """Scenes in an SQLite file; a `Sink`. Used from one thread at a time, by any number of
+    processes."""
+
+    def __init__(self, path: Path) -> None:
+        """Makes the file if it is missing. Raises UsageError where it cannot be used."""
+        self.path = path
+        self._db = open_to_write(path)
+
+    def __enter__(self) -> "SqliteSink":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    def write(self, records: VideoRecords) -> None:
+        with self._transaction():
+            if self._generation(records.video) == records.generation:
+                return
+            before = self._delete(records.video)
+            self._insert(records)
+            self._drop_vectors(before)
+
+    def remove(self, video: str) -> bool:
+        with self._transaction():
+            found = self._generation(video) is not None
+            self._drop_vectors(self._delete(video))
+        return found
+
+    def generations(self) -> Mapping[str, str]:
+        with explained(self.path):
+            return dict(self._db.execute("SELECT id, generation FROM videos"))
+
+    def without_vector(self, model: str, texts: Iterable[str]) -> list[str]:
+        """Those of the texts that the model has made no vector of, each once."""
+        known = {digest_of(text): text for text in texts}
+        digests = list(known)
+        with explained(self.path):
+            for first in range(0, len(digests), MOST_AT_ONCE):
+                some = digests[first : first + MOST_AT_ONCE]
+                marks = ", ".join("?" * len(some))
+                for (digest,) in self._db.execute(
+                    f"SELECT digest FROM vectors WHERE model = ? AND digest IN ({marks})",
+                    (model, *some),
+                ):
+                    known.pop(digest, None)
+        return list(known.values())
+
+    def keep_vectors(self, model: str, vectors: Sequence[tuple[str, bytes]]) -> None:
+        """Keep what the model has made of these texts: little-endian float32, of length 1. They
+        stand for themselves, so that no text is paid for twice."""
+        rows = [(model, digest_of(text), vector) for text, vector in vectors]
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with explained(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:  # a full disk ends it by itself
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def _generation(self, video: str) -> str | None:
+        row = self._db.execute("SELECT generation FROM videos WHERE id = ?", (video,)).fetchone()
+        return row[0] if row else None
+
+    def _insert(self, records: VideoRecords) -> None:
+        self._db.execute(
+            "INSERT INTO videos VALUES (?, ?, ?)",
+            (records.video, records.generation, json.dumps(records.document)),
+        )
+        for record in records.scenes:
+            place = (records.video, record["index"], record["start"], record["end"])
+            key = self._db.execute(
+                "INSERT INTO scenes (video, scene, begins, ends, record) VALUES (?, ?, ?, ?, ?)",
+                (*place, json.dumps(record)),
+            ).lastrowid
+            texts = texts_of(record)
+            self._db.execute(
+                "INSERT INTO words (rowid, said, seen, heard, described) VALUES (?, ?, ?, ?, ?)",
+                (key, *(spaced(texts[column]) for column in COLUMNS)),
+            )
+            self._db.executemany("INSERT INTO facets VALUES (?, ?, ?)", _facets(key, texts))
+
+    def _delete(self, video: str) -> list[tuple[bytes]]:
+        """Take the video's rows out; returns the digests of the texts that it had."""
+        digests = self._db.execute(
+            "SELECT DISTINCT f.digest FROM facets f JOIN scenes s ON s.key = f.scene"
+            " WHERE s.video = ?",
+            (video,),
+        ).fetchall()
+        keys = self._db.execute("SELECT key FROM scenes WHERE video = ?", (video,)).fetchall()
+        for table, column in (("words", "rowid"), ("facets", "scene"), ("scenes", "key")):
+            self._db.executemany(f"DELETE FROM {table} WHERE {column} = ?", keys)
+        self._db.execute("DELETE FROM videos WHERE id = ?", (video,))
+        return digests
+
+    def _drop_vectors(self, digests: list[tuple[bytes]]) -> None:
+        """Delete those of these texts that no scene has any more."""
+        self._db.executemany(
+            "DELETE FROM vectors WHERE digest = ?1"
+            " AND NOT EXISTS (SELECT 1 FROM facets WHERE digest = ?1)",
+            digests,
+        )
+
+
+def digest_of(text: str) -> bytes:
+    """The name of a text among the vectors: 16 bytes of its SHA-256."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
+
+
+def _facets(
+    key: int | None, texts: Mapping[Column, str]
+) -> Iterator[tuple[int | None, Column, bytes]]:
+    for column, text in texts.items():
+        if text:
+            yield key, column, digest_of(text)

@@ -1,0 +1,136 @@
+"""The SQLite file of scenes: its tables, and how it is opened.
+
+    videos    one row a video: its generation and its document
+    scenes    one row a scene: its times and its record
+    words     the texts of the scenes by column, for full-text search; a rowid is a scene's key
+    facets    which text, by its digest, a scene has in a column
+    vectors   what a model made of a text, by the text's digest
+
+One file with a rollback journal: it may be copied, and read on a disk that cannot be written. What
+a process that was killed had begun is taken back by whoever opens the file next.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from engine import StopRun, UsageError
+
+APPLICATION = 0x70656E73
+"""Says whose database the file is: "pens"."""
+
+VERSION = 1
+
+BUSY_SECONDS = 60.0
+"""How long a writer waits for the others."""
+
+SCHEMA = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS videos (
+    id TEXT PRIMARY KEY, generation TEXT NOT NULL, document TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS scenes (
+    key INTEGER PRIMARY KEY, video TEXT NOT NULL REFERENCES videos, scene INTEGER NOT NULL,
+    begins REAL NOT NULL, ends REAL NOT NULL, record TEXT NOT NULL, UNIQUE (video, scene)
+);
+CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5 (
+    said, seen, heard, described, tokenize = "porter unicode61 remove_diacritics 2"
+);
+CREATE TABLE IF NOT EXISTS facets (
+    scene INTEGER NOT NULL, facet TEXT NOT NULL, digest BLOB NOT NULL,
+    PRIMARY KEY (scene, facet)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS facets_by_digest ON facets (digest);
+CREATE TABLE IF NOT EXISTS vectors (
+    model TEXT NOT NULL, digest BLOB NOT NULL, vector BLOB NOT NULL, PRIMARY KEY (model, digest)
+) WITHOUT ROWID;
+PRAGMA application_id = {APPLICATION};
+PRAGMA user_version = {VERSION};
+COMMIT;
+"""
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turns SQLite's errors about the file into one line: StopRun for a full disk, else
+    UsageError."""
+    try:
+        yield
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+        raise  # a mistake of ours
+    except sqlite3.DatabaseError as error:
+        told = str(error)
+        if "is full" in told:
+            raise StopRun(f"{path}: the disk is full; make room and run again") from error
+        if "locked" in told:
+            raise UsageError(
+                f"{path} is locked by another process for over {BUSY_SECONDS:.0f} s; end that, "
+                "and try again"
+            ) from error
+        if "no such module" in told:
+            raise UsageError(
+                "this Python's SQLite has no full-text search (FTS5); use one that has"
+            ) from error
+        if "malformed" in told or "not a database" in told:
+            raise UsageError(
+                f"{path} is no database, or is damaged: {told}; delete it, and the next run "
+                "writes it anew"
+            ) from error
+        raise UsageError(f"{path} cannot be used: {told}") from error
+
+
+def open_to_write(path: Path) -> sqlite3.Connection:
+    """The database at `path`, made if it is missing. Raises as `explained` says."""
+    with explained(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+        db = _connect(path, "rwc")
+        try:
+            _check(db, path)
+            if _version(db) != VERSION:
+                db.executescript(SCHEMA)
+            db.execute("PRAGMA synchronous = FULL")
+        except BaseException:
+            db.close()
+            raise
+    return db
+
+
+@contextmanager
+def opened_to_read(path: Path) -> Iterator[sqlite3.Connection]:
+    """The database at `path` for the length of the block, as it is at its beginning. Raises as
+    `explained` says, and UsageError where there is none."""
+    if not path.is_file():
+        raise UsageError(f"{path} is not there")
+    with explained(path), closing(_connect(path, "ro")) as db:
+        _check(db, path)
+        if _version(db) != VERSION:
+            raise UsageError(f"{path} is empty: nothing has been written to it yet")
+        db.execute("BEGIN")
+        yield db
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.resolve().as_uri()}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        timeout=BUSY_SECONDS,
+        check_same_thread=False,
+    )
+
+
+def _check(db: sqlite3.Connection, path: Path) -> None:
+    """Raises UsageError for another program's database, and one of another version."""
+    tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if tables and db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
+        raise UsageError(f"{path} is another program's database; name another file")
+    if _version(db) not in (0, VERSION):
+        raise UsageError(f"{path} was written by another version of Penstock; use that one")
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])

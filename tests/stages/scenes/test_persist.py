@@ -1,0 +1,77 @@
+"""A finished video is in the sinks when it is done, and they agree with the ledger at the end."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from engine import Events, ItemEnded, load_config, run_pipeline
+from stages.scenes.pipeline import scenes
+from tests.stages.scenes.test_pipeline import SETS
+from tests.stages.scenes.test_scenes import clip
+
+
+def run(work: Path, *files: Path, sets: list[str] | None = None, events: Events | None = None):
+    config = load_config(scenes, None, {}, [*SETS, *(sets or [])], {})
+    return run_pipeline(scenes, config, work, [str(file) for file in files], events=events)
+
+
+def held(database: Path) -> dict[str, int]:
+    """The number of scenes of each video, by its title."""
+    with closing(sqlite3.connect(database)) as db:
+        return dict(
+            db.execute(
+                "SELECT json_extract(document, '$.title'), count(key) FROM videos"
+                " LEFT JOIN scenes ON video = id GROUP BY 1"
+            )
+        )
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> tuple[Path, Path]:
+    return clip(tmp_path / "cut.mp4", 60, (30,)), clip(tmp_path / "whole.mp4", 60, ())
+
+
+def test_a_video_is_there_when_it_is_done_and_sinks_are_settled_at_the_end(tmp_path, videos):
+    work = tmp_path / "work"
+    database = work / "search.db"
+    seen = []
+    events = Events()
+    events.subscribe(lambda e: seen.append(held(database)) if isinstance(e, ItemEnded) else None)
+    report = run(work, *videos, events=events)
+    assert report.items["done"] == 2
+    assert held(database) == {"cut": 2, "whole": 1}
+    assert [len(one) for one in seen][-1] == 2, "before the run's end"
+    assert len(seen[0]) >= 1
+    assert not [line for line in report.finish if line.startswith("sqlite")]
+
+    database.unlink()
+    again = run(work, *videos)
+    assert held(database) == {"cut": 2, "whole": 1}
+    assert "sqlite: 2 put in that were missing, 0 taken out" in again.finish
+    assert again.items["reused"] == 2, "nothing is done again for it"
+
+    more = run(work, *videos, sets=['stages.persist.sinks=["sqlite", "parquet"]'])
+    tables = [pq.read_table(path) for path in (work / "parquet").glob("*.parquet")]
+    assert sorted(table.num_rows for table in tables) == [1, 2]
+    assert more.items["done"] == 2
+
+    videos[0].write_bytes(b"no video any more")
+    failed = run(work, *videos, sets=["stages.scenes.threshold=4"])
+    assert failed.items["failed"] == 1
+    assert held(database) == {"whole": 1}
+    assert "sqlite: 0 put in that were missing, 1 taken out" in failed.finish
+
+
+def test_fewer_scenes_leave_no_orphans_and_a_database_may_lie_elsewhere(tmp_path, videos):
+    work, database = tmp_path / "work", tmp_path / "all" / "scenes.db"
+    place = [f"stages.persist.database={database}"]
+    run(work, videos[0], sets=place)
+    assert held(database) == {"cut": 2}
+    run(work, videos[0], sets=[*place, "stages.scenes.min_length=2"])
+    assert held(database) == {"cut": 1}
+    assert not (work / "search.db").exists()
+    run(tmp_path / "other", videos[1], sets=place)
+    assert held(database) == {"cut": 1, "whole": 1}, "one file for several folders"
