@@ -339,7 +339,7 @@ KINDS = {
     | _kinds_in_code(download, probe, ytdlp_options, ytdlp_guard, download_errors),
     "extract": _kinds_in_code(extract, media, rendering),
     "filter": _kinds_in_code(filter_stage),
-    "describe": _kinds_in_code(describe, describe_frames) | {"throttled"},
+    "describe": _kinds_in_code(describe, describe_frames) | {"vision-api", "throttled"},
     "dedup": _kinds_in_code(dedup),
 }
 

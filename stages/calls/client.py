@@ -10,11 +10,11 @@ from urllib.parse import quote, urlsplit
 import anyio
 from anyio.to_thread import run_sync
 
-from engine import StopRun, Throttled
+from engine import Loan, StopRun, Throttled
 from stages.calls.api import PaidAPI, Q, R, Request, UnexpectedReply
 from stages.calls.errors import Crowded, Refused, ServerFailed, SlowDown, TimedOut, TryAgain
 from stages.calls.problem import Problem, problem_within, read_problem
-from stages.calls.rate import Away, CallGate, PausedTooLong
+from stages.calls.rate import Away, CallGate, DaySpent, PausedTooLong, TokenEstimate
 from stages.calls.route import open_client
 
 _FIRST_BACKOFF = 0.5
@@ -44,7 +44,9 @@ class ApiClient(Generic[Q, R]):
     `max_requests` bounds the requests of this client's lifetime; 0 is no bound. `step` is the step
     whose settings these are, such as "stages.describe". `advice` is the remedy for a missing model,
     `too_large` that for a request that is refused for its size. `worked` is asked while there is no
-    answer yet: whether such a question was ever answered.
+    answer yet: whether such a question was ever answered. `expected_tokens` is the first estimate
+    of what a call takes; None where the gate has one for all of its calls. A `loan` of a shared
+    gate is given back when the client is closed.
     """
 
     def __init__(
@@ -62,9 +64,12 @@ class ApiClient(Generic[Q, R]):
         advice: str = "",
         too_large: str = "",
         worked: Callable[[], bool] = lambda: False,
+        expected_tokens: float | None = None,
+        loan: Loan[CallGate] | None = None,
     ) -> None:
         self.api = api
         self.gate = gate
+        self.estimate = None if expected_tokens is None else TokenEstimate(expected_tokens)
         self.key_name = key_name
         self.timeout = timeout
         self.attempts = attempts
@@ -72,10 +77,13 @@ class ApiClient(Generic[Q, R]):
         self.max_requests = max_requests
         self.sent = 0
         """Requests sent so far, whatever their outcome."""
+        self.answers = 0
+        """Answers to this client's calls so far; the gate counts those of all that pass it."""
         self.proven = False
         """Whether this question has been answered, now or in an earlier run."""
         self.host = urlsplit(api.url).netloc
         self._step = step
+        self._loan = loan
         self._advice = advice or f"check model and base_url in [{step}]"
         self._too_large = too_large
         self._worked = worked
@@ -90,6 +98,8 @@ class ApiClient(Generic[Q, R]):
 
     async def close(self) -> None:
         await self._http.aclose()
+        if self._loan is not None:
+            self._loan.give_back()
 
     async def ask(self, question: Q) -> R:
         """The model's answer to one question.
@@ -142,6 +152,13 @@ class ApiClient(Generic[Q, R]):
                 self.gate.pause(error.problem.wait)
             except Away as away:
                 raise failed(away, True) from None
+            except DaySpent as spent:
+                raise Throttled(
+                    f"the {spent.most:,} requests of {self._step}.requests_per_day are sent; "
+                    f"the next may go in {spent.seconds / 3600:.1f} h",
+                    after=spent.seconds,
+                    key=self.host,
+                ) from None
             except PausedTooLong as closed:
                 raise Throttled(
                     f"{self.host} asks for a pause of {closed.seconds:.0f} s more, "
@@ -152,7 +169,8 @@ class ApiClient(Generic[Q, R]):
 
     async def _call(self, question: Q, patience: float, since: int) -> R:
         self._check_may_send()
-        async with self.gate.turn(patience, since, self.attempts + _MORE_KNOCKS) as charged:
+        knocks = self.attempts + _MORE_KNOCKS
+        async with self.gate.turn(patience, since, knocks, self.estimate) as charged:
             knocking, limit, began = self.gate.away, self.gate.slots.limit, anyio.current_time()
             self._check_may_send()  # other calls may have been sent or refused since
             request = self.api.request(question)
@@ -167,7 +185,9 @@ class ApiClient(Generic[Q, R]):
                 raise
             if not isinstance(answer, Problem):
                 self.proven = True
-                self.gate.answered(answer.tokens, charged, anyio.current_time() - began)
+                self.answers += 1
+                seconds = anyio.current_time() - began
+                self.gate.answered(answer.tokens, charged, seconds, self.estimate)
                 return answer
             self.gate.reached()
             adapted = answer.status == 400 and self.api.adapt(request, answer.parameter)
@@ -278,7 +298,7 @@ class ApiClient(Generic[Q, R]):
         """
         if problem.remedy != "request" or problem.status not in (400, 422):
             return False
-        if self.gate.answers:
+        if self.answers:
             return True
         if problem.names_model:
             return False

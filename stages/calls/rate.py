@@ -1,12 +1,19 @@
 """The pace of requests to a paid server: calls in flight, requests and tokens a minute, pauses."""
 
+import math
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import anyio
+from anyio.to_thread import run_sync
 
+from stages.calls.day_quota import DayQuota
 from stages.calls.slots import Slots
+
+if TYPE_CHECKING:
+    from aiolimiter import AsyncLimiter
 
 _FIRST_GUESS = 1.0
 _LONGEST_GUESS = 60.0
@@ -34,19 +41,40 @@ class PausedTooLong(Exception):
         self.seconds = seconds
 
 
+class DaySpent(PausedTooLong):
+    """The day's requests have been sent; `most` are allowed."""
+
+    def __init__(self, seconds: float, most: int) -> None:
+        super().__init__(seconds)
+        self.most = most
+
+
 class Away(Exception):
     """The server is away: every probe of it failed. The message is that of the last one."""
 
 
+class TokenEstimate:
+    """The tokens that a call of one kind is expected to take: a first guess, then the mean cost of
+    the calls so far."""
+
+    def __init__(self, first: float) -> None:
+        self.value = first
+        self._calls = 0
+
+    def learn(self, tokens: int) -> None:
+        self._calls += 1
+        self.value += (tokens - self.value) / self._calls
+
+
 class CallGate:
-    """The gate that every call of the pool passes.
+    """The gate that every call to one model of a server passes.
 
     At most `concurrency` calls are in flight, fewer after time-outs: see `Slots`.
     `requests_per_minute` and `tokens_per_minute` are spread evenly over the minute (servers refuse
     a minute's requests in one burst); None is no limit. Half a second's requests may go at once,
     which stays within the limits of servers that count by the second. A call takes its expected
-    tokens: at first `expected_tokens`, then the mean cost of the calls so far. Each call's
-    difference is settled with the next call.
+    tokens: by an estimate of its own kind, or by one for all calls, which begins with
+    `expected_tokens`. Each call's difference is settled with the next call.
 
     After several faults in a row, of any calls, the server is `away` (a breaker): then one call at
     a time probes it ("knocks"), at longer and longer intervals, and the others wait. The first
@@ -61,22 +89,15 @@ class CallGate:
         expected_tokens: float,
         timeout: float = 60.0,
     ) -> None:
-        from aiolimiter import AsyncLimiter
-
         self.slots = Slots(concurrency, timeout)
-        self._requests = None
-        if requests_per_minute is not None:
-            burst = max(1.0, requests_per_minute / 120)
-            self._requests = AsyncLimiter(burst, 60 * burst / requests_per_minute)
-        self._first_guess = min(_FIRST_GUESS, 60 / (requests_per_minute or 60))
-        self._tokens = None
-        if tokens_per_minute is not None:
-            # The bucket has room for one call at least, or no call would ever pass.
-            burst = max(min(expected_tokens, tokens_per_minute), tokens_per_minute / 12)
-            self._tokens = AsyncLimiter(burst, 60 * burst / tokens_per_minute)
-        self._expected = expected_tokens
+        self._estimate = TokenEstimate(expected_tokens)
+        self._requests: AsyncLimiter | None = None
+        self._tokens: AsyncLimiter | None = None
+        self._rates = [math.inf, math.inf]
+        self._first_guess = _FIRST_GUESS
+        self._day: DayQuota | None = None
+        self.tighten(concurrency, requests_per_minute, tokens_per_minute, timeout)
         self._owed = 0.0
-        self._calls = 0
         self._opens = 0.0
         self._refusals = 0
         self.answers = 0
@@ -94,24 +115,59 @@ class CallGate:
         self._next_knock = 0.0
         self._news = anyio.Event()
 
+    def tighten(
+        self,
+        concurrency: int,
+        requests_per_minute: float | None,
+        tokens_per_minute: float | None,
+        timeout: float,
+        day: DayQuota | None = None,
+    ) -> None:
+        """Keep to these limits as well: the lowest of all count, and the longest `timeout`."""
+        from aiolimiter import AsyncLimiter
+
+        self.slots.tighten(concurrency, timeout)
+        if requests_per_minute is not None and requests_per_minute < self._rates[0]:
+            self._rates[0] = requests_per_minute
+            burst = max(1.0, requests_per_minute / 120)
+            self._requests = AsyncLimiter(burst, 60 * burst / requests_per_minute)
+            self._first_guess = min(_FIRST_GUESS, 60 / requests_per_minute)
+        if tokens_per_minute is not None and tokens_per_minute < self._rates[1]:
+            self._rates[1] = tokens_per_minute
+            # The bucket has room for one call at least: larger ones would wait in several parts.
+            expected = min(self._estimate.value, tokens_per_minute)
+            burst = max(expected, tokens_per_minute / 12)
+            self._tokens = AsyncLimiter(burst, 60 * burst / tokens_per_minute)
+        if day is not None and (self._day is None or day.most < self._day.most):
+            self._day = day
+
     @asynccontextmanager
-    async def turn(self, patience: float, since: int = 0, knocks: int = 1) -> AsyncIterator[float]:
+    async def turn(
+        self,
+        patience: float,
+        since: int = 0,
+        knocks: int = 1,
+        estimate: TokenEstimate | None = None,
+    ) -> AsyncIterator[float]:
         """Waits until a call may be made; make it inside the block. Yields the tokens that it was
         charged.
 
         Inside, until its next await, `away` says whether this call is a probe. Raises PausedTooLong
         instead of waiting for the end of a pause that is more than `patience` seconds away, and
-        Away after `knocks` failed probes, not counting the first `since`.
+        Away after `knocks` failed probes, not counting the first `since`; DaySpent where the day's
+        requests have been sent.
         """
         async with self.slots.slot():
             await self._open(patience, since, knocks)
             if self._requests is not None:
                 await self._requests.acquire()
-            charged = self._expected
+            charged = (estimate or self._estimate).value
             if self._tokens is not None:
                 await self._take_tokens(charged)
             # Another call may have been told to slow down while this one waited.
             await self._open(patience, since, knocks)
+            if self._day is not None:
+                await _take_of_day(self._day)
             knocking = self.away
             self._knocking |= knocking
             try:
@@ -121,9 +177,15 @@ class CallGate:
                     self._knocking = False
                     self._tell()
 
-    def answered(self, tokens: int | None, charged: float, seconds: float | None = None) -> None:
+    def answered(
+        self,
+        tokens: int | None,
+        charged: float,
+        seconds: float | None = None,
+        estimate: TokenEstimate | None = None,
+    ) -> None:
         """A call was answered, within `seconds` if measured, and cost `tokens`, if the server said
-        so; it had been charged `charged`."""
+        so; it had been charged `charged`, by `estimate`, which learns."""
         self.answers += 1
         self.reached()
         if seconds is not None:
@@ -132,8 +194,7 @@ class CallGate:
         if tokens is None:
             return
         self._owed += tokens - charged
-        self._calls += 1
-        self._expected += (tokens - self._expected) / self._calls
+        (estimate or self._estimate).learn(tokens)
 
     def reached(self) -> None:
         """The server is there: it answered, even if only to say that the request was wrong."""
@@ -219,3 +280,9 @@ class CallGate:
             due -= part
         # Negative where earlier calls were charged too much: the next ones get the rest back.
         self._owed += due
+
+
+async def _take_of_day(day: DayQuota) -> None:
+    if (left := day.left()) > 0:
+        raise DaySpent(left, day.most)
+    await run_sync(day.note, day.spend())

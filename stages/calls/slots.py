@@ -28,6 +28,13 @@ class Slots:
         self._line: deque[anyio.Event] = deque()
         self._answers: deque[float] = deque()
 
+    def tighten(self, most: int, timeout: float) -> None:
+        """At most `most` from now on; `timeout` where that is longer."""
+        self.most = min(self.most, most)
+        self.lowest = min(self.lowest, most)
+        self._limit = min(self._limit, float(most))
+        self.timeout = max(self.timeout, timeout)
+
     @property
     def limit(self) -> int:
         """Calls that may be in flight now."""

@@ -13,11 +13,9 @@ from stages.calls.client import ApiClient
 from stages.calls.errors import CallFailed, Refused, ServerFailed
 from stages.crawl.originals import Claims, Original, Originals
 from stages.neardup.hashing import perceptual_hash
-from stages.vision.api import Reply
+from stages.vision.api import Reply, Subject
+from stages.vision.asking import put_off
 from stages.vision.reply_cache import ReplyCache
-
-LONGEST_OUTAGE = 3600.0
-"""Seconds that videos wait for a server that is away, before the wait counts as an attempt."""
 
 MOST_VIDEOS = 100
 """Videos whose own frames are remembered for their other parts, where reuse stays within a video:
@@ -70,7 +68,7 @@ class FrameDescriber:
         self,
         by: str,
         cache: ReplyCache,
-        client: ApiClient[bytes, Reply] | None,
+        client: ApiClient[Subject, Reply] | None,
         originals: Originals | None,
         distance: int | None,
         images: int,
@@ -239,7 +237,7 @@ class _Video:
         async def ask() -> Reply:
             nonlocal asked
             asked = True
-            return await self.client.ask(jpeg)
+            return await self.client.ask(Subject((jpeg,)))
 
         try:
             reply = await self.cache.get(key, ask)
@@ -271,12 +269,7 @@ class _Video:
             reason = f"{missing} of {len(files)} frames have no description yet: {faults[-1]}"
         else:
             reason = f"none of {len(files)} frames could be described: {faults[-1]}"
-        gate = self.client.gate
-        # Wait for a server that has not been away for long, as if it had asked for the wait.
-        if gate.away and self.client.proven and gate.away_for < LONGEST_OUTAGE:
-            after = max(1.0, gate.next_knock)
-            raise Throttled(reason, after=after, key=self.client.host, kind="vision-api")
-        raise Transient(reason, kind="vision-api")
+        raise put_off(self.client, reason)
 
 
 def _load(path: Path, hashed: bool) -> tuple[bytes, int]:

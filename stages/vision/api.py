@@ -1,4 +1,4 @@
-"""The question about one image to a vision model: a small interface, and two protocols for it.
+"""Questions to a vision model: what is asked and answered, and two protocols for it.
 
 `OpenAI` speaks chat completions, which OpenAI, Azure, Gemini's compatible endpoint, vLLM and Ollama
 serve; `Gemini` speaks Google's own generateContent. They build requests and read answers; `client`
@@ -6,15 +6,17 @@ and `rate` send, retry and pace them.
 """
 
 import base64
+import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
 from engine import writable
 from stages.calls.api import PaidAPI, Request, UnexpectedReply
+from stages.vision.forms import gemini_schema
 from stages.vision.text import description_in
 
 Detail = Literal["auto", "low", "high"]
@@ -36,13 +38,39 @@ _AZURE_VERSION = "2024-10-21"
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The question for every image, and the form of the answer."""
+    """What is the same in every call: the prompt, and the form of the answer."""
 
     model: str
     prompt: str
     max_tokens: int
     temperature: float | None
     detail: Detail
+
+
+@dataclass(frozen=True, slots=True)
+class FormQuestion(Question):
+    """One whose answers are JSON by `schema`. Its prompt stands apart from what is asked about, as
+    the system's instruction."""
+
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What one call asks about: JPEG images, in order, and `data`, text from anybody. `before` is
+    an answer that the model gave to the same, and what is wrong with it."""
+
+    images: tuple[bytes, ...] = ()
+    data: str = ""
+    before: tuple[str, str] | None = None
+
+    @property
+    def content(self) -> bytes:
+        """What identifies it."""
+        if len(self.images) == 1 and not self.data and self.before is None:
+            return self.images[0]
+        digests = [hashlib.sha256(image).hexdigest() for image in self.images]
+        return json.dumps([digests, self.data, self.before]).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +85,8 @@ class Reply:
     may be answered next time."""
 
 
-VisionAPI = PaidAPI[bytes, Reply]
-"""A backend that is asked about one image, a JPEG."""
+VisionAPI = PaidAPI[Subject, Reply]
+"""A backend that is asked about images."""
 
 
 class OpenAI:
@@ -86,23 +114,12 @@ class OpenAI:
     def headers(self, key: str) -> dict[str, str]:
         return {"api-key": key} if self.api_key_header else {"Authorization": f"Bearer {key}"}
 
-    def body(self, jpeg: bytes) -> dict[str, Any]:
-        """The request for one image, as JSON."""
-        image = {"url": f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"}
-        if self.question.detail != "auto":
-            image["detail"] = self.question.detail
-        body: dict[str, Any] = {
-            "model": self.question.model,
-            "messages": [
-                {
-                    "role": "user",
-                    "content": [
-                        {"type": "text", "text": self.question.prompt},
-                        {"type": "image_url", "image_url": image},
-                    ],
-                }
-            ],
-        }
+    def body(self, subject: Subject) -> dict[str, Any]:
+        """The request, as JSON."""
+        body: dict[str, Any] = {"model": self.question.model, "messages": self._messages(subject)}
+        if isinstance(self.question, FormQuestion) and "response_format" not in self._unsupported:
+            form = {"name": "answer", "strict": True, "schema": self.question.schema}
+            body["response_format"] = {"type": "json_schema", "json_schema": form}
         if "max_tokens" in self._unsupported:
             body["max_completion_tokens"] = self.question.max_tokens
         else:
@@ -110,6 +127,27 @@ class OpenAI:
         if self.question.temperature is not None and "temperature" not in self._unsupported:
             body["temperature"] = self.question.temperature
         return body
+
+    def _messages(self, subject: Subject) -> list[dict[str, Any]]:
+        question = self.question
+        apart = isinstance(question, FormQuestion)
+        texts = [subject.data] if apart else [question.prompt, subject.data]
+        content: list[dict[str, Any]] = [{"type": "text", "text": text} for text in texts if text]
+        content += [{"type": "image_url", "image_url": self._image(i)} for i in subject.images]
+        messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
+        if apart:
+            messages.insert(0, {"role": "system", "content": question.prompt})
+        if subject.before is not None:
+            answer, objection = subject.before
+            messages.append({"role": "assistant", "content": answer})
+            messages.append({"role": "user", "content": objection})
+        return messages
+
+    def _image(self, jpeg: bytes) -> dict[str, Any]:
+        image = {"url": f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"}
+        if self.question.detail != "auto":
+            image["detail"] = self.question.detail
+        return image
 
     def reply(self, payload: Any) -> Reply:
         try:
@@ -123,18 +161,21 @@ class OpenAI:
         tokens = _count(payload.get("usage"), "total_tokens")
         return _reply(said, ending, self.question, tokens, refusal)
 
-    def request(self, image: bytes) -> Request:
-        return _as_json(self.body(image))
+    def request(self, subject: Subject) -> Request:
+        return _as_json(self.body(subject))
 
-    def plain(self) -> bytes:
-        return plain_picture()
+    def plain(self) -> Subject:
+        return Subject((plain_picture(),))
 
     def adapt(self, sent: Request, parameter: str | None) -> bool:
         # Newer models want max_completion_tokens and no temperature, and say so with a 400;
         # servers that copy this API often know only max_tokens, so max_tokens is tried first.
-        if parameter not in ("max_tokens", "temperature") or parameter not in sent.parameters:
+        # Not every model takes a schema; the prompt says in words what it asks for.
+        name = (parameter or "").partition(".")[0]
+        known = ("max_tokens", "temperature", "response_format")
+        if name not in known or name not in sent.parameters:
             return False
-        self._unsupported.add(parameter)
+        self._unsupported.add(name)
         return True
 
 
@@ -149,16 +190,30 @@ class Gemini:
     def headers(self, key: str) -> dict[str, str]:
         return {"x-goog-api-key": key}
 
-    def body(self, jpeg: bytes) -> dict[str, Any]:
-        """The request for one image, as JSON."""
-        image = {"mime_type": "image/jpeg", "data": base64.b64encode(jpeg).decode()}
-        config: dict[str, Any] = {"maxOutputTokens": self.question.max_tokens}
-        if self.question.temperature is not None:
-            config["temperature"] = self.question.temperature
-        if self.question.detail != "auto":
-            config["mediaResolution"] = f"MEDIA_RESOLUTION_{self.question.detail.upper()}"
-        parts = [{"inline_data": image}, {"text": self.question.prompt}]
-        return {"contents": [{"role": "user", "parts": parts}], "generationConfig": config}
+    def body(self, subject: Subject) -> dict[str, Any]:
+        """The request, as JSON."""
+        question = self.question
+        config: dict[str, Any] = {"maxOutputTokens": question.max_tokens}
+        if question.temperature is not None:
+            config["temperature"] = question.temperature
+        if question.detail != "auto":
+            config["mediaResolution"] = f"MEDIA_RESOLUTION_{question.detail.upper()}"
+        parts: list[dict[str, Any]] = [{"inline_data": _inline(image)} for image in subject.images]
+        texts = [subject.data]
+        body: dict[str, Any] = {}
+        if isinstance(question, FormQuestion):
+            config["responseMimeType"] = "application/json"
+            config["responseSchema"] = gemini_schema(question.schema)
+            body["systemInstruction"] = {"parts": [{"text": question.prompt}]}
+        else:
+            texts.insert(0, question.prompt)
+        parts += [{"text": text} for text in texts if text]
+        contents = [{"role": "user", "parts": parts}]
+        if subject.before is not None:
+            answer, objection = subject.before
+            contents.append({"role": "model", "parts": [{"text": answer}]})
+            contents.append({"role": "user", "parts": [{"text": objection}]})
+        return body | {"contents": contents, "generationConfig": config}
 
     def reply(self, payload: Any) -> Reply:
         try:
@@ -172,14 +227,18 @@ class Gemini:
             raise UnexpectedReply("not a generateContent answer") from error
         return _reply(said, ending, self.question, tokens)
 
-    def request(self, image: bytes) -> Request:
-        return _as_json(self.body(image))
+    def request(self, subject: Subject) -> Request:
+        return _as_json(self.body(subject))
 
-    def plain(self) -> bytes:
-        return plain_picture()
+    def plain(self) -> Subject:
+        return Subject((plain_picture(),))
 
     def adapt(self, sent: Request, parameter: str | None) -> bool:
         return False
+
+
+def _inline(jpeg: bytes) -> dict[str, str]:
+    return {"mime_type": "image/jpeg", "data": base64.b64encode(jpeg).decode()}
 
 
 def _as_json(body: dict[str, Any]) -> Request:

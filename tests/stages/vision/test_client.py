@@ -22,7 +22,7 @@ from engine import Item, StopRun
 from stages.calls.api import UnexpectedReply
 from stages.calls.problem import read_problem
 from stages.calls.rate import CallGate, PausedTooLong
-from stages.vision.api import Gemini, OpenAI, Question, Reply
+from stages.vision.api import Gemini, OpenAI, Question, Reply, Subject
 from tests.stages.describing import describe, kept, picture
 from tests.stages.vision_server import problem, sentence_on, serving
 from tests.virtual_time import run_in_virtual_time
@@ -83,11 +83,13 @@ def test_where_openai_requests_go(
 
 def test_the_level_of_detail_is_asked_for_in_each_protocols_words() -> None:
     question = Question("models/eye", "What?", 50, None, "low")
-    image = OpenAI(question, "http://x").body(b"j")["messages"][0]["content"][1]["image_url"]
+    image = OpenAI(question, "http://x").body(Subject((b"j",)))["messages"][0]["content"][1][
+        "image_url"
+    ]
     assert image == {"url": "data:image/jpeg;base64,ag==", "detail": "low"}
     gemini = Gemini(question, "http://x/v1beta/")
     assert gemini.url == "http://x/v1beta/models/eye:generateContent"
-    config = gemini.body(b"j")["generationConfig"]
+    config = gemini.body(Subject((b"j",)))["generationConfig"]
     assert config == {"maxOutputTokens": 50, "mediaResolution": "MEDIA_RESOLUTION_LOW"}
 
 

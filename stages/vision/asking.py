@@ -1,0 +1,96 @@
+"""Asks a model and keeps what it answered, so that an item's end is the engine's to decide."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from engine import Permanent, Throttled, Transient
+from stages.calls.client import ApiClient
+from stages.calls.errors import CallFailed, ServerFailed
+from stages.vision.api import Reply, Subject
+from stages.vision.forms import Form, UnfitAnswer, read_form
+from stages.vision.reply_cache import ReplyCache
+
+LONGEST_OUTAGE = 3600.0
+"""Seconds that items wait for a server that is away, before the wait counts as an attempt."""
+
+OBJECTION = (
+    "That answer cannot be used: {why}. Answer the same again, as one JSON object with all of the "
+    "fields that were asked for, and nothing besides."
+)
+
+
+def put_off(client: ApiClient[Subject, Reply], reason: str) -> Throttled | Transient:
+    """The ending of an item that lacks an answer by the server's fault, of kind "vision-api"."""
+    gate = client.gate
+    # Wait for a server that has not been away for long, as if it had asked for the wait.
+    if gate.away and client.proven and gate.away_for < LONGEST_OUTAGE:
+        after = max(1.0, gate.next_knock)
+        return Throttled(reason, after=after, key=client.host, kind="vision-api")
+    return Transient(reason, kind="vision-api")
+
+
+class Asker:
+    """One question, asked about one thing after another; every answer is kept."""
+
+    def __init__(self, client: ApiClient[Subject, Reply], cache: ReplyCache) -> None:
+        self.client = client
+        self.cache = cache
+
+    async def close(self) -> None:
+        await self.client.close()
+
+    async def ask(self, subject: Subject) -> str:
+        """The answer, from the cache or from the model; on disk before it is returned.
+
+        Raises Permanent, of kind "refused", where the model or the server refuses to answer;
+        Transient or Throttled, of kind "vision-api", where it fails; and the client's errors that
+        concern every call.
+        """
+        answered = False
+
+        async def ask() -> Reply:
+            nonlocal answered
+            answered = True
+            return await self.client.ask(subject)
+
+        try:
+            reply = await self.cache.get(self.cache.key(subject.content), ask)
+        except ServerFailed as fault:
+            if fault.is_the_questions(self.client.gate.answers):
+                raise Transient(f"{fault}, and it answers others", kind="vision-api") from None
+            raise put_off(self.client, str(fault)) from None
+        except CallFailed as error:
+            raise Permanent(str(error), kind="refused") from None
+        self.client.proven |= not answered
+        if reply.text is None:
+            raise Permanent(reply.refusal or "the model answered nothing", kind="refused")
+        return reply.text
+
+    async def fill(
+        self,
+        form: type[Form],
+        subject: Subject,
+        check: Callable[[Form], None] = lambda filled: None,
+    ) -> Form:
+        """The form that the model filled in. An answer that does not fit, or that `check` raises
+        UnfitAnswer for, is asked for once more, with what is wrong with it.
+
+        Raises as `ask` does, and Permanent, of kind "unfit", where the second answer does not fit
+        either: both are kept, so that asking again gives the same.
+        """
+        answer = await self.ask(subject)
+        try:
+            return _read(form, answer, check)
+        except UnfitAnswer as why:
+            again = replace(subject, before=(answer, OBJECTION.format(why=why)))
+        try:
+            return _read(form, await self.ask(again), check)
+        except UnfitAnswer as why:
+            reason = f"the model's answer did not fit, nor did its second one: {why}"
+            raise Permanent(reason, kind="unfit") from None
+
+
+def _read(form: type[Form], answer: str, check: Callable[[Form], None]) -> Form:
+    filled = read_form(form, answer)
+    check(filled)
+    return filled
