@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from engine import Item, Parts, Permanent, Stage
 from stages.crawl.extract_settings import ExtractSettings
-from stages.crawl.frame_choice import choose_frames, decode_whole, find_segments, sampling_for
+from stages.crawl.frame_choice import sampling_for
 from stages.crawl.frame_files import FileNames, frame_line
 from stages.crawl.stretches import Stretches
 from stages.files.folders import carry_info
@@ -27,6 +27,7 @@ from stages.media.damage import Damage
 from stages.media.packets.scan import scan_video
 from stages.media.packets.segments import DamagedError, SegmentDecoder, SegmentError
 from stages.media.packets.table import PacketTable, Segment
+from stages.media.packets.wanted_frames import choose_frames, decode_whole, find_segments
 from stages.media.pictures.rendering import Renderer, UnrenderableError, not_rendered, write_jpeg
 from stages.media.sampling import exact_seconds, rounded
 from stages.media.video import Video, open_video

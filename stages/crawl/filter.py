@@ -1,15 +1,14 @@
 """Keeps the frames that show wanted objects, with their detections."""
 
-import re
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 import engine
 from engine import Drop, Item, Permanent, Stage, checkpoint, setting
@@ -17,7 +16,8 @@ from stages.files.folders import carry_info, link_or_copy
 from stages.files.json_lines import read_lines, write_lines
 from stages.media.pictures.frame_quality import Quality, measure
 from stages.models.detector import Detection, borrow_detector
-from stages.models.loading import gpu_of
+from stages.models.devices import DeviceName, gpu_needs
+from stages.models.inference import in_order
 from stages.models.network_input import Prepared, batches_of
 from stages.models.runtimes import UNRECORDED, find_made_of
 
@@ -86,7 +86,7 @@ class Filter(Stage):
             affects_output=False,
             ge=1,
         )
-        device: str = setting(
+        device: DeviceName = setting(
             "auto",
             'Where the model runs: "auto", "cuda", "cuda:1", "mps" or "cpu".',
             affects_output=False,
@@ -128,13 +128,6 @@ class Filter(Stage):
             False, "Whether a video goes on when none of its frames is kept; else it is dropped."
         )
 
-        @field_validator("device")
-        @classmethod
-        def _names_a_device(cls, device: str) -> str:
-            if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
-                raise ValueError('has to be "auto", "cuda", "cuda:1" (any number), "mps" or "cpu"')
-            return device
-
         @model_validator(mode="after")
         def _floor_under_ceiling(self) -> "Filter.Settings":
             low, high = self.min_brightness, self.max_brightness
@@ -147,9 +140,7 @@ class Filter(Stage):
     def needs(self) -> Mapping[str, int]:
         """The GPU that the model is on, once for both workers: they feed one model, side by side.
         Nothing on a CPU, whose cores all stages share."""
-        on_cpu = (self.ingredients or {}).get("runtime", "torch") != "torch"
-        gpu = None if on_cpu else gpu_of(self.settings.device)
-        return {gpu: 1} if gpu is not None else {}
+        return gpu_needs(self.settings.device, self.ingredients)
 
     def find_ingredients(self, earlier: Mapping[str, Any] | None) -> Mapping[str, Any]:
         """The content of the weights, and what runs them. Exports them where that is wanted and has
@@ -311,29 +302,6 @@ class Filter(Stage):
         return f"no frame of {frames} shows {wanted}" + (
             f" ({', '.join(faults)})" if faults else ""
         )
-
-
-def in_order(
-    start: Callable[[Thing], Future[Outcome]], things: Iterable[Thing], ahead: int
-) -> Generator[tuple[Thing, Outcome], None, None]:
-    """Each thing with its result, in order, while `ahead` further ones have been started already.
-
-    Raises the error of a thing's future. Close it if you leave it early: waiting ones are then
-    cancelled.
-    """
-    waiting: deque[tuple[Thing, Future[Outcome]]] = deque()
-    try:
-        for thing in things:
-            waiting.append((thing, start(thing)))
-            if len(waiting) > ahead:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
-    finally:
-        for _, future in waiting:
-            future.cancel()
 
 
 def described(frame: DecodedFrame, detections: Sequence[Detection]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import ConfigError, Loan, UsageError, borrow
 from stages.models.content import content_hash
+from stages.models.devices import predict_in_batches
 from stages.models.exports import exported
 from stages.models.inference import Answer, Streams
 from stages.models.loading import (
@@ -312,32 +313,6 @@ def class_numbers(names: dict[int, str], wanted: Sequence[str], weights: str) ->
                 f"`python -m stages.models.detector {weights}` lists its {len(known)} classes"
             )
     return [number for number, name in names.items() if name in wanted]
-
-
-def predict_in_batches(
-    predict: Callable[[list[Any]], list[Any]], images: Sequence[Any], batch: int
-) -> tuple[list[Any], int]:
-    """`predict` over the images, `batch` at a time: all results, and the batch that fitted.
-
-    When CUDA memory runs out the batch is halved, and the images that did not fit are done again.
-    With one image left, the error is raised.
-    """
-    import torch
-
-    found: list[Any] = []
-    while len(found) < len(images):
-        part = list(images[len(found) : len(found) + batch])
-        try:
-            found += predict(part)
-        except torch.cuda.OutOfMemoryError:
-            if len(part) == 1:
-                raise
-            batch = len(part) // 2
-        else:
-            continue
-        # Free the memory only here: until now the error kept the tensors alive.
-        torch.cuda.empty_cache()
-    return found, batch
 
 
 def main() -> None:

@@ -10,7 +10,8 @@ or size.
 """
 
 import copy
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -20,6 +21,8 @@ from typing import Any, TypeVar
 from engine import available_cores
 
 Answer = TypeVar("Answer")
+Thing = TypeVar("Thing")
+Outcome = TypeVar("Outcome")
 
 MOST_STREAMS = 32
 """The most inferences at once on a CPU, each on a core; further cores are left to other stages."""
@@ -78,6 +81,29 @@ class Streams:
 
         if self._on_cpu:
             torch.set_num_threads(1)  # of this thread alone
+
+
+def in_order(
+    start: Callable[[Thing], Future[Outcome]], things: Iterable[Thing], ahead: int
+) -> Generator[tuple[Thing, Outcome], None, None]:
+    """Each thing with its result, in order, while `ahead` further ones have been started already.
+
+    Raises the error of a thing's future. Close it if you leave it early: waiting ones are then
+    cancelled.
+    """
+    waiting: deque[tuple[Thing, Future[Outcome]]] = deque()
+    try:
+        for thing in things:
+            waiting.append((thing, start(thing)))
+            if len(waiting) > ahead:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    finally:
+        for _, future in waiting:
+            future.cancel()
 
 
 def _copies(model: Any, weights: Path, exact: bool) -> list[Any]:

@@ -51,6 +51,17 @@ def gpu_of(device: str, machine: Path = Path("/")) -> str | None:
 
 
 @contextmanager
+def told_by(step: str, setting: str = "weights") -> Iterator[None]:
+    """Errors in the block name this step's settings: those of this room name filter's, which was
+    its first user. `setting` is the one that names the model."""
+    try:
+        yield
+    except UsageError as error:
+        told = str(error).replace("stages.filter.weights", f"stages.{step}.{setting}")
+        raise type(error)(told.replace("stages.filter.", f"stages.{step}.")) from error
+
+
+@contextmanager
 def uncollected() -> Iterator[None]:
     """Do not look for cyclic garbage in the block: while torch is imported Python would go through
     its hundred thousands of objects again and again, a sixth of the time that a model takes to

@@ -13,8 +13,6 @@ from stages.models.exports import ExportError, exported
 from stages.models.loading import gpu_of
 from stages.models.yolo import find_weights, locate_weights
 
-logger = logging.getLogger("penstock.filter")
-
 Runtime = Literal["torch", "onnx", "openvino"]
 
 PREFERRED: tuple[Runtime, ...] = ("openvino", "onnx", "torch")
@@ -40,6 +38,7 @@ def find_made_of(
     device: str,
     image_size: int,
     earlier: Mapping[str, Any] | None,
+    step: str = "filter",
 ) -> Mapping[str, Any]:
     """What a detector is made of beside its settings: `name` and `content`, the hash, of its
     weights, and for a .pt the `runtime` that runs them.
@@ -50,7 +49,7 @@ def find_made_of(
     where none were used before.
 
     A .pt is exported here if that has not been done before. Where it cannot be, "auto" means torch,
-    and a line says so. Raises UsageError.
+    and a line says so. Lines for a person name `step`. Raises UsageError.
     """
     _check_format(weights, runtime)
     found = locate_weights(weights)
@@ -59,7 +58,7 @@ def find_made_of(
     found = found or find_weights(weights)
     made_of = {"name": weights, "content": content_hash(found)}
     if found.suffix != ".pt":
-        return _told(made_of, earlier)
+        return _told(made_of, earlier, step)
     before = _runtime_before(earlier, made_of["content"])
     chosen = choose_runtime(runtime, device, before)
     if chosen not in ("torch", before):
@@ -68,11 +67,11 @@ def find_made_of(
         except ExportError as error:
             if runtime != "auto":
                 raise
-            logger.warning("filter: %s; torch runs the model, which is slower", error)
+            _logger(step).warning("%s: %s; torch runs the model, which is slower", step, error)
             chosen = "torch"
     if runtime == "auto" and chosen == before:
-        _tell_of_a_faster_one(weights, device, chosen)
-    return _told(made_of | {"runtime": chosen}, earlier)
+        _tell_of_a_faster_one(weights, device, chosen, step)
+    return _told(made_of | {"runtime": chosen}, earlier, step)
 
 
 def choose_runtime(
@@ -134,36 +133,46 @@ def _runtime_before(earlier: Mapping[str, Any] | None, content: str) -> Runtime 
     return earlier.get("runtime")
 
 
-def _tell_of_a_faster_one(weights: str, device: str, chosen: Runtime) -> None:
+def _tell_of_a_faster_one(weights: str, device: str, chosen: Runtime, step: str) -> None:
     """Tell a person that finished work keeps this work folder from a faster runtime."""
     fastest = choose_runtime("auto", device)
     if fastest != chosen and "torch" in (fastest, chosen):  # the others differ little
-        logger.warning(
-            "filter: %s stays with %s, which ran it on this work folder until now; "
-            "stages.filter.runtime = %r is faster, and filters all frames again",
+        _logger(step).warning(
+            "%s: %s stays with %s, which ran it on this work folder until now; "
+            "stages.%s.runtime = %r is faster, and looks at all frames again",
+            step,
             weights,
             NAMES[chosen],
+            step,
             fastest,
         )
 
 
-def _told(made_of: Mapping[str, Any], earlier: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def _told(
+    made_of: Mapping[str, Any], earlier: Mapping[str, Any] | None, step: str
+) -> Mapping[str, Any]:
     """`made_of`, with a line for a person where finished work has to be done again for it."""
     name, runtime = made_of["name"], made_of.get("runtime")
     if earlier is None:
         return made_of
     before = earlier.get("runtime")
     if earlier.get("content", made_of["content"]) != made_of["content"]:
-        logger.warning(
-            "filter: the weights %s are not those of the last run on this work folder; frames that "
-            "were filtered with those are filtered again",
+        _logger(step).warning(
+            "%s: the weights %s are not those of the last run on this work folder; frames that "
+            "were looked at with those are looked at again",
+            step,
             name,
         )
     elif runtime != before and None not in (runtime, before):
-        logger.warning(
-            "filter: %s runs the model now, and %s did in the last run on this work folder; frames "
-            "that were filtered with that are filtered again",
+        _logger(step).warning(
+            "%s: %s runs the model now, and %s did in the last run on this work folder; frames "
+            "that were looked at with that are looked at again",
+            step,
             NAMES[str(runtime)],
             NAMES[str(before)],
         )
     return made_of
+
+
+def _logger(step: str) -> logging.Logger:
+    return logging.getLogger(f"penstock.{step}")

@@ -9,6 +9,7 @@ import engine
 from engine import Item, Stage
 from stages.files.folders import link_or_copy
 from stages.scenes.record import Frame, SceneRecord, Sound
+from stages.scenes.seen_of_scene import objects_of_scene
 from stages.sound.track import RATE, read_samples
 
 if TYPE_CHECKING:
@@ -23,11 +24,12 @@ class Fuse(Stage):
     """Put together what was found in a scene.
 
     Of `scene` it reads scene.json and the pictures, of `audio`, where the video has sound,
-    audio.wav. It writes record.json, and beside it the pictures that the record names.
+    audio.wav, and of the branches what they found, where they did. It writes record.json, and
+    beside it the pictures that the record names.
     """
 
     inputs = "scene"
-    optional_inputs = "audio"
+    optional_inputs = ("audio", "objects")
     defaults: ClassVar[dict[str, Any]] = {"workers": 2}
 
     class Settings(engine.Settings):
@@ -38,6 +40,8 @@ class Fuse(Stage):
     def process(self, item: Item, out: Path) -> None:
         source = item.input("scene")
         scene = json.loads((source / "scene.json").read_text())
+        made_by = {"start": scene["method"]}
+        objects = objects_of_scene(item, made_by)
         record = SceneRecord(
             video=item.root.id,
             index=scene["index"],
@@ -48,12 +52,13 @@ class Fuse(Stage):
             frames=tuple(Frame(**frame) for frame in scene["frames"]),
             thumbnail="thumbnail.jpg",
             sound=_sound(item, scene["start"], scene["end"]),
-            made_by={"start": scene["method"]},
+            objects=objects,
+            made_by=made_by,
         )
         (out / "frames").mkdir()
         for name in (*(frame.file for frame in record.frames), record.thumbnail):
             link_or_copy(source / name, out / name)
-        (out / RECORD).write_text(record.model_dump_json(indent=2) + "\n")
+        (out / RECORD).write_text(record.model_dump_json(indent=2, by_alias=True) + "\n")
 
 
 def _sound(item: Item, start: float, end: float) -> Sound | None:

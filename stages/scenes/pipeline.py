@@ -6,6 +6,7 @@ from stages.net.addresses import canonical_source
 from stages.scenes.audio import Audio
 from stages.scenes.collect import Collect
 from stages.scenes.fuse import Fuse
+from stages.scenes.objects import Objects
 from stages.scenes.persist import Persist
 from stages.scenes.scenes import Scenes
 from stages.scenes.settled import finish
@@ -18,9 +19,15 @@ scenes = Pipeline(
         Step(Audio, after="download"),
         Step(Scenes, after="download"),
         Step(
+            Objects,
+            after="scenes",
+            inputs={"scene": "scenes", "video": "download"},
+            each="scenes",
+        ),
+        Step(
             Fuse,
-            after=["scenes", "audio"],
-            inputs={"scene": "scenes", "audio": "audio"},
+            after=["scenes", "audio", "objects"],
+            inputs={"scene": "scenes", "audio": "audio", "objects": "objects"},
             each="scenes",
         ),
         Step(Collect, after="fuse", inputs={"records": "fuse", "video": "download"}),
@@ -42,5 +49,5 @@ scenes = Pipeline(
     ],
     unit="video",
     takes="URL",
-    packages=["yt-dlp", "av", "scenedetect", "Pillow", "numpy", "pyarrow"],
+    packages=["yt-dlp", "av", "scenedetect", "ultralytics", "torch", "Pillow", "numpy", "pyarrow"],
 )

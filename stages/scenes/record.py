@@ -33,6 +33,16 @@ class Sound(Frozen):
     peak: float | None = Field(description="The highest level, likewise.")
 
 
+class SceneObject(Frozen):
+    """The objects of one class in the scene."""
+
+    name: str = Field(alias="class", description="The class's name, as the detector has it.")
+    ids: int = Field(ge=0, description="Objects told apart: more than there are where one is lost.")
+    most_at_once: int = Field(gt=0, description="The most of them in one frame.")
+    first_seen: float = Field(ge=0, description="The second of the first frame with one.")
+    last_seen: float = Field(ge=0)
+
+
 class SceneRecord(Frozen):
     """One scene of one video. Times are seconds from the video's first frame."""
 
@@ -46,6 +56,9 @@ class SceneRecord(Frozen):
     frames: tuple[Frame, ...]
     thumbnail: str
     sound: Sound | None = Field(description="Null where the video has no sound.")
+    objects: tuple[SceneObject, ...] | None = Field(
+        None, description="By class, in alphabetical order; null where nobody looked for any."
+    )
     made_by: dict[str, str] = Field(description="What made each field, by the field's name.")
 
 

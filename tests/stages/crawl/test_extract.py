@@ -13,10 +13,11 @@ from pydantic import ValidationError
 from engine import Item, Permanent
 from engine.contract.stage import Cancellation, Cancelled
 from stages.crawl.extract import Extract
-from stages.crawl.frame_choice import choose_frames, find_segments, sampling_for
+from stages.crawl.frame_choice import sampling_for
 from stages.media.cores import Cores
 from stages.media.damage import Damage
 from stages.media.packets.scan import scan_video
+from stages.media.packets.wanted_frames import choose_frames, find_segments
 from stages.media.video import open_video
 from tests.stages.attempts import attempting
 from tests.stages.clips import make_clip, moving_picture

@@ -206,7 +206,7 @@ def test_another_runtime_or_other_weights_are_told(
     assert made_of(file, found, runtime="openvino")["runtime"] == "openvino"
     (line,) = caplog.messages
     assert "OpenVINO runs the model now, and torch did" in line
-    assert "are filtered again" in line
+    assert "are looked at again" in line
     caplog.clear()
     file.write_bytes(b"another network")
     other = made_of(file, found)

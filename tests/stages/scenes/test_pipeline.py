@@ -17,7 +17,11 @@ from stages.scenes.record import SceneRecord, schema
 from tests.stages.clips import make_clip
 from tests.stages.scenes.test_scenes import RATE, clip, scenery
 
-SETS = ["stages.download.placement=thread", "limits.free_disk=0"]
+SETS = [
+    "stages.download.placement=thread",
+    "limits.free_disk=0",
+    'stages.objects.weights=""',
+]
 
 
 def with_sound(path: Path, *, begins: float, ends: float) -> Path:

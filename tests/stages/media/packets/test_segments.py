@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from stages.crawl.extract import Extract
-from stages.crawl.frame_choice import choose_frames, decode_whole, find_segments, sampling_for
+from stages.crawl.frame_choice import sampling_for
 from stages.media.damage import Damage
 from stages.media.packets.scan import scan_video
 from stages.media.packets.segments import SegmentDecoder, SegmentError
 from stages.media.packets.table import Action, PacketFlag, PacketTable, Segment
+from stages.media.packets.wanted_frames import choose_frames, decode_whole, find_segments
 from stages.media.sampling import every_frame
 from stages.media.video import open_video
 from tests.conftest import DATA
