@@ -2,7 +2,9 @@
 
 import os
 import signal
+import tomllib
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,18 @@ def data() -> Path:
     if not DATA.is_dir():
         pytest.skip("needs the folder of real media: set PENSTOCK_TEST_DATA to it")
     return DATA
+
+
+def pytest_configure() -> None:
+    """Refuses to test with installed entry points that are not those of pyproject.toml."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    for group, wanted in project["entry-points"].items():
+        found = {entry.name: entry.value for entry in metadata.entry_points(group=group)}
+        if wanted.items() - found.items():
+            raise pytest.UsageError(
+                f"the installed entry points {group} are not those of pyproject.toml; install "
+                "them: python -m pip install --no-deps -e ."
+            )
 
 
 @pytest.fixture(scope="session", autouse=True)

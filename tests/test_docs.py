@@ -38,9 +38,9 @@ from stages.crawl import describe, describe_frames, extract
 from stages.crawl import filter as filter_stage
 from stages.crawl.dataset import dedup
 from stages.crawl.dataset.build import build_dataset
-from stages.crawl.exports.command import FORMATS
 from stages.crawl.pipeline import crawl
 from stages.demo.shapes import WEIGHTS
+from stages.exports.command import OF_A_CRAWL, OF_SCENES
 from stages.fetch import download, probe, ytdlp_options
 from stages.fetch.guard import ytdlp_guard
 from stages.media import video as media
@@ -376,8 +376,9 @@ def test_events_are_the_codes() -> None:
 
 
 def test_export_formats_are_the_codes() -> None:
-    text = (ROOT / "docs" / "tutorial.md").read_text()
-    assert set(re.findall(r"--format (\w+)", text)) == set(FORMATS)
+    for page, formats in ("tutorial.md", OF_A_CRAWL), ("search.md", OF_SCENES):
+        text = (ROOT / "docs" / page).read_text()
+        assert set(re.findall(r"--format (\w+)", text)) == set(formats)
 
 
 def test_dependencies_are_pyprojects() -> None:

@@ -19,6 +19,7 @@ from stages.scenes.collect import SCENES, Collect
 from stages.scenes.record import schema
 
 RESULTS = "scenes"
+VIDEOS = "videos.jsonl"
 
 
 def build_results(context: FinishContext) -> list[str]:
@@ -27,7 +28,10 @@ def build_results(context: FinishContext) -> list[str]:
     target = context.workdir / RESULTS
     videos = scenes = 0
     with built_whole(target) as folder:
-        with (folder / SCENES).open("w") as all_scenes, (folder / "videos.jsonl").open("w") as all_:
+        with (
+            (folder / SCENES).open("w", encoding="utf-8") as all_scenes,
+            (folder / VIDEOS).open("w", encoding="utf-8") as all_,
+        ):
             for record in _finished(context):
                 lines = read_lines(record.folder / Collect.name / SCENES)
                 for line in lines:

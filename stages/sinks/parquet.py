@@ -8,14 +8,15 @@ The folder is a dataset for anything that reads Parquet: pyarrow, DuckDB, Polars
 import errno
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from engine import StopRun, UsageError, writable
-from stages.sinks.sink import Record, VideoRecords
-from stages.sinks.texts import COLUMNS, texts_of
+from engine import StopRun, UsageError
+from stages.sinks.rows import row_of
+from stages.sinks.sink import VideoRecords
+from stages.sinks.texts import COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -96,32 +97,11 @@ def _table(records: VideoRecords) -> "pa.Table":
             DOCUMENT: json.dumps(records.document).encode(),
         },
     )
-    return pa.Table.from_pylist(_rows(records), schema=schema)
-
-
-def _rows(records: VideoRecords) -> Sequence[Mapping[str, Any]]:
-    whole = {
-        "video": records.video,
-        "source": _text(records.document, "source"),
-        "title": _text(records.document, "title"),
-    }
-    return [
-        {
-            **whole,
-            "scene": record["index"],
-            "start": record["start"],
-            "end": record["end"],
-            **{column: text or None for column, text in texts_of(record).items()},
-            "thumbnail": _text(record, "thumbnail"),
-            "record": json.dumps(record),
-        }
+    rows = [
+        row_of(records.document, record) | {"record": json.dumps(record)}
         for record in records.scenes
     ]
-
-
-def _text(record: Record, name: str) -> str | None:
-    value = record.get(name)
-    return writable(value) if isinstance(value, str) else None
+    return pa.Table.from_pylist(rows, schema=schema)
 
 
 def _generation(path: Path) -> str:

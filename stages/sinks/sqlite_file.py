@@ -10,6 +10,7 @@ One file with a rollback journal: it may be copied, and read on a disk that cann
 a process that was killed had begun is taken back by whoever opens the file next.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -72,6 +73,8 @@ def explained(path: Path) -> Iterator[None]:
             raise UsageError(
                 "this Python's SQLite has no full-text search (FTS5); use one that has"
             ) from error
+        if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
+            raise  # a mistake of ours
         if "malformed" in told or "not a database" in told:
             raise UsageError(
                 f"{path} is no database, or is damaged: {told}; delete it, and the next run "
@@ -105,8 +108,11 @@ def opened_to_read(path: Path) -> Iterator[sqlite3.Connection]:
     `explained` says, and UsageError where there is none."""
     if not path.is_file():
         raise UsageError(f"{path} is not there")
-    with explained(path), closing(_connect(path, "ro")) as db:
+    # Only who may write can take back what a process that was killed had begun.
+    mode = "rw" if os.access(path, os.W_OK) else "ro"
+    with explained(path), closing(_connect(path, mode)) as db:
         _check(db, path)
+        db.execute("PRAGMA query_only = ON")
         if _version(db) != VERSION:
             raise UsageError(f"{path} is empty: nothing has been written to it yet")
         db.execute("BEGIN")

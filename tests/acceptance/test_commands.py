@@ -63,6 +63,7 @@ def test_help_loads_nothing_heavy() -> None:
         ["crawl", "--help"],
         ["bench", "crawl", "--help"],
         ["export", "--help"],
+        ["search", "--help"],
         ["demo", "--help"],
         ["--version"],
     ]

@@ -1,1 +1,1 @@
-"""The dataset in others' formats: `penstock export`."""
+"""The dataset in others' formats."""

@@ -12,7 +12,6 @@ def scene(index: int, *, video: str = "film", length: float = 10.0, **fields: An
         "index": index,
         "start": index * length,
         "end": (index + 1) * length,
-        "thumbnail": f"{video}/scenes/{index:06}/thumbnail.jpg",
         "speech": None,
         **fields,
     }
@@ -29,4 +28,8 @@ def said(*texts: str, start: float = 0.0) -> dict[str, Any]:
 
 def video(name: str, *scenes: dict[str, Any], **document: Any) -> VideoRecords:
     whole = {"video": name, "source": f"https://example.com/{name}.mp4", "title": name.title()}
-    return VideoRecords(name, whole | document, [{**one, "video": name} for one in scenes])
+    placed = [
+        {"thumbnail": f"{name}/scenes/{one['index']:06}/thumbnail.jpg"} | one | {"video": name}
+        for one in scenes
+    ]
+    return VideoRecords(name, whole | document, placed)

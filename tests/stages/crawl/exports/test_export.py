@@ -22,8 +22,9 @@ from engine import PageContext, UsageError
 from stages.crawl.dataset.build import build_dataset
 from stages.crawl.dataset.class_numbers import numbered
 from stages.crawl.dataset.gallery import crawl_sections
-from stages.crawl.exports.command import FORMATS, export
 from stages.crawl.exports.reader import Dataset, held_out
+from stages.exports.command import OF_A_CRAWL as FORMATS
+from stages.exports.command import export
 from stages.models.yolo import import_ultralytics
 from tests.stages.crawled import Crawl, Shot, tree
 

@@ -1,0 +1,1 @@
+"""What came out of a run, in others' formats: `penstock export`."""

@@ -1,0 +1,1 @@
+"""The commands for finished scenes: `penstock search`."""

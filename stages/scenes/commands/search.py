@@ -1,0 +1,193 @@
+"""`penstock search`: the scenes in which something is said, seen, heard or described."""
+
+import json
+import re
+import sqlite3
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine import UsageError
+from stages.scenes.collect import Collect
+from stages.scenes.persist import DATABASE
+from stages.scenes.results import RESULTS
+from stages.sinks.texts import MARKS, Column
+
+if TYPE_CHECKING:
+    from stages.search.searching import Hit
+
+COLUMNS: dict[str, Column] = {
+    "speech": "said",
+    "objects": "seen",
+    "sounds": "heard",
+    "descriptions": "described",
+}
+
+FOUND_IN = {column: name for name, column in COLUMNS.items()}
+
+BOLD, NORMAL = "\x1b[1m", "\x1b[0m"
+
+
+@click.command
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("words", nargs=-1, required=True)
+@click.option(
+    "--in",
+    "places",
+    type=click.Choice(list(COLUMNS)),
+    multiple=True,
+    help="Only in what was said, seen, heard or described; may be given again.",
+)
+@click.option("--video", metavar="VIDEO", help="Only in this one: its id, address, file or title.")
+@click.option(
+    "--after", metavar="TIME", help="Only in scenes that end after it: 90, 1:30, 1:02:30."
+)
+@click.option("--limit", type=click.IntRange(1, 1000), default=10, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def search(
+    folder: Path,
+    words: tuple[str, ...],
+    places: tuple[str, ...],
+    video: str | None,
+    after: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Find scenes of a work folder DIR by WORDS; also while the run goes on.
+
+    Any of the words will do, in any form (chop, chops, chopped); "words in quotes" stand together.
+    Scenes next to each other are one answer. DIR may also be an SQLite file that several work
+    folders share.
+    """
+    from stages.search.searching import SearchQuestion, search
+    from stages.sinks.sqlite_file import opened_to_read
+
+    seconds = seconds_of(after) if after is not None else 0.0
+    with opened_to_read(database_of(folder)) as db:
+        question = SearchQuestion(
+            words=" ".join(words),
+            columns=tuple(COLUMNS[place] for place in dict.fromkeys(places)),
+            video=find_video(db, video, folder) if video is not None else None,
+            after=seconds,
+        )
+        hits = search(db, question, limit)
+    if as_json:
+        click.echo(json.dumps([as_dict(hit, folder) for hit in hits], indent=2))
+        return
+    for hit in hits:
+        click.echo(as_text(hit, folder))
+    if not hits:
+        click.echo("penstock: nothing was found", err=True)
+
+
+def database_of(folder: Path) -> Path:
+    """The SQLite file of a work folder, or the one that is named itself. Raises UsageError."""
+    if folder.is_file():
+        return folder
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not there; give the folder that a run wrote")
+    if not (folder / DATABASE).is_file():
+        raise UsageError(
+            f"{folder} has no {DATABASE} to search: either no video is finished yet, or "
+            "stages.persist.database says where it is; then give that file"
+        )
+    return folder / DATABASE
+
+
+def find_video(db: sqlite3.Connection, name: str, folder: Path) -> str:
+    """The id of the video that a person calls `name`: by its id, address, file, or title. Raises
+    UsageError where there is none, or several have that title."""
+    known: dict[str, dict[str, Any]] = {
+        id_: json.loads(document) for id_, document in db.execute("SELECT id, document FROM videos")
+    }
+    if name in known:
+        return name
+    if (by_source := _id_of(name)) in known:
+        return by_source
+    called = [
+        id_
+        for id_, document in known.items()
+        if name in (document.get("source"), document.get("webpage_url"), document.get("title"))
+    ]
+    if len(called) == 1:
+        return called[0]
+    if called:
+        raise UsageError(f"{len(called)} videos are called {name!r}: {', '.join(sorted(called))}")
+    titles = (document.get("title") for document in known.values())
+    near = get_close_matches(name, [*known, *filter(None, titles)], 1)
+    meant = f"; did you mean {near[0]!r}?" if near else "; see videos.jsonl in its scenes folder"
+    raise UsageError(f"{folder} has no video {name!r}{meant}")
+
+
+def _id_of(source: str) -> str:
+    """The id of the item for what a person types as its source; "" where it can be none."""
+    from engine import Item
+    from stages.net.addresses import canonical_source
+
+    try:
+        return Item.at(Path(), canonical_source(source)).id
+    except (UsageError, ValueError):
+        return ""
+
+
+def seconds_of(time: str) -> float:
+    """Seconds in "90", "1:30" or "1:02:30.5". Raises UsageError."""
+    if not re.fullmatch(r"(\d{1,4}:)?(\d{1,4}:)?\d{1,9}(\.\d{1,9})?", time, re.ASCII):
+        raise UsageError(f"--after {time}: write seconds, or a time like 1:30 or 1:02:30")
+    seconds = 0.0
+    for figure in time.split(":"):
+        seconds = seconds * 60 + float(figure)
+    return seconds
+
+
+def clock(seconds: float) -> str:
+    """Seconds as hours, minutes and seconds: "1:02:30", "2:05"."""
+    whole = int(seconds)
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def as_text(hit: "Hit", folder: Path) -> str:
+    """The answer in two lines: video, scenes, time, and what was found there; the thumbnail."""
+    scenes = str(hit.first) if hit.first == hit.last else f"{hit.first}-{hit.last}"
+    # Text from elsewhere must not steer the terminal; the marks do.
+    shown = "".join(one if one.isprintable() or one in MARKS else " " for one in hit.snippet)
+    snippet = shown.replace(MARKS[0], BOLD).replace(MARKS[1], NORMAL)
+    thumbnail = thumbnail_of(hit, folder)
+    line = f"{hit.video}  scene {scenes}  {clock(hit.time)}  {FOUND_IN[hit.column]}: {snippet}"
+    return f"{line}\n    {thumbnail}" if thumbnail else line
+
+
+def as_dict(hit: "Hit", folder: Path) -> dict[str, Any]:
+    """The answer for machines. Times are seconds of the video."""
+    from stages.search.snippet import plain
+
+    thumbnail = thumbnail_of(hit, folder)
+    return {
+        "video": hit.video,
+        "title": hit.document.get("title"),
+        "source": hit.document.get("source"),
+        "scene": hit.scene,
+        "scenes": [hit.first, hit.last],
+        "start": hit.start,
+        "end": hit.end,
+        "time": hit.time,
+        "in": FOUND_IN[hit.column],
+        "snippet": plain(hit.snippet),
+        "thumbnail": str(thumbnail) if thumbnail else None,
+        "score": round(hit.score, 6),
+    }
+
+
+def thumbnail_of(hit: "Hit", folder: Path) -> Path | None:
+    """The picture of the best scene: in the results of the last run, or, while a run goes on, in
+    the video's own folder; None where it is in neither."""
+    name = hit.record.get("thumbnail")
+    if not isinstance(name, str):
+        return None
+    work = folder.parent if folder.is_file() else folder
+    inside = name.removeprefix(f"{hit.video}/")
+    places = (work / RESULTS / name, work / "items" / hit.video / Collect.name / inside)
+    return next((place for place in places if place.is_file()), None)

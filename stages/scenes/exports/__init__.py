@@ -1,0 +1,1 @@
+"""The scenes of videos in others' formats: subtitles, chapters, tables."""

@@ -1,0 +1,1 @@
+"""Search over scenes: by their words, by their meaning, and both at once."""
