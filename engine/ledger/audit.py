@@ -34,6 +34,7 @@ class Audit:
         self._optional = optional
         self._knows_parts = knows_parts
         self._deciding = [name for name in pipeline.names if name not in optional]
+        self._gathering = _gathering(pipeline)
 
     def findings(self) -> list[str]:
         """A sentence for each discrepancy."""
@@ -101,15 +102,18 @@ class Audit:
 
     def _had_to_go_on(self, name: str) -> str:
         """The condition for an item or part that is to have entered all that it was to enter: where
-        a run stops, parts may wait that have not been told of an output of their item."""
-        if not self._pipeline[name].each:
-            return "1"
-        return "(SELECT outcome FROM items WHERE id = i.parent) != 'pending'"
+        a run stops, parts may wait that have not been told of an output of their item, and an item
+        may not have looked at all of its parts."""
+        if self._pipeline[name].each:
+            return "(SELECT outcome FROM items WHERE id = i.parent) != 'pending'"
+        return "i.outcome != 'pending'" if name in self._gathering else "1"
 
     def _goes_by_this_run(self, name: str) -> str:
         """The condition for an item or part whose rows are this run's: a part that waits for an
-        output of its item keeps those of earlier runs, which may yet hold."""
-        return "i.outcome != 'pending'" if self._pipeline[name].each else "1"
+        output of its item keeps those of earlier runs, which may yet hold; and so does an item that
+        has not gathered its parts."""
+        may_wait = self._pipeline[name].each or name in self._gathering
+        return "i.outcome != 'pending'" if may_wait else "1"
 
     def _own(self, table: str) -> str:
         return f" AND {table}.gaps IS NULL" if self._knows_parts else ""
@@ -150,3 +154,14 @@ class Audit:
             ).fetchone()
             if many:
                 yield f"{many} items gathered another number of parts at {step.name!r} than exist"
+
+
+def _gathering(pipeline: Pipeline) -> set[str]:
+    """The steps that gather parts, and all steps after those."""
+    found: set[str] = set()
+    for name in pipeline.names:
+        mine = len(pipeline.level(name))
+        for before in pipeline.predecessors(name):
+            if before in found or len(pipeline.level(before)) > mine:
+                found.add(name)
+    return found

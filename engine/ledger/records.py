@@ -22,7 +22,8 @@ class Known:
     `on_disk` is the fingerprint of the output in the folder; `discarded` says that the output was
     deleted on purpose; `expanded` is the number of items that the item produced, None for an
     ordinary output; `parts` is that of the parts, for the step that made them and for those that
-    stand there, else None; `gaps` is that of the parts that failed, for the latter.
+    stand there, else None; `gaps` is that of the parts that failed, for the latter; `is_open` says
+    of those that some parts have not ended: it is to be gathered again, most likely to the same.
     """
 
     outcome: Settled | None = None
@@ -35,6 +36,7 @@ class Known:
     retryable: bool = False
     parts: int | None = None
     gaps: int | None = None
+    is_open: bool = False
 
     @property
     def is_skipped(self) -> bool:
@@ -93,6 +95,9 @@ class Change(NamedTuple):
     """The stages that the item waits for from now on."""
     void: tuple[str, ...] = ()
     """Stages after those, whose earlier ends do not hold any longer."""
+    void_above: tuple[str, ...] = ()
+    """Of a part: the steps at its level that its item has to gather anew, now that the part has
+    work to do there."""
     discardable: tuple[str, ...] = ()
     """Stages whose outputs no stage will read any more, to be deleted on purpose."""
     stale: tuple[str, ...] = ()

@@ -243,6 +243,9 @@ class Ledger:
         for stage in change.entering:
             self._enter(id_, stage, run)
         self._forget(id_, change.void)
+        if change.void_above:
+            assert change.item.parent is not None
+            self._forget(change.item.parent.id, change.void_above)
         for stage in change.discardable:
             self._db.execute(
                 "UPDATE stages SET discarded = 1 WHERE item = ? AND stage = ?", (id_, stage)

@@ -30,6 +30,8 @@ class Ends:
     is_decided: bool = False
     splitting: set[str] = field(default_factory=set)
     """The stages that make parts of the item in this run."""
+    gathered_anew: set[str] = field(default_factory=set)
+    """The steps at its parts where a part has had work to do in this run."""
     _asking: set[str] = field(default_factory=set)
     """The stages of whose outputs it is being found out whether they will be read."""
 
@@ -188,6 +190,8 @@ class Ends:
             end = self.held_below(stage, known)
             if end is None or end.outcome != "done" or self.is_decided:
                 return end  # of a decided item nothing is looked at again
+            if known.is_open:
+                return None  # its parts are looked at, and gathered again
             has_to_run = self._will_be_read(stage, end) or not self._stands_below(stage, known)
             return None if has_to_run else end
         is_done = known.outcome == "done" and not known.is_skipped

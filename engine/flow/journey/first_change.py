@@ -68,6 +68,18 @@ def with_disk(graph: Graph, item: Item, known: Mapping[str, Known]) -> dict[str,
     return both
 
 
+def with_open(
+    ledger: Ledger, graph: Graph, item: Item, known: Mapping[str, Known]
+) -> dict[str, Known]:
+    """`known`, and of what the item's parts came to, whether some of them have not ended."""
+    both = dict(known)
+    for split in graph.splits[item.split]:
+        here = [name for name in graph.home[split] if name in known]
+        if here and ledger.parts.some_wait(item.id, split):
+            both |= {name: replace(known[name], is_open=True) for name in here}
+    return both
+
+
 def repairs_of(journey: Journey, change: Change) -> list[Repaired]:
     """Repairs where the ledger and the folders disagree: the folders are right."""
     repairs, item = [], journey.item
@@ -96,11 +108,7 @@ def with_parts(ledger: Ledger, journey: Journey, change: Change) -> tuple[Journe
         if end is None or not end.has_output or journey.is_decided:
             continue
         is_read, home = journey.parts_will_be_read(split), journey.graph.home[split]
-        nested = journey.graph.splits[split]
-        if nested and ledger.parts.some_wait(journey.item.id, split):
-            # Each part has ended at the steps of its level, but not below.
-            journey, change = _without(journey, *nested)
-        elif home and not is_read and all(name in journey.ended for name in home):
+        if home and not is_read and all(name in journey.ended for name in home):
             continue
         if ledger.parts.count(journey.item.id, split, end.fingerprint) < (end.parts or 0):
             _take_up_parts(ledger, journey, split, end.fingerprint)

@@ -86,8 +86,7 @@ class Journey(Ends):
         withdrawn = self._withdraw() if self.is_decided and self.entered else ()
         # What entering stages made void is not in the ledger any more.
         restored = tuple(filter(self._is_news, reused)) if is_entry else reused
-        again = self._to_be_gathered_again() if is_entry else ()
-        return self._change(end, entering, reused, withdrawn, restored, again)
+        return self._change(end, entering, reused, withdrawn, restored)
 
     def give_up(self, stage: str) -> Change:
         """The change when `stage`, which had the decided item, does not try it again."""
@@ -101,18 +100,19 @@ class Journey(Ends):
         reused: tuple[End, ...],
         withdrawn: tuple[str, ...],
         restored: tuple[End, ...] = (),
-        again: tuple[str, ...] = (),
     ) -> Change:
         finished = self.is_over
         discardable = self._discardable(finished) if self.graph.discarding else ()
         outcome = self.outcome if finished else None
         in_parts = tuple(filter(self._is_in_parts, discardable))
+        void_above = self._void_above(entering) if entering else ()
         if not self.known:  # a new item: nothing to reuse, and nothing to undo
             return Change(
                 self.item,
                 end,
                 withdrawn=withdrawn,
                 entering=entering,
+                void_above=void_above,
                 discardable=discardable,
                 outcome=outcome,
                 discardable_in_parts=in_parts,
@@ -124,7 +124,8 @@ class Journey(Ends):
             restored,
             withdrawn,
             entering,
-            (*again, *self._void((*entering, *again))),
+            self._void(entering),
+            void_above,
             discardable,
             self._stale(finished),
             self._obsolete() if finished else (),
@@ -171,15 +172,6 @@ class Journey(Ends):
         if entering:
             self.ran = True
         return entering, reused
-
-    def _to_be_gathered_again(self) -> tuple[str, ...]:
-        """Steps at the item's parts whose ends for the item as a whole, of an earlier run, do not
-        hold: until the parts have ended there again, the item has none."""
-        if self.is_decided:
-            return ()
-        made = (split for split in self.graph.splits[self.item.split] if split in self.ended)
-        steps = (name for split in made for name in self.graph.home[split])
-        return tuple(name for name in steps if name in self.known and name not in self.ended)
 
     def _note(self, end: End) -> None:
         self.ended[end.stage] = end
@@ -274,6 +266,25 @@ class Journey(Ends):
     def _void(self, entering: Sequence[str]) -> tuple[str, ...]:
         after = (name for stage in entering for name in self.graph.descendants(stage))
         return tuple(name for name in after if name in self.known)
+
+    def _void_above(self, entering: Sequence[str]) -> tuple[str, ...]:
+        """The steps at the level of this part that had ended for its item as a whole, and where the
+        part has work to do now: until the item has gathered its parts there again, it has no end.
+
+        Not before: parts that merely wait, or are looked at, may come to what they came to.
+        """
+        above = self.above
+        if above is None or not above.known:
+            return ()
+        after = {name for stage in entering for name in (stage, *self.graph.descendants(stage))}
+        found = tuple(
+            name
+            for name in self.graph.home[self.item.split]
+            if name in after and name in above.known and name not in above.gathered_anew
+            if name not in above.ended
+        )
+        above.gathered_anew.update(found)
+        return found
 
     def _obsolete(self) -> tuple[str, ...]:
         mine = self.graph.below[self.item.split]
