@@ -44,6 +44,7 @@ class CallTally:
     first: float = 0.0
     last: float = 0.0
     described: list[float] = field(default_factory=list)
+    sent: int = 0
 
     def figures(self) -> dict[str, float]:
         return {
@@ -53,6 +54,7 @@ class CallTally:
             "refused": self.answers["refused"],
             "failed": self.answers["failed"],
             "paid twice": sum(count - 1 for count in self.paid.values()),
+            "in flight": sum(self.answers.values()) - self.sent,
             "seconds": self.last - self.first,
         }
 
@@ -91,6 +93,8 @@ class _Handler(BaseHTTPRequestHandler):
         if status != 200:
             reply = {"error": {"message": answer}}
         content = json.dumps(reply).encode()
+        with self.server.lock:
+            self.server.tally.sent += 1
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
