@@ -3,7 +3,10 @@ else."""
 
 from pathlib import Path
 
+from engine.flow.journey.graph import Graph
 from engine.flow.run import Run
+from engine.ledger.schema import FILE
+from engine.ledger.writer import Ledger
 from engine.telemetry.events import AttemptEnded, Event, PartEntered
 from tests.engine.toy_parts import at, cut, gather
 from tests.engine.toys import executions, line, query, run_within, toy
@@ -89,3 +92,33 @@ def test_parts_are_not_made_again_where_others_read_what_made_them(tmp_path: Pat
     again = run_within(SECONDS, line(*steps), tmp_path, ["a"], "stages.c.keep=false")
     assert again.items["reused"] == 1
     assert executions(tmp_path) == before
+
+
+def test_parts_of_parts_that_wait_are_looked_at_and_not_done_again(tmp_path: Path) -> None:
+    """A part that waits for an output of its item, out of memory, keeps what its own parts came
+    to: what reads that, and was deleted since, is not made again."""
+    steps = [
+        toy("w", does={"v": ["transient", -1]}),
+        cut("c"),
+        at("c", "a"),
+        cut("d", "c", each="c"),
+        at("d", "f", "d", "w"),
+        gather("g", "f", "a", roles=["f"], each="c"),
+    ]
+    pipeline = line(*steps)
+    sets = ["stages.a.keep=false", "stages.w.optional=true", "limits.backoff=0.3"]
+    run_within(SECONDS, pipeline, tmp_path, ["v"], *sets)
+    graph = Graph(pipeline, {})
+    ledger = Ledger(tmp_path / FILE)
+    ledger.retrying.reset({name: graph.descendants(name) for name in graph.names}, stage="w")
+    ledger.close()
+    before = executions(tmp_path)
+    entered: list[str] = []
+
+    def note(run: Run) -> None:
+        run.events.subscribe(lambda e: entered.append(e.item) if type(e) is PartEntered else None)
+
+    report = run_within(SECONDS, pipeline, tmp_path, ["v"], *sets, also=note)
+    assert report.discrepancies == []
+    assert any("d.parts" in part for part in entered)
+    assert {stage for stage, _ in executions(tmp_path) - before} == {"w"}
