@@ -172,7 +172,7 @@ class Model:
         parts = [part for part in node.parts.get(split, []) if not part.is_extra]
         if split in node.ends and node.ends[split] in WELL:
             if (plan.name, node.id) in self.found:
-                node.ends[plan.name] = self._joined(plan, parts)
+                node.ends[plan.name] = self._joined(plan, node, parts)
             else:
                 node.missing.append(plan.name)
         failed = sum(self.outcome(part) == "failed" for part in parts)
@@ -184,10 +184,28 @@ class Model:
         if node.over and self.found.get((plan.name, node.id)) == "failed":
             node.ends[plan.name] = "failed"
 
-    def _joined(self, plan: Plan, parts: Sequence[Node]) -> str:
+    def _joined(self, plan: Plan, node: Node, parts: Sequence[Node]) -> str:
+        """Where no part ended well there, it depends on what had ended its parts by then: another
+        step may have been earlier or later."""
         if any(part.ends.get(plan.name) in (*WELL, "expanded") for part in parts):
             return "done"
-        ills = {ill for part in parts for ill in self._ills(part)}
+        before = {ill for part in parts for ill in self._ills(part)}
+        possible = [self._come_to(ills, parts) for ills in (before, before | self._found(parts))]
+        found = self.found[plan.name, node.id]
+        return next((end for end in possible if end.split()[0] == found), possible[0])
+
+    def _found(self, parts: Sequence[Node]) -> set[str]:
+        """How steps that are not optional have ended these parts ill, whichever came first."""
+        ids = {part.id for part in parts}
+        ends = {
+            end
+            for (name, id_), end in self.found.items()
+            if id_ in ids and name not in self.optional
+        }
+        return ends & {"failed", "dropped"}
+
+    @staticmethod
+    def _come_to(ills: set[str], parts: Sequence[Node]) -> str:
         if "failed" in ills:
             retryable = any("failed retryable" in part.ends.values() for part in parts)
             return "failed retryable" if retryable else "failed"
