@@ -11,10 +11,11 @@ from anyio.to_thread import run_sync
 from engine import Item, Permanent, StopRun, Throttled, Transient
 from stages.calls.client import ApiClient
 from stages.calls.errors import CallFailed, Refused, ServerFailed
+from stages.calls.outages import put_off
 from stages.crawl.originals import Claims, Original, Originals
 from stages.neardup.hashing import perceptual_hash
 from stages.vision.api import Reply, Subject
-from stages.vision.asking import put_off
+from stages.vision.asking import KIND
 from stages.vision.reply_cache import ReplyCache
 
 MOST_VIDEOS = 100
@@ -269,7 +270,7 @@ class _Video:
             reason = f"{missing} of {len(files)} frames have no description yet: {faults[-1]}"
         else:
             reason = f"none of {len(files)} frames could be described: {faults[-1]}"
-        raise put_off(self.client, reason)
+        raise put_off(self.client, reason, KIND)
 
 
 def _load(path: Path, hashed: bool) -> tuple[bytes, int]:

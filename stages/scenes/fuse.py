@@ -10,6 +10,7 @@ from engine import Item, Stage
 from stages.files.folders import link_or_copy
 from stages.scenes.record import Frame, SceneRecord, Sound
 from stages.scenes.seen_of_scene import objects_of_scene
+from stages.scenes.speech_of_scene import speech_of_scene
 from stages.sound.track import RATE, read_samples
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Fuse(Stage):
     """
 
     inputs = "scene"
-    optional_inputs = ("audio", "objects")
+    optional_inputs = ("audio", "objects", "transcript")
     defaults: ClassVar[dict[str, Any]] = {"workers": 2}
 
     class Settings(engine.Settings):
@@ -42,6 +43,7 @@ class Fuse(Stage):
         scene = json.loads((source / "scene.json").read_text())
         made_by = {"start": scene["method"]}
         objects = objects_of_scene(item, made_by)
+        speech, gaps = speech_of_scene(item, scene["start"], scene["end"], made_by)
         record = SceneRecord(
             video=item.root.id,
             index=scene["index"],
@@ -53,6 +55,8 @@ class Fuse(Stage):
             thumbnail="thumbnail.jpg",
             sound=_sound(item, scene["start"], scene["end"]),
             objects=objects,
+            speech=speech,
+            gaps=tuple(gaps),
             made_by=made_by,
         )
         (out / "frames").mkdir()

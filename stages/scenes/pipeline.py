@@ -10,13 +10,15 @@ from stages.scenes.objects import Objects
 from stages.scenes.persist import Persist
 from stages.scenes.scenes import Scenes
 from stages.scenes.settled import finish
+from stages.speech.steps import resolve_speech, speech_steps
 
 scenes = Pipeline(
     name="scenes",
-    summary="Video URLs in; their scenes, with pictures and sound levels, out.",
+    summary="Video URLs in; their scenes, with pictures and what is said, out.",
     steps=[
         Step(Download, after=SOURCE),
         Step(Audio, after="download"),
+        *speech_steps("audio"),
         Step(Scenes, after="download"),
         Step(
             Objects,
@@ -26,8 +28,13 @@ scenes = Pipeline(
         ),
         Step(
             Fuse,
-            after=["scenes", "audio", "objects"],
-            inputs={"scene": "scenes", "audio": "audio", "objects": "objects"},
+            after=["scenes", "audio", "objects", "transcript"],
+            inputs={
+                "scene": "scenes",
+                "audio": "audio",
+                "objects": "objects",
+                "transcript": "transcript",
+            },
             each="scenes",
         ),
         Step(Collect, after="fuse", inputs={"records": "fuse", "video": "download"}),
@@ -35,6 +42,7 @@ scenes = Pipeline(
     ],
     finish=finish,
     canonical=canonical_source,
+    resolve=resolve_speech,
     flags=[
         Flag(
             "--allow-private",

@@ -43,6 +43,42 @@ class SceneObject(Frozen):
     last_seen: float = Field(ge=0)
 
 
+class SpokenWord(Frozen):
+    """A word, and when it is said."""
+
+    start: float
+    end: float
+    word: str
+
+
+class SpokenSegment(Frozen):
+    """What is said in one go; where a cut goes through it, the part on this side."""
+
+    start: float
+    end: float
+    text: str
+    words: tuple[SpokenWord, ...]
+    estimated: bool = Field(description="Whether the words' times are guessed from the segment's.")
+    doubtful: bool = Field(description="Whether the model may have made it up.")
+
+
+class Speech(Frozen):
+    """What is said in the scene."""
+
+    language: str | None = Field(description="As the model calls it; null where it does not say.")
+    text: str
+    segments: tuple[SpokenSegment, ...]
+
+
+class Gap(Frozen):
+    """Something that should be in the record and is not."""
+
+    branch: str = Field(description="The field that lacks it.")
+    why: str
+    start: float | None = Field(None, description="The second from which on; null: all of it.")
+    end: float | None = None
+
+
 class SceneRecord(Frozen):
     """One scene of one video. Times are seconds from the video's first frame."""
 
@@ -59,6 +95,10 @@ class SceneRecord(Frozen):
     objects: tuple[SceneObject, ...] | None = Field(
         None, description="By class, in alphabetical order; null where nobody looked for any."
     )
+    speech: Speech | None = Field(
+        None, description="Null where there is no sound, or nobody listened to it."
+    )
+    gaps: tuple[Gap, ...] = Field((), description="What failed, so that the record is without it.")
     made_by: dict[str, str] = Field(description="What made each field, by the field's name.")
 
 

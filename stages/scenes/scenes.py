@@ -22,9 +22,9 @@ from stages.media.packets.table import PacketTable
 from stages.media.pictures.rendering import Renderer, UnrenderableError, not_rendered, write_jpeg
 from stages.media.sampling import exact_seconds, rounded
 from stages.media.video import Video, decode_frames, open_video
-from stages.scenes.boundaries import Boundaries, Scene
-from stages.scenes.candidates import Candidate, Candidates
-from stages.scenes.detection import CutDetector, Method, load_detectors
+from stages.scenes.cuts.boundaries import Boundaries, Scene
+from stages.scenes.cuts.candidates import Candidate, Candidates
+from stages.scenes.cuts.detection import CutDetector, Method, load_detectors
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame

@@ -3,15 +3,13 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from engine import Permanent, Throttled, Transient
+from engine import Permanent, Transient
 from stages.calls.client import ApiClient
 from stages.calls.errors import CallFailed, ServerFailed
+from stages.calls.outages import put_off
 from stages.vision.api import Reply, Subject
 from stages.vision.forms import Form, UnfitAnswer, read_form
 from stages.vision.reply_cache import ReplyCache
-
-LONGEST_OUTAGE = 3600.0
-"""Seconds that items wait for a server that is away, before the wait counts as an attempt."""
 
 OBJECTION = (
     "That answer cannot be used: {why}. Answer the same again, as one JSON object with all of the "
@@ -19,14 +17,8 @@ OBJECTION = (
 )
 
 
-def put_off(client: ApiClient[Subject, Reply], reason: str) -> Throttled | Transient:
-    """The ending of an item that lacks an answer by the server's fault, of kind "vision-api"."""
-    gate = client.gate
-    # Wait for a server that has not been away for long, as if it had asked for the wait.
-    if gate.away and client.proven and gate.away_for < LONGEST_OUTAGE:
-        after = max(1.0, gate.next_knock)
-        return Throttled(reason, after=after, key=client.host, kind="vision-api")
-    return Transient(reason, kind="vision-api")
+KIND = "vision-api"
+"""The kind of an ending by the server's fault."""
 
 
 class Asker:
@@ -57,8 +49,8 @@ class Asker:
             reply = await self.cache.get(self.cache.key(subject.content), ask)
         except ServerFailed as fault:
             if fault.is_the_questions(self.client.gate.answers):
-                raise Transient(f"{fault}, and it answers others", kind="vision-api") from None
-            raise put_off(self.client, str(fault)) from None
+                raise Transient(f"{fault}, and it answers others", kind=KIND) from None
+            raise put_off(self.client, str(fault), KIND) from None
         except CallFailed as error:
             raise Permanent(str(error), kind="refused") from None
         self.client.proven |= not answered

@@ -1,12 +1,11 @@
 """From a stage's settings to a client of the server that they name: its address, model and key."""
 
-import os
-import re
 from collections.abc import Callable
 
 from engine import UsageError
 from stages.calls.client import ApiClient
 from stages.calls.gates import Limits, share_gate
+from stages.calls.keys import read_key
 from stages.vision import api as vision
 from stages.vision.settings import VisionSettings
 
@@ -43,7 +42,7 @@ def connect(
     """
     url = url_of(settings)
     key_name = settings.api_key_env or vision.DEFAULT_KEYS[settings.backend]
-    key = _key(key_name)
+    key = read_key(key_name)
     if key is None and url == vision.DEFAULT_URLS[settings.backend]:
         raise UsageError(
             f"{settings.backend} needs a key: put it into the environment variable {key_name}, "
@@ -84,17 +83,6 @@ def limits_of(settings: VisionSettings) -> Limits:
         settings.tokens_per_minute,
         settings.call_timeout,
     )
-
-
-def _key(name: str) -> str | None:
-    key = os.environ.get(name, "").strip()
-    # An HTTP library's error about such a header would repeat it.
-    if key and not re.fullmatch("[!-~]+", key):
-        raise UsageError(
-            f"the environment variable {name} holds no key: a key has no spaces and no special "
-            f"characters; put the key alone into it"
-        )
-    return key or None
 
 
 def _advice(settings: VisionSettings, step: str) -> str:

@@ -1,13 +1,12 @@
 """The settings of every stage that asks a vision model."""
 
-import re
 from typing import Literal
-from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, field_validator
 
 import engine
 from engine import setting
+from stages.calls.keys import checked_address, checked_key_name
 from stages.vision import api as vision
 
 
@@ -96,24 +95,9 @@ class VisionSettings(engine.Settings):
     @field_validator("api_key_env")
     @classmethod
     def _a_name(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch("[A-Z0-9_]*_API_KEY", value):
-            raise ValueError(
-                "give the NAME of an environment variable that ends in _API_KEY, such as "
-                "OPENAI_API_KEY, and put the key itself into that variable; no other is sent"
-            )
-        return value
+        return checked_key_name(value)
 
     @field_validator("base_url")
     @classmethod
     def _an_address(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("give an address such as https://host/v1")
-        if parts.query or parts.username or parts.password:
-            raise ValueError(
-                "give the address without key, user name or query; "
-                "the key comes from the environment variable named in api_key_env"
-            )
-        return value.rstrip("/")
+        return checked_address(value)

@@ -21,6 +21,7 @@ SETS = [
     "stages.download.placement=thread",
     "limits.free_disk=0",
     'stages.objects.weights=""',
+    "stages.transcribe.backend=off",
 ]
 
 

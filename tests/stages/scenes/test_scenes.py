@@ -17,7 +17,7 @@ from PIL import Image
 from engine import Parts, Permanent, UsageError
 from engine.contract.parts import Positions
 from engine.ledger.outputs.folders import open_scratch
-from stages.scenes.detection import CutDetector
+from stages.scenes.cuts.detection import CutDetector
 from stages.scenes.scenes import THUMBNAIL, Scenes
 from tests.stages.clips import make_clip
 from tests.stages.splitting import Collector

@@ -5,8 +5,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.scenes.boundaries import Scene
-from stages.scenes.candidates import FOR_EACH, Candidates
+from stages.scenes.cuts.boundaries import Scene
+from stages.scenes.cuts.candidates import FOR_EACH, Candidates
 
 
 def scene(first: int, after: int) -> Scene:

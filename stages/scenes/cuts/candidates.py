@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from stages.scenes.boundaries import Scene
+from stages.scenes.cuts.boundaries import Scene
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.scenes.boundaries import Boundaries, Scene, nearest
+from stages.scenes.cuts.boundaries import Boundaries, Scene, nearest
 
 
 def scenes_of(

@@ -1,0 +1,1 @@
+"""Where videos are cut into scenes."""

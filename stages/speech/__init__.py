@@ -1,0 +1,1 @@
+"""Speech: where it is in a track, how it is cut into chunks, and what is said."""

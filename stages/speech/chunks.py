@@ -1,0 +1,143 @@
+"""The chunks stage: a video's speech in pieces, each of which is sent in one call.
+
+For each chunk it makes a part: the sound as `speech.flac` or `speech.ogg`, and `chunk.json`. Of the
+whole track it writes `chunks.json`.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import model_validator
+
+import engine
+from engine import Item, Parts, Skip, Stage, setting
+from stages.sound.track import RATE, read_samples
+from stages.speech.audio_file import BYTES_PER_SECOND, AudioFormat
+from stages.speech.chunk_files import write_chunk
+from stages.speech.chunk_plan import ChunkLimits, plan_chunks
+from stages.speech.profiles import PROFILES, Profile
+from stages.speech.spans import SampleSpan, total
+from stages.speech.vad import SpeechDetector
+
+OVERLAP = 4.0
+"""Seconds that two chunks share, where speech goes on for as long as a chunk may be."""
+
+
+class Chunks(Stage):
+    """Cut the speech of a track into chunks.
+
+    Of `audio` it reads audio.wav. Raises Skip where speech is switched off, or there is no sound.
+    """
+
+    inputs = "audio"
+    defaults: ClassVar[dict[str, Any]] = {"workers": 2}
+
+    class Settings(engine.Settings):
+        enabled: bool | None = setting(
+            None,
+            'Whether speech is looked for; none: unless stages.transcribe.backend is "off".',
+            example=True,
+        )
+        vad: Literal["silero", "off"] = setting(
+            "silero",
+            'What finds speech, so that nothing else is sent; "off" sends the whole track.',
+        )
+        vad_threshold: float = setting(
+            0.35, "How sure it has to be; a lower one loses less, and sends more.", gt=0, lt=1
+        )
+        chunk_seconds: float | None = setting(
+            None,
+            "Seconds of speech that are sent in one call; none: what suits the backend.",
+            gt=0,
+            example=900.0,
+        )
+        max_seconds: float | None = setting(
+            None,
+            "Seconds that one call may have; none: what the backend takes.",
+            gt=0,
+            example=1400.0,
+        )
+        max_bytes: int | None = setting(
+            None,
+            "Bytes that one call may have; none: what the backend takes.",
+            gt=0,
+            example=25_000_000,
+        )
+        format: AudioFormat | None = setting(
+            None,
+            'How the sound is compressed: "flac", which loses nothing, or "ogg", which is a third '
+            "of it; none: what suits the backend.",
+            example="ogg",
+        )
+        overlap: bool | None = setting(
+            None,
+            "Whether chunks share some seconds where speech never pauses; none: where the backend "
+            "gives times, by which they are joined.",
+            example=True,
+        )
+
+        @model_validator(mode="after")
+        def _in_order(self) -> "Chunks.Settings":
+            if self.chunk_seconds and self.max_seconds and self.chunk_seconds > self.max_seconds:
+                raise ValueError("chunk_seconds is more than max_seconds")
+            return self
+
+    settings: "Chunks.Settings"
+    _detector: SpeechDetector | None = None
+
+    def open(self) -> None:
+        """Raises UsageError where the network that finds speech is missing."""
+        if self.settings.enabled is not False and self.settings.vad == "silero":
+            self._detector = SpeechDetector(self.settings.vad_threshold)
+
+    def split(self, item: Item, out: Path, parts: Parts) -> None:
+        if self.settings.enabled is False:
+            raise Skip("speech is switched off", kind="off")
+        if not item.has_input("audio"):
+            raise Skip("there is no sound", kind="no_audio")
+        samples = read_samples(item.input("audio") / "audio.wav")
+        speech = [SampleSpan(0, len(samples))] if len(samples) else []
+        if self._detector is not None:
+            speech = self._detector.find(samples)
+        chunks = plan_chunks(speech, len(samples), self._limits())
+        parts.expect(len(chunks))
+        for chunk in chunks:
+            if not parts.reuse():
+                with parts.make() as folder:
+                    write_chunk(folder, chunk, samples, self.settings.format or "flac")
+        summary = {
+            "seconds": len(samples) / RATE,
+            "speech": total(speech) / RATE,
+            "sent": sum(chunk.length for chunk in chunks) / RATE,
+            "chunks": len(chunks),
+            "vad": self.settings.vad,
+        }
+        (out / "chunks.json").write_text(json.dumps(summary, indent=2) + "\n")
+
+    def _limits(self) -> ChunkLimits:
+        settings = fitted(self.settings, PROFILES["local"])
+        assert settings.chunk_seconds and settings.max_seconds and settings.format
+        seconds = settings.max_seconds
+        if settings.max_bytes is not None:
+            seconds = min(seconds, settings.max_bytes / BYTES_PER_SECOND[settings.format])
+        most = int(seconds * RATE)
+        usual = min(most, int(settings.chunk_seconds * RATE))
+        overlap = min(int(OVERLAP * RATE), most // 4) if settings.overlap else 0
+        return ChunkLimits(usual, most, overlap)
+
+
+def fitted(settings: Chunks.Settings, profile: Profile) -> Chunks.Settings:
+    """The settings with what they leave open as the backend has it."""
+    most = settings.max_seconds or max(profile.max_seconds, settings.chunk_seconds or 0.0)
+    return settings.model_copy(
+        update={
+            "max_seconds": most,
+            "chunk_seconds": settings.chunk_seconds or min(profile.chunk_seconds, most),
+            "max_bytes": settings.max_bytes or profile.max_bytes,
+            "format": settings.format or profile.form,
+            "overlap": profile.granularity != "none"
+            if settings.overlap is None
+            else settings.overlap,
+        }
+    )

@@ -1,0 +1,135 @@
+"""A Whisper on this machine, by faster-whisper."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import anyio
+from anyio.to_thread import run_sync
+
+from engine import UsageError
+from stages.sound.track import RATE
+from stages.speech.audio_file import decode
+from stages.speech.heard import Heard, SpeechClip, heard
+from stages.speech.vad import INSTALL
+
+REVISIONS = {
+    "tiny": "d90ca5fe260221311c53c58e660288d3deb8d356",
+    "base": "ebe41f70d5b6dfa9166e2c581c45c9c0cfc57b66",
+    "small": "536b0662742c02347bc0e980a01041f333bce120",
+    "medium": "08e178d48790749d25932bbc082711ddcfdfbc4f",
+    "large-v3": "edaa852ec7e145841d8ffdb056a99866b5f0a478",
+}
+"""The revisions of Systran's models by the names that faster-whisper has for them."""
+
+
+def model_folder(name: str) -> Path | None:
+    """The folder of a model that is named by its place; None where `name` is one of the hub."""
+    folder = Path(os.path.expanduser(name))  # noqa: PTH111 - never raises
+    if folder.is_dir():
+        return folder
+    if os.sep in name and (name.startswith((".", "~", os.sep)) or name.count("/") > 1):
+        raise UsageError(f"{name} is no folder: set stages.transcribe.model to one with a model")
+    return None
+
+
+class LocalWhisper:
+    """One model, for one clip at a time. `device` is "auto", "cpu" or "cuda".
+
+    Raises UsageError where faster-whisper or the model is missing.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        device: str,
+        compute_type: str,
+        beam_size: int,
+        language: str | None,
+        prompt: str | None,
+    ) -> None:
+        try:
+            from faster_whisper import WhisperModel
+        except ImportError:
+            raise UsageError(
+                f'stages.transcribe.backend = "local" takes faster-whisper: {INSTALL}; or name '
+                f'another backend there, or "off" for scenes without speech'
+            ) from None
+        self.made_by = f"faster-whisper:{Path(name).name}"
+        try:
+            self._model = WhisperModel(_located(name), device=device, compute_type=compute_type)
+        except (RuntimeError, ValueError, OSError) as error:
+            told = " ".join(str(error).split())
+            raise UsageError(f"stages.transcribe.model: {name} cannot be loaded: {told}") from None
+        self._options = {"beam_size": beam_size, "language": language, "initial_prompt": prompt}
+        self._turn = anyio.Lock()
+
+    async def hear(self, clip: SpeechClip) -> Heard:
+        stopped = Event()
+        async with self._turn:
+            try:
+                return await run_sync(partial(self._hear, clip, stopped), abandon_on_cancel=True)
+            finally:
+                stopped.set()
+
+    async def close(self) -> None:
+        pass
+
+    def _hear(self, clip: SpeechClip, stopped: Event) -> Heard:
+        samples = decode(clip.content).astype("float32") / 32768
+        if len(samples) < RATE // 10:
+            return Heard("")
+        segments, info = self._model.transcribe(
+            samples, word_timestamps=True, condition_on_previous_text=False, **self._options
+        )
+        found = [_told(one) for one in _until(segments, stopped)]
+        answer = heard({"segments": found, "text": "", "language": info.language})
+        assert answer is not None
+        return answer
+
+
+def _until(segments: Any, stopped: Event) -> Iterator[Any]:
+    for one in segments:
+        if stopped.is_set():
+            return
+        yield one
+
+
+def _told(segment: Any) -> dict[str, Any]:
+    words = [asdict(word) for word in segment.words or ()]
+    names = ("start", "end", "text", "avg_logprob", "no_speech_prob", "compression_ratio")
+    return {name: getattr(segment, name) for name in names} | {"words": words}
+
+
+def _located(name: str) -> str:
+    """The folder of the model, fetched if it is not here."""
+    from faster_whisper.utils import available_models, download_model
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    folder = model_folder(name)
+    if folder is not None:
+        return str(folder)
+    if "/" not in name and name not in available_models():
+        known = ", ".join(available_models())
+        raise UsageError(f"stages.transcribe.model: {name} is no folder and none of {known}")
+    name, _, revision = name.partition("@")
+    fetch: Callable[..., str] = partial(
+        download_model, name, revision=revision or REVISIONS.get(name)
+    )
+    with suppress(LocalEntryNotFoundError):
+        return fetch(local_files_only=True)
+    try:
+        return fetch()
+    except Exception as error:  # the hub's client lets through whatever a network may do
+        told = " ".join(str(error).split())[:200]
+        raise UsageError(
+            f"the speech model {name} is not here, and could not be fetched ({told}): put its "
+            f"folder somewhere and set stages.transcribe.model to that, name another backend in "
+            f'stages.transcribe.backend, or set that to "off" for scenes without speech'
+        ) from None

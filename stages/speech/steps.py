@@ -1,0 +1,38 @@
+"""The steps that make a transcript of a track, for every pipeline that wants one."""
+
+from typing import cast
+
+from pydantic import BaseModel
+
+from engine import Step
+from stages.speech.chunks import Chunks, fitted
+from stages.speech.profiles import profile_of
+from stages.speech.transcribe import Transcribe
+from stages.speech.transcript import Transcript
+
+
+def speech_steps(audio: str) -> list[Step]:
+    """Steps after the step `audio`, which writes audio.wav; `transcript` is the last one."""
+    return [
+        Step(Chunks, after=audio),
+        Step(Transcribe, after="chunks", each="chunks"),
+        Step(
+            Transcript,
+            after="transcribe",
+            inputs={"chunks": "chunks", "words": "transcribe"},
+        ),
+    ]
+
+
+def resolve_speech(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
+    """Chunks as long as suits whoever transcribes them, and none where nobody does."""
+    chunks = cast(Chunks.Settings, settings["chunks"])
+    transcribe = cast(Transcribe.Settings, settings["transcribe"])
+    if transcribe.backend == "off":
+        chunks = chunks.model_copy(update={"enabled": False})
+    else:
+        profile = profile_of(transcribe.backend, transcribe.model, transcribe.granularity)
+        chunks = fitted(chunks, profile)
+    if chunks.enabled is False and transcribe.backend != "off":
+        transcribe = transcribe.model_copy(update={"backend": "off"})
+    return settings | {"chunks": chunks, "transcribe": transcribe}

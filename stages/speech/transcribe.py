@@ -1,0 +1,249 @@
+"""The transcribe stage: the words of one chunk of speech."""
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from anyio.to_thread import run_sync
+from pydantic import ConfigDict, field_validator
+
+import engine
+from engine import Item, Stage, UsageError, setting
+from stages.calls.client import ApiClient
+from stages.calls.gates import Limits, share_gate
+from stages.calls.keys import checked_address, checked_key_name, read_key
+from stages.speech.asked_server import AskedServer, KeptTranscripts
+from stages.speech.chunk_files import read_chunk
+from stages.speech.heard import Backend, Heard, SpeechClip
+from stages.speech.hearing import HeardChunk, entry_of, hear_chunk
+from stages.speech.local_whisper import LocalWhisper
+from stages.speech.profiles import LOOKED_UP, Granularity, Profile, profile_of
+from stages.speech.transcription_api import TranscriptionAPI
+
+MISSED = "speech without words, also when it was asked about again"
+
+
+class Transcribe(Stage):
+    """Have the words of a chunk written down.
+
+    Of `chunk` it reads what the chunks stage wrote. It writes words.json: {"language", "segments",
+    "gaps", "asked_again", "made_by"}, times in seconds of the video.
+
+    One instance serves the whole pool, and shares one model or one client of a server. Under
+    WORKDIR/cache it keeps every answer that was paid for.
+    """
+
+    inputs = "chunk"
+    # A chunk may have to wait for the few calls a minute of a free plan; each call has a time limit
+    # of its own. A video is worth having without the speech of a chunk.
+    defaults: ClassVar[dict[str, Any]] = {"workers": 4, "timeout": 86400.0, "optional": True}
+    item_failures = frozenset({"refused"})
+
+    class Settings(engine.Settings):
+        # A key pasted into the wrong setting is not repeated in the error.
+        model_config = ConfigDict(hide_input_in_errors=True)
+
+        backend: Literal["local", "openai", "azure", "groq", "vllm", "url", "off"] = setting(
+            "local",
+            'Who writes down what is said: "local" (faster-whisper on this machine), "openai", '
+            '"azure", "groq", "vllm", "url" (any server with OpenAI\'s protocol), or "off".',
+        )
+        model: str | None = setting(
+            None,
+            "The model's name, or its folder where it is local; none: small, whisper-1, whisper or "
+            f"whisper-large-v3-turbo, as looked up on {LOOKED_UP}.",
+            example="whisper-1",
+        )
+        base_url: str | None = setting(
+            None,
+            "Where the server is, such as http://localhost:8000/v1; none: the public one.",
+            needs_trust=True,
+            example="http://localhost:8000/v1",
+        )
+        api_key_env: str | None = setting(
+            None,
+            "The variable that holds the key, named *_API_KEY; none: OPENAI_, AZURE_OPENAI_, "
+            "GROQ_, VLLM_ or SPEECH_API_KEY.",
+            affects_output=False,
+            needs_trust=True,
+            example="OPENAI_API_KEY",
+        )
+        api_version: str | None = setting(
+            None,
+            "The api-version that Azure's URLs carry; none: one that fits.",
+            affects_output=False,
+            example="2024-10-21",
+        )
+        language: str | None = setting(
+            None,
+            "The language that is spoken, such as en; none: the model finds out.",
+            example="en",
+        )
+        prompt: str | None = setting(
+            None, "Names and words that are said, for their spelling.", example="Penstock, anyio"
+        )
+        granularity: Granularity | None = setting(
+            None,
+            'What the server gives times of: "word", "segment" or "none"; none: as the backend is '
+            "known to.",
+            example="segment",
+        )
+        ask_again: bool = setting(
+            True, "Whether speech of over 2 s without words is asked about once more, alone."
+        )
+        concurrency: int = setting(
+            4, "Calls in flight at once, over all workers.", affects_output=False, gt=0
+        )
+        requests_per_minute: float | None = setting(
+            None,
+            "Requests a minute, at most, evenly spread; none: what the backend allows a new "
+            "account, if that is known.",
+            affects_output=False,
+            gt=0,
+            example=60.0,
+        )
+        call_timeout: float = setting(
+            600.0, "Seconds that one call may take.", affects_output=False, gt=0
+        )
+        call_attempts: int = setting(
+            4,
+            "Tries at one call when the server fails or cannot be reached.",
+            affects_output=False,
+            gt=0,
+        )
+        rate_patience: float = setting(
+            600.0,
+            "Seconds a call waits while the server asks to slow down, before its chunk is put off.",
+            affects_output=False,
+            ge=0,
+        )
+        max_requests: int = setting(
+            0, "Requests of one run, at most; 0: no limit.", affects_output=False, ge=0
+        )
+        device: Literal["auto", "cpu", "cuda"] = setting(
+            "auto", "Where a local model runs.", affects_output=False
+        )
+        compute_type: str = setting(
+            "auto",
+            'The numbers of a local model, as CTranslate2 calls them, such as "int8"; "auto": the '
+            "fastest of this device.",
+        )
+        beam_size: int = setting(5, "Wordings that a local model weighs up at once.", ge=1, le=20)
+
+        @field_validator("api_key_env")
+        @classmethod
+        def _a_name(cls, value: str | None) -> str | None:
+            return checked_key_name(value)
+
+        @field_validator("base_url")
+        @classmethod
+        def _an_address(cls, value: str | None) -> str | None:
+            return checked_address(value)
+
+    settings: "Transcribe.Settings"
+    _backend: Backend | None = None
+
+    async def open(self) -> None:
+        """Raises UsageError where the model, the address or the key is missing."""
+        if self.settings.backend == "local":
+            self._backend = await run_sync(self._load)
+        elif self.settings.backend != "off":
+            self._backend = self._connect()
+
+    async def close(self) -> None:
+        if self._backend is not None:
+            await self._backend.close()
+
+    async def process(self, item: Item, out: Path) -> None:
+        """Raises Permanent where the server refuses the chunk, Transient where it fails, Throttled
+        where it wants a long pause or is away; and StopRun where no chunk can be transcribed: a
+        refused key, an unknown model, no quota, `max_requests` reached."""
+        assert self._backend is not None, "there are no chunks where nobody listens"
+        chunk = await run_sync(read_chunk, item.input("chunk"))
+        found = await hear_chunk(self._backend, chunk, again=self.settings.ask_again)
+        told = json.dumps(_told(found, self._backend.made_by), ensure_ascii=False)
+        await run_sync((out / "words.json").write_text, f"{told}\n", "utf-8")
+
+    def _load(self) -> LocalWhisper:
+        settings = self.settings
+        profile = self._profile
+        assert profile.model is not None
+        return LocalWhisper(
+            profile.model,
+            device=settings.device,
+            compute_type=settings.compute_type,
+            beam_size=settings.beam_size,
+            language=settings.language,
+            prompt=settings.prompt,
+        )
+
+    @property
+    def _profile(self) -> Profile:
+        return profile_of(self.settings.backend, self.settings.model, self.settings.granularity)
+
+    def _connect(self) -> AskedServer:
+        settings, profile = self.settings, self._profile
+        url = settings.base_url or profile.base_url
+        if url is None or profile.model is None:
+            missing = "base_url" if url is None else "model"
+            raise UsageError(
+                f"stages.transcribe.backend is {settings.backend}: set stages.transcribe.{missing}"
+            )
+        key_name = settings.api_key_env or profile.key_env
+        key = read_key(key_name)
+        if key is None and url.startswith("https:"):
+            raise UsageError(
+                f"{settings.backend} needs a key: put it into the environment variable {key_name}, "
+                f'or set stages.transcribe.backend to "local" or "off", which need none'
+            )
+        api = TranscriptionAPI(
+            url,
+            profile.model,
+            profile.granularity,
+            azure=settings.backend == "azure",
+            api_version=settings.api_version,
+            language=settings.language,
+            prompt=settings.prompt,
+        )
+        rate = settings.requests_per_minute or profile.requests_per_minute
+        limits = Limits(settings.concurrency, rate, None, settings.call_timeout)
+        loan = share_gate(limits, server=url, key=key, model=profile.model)
+        try:
+            client: ApiClient[SpeechClip, Heard] = ApiClient(
+                api,
+                loan.thing,
+                key=key,
+                key_name=key_name,
+                timeout=settings.call_timeout,
+                attempts=settings.call_attempts,
+                patience=settings.rate_patience,
+                max_requests=settings.max_requests,
+                step="stages.transcribe",
+                too_large="; smaller chunks may pass: stages.chunks.max_bytes",
+                loan=loan,
+            )
+        except BaseException:
+            loan.give_back()
+            raise
+        identity = {
+            "url": url,
+            "model": profile.model,
+            "granularity": profile.granularity,
+            "language": settings.language,
+            "prompt": settings.prompt,
+        }
+        kept = KeptTranscripts(self.workdir / "cache" / "transcripts", identity)
+        return AskedServer(client, kept, f"{settings.backend}:{profile.model}")
+
+
+def _told(found: HeardChunk, made_by: str) -> dict[str, Any]:
+    return {
+        "language": found.language,
+        "segments": [entry_of(one) for one in found.segments],
+        "gaps": [
+            {"start": round(one.start, 3), "end": round(one.end, 3), "why": MISSED}
+            for one in found.missed
+        ],
+        "asked_again": found.asked_again,
+        "made_by": made_by,
+    }

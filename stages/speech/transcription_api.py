@@ -1,0 +1,93 @@
+"""The transcription of a clip by OpenAI's protocol, which Azure, Groq, vLLM and others serve."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from stages.calls.api import Request, UnexpectedReply
+from stages.sound.track import RATE
+from stages.speech.audio_file import encode
+from stages.speech.heard import Heard, SpeechClip, heard
+from stages.speech.profiles import Granularity
+
+_AZURE_VERSION = "2024-10-21"
+
+
+class TranscriptionAPI:
+    """POST …/audio/transcriptions.
+
+    `language` is ISO 639-1, `prompt` names and words that are said. With granularity "none" plain
+    JSON is asked for, which every server and model gives.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        granularity: Granularity,
+        *,
+        azure: bool = False,
+        api_version: str | None = None,
+        language: str | None = None,
+        prompt: str | None = None,
+    ) -> None:
+        self.url = _address(base_url, model, api_version, azure=azure)
+        self._azure = azure
+        self._fields = {"model": model, "response_format": "json"}
+        if granularity != "none":
+            self._fields["response_format"] = "verbose_json"
+        if language is not None:
+            self._fields["language"] = language
+        if prompt is not None:
+            self._fields["prompt"] = prompt
+        self._granularities = ["segment"] if granularity == "segment" else ["word", "segment"]
+
+    def headers(self, key: str) -> dict[str, str]:
+        return {"api-key": key} if self._azure else {"Authorization": f"Bearer {key}"}
+
+    def request(self, clip: SpeechClip) -> Request:
+        fields = [*self._fields.items()]
+        if self._fields["response_format"] == "verbose_json":
+            fields += [("timestamp_granularities[]", one) for one in self._granularities]
+        boundary = hashlib.sha256(clip.content).hexdigest()
+        parts = [
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+            for name, value in fields
+        ]
+        parts.append(
+            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; '
+            f'filename="speech.{clip.form}"\r\nContent-Type: audio/{clip.form}\r\n\r\n'
+        )
+        content = "".join(parts).encode() + clip.content + f"\r\n--{boundary}--\r\n".encode()
+        names = frozenset(name.removesuffix("[]") for name, _ in fields)
+        return Request(content, f"multipart/form-data; boundary={boundary}", names)
+
+    def plain(self) -> SpeechClip:
+        import numpy as np
+
+        return SpeechClip(encode(np.zeros(RATE, np.int16), "flac"), "flac")
+
+    def reply(self, payload: Any) -> Heard:
+        found = heard(payload) if isinstance(payload, Mapping) else None
+        if found is None:
+            raise UnexpectedReply("not a transcription")
+        return found
+
+    def adapt(self, sent: Request, parameter: str | None) -> bool:
+        # Servers that copy this API may lack times; what chunks are sent to those is short enough.
+        name = (parameter or "").removesuffix("[]")
+        if name not in ("response_format", "timestamp_granularities"):
+            return False
+        self._fields["response_format"] = "json"
+        return name in sent.parameters and "timestamp_granularities" in sent.parameters
+
+
+def _address(base_url: str, model: str, version: str | None, *, azure: bool) -> str:
+    url = base_url.rstrip("/").removesuffix("/audio/transcriptions")
+    if azure and not urlsplit(url).path.rstrip("/").endswith("/v1"):
+        if "/deployments/" not in url:
+            url = f"{url.removesuffix('/openai')}/openai/deployments/{quote(model, safe='')}"
+        version = version or _AZURE_VERSION
+    url += "/audio/transcriptions"
+    return f"{url}?api-version={quote(version)}" if version else url
