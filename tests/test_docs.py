@@ -48,6 +48,7 @@ from stages.media.pictures import rendering
 from stages.net import errors as download_errors
 from stages.net import faults as download_faults
 from stages.net.faults import Meaning
+from stages.vision import asking
 from tests.stages.clips import make_clip, moving_picture
 from tests.stages.crawled import Crawl, Shot
 
@@ -359,6 +360,7 @@ def test_kinds_of_failure_are_the_codes(stage: str) -> None:
 
 def test_operating_says_what_to_do_about_every_kind() -> None:
     failing = set().union(*KINDS.values()) | {"timeout", "crashed", "unexpected"}
+    failing |= _kinds_in_code(asking)
     assert _kinds_on_page(ROOT / "docs" / "operating.md") == failing
 
 

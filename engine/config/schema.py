@@ -33,6 +33,8 @@ class Schema:
     """The fields by section and key."""
     variables: Mapping[str, str]
     """The dotted names by environment variable."""
+    stages_variables: Mapping[str, str]
+    """The dotted names by further variables, without our prefix, that stages name."""
     foreign_pipelines: frozenset[str]
     """Other pipelines that share the file: their tables are ignored."""
     foreign_sections: frozenset[str]
@@ -64,6 +66,7 @@ class Schema:
             pipeline=pipeline.name,
             sections={**common, **own},
             variables=_variables(pipeline, common, own),
+            stages_variables=_stages_variables(pipeline),
             foreign_pipelines=frozenset(other.name for other in others),
             foreign_sections=frozenset(section for section, _ in foreign) - common.keys(),
             foreign_names=frozenset(foreign_names),
@@ -171,6 +174,18 @@ def _variables(
         variables[name] = dotted
     # A variable is a stage's first: toy.fetch.size has none beside size of a stage "toy-fetch".
     return {_variable(dotted): dotted for dotted in _dotted_names(own)} | variables
+
+
+def _stages_variables(pipeline: Pipeline) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in pipeline.names:
+        stage = pipeline[name].stage
+        for variable, key in stage.variables.items():
+            if key not in stage_fields(stage):
+                problem = f"{variable} would set {key!r}: no such setting"
+                raise PipelineError(f"stage {name!r}: {problem}")
+            found[variable] = f"{section_of(name)}.{key}"
+    return found
 
 
 def _variable(dotted: str) -> str:

@@ -137,7 +137,12 @@ def from_stored(stored: Mapping[str, Any], schema: Schema) -> GivenSettings:
 def from_environment(
     environment: Mapping[str, str], schema: Schema, problems: list[str]
 ) -> GivenSettings:
+    """A variable with our prefix overrides one that a stage names."""
     entries: GivenSettings = {}
+    for variable, name in schema.stages_variables.items():
+        field = schema.field(name)
+        if variable in environment and field is not None:
+            entries[name] = GivenSetting(_parse(environment[variable], field), variable, name)
     for variable in sorted(environment):
         if not variable.startswith(PREFIX) or variable in RESERVED_VARIABLES:
             continue

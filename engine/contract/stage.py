@@ -186,6 +186,10 @@ class Stage:
     defaults: ClassVar[dict[str, Any]] = {}
     """This stage's own defaults for StageOptions, such as {"workers": 4}."""
 
+    variables: ClassVar[Mapping[str, str]] = {}
+    """Environment variables, beside those that every setting has, that set an option or a setting
+    of this stage: {"FETCH_MAX_WORKERS": "workers"}."""
+
     unrecorded: ClassVar[Mapping[str, Any]] = {}
     """What is known of the ingredients of outputs that were made before the stage had an answer to
     `find_ingredients`, such as the one library that it then had."""

@@ -82,7 +82,7 @@ class ApiClient(Generic[Q, R]):
         self.proven = False
         """Whether this question has been answered, now or in an earlier run."""
         self.host = urlsplit(api.url).netloc
-        self._step = step
+        self.step = step
         self._loan = loan
         self._advice = advice or f"check model and base_url in [{step}]"
         self._too_large = too_large
@@ -154,7 +154,7 @@ class ApiClient(Generic[Q, R]):
                 raise failed(away, True) from None
             except DaySpent as spent:
                 raise Throttled(
-                    f"the {spent.most:,} requests of {self._step}.requests_per_day are sent; "
+                    f"the {spent.most:,} requests of {self.step}.requests_per_day are sent; "
                     f"the next may go in {spent.seconds / 3600:.1f} h",
                     after=spent.seconds,
                     key=self.host,
@@ -216,7 +216,7 @@ class ApiClient(Generic[Q, R]):
             self._stop = (
                 f"{self.sent} requests have been sent, as many as max_requests allows in one run; "
                 f"every answer is kept: run the same command to go on with as many more, "
-                f"or raise {self._step}.max_requests"
+                f"or raise {self.step}.max_requests"
             )
         if self._stop is not None:
             raise StopRun(self._stop)

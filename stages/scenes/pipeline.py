@@ -1,16 +1,27 @@
 """The scenes pipeline: its steps, and the facts that no single stage knows."""
 
+from pydantic import BaseModel
+
 from engine import SOURCE, Flag, Pipeline, Step
 from stages.fetch.download import Download
 from stages.net.addresses import canonical_source
 from stages.scenes.audio import Audio
 from stages.scenes.collect import Collect
+from stages.scenes.describing.costs import words_costs
+from stages.scenes.describing.describe import DescribeScenes
+from stages.scenes.describing.steps import resolve_words
+from stages.scenes.describing.summary import Summarise
 from stages.scenes.fuse import Fuse
 from stages.scenes.objects import Objects
 from stages.scenes.persist import Persist
 from stages.scenes.scenes import Scenes
 from stages.scenes.settled import finish
 from stages.speech.steps import resolve_speech, speech_steps
+
+
+def _resolve_scenes(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
+    return resolve_words(resolve_speech(settings))
+
 
 scenes = Pipeline(
     name="scenes",
@@ -37,13 +48,30 @@ scenes = Pipeline(
             },
             each="scenes",
         ),
-        Step(Collect, after="fuse", inputs={"records": "fuse", "video": "download"}),
-        Step(Persist, after="collect", inputs={"scenes": "collect"}),
+        Step(DescribeScenes, after="fuse", inputs={"record": "fuse"}, each="scenes"),
+        Step(
+            Collect,
+            after=["fuse", "describe_scenes"],
+            inputs={"records": "fuse", "descriptions": "describe_scenes", "video": "download"},
+        ),
+        Step(Summarise, after="collect", inputs={"scenes": "collect"}),
+        Step(
+            Persist,
+            after=["collect", "summary"],
+            inputs={"scenes": "collect", "summary": "summary"},
+        ),
     ],
     finish=finish,
     canonical=canonical_source,
-    resolve=resolve_speech,
+    resolve=_resolve_scenes,
+    costs=words_costs,
     flags=[
+        Flag(
+            "--dry-run",
+            "Do all that is free, and say what the paid calls would take and send, and to whom.",
+            {"stages.describe_scenes.dry_run": True, "stages.summary.dry_run": True},
+            once=True,
+        ),
         Flag(
             "--allow-private",
             "Fetch also from this machine and private networks.",
@@ -57,5 +85,15 @@ scenes = Pipeline(
     ],
     unit="video",
     takes="URL",
-    packages=["yt-dlp", "av", "scenedetect", "ultralytics", "torch", "Pillow", "numpy", "pyarrow"],
+    packages=[
+        "yt-dlp",
+        "av",
+        "scenedetect",
+        "ultralytics",
+        "torch",
+        "Pillow",
+        "numpy",
+        "pyarrow",
+        "httpx",
+    ],
 )

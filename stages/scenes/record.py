@@ -4,6 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from stages.scenes.describing.answers import Description
+
 VERSION = 1
 """Of the record: a field that is added leaves it, one that changes its meaning raises it."""
 
@@ -98,6 +100,7 @@ class SceneRecord(Frozen):
     speech: Speech | None = Field(
         None, description="Null where there is no sound, or nobody listened to it."
     )
+    description: Description | None = Field(None, description="The scene in words.")
     gaps: tuple[Gap, ...] = Field((), description="What failed, so that the record is without it.")
     made_by: dict[str, str] = Field(description="What made each field, by the field's name.")
 

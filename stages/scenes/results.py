@@ -2,7 +2,8 @@
 
 WORKDIR/scenes/
     scenes.jsonl         a line for each scene of each video, videos in the order of their ids
-    videos.jsonl         a line for each video: id, source, title, length, number of scenes, gaps
+    videos.jsonl         a line for each video: id, source, title, length, number of scenes, gaps,
+                         summary, chapters
     scene.schema.json    the JSON Schema of a line of scenes.jsonl
     VIDEO/scenes/…       the pictures that the lines name
 """
@@ -16,6 +17,8 @@ from engine import FinishContext, Item, ItemRecord
 from stages.files.folders import INFO, built_whole, link_or_copy
 from stages.files.json_lines import json_line, read_lines
 from stages.scenes.collect import SCENES, Collect
+from stages.scenes.describing.costs import words_counted
+from stages.scenes.describing.summary import SUMMARY, Summarise
 from stages.scenes.record import schema
 
 RESULTS = "scenes"
@@ -39,7 +42,8 @@ def build_results(context: FinishContext) -> list[str]:
                 all_.write(json_line(_video(record, lines)))
                 videos, scenes = videos + 1, scenes + len(lines)
         (folder / "scene.schema.json").write_text(json.dumps(schema(), indent=2) + "\n")
-    return [f"scenes: {_counted(scenes, 'scene')} of {_counted(videos, 'video')} in {target}"]
+    told = f"scenes: {_counted(scenes, 'scene')} of {_counted(videos, 'video')} in {target}"
+    return [told, *words_counted(context.items())]
 
 
 def _finished(context: FinishContext) -> Iterator[ItemRecord]:
@@ -75,7 +79,17 @@ def _video(record: ItemRecord, lines: list[dict[str, Any]]) -> dict[str, Any]:
         "length": lines[-1]["end"] if lines else 0.0,
         "scenes": len(lines),
         "gaps": record.gaps,
+        **_summary(record),
     }
+
+
+def _summary(record: ItemRecord) -> dict[str, Any]:
+    """The fields of summary.json; null where there is no summary."""
+    file = record.folder / Summarise.name / SUMMARY
+    if not file.exists():
+        return {"summary": None, "chapters": None}
+    told = json.loads(file.read_text())
+    return {"chapters": told.pop("chapters"), "summary": told}
 
 
 def _counted(number: int, what: str) -> str:

@@ -29,8 +29,12 @@ class Request:
     path: str
     headers: dict[str, str]
     body: dict[str, Any]
-    image: bytes
+    images: list[bytes]
     at: float
+
+    @property
+    def image(self) -> bytes:
+        return self.images[0] if self.images else b""
 
 
 def problem(
@@ -45,7 +49,8 @@ def problem(
 
 
 class VisionServer(ThreadingHTTPServer):
-    """Answers each image with a sentence of its own after `latency` seconds.
+    """Answers each image with a sentence of its own, or what `says` makes of a request, after
+    `latency` seconds.
 
     `fault` gets each request's number, from 0, and the request, and returns what to say instead, or
     None. With `key` other keys get a 401 that repeats what they sent.
@@ -59,11 +64,13 @@ class VisionServer(ThreadingHTTPServer):
         latency: float = 0.0,
         key: str | None = None,
         fault: Callable[[int, Request], Answer | None] = lambda number, request: None,
+        says: Callable[[Request], str] = lambda request: sentence_on(request.image),
     ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.latency = latency
         self.key = key
         self.fault = fault
+        self.says = says
         self.lock = threading.Lock()
         self.requests: list[Request] = []
         self.in_flight = 0
@@ -107,7 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        request = Request(self.path, headers, body, _image(body), time.monotonic())
+        request = Request(self.path, headers, body, [*_images(body)], time.monotonic())
         server = self.server
         with server.lock:
             number = len(server.requests)
@@ -115,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
             server.in_flight += 1
             server.peak = max(server.peak, server.in_flight)
         answer = self._unauthorised(headers) or server.fault(number, request)
-        answer = answer or Answer(200, json.dumps(_description(request)).encode())
+        answer = answer or Answer(200, json.dumps(spoken(request, server.says(request))).encode())
         if answer.after is not None:
             answer.after.wait()
         time.sleep(server.latency if answer.latency is None else answer.latency)
@@ -146,19 +153,28 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def _image(body: dict[str, Any]) -> bytes:
-    if "contents" in body:
-        return base64.b64decode(body["contents"][0]["parts"][0]["inline_data"]["data"])
-    url = body["messages"][0]["content"][1]["image_url"]["url"]
-    return base64.b64decode(url.removeprefix("data:image/jpeg;base64,"))
+def _images(value: Any) -> Iterator[bytes]:
+    """The images in a body, in order, however deep."""
+    if isinstance(value, list):
+        for inner in value:
+            yield from _images(inner)
+    elif isinstance(value, dict):
+        if "inline_data" in value:
+            yield base64.b64decode(value["inline_data"]["data"])
+        elif "image_url" in value:
+            url = value["image_url"]["url"]
+            yield base64.b64decode(url.removeprefix("data:image/jpeg;base64,"))
+        else:
+            for inner in value.values():
+                yield from _images(inner)
 
 
-def _description(request: Request) -> dict[str, Any]:
-    text = sentence_on(request.image)
+def spoken(request: Request, text: str, tokens: int = 400) -> dict[str, Any]:
+    """The text as the answer to a request, by its protocol."""
     if "contents" in request.body:
         return {
             "candidates": [{"content": {"parts": [{"text": text}]}, "finishReason": "STOP"}],
-            "usageMetadata": {"totalTokenCount": 400},
+            "usageMetadata": {"totalTokenCount": tokens},
         }
     choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-    return {"choices": [choice], "usage": {"total_tokens": 400}}
+    return {"choices": [choice], "usage": {"total_tokens": tokens}}

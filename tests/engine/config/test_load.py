@@ -46,6 +46,7 @@ class Weigh(Stage):
     """Weigh it, several at a time."""
 
     name = "weigh-all"
+    variables: ClassVar = {"WEIGH_MAX_WORKERS": "workers", "WEIGH_LIMIT": "size"}
 
     class Settings(Settings):
         size: int | None = setting(None, "How large.", ge=1)
@@ -182,6 +183,22 @@ def test_variables_are_named_for_section_and_key() -> None:
     assert config.limits.free_disk == 5_000_000_000
     assert config.stages["weigh-all"].settings == Weigh.Settings(size=7)
     assert config.stages["weigh-all"].options.queue == 9
+
+
+def test_a_stage_may_name_variables_of_its_own() -> None:
+    given = {"WEIGH_MAX_WORKERS": "3", "WEIGH_LIMIT": "5"}
+    weigh = load(environment=given).stages["weigh-all"]
+    assert (weigh.options.workers, weigh.settings) == (3, Weigh.Settings(size=5))
+    ours = load(environment=given | {"PENSTOCK_WEIGH_ALL_SIZE": "7"}).stages["weigh-all"]
+    assert ours.settings == Weigh.Settings(size=7)
+    told = problem(environment={"WEIGH_LIMIT": "many"})
+    assert told.startswith('WEIGH_LIMIT: stages.weigh-all.size = "many": has to be a whole number')
+
+    class Wrong(Weigh):
+        variables: ClassVar = {"WEIGH_SPEED": "speed"}
+
+    with pytest.raises(PipelineError, match="WEIGH_SPEED would set 'speed': no such setting"):
+        load(pipeline=Pipeline("toy", "Toy.", [Step(Wrong, SOURCE)]))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,62 @@
+"""What a dry run counts in the place of answers."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from stages.files.json_lines import read_lines, write_lines
+from stages.vision.api import FormQuestion, Subject
+from stages.vision.connection import IMAGE_TOKENS
+from stages.vision.reply_cache import ReplyCache
+
+COUNTS = "requests.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Calls that a run would make now, and what leaves this machine to `host` with them.
+
+    `kept` are those whose answer is kept: they are neither sent nor paid. `tokens` is an estimate
+    of what the others cost, their answers included; `bytes` what is sent.
+    """
+
+    host: str
+    calls: int = 0
+    kept: int = 0
+    images: int = 0
+    tokens: int = 0
+    bytes: int = 0
+
+    @classmethod
+    def of(cls, host: str, question: FormQuestion, subject: Subject, cache: ReplyCache) -> "Counts":
+        if cache.has(cache.key(subject.content)):
+            return cls(host, kept=1)
+        text = len(question.prompt) + len(subject.data)
+        images = len(subject.images)
+        return cls(
+            host,
+            calls=1,
+            images=images,
+            tokens=text // 4 + images * IMAGE_TOKENS + question.max_tokens,
+            bytes=text + sum(map(len, subject.images)) * 4 // 3,
+        )
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            other.host,
+            self.calls + other.calls,
+            self.kept + other.kept,
+            self.images + other.images,
+            self.tokens + other.tokens,
+            self.bytes + other.bytes,
+        )
+
+
+def write_counts(out: Path, counts: Iterable[Counts]) -> None:
+    write_lines(out / COUNTS, map(asdict, counts))
+
+
+def read_counts(out: Path) -> list[Counts]:
+    """None where the output is no dry run's."""
+    file = out / COUNTS
+    return [Counts(**line) for line in read_lines(file)] if file.is_file() else []

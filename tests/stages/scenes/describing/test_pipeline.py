@@ -1,0 +1,157 @@
+"""Descriptions and summaries through the whole pipeline: order, gaps, what is paid and sent."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import RunReport, load_config, run_pipeline
+from stages.scenes.pipeline import scenes
+from stages.scenes.record import SceneRecord
+from tests.stages.scenes.describing.words import (
+    asks_about_scene,
+    data_of,
+    says,
+    scene_answer,
+    video_answer,
+)
+from tests.stages.scenes.test_pipeline import SETS, lines
+from tests.stages.scenes.test_scenes import clip
+from tests.stages.vision_server import Answer, Request, VisionServer, serving, spoken
+
+CUTS = (40, 80, 120, 160)
+STARTS = [0.0, 1.6, 3.2, 4.8, 6.4]
+
+
+def run(work: Path, server: VisionServer, *videos: Path, **more: Any) -> RunReport:
+    settings = {"backend": "openai", "base_url": server.origin, "model": "eye"} | more
+    sets = [f"stages.describe_scenes.{name}={value}" for name, value in settings.items()]
+    config = load_config(scenes, None, {}, [*SETS, *sets], {})
+    return run_pipeline(scenes, config, work, [str(video) for video in videos])
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return clip(tmp_path_factory.mktemp("clips") / "five.mp4", 200, CUTS)
+
+
+class Described:
+    """A run in which later scenes are answered sooner, and the third one is refused."""
+
+    def __init__(self, work: Path, video: Path) -> None:
+        self.work = work
+        with serving(says=says, fault=self.answer) as server:
+            self.report = run(work, server, video)
+            self.requests = list(server.requests)
+            self.again = run(work, server, video)
+            self.sent_again = server.requests[len(self.requests) :]
+        self.found = lines(work / "scenes" / "scenes.jsonl")
+        [self.video] = lines(work / "scenes" / "videos.jsonl")
+
+    @staticmethod
+    def answer(number: int, request: Request) -> Answer | None:
+        if not asks_about_scene(request):
+            return None
+        start = data_of(request)["start"]
+        if start == STARTS[2]:
+            refused = {"message": {"content": None}, "finish_reason": "content_filter"}
+            return Answer(200, json.dumps({"choices": [refused]}).encode())
+        told = spoken(request, scene_answer(request))
+        return Answer(200, json.dumps(told).encode(), latency=0.4 - start / 20)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, video: Path) -> Iterator[Described]:
+    yield Described(tmp_path_factory.mktemp("described") / "work", video)
+
+
+def test_scenes_are_in_order_though_answered_out_of_order(done: Described) -> None:
+    assert done.report.items["done"] == 1
+    assert not done.report.discrepancies
+    assert [one["start"] for one in done.found] == STARTS
+    for one in done.found:
+        SceneRecord.model_validate(one)
+        if one["start"] != STARTS[2]:
+            assert one["description"]["description"].startswith(f"Scene at {one['start']:g} s")
+            assert one["made_by"]["description"] == "openai:eye"
+            assert one["gaps"] == []
+
+
+def test_a_scene_that_is_not_described_is_a_stated_gap(done: Described) -> None:
+    lacking = done.found[2]
+    assert lacking["description"] is None
+    assert "description" not in lacking["made_by"]
+    [gap] = lacking["gaps"]
+    assert gap["branch"] == "description"
+    assert "describe_scenes failed" in gap["why"]
+    assert done.video["summary"]["missing"] == [2]
+
+
+def test_the_summary_is_made_of_the_descriptions_in_order(done: Described) -> None:
+    [about_all] = [one for one in done.requests if not asks_about_scene(one)]
+    assert [one["start"] for one in data_of(about_all)] == STARTS
+    told = json.loads(video_answer(about_all))
+    assert done.video["summary"]["title"] == told["title"]
+    assert [(one["start"], one["end"]) for one in done.video["chapters"]] == [
+        (0.0, 3.2),
+        (3.2, 6.4),
+        (6.4, 8.0),
+    ]
+
+
+def test_a_rerun_sends_nothing(done: Described) -> None:
+    assert done.again.items["reused"] == 1
+    assert done.sent_again == []
+
+
+def test_no_answered_call_is_paid_again_after_an_interrupted_run(
+    tmp_path: Path, video: Path
+) -> None:
+    with serving(says=says) as server:
+        work = tmp_path / "work"
+        ended = [run(work, server, video, max_requests=2, workers=1) for _ in range(3)]
+        assert [report.outcome for report in ended[:2]] == ["stopped", "stopped"]
+        assert "stages.describe_scenes.max_requests" in str(ended[0].why)
+        assert ended[2].items["done"] == 1
+        asked = Counter(json.dumps(one.body) for one in server.requests)
+    assert len(asked) == 6
+    assert set(asked.values()) == {1}
+
+
+def test_both_steps_keep_to_one_rate(tmp_path: Path, video: Path) -> None:
+    other = clip(tmp_path / "other.mp4", 120, (60,))
+    with serving(says=says) as server:
+        report = run(tmp_path / "work", server, video, other, requests_per_minute=600)
+        assert report.items["done"] == 2
+        times = sorted(one.at for one in server.requests)
+    assert len(times) == 5 + 2 + 2
+    # Five may go at once, half a second's; no more than that is ahead of the rate.
+    assert all(at - times[0] > (number - 5) / 10 - 0.15 for number, at in enumerate(times))
+    assert all(later >= first for first, later in pairwise(times))
+
+
+def test_a_dry_run_sends_nothing_and_says_what_would_leave_this_machine(
+    tmp_path: Path, video: Path
+) -> None:
+    work = tmp_path / "work"
+    with serving(says=says) as server:
+        host = server.origin.removeprefix("http://")
+        settings = {"backend": "openai", "base_url": server.origin, "model": "eye"}
+        sets = [f"stages.describe_scenes.{name}={value}" for name, value in settings.items()]
+        flag = next(flag for flag in scenes.flags if flag.name == "--dry-run")
+        config = load_config(scenes, None, {}, [*SETS, *sets], flag.sets)
+        report = run_pipeline(scenes, config, work, [str(video)])
+        assert server.requests == []
+        told = "\n".join(report.finish)
+        assert f"describe_scenes would make 5 calls with 15 images to {host}" in told
+        assert f"summary would make 1 calls with 0 images to {host}" in told
+        assert "nothing was sent" in told
+        real = run(work, server, video)
+        assert len(server.requests) == 6
+    assert real.items["done"] == 1
+    assert not any("dry run" in line for line in real.finish)
+    assert all(one["description"] for one in lines(work / "scenes" / "scenes.jsonl"))
