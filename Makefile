@@ -1,5 +1,6 @@
 # make demo   everything set up, and the whole job run on videos that it makes itself
-# make test   everything set up, and the tests
+# make test   everything set up, and the tests, in some ten minutes on two cores
+# make slow   the tests that take many seconds each, which make test leaves out
 # make lint   ruff and mypy
 # make bench  everything set up, the peers too, and the quick set of benchmarks
 
@@ -21,16 +22,20 @@ define without_windows
 	fi
 endef
 
-.PHONY: demo test torture lint bench aimock lock clean
+.PHONY: demo test slow torture lint bench aimock lock clean
 
 demo: $(STAMP)
 	$(VENV)/bin/penstock demo
 
 # A file's tests stay together. What measures time or cores comes afterwards, by itself.
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest -m 'not torture and not alone' \
+	$(VENV)/bin/python -m pytest -m 'not torture and not slow and not alone' --durations 20 \
 	    --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder
 	$(VENV)/bin/python -m pytest -m 'alone and not torture'
+
+slow: $(STAMP)
+	$(VENV)/bin/python -m pytest -m 'slow and not torture' --durations 20 \
+	    --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 # Hundreds of random kills and large crawls: slow, and not part of `make test`.
 torture: $(STAMP)

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from engine.config.load import load_config
 from stages.crawl.pipeline import crawl
 from tests.acceptance.command import SHAPES, penstock, settings
@@ -11,6 +13,7 @@ from tests.acceptance.command import SHAPES, penstock, settings
 Serve = Callable[..., list[str]]
 
 
+@pytest.mark.slow
 def test_a_crawl_is_tried_with_one_and_two_workers(
     tmp_path: Path, clips: list[Path], serve: Serve
 ) -> None:

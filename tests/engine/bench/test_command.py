@@ -40,6 +40,7 @@ def listed(*sources: str) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_a_sweep_recommends_what_is_fastest() -> None:
     """An item takes so long that even what a busy machine adds to it is little."""
     file = listed("# a comment", *ITEMS[:6], ITEMS[0], "gone")
@@ -124,6 +125,7 @@ def test_no_more_items_are_used_than_asked_for(monkeypatch: pytest.MonkeyPatch) 
         assert json.loads(Path("out/bench.json").read_text())["items"] == used
 
 
+@pytest.mark.slow
 def test_a_configuration_that_cannot_run_leaves_the_others() -> None:
     ran = penstock(
         *("bench", "toybench", *ITEMS, "--try", "work=1,2", "--repeat", "2", "--out", "out"),
@@ -222,6 +224,7 @@ def wait_for(file: Path) -> str:
     return file.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_keeps_what_was_measured(number: signal.Signals) -> None:
     words = ("bench", "toybench", "--from", str(listed(*ITEMS)), "--out", "out")
@@ -239,6 +242,7 @@ def test_ctrl_c_keeps_what_was_measured(number: signal.Signals) -> None:
     assert list(Path("out").glob(".trial-*")) == []
 
 
+@pytest.mark.slow
 def test_a_killed_bench_takes_its_trial_with_it_and_the_next_cleans_up() -> None:
     hang = ("--set", "stages.work.hang=true", "--try", "work=1", "--out", "out")
     with started(*LINE, *hang) as process:

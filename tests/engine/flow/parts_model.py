@@ -100,6 +100,7 @@ class Model:
         for plan in self.case.plans:
             for node in list(self._at(root, plan.level)):
                 if not self._is_due(plan, node):
+                    self._note_found_parts(plan, node, extra=True)
                     continue
                 word, *arguments = plan.does.get(node.called, ["done"])
                 if (plan.name, node.id) not in self.found:
@@ -160,11 +161,13 @@ class Model:
         else:
             self._note_found_parts(plan, node)
 
-    def _note_found_parts(self, plan: Plan, node: Node) -> None:
-        value = self.numbers[plan.name]
-        found = self.found_parts.get((node.id, plan.name), ()) if plan.splits else ()
-        if plan.splits:
-            node.parts[plan.name] = [node.part(plan, position, value) for position in found]
+    def _note_found_parts(self, plan: Plan, node: Node, *, extra: bool = False) -> None:
+        if not plan.splits:
+            return
+        value, found = self.numbers[plan.name], self.found_parts.get((node.id, plan.name), ())
+        node.parts[plan.name] = [node.part(plan, position, value) for position in found]
+        for part in node.parts[plan.name]:
+            part.is_extra = extra
 
     def _join(self, plan: Plan, node: Node) -> None:
         """What all the node's parts came to at a step."""

@@ -56,6 +56,7 @@ def check_parts(folders: Folders, kills: int, seed: int) -> None:
     assert all(times <= hits * WORKERS[stage] for (stage, _), times in again.items()), again
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_taken_up_where_it_was(folders: Folders) -> None:
     check_whole_items(folders, kills=8, seed=8)
 

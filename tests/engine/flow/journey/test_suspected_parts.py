@@ -36,6 +36,7 @@ def killer(workdir: Path) -> Item:
     return Item.at(workdir, KILLER.partition("/")[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "runs"), [("part-module", 2), ("part-loop", 4)])
 def test_a_part_that_kills_the_run_fails_and_no_other_does(
     tmp_path: Path, kind: str, runs: int
@@ -55,6 +56,7 @@ def test_a_part_that_kills_the_run_fails_and_no_other_does(
     assert leftovers(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "runs"), [("splitter-module", 2), ("splitter-loop", 5)])
 def test_a_stage_that_kills_the_run_as_it_splits_fails_with_its_item(
     tmp_path: Path, kind: str, runs: int

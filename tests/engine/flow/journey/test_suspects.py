@@ -27,6 +27,7 @@ def runs_until_one_ends(kind: str, workdir: Path, attempts: int, most: int = 20)
     pytest.fail(f"still killed after {most} runs")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "attempts", "runs"),
     [
@@ -52,6 +53,7 @@ def test_who_kills_the_run_fails_and_all_others_are_done(
     assert (alone > 0) == (kind != "process")
 
 
+@pytest.mark.slow
 def test_they_are_tried_after_all_others_and_with_nothing_else_in_hand(tmp_path: Path) -> None:
     runs_until_one_ends("nowhere", tmp_path, 2)
     ids = {item_id(source) for source in (EXITS, KILLS)}
@@ -63,6 +65,7 @@ def test_they_are_tried_after_all_others_and_with_nothing_else_in_hand(tmp_path:
     assert {id_ for (id_,) in ended[-2:]} == ids
 
 
+@pytest.mark.slow
 def test_one_that_was_retried_starts_afresh(tmp_path: Path) -> None:
     runs_until_one_ends("module", tmp_path, 1)
     ledger = Ledger(tmp_path / FILE)
@@ -137,6 +140,7 @@ def test_suspicion_outlasts_a_run_that_does_not_come_to_it(tmp_path: Path) -> No
     assert tried_alone(tmp_path) == [(item_id("v1"), "done")]
 
 
+@pytest.mark.slow
 def test_several_are_tried_one_at_a_time(tmp_path: Path) -> None:
     most = 0
     at_work: set[str] = set()
