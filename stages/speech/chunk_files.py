@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SavedChunk:
-    """A chunk as `write_chunk` wrote it; the fields are those of `Chunk`, in seconds."""
+    """A chunk as `write_chunk` wrote it; the fields are those of `Chunk`, in seconds.
+    `is_detected`: its speech was found, not just assumed."""
 
     clip: SpeechClip
     pieces: tuple[Stretch, ...]
     speech: tuple[Stretch, ...]
     before: Stretch | None
     after: Stretch | None
+    is_detected: bool = True
 
     @property
     def timeline(self) -> PieceTimes:
@@ -51,7 +53,12 @@ class SavedChunk:
 
 
 def write_chunk(
-    folder: Path, chunk: Chunk, samples: "NDArray[np.int16]", form: AudioFormat
+    folder: Path,
+    chunk: Chunk,
+    samples: "NDArray[np.int16]",
+    form: AudioFormat,
+    *,
+    is_detected: bool,
 ) -> None:
     """Write a chunk of a track's `samples`, shape (samples,)."""
     import numpy as np
@@ -66,6 +73,7 @@ def write_chunk(
         "speech": [_seconds(one) for one in chunk.speech],
         "before": chunk.before and _seconds(chunk.before),
         "after": chunk.after and _seconds(chunk.after),
+        "is_detected": is_detected,
     }
     (folder / "chunk.json").write_text(json.dumps(told) + "\n")
 
@@ -81,6 +89,7 @@ def read_chunk(folder: Path) -> SavedChunk:
         tuple(Stretch(*one) for one in told["speech"]),
         told["before"] and Stretch(*told["before"]),
         told["after"] and Stretch(*told["after"]),
+        told["is_detected"],
     )
 
 

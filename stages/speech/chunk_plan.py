@@ -25,6 +25,10 @@ SHORTEST_SILENCE = RATE // 4
 """Samples of silence in which a chunk may be cut: shorter ones are within words."""
 
 
+_SLACK = 1.25
+"""How much longer than usual a chunk may be, before there is one more."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChunkLimits:
     """Samples of a chunk: `usual` is what is aimed for, `most` what it never exceeds, and `overlap`
@@ -89,9 +93,10 @@ def _next_cut(
 ) -> _Cut:
     """Where the chunk that begins at `begin` ends, when about `left` more are to come."""
     rest = end - begin
-    if left <= 1 and rest <= limits.most:
+    if left <= 1 and rest <= min(limits.most, _SLACK * limits.usual):
         return _Cut(end, end)
-    left = max(left, 2, math.ceil(rest / limits.most))
+    # More than were planned, where earlier ones came out short or speech is sent twice.
+    left = max(left, 2, math.ceil(rest / (_SLACK * limits.usual)), math.ceil(rest / limits.most))
     ideal = begin + max(1, min(rest // left, limits.usual))
     first = bisect_right(silences, begin)
     reachable = silences[first : bisect_right(silences, min(begin + limits.most, end - 1))]

@@ -105,7 +105,8 @@ class Chunks(Stage):
         for chunk in chunks:
             if not parts.reuse():
                 with parts.make() as folder:
-                    write_chunk(folder, chunk, samples, self.settings.format or "flac")
+                    form, detected = self.settings.format or "flac", self._detector is not None
+                    write_chunk(folder, chunk, samples, form, is_detected=detected)
         summary = {
             "seconds": len(samples) / RATE,
             "speech": total(speech) / RATE,

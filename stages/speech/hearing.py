@@ -30,14 +30,20 @@ async def hear_chunk(backend: Backend, chunk: SavedChunk, *, again: bool) -> Hea
     is asked about once more, alone."""
     answer = await backend.hear(chunk.clip)
     segments = placed(answer, chunk)
-    found = holes(chunk.speech, segments)
+    found = _holes(chunk, segments)
     asked = sorted(found, key=lambda one: one.start - one.end)[: MOST_ASKED_AGAIN * again]
     for hole in sorted(asked):
         alone = await run_sync(partial(chunk.cut_out, hole))
-        told = await backend.hear(alone.clip)
-        segments = filled(segments, placed(told, alone), hole)
-    missed = tuple(holes(chunk.speech, segments))
-    return HeardChunk(answer.language, tuple(segments), missed, len(asked))
+        more = placed(await backend.hear(alone.clip), alone)
+        segments = filled(segments, more, hole)
+    missed = tuple(_holes(chunk, segments))
+    told = [replace(one, words=tuple(word.trimmed() for word in one.words)) for one in segments]
+    return HeardChunk(answer.language, tuple(told), missed, len(asked))
+
+
+def _holes(chunk: SavedChunk, segments: list[SpeechSegment]) -> list[Stretch]:
+    """Where nobody looked for speech, nobody knows whether silence or words are missing."""
+    return holes(chunk.speech, segments) if chunk.is_detected else []
 
 
 def placed(answer: Heard, chunk: SavedChunk) -> list[SpeechSegment]:
@@ -54,7 +60,7 @@ def filled(
     segments: list[SpeechSegment], more: list[SpeechSegment], hole: Stretch
 ) -> list[SpeechSegment]:
     """The segments with words of `more` for a hole: those that are said between its neighbours."""
-    known = [word for one in segments for word in one.words]
+    known = [word.covers for one in segments for word in one.words]
     since = max((one.end for one in known if one.middle < hole.middle), default=-1.0)
     until = min((one.start for one in known if one.middle > hole.middle), default=float("inf"))
     new = [
@@ -78,6 +84,7 @@ def entry_of(segment: SpeechSegment) -> dict[str, Any]:
         "text": segment.text,
         "doubtful": segment.doubtful,
         "estimated": segment.estimated,
+        "foreign": segment.foreign,
         **numbers,
         "words": [
             {"start": round(one.start, 3), "end": round(one.end, 3), "word": one.word}
@@ -92,6 +99,7 @@ def segment_of(entry: dict[str, Any]) -> SpeechSegment:
         entry["text"],
         tuple(Word(**word) for word in entry["words"]),
         entry["estimated"],
+        entry["foreign"],
         entry.get("avg_logprob"),
         entry.get("no_speech_prob"),
         entry.get("compression_ratio"),

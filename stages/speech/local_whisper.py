@@ -13,6 +13,7 @@ import anyio
 from anyio.to_thread import run_sync
 
 from engine import UsageError
+from stages.models.content import content_hash
 from stages.sound.track import RATE
 from stages.speech.audio_file import decode
 from stages.speech.heard import Heard, SpeechClip, heard
@@ -28,6 +29,12 @@ REVISIONS = {
 """The revisions of Systran's models by the names that faster-whisper has for them."""
 
 
+_MISSING = (
+    f'stages.transcribe.backend = "local" takes faster-whisper: {INSTALL}; or name another backend '
+    f'there, or "off" for scenes without speech'
+)
+
+
 def model_folder(name: str) -> Path | None:
     """The folder of a model that is named by its place; None where `name` is one of the hub."""
     folder = Path(os.path.expanduser(name))  # noqa: PTH111 - never raises
@@ -36,6 +43,12 @@ def model_folder(name: str) -> Path | None:
     if os.sep in name and (name.startswith((".", "~", os.sep)) or name.count("/") > 1):
         raise UsageError(f"{name} is no folder: set stages.transcribe.model to one with a model")
     return None
+
+
+def model_identity(name: str) -> str:
+    """What a model is, wherever it lies. Raises UsageError where there is none of that name."""
+    folder = model_folder(name)
+    return content_hash(folder) if folder is not None else "@".join(_of_hub(name))
 
 
 class LocalWhisper:
@@ -57,10 +70,7 @@ class LocalWhisper:
         try:
             from faster_whisper import WhisperModel
         except ImportError:
-            raise UsageError(
-                f'stages.transcribe.backend = "local" takes faster-whisper: {INSTALL}; or name '
-                f'another backend there, or "off" for scenes without speech'
-            ) from None
+            raise UsageError(_MISSING) from None
         self.made_by = f"faster-whisper:{Path(name).name}"
         try:
             self._model = WhisperModel(_located(name), device=device, compute_type=compute_type)
@@ -107,21 +117,30 @@ def _told(segment: Any) -> dict[str, Any]:
     return {name: getattr(segment, name) for name in names} | {"words": words}
 
 
+def _of_hub(name: str) -> tuple[str, str]:
+    """The name and the revision of a model of the hub, given as NAME or NAME@REVISION. Raises
+    UsageError where faster-whisper knows no such name."""
+    try:
+        from faster_whisper.utils import available_models
+    except ImportError:
+        raise UsageError(_MISSING) from None
+    known, _, revision = name.partition("@")
+    if "/" not in known and known not in available_models():
+        names = ", ".join(available_models())
+        raise UsageError(f"stages.transcribe.model: {name} is no folder and none of {names}")
+    return known, revision or REVISIONS.get(known, "")
+
+
 def _located(name: str) -> str:
     """The folder of the model, fetched if it is not here."""
-    from faster_whisper.utils import available_models, download_model
+    from faster_whisper.utils import download_model
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     folder = model_folder(name)
     if folder is not None:
         return str(folder)
-    if "/" not in name and name not in available_models():
-        known = ", ".join(available_models())
-        raise UsageError(f"stages.transcribe.model: {name} is no folder and none of {known}")
-    name, _, revision = name.partition("@")
-    fetch: Callable[..., str] = partial(
-        download_model, name, revision=revision or REVISIONS.get(name)
-    )
+    known, revision = _of_hub(name)
+    fetch: Callable[..., str] = partial(download_model, known, revision=revision or None)
     with suppress(LocalEntryNotFoundError):
         return fetch(local_files_only=True)
     try:

@@ -1,6 +1,7 @@
 """The transcribe stage: the words of one chunk of speech."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -16,7 +17,7 @@ from stages.speech.asked_server import AskedServer, KeptTranscripts
 from stages.speech.chunk_files import read_chunk
 from stages.speech.heard import Backend, Heard, SpeechClip
 from stages.speech.hearing import HeardChunk, entry_of, hear_chunk
-from stages.speech.local_whisper import LocalWhisper
+from stages.speech.local_whisper import LocalWhisper, model_identity
 from stages.speech.profiles import LOOKED_UP, Granularity, Profile, profile_of
 from stages.speech.transcription_api import TranscriptionAPI
 
@@ -52,6 +53,7 @@ class Transcribe(Stage):
             None,
             "The model's name, or its folder where it is local; none: small, whisper-1, whisper or "
             f"whisper-large-v3-turbo, as looked up on {LOOKED_UP}.",
+            in_ingredients=True,
             example="whisper-1",
         )
         base_url: str | None = setting(
@@ -142,6 +144,14 @@ class Transcribe(Stage):
 
     settings: "Transcribe.Settings"
     _backend: Backend | None = None
+
+    def find_ingredients(self, earlier: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        """The model: its content where it is a folder, its revision where it is fetched. Raises
+        UsageError where there is none of that name."""
+        model = self._profile.model
+        if self.settings.backend == "local" and model is not None:
+            return {"model": model_identity(model)}
+        return {} if self.settings.backend == "off" else {"model": model}
 
     async def open(self) -> None:
         """Raises UsageError where the model, the address or the key is missing."""

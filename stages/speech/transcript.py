@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,15 +17,17 @@ TRANSCRIPT = "transcript.json"
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class ToldChunk:
     """A chunk, and what transcribe wrote of it; None where it failed."""
 
     chunk: SavedChunk
     words: dict[str, Any] | None
+    is_foreign: bool = False
 
     @property
     def segments(self) -> list[SpeechSegment]:
-        return [segment_of(one) for one in self.words["segments"]] if self.words else []
+        found = [segment_of(one) for one in self.words["segments"]] if self.words else []
+        return [replace(one, foreign=self.is_foreign) for one in found]
 
 
 class Transcript(Stage):
@@ -48,8 +50,10 @@ class Transcript(Stage):
         if not item.has_input("chunks"):
             raise Skip("nothing was listened to", kind="no_speech")
         told = [_read(part) for part in item.parts("chunks")]
+        language = _language(told)
+        told = [replace(one, is_foreign=_is_foreign(one, language)) for one in told]
         transcript = {
-            "language": _language(told),
+            "language": language,
             "segments": [entry_of(one) for one in joined(told)],
             "gaps": [gap for one in told for gap in _gaps(one)],
             "made_by": next((one.words["made_by"] for one in told if one.words), None),
@@ -57,24 +61,24 @@ class Transcript(Stage):
         (out / TRANSCRIPT).write_text(json.dumps(transcript, ensure_ascii=False) + "\n")
 
 
-def _read(part: Item) -> _Told:
+def _read(part: Item) -> ToldChunk:
     words = None
     if part.has_input("words"):
         words = json.loads((part.input("words") / "words.json").read_text())
-    return _Told(read_chunk(part.input("chunks")), words)
+    return ToldChunk(read_chunk(part.input("chunks")), words)
 
 
-def joined(told: Iterable[_Told]) -> list[SpeechSegment]:
+def joined(told: Iterable[ToldChunk]) -> list[SpeechSegment]:
     """The segments of all chunks, each word once: in a stretch that two chunks share, those of one
     up to a seam, and those of the other from there on."""
     found: list[SpeechSegment] = []
     earlier: list[SpeechSegment] = []
     since = float("-inf")
-    before: _Told | None = None
+    before: ToldChunk | None = None
     for one in told:
         since = float("-inf")
         if before is not None and before.words and one.words and before.chunk.after:
-            since = seam(earlier, before.chunk.after)
+            since = seam(earlier, one.segments, before.chunk.after)
             earlier = list(within(earlier, float("-inf"), since))
         found += earlier
         earlier = list(within(one.segments, since, float("inf")))
@@ -82,7 +86,7 @@ def joined(told: Iterable[_Told]) -> list[SpeechSegment]:
     return [*found, *earlier]
 
 
-def _gaps(told: _Told) -> list[dict[str, Any]]:
+def _gaps(told: ToldChunk) -> list[dict[str, Any]]:
     chunk = told.chunk
     if told.words is None:
         why = "this chunk could not be transcribed"
@@ -94,7 +98,12 @@ def _gaps(told: _Told) -> list[dict[str, Any]]:
     return found
 
 
-def _language(told: Iterable[_Told]) -> str | None:
+def _is_foreign(told: ToldChunk, language: str | None) -> bool:
+    """A video has one language: a model that hears another one in a chunk is often wrong."""
+    return bool(told.words and told.words["language"] not in (None, language))
+
+
+def _language(told: Iterable[ToldChunk]) -> str | None:
     """That of most words."""
     counts: Counter[str] = Counter()
     for one in told:

@@ -3,11 +3,17 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 HOLE = 2.0
 """Seconds of speech without a word from which on it is asked about again, and said."""
+
+
+LONGEST_WORD = 1.5
+"""Seconds: a model that lost words stretches the one before them to the end of the sound."""
+
+_USUAL_WORD = 0.3
 
 
 class Stretch(NamedTuple):
@@ -33,15 +39,27 @@ class Word:
     def middle(self) -> float:
         return (self.start + self.end) / 2
 
+    @property
+    def covers(self) -> Stretch:
+        """The time for which the word accounts: little of one that is too long to be one."""
+        is_word = self.end - self.start <= LONGEST_WORD
+        return Stretch(self.start, self.end if is_word else self.start + _USUAL_WORD)
+
+    def trimmed(self) -> "Word":
+        """The word with an end that can be."""
+        return replace(self, end=min(self.end, self.start + LONGEST_WORD))
+
 
 @dataclass(frozen=True, slots=True)
 class SpeechSegment:
     """What is said in one go. `estimated`: the model gave no times of the words, and these are
-    spread over the segment's. The numbers are the model's own, None where it gives none."""
+    spread over the segment's. `foreign`: it was heard in another language than the rest of the
+    video. The numbers are the model's own, None where it gives none."""
 
     text: str
     words: tuple[Word, ...]
     estimated: bool = False
+    foreign: bool = False
     avg_logprob: float | None = None
     no_speech_prob: float | None = None
     compression_ratio: float | None = None
@@ -56,10 +74,11 @@ class SpeechSegment:
 
     @property
     def doubtful(self) -> bool:
-        """Whether its numbers are those of text that a model made up, as others found them."""
+        """Whether its numbers are those of text that a model made up, as others found them, or its
+        language is not the others'."""
         sure = 0.0 if self.avg_logprob is None else self.avg_logprob
         silent = (self.no_speech_prob or 0.0) > 0.6 and sure < -0.5
-        return silent or sure < -1.0 or (self.compression_ratio or 0.0) > 2.4
+        return self.foreign or silent or sure < -1.0 or (self.compression_ratio or 0.0) > 2.4
 
     def of(self, words: Sequence[Word]) -> "SpeechSegment":
         """The segment of some of its words."""
@@ -119,7 +138,7 @@ def spelled(text: str, words: Sequence[Word]) -> tuple[Word, ...]:
 def holes(speech: Sequence[Stretch], segments: Iterable[SpeechSegment]) -> list[Stretch]:
     """Stretches between two words with more than HOLE seconds of speech, from its first to its
     last."""
-    words = sorted((word.start, word.end) for one in segments for word in one.words)
+    words = sorted(word.covers for one in segments for word in one.words)
     found, covered = [], float("-inf")
     for start, end in [*words, (float("inf"), float("inf"))]:
         missed = [
@@ -142,12 +161,19 @@ def within(segments: Iterable[SpeechSegment], start: float, end: float) -> Itera
             yield segment.of(words)
 
 
-def seam(before: Iterable[SpeechSegment], shared: Stretch) -> float:
-    """Where to go from one chunk's words to the next one's, in the stretch that they share: between
-    two words of the one before, as near to the middle as can be.
+def seam(before: Iterable[SpeechSegment], after: Iterable[SpeechSegment], shared: Stretch) -> float:
+    """Where to go from one chunk's words to the next one's, in the inner half of the stretch that
+    they share: there, no word is heard in part.
 
-    So a word that both heard, a little apart, has its middle on the same side in both.
+    It is where the middles of words are furthest apart. Those of one word that both heard are as
+    far apart as the two models' times differ, which is less than from a word to the next: so each
+    word has its middles on one side.
     """
-    words = [word for one in before for word in one.words]
-    edges = [word.end for word in words if shared.start < word.end < shared.end]
-    return min(edges, key=lambda edge: abs(edge - shared.middle), default=shared.middle)
+    quarter = (shared.end - shared.start) / 4
+    first, last = shared.start + quarter, shared.end - quarter
+    heard = [word.middle for one in (*before, *after) for word in one.words]
+    edges = sorted([first, *(one for one in heard if first < one < last), last])
+    if len(edges) == 2:
+        return shared.middle
+    start, end = max(pairwise(edges), key=lambda gap: gap[1] - gap[0])
+    return (start + end) / 2
