@@ -5,6 +5,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from engine.contract.item import PARTS
+
 LEDGER_ROOM = 4 << 20
 """Free bytes that are needed to open the ledger and write it for a while."""
 
@@ -36,11 +38,23 @@ def kept_between_attempts(workdir: Path) -> int:
 
 def _left(workdir: Path, what: str) -> Iterator[Path]:
     items = workdir / "items"
-    for folder in items.iterdir() if items.is_dir() else ():
-        if folder.is_dir() and not folder.is_symlink():
-            for path in folder.iterdir():
-                if path.name.startswith(".") and what in path.name and not path.is_symlink():
-                    yield path
+    for folder in _folders(items) if items.is_dir() else ():
+        yield from _left_in(folder, what)
+
+
+def _left_in(folder: Path, what: str) -> Iterator[Path]:
+    """Those of an item, or part, and of its parts."""
+    for path in _folders(folder):
+        if path.name.startswith("."):
+            if what in path.name:
+                yield path
+        elif path.name.endswith(PARTS):
+            for part in _folders(path):
+                yield from _left_in(part, what)
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
 
 
 def _size(folder: Path) -> int:
