@@ -80,7 +80,7 @@ def _figures(report: RunReport, seconds: float) -> dict[str, Any]:
             for name, pool in report.pools.items()
         },
         "bottleneck": bottleneck(report.pools),
-        "sentence": bottleneck_sentence(report.pools),
+        "sentence": bottleneck_sentence(report.pools, report.processor),
     }
 
 

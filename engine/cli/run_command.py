@@ -173,6 +173,7 @@ def _show(pipeline: Pipeline, workdir: Path, report: "RunReport") -> None:
         total=report.total,
         stages=report.counts,
         pools=report.pools,
+        processor=report.processor,
         failures=report.failures,
         holds=report.holds,
         notes=report.finish,

@@ -62,9 +62,9 @@ BAD_START = "could not start"
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """The results of a run. `total` (of items), `parts` (of all of them), `gaps` (the number of
-    items that are done without some of theirs), `counts` (of stages), `failures` and `held` are the
-    whole ledger's, `pools` and `items` this run's."""
+    """The results of a run. `total` (of items), `parts` (of all), `gaps` (number of items that are
+    done without some of theirs), `counts` (of stages), `failures` and `holds` are the whole
+    ledger's, `pools`, `items` and `processor` (the cores' used share, if known) this run's."""
 
     run: int
     outcome: RunOutcome
@@ -80,16 +80,15 @@ class RunReport:
     failures: Sequence[FailureKind]
     holds: Sequence[Hold]
     pools: Mapping[str, PoolStatistics]
+    processor: float | None
     discrepancies: Sequence[str]
     finish: Sequence[str]
 
     @property
     def exit_code(self) -> int:
         """0 all ended well, 1 some items failed, 3 stopped itself, 130 interrupted."""
-        if self.outcome == "interrupted":
-            return 130
-        if self.outcome == "stopped":
-            return 3
+        if self.outcome != "done":
+            return 130 if self.outcome == "interrupted" else 3
         return 1 if self.items["failed"] or self.discrepancies else 0
 
 
@@ -318,6 +317,7 @@ class Run:
                 failures=reader.failure_kinds(),
                 holds=reader.holds(),
                 pools={name: pool.statistics() for name, pool in self.pools.items()},
+                processor=reader.processor_share(self._number),
                 discrepancies=reader.audit(self.pipeline, self._optional),
                 finish=finish,
             )

@@ -249,6 +249,11 @@ class LedgerReader:
         times += [sample.time for _, sample in self.samples(run, newest=1)]
         return max(times, default=None)
 
+    def processor_share(self, run: int) -> float | None:
+        """The used share of the cores' time in a run, 0 to 1; None where it was not measured."""
+        samples = self.samples(run)
+        return samples[-1][1].processor_since(samples[0][1]) if samples else None
+
     def samples(self, run: int, newest: int | None = None) -> list[tuple[int, Sample]]:
         """A run's samples with their ticks, in order; with `newest`, at most so many, the latest.
         Empty where an older version wrote the ledger."""

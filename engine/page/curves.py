@@ -51,10 +51,8 @@ def curves(
 
 def processor_share(before: Sample | None, sample: Sample) -> float | None:
     """Percent of the cores' time that was used between two samples; None if not known."""
-    if before is None or sample.time <= before.time:
-        return None
-    share = (sample.processor - before.processor) / (sample.cores * (sample.time - before.time))
-    return _percent(min(share, 1.0))
+    share = sample.processor_since(before) if before is not None else None
+    return _percent(share) if share is not None else None
 
 
 class _Pool:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from engine.contract.pipeline import Pipeline
 from engine.ledger.reader import Example, LedgerReader, RunRow
 from engine.page.advice import advise
-from engine.page.curves import curves, processor_share
+from engine.page.curves import curves
 from engine.page.timeline import Span, Timeline, spans_of
 from engine.telemetry.statistics import (
     FailureKind,
@@ -146,7 +146,7 @@ class Book:
                     StageRow(counts, by_stage.get(counts.stage))
                     for counts in reader.counts(self.pipeline)
                 ],
-                bottleneck=bottleneck_sentence(by_stage) if by_stage else None,
+                bottleneck=bottleneck_sentence(by_stage, self._processor()) if by_stage else None,
                 advice=self._advice(by_stage),
                 held=self._held(reader, pools, running, now),
                 failures=self._endings(reader, "failed", reader.failure_kinds()),
@@ -181,10 +181,13 @@ class Book:
         measured = [samples[-1] for _, samples in sorted(self.history.items()) if samples]
         return measured[-1].pools if measured else ()
 
-    def _advice(self, pools: Mapping[str, PoolStatistics]) -> str | None:
+    def _processor(self) -> float | None:
+        """The used share of the cores' time in the last run that was measured."""
         measured = [samples for _, samples in sorted(self.history.items()) if samples]
-        used = processor_share(measured[-1][0], measured[-1][-1]) if measured else None
-        advice = advise(pools, None if used is None else used / 100)
+        return measured[-1][-1].processor_since(measured[-1][0]) if measured else None
+
+    def _advice(self, pools: Mapping[str, PoolStatistics]) -> str | None:
+        advice = advise(pools, self._processor())
         return advice.sentence if advice is not None else None
 
     def _held(

@@ -10,6 +10,9 @@ LEAST_BUSY = 0.5
 """The least utilisation of a bottleneck: a stage below it holds no other back."""
 
 
+CORES_FULL = 0.9
+"""The used share of the cores' time from which on more workers of a stage find none."""
+
 LEAST_WAIT = 0.1
 """A stage that waited for something for less of its time than this is not spoken of."""
 
@@ -170,6 +173,14 @@ class Sample:
     free_disk: int
     pools: Sequence[PoolStatistics]
 
+    def processor_since(self, before: "Sample") -> float | None:
+        """The used share of the cores' time since an earlier sample, 0 to 1; None if no time has
+        passed."""
+        if self.time <= before.time:
+            return None
+        used = (self.processor - before.processor) / (self.cores * (self.time - before.time))
+        return min(used, 1.0)
+
 
 @dataclass(frozen=True, slots=True)
 class StageCounts:
@@ -209,8 +220,9 @@ def bottleneck(pools: Mapping[str, PoolStatistics]) -> str | None:
     return busiest.stage if busiest is not None and busiest.utilisation > 0 else None
 
 
-def bottleneck_sentence(pools: Mapping[str, PoolStatistics]) -> str:
-    """A sentence that names the bottleneck, its symptoms, and a remedy."""
+def bottleneck_sentence(pools: Mapping[str, PoolStatistics], processor: float | None = None) -> str:
+    """A sentence that names the bottleneck, its symptoms, and a remedy. `processor` is the used
+    share of the cores' time, 0 to 1; None if it is not known."""
     if all(pool.busy <= 0 for pool in pools.values()):
         return "No stage was the bottleneck: none of them had anything to do."
     busiest = max(pools.values(), key=lambda pool: pool.utilisation)
@@ -232,7 +244,7 @@ def bottleneck_sentence(pools: Mapping[str, PoolStatistics]) -> str:
         return (
             f"{busiest.stage} is the bottleneck: {_workers(busiest)} busy "
             f"{busiest.utilisation:.0%} of the time{_who_waited(busiest, pools)}; "
-            f"{_remedy(busiest)}."
+            f"{_remedy(busiest, processor or 0.0)}."
         )
     calm = (
         f"{busiest.stage}, the busiest stage, was busy only {busiest.utilisation:.0%} of the time"
@@ -272,13 +284,18 @@ def _what_it_needs(pool: PoolStatistics) -> str:
     return ", ".join(pool.needs) or "what it needs"
 
 
-def _remedy(pool: PoolStatistics) -> str:
+def _remedy(pool: PoolStatistics, processor: float) -> str:
     if pool.bound is not None:
         return pool.bound
     if pool.lacks_items:
         return "it had no item for a further one, so give it less work for each item"
     if pool.most is not None and pool.most <= max(1, pool.workers):
         return "it can have no more workers, so give it less work for each item"
+    if processor >= CORES_FULL:
+        return (
+            f"the cores were busy {processor:.0%} of the time, so more workers would not help: "
+            "give it less work for each item, or more cores"
+        )
     return f"give it more workers (stages.{pool.stage}.workers) or less work for each item"
 
 

@@ -49,6 +49,7 @@ class Summary:
     total: StageCounts
     stages: Sequence[StageCounts]
     pools: Mapping[str, PoolStatistics]
+    processor: float | None
     failures: Sequence[FailureKind]
     notes: Sequence[str] = ()
     holds: Sequence[Hold] = ()
@@ -84,7 +85,7 @@ def render_summary(summary: Summary, *, width: int = WIDTH, color: bool = False)
         _failures(summary, width),
         _about_parts(summary),
         _lines(held_sentences(summary.holds, running=False, now=time.time())),
-        _lines([bottleneck_sentence(summary.pools), _pace(summary)]),
+        _lines([bottleneck_sentence(summary.pools, summary.processor), _pace(summary)]),
         _lines(summary.notes),
     )
 

@@ -85,6 +85,15 @@ def test_a_stage_that_can_have_no_more_workers_is_not_to_be_given_any() -> None:
     assert "give it more workers" in sentence(replace(pool("weigh", 1, busy=90), most=2))
 
 
+def test_no_workers_are_advised_where_the_cores_are_full() -> None:
+    pools = {"weigh": pool("weigh", 1, busy=90)}
+    assert bottleneck_sentence(pools, 0.96).endswith(
+        "; the cores were busy 96% of the time, so more workers would not help: give it less work "
+        "for each item, or more cores."
+    )
+    assert "give it more workers" in bottleneck_sentence(pools, 0.5)
+
+
 def test_no_workers_are_advised_where_they_would_find_no_items() -> None:
     one = replace(pool("weigh", 1, busy=90, done=1), attempts=1)
     remedy = "; it had no item for a further one, so give it less work for each item."

@@ -38,6 +38,7 @@ SUMMARY = Summary(
     total=TOTAL,
     stages=COUNTS,
     pools={"fetch": pool("fetch", 2, busy=60, blocked=120), "weigh": pool("weigh", busy=93)},
+    processor=None,
     failures=[GONE],
     notes=["12 things kept."],
 )
