@@ -1,8 +1,11 @@
 """The scenes pipeline: its steps, and the facts that no single stage knows."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import BaseModel
 
-from engine import SOURCE, Flag, Pipeline, Step
+from engine import SOURCE, Flag, Item, Pipeline, Step
 from stages.fetch.download import Download
 from stages.net.addresses import canonical_source
 from stages.scenes.audio import Audio
@@ -17,10 +20,15 @@ from stages.scenes.persist import Persist
 from stages.scenes.scenes import Scenes
 from stages.scenes.settled import finish
 from stages.speech.steps import resolve_speech, speech_steps
+from stages.speech.transcribe import speech_costs
 
 
 def _resolve_scenes(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
     return resolve_words(resolve_speech(settings))
+
+
+def _costs(item: Item, settings: Mapping[str, Any]) -> Mapping[str, float]:
+    return {**speech_costs(item), **words_costs(item, settings)}
 
 
 scenes = Pipeline(
@@ -64,12 +72,16 @@ scenes = Pipeline(
     finish=finish,
     canonical=canonical_source,
     resolve=_resolve_scenes,
-    costs=words_costs,
+    costs=_costs,
     flags=[
         Flag(
             "--dry-run",
             "Do all that is free, and say what the paid calls would take and send, and to whom.",
-            {"stages.describe_scenes.dry_run": True, "stages.summary.dry_run": True},
+            {
+                "stages.transcribe.dry_run": True,
+                "stages.describe_scenes.dry_run": True,
+                "stages.summary.dry_run": True,
+            },
             once=True,
         ),
         Flag(

@@ -20,6 +20,7 @@ from stages.scenes.collect import SCENES, Collect
 from stages.scenes.describing.costs import words_counted
 from stages.scenes.describing.summary import SUMMARY, Summarise
 from stages.scenes.record import schema
+from stages.speech.transcribe import speech_counted
 
 RESULTS = "scenes"
 VIDEOS = "videos.jsonl"
@@ -43,7 +44,8 @@ def build_results(context: FinishContext) -> list[str]:
                 videos, scenes = videos + 1, scenes + len(lines)
         (folder / "scene.schema.json").write_text(json.dumps(schema(), indent=2) + "\n")
     told = f"scenes: {_counted(scenes, 'scene')} of {_counted(videos, 'video')} in {target}"
-    return [told, *words_counted(context.items())]
+    counted = [*speech_counted(context.items()), *words_counted(context.items())]
+    return [told, *counted]
 
 
 def _finished(context: FinishContext) -> Iterator[ItemRecord]:

@@ -1,27 +1,58 @@
 """The transcribe stage: the words of one chunk of speech."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
 from anyio.to_thread import run_sync
 from pydantic import ConfigDict, field_validator
 
 import engine
-from engine import Item, Stage, UsageError, setting
+from engine import Item, ItemRecord, Stage, UsageError, setting
 from stages.calls.client import ApiClient
 from stages.calls.gates import Limits, share_gate
 from stages.calls.keys import checked_address, checked_key_name, read_key
 from stages.speech.asked_server import AskedServer, KeptTranscripts
-from stages.speech.chunk_files import read_chunk
+from stages.speech.chunk_files import SavedChunk, read_chunk
 from stages.speech.heard import Backend, Heard, SpeechClip
 from stages.speech.hearing import HeardChunk, entry_of, hear_chunk
 from stages.speech.local_whisper import LocalWhisper, model_identity
 from stages.speech.profiles import LOOKED_UP, Granularity, Profile, profile_of
 from stages.speech.transcription_api import TranscriptionAPI
 
+NO_WORDS: dict[str, Any] = {
+    "language": None,
+    "segments": [],
+    "gaps": [],
+    "asked_again": 0,
+    "made_by": None,
+}
+
 MISSED = "speech without words, also when it was asked about again"
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a dry run counts: calls, those whose answer is kept already, and the seconds and bytes
+    of sound that would leave this machine to `host`."""
+
+    host: str
+    calls: int = 0
+    kept: int = 0
+    seconds: float = 0.0
+    bytes: int = 0
+
+    def __add__(self, other: "Counted") -> "Counted":
+        return Counted(
+            other.host,
+            self.calls + other.calls,
+            self.kept + other.kept,
+            self.seconds + other.seconds,
+            self.bytes + other.bytes,
+        )
 
 
 class Transcribe(Stage):
@@ -122,6 +153,7 @@ class Transcribe(Stage):
         max_requests: int = setting(
             0, "Requests of one run, at most; 0: no limit.", affects_output=False, ge=0
         )
+        dry_run: bool = setting(False, "Send nothing; count what a run would send.")
         device: Literal["auto", "cpu", "cuda"] = setting(
             "auto", "Where a local model runs.", affects_output=False
         )
@@ -148,16 +180,18 @@ class Transcribe(Stage):
     def find_ingredients(self, earlier: Mapping[str, Any] | None) -> Mapping[str, Any]:
         """The model: its content where it is a folder, its revision where it is fetched. Raises
         UsageError where there is none of that name."""
+        if self.settings.backend == "off":
+            return {}
         model = self._profile.model
         if self.settings.backend == "local" and model is not None:
             return {"model": model_identity(model)}
-        return {} if self.settings.backend == "off" else {"model": model}
+        return {"model": model}
 
     async def open(self) -> None:
         """Raises UsageError where the model, the address or the key is missing."""
         if self.settings.backend == "local":
             self._backend = await run_sync(self._load)
-        elif self.settings.backend != "off":
+        elif self.settings.backend != "off" and not self.settings.dry_run:
             self._backend = self._connect()
 
     async def close(self) -> None:
@@ -167,11 +201,14 @@ class Transcribe(Stage):
     async def process(self, item: Item, out: Path) -> None:
         """Raises Permanent where the server refuses the chunk, Transient where it fails, Throttled
         where it wants a long pause or is away; and StopRun where no chunk can be transcribed: a
-        refused key, an unknown model, no quota, `max_requests` reached."""
-        assert self._backend is not None, "there are no chunks where nobody listens"
+        refused key, an unknown model, no quota, `max_requests` reached. With `dry_run` it counts
+        what would be sent, in place of words: see `Counted`."""
         chunk = await run_sync(read_chunk, item.input("chunk"))
-        found = await hear_chunk(self._backend, chunk, again=self.settings.ask_again)
-        told = json.dumps(_told(found, self._backend.made_by), ensure_ascii=False)
+        if self._backend is None:
+            told = json.dumps(NO_WORDS | {"counted": asdict(await run_sync(self._count, chunk))})
+        else:
+            found = await hear_chunk(self._backend, chunk, again=self.settings.ask_again)
+            told = json.dumps(_told(found, self._backend.made_by), ensure_ascii=False)
         await run_sync((out / "words.json").write_text, f"{told}\n", "utf-8")
 
     def _load(self) -> LocalWhisper:
@@ -191,14 +228,37 @@ class Transcribe(Stage):
     def _profile(self) -> Profile:
         return profile_of(self.settings.backend, self.settings.model, self.settings.granularity)
 
+    def _count(self, chunk: SavedChunk) -> Counted:
+        url, model = self._server()
+        kept = self._kept(url, model)
+        if kept.has(kept.key(chunk.clip.content)):
+            return Counted(urlsplit(url).netloc, kept=1)
+        seconds = sum(one.end - one.start for one in chunk.pieces)
+        return Counted(urlsplit(url).netloc, 1, 0, seconds, len(chunk.clip.content))
+
+    def _server(self) -> tuple[str, str]:
+        """The server's address, and the model. Raises UsageError where one is not set."""
+        url, model = self.settings.base_url or self._profile.base_url, self._profile.model
+        if url is None or model is None:
+            raise UsageError(
+                f"stages.transcribe.backend is {self.settings.backend}: "
+                f"set stages.transcribe.{'model' if url else 'base_url'}"
+            )
+        return url, model
+
+    def _kept(self, url: str, model: str) -> KeptTranscripts:
+        identity = {
+            "url": url,
+            "model": model,
+            "granularity": self._profile.granularity,
+            "language": self.settings.language,
+            "prompt": self.settings.prompt,
+        }
+        return KeptTranscripts(self.workdir / "cache" / "transcripts", identity)
+
     def _connect(self) -> AskedServer:
         settings, profile = self.settings, self._profile
-        url = settings.base_url or profile.base_url
-        if url is None or profile.model is None:
-            missing = "base_url" if url is None else "model"
-            raise UsageError(
-                f"stages.transcribe.backend is {settings.backend}: set stages.transcribe.{missing}"
-            )
+        url, model = self._server()
         key_name = settings.api_key_env or profile.key_env
         key = read_key(key_name)
         if key is None and url.startswith("https:"):
@@ -208,7 +268,7 @@ class Transcribe(Stage):
             )
         api = TranscriptionAPI(
             url,
-            profile.model,
+            model,
             profile.granularity,
             azure=settings.backend == "azure",
             api_version=settings.api_version,
@@ -217,7 +277,7 @@ class Transcribe(Stage):
         )
         rate = settings.requests_per_minute or profile.requests_per_minute
         limits = Limits(settings.concurrency, rate, None, settings.call_timeout)
-        loan = share_gate(limits, server=url, key=key, model=profile.model)
+        loan = share_gate(limits, server=url, key=key, model=model)
         try:
             client: ApiClient[SpeechClip, Heard] = ApiClient(
                 api,
@@ -235,15 +295,7 @@ class Transcribe(Stage):
         except BaseException:
             loan.give_back()
             raise
-        identity = {
-            "url": url,
-            "model": profile.model,
-            "granularity": profile.granularity,
-            "language": settings.language,
-            "prompt": settings.prompt,
-        }
-        kept = KeptTranscripts(self.workdir / "cache" / "transcripts", identity)
-        return AskedServer(client, kept, f"{settings.backend}:{profile.model}")
+        return AskedServer(client, self._kept(url, model), f"{settings.backend}:{model}")
 
 
 def _told(found: HeardChunk, made_by: str) -> dict[str, Any]:
@@ -257,3 +309,38 @@ def _told(found: HeardChunk, made_by: str) -> dict[str, Any]:
         "asked_again": found.asked_again,
         "made_by": made_by,
     }
+
+
+def counted(item: Item) -> Counted | None:
+    """What a dry run counted of an item; None where there was none."""
+    whole: Counted | None = None
+    for part in item.parts_with(Transcribe.name):
+        told = json.loads((part.output(Transcribe.name) / "words.json").read_text("utf-8"))
+        if "counted" in told:
+            one = Counted(**told["counted"])
+            whole = one if whole is None else whole + one
+    return whole
+
+
+def speech_costs(item: Item) -> Mapping[str, float]:
+    """{"speech calls", "minutes of speech sent"} of an item, as a dry run counted them."""
+    found = counted(item)
+    if found is None:
+        return {}
+    return {"speech calls": found.calls, "minutes of speech sent": round(found.seconds / 60, 2)}
+
+
+def speech_counted(records: Iterable[ItemRecord]) -> Iterator[str]:
+    """A line on what a dry run would have sent."""
+    whole: Counted | None = None
+    for record in records:
+        one = counted(Item(record.id, record.source, record.folder))
+        if one is not None:
+            whole = one if whole is None else whole + one
+    if whole is not None:
+        kept = f"; {whole.kept:,} more are answered already" if whole.kept else ""
+        yield (
+            f"dry run: transcribe would make {whole.calls:,} calls with {whole.seconds / 60:,.1f} "
+            f"minutes of speech to {whole.host}; {whole.bytes / 1e6:,.1f} MB of sound would leave "
+            f"this machine{kept}"
+        )

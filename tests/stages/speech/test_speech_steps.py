@@ -206,6 +206,18 @@ def test_what_is_missing_is_said_in_a_line(run, monkeypatch, sets, told):
         run(None, *(f"stages.transcribe.{one}" for one in sets))
 
 
+def test_a_dry_run_sends_nothing_and_says_what_it_would(run, tmp_path, whisper):
+    with hearing(whisper) as server:
+        report = run(server, "stages.transcribe.dry_run=true")
+        assert server.asked == []
+        [told] = [line for line in report.finish if "transcribe" in line]
+        host = server.url.removeprefix("http://").removesuffix("/v1")
+        assert f"would make 2 calls with 0.7 minutes of speech to {host}; 0.2 MB" in told
+        run(server)
+        assert len(server.answered) == 2
+    assert transcript(tmp_path)["made_by"] == "openai:whisper-1"
+
+
 def test_silence_is_sent_to_nobody(run, tmp_path, whisper):
     silent = make_film(tmp_path / "silent.mkv", np.zeros(6 * RATE, np.int16), 6, 3)
     with hearing(whisper) as server:
