@@ -1,5 +1,6 @@
 """Requests a day, counted in a file, so that the next run goes on counting."""
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -19,7 +20,7 @@ DayKind = Literal["24 hours", "Pacific"]
 
 class DayQuota:
     """At most `most` requests a day. The file holds the times of those of the last two days, one a
-    line; a power cut may lose the latest. One event loop uses it."""
+    line; a power cut may lose the latest. One event loop uses it, and `note` in any thread."""
 
     def __init__(
         self, file: Path, most: int, day: DayKind, clock: Callable[[], float] = time.time
@@ -28,6 +29,7 @@ class DayQuota:
         self.file = file
         self.most = most
         self._clock = clock
+        self._writing = threading.Lock()
         self._zone = _pacific() if day == "Pacific" else None
         since = clock() - 2 * DAY
         self._sent = deque(sorted(at for at in _times(file) if at > since))
@@ -54,7 +56,8 @@ class DayQuota:
 
     def note(self, at: float) -> None:
         """Put a request's time into the file. Blocks."""
-        append_line(self.file, {"at": at})
+        with self._writing:
+            append_line(self.file, {"at": at})
 
 
 def _times(file: Path) -> list[float]:

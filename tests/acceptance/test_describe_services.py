@@ -1,17 +1,11 @@
 """Descriptions by servers that others wrote: an OpenAI-compatible one and Gemini's, with faults."""
 
 import json
-import os
-import shutil
-import socket
-import subprocess
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.acceptance.command import crawl
@@ -23,10 +17,9 @@ from tests.acceptance.outcome import (
     status,
     tables,
 )
+from tests.stages.aimock import BACKENDS, journal, serving_aimock
 
 Serve = Callable[..., list[str]]
-
-BESIDE = Path(__file__).parents[2] / ".venv" / "aimock" / "node_modules" / ".bin" / "llmock"
 
 FAULTS: list[dict[str, Any]] = [
     {"error": {"message": "Slow down."}, "status": 429, "retryAfter": 1},
@@ -41,43 +34,16 @@ SENTENCE = "Shapes on a grey wall."
 @pytest.fixture
 def aimock(tmp_path: Path) -> Iterator[str]:
     """The address of a mock of the services, which fails four times and then describes."""
-    command = os.environ.get("PENSTOCK_AIMOCK") or shutil.which("llmock") or str(BESIDE)
-    if not Path(command).exists():
-        pytest.skip("needs aimock: make aimock, or set PENSTOCK_AIMOCK to its llmock")
     answers = [
         {"match": {"userMessage": "Describe", "sequenceIndex": number}, "response": fault}
         for number, fault in enumerate(FAULTS)
     ]
     answers.append({"match": {"userMessage": "Describe"}, "response": {"content": SENTENCE}})
-    fixtures = tmp_path / "fixtures"
-    fixtures.mkdir()
-    (fixtures / "shapes.json").write_text(json.dumps({"fixtures": answers}))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    arguments = [command, "-p", str(port), "-f", str(fixtures), "--log-level", "silent"]
-    with subprocess.Popen(arguments, env=os.environ | {"AIMOCK_API_KEYS": "right"}) as process:
-        url = f"http://127.0.0.1:{port}"
-        try:
-            _wait_until_up(url)
-            yield url
-        finally:
-            process.terminate()
+    with serving_aimock(tmp_path / "fixtures", answers) as url:
+        yield url
 
 
-def _wait_until_up(url: str) -> None:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            httpx.get(f"{url}/health")
-        except httpx.TransportError:
-            assert time.monotonic() < deadline, "aimock did not start"
-            time.sleep(0.02)
-        else:
-            return
-
-
-@pytest.mark.parametrize(("backend", "path"), [("openai", "/v1"), ("gemini", "/v1beta")])
+@pytest.mark.parametrize(("backend", "path"), BACKENDS)
 def test_a_crawl_is_described_through_the_faults_of_the_service(
     tmp_path: Path,
     clips: list[Path],
@@ -121,10 +87,3 @@ def test_a_crawl_is_described_through_the_faults_of_the_service(
     assert crawl(*urls, out=work, sets=sets).code == 0
     assert len(journal(aimock)) == len(asked)
     assert bytes_of(work / "dataset") == before
-
-
-def journal(url: str) -> list[dict[str, Any]]:
-    """What the mock was asked."""
-    answer = httpx.get(f"{url}/__aimock/journal", headers={"Authorization": "Bearer right"})
-    asked: list[dict[str, Any]] = answer.json()
-    return asked

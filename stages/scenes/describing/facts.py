@@ -21,12 +21,16 @@ def facts_of(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def words_of(record: Mapping[str, Any]) -> str:
-    """The spoken words, cut with a "…" where there are very many."""
-    speech = record.get("speech")
-    said = speech.get("text") if isinstance(speech, Mapping) else None
-    if not isinstance(said, str):
-        said = " ".join(_values(speech, "text"))
+    """The spoken words, the doubtful ones marked, cut with a "…" where there are very many."""
+    said = " ".join(_segments(record.get("speech")))
     return said if len(said) <= MOST_SAID else f"{said[: MOST_SAID - 1]}…"
+
+
+def _segments(speech: Any) -> Iterator[str]:
+    segments = speech.get("segments", ()) if isinstance(speech, Mapping) else ()
+    for segment in segments:
+        doubtful = segment.get("doubtful", False)
+        yield f"[doubtful: {segment['text']}]" if doubtful else segment["text"]
 
 
 def _objects(found: Any) -> list[dict[str, Any]]:

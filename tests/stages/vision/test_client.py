@@ -1,12 +1,7 @@
 """Vision protocols, what servers' errors mean, the gate, and a mock of the real services."""
 
 import json
-import os
 import re
-import shutil
-import socket
-import subprocess
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import httpx
 import pytest
 
 from engine import Item, StopRun
@@ -23,6 +17,7 @@ from stages.calls.api import UnexpectedReply
 from stages.calls.problem import read_problem
 from stages.calls.rate import CallGate, PausedTooLong
 from stages.vision.api import Gemini, OpenAI, Question, Reply, Subject
+from tests.stages.aimock import BACKENDS, journal, serving_aimock
 from tests.stages.describing import describe, kept, picture
 from tests.stages.vision_server import problem, sentence_on, serving
 from tests.virtual_time import run_in_virtual_time
@@ -290,79 +285,35 @@ def test_newer_models_parameters_are_found_out(
 # The mock of the real services: another's idea of what they answer.
 
 
-def find_aimock() -> str | None:
-    beside = Path(__file__).parents[3] / ".venv" / "aimock" / "node_modules" / ".bin" / "llmock"
-    return os.environ.get("PENSTOCK_AIMOCK") or shutil.which("llmock") or (
-        str(beside) if beside.exists() else None
-    )  # fmt: skip
-
-
 @pytest.fixture
-def aimock(tmp_path: Path) -> Iterator[Callable[[], str]]:
-    """Starts the mock, which first says 429, then 500, then what it sees; returns where it is."""
-    command = find_aimock()
-    if command is None:
-        pytest.skip("needs aimock: make aimock, or set PENSTOCK_AIMOCK to its llmock")
-    fixtures = tmp_path / "fixtures"
-    fixtures.mkdir()
+def aimock(tmp_path: Path) -> Iterator[str]:
+    """The address of the mock, which first says 429, then 500, then what it sees."""
+    slow = {"error": {"message": "Slow down."}, "status": 429, "retryAfter": 1}
+    broken = {"error": {"message": "Oops."}, "status": 500}
     entries: list[dict[str, Any]] = [
-        {
-            "match": {"userMessage": "Describe", "sequenceIndex": 0},
-            "response": {"error": {"message": "Slow down."}, "status": 429, "retryAfter": 1},
-        },
-        {
-            "match": {"userMessage": "Describe", "sequenceIndex": 1},
-            "response": {"error": {"message": "Oops."}, "status": 500},
-        },
+        {"match": {"userMessage": "Describe", "sequenceIndex": 0}, "response": slow},
+        {"match": {"userMessage": "Describe", "sequenceIndex": 1}, "response": broken},
         {"match": {"userMessage": "Describe"}, "response": {"content": "A cat on a mat."}},
     ]
-    (fixtures / "cat.json").write_text(json.dumps({"fixtures": entries}))
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start() -> str:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        arguments = [command, "-p", str(port), "-f", str(fixtures), "--log-level", "silent"]
-        environment = os.environ | {"AIMOCK_API_KEYS": "right"}
-        started.append(subprocess.Popen(arguments, env=environment))
-        url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                httpx.get(f"{url}/health")
-            except httpx.TransportError:
-                assert time.monotonic() < deadline, "aimock did not start"
-                time.sleep(0.02)
-            else:
-                return url
-
-    yield start
-    for process in started:
-        process.terminate()
-        process.wait(10)
-
-
-BACKENDS = [("openai", "/v1"), ("gemini", "/v1beta")]
+    with serving_aimock(tmp_path / "fixtures", entries) as url:
+        yield url
 
 
 @pytest.mark.parametrize(("backend", "path"), BACKENDS)
 def test_aimock_describes_through_its_faults(
     tmp_path: Path,
     make_item: Callable[..., Item],
-    aimock: Callable[[], str],
+    aimock: str,
     monkeypatch: pytest.MonkeyPatch,
     backend: str,
     path: str,
 ) -> None:
     monkeypatch.setenv("MOCK_API_KEY", "right")
-    url = aimock()
     item = make_item("a", filter=kept([picture(seed) for seed in range(10)]))
-    settings = {"base_url": url + path, "api_key_env": "MOCK_API_KEY"}
+    settings = {"base_url": aimock + path, "api_key_env": "MOCK_API_KEY"}
     (lines,) = describe(tmp_path, [item], backend=backend, **settings)
     assert {line["description"] for line in lines} == {"A cat on a mat."}
-    journal = httpx.get(f"{url}/__aimock/journal", headers={"Authorization": "Bearer right"}).json()
-    answers = Counter(entry["response"]["status"] for entry in journal)
+    answers = Counter(entry["response"]["status"] for entry in journal(aimock))
     assert answers == {429: 1, 500: 1, 200: 10}
 
 
@@ -370,7 +321,7 @@ def test_aimock_describes_through_its_faults(
 def test_aimock_refuses_a_wrong_key(
     tmp_path: Path,
     make_item: Callable[..., Item],
-    aimock: Callable[[], str],
+    aimock: str,
     monkeypatch: pytest.MonkeyPatch,
     backend: str,
     path: str,
@@ -379,5 +330,5 @@ def test_aimock_refuses_a_wrong_key(
     item = make_item("a", filter=kept([picture(0)]))
     with pytest.raises(StopRun, match=re.escape("environment variable MOCK_API_KEY")):
         describe(
-            tmp_path, [item], backend=backend, base_url=aimock() + path, api_key_env="MOCK_API_KEY"
+            tmp_path, [item], backend=backend, base_url=aimock + path, api_key_env="MOCK_API_KEY"
         )

@@ -29,8 +29,11 @@ FOUND: dict[str, Any] = {
     "sounds": [{"label": "Speech", "score": 0.9}],
     "speech": {
         "language": "en",
-        "text": INJECTED,
-        "segments": [{"start": 1, "end": 4, "text": INJECTED, "words": []}],
+        "text": f"{INJECTED} Bye.",
+        "segments": [
+            {"start": 1, "end": 4, "text": INJECTED, "words": [], "doubtful": False},
+            {"start": 4, "end": 5, "text": "Bye.", "words": [], "doubtful": True},
+        ],
     },
 }
 
@@ -55,7 +58,7 @@ def test_a_scene_is_sent_with_its_pictures_and_what_was_found_as_data(
         "captions": ["a red circle"],
         "objects": [{"class": "person", "most_at_once": 2}],
         "sounds": ["Speech"],
-        "words": INJECTED,
+        "words": f"{INJECTED} [doubtful: Bye.]",
         "pictures_at": [1.0, 3.0, 5.0],
     }
     [(system, instruction), (user, text)] = texts_of(request)
@@ -164,7 +167,7 @@ def test_without_a_key_it_is_a_sentence_of_what_was_found(
     items = [make_item("a", fuse=recorded([1], **FOUND)), make_item("b", fuse=recorded([1]))]
     told, nothing = described(tmp_path, items)
     assert told["made_by"] == nothing["made_by"] == "composed"
-    said = f'Said: "{INJECTED}".'
+    said = f'Said: "{INJECTED} [doubtful: Bye.]".'
     assert told["description"] == f"A red circle. Seen: person (2). Heard: Speech. {said}"
     assert told["tags"] == ["person", "speech"]
     assert nothing["description"] == "A scene of 4.0 s in which nothing was found."

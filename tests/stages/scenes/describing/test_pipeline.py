@@ -1,8 +1,12 @@
 """Descriptions and summaries through the whole pipeline: order, gaps, what is paid and sent."""
 
 import json
+import signal
+import subprocess
+import sys
+import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,23 +16,24 @@ import pytest
 from engine import RunReport, load_config, run_pipeline
 from stages.scenes.pipeline import scenes
 from stages.scenes.record import SceneRecord
+from tests.stages.aimock import BACKENDS, KEY, journal, serving_aimock
 from tests.stages.scenes.describing.words import (
     asks_about_scene,
     data_of,
+    openai,
     says,
     scene_answer,
     video_answer,
 )
 from tests.stages.scenes.test_pipeline import SETS, lines
 from tests.stages.scenes.test_scenes import clip
-from tests.stages.vision_server import Answer, Request, VisionServer, serving, spoken
+from tests.stages.vision_server import Answer, Request, serving, spoken
 
 CUTS = (40, 80, 120, 160)
 STARTS = [0.0, 1.6, 3.2, 4.8, 6.4]
 
 
-def run(work: Path, server: VisionServer, *videos: Path, **more: Any) -> RunReport:
-    settings = {"backend": "openai", "base_url": server.origin, "model": "eye"} | more
+def run(work: Path, settings: Mapping[str, Any], *videos: Path) -> RunReport:
     sets = [f"stages.describe_scenes.{name}={value}" for name, value in settings.items()]
     config = load_config(scenes, None, {}, [*SETS, *sets], {})
     return run_pipeline(scenes, config, work, [str(video) for video in videos])
@@ -45,9 +50,9 @@ class Described:
     def __init__(self, work: Path, video: Path) -> None:
         self.work = work
         with serving(says=says, fault=self.answer) as server:
-            self.report = run(work, server, video)
+            self.report = run(work, openai(server), video)
             self.requests = list(server.requests)
-            self.again = run(work, server, video)
+            self.again = run(work, openai(server), video)
             self.sent_again = server.requests[len(self.requests) :]
         self.found = lines(work / "scenes" / "scenes.jsonl")
         [self.video] = lines(work / "scenes" / "videos.jsonl")
@@ -113,7 +118,7 @@ def test_no_answered_call_is_paid_again_after_an_interrupted_run(
 ) -> None:
     with serving(says=says) as server:
         work = tmp_path / "work"
-        ended = [run(work, server, video, max_requests=2, workers=1) for _ in range(3)]
+        ended = [run(work, openai(server, max_requests=2, workers=1), video) for _ in range(3)]
         assert [report.outcome for report in ended[:2]] == ["stopped", "stopped"]
         assert "stages.describe_scenes.max_requests" in str(ended[0].why)
         assert ended[2].items["done"] == 1
@@ -125,7 +130,7 @@ def test_no_answered_call_is_paid_again_after_an_interrupted_run(
 def test_both_steps_keep_to_one_rate(tmp_path: Path, video: Path) -> None:
     other = clip(tmp_path / "other.mp4", 120, (60,))
     with serving(says=says) as server:
-        report = run(tmp_path / "work", server, video, other, requests_per_minute=600)
+        report = run(tmp_path / "work", openai(server, requests_per_minute=600), video, other)
         assert report.items["done"] == 2
         times = sorted(one.at for one in server.requests)
     assert len(times) == 5 + 2 + 2
@@ -140,8 +145,7 @@ def test_a_dry_run_sends_nothing_and_says_what_would_leave_this_machine(
     work = tmp_path / "work"
     with serving(says=says) as server:
         host = server.origin.removeprefix("http://")
-        settings = {"backend": "openai", "base_url": server.origin, "model": "eye"}
-        sets = [f"stages.describe_scenes.{name}={value}" for name, value in settings.items()]
+        sets = [f"stages.describe_scenes.{name}={value}" for name, value in openai(server).items()]
         flag = next(flag for flag in scenes.flags if flag.name == "--dry-run")
         config = load_config(scenes, None, {}, [*SETS, *sets], flag.sets)
         report = run_pipeline(scenes, config, work, [str(video)])
@@ -150,8 +154,71 @@ def test_a_dry_run_sends_nothing_and_says_what_would_leave_this_machine(
         assert f"describe_scenes would make 5 calls with 15 images to {host}" in told
         assert f"summary would make 1 calls with 0 images to {host}" in told
         assert "nothing was sent" in told
-        real = run(work, server, video)
+        real = run(work, openai(server), video)
         assert len(server.requests) == 6
     assert real.items["done"] == 1
     assert not any("dry run" in line for line in real.finish)
     assert all(one["description"] for one in lines(work / "scenes" / "scenes.jsonl"))
+
+
+@pytest.mark.parametrize(("backend", "path"), BACKENDS)
+def test_others_idea_of_the_services_describes_and_sums_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, video: Path, backend: str, path: str
+) -> None:
+    told = {"description": "Noise.", "tags": [], "people": [], "actions": [], "setting": ""}
+    scene = json.dumps(told | {"text_seen": ["EXIT"]})
+    chapter = {"first": 0, "title": "All", "summary": "Noise."}
+    whole = {"title": "Noise", "summary": "Noise.", "tags": ["noise"], "chapters": [chapter]}
+    fixtures: list[dict[str, Any]] = [
+        {
+            "match": {"userMessage": "pictures_at", "sequenceIndex": 0},
+            "response": {"error": {"message": "Slow down."}, "status": 429, "retryAfter": 1},
+        },
+        {"match": {"userMessage": "pictures_at"}, "response": {"content": scene}},
+        {"match": {"userMessage": "description"}, "response": {"content": json.dumps(whole)}},
+    ]
+    monkeypatch.setenv("MOCK_API_KEY", KEY)
+    with serving_aimock(tmp_path / "fixtures", fixtures) as url:
+        settings = {"backend": backend, "base_url": url + path, "api_key_env": "MOCK_API_KEY"}
+        report = run(tmp_path / "work", settings, video)
+        answers = Counter(entry["response"]["status"] for entry in journal(url))
+    assert report.items["done"] == 1
+    assert answers == {429: 1, 200: 6}
+    found = lines(tmp_path / "work" / "scenes" / "scenes.jsonl")
+    assert [one["description"]["text_seen"] for one in found] == [["EXIT"]] * 5
+    [summed] = lines(tmp_path / "work" / "scenes" / "videos.jsonl")
+    assert (summed["summary"]["title"], summed["chapters"][0]["end"]) == ("Noise", 8.0)
+
+
+@pytest.mark.torture
+def test_a_sigkill_costs_no_answered_call(tmp_path: Path, video: Path) -> None:
+    """Runs are killed while a call is in flight; the one that goes on to the end pays none anew."""
+    answered: Counter[str] = Counter()
+    held, kill = threading.Event(), threading.Event()
+
+    def fault(number: int, request: Request) -> Answer | None:
+        if number % 2 and not kill.is_set():
+            held.set()
+            kill.wait(60)
+            return Answer(0)  # nobody is there any more
+        answered[json.dumps(request.body)] += 1
+        return None
+
+    with serving(says=says, fault=fault) as server:
+        settings = openai(server, workers=1)
+        sets = [f"stages.describe_scenes.{name}={value}" for name, value in settings.items()]
+        words = [word for one in [*SETS, *sets] for word in ("--set", one)]
+        command = [sys.executable, "-m", "penstock", "scenes", str(video), "--quiet", *words]
+        command += ["--out", str(tmp_path / "work")]
+        for _ in range(3):
+            held.clear()
+            kill.clear()
+            with subprocess.Popen(command) as killed:
+                assert held.wait(60)
+                killed.send_signal(signal.SIGKILL)
+            kill.set()
+        subprocess.run(command, check=True)
+    assert len(answered) == 6
+    assert set(answered.values()) == {1}
+    found = lines(tmp_path / "work" / "scenes" / "scenes.jsonl")
+    assert all(one["description"] for one in found)
