@@ -1,22 +1,14 @@
 """The persist stage: a finished video goes into the sinks, and can be searched from then on."""
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-import engine
-from engine import Item, Stage, Transient, UsageError, setting
+from engine import Item, Stage, Transient, UsageError
 from stages.scenes.records import read_records
-from stages.sinks.parquet import ParquetSink
-from stages.sinks.sink import Sink
-from stages.sinks.sqlite import SqliteSink
-
-DATABASE = "search.db"
-PARQUET = "parquet"
-
-SinkName = Literal["sqlite", "parquet"]
+from stages.scenes.store import Store, StoreSettings, find_embedder
 
 WRITTEN = "persist.json"
 
@@ -31,60 +23,31 @@ class Persist(Stage):
     inputs = "scenes"
     optional_inputs = "summary"
 
-    class Settings(engine.Settings):
-        sinks: tuple[SinkName, ...] = setting(
-            ("sqlite",),
-            'Where records go: "sqlite", which `penstock search` asks, "parquet".',
-        )
-        database: str | None = setting(
-            None,
-            "The SQLite file; none: search.db in the work folder. Several folders may share one.",
-            needs_trust=True,
-            example="/data/search.db",
-        )
-        parquet: str | None = setting(
-            None,
-            "The folder of the Parquet files; none: parquet in the work folder.",
-            needs_trust=True,
-            example="/data/scenes",
-        )
+    class Settings(StoreSettings):
+        """Those of the sinks."""
 
     settings: "Persist.Settings"
 
+    def find_ingredients(self, earlier: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        """What makes vectors. Raises UsageError where one is asked for by name and is missing."""
+        embedder = find_embedder(self.settings)
+        return {"embeddings": embedder.name if embedder else None}
+
     def open(self) -> None:
         """Raises UsageError where a sink cannot be used."""
-        self._opened = ExitStack()
-        self._sinks = open_sinks(self.settings, self.workdir, self._opened)
+        self._store = Store(self.settings, self.workdir, find_embedder(self.settings))
 
     def process(self, item: Item, out: Path) -> None:
         summary = item.input("summary") if item.has_input("summary") else None
         records = read_records(item, item.input("scenes"), summary)
-        for name, sink in self._sinks.items():
+        for name in self._store.sinks:
             with _tried_again(name):
-                sink.write(records)
-        line = {"generation": records.generation, "sinks": list(self._sinks)}
+                self._store.write_to(name, records)
+        line = {"generation": records.generation, "sinks": list(self._store.sinks)}
         (out / WRITTEN).write_text(json.dumps(line) + "\n")
 
     def close(self) -> None:
-        self._opened.close()
-
-
-def open_sinks(settings: Persist.Settings, workdir: Path, opened: ExitStack) -> dict[str, Sink]:
-    """The sinks that are set, by name, open until `opened` ends. Raises UsageError."""
-    sinks: dict[str, Sink] = {}
-    for name in dict.fromkeys(settings.sinks):
-        sinks[name] = opened.enter_context(_open(name, settings, workdir))
-    return sinks
-
-
-def _open(name: SinkName, settings: Persist.Settings, workdir: Path) -> Sink:
-    if name == "parquet":
-        return ParquetSink(_place(settings.parquet, workdir / PARQUET))
-    return SqliteSink(_place(settings.database, workdir / DATABASE))
-
-
-def _place(given: str | None, default: Path) -> Path:
-    return default if given is None else Path(given).expanduser()
+        self._store.close()
 
 
 @contextmanager

@@ -8,15 +8,16 @@ sink may be shared.
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import closing
 from typing import cast
 
 from engine import FinishContext, Item
 from stages.scenes.collect import Collect
-from stages.scenes.persist import WRITTEN, Persist, open_sinks
+from stages.scenes.persist import WRITTEN, Persist
 from stages.scenes.records import read_records
 from stages.scenes.results import build_results
-from stages.sinks.sink import Sink, VideoRecords
+from stages.scenes.store import Store, StoreSettings, find_embedder
+from stages.sinks.sink import VideoRecords
 
 SUMMARY_STEP = "summary"
 
@@ -28,22 +29,23 @@ def finish(context: FinishContext) -> list[str]:
 
 def settle_sinks(context: FinishContext) -> Iterator[str]:
     """Make each sink agree with the ledger. Yields a line for each that did not."""
-    settings = cast(Persist.Settings, context.settings[Persist.name])
-    with ExitStack() as opened:
-        for name, sink in open_sinks(settings, context.workdir, opened).items():
-            written, removed = _settle(sink, context)
+    settings = cast(StoreSettings, context.settings[Persist.name])
+    with closing(Store(settings, context.workdir, find_embedder(settings))) as store:
+        for name in store.sinks:
+            written, removed = _settle(store, name, context)
             if written or removed:
                 yield f"{name}: {written} put in that were missing, {removed} taken out"
 
 
-def _settle(sink: Sink, context: FinishContext) -> tuple[int, int]:
+def _settle(store: Store, name: str, context: FinishContext) -> tuple[int, int]:
+    sink = store.sinks[name]
     held = sink.generations()
     written = removed = 0
     for record in context.items():
         item = Item(record.id, record.source, record.folder)
         if record.outcome == "done" and item.has_output(Persist.name):
             if held.get(record.id) != _generation(item):
-                sink.write(_records(item))
+                store.write_to(name, _records(item))
                 written += 1
         elif record.outcome in ("dropped", "failed") and record.id in held:
             sink.remove(record.id)

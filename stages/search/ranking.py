@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from stages.sinks.texts import Column
+
 FUSION = 60
 """Of reciprocal rank fusion (Cormack et al., 2009): how little the first ranks differ."""
 
@@ -19,6 +21,8 @@ class RankedScene:
     video: str
     scene: int
     relevance: float
+    column: Column | None = None
+    """The column that fits, where the ranking knows: not by the words in it."""
 
 
 @dataclass(slots=True)

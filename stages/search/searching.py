@@ -98,7 +98,8 @@ def _hit(
         "SELECT min(begins), max(ends) FROM scenes WHERE video = ? AND scene BETWEEN ? AND ?",
         (best.video, *answer.places),
     ).fetchone()
-    column, snippet = _shown(_marked(db, best.key, expression) or texts_of(record), columns)
+    texts = _marked(db, best.key, expression) or texts_of(record)
+    column, snippet = _shown(texts, (best.column,) if best.column else columns)
     first, last = answer.places
     return Hit(
         video=best.video,

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from stages.sinks.sink import VideoRecords
 from stages.sinks.sqlite_file import explained, open_to_write
@@ -68,6 +69,14 @@ class SqliteSink:
         rows = [(model, digest_of(text), vector) for text, vector in vectors]
         with self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows)
+
+    def use_model(self, name: str, made_by: Mapping[str, Any]) -> None:
+        """Name the model whose vectors are searched by from now on, and how to make them."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR REPLACE INTO models SELECT ?, ?, coalesce(max(used), 0) + 1 FROM models",
+                (name, json.dumps(made_by)),
+            )
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -5,6 +5,7 @@
     words     the texts of the scenes by column, for full-text search; a rowid is a scene's key
     facets    which text, by its digest, a scene has in a column
     vectors   what a model made of a text, by the text's digest
+    models    how to make such vectors, by the model's name; the one used last is searched by
 
 One file with a rollback journal: it may be copied, and read on a disk that cannot be written. What
 a process that was killed had begun is taken back by whoever opens the file next.
@@ -45,6 +46,9 @@ CREATE TABLE IF NOT EXISTS facets (
 CREATE INDEX IF NOT EXISTS facets_by_digest ON facets (digest);
 CREATE TABLE IF NOT EXISTS vectors (
     model TEXT NOT NULL, digest BLOB NOT NULL, vector BLOB NOT NULL, PRIMARY KEY (model, digest)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS models (
+    name TEXT PRIMARY KEY, made_by TEXT NOT NULL, used INTEGER NOT NULL
 ) WITHOUT ROWID;
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {VERSION};

@@ -3,20 +3,21 @@
 import json
 import re
 import sqlite3
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine import UsageError
+from engine import PenstockError, UsageError
 from stages.scenes.collect import Collect
-from stages.scenes.persist import DATABASE
 from stages.scenes.results import RESULTS
+from stages.scenes.store import DATABASE
 from stages.sinks.texts import MARKS, Column
 
 if TYPE_CHECKING:
-    from stages.search.searching import Hit
+    from stages.search.searching import Hit, Ranker
 
 COLUMNS: dict[str, Column] = {
     "speech": "said",
@@ -45,6 +46,13 @@ BOLD, NORMAL = "\x1b[1m", "\x1b[0m"
     "--after", metavar="TIME", help="Only in scenes that end after it: 90, 1:30, 1:02:30."
 )
 @click.option("--limit", type=click.IntRange(1, 1000), default=10, show_default=True)
+@click.option("--words-only", is_flag=True, help="By words alone, and not by meaning.")
+@click.option(
+    "--trust",
+    "trusted",
+    is_flag=True,
+    help="Send the question, and the key, to the server that the database names.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def search(
     folder: Path,
@@ -53,11 +61,14 @@ def search(
     video: str | None,
     after: str | None,
     limit: int,
+    words_only: bool,
+    trusted: bool,
     as_json: bool,
 ) -> None:
-    """Find scenes of a work folder DIR by WORDS; also while the run goes on.
+    """Find scenes of a work folder DIR by WORDS, and by what these mean; also during the run.
 
     Any of the words will do, in any form (chop, chops, chopped); "words in quotes" stand together.
+    Where the run has made vectors (see stages.persist.meaning), scenes are found by meaning, too.
     Scenes next to each other are one answer. DIR may also be an SQLite file that several work
     folders share.
     """
@@ -72,7 +83,8 @@ def search(
             video=find_video(db, video, folder) if video is not None else None,
             after=seconds,
         )
-        hits = search(db, question, limit)
+        rankers = () if words_only else by_meaning(db, question.words, trusted=trusted)
+        hits = search(db, question, limit, rankers)
     if as_json:
         click.echo(json.dumps([as_dict(hit, folder) for hit in hits], indent=2))
         return
@@ -80,6 +92,27 @@ def search(
         click.echo(as_text(hit, folder))
     if not hits:
         click.echo("penstock: nothing was found", err=True)
+
+
+def by_meaning(db: sqlite3.Connection, words: str, *, trusted: bool) -> "Sequence[Ranker]":
+    """The ranking by meaning, where the database has vectors and what made them is here; else none,
+    and the reason is told."""
+    from stages.search.asking import embedder_of
+    from stages.search.embedding import NoMeaning
+    from stages.search.meaning import ByMeaning, latest_model
+
+    latest = latest_model(db)
+    if latest is None:
+        return ()
+    name, made_by = latest
+    try:
+        embedder = embedder_of(made_by, trusted=trusted)
+        if embedder.name != name:
+            raise NoMeaning(f"its vectors were made by {name}, and here is {embedder.name}")
+        return (ByMeaning(db, embedder, words),)
+    except PenstockError as error:
+        click.echo(f"penstock: by words alone: {error}", err=True)
+        return ()
 
 
 def database_of(folder: Path) -> Path:

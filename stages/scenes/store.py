@@ -1,0 +1,150 @@
+"""The sinks that are set, and what makes vectors for them: everything that a video is put into."""
+
+import logging
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Literal
+
+import engine
+from engine import setting
+from stages.search.api_embedder import ApiEmbedder
+from stages.search.embedding import (
+    API_KEY,
+    API_MODEL,
+    API_URL,
+    LOCAL_MODEL,
+    LOCAL_REVISION,
+    Embedder,
+    NoMeaning,
+)
+from stages.search.local_embedder import LocalEmbedder
+from stages.sinks.parquet import ParquetSink
+from stages.sinks.sink import Sink, VideoRecords
+from stages.sinks.sqlite import SqliteSink
+from stages.sinks.texts import texts_of
+
+DATABASE = "search.db"
+PARQUET = "parquet"
+
+SinkName = Literal["sqlite", "parquet"]
+
+logger = logging.getLogger("penstock.persist")
+
+
+class StoreSettings(engine.Settings):
+    sinks: tuple[SinkName, ...] = setting(
+        ("sqlite",),
+        'Where records go: "sqlite", which `penstock search` asks, "parquet".',
+    )
+    database: str | None = setting(
+        None,
+        "The SQLite file; none: search.db in the work folder. Several folders may share one.",
+        needs_trust=True,
+        example="/data/search.db",
+    )
+    parquet: str | None = setting(
+        None,
+        "The folder of the Parquet files; none: parquet in the work folder.",
+        needs_trust=True,
+        example="/data/scenes",
+    )
+    meaning: Literal["auto", "off", "local", "api"] = setting(
+        "auto",
+        'Vectors for searching by meaning: by a model on this machine ("local"; "auto" where it is '
+        'here already), or an API\'s ("api").',
+        in_ingredients=True,
+    )
+    model: str | None = setting(
+        None,
+        f"The model's folder or name; none: {LOCAL_MODEL}, or {API_MODEL} of an API.",
+        in_ingredients=True,
+        needs_trust=True,
+        example="models/all-MiniLM-L6-v2",
+    )
+    revision: str | None = setting(
+        None,
+        "The commit of a local model that is a name; none: a tested one of the default model.",
+        in_ingredients=True,
+        needs_trust=True,
+        example="e4ce9877abf3edfe10b0d82785e83bdcb973e22e",
+    )
+    base_url: str = setting(
+        API_URL,
+        "The API's address; /embeddings follows.",
+        in_ingredients=True,
+        needs_trust=True,
+    )
+    api_key_env: str = setting(
+        API_KEY,
+        "The environment variable that holds the API's key.",
+        affects_output=False,
+        needs_trust=True,
+    )
+
+
+class Store:
+    """The sinks, open until `close`, and the embedder, if any."""
+
+    def __init__(self, settings: StoreSettings, workdir: Path, embedder: Embedder | None) -> None:
+        """Raises UsageError where a sink cannot be used."""
+        self._opened = ExitStack()
+        self._embedder = embedder
+        self._database: SqliteSink | None = None
+        sinks: dict[str, Sink] = {}
+        with ExitStack() as opening:
+            for name in dict.fromkeys(settings.sinks):
+                if name == "parquet":
+                    folder = _place(settings.parquet, workdir / PARQUET)
+                    sinks[name] = opening.enter_context(ParquetSink(folder))
+                else:
+                    self._database = SqliteSink(_place(settings.database, workdir / DATABASE))
+                    sinks[name] = opening.enter_context(self._database)
+            self._opened = opening.pop_all()
+        if self._database is not None and embedder is not None:
+            self._database.use_model(embedder.name, embedder.made_by)
+        self.sinks: Mapping[str, Sink] = sinks
+
+    def close(self) -> None:
+        self._opened.close()
+
+    def write(self, records: VideoRecords) -> None:
+        """Put the video into every sink."""
+        for name in self.sinks:
+            self.write_to(name, records)
+
+    def write_to(self, name: str, records: VideoRecords) -> None:
+        """Put the video into one sink; with vectors of its texts, where it takes them. A text that
+        has one already is not embedded again."""
+        sink = self.sinks[name]
+        if sink is self._database and self._embedder is not None:
+            texts = [text for one in records.scenes for text in texts_of(one).values() if text]
+            missing = self._database.without_vector(self._embedder.name, texts)
+            for some in self._embedder.embed(missing):
+                vectors = [vector.astype("<f4").tobytes() for vector in some.vectors]
+                pairs = list(zip(some.texts, vectors, strict=True))
+                self._database.keep_vectors(self._embedder.name, pairs)
+        sink.write(records)
+
+
+def find_embedder(settings: StoreSettings) -> Embedder | None:
+    """The embedder that is set; None where there is to be none, or, with "auto", none is here.
+    Raises NoMeaning where one is asked for by name and is not to be had."""
+    if settings.meaning == "off" or "sqlite" not in settings.sinks:
+        return None
+    if settings.meaning == "api":
+        return ApiEmbedder(settings.model or API_MODEL, settings.base_url, settings.api_key_env)
+    revision = settings.revision or (LOCAL_REVISION if settings.model is None else None)
+    try:
+        return LocalEmbedder(
+            settings.model or LOCAL_MODEL, revision, fetch=settings.meaning == "local"
+        )
+    except NoMeaning as error:
+        if settings.meaning == "local" or settings.model is not None:
+            raise
+        logger.info("persist: searching will be by words alone: %s", error)
+        return None
+
+
+def _place(given: str | None, default: Path) -> Path:
+    return default if given is None else Path(given).expanduser()
