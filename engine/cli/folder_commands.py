@@ -11,7 +11,7 @@ import click
 from engine.cli.options import config_file, web_address
 from engine.cli.run_command import execute
 from engine.config import CONFIG
-from engine.config.load import load_config
+from engine.config.load import Config, load_config
 from engine.config.schema import did_you_mean
 from engine.config.template import render_config
 from engine.config.trust import check_stored, is_own
@@ -40,7 +40,7 @@ def show_status(workdir: str, as_json: bool) -> None:
 
     folder = Path(workdir)
     with LedgerReader(folder) as reader:
-        last = _last_run(reader)
+        last = last_run(reader)
         pipeline = registry.pipeline(last.pipeline)
         status = Status(
             pipeline=last.pipeline,
@@ -89,17 +89,14 @@ def retry_failures(
     served = web_address(web, web_host)
     folder = Path(workdir)
     with LedgerReader(folder) as reader:
-        last = _last_run(reader)
+        last = last_run(reader)
         failures = reader.failure_kinds()
         drops = reader.drop_kinds()
-    pipeline, others = registry.pipeline(last.pipeline), list(registry.pipelines().values())
+    pipeline = registry.pipeline(last.pipeline)
     _check_choice("--stage", stage, {failure.stage for failure in failures}, pipeline.names)
     _check_choice("--class", kind, {failure.kind for failure in failures} | drops)
     _check_gaps(gaps, stage, kind, failures)
-    stored = _without_flags_of_one_run(last.settings, pipeline)
-    if not trusted and not is_own(last.settings, last.seal):
-        check_stored(pipeline, stored, os.environ, overrides, config_file(None), folder, others)
-    config = load_config(pipeline, None, os.environ, overrides, {}, others=others, stored=stored)
+    config = stored_config(folder, last, pipeline, trusted, overrides)
     graph = Graph(pipeline, {})
     with locked(folder), told(folder / FILE):
         make_room(folder)
@@ -147,7 +144,21 @@ def write_config(words: Sequence[str], force: bool) -> None:
     click.echo(f"wrote {path}")
 
 
-def _last_run(reader: LedgerReader) -> RunRow:
+def stored_config(
+    folder: Path, last: RunRow, pipeline: Pipeline, trusted: bool, overrides: Sequence[str]
+) -> Config:
+    """The settings of the last run, without flags that held for that run alone; `overrides` and the
+    environment override them. Raises UsageError where they were recorded by somebody else, choose
+    code to run or where keys go, and are not `trusted`."""
+    others = list(registry.pipelines().values())
+    stored = _without_flags_of_one_run(last.settings, pipeline)
+    if not trusted and not is_own(last.settings, last.seal):
+        check_stored(pipeline, stored, os.environ, overrides, config_file(None), folder, others)
+    return load_config(pipeline, None, os.environ, overrides, {}, others=others, stored=stored)
+
+
+def last_run(reader: LedgerReader) -> RunRow:
+    """The last run of the work folder. Raises WorkFolderError where there was none."""
     last = reader.last_run()
     if last is None:
         raise WorkFolderError(f"{reader.workdir} has seen no run yet")

@@ -278,6 +278,26 @@ def retry(
 
 @main.command()
 @click.argument("workdir", metavar="DIR", type=click.Path())
+@click.argument("item")
+@click.option(
+    "--trust",
+    "trusted",
+    is_flag=True,
+    help="Use the folder's settings also where they are not those of a run of yours.",
+)
+def forget(workdir: str, item: str, trusted: bool) -> None:
+    """Take an ITEM, by its id or source, out of a work folder and all that was made of it.
+
+    Out of the results, of the stores that the pipeline writes to, its folder and the ledger. Given
+    again to a run, the source is done anew.
+    """
+    from engine.cli.forget_command import forget_item
+
+    forget_item(workdir, item, trusted)
+
+
+@main.command()
+@click.argument("workdir", metavar="DIR", type=click.Path())
 @click.option("--out", metavar="FILE", type=click.Path(), help="Default: report.html in DIR.")
 def report(workdir: str, out: str | None) -> None:
     """Write a page that shows what a work folder came to: one file, for any browser.

@@ -78,6 +78,11 @@ class Section:
     style: str = ""
 
 
+Forget = Callable[[FinishContext, ItemRecord], Sequence[str]]
+"""Takes an item out of the stores that the pipeline writes to, beside its results; called again
+where a first call was cut off. Returns a line for each."""
+
+
 Sections = Callable[[PageContext], Iterable[Section]]
 """Makes a pipeline's own sections of the page, in a thread, at any time during or after a run."""
 
@@ -118,6 +123,8 @@ class Pipeline(Steps):
     summary: str
     steps: Sequence[Step]
     finish: Finish | None = None
+    forget: Forget | None = None
+    """What `penstock forget` does before it makes the finish build its results without the item."""
     canonical: Callable[[str], str] = str.strip
     """Turns the text that a person typed into the source of an item. Raises UsageError."""
     resolve: Callable[[dict[str, BaseModel]], dict[str, BaseModel]] = field(default=lambda s: s)

@@ -1,6 +1,6 @@
 """Parts of a run beside its items: the versions of packages, and the pipeline's finish."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -39,8 +39,26 @@ class FinishError(PenstockError):
         )
 
 
-async def run_finish(pipeline: Pipeline, config: Config, workdir: Path) -> Sequence[str]:
-    """Run the pipeline's finish in a thread; returns its lines for the report.
+def finish_context(
+    pipeline: Pipeline,
+    config: Config,
+    workdir: Path,
+    items: Callable[[], Iterator[ItemRecord]],
+) -> FinishContext:
+    """The input of the pipeline's finish, with these items."""
+    return FinishContext(
+        workdir=workdir,
+        settings={name: stage.settings for name, stage in config.stages.items()},
+        versions=installed_versions(pipeline),
+        items=items,
+    )
+
+
+async def run_finish(
+    pipeline: Pipeline, config: Config, workdir: Path, without: str | None = None
+) -> Sequence[str]:
+    """Run the pipeline's finish in a thread, on all items but the one of the id `without`; returns
+    its lines for the report.
 
     Raises its errors, StopRun for a full disk, FinishError where the content of an item's folder is
     at fault. If it is cancelled, its thread is abandoned.
@@ -51,17 +69,13 @@ async def run_finish(pipeline: Pipeline, config: Config, workdir: Path) -> Seque
         nonlocal latest
         with LedgerReader(workdir) as reader:
             for record in reader.item_records():
-                latest = record
-                yield record
+                if record.id != without:
+                    latest = record
+                    yield record
         latest = None
 
     assert pipeline.finish is not None
-    context = FinishContext(
-        workdir=workdir,
-        settings={name: stage.settings for name, stage in config.stages.items()},
-        versions=installed_versions(pipeline),
-        items=items,
-    )
+    context = finish_context(pipeline, config, workdir, items)
     thread = CallThread("penstock-finish")
     try:
         return await thread.call(pipeline.finish, context)

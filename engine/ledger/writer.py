@@ -15,6 +15,7 @@ from typing import Any
 from engine.contract.errors import WorkFolderError
 from engine.contract.item import Item, earlier_id, item_id
 from engine.contract.job import Job, Parameters
+from engine.ledger.forgetting import Forgetting
 from engine.ledger.ingredients_table import IngredientsTable
 from engine.ledger.killed_attempts import KilledAttempts
 from engine.ledger.part_rows import PartRows
@@ -50,6 +51,7 @@ class Ledger:
         self.parts = PartRows(self._db)
         self.ingredients = IngredientsTable(self._db)
         self.retrying = Retrying(self._db)
+        self.forgetting = Forgetting(self._db)
 
     def close(self) -> None:
         self._db.close()

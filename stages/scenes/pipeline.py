@@ -18,7 +18,7 @@ from stages.scenes.fuse import Fuse
 from stages.scenes.objects import Objects
 from stages.scenes.persist import Persist
 from stages.scenes.scenes import Scenes
-from stages.scenes.settled import finish
+from stages.scenes.settled import finish, forget
 from stages.speech.steps import resolve_speech, speech_steps
 from stages.speech.transcribe import speech_costs
 
@@ -70,6 +70,7 @@ scenes = Pipeline(
         ),
     ],
     finish=finish,
+    forget=forget,
     canonical=canonical_source,
     resolve=_resolve_scenes,
     costs=_costs,

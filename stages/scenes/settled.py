@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import cast
 
-from engine import FinishContext, Item
+from engine import FinishContext, Item, ItemRecord
 from stages.scenes.collect import Collect
 from stages.scenes.persist import WRITTEN, Persist
 from stages.scenes.records import read_records
 from stages.scenes.results import build_results
-from stages.scenes.store import Store, StoreSettings, find_embedder
+from stages.scenes.store import LOCAL_SINKS, Store, StoreSettings, find_embedder
 from stages.sinks.sink import VideoRecords
 
 SUMMARY_STEP = "summary"
@@ -25,6 +25,22 @@ SUMMARY_STEP = "summary"
 def finish(context: FinishContext) -> list[str]:
     """Build the results' folder, then settle the sinks. Returns lines for the report."""
     return [*build_results(context), *settle_sinks(context)]
+
+
+def forget(context: FinishContext, record: ItemRecord) -> list[str]:
+    """Take a video out of every sink that is set, or lies in the work folder from earlier runs.
+    Returns a line for each, and for what it cannot take it out of."""
+    settings = cast(StoreSettings, context.settings[Persist.name])
+    lines = []
+    earlier = [name for name, place in LOCAL_SINKS.items() if (context.workdir / place).exists()]
+    all_of_them = settings.model_copy(update={"sinks": (*settings.sinks, *earlier)})
+    with closing(Store(all_of_them, context.workdir, None)) as store:
+        for name, sink in store.sinks.items():
+            lines.append(f"{name}: {'taken out' if sink.remove(record.id) else 'it was not there'}")
+    exports = context.workdir / "export"
+    if exports.is_dir():
+        lines.append(f"{exports} was made before: penstock export makes it anew")
+    return lines
 
 
 def settle_sinks(context: FinishContext) -> Iterator[str]:

@@ -29,6 +29,9 @@ PARQUET = "parquet"
 
 SinkName = Literal["sqlite", "parquet"]
 
+LOCAL_SINKS: Mapping[SinkName, str] = {"sqlite": DATABASE, "parquet": PARQUET}
+"""Where the sinks are that lie in the work folder, unless a setting says otherwise."""
+
 logger = logging.getLogger("penstock.persist")
 
 

@@ -100,6 +100,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
             if _version(db) != VERSION:
                 db.executescript(SCHEMA)
             db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA secure_delete = ON")  # what is taken out is overwritten
         except BaseException:
             db.close()
             raise
