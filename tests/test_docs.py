@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic.fields import FieldInfo
 
-from engine import StageOptions
+from engine import Pipeline, StageOptions
 from engine.cli.main import main
 from engine.config.limits import LimitSettings
 from engine.config.load import load_config
@@ -48,6 +48,7 @@ from stages.media.pictures import rendering
 from stages.net import errors as download_errors
 from stages.net import faults as download_faults
 from stages.net.faults import Meaning
+from stages.scenes.pipeline import scenes
 from stages.vision import asking
 from tests.stages.clips import make_clip, moving_picture
 from tests.stages.crawled import Crawl, Shot
@@ -101,8 +102,8 @@ def commands(page: Path, *, quoted: bool = True) -> Iterator[list[str]]:
         yield shlex.split(text)
 
 
-def setting_field(dotted: str) -> FieldInfo | None:
-    return Schema.of(crawl, LimitSettings, ()).field(dotted)
+def setting_field(dotted: str, pipeline: Pipeline = crawl) -> FieldInfo | None:
+    return Schema.of(pipeline, LimitSettings, ()).field(dotted)
 
 
 # Links
@@ -149,7 +150,7 @@ def test_settings_named_exist(page: Path) -> None:
         stage = dotted.split(".")[1]
         if stage in crawl.names or dotted.startswith("limits."):
             assert setting_field(dotted) is not None, f"{dotted} is no setting"
-        else:
+        elif stage not in scenes.names or setting_field(dotted, scenes) is None:
             assert find_spec(dotted) is not None, f"{dotted} is neither setting nor module"
 
 
@@ -295,7 +296,9 @@ def test_commands_exist(page: Path) -> None:
         known = {option for one in command.get_params(context) for option in one.opts}
         assert [word for word in words if word.startswith("--") and word not in known] == []
         settings = [value for option, value in pairwise(words) if option == "--set"]
-        load_config(crawl, None, {}, [text for text in settings if not FILLED_IN.search(text)], {})
+        pipeline = scenes if words[0] == scenes.name else crawl
+        told = [text for text in settings if not FILLED_IN.search(text)]
+        load_config(pipeline, None, {}, told, {})
 
 
 @by_page
