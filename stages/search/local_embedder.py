@@ -103,7 +103,7 @@ class LocalEmbedder:
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils import logging
 
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        logging.disable_progress_bar()
         options = {"revision": self._revision} if self._revision else {}
         try:
             tokenizer = AutoTokenizer.from_pretrained(
