@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import engine
-from engine import setting
+from engine import ConfigError, setting
 from stages.search.api_embedder import ApiEmbedder
 from stages.search.embedding import (
     API_KEY,
@@ -19,6 +19,7 @@ from stages.search.embedding import (
     NoMeaning,
 )
 from stages.search.local_embedder import LocalEmbedder
+from stages.sinks.cosmos import CosmosSink
 from stages.sinks.parquet import ParquetSink
 from stages.sinks.sink import Sink, VideoRecords
 from stages.sinks.sqlite import SqliteSink
@@ -27,7 +28,7 @@ from stages.sinks.texts import texts_of
 DATABASE = "search.db"
 PARQUET = "parquet"
 
-SinkName = Literal["sqlite", "parquet"]
+SinkName = Literal["sqlite", "parquet", "cosmos"]
 
 LOCAL_SINKS: Mapping[SinkName, str] = {"sqlite": DATABASE, "parquet": PARQUET}
 """Where the sinks are that lie in the work folder, unless a setting says otherwise."""
@@ -38,7 +39,7 @@ logger = logging.getLogger("penstock.persist")
 class StoreSettings(engine.Settings):
     sinks: tuple[SinkName, ...] = setting(
         ("sqlite",),
-        'Where records go: "sqlite", which `penstock search` asks, "parquet".',
+        'Where records go: "sqlite", which `penstock search` asks, "parquet", "cosmos".',
     )
     database: str | None = setting(
         None,
@@ -51,6 +52,20 @@ class StoreSettings(engine.Settings):
         "The folder of the Parquet files; none: parquet in the work folder.",
         needs_trust=True,
         example="/data/scenes",
+    )
+    cosmos_url: str | None = setting(
+        None,
+        "The address of an Azure Cosmos DB account.",
+        needs_trust=True,
+        example="https://mine.documents.azure.com:443/",
+    )
+    cosmos_database: str = setting("penstock", "The database there, made if it is missing.")
+    cosmos_container: str = setting("scenes", "The container in it, made if it is missing.")
+    cosmos_key_env: str = setting(
+        "COSMOS_KEY",
+        "The environment variable that holds the account's key.",
+        affects_output=False,
+        needs_trust=True,
     )
     meaning: Literal["auto", "off", "local", "api"] = setting(
         "auto",
@@ -97,7 +112,9 @@ class Store:
         sinks: dict[str, Sink] = {}
         with ExitStack() as opening:
             for name in dict.fromkeys(settings.sinks):
-                if name == "parquet":
+                if name == "cosmos":
+                    sinks[name] = opening.enter_context(_cosmos(settings))
+                elif name == "parquet":
                     folder = _place(settings.parquet, workdir / PARQUET)
                     sinks[name] = opening.enter_context(ParquetSink(folder))
                 else:
@@ -147,6 +164,19 @@ def find_embedder(settings: StoreSettings) -> Embedder | None:
             raise
         logger.info("persist: searching will be by words alone: %s", error)
         return None
+
+
+def _cosmos(settings: StoreSettings) -> CosmosSink:
+    if settings.cosmos_url is None:
+        raise ConfigError(
+            'stages.persist.sinks has "cosmos", so stages.persist.cosmos_url has to name an account'
+        )
+    return CosmosSink(
+        settings.cosmos_url,
+        settings.cosmos_key_env,
+        settings.cosmos_database,
+        settings.cosmos_container,
+    )
 
 
 def _place(given: str | None, default: Path) -> Path:
