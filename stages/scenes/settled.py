@@ -44,13 +44,20 @@ def forget(context: FinishContext, record: ItemRecord) -> list[str]:
 
 
 def settle_sinks(context: FinishContext) -> Iterator[str]:
-    """Make each sink agree with the ledger. Yields a line for each that did not."""
+    """Make each sink agree with the ledger. Yields a line for each that did not, and one where
+    searching will be by words alone though nobody has asked for that."""
     settings = cast(StoreSettings, context.settings[Persist.name])
-    with closing(Store(settings, context.workdir, find_embedder(settings))) as store:
+    embedder = find_embedder(settings)
+    with closing(Store(settings, context.workdir, embedder)) as store:
         for name in store.sinks:
             written, removed = _settle(store, name, context)
             if written or removed:
                 yield f"{name}: {written} put in that were missing, {removed} taken out"
+    if embedder is None and settings.meaning == "auto" and "sqlite" in settings.sinks:
+        yield (
+            "search: by words alone; by meaning, too, with pip install 'penstock[search]' and "
+            "--set stages.persist.meaning=local"
+        )
 
 
 def _settle(store: Store, name: str, context: FinishContext) -> tuple[int, int]:

@@ -1,6 +1,5 @@
 """The sinks that are set, and what makes vectors for them: everything that a video is put into."""
 
-import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -32,8 +31,6 @@ SinkName = Literal["sqlite", "parquet", "cosmos"]
 
 LOCAL_SINKS: Mapping[SinkName, str] = {"sqlite": DATABASE, "parquet": PARQUET}
 """Where the sinks are that lie in the work folder, unless a setting says otherwise."""
-
-logger = logging.getLogger("penstock.persist")
 
 
 class StoreSettings(engine.Settings):
@@ -159,10 +156,9 @@ def find_embedder(settings: StoreSettings) -> Embedder | None:
         return LocalEmbedder(
             settings.model or LOCAL_MODEL, revision, fetch=settings.meaning == "local"
         )
-    except NoMeaning as error:
+    except NoMeaning:
         if settings.meaning == "local" or settings.model is not None:
             raise
-        logger.info("persist: searching will be by words alone: %s", error)
         return None
 
 
