@@ -11,8 +11,9 @@ from stages.search.ranking import Neighbours, RankedScene, fused, merged, relati
 from stages.search.snippet import Snippet, snippet_of
 from stages.sinks.texts import COLUMNS, MARKS, Column, segments_of, texts_of
 
-SHOWN_FIRST: tuple[Column, ...] = ("described", "said", "seen", "heard")
-"""The order in which columns are shown that have as much of what was looked for."""
+SHOWN_FIRST: tuple[Column, ...] = ("said", "described", "seen", "heard")
+"""The order in which columns are shown that have as much of what was looked for: a description may
+quote what is said, and speech has the better time."""
 
 MOST_RANKED = 1000
 """Scenes that are ranked by their words; the others fit worse."""

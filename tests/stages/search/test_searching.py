@@ -106,6 +106,15 @@ def test_nothing_to_look_for_is_said_in_one_line(words):
         match_expression(words)
 
 
+def test_what_is_said_is_shown_with_its_time_though_a_description_quotes_it(tmp_path):
+    quoted = {"description": 'Seen: person. Said: "Where is the train?".'}
+    speech = said("Hello.", "Where is the train?", start=4)
+    with SqliteSink(tmp_path / "search.db") as sink:
+        sink.write(video("v", scene(0, speech=speech, description=quoted)))
+    [hit] = found(tmp_path / "search.db", "train")
+    assert (hit.column, hit.time) == ("said", 6)
+
+
 def test_a_scene_that_fits_far_worse_is_an_answer_of_its_own(database):
     hits = found(database, '"makes you cry" kitchen onions pan')
     assert next(hit.scene for hit in hits if hit.video == "kitchen") == 2
