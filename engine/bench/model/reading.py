@@ -67,8 +67,8 @@ def read_recording(workdir: Path, pipeline: Pipeline) -> Recording:
     limits = config.limits
     if not items:
         raise WorkFolderError(
-            f"{workdir} has no item that was worked on from its start to its end; let a run of "
-            f"{pipeline.name!r} come to its end first"
+            f"{workdir} has no item that was worked on from its start to its end, with the same "
+            f"settings throughout; let a run of {pipeline.name!r} take one more item to its end"
         )
     started = min(attempt.started for attempt in of_run)
     ended = max(attempt.ended for attempt in of_run)
