@@ -60,6 +60,15 @@ class Division:
         """Whether the item is about to get an end from its parts."""
         return any(stage not in self.journey.ended for stage in self.gathering)
 
+    def is_complete_at(self, stage: str) -> bool:
+        """Whether the item may have its end at `stage` now: all parts have ended there. Where there
+        are none that could wait for the other inputs of the step, it does so itself."""
+        if self.counts.get(stage, 0) != self.many or stage in self.gathering:
+            return False
+        if stage in self.journey.ended:
+            return False
+        return bool(self.many) or not self.journey.waits_for_inputs_of(stage)
+
     def is_to_enter(self, row: PartRow) -> bool:
         """Whether the part is to be fed: it waits, or has not entered, and need not be made."""
         if row.made != self.made or row.position in self.live:

@@ -238,6 +238,7 @@ class PartsFlow:
         for division in self._of(journey):
             if self._reads(division.split, end.stage):
                 await self._tell_parts(division, end.stage)
+                await self._gather(division)
 
     def _reads(self, split: str, stage: str) -> bool:
         """Whether a step at the parts of `split`, or below, reads `stage`."""
@@ -368,8 +369,7 @@ class PartsFlow:
         """Give the item's journey the ends of steps that all its parts have ended."""
         journey = division.journey
         for stage in division.steps:
-            complete = division.counts.get(stage, 0) == division.many
-            if not complete or stage in division.gathering or stage in journey.ended:
+            if not division.is_complete_at(stage):
                 continue
             if journey.is_decided:
                 return

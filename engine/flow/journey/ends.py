@@ -122,6 +122,10 @@ class Ends:
                 return False
         return True
 
+    def waits_for_inputs_of(self, stage: str) -> bool:
+        """Whether an input of `stage` has not ended, and may come yet."""
+        return self.upstream_of(stage, self.ended) is None and self.may_come(stage)
+
     def may_get_from_above(self) -> bool:
         """Whether a step at the item's level, or below, may yet get an output from above it."""
         for name in self.graph.below[self.item.split]:

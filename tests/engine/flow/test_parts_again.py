@@ -122,3 +122,19 @@ def test_parts_of_parts_that_wait_are_looked_at_and_not_done_again(tmp_path: Pat
     assert report.discrepancies == []
     assert any("d.parts" in part for part in entered)
     assert {stage for stage, _ in executions(tmp_path) - before} == {"w"}
+
+
+def test_a_step_without_parts_has_ended_once_its_other_inputs_have(tmp_path: Path) -> None:
+    """Not as soon as it is known that there are none: what comes after it would begin too early."""
+    steps = [cut("c", cuts={"v": 0}), toy("w"), toy("x", "w"), at("c", "f", "c", "x")]
+    pipeline = line(*steps)
+    run_within(SECONDS, pipeline, tmp_path, ["v"])
+    for value in (1, 2):
+        run_within(SECONDS, pipeline, tmp_path, ["v"], f"stages.w.value={value}")
+        told = query(tmp_path, "SELECT stage, outcome, parts FROM stages ORDER BY stage")
+        assert told == [
+            ("c", "done", 0),
+            ("f", "done", 0),
+            ("w", "done", None),
+            ("x", "done", None),
+        ]
