@@ -147,6 +147,20 @@ class Ends:
         held = (self._held(name) for name in ill if name in self.graph.deciding)
         return any(end is not None and end.outcome != "done" for end in held)
 
+    def lacks_gathered(self) -> bool:
+        """Whether an output of this part is gone that will be gathered: then it has to be made
+        again first, also of a part that went no further than that."""
+        above = self.above
+        if above is None:
+            return False
+        for name in self.graph.home[self.item.split]:
+            known = self.known.get(name)
+            if known is None or known.outcome != "done" or known.is_skipped or known.on_disk:
+                continue
+            if any(above.may_run(reader) for reader in self.graph.gatherers(name)):
+                return True
+        return False
+
     def _held(self, stage: str) -> End | None:
         """The end of `stage` in an earlier run, if it and all ends before it still hold."""
         known = self.known.get(stage)

@@ -51,7 +51,7 @@ class Journey(Ends):
         """
         candidates: Sequence[str] = self.graph.home[self.item.split]
         if end is None:
-            self.is_decided = bool(self.known) and self.was_decided()
+            self.is_decided = bool(self.known) and self.was_decided() and not self.lacks_gathered()
             if self.is_decided:
                 self._note_parts_that_decided()
         else:

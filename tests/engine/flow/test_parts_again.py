@@ -3,13 +3,14 @@ else."""
 
 from pathlib import Path
 
+from engine import Item
 from engine.flow.journey.graph import Graph
 from engine.flow.run import Run
 from engine.ledger.schema import FILE
 from engine.ledger.writer import Ledger
 from engine.telemetry.events import AttemptEnded, Event, PartEntered
 from tests.engine.toy_parts import at, cut, gather
-from tests.engine.toys import executions, line, query, run_within, toy
+from tests.engine.toys import executions, line, query, read_value, run_within, toy
 
 SECONDS = 20.0
 
@@ -138,3 +139,22 @@ def test_a_step_without_parts_has_ended_once_its_other_inputs_have(tmp_path: Pat
             ("w", "done", None),
             ("x", "done", None),
         ]
+
+
+def test_what_is_gathered_of_a_failed_part_is_made_again_where_it_was_deleted(
+    tmp_path: Path,
+) -> None:
+    steps = [
+        cut("c", cuts={"v": 2}),
+        at("c", "f"),
+        at("c", "h", "f", does={"v/0": ["permanent"]}),
+        gather("g", "f"),
+    ]
+    sets = ["stages.c.most_failed=1", "stages.f.keep=false"]
+    run_within(SECONDS, line(*steps), tmp_path, ["v"], *sets)
+    seen = read_value(Item.at(tmp_path, "v"), "g")["parts"]
+    before = executions(tmp_path)
+    run_within(SECONDS, line(*steps), tmp_path, ["v"], *sets, "stages.g.value=1")
+    assert read_value(Item.at(tmp_path, "v"), "g")["parts"] == seen
+    assert len(seen["f"]) == 2
+    assert {stage for stage, _ in executions(tmp_path) - before} == {"f", "g"}
