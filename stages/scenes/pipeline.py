@@ -12,7 +12,7 @@ from stages.scenes.audio import Audio
 from stages.scenes.collect import Collect
 from stages.scenes.describing.costs import words_costs
 from stages.scenes.describing.describe import DescribeScenes
-from stages.scenes.describing.steps import resolve_words
+from stages.scenes.describing.steps import resolve_words, words_checks
 from stages.scenes.describing.summary import Summarise
 from stages.scenes.fuse import Fuse
 from stages.scenes.objects import Objects
@@ -74,6 +74,7 @@ scenes = Pipeline(
     canonical=canonical_source,
     resolve=_resolve_scenes,
     costs=_costs,
+    checks=words_checks,
     flags=[
         Flag(
             "--dry-run",

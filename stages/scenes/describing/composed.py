@@ -48,10 +48,9 @@ def compose_summary(title: str | None, records: Sequence[Mapping[str, Any]]) -> 
     missing = tuple(one["index"] for one in records if not one.get("description"))
     tags = Counter(tag for one in records for tag in (one.get("description") or {}).get("tags", ()))
     length = records[-1]["end"] - records[0]["start"] if records else 0.0
-    scenes = f"{len(records):,} scene{'' if len(records) == 1 else 's'}"
     return VideoSummary(
         title=title or "Untitled",
-        summary=f"A video of {length:.0f} s in {scenes}.",
+        summary=f"A video of {length:.0f} s in {counted(len(records), 'scene')}.",
         tags=tuple(tag for tag, _ in tags.most_common(MOST_TAGS)),
         chapters=tuple(_chapter(group) for group in _groups(records, length)),
         missing=missing,
@@ -89,3 +88,8 @@ def _sentence(text: str) -> str:
     text = text.strip()
     text = f"{text[:1].upper()}{text[1:]}"
     return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def counted(number: int, what: str) -> str:
+    """In words: 1 scene, 1,200 scenes."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -1,19 +1,24 @@
 """What the words of a video cost: calls, pictures and tokens that leave this machine."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from engine import Item, ItemRecord
+from stages.scenes.describing.composed import COMPOSED, counted
 from stages.scenes.describing.counts import Counts, read_counts
-from stages.scenes.describing.describe import DescribeScenes
-from stages.scenes.describing.summary import Summarise
+from stages.scenes.describing.describe import DESCRIPTION, DescribeScenes
+from stages.scenes.describing.summary import SUMMARY, Summarise
 
 
 def words_costs(item: Item, settings: Mapping[str, Any]) -> Mapping[str, float]:
-    """{"calls", "images sent", "tokens", "bytes sent"} of one video, as a dry run counted them."""
+    """{"calls", "images sent", "tokens", "bytes sent"} of one video, as a dry run counted them; of
+    a real run the calls alone."""
     counts = [one for step in (DescribeScenes, Summarise) for one in _counted(item, step.name)]
     if not counts:
-        return {}
+        paid = sum(map(_is_paid, _outputs(item)))
+        return {"calls": paid} if paid else {}
     return {
         "calls": sum(one.calls for one in counts),
         "images sent": sum(one.images for one in counts),
@@ -31,18 +36,32 @@ def words_counted(records: Iterable[ItemRecord]) -> Iterator[str]:
             for one in _counted(item, step):
                 whole[step] = whole.get(step, Counts(one.host)) + one
     for step, counts in whole.items():
-        kept = f"; {counts.kept:,} more are answered already" if counts.kept else ""
+        images = f" with {counted(counts.images, 'image')}" if counts.images else ""
+        kept = f"; {counted(counts.kept, 'more call')} answered already" if counts.kept else ""
         yield (
-            f"dry run: {step} would make {counts.calls:,} calls with {counts.images:,} images to "
-            f"{counts.host}, about {counts.tokens:,} tokens; {counts.bytes / 1e6:,.1f} MB of "
-            f"pictures and of what was found would leave this machine{kept}"
+            f"dry run: {step} would make {counted(counts.calls, 'call')}{images} to {counts.host}, "
+            f"about {counts.tokens:,} tokens; {counts.bytes / 1e6:,.1f} MB of pictures and of what "
+            f"was found would leave this machine{kept}"
         )
     if whole:
         yield "dry run: nothing was sent; the next run without it writes the words"
 
 
 def _counted(item: Item, step: str) -> list[Counts]:
+    return [one for place in _places(item, step) for one in read_counts(place)]
+
+
+def _outputs(item: Item) -> Iterator[Path]:
+    """The files with words."""
+    for step, name in ((DescribeScenes.name, DESCRIPTION), (Summarise.name, SUMMARY)):
+        yield from (place / name for place in _places(item, step) if (place / name).is_file())
+
+
+def _is_paid(file: Path) -> bool:
+    return bool(json.loads(file.read_text())["made_by"] != COMPOSED)
+
+
+def _places(item: Item, step: str) -> list[Path]:
+    """The outputs of a step: of the item's parts, and of the item."""
     places = [part.output(step) for part in item.parts_with(step)]
-    if item.has_output(step):
-        places.append(item.output(step))
-    return [one for place in places for one in read_counts(place)]
+    return [*places, item.output(step)] if item.has_output(step) else places

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from engine import RunReport, load_config, run_pipeline
+from engine import Config, Item, RunReport, load_config, run_pipeline
 from stages.scenes.pipeline import scenes
 from stages.scenes.record import SceneRecord
 from tests.stages.aimock import BACKENDS, KEY, journal, serving_aimock
@@ -42,6 +42,14 @@ def run(work: Path, settings: Mapping[str, Any], *videos: Path) -> RunReport:
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return clip(tmp_path_factory.mktemp("clips") / "five.mp4", 200, CUTS)
+
+
+def costs_of(work: Path, config: Config) -> Mapping[str, float]:
+    """What the pipeline counts of the one video there."""
+    assert scenes.costs is not None
+    [folder] = (work / "items").iterdir()
+    settings = {name: stage.settings for name, stage in config.stages.items()}
+    return scenes.costs(Item.at(work, "one", id=folder.name), settings)
 
 
 class Described:
@@ -152,13 +160,41 @@ def test_a_dry_run_sends_nothing_and_says_what_would_leave_this_machine(
         assert server.requests == []
         told = "\n".join(report.finish)
         assert f"describe_scenes would make 5 calls with 15 images to {host}" in told
-        assert f"summary would make 1 calls with 0 images to {host}" in told
+        assert f"summary would make 1 call to {host}" in told
         assert "nothing was sent" in told
+        assert costs_of(work, config)["images sent"] == 15
         real = run(work, openai(server), video)
         assert len(server.requests) == 6
     assert real.items["done"] == 1
+    assert costs_of(work, config) == {"calls": 6}
     assert not any("dry run" in line for line in real.finish)
     assert all(one["description"] for one in lines(work / "scenes" / "scenes.jsonl"))
+
+
+def test_doctor_says_which_keys_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GEMINI_API_KEY", raising=False)
+    assert scenes.checks is not None
+
+    def told(*sets: str) -> dict[str, str]:
+        config = load_config(scenes, None, {}, sets, {})
+        checks = scenes.checks({name: one.settings for name, one in config.stages.items()})
+        return {one.name: one.verdict for one in checks}
+
+    assert told() == {}
+    assert told("stages.describe_scenes.backend=gemini") == {
+        "describe_scenes key": "problem",
+        "describe_scenes model": "warning",
+        "summary key": "problem",
+        "summary model": "warning",
+    }
+
+
+def test_variables_set_workers_and_rate() -> None:
+    given = {"DESCRIBE_SCENES_MAX_WORKERS": "3", "DESCRIBE_SCENES_RATE_LIMIT": "15"}
+    config = load_config(scenes, None, given, [], {})
+    assert config.stages["describe_scenes"].options.workers == 3
+    for step in ("describe_scenes", "summary"):
+        assert config.stages[step].settings.model_dump()["requests_per_minute"] == 15
 
 
 @pytest.mark.parametrize(("backend", "path"), BACKENDS)
