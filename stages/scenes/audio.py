@@ -5,14 +5,13 @@ It writes `audio.wav` (16 kHz, mono, 16 bits, sample 0 at the video's beginning)
 
 import json
 from dataclasses import asdict
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
 
 import engine
 from engine import Item, Permanent, Skip, Stage
 from stages.media.damage import Damage
-from stages.media.packets.scan import scan_video
+from stages.media.packets.beginning import beginning
 from stages.sound.track import RATE, TrackFacts, read_samples, write_track
 
 
@@ -50,7 +49,7 @@ class Audio(Stage):
 
 def _write(path: Path, target: Path, damage: Damage) -> TrackFacts:
     try:
-        facts = write_track(path, _beginning(path), target, damage)
+        facts = write_track(path, beginning(path), target, damage)
     except Permanent as error:
         if error.kind != "no_audio":
             raise
@@ -58,12 +57,3 @@ def _write(path: Path, target: Path, damage: Damage) -> TrackFacts:
     if facts is None:
         raise Skip(f"{path.name} has no sound", kind="no_audio")
     return facts
-
-
-def _beginning(path: Path) -> Fraction:
-    """The second of the first frame shown, on the container's clock; 0 where no video says."""
-    try:
-        table = scan_video(path, Damage(), end=Fraction(1))
-    except Permanent:
-        return Fraction(0)
-    return (table.origin or 0) * table.time_base

@@ -37,7 +37,7 @@ scenes = Pipeline(
     steps=[
         Step(Download, after=SOURCE),
         Step(Audio, after="download"),
-        *speech_steps("audio"),
+        *speech_steps("audio", "download"),
         Step(Scenes, after="download"),
         Step(
             Objects,

@@ -5,6 +5,7 @@ whole track it writes `chunks.json`.
 """
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -12,6 +13,8 @@ from pydantic import model_validator
 
 import engine
 from engine import Item, Parts, Skip, Stage, setting
+from stages.media.packets.beginning import beginning
+from stages.media.subtitles import read_subtitles
 from stages.sound.track import RATE, read_samples
 from stages.speech.audio_file import BYTES_PER_SECOND, AudioFormat
 from stages.speech.chunk_files import write_chunk
@@ -20,6 +23,8 @@ from stages.speech.profiles import PROFILES, Profile
 from stages.speech.spans import SampleSpan, total
 from stages.speech.vad import SpeechDetector
 
+SUBTITLES = "subtitles.json"
+
 OVERLAP = 4.0
 """Seconds that two chunks share, where speech goes on for as long as a chunk may be."""
 
@@ -27,10 +32,13 @@ OVERLAP = 4.0
 class Chunks(Stage):
     """Cut the speech of a track into chunks.
 
-    Of `audio` it reads audio.wav. Raises Skip where speech is switched off, or there is no sound.
+    Of `audio` it reads audio.wav, and of `video`, where subtitles are preferred, info.json and the
+    file that it names: where that has any, they go into subtitles.json, and there are no chunks.
+    Raises Skip where speech is switched off, or there is no sound.
     """
 
     inputs = "audio"
+    optional_inputs = "video"
     defaults: ClassVar[dict[str, Any]] = {"workers": 2}
 
     class Settings(engine.Settings):
@@ -38,6 +46,16 @@ class Chunks(Stage):
             None,
             'Whether speech is looked for; none: unless stages.transcribe.backend is "off".',
             example=True,
+        )
+        prefer: Literal["speech", "subtitles"] = setting(
+            "speech",
+            'What is taken where a video has both: what is heard, or the "subtitles" in the file.',
+        )
+        language: str | None = setting(
+            None,
+            "The language of the subtitles to take, such as en; none: that of transcribe, if it is "
+            "set, else the first ones.",
+            example="en",
         )
         vad: Literal["silero", "off"] = setting(
             "silero",
@@ -94,6 +112,8 @@ class Chunks(Stage):
     def split(self, item: Item, out: Path, parts: Parts) -> None:
         if self.settings.enabled is False:
             raise Skip("speech is switched off", kind="off")
+        if self.settings.prefer == "subtitles" and self._write_subtitles(item, out):
+            return
         if not item.has_input("audio"):
             raise Skip("there is no sound", kind="no_audio")
         samples = read_samples(item.input("audio") / "audio.wav")
@@ -115,6 +135,19 @@ class Chunks(Stage):
             "vad": self.settings.vad,
         }
         (out / "chunks.json").write_text(json.dumps(summary, indent=2) + "\n")
+
+    def _write_subtitles(self, item: Item, out: Path) -> bool:
+        """Whether the video has subtitles."""
+        if not item.has_input("video"):
+            return False
+        folder = item.input("video")
+        path = folder / json.loads((folder / "info.json").read_text())["file"]
+        found = read_subtitles(path, beginning(path), self.settings.language)
+        if found is None or not found.cues:
+            return False
+        told = asdict(found)
+        (out / SUBTITLES).write_text(json.dumps(told, ensure_ascii=False) + "\n", "utf-8")
+        return True
 
     def _limits(self) -> ChunkLimits:
         settings = fitted(self.settings, PROFILES["local"])

@@ -44,7 +44,7 @@ _HOSTED = Profile(None, None, "", _QUARTER, 1400.0, _MEGABYTES_25, "ogg", "word"
 _OWN = Profile(None, None, "", 30.0, 30.0, _MEGABYTES_25, "flac", "word")
 
 PROFILES: dict[str, Profile] = {
-    "local": Profile(None, "small", "", 300.0, 1800.0, None, "flac", "word"),
+    "local": Profile(None, "small", "", 120.0, 1800.0, None, "flac", "word"),
     "openai": replace(
         _HOSTED, base_url="https://api.openai.com/v1", model="whisper-1", key_env="OPENAI_API_KEY"
     ),

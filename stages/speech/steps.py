@@ -11,10 +11,11 @@ from stages.speech.transcribe import Transcribe
 from stages.speech.transcript import Transcript
 
 
-def speech_steps(audio: str) -> list[Step]:
-    """Steps after the step `audio`, which writes audio.wav; `transcript` is the last one."""
+def speech_steps(audio: str, video: str) -> list[Step]:
+    """Steps after the step `audio`, which writes audio.wav of what the step `video` has fetched.
+    The last one is `transcript`."""
     return [
-        Step(Chunks, after=audio),
+        Step(Chunks, after=audio, inputs={"audio": audio, "video": video}),
         Step(Transcribe, after="chunks", each="chunks"),
         Step(
             Transcript,
@@ -28,6 +29,8 @@ def resolve_speech(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
     """Chunks as long as suits whoever transcribes them, and none where nobody does."""
     chunks = cast(Chunks.Settings, settings["chunks"])
     transcribe = cast(Transcribe.Settings, settings["transcribe"])
+    if chunks.prefer == "subtitles":
+        chunks = chunks.model_copy(update={"language": chunks.language or transcribe.language})
     if transcribe.backend == "off":
         chunks = chunks.model_copy(update={"enabled": False})
     else:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 import engine
 from engine import Item, Skip, Stage
 from stages.speech.chunk_files import SavedChunk, read_chunk
+from stages.speech.chunks import SUBTITLES
 from stages.speech.hearing import entry_of, segment_of
-from stages.speech.transcript_words import SpeechSegment, seam, within
+from stages.speech.transcript_words import SpeechSegment, Stretch, seam, spread, within
 
 TRANSCRIPT = "transcript.json"
 
@@ -35,7 +36,8 @@ class Transcript(Stage):
 
     Of `chunks` it reads chunk.json of each, of `words` words.json of those that were transcribed.
     It writes transcript.json: {"language", "segments", "gaps", "made_by"}, times in seconds of the
-    video. Raises Skip where there are no chunks, as there is no sound or nobody listens.
+    video. Where chunks has found subtitles, they are the transcript. Raises Skip where there are no
+    chunks, as there is no sound or nobody listens.
     """
 
     inputs = ("chunks", "words")
@@ -49,16 +51,36 @@ class Transcript(Stage):
     def process(self, item: Item, out: Path) -> None:
         if not item.has_input("chunks"):
             raise Skip("nothing was listened to", kind="no_speech")
-        told = [_read(part) for part in item.parts("chunks")]
-        language = _language(told)
-        told = [replace(one, is_foreign=_is_foreign(one, language)) for one in told]
-        transcript = {
-            "language": language,
-            "segments": [entry_of(one) for one in joined(told)],
-            "gaps": [gap for one in told for gap in _gaps(one)],
-            "made_by": next((one.words["made_by"] for one in told if one.words), None),
-        }
-        (out / TRANSCRIPT).write_text(json.dumps(transcript, ensure_ascii=False) + "\n")
+        subtitles = item.input("chunks") / SUBTITLES
+        if subtitles.exists():
+            transcript = from_subtitles(json.loads(subtitles.read_text(encoding="utf-8")))
+        else:
+            transcript = from_chunks([_read(part) for part in item.parts("chunks")])
+        told = json.dumps(transcript, ensure_ascii=False)
+        (out / TRANSCRIPT).write_text(f"{told}\n", encoding="utf-8")
+
+
+def from_chunks(told: Sequence[ToldChunk]) -> dict[str, Any]:
+    """The transcript of a video's chunks, in order."""
+    language = _language(told)
+    told = [replace(one, is_foreign=_is_foreign(one, language)) for one in told]
+    return {
+        "language": language,
+        "segments": [entry_of(one) for one in joined(told)],
+        "gaps": [gap for one in told for gap in _gaps(one)],
+        "made_by": next((one.words["made_by"] for one in told if one.words), None),
+    }
+
+
+def from_subtitles(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The transcript that a video's subtitles are, with words at times spread over each cue."""
+    segments = []
+    for cue in told["cues"]:
+        words = spread(cue["text"], [Stretch(cue["start"], cue["end"])])
+        if words:
+            segments.append(entry_of(SpeechSegment(cue["text"], words, estimated=True)))
+    made_by = f"subtitles:{told['codec']}"
+    return {"language": told["language"], "segments": segments, "gaps": [], "made_by": made_by}
 
 
 def _read(part: Item) -> ToldChunk:

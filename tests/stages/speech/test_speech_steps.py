@@ -15,6 +15,7 @@ import pytest
 from engine import UsageError, load_config, run_pipeline
 from stages.scenes.pipeline import scenes
 from stages.sound.track import RATE
+from tests.stages.media.test_subtitles import ENGLISH, with_subtitles
 from tests.stages.scenes.test_pipeline import SETS, lines
 from tests.stages.speech_server import SpeechServer, hearing
 
@@ -216,6 +217,18 @@ def test_a_dry_run_sends_nothing_and_says_what_it_would(run, tmp_path, whisper):
         run(server)
         assert len(server.answered) == 2
     assert transcript(tmp_path)["made_by"] == "openai:whisper-1"
+
+
+def test_subtitles_may_take_the_place_of_what_is_heard(run, tmp_path, whisper):
+    video = with_subtitles(tmp_path / "film.mkv", eng=ENGLISH)
+    with hearing(whisper) as server:
+        report = run(server, "stages.chunks.prefer=subtitles", video=video)
+    assert report.items["done"] == 1
+    assert server.asked == []
+    found = lines(tmp_path / "scenes" / "scenes.jsonl")
+    said = " ".join(one["speech"]["text"] for one in found)
+    assert said == "It was the best of times, It was the worst of times."
+    assert found[0]["made_by"]["speech"].startswith("subtitles:")
 
 
 def test_silence_is_sent_to_nobody(run, tmp_path, whisper):
