@@ -1,5 +1,6 @@
 """A Whisper on this machine, by faster-whisper."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -143,6 +144,7 @@ def _located(name: str) -> str:
     fetch: Callable[..., str] = partial(download_model, known, revision=revision or None)
     with suppress(LocalEntryNotFoundError):
         return fetch(local_files_only=True)
+    logging.getLogger("penstock.transcribe").warning("fetching the speech model %s, once", known)
     try:
         return fetch()
     except Exception as error:  # the hub's client lets through whatever a network may do

@@ -15,6 +15,7 @@ from engine import Item, ItemRecord, Stage, UsageError, setting
 from stages.calls.client import ApiClient
 from stages.calls.gates import Limits, share_gate
 from stages.calls.keys import checked_address, checked_key_name, read_key
+from stages.models.devices import gpu_needs
 from stages.speech.asked_server import AskedServer, KeptTranscripts
 from stages.speech.chunk_files import SavedChunk, read_chunk
 from stages.speech.heard import Backend, Heard, SpeechClip
@@ -186,6 +187,10 @@ class Transcribe(Stage):
         if self.settings.backend == "local" and model is not None:
             return {"model": model_identity(model)}
         return {"model": model}
+
+    def needs(self) -> Mapping[str, int]:
+        """The GPU that a local model is on."""
+        return gpu_needs(self.settings.device) if self.settings.backend == "local" else {}
 
     async def open(self) -> None:
         """Raises UsageError where the model, the address or the key is missing."""
