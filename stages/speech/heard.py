@@ -1,11 +1,17 @@
 """What a speech model answers about one clip, and the segments that come of it. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any, Protocol
 
 from stages.speech.audio_file import AudioFormat
 from stages.speech.transcript_words import SpeechSegment, Stretch, Word, spelled, spread
+
+PASSAGE = 1.0
+"""Seconds of a pause at which a segment ends, where the model gives none."""
+
+_STOPS = (".", "?", "!", "。", "？", "！")
 
 _NUMBERS = ("avg_logprob", "no_speech_prob", "compression_ratio")
 
@@ -69,12 +75,13 @@ def segments_of(answer: Heard, speech: Sequence[Stretch]) -> list[SpeechSegment]
     """The segments of an answer about a clip with speech at `speech`, each with its words.
 
     Words are those of the segment that their middle is in. Where the model gives no words, they
-    are spread over the segment, and where it gives no segments, over the speech.
+    are spread over the segment, and where it gives no segments, over the speech. Words without
+    segments are those of sentences, and of what is said between two pauses.
     """
     words = sorted((_timed(one) for one in answer.words), key=lambda one: one.start)
     if not answer.segments:
         if words:
-            return [SpeechSegment(answer.text, spelled(answer.text, words))]
+            return list(_passages(answer.text, spelled(answer.text, words)))
         guessed = spread(answer.text, speech)
         return [SpeechSegment(answer.text, guessed, estimated=True)] if guessed else []
     found: list[SpeechSegment] = []
@@ -87,6 +94,17 @@ def segments_of(answer: Heard, speech: Sequence[Stretch]) -> list[SpeechSegment]
         if segment is not None:
             found.append(segment)
     return found
+
+
+def _passages(text: str, words: Sequence[Word]) -> Iterator[SpeechSegment]:
+    between = " " if " " in text else ""
+    begin = 0
+    for at, (one, after) in enumerate(pairwise((*words, None)), 1):
+        assert one is not None
+        if after is None or after.start - one.end > PASSAGE or one.word.endswith(_STOPS):
+            said = words[begin:at]
+            yield SpeechSegment(between.join(word.word for word in said), tuple(said))
+            begin = at
 
 
 def _with_words(told: Mapping[str, Any], words: Sequence[Word]) -> SpeechSegment | None:

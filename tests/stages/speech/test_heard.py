@@ -51,6 +51,16 @@ def test_words_within_segments_are_as_good():
     assert segments(payload) == [("Hi", [(0, 1, "Hi")], False)]
 
 
+def test_words_without_segments_are_sentences_and_what_pauses_part():
+    times = [(0, 1, "one"), (1, 2, "two"), (2, 3, "three"), (5, 6, "four")]
+    words = [{"start": start, "end": end, "word": word} for start, end, word in times]
+    assert [text for text, *_ in segments({"text": "One two. Three four", "words": words})] == [
+        "One two.",
+        "Three",
+        "four",
+    ]
+
+
 def test_segments_without_words_and_text_without_segments_are_spread():
     payload = {"text": "a b", "segments": [{"start": 1, "end": 3, "text": "a b"}]}
     assert segments(payload) == [("a b", [(1, 2, "a"), (2, 3, "b")], True)]
