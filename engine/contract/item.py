@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ class MissingOutput(PenstockError):
     """The output is not there, for example that of an optional stage that failed."""
 
 
+NO_FAILURES: Mapping[str, str] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One unit of work: a file, a page, a job. Only this travels between stages.
@@ -33,8 +36,9 @@ class Item:
     these), or a path. `folder` is `WORKDIR/items/<id>`. `depth` is the number of lists that the
     item is nested in: 0 for an item of the run's source. `inputs` is set while a step has the item:
     the steps whose outputs its stage reads, by role, None for an optional role that is bound to no
-    step. `parameters` are the values that the item's job gave for it, by name: read-only, and a
-    part of every output's fingerprint.
+    step; and so is `failures`: why optional ones of these steps failed, by step. `parameters` are
+    the values that the item's job gave for it, by name: read-only, and a part of every output's
+    fingerprint.
 
     A part is an item too, with a `parent`: the step `split` made it of the parent, at `position`,
     and gave it its parameters.
@@ -46,6 +50,7 @@ class Item:
     depth: int = field(default=0, compare=False, repr=False)
     inputs: Mapping[str, str | None] = field(default_factory=dict, compare=False, repr=False)
     parameters: Parameters = field(default=NO_PARAMETERS, repr=False)
+    failures: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     parent: "Item | None" = field(default=None, compare=False, repr=False)
     split: str = field(default="", compare=False, repr=False)
     position: int = field(default=0, compare=False, repr=False)
@@ -98,12 +103,14 @@ class Item:
         """The whole item that this one is a part of, however deep; itself if it is a whole one."""
         return self if self.parent is None else self.parent.root
 
-    def with_inputs(self, inputs: Mapping[str, str | None]) -> "Item":
-        """This item as given to a step that reads these steps' outputs, by role."""
-        if self.inputs == inputs:
+    def with_inputs(
+        self, inputs: Mapping[str, str | None], failures: Mapping[str, str] = NO_FAILURES
+    ) -> "Item":
+        """This item as given to a step that reads these steps' outputs, by role, of which some have
+        failed."""
+        if self.inputs == inputs and self.failures == failures:
             return self
-        whence = (self.parent, self.split, self.position)
-        return Item(self.id, self.source, self.folder, self.depth, inputs, self.parameters, *whence)
+        return replace(self, inputs=inputs, failures=failures)
 
     def input(self, role: str) -> Path:
         """The input folder of the role `role`.
@@ -121,6 +128,13 @@ class Item:
         or where that step ended without an output."""
         step = self._bound_to(role)
         return step is not None and self.has_output(step)
+
+    def why_failed(self, role: str) -> str | None:
+        """Why the optional step that is bound to `role` failed with this item; None where it did
+        not: it had rightly nothing to do, or there is an input. An output does not depend on it by
+        its fingerprint: one made after another failure keeps the reason of the first."""
+        step = self._bound_to(role)
+        return self.failures.get(step) if step is not None else None
 
     def parts(self, role: str) -> Iterator["Item"]:
         """The parts of this item that have an output for `role`, in order: those that ended well at

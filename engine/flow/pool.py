@@ -337,12 +337,13 @@ class Pool:
         return attempts
 
     def _start(self, entry: Entry, worker: int) -> Attempt:
-        item = entry.journey.item.with_inputs(self._inputs)
+        journey = entry.journey
+        item = journey.item.with_inputs(self._inputs, journey.failures_of(self._inputs.values()))
         if self._events.listeners:
             self._events.emit(AttemptStarted(item.id, self.name, worker, entry.attempt))
         row = self._hooks.attempt_started(item, self.name, worker, entry.attempt)
         entry.begun += 1
-        fingerprint = entry.journey.begin(self.name)
+        fingerprint = journey.begin(self.name)
         draft = Draft(self._outputs, item, self.name, fingerprint, entry.begun)
         return Attempt(entry, row, draft, entry.gate)
 

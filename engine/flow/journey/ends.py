@@ -3,10 +3,10 @@
 Pure: no clock, no disk, no database.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from engine.contract.item import Item
+from engine.contract.item import NO_FAILURES, Item
 from engine.flow.journey.graph import Graph
 from engine.ledger.records import End, Failure, Known, Settled
 
@@ -48,6 +48,18 @@ class Ends:
         if stage == self.item.split:
             return End(stage, "done", self.own)
         return self.above._end_of(stage, self.above.ended)
+
+    def failures_of(self, stages: Iterable[str | None]) -> Mapping[str, str]:
+        """Why those of these stages failed that are optional, and did."""
+        optional = [stage for stage in stages if stage in self.graph.optional]
+        if not optional:
+            return NO_FAILURES
+        ends = ((stage, self._end_of(stage, self.ended)) for stage in optional)
+        return {
+            stage: end.failure.reason
+            for stage, end in ends
+            if end is not None and end.outcome == "failed" and end.failure is not None
+        }
 
     def _lets_on(self, stage: str, end: End) -> bool:
         """Whether stages that read the output of `stage` may have the item after this end."""

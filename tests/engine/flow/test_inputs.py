@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,6 +30,7 @@ from engine.config.template import render_config
 from engine.contract.item import item_id
 from engine.flow.journey.graph import Graph
 from engine.ledger.outputs.folders import commit_output, open_scratch
+from tests.engine.toy_parts import cut
 from tests.engine.toys import (
     Does,
     Toy,
@@ -304,6 +306,40 @@ def test_what_cannot_start_is_named_by_its_step(fast: Path, placement: str) -> N
     pipeline = line(Step(Shy, SOURCE, name="one"))
     with pytest.raises(PenstockError, match="stage 'one' could not start: RuntimeError"):
         run(pipeline, fast, ["v"], f"stages.one.placement={placement}")
+
+
+# Why an optional input is not there
+
+
+class Asks(Stage):
+    """Writes down why it has no input, by role."""
+
+    optional_inputs: ClassVar[str | Sequence[str]] = ("notes", "words")
+
+    def process(self, item: Item, out: Path) -> None:
+        why = {role: item.why_failed(role) for role in self.optional_inputs}
+        (out / "value.json").write_text(json.dumps(why))
+
+
+@pytest.mark.parametrize("placement", ["thread", "process"])
+def test_a_stage_is_told_why_an_optional_input_failed(fast: Path, placement: str) -> None:
+    """A whole item as well as a part, which reads what was made of the item; not of a skip."""
+    given = {"notes": "a", "words": "b"}
+    pipeline = line(
+        toy("a", does={"v": ["permanent"]}),
+        toy("b", does={"v": ["skip"]}),
+        cut("c", cuts={"v": 1}),
+        Step(Asks, ("a", "b"), inputs=given, name="whole"),
+        Step(Asks, ("c", "a", "b"), inputs=given, each="c", name="each"),
+    )
+    options = ["stages.a.optional=true", f"stages.whole.placement={placement}"]
+    item = Item.at(fast, "v")
+    for value in range(2):  # in the second run the failure is one of an earlier run
+        run(pipeline, fast, ["v"], *options, f"stages.c.value={value}")
+        for one, step in ((item, "whole"), (item.part("c", 0), "each")):
+            assert read_value(one, step) == {"notes": "told to", "words": None}
+        shutil.rmtree(item.output("whole"))
+    assert executions(fast)["a", item.id] == 1
 
 
 # Outputs that are kept for whoever reads them, and fingerprints
