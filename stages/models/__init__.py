@@ -1,1 +1,1 @@
-"""The detector: weights, what runs them, inference, one model for several workers."""
+"""Models: weights, what runs them, inference, one model for several workers."""

@@ -83,6 +83,8 @@ class Placed:
         try:
             found, enough = predict_in_batches(predict, things, self._batch)
         except torch.cuda.OutOfMemoryError:
+            if self.device == "cpu":
+                raise
             say_no_room(self._step, self.device)
             self._model = self._model.to("cpu")
             self.device = "cpu"

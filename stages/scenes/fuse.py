@@ -9,7 +9,8 @@ import engine
 from engine import Item, Stage
 from stages.files.folders import link_or_copy
 from stages.scenes.record import Frame, SceneRecord, Sound
-from stages.scenes.seen_of_scene import objects_of_scene
+from stages.scenes.seen_of_scene import captions_of_scene, objects_of_scene
+from stages.scenes.sounds_of_scene import sounds_of_scene, speech_without_words
 from stages.scenes.speech_of_scene import speech_of_scene
 from stages.sound.track import RATE, read_samples
 
@@ -30,7 +31,7 @@ class Fuse(Stage):
     """
 
     inputs = "scene"
-    optional_inputs = ("audio", "objects", "transcript")
+    optional_inputs = ("audio", "sounds", "captions", "objects", "transcript")
     defaults: ClassVar[dict[str, Any]] = {"workers": 2}
 
     class Settings(engine.Settings):
@@ -42,7 +43,10 @@ class Fuse(Stage):
         source = item.input("scene")
         scene = json.loads((source / "scene.json").read_text())
         made_by = {"start": scene["method"]}
+        frames = tuple(Frame(**frame) for frame in scene["frames"])
+        captions = captions_of_scene(item, frames, made_by)
         objects = objects_of_scene(item, made_by)
+        sounds = sounds_of_scene(item, scene["start"], scene["end"], made_by)
         speech, gaps = speech_of_scene(item, scene["start"], scene["end"], made_by)
         record = SceneRecord(
             video=item.root.id,
@@ -51,10 +55,13 @@ class Fuse(Stage):
             end=scene["end"],
             first_frame=scene["first_frame"],
             after_frame=scene["after_frame"],
-            frames=tuple(Frame(**frame) for frame in scene["frames"]),
+            frames=frames,
             thumbnail="thumbnail.jpg",
             sound=_sound(item, scene["start"], scene["end"]),
+            captions=captions,
             objects=objects,
+            sounds=sounds,
+            speech_without_words=speech_without_words(item, scene["start"], scene["end"]),
             speech=speech,
             gaps=tuple(gaps),
             made_by=made_by,

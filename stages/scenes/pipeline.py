@@ -15,7 +15,9 @@ from stages.scenes.describing.describe import DescribeScenes
 from stages.scenes.describing.steps import resolve_words, words_checks
 from stages.scenes.describing.summary import Summarise
 from stages.scenes.fuse import Fuse
-from stages.scenes.objects import Objects
+from stages.scenes.perception.captions import Captions
+from stages.scenes.perception.objects import Objects
+from stages.scenes.perception.sounds import Sounds
 from stages.scenes.persist import Persist
 from stages.scenes.scenes import Scenes
 from stages.scenes.settled import finish, forget
@@ -38,7 +40,9 @@ scenes = Pipeline(
         Step(Download, after=SOURCE),
         Step(Audio, after="download"),
         *speech_steps("audio", "download"),
+        Step(Sounds, after="audio"),
         Step(Scenes, after="download"),
+        Step(Captions, after="scenes", inputs={"scene": "scenes"}, each="scenes"),
         Step(
             Objects,
             after="scenes",
@@ -47,13 +51,8 @@ scenes = Pipeline(
         ),
         Step(
             Fuse,
-            after=["scenes", "audio", "objects", "transcript"],
-            inputs={
-                "scene": "scenes",
-                "audio": "audio",
-                "objects": "objects",
-                "transcript": "transcript",
-            },
+            after=["scenes", "audio", "sounds", "captions", "objects", "transcript"],
+            inputs={"scene": "scenes"},
             each="scenes",
         ),
         Step(DescribeScenes, after="fuse", inputs={"record": "fuse"}, each="scenes"),

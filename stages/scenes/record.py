@@ -35,6 +35,13 @@ class Sound(Frozen):
     peak: float | None = Field(description="The highest level, likewise.")
 
 
+class Caption(Frozen):
+    """What a sample frame shows, in words; `timestamp` is the frame's."""
+
+    timestamp: float = Field(ge=0)
+    text: str
+
+
 class SceneObject(Frozen):
     """The objects of one class in the scene."""
 
@@ -81,6 +88,20 @@ class Gap(Frozen):
     end: float | None = None
 
 
+class SoundTag(Frozen):
+    """A sound by name: the mean of its scores over the windows that overlap the scene."""
+
+    label: str
+    score: float = Field(ge=0, le=1)
+
+
+class TimeSpan(Frozen):
+    """Some seconds of the video."""
+
+    start: float = Field(ge=0)
+    end: float
+
+
 class SceneRecord(Frozen):
     """One scene of one video. Times are seconds from the video's first frame."""
 
@@ -94,8 +115,19 @@ class SceneRecord(Frozen):
     frames: tuple[Frame, ...]
     thumbnail: str
     sound: Sound | None = Field(description="Null where the video has no sound.")
+    captions: tuple[Caption, ...] | None = Field(
+        None, description="Of the sample frames, in order; null where nobody made any."
+    )
     objects: tuple[SceneObject, ...] | None = Field(
         None, description="By class, in alphabetical order; null where nobody looked for any."
+    )
+    sounds: tuple[SoundTag, ...] | None = Field(
+        None, description="What is heard, the most likely first; null where nobody listened."
+    )
+    speech_without_words: tuple[TimeSpan, ...] | None = Field(
+        None,
+        description="Where speech or singing is heard and the transcript has no word; null without "
+        "sounds or without a transcript.",
     )
     speech: Speech | None = Field(
         None, description="Null where there is no sound, or nobody listened to it."

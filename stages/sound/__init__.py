@@ -1,1 +1,1 @@
-"""The sound of videos: the track as samples, on the video's time."""
+"""The sound of videos: the track as samples, on the video's time, and tags of it."""

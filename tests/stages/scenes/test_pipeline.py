@@ -17,12 +17,17 @@ from stages.scenes.record import SceneRecord, schema
 from tests.stages.clips import make_clip
 from tests.stages.scenes.test_scenes import RATE, clip, scenery
 
-SETS = [
-    "stages.download.placement=thread",
-    "limits.free_disk=0",
+WITHOUT_MODELS = [
+    'stages.captions.model=""',
     'stages.objects.weights=""',
+    'stages.sounds.model=""',
     "stages.transcribe.backend=off",
 ]
+"""Switches off every step that needs a model."""
+
+QUICK = ["stages.download.placement=thread", "limits.free_disk=0"]
+
+SETS = [*QUICK, *WITHOUT_MODELS]
 
 
 def with_sound(path: Path, *, begins: float, ends: float) -> Path:

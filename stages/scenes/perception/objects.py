@@ -24,13 +24,13 @@ from stages.media.packets.wanted_frames import decode_stretch
 from stages.media.pictures.rendering import Renderer, UnrenderableError, not_rendered
 from stages.media.sampling import Sampling, exact_seconds
 from stages.models.detector import Detection, Detector, borrow_detector
-from stages.models.devices import DeviceName, gpu_needs, say_no_room
+from stages.models.devices import DeviceName, gpu_needs, say_no_room, say_smaller_batch
 from stages.models.inference import in_order
 from stages.models.loading import told_by
 from stages.models.network_input import Prepared, batches_of
 from stages.models.runtimes import find_made_of
 from stages.models.tracking import LEAST_CONFIDENCE, Tracker, TrackerKind, check_tracking
-from stages.scenes.tally import ObjectTally
+from stages.scenes.perception.tally import ObjectTally
 
 if TYPE_CHECKING:
     import numpy as np
@@ -202,8 +202,12 @@ class Objects(Stage):
     def _watched(self, items: Sequence[Item], outs: Sequence[Path]) -> list[WatchedScene]:
         import torch
 
+        before = self.detector.batch
         try:
-            return self._watch(items, outs)
+            watches = self._watch(items, outs)
+            if self.detector.batch < before:
+                say_smaller_batch("objects", str(self.detector.model.device), self.detector.batch)
+            return watches
         except torch.cuda.OutOfMemoryError:
             say_no_room("objects", str(self.detector.model.device))
         self.close()

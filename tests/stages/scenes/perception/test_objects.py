@@ -7,87 +7,16 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
-from engine import Item, Permanent, Skip, UsageError, load_config, run_pipeline
+from engine import Item, Permanent, Skip, UsageError
 from engine.ledger.outputs.folders import open_scratch
-from stages.demo.shapes import IMAGE_SIZE, WEIGHTS, Shape, draw, texture
 from stages.models import detector as detectors
 from stages.models.detector import Detection
-from stages.scenes.objects import Objects, middles
-from stages.scenes.pipeline import scenes
-from stages.scenes.record import SceneRecord
-from stages.scenes.tally import ObjectTally
-from tests.stages.clips import make_clip
-from tests.stages.scenes.test_pipeline import SETS, lines
-
-RATE = 10
-CUT = 20
-LENGTH = 50
-
-WITH_OBJECTS: dict[str, Any] = {
-    "weights": str(WEIGHTS),
-    "image_size": IMAGE_SIZE,
-    "runtime": "torch",
-    "device": "cpu",
-}
-
-
-def shown(number: int) -> list[Shape]:
-    """Until the cut a circle that moves beside a star, and then two squares, of which one goes."""
-    if number < CUT:
-        return [
-            Shape("circle", "red", 90 + 4 * number, 90, 50),
-            Shape("star", "yellow", 500, 240, 70, 10),
-        ]
-    left = [Shape("square", "blue", 150, 180, 60)]
-    return left if number >= 40 else [*left, Shape("square", "green", 460, 180, 60, 15)]
-
-
-def shapes_video(path: Path) -> Path:
-    backgrounds = [texture(640, 360, seed=seed) for seed in (3, 9)]
-
-    def picture(number: int) -> np.ndarray:
-        return np.asarray(draw(backgrounds[number >= CUT], shown(number)))
-
-    return make_clip(
-        path,
-        range(LENGTH),
-        time_base=Fraction(1, RATE),
-        size=(640, 360),
-        rate=RATE,
-        picture=picture,
-    )
-
-
-@pytest.fixture(scope="module")
-def records(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """The records of that video's scenes."""
-    folder = tmp_path_factory.mktemp("objects")
-    sets = [one for one in SETS if "stages.objects" not in one]
-    sets += [f"stages.objects.{key}={json.dumps(value)}" for key, value in WITH_OBJECTS.items()]
-    config = load_config(scenes, None, {}, sets, {})
-    report = run_pipeline(scenes, config, folder / "work", [str(shapes_video(folder / "a.mp4"))])
-    assert report.items["done"] == 1
-    assert not report.discrepancies
-    return lines(folder / "work" / "scenes" / "scenes.jsonl")
-
-
-def test_each_scene_says_what_is_in_it(records: list[dict[str, Any]]) -> None:
-    first, second = records
-    assert [(one["start"], one["end"]) for one in records] == [(0, 2), (2, 5)]
-    assert first["objects"] == [
-        {"class": kind, "ids": 1, "most_at_once": 1, "first_seen": 0.1, "last_seen": 1.8}
-        for kind in ("circle", "star")
-    ]
-    assert second["objects"] == [
-        {"class": "square", "ids": 2, "most_at_once": 2, "first_seen": 2.1, "last_seen": 4.8}
-    ]
-    assert first["made_by"]["objects"] == "shapes.pt, bytetrack"
-    for record in records:
-        SceneRecord.model_validate(record)
+from stages.scenes.perception.objects import Objects, middles
+from stages.scenes.perception.tally import ObjectTally
+from tests.stages.scenes.perception.footage import WITH_OBJECTS, shapes_video
 
 
 def test_without_weights_there_are_no_objects(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What models see and hear in videos: captions, objects, sounds."""
