@@ -66,7 +66,8 @@ def find_pretrained(model: str, revision: str, step: str) -> Path:
 
 
 def _on_the_hub(model: str, revision: str, step: str, remedy: str) -> Path:
-    from huggingface_hub import snapshot_download
+    import httpx
+    from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HFValidationError
 
     wanted: dict[str, Any] = {"revision": revision, "allow_patterns": list(FILES)}
@@ -76,6 +77,8 @@ def _on_the_hub(model: str, revision: str, step: str, remedy: str) -> Path:
             return Path(snapshot_download(model, local_files_only=True, **wanted))
         except FileNotFoundError:
             logging.getLogger(f"penstock.{step}").info("%s: fetching the model %s", step, model)
+            # Its client tries a silent host again and again, and tells of each try.
+            httpx.head(constants.ENDPOINT, timeout=PATIENCE)
             return Path(snapshot_download(model, etag_timeout=PATIENCE, **wanted))
     except HFValidationError:
         raise UsageError(

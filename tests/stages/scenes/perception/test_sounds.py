@@ -111,6 +111,7 @@ def test_a_model_that_cannot_be_fetched_is_named_with_the_command(
         raise ConnectionError("no route to host")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
+    monkeypatch.setattr("httpx.head", lambda address, timeout: None)
     with pytest.raises(UsageError, match=r"no route to host.*hf download MIT/ast\S+ --revision f8"):
         Sounds(Sounds.Settings(), tmp_path).find_ingredients(None)
     monkeypatch.setattr("stages.models.pretrained.find_spec", lambda name: None)
