@@ -22,7 +22,6 @@ from stages.demo import shapes
 from stages.demo.shapes import Shape, draw, texture
 from stages.models.pretrained import import_transformers, load_pretrained
 from stages.sound.ast_tagger import AstTagger
-from stages.sound.filterbank import Filterbank
 from stages.sound.track import RATE
 
 DEMO = Path(shapes.__file__).parent
@@ -196,7 +195,8 @@ def train_tagger(folder: Path, sounds: int, steps: int, seed: int) -> None:
     )
     model = transformers.ASTForAudioClassification(config)
     made = [described_sound(1_000_000 + at) for at in range(sounds)]
-    heard = torch.from_numpy(Filterbank(prepare)([one for one, _ in made]))
+    inputs = prepare([one for one, _ in made], sampling_rate=RATE, return_tensors="pt")
+    heard = inputs["input_values"]
     wanted = torch.tensor([[float(name in present) for name in SOUNDS] for _, present in made])
     order = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
