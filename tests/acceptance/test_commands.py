@@ -39,8 +39,9 @@ CONFIG = Path(__file__).parents[2] / "config.toml"
 # --help, --version
 
 
+@pytest.mark.alone
 def test_help_answers_at_once(tmp_path: Path) -> None:
-    """In under half a second of processor time, whatever else the machine has to do."""
+    """In under half a second of processor time."""
     environment = os.environ | {"PYTHONPYCACHEPREFIX": str(tmp_path)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     seconds = []
