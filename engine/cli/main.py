@@ -76,6 +76,24 @@ class PenstockGroup(SuggestingGroup):
         brought = (*registry.names(registry.PIPELINES), *own, *registry.names(registry.COMMANDS))
         return list(dict.fromkeys(brought))
 
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click does it, but for what is loaded."""
+        from engine.cli.listing import listed
+
+        found: dict[str, click.Command] = {}
+        for name in self.list_commands(context):
+            own = super().get_command(context, name)
+            brought = None
+            for group in () if own else (registry.PIPELINES, registry.COMMANDS):
+                if name in registry.names(group):
+                    brought = brought or listed(group, name)
+            command = own or brought or self.get_command(context, name)
+            if command is not None and not command.hidden:
+                found[name] = command
+        room = formatter.width - 6 - max(map(len, found))
+        with formatter.section("Commands"):
+            formatter.write_dl([(n, one.get_short_help_str(room)) for n, one in found.items()])
+
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         own = super().get_command(context, name)
         if own is not None:

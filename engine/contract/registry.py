@@ -9,6 +9,7 @@ An unusable entry point disturbs nothing else: only a request for its name is an
 """
 
 import logging
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -55,7 +56,13 @@ class Found(Generic[T]):
 
 def names(group: str) -> list[str]:
     """The names that packages have registered in this group, sorted. Loads nothing."""
-    return sorted({entry.name for entry in metadata.entry_points(group=group)})
+    return sorted({entry.name for entry in _entries(group)})
+
+
+def place(group: str, name: str) -> str:
+    """Where the first entry point of this name is, as "module:attribute". Loads nothing. Raises
+    StopIteration where there is none."""
+    return next(entry.value for entry in _entries(group) if entry.name == name)
 
 
 def pipeline(name: str) -> Pipeline:
@@ -88,6 +95,16 @@ def command(name: str) -> click.Command:
     return _asked_for(COMMANDS, name, click.Command)
 
 
+def _entries(group: str) -> metadata.EntryPoints:
+    return _entries_on(tuple(sys.path), group)
+
+
+@cache
+def _entries_on(path: tuple[str, ...], group: str) -> metadata.EntryPoints:
+    """To look through all installed packages takes a while, and `--help` asks for each command."""
+    return metadata.entry_points(group=group)
+
+
 def _asked_for(group: str, name: str, kind: type[T]) -> T:
     found = _load(group, name, kind)
     if name in found.usable:
@@ -111,7 +128,7 @@ def _find(group: str, kind: type[T]) -> Found[T]:
 def _load(group: str, name: str, kind: type[T]) -> Found[T]:
     """The first usable entry point of this name, and the broken ones before it."""
     broken: list[Broken] = []
-    for entry in metadata.entry_points(group=group, name=name):
+    for entry in filter(lambda entry: entry.name == name, _entries(group)):
         try:
             loaded = entry.load()
         except (Exception, SystemExit) as error:  # another package's code may raise anything
