@@ -11,6 +11,7 @@ from typing import Any
 
 from engine import UsageError
 from stages.models.content import content_hash
+from stages.models.hub import reach_hub
 from stages.models.loading import told_by, uncollected
 from stages.models.yolo import PATIENCE, import_torchvision
 
@@ -66,8 +67,7 @@ def find_pretrained(model: str, revision: str, step: str) -> Path:
 
 
 def _on_the_hub(model: str, revision: str, step: str, remedy: str) -> Path:
-    import httpx
-    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
     wanted: dict[str, Any] = {"revision": revision, "allow_patterns": list(FILES)}
@@ -77,8 +77,7 @@ def _on_the_hub(model: str, revision: str, step: str, remedy: str) -> Path:
             return Path(snapshot_download(model, local_files_only=True, **wanted))
         except FileNotFoundError:
             logging.getLogger(f"penstock.{step}").info("%s: fetching the model %s", step, model)
-            # Its client tries a silent host again and again, and tells of each try.
-            httpx.head(constants.ENDPOINT, timeout=PATIENCE)
+            reach_hub()
             return Path(snapshot_download(model, etag_timeout=PATIENCE, **wanted))
     except HFValidationError:
         raise UsageError(

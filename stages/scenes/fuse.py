@@ -2,13 +2,14 @@
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import engine
 from engine import Item, Stage
 from stages.files.folders import link_or_copy
-from stages.scenes.record import Frame, SceneRecord, Sound
+from stages.scenes.record import Frame, Gap, SceneRecord, Sound
 from stages.scenes.seen_of_scene import captions_of_scene, objects_of_scene
 from stages.scenes.sounds_of_scene import sounds_of_scene, speech_without_words
 from stages.scenes.speech_of_scene import speech_of_scene
@@ -17,6 +18,14 @@ from stages.sound.track import RATE, read_samples
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+BRANCHES = {
+    "captions": "captions",
+    "objects": "objects",
+    "sounds": "sounds",
+    "transcript": "speech",
+}
+"""The record's fields that optional steps fill, by the role in which fuse reads them."""
 
 FULL_SCALE = 32768
 RECORD = "record.json"
@@ -63,13 +72,21 @@ class Fuse(Stage):
             sounds=sounds,
             speech_without_words=speech_without_words(item, scene["start"], scene["end"]),
             speech=speech,
-            gaps=tuple(gaps),
+            gaps=(*_failed(item), *gaps),
             made_by=made_by,
         )
         (out / "frames").mkdir()
         for name in (*(frame.file for frame in record.frames), record.thumbnail):
             link_or_copy(source / name, out / name)
         (out / RECORD).write_text(record.model_dump_json(indent=2, by_alias=True) + "\n")
+
+
+def _failed(item: Item) -> Iterator[Gap]:
+    """The branches that failed with the scene, or its video; not those that had nothing to do."""
+    for role, branch in BRANCHES.items():
+        why = item.why_failed(role)
+        if why is not None:
+            yield Gap(branch=branch, why=why)
 
 
 def _sound(item: Item, start: float, end: float) -> Sound | None:

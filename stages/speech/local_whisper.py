@@ -15,6 +15,7 @@ from anyio.to_thread import run_sync
 
 from engine import UsageError
 from stages.models.content import content_hash
+from stages.models.hub import reach_hub
 from stages.sound.track import RATE
 from stages.speech.audio_file import decode
 from stages.speech.heard import Heard, SpeechClip, heard
@@ -146,6 +147,7 @@ def _located(name: str) -> str:
         return fetch(local_files_only=True)
     logging.getLogger("penstock.transcribe").warning("fetching the speech model %s, once", known)
     try:
+        reach_hub()
         return fetch()
     except Exception as error:  # the hub's client lets through whatever a network may do
         told = " ".join(str(error).split())[:200]

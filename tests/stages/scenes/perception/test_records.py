@@ -94,3 +94,16 @@ def test_another_tagger_redoes_neither_captions_nor_objects(work: Path, tmp_path
     report = run(copy, video, "stages.sounds.threshold=0.9")
     assert report.items["done"] == 1
     assert {path: path.stat().st_ino for path in before} == before
+
+
+def test_a_branch_that_fails_leaves_a_gap_that_says_why(work: Path, tmp_path: Path) -> None:
+    """And one that is switched off leaves none."""
+    sets = ["stages.objects.timeout=0.001", "stages.objects.attempts=1"]
+    off = ['stages.captions.model=""', 'stages.sounds.model=""']
+    report = run(tmp_path / "work", work.parent / "a.mp4", *sets, *off)
+    assert report.items["done"] == 1
+    for record in lines(tmp_path / "work" / "scenes" / "scenes.jsonl"):
+        assert record["objects"] is None
+        [gap] = record["gaps"]
+        assert gap["branch"] == "objects"
+        assert gap["why"] == "gave up after 0.001 seconds"
