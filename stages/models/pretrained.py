@@ -4,7 +4,8 @@ pinned revision, and never with code of their own."""
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,13 @@ def import_transformers() -> Any:
         told.set_verbosity_error()
         told.disable_progress_bar()
     return transformers
+
+
+@contextmanager
+def loading_alone() -> Iterator[Any]:
+    """transformers, for a block in which no other thread of this process loads a model by it."""
+    with _one_at_a_time, uncollected():
+        yield import_transformers()
 
 
 def find_pretrained(model: str, revision: str, step: str) -> Path:
@@ -107,8 +115,8 @@ def load_pretrained(kind: str, folder: Path, step: str, **options: Any) -> Any:
     """`kind`, a class of transformers by name, loaded from a folder. Raises UsageError where the
     folder holds something else."""
     try:
-        with _one_at_a_time, uncollected():
-            loader = getattr(import_transformers(), kind)
+        with loading_alone() as transformers:
+            loader = getattr(transformers, kind)
             return loader.from_pretrained(folder, local_files_only=True, **options)
     # Each kind of file raises its own exceptions where it is unreadable.
     except Exception as error:

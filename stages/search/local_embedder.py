@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import UsageError
 from stages.models.content import content_hash
-from stages.models.yolo import import_torchvision
+from stages.models.pretrained import loading_alone
 from stages.search.embedding import Embedded, NoMeaning
 
 if TYPE_CHECKING:
@@ -99,19 +99,15 @@ class LocalEmbedder:
 
     @cached_property
     def _model(self) -> tuple[Any, Any]:
-        import_torchvision()  # transformers looks for it, and finds a broken one otherwise
-        from transformers import AutoModel, AutoTokenizer
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()
-        options = {"revision": self._revision} if self._revision else {}
+        options: dict[str, Any] = {"local_files_only": not self._fetch}
+        if self._revision:
+            options["revision"] = self._revision
         try:
-            tokenizer = AutoTokenizer.from_pretrained(
-                self._source, local_files_only=not self._fetch, **options
-            )
-            model = AutoModel.from_pretrained(
-                self._source, local_files_only=not self._fetch, use_safetensors=True, **options
-            )
+            with loading_alone() as transformers:
+                tokenizer = transformers.AutoTokenizer.from_pretrained(self._source, **options)
+                model = transformers.AutoModel.from_pretrained(
+                    self._source, use_safetensors=True, **options
+                )
         except (OSError, ValueError) as error:
             told = " ".join(str(error).split())[:300]
             raise NoMeaning(
