@@ -278,18 +278,16 @@ class ModelFlow:
         yield from self._carry_out(part, ())
 
     def _division(self, journey: ModelJourney, split: int) -> ModelDivision:
-        found = journey.divisions.get(split)
-        if found is None:
+        if split not in journey.divisions:
             steps = self._graph.home.get(split, ())
-            found = journey.divisions[split] = ModelDivision(journey, split, steps)
-        return found
+            journey.divisions[split] = ModelDivision(journey, split, steps)
+        return journey.divisions[split]
 
     # Parts that enter
 
     def _admit(self, division: ModelDivision, part: ModelJourney) -> Following:
         """The part enters, and goes on to its first steps, once there is room there."""
-        journey, position = division.journey, part.position
-        steps = division.steps
+        journey, position, steps = division.journey, part.position, division.steps
         journey.parts_under_way += 1
         division.live[position] = part
         seen = journey.known()
@@ -312,6 +310,7 @@ class ModelFlow:
         for division in list(journey.divisions.values()):
             if self._graph.reads_from(division.split, stage):
                 yield from self._tell_parts(division, stage)
+                yield from self._gather(division)
 
     def _tell_parts(self, division: ModelDivision, stage: int) -> Following:
         """An output that parts read is there now."""
@@ -378,11 +377,20 @@ class ModelFlow:
                 continue
             if journey.decided:
                 return
+            if not division.many and self._waits_for_inputs(journey, stage):
+                continue
             division.gathered |= 1 << stage
             failed, dropped = division.failed_at[stage], division.dropped[stage]
             good = bool(division.done[stage]) or not (failed or dropped)
             self._note(journey, stage, good=good, failed=bool(failed))
             yield from self._carry_out(journey, self._graph.after[stage], stage)
+
+    def _waits_for_inputs(self, journey: ModelJourney, stage: int) -> bool:
+        """Whether an input of the stage, which stands at the item's parts, may yet come."""
+        to_come = journey.plan.mask & ~journey.ended
+        for one in journey.divisions.values():
+            to_come |= sum(1 << step for step in one.steps) & ~one.gathered
+        return bool(self._graph.needs[stage] & ~journey.known() & to_come)
 
     def _fail_if_too_many(self, division: ModelDivision) -> Following:
         """Fail the item where more of its parts have failed than may."""
