@@ -10,10 +10,11 @@ from engine.config.load import load_config
 from stages.crawl.pipeline import crawl
 from tests.acceptance.command import SHAPES, penstock, settings
 
+pytestmark = pytest.mark.slow
+
 Serve = Callable[..., list[str]]
 
 
-@pytest.mark.slow
 def test_a_crawl_is_tried_with_one_and_two_workers(
     tmp_path: Path, clips: list[Path], serve: Serve
 ) -> None:

@@ -16,6 +16,8 @@ from tests.acceptance.outcome import (
     videos,
 )
 
+pytestmark = pytest.mark.slow
+
 Serve = Callable[..., list[str]]
 
 WANTED = ["person", "bottle", "car", "teddy bear"]
@@ -66,7 +68,6 @@ def check_corpus(ran: Ran, work: Path) -> None:
     check_nothing_ran_twice(work)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_all_good_videos_end_done_or_dropped_for_a_stated_reason(
     tmp_path: Path, data: Path, serve: Serve
@@ -86,7 +87,6 @@ def test_all_good_videos_a_frame_a_second(tmp_path: Path, data: Path, serve: Ser
     assert found["intel_bottle-detection.mp4"]["frames_filtered"] > 20
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_of_one_clip_encoded_twice_one_copy_of_each_frame_is_kept(
     tmp_path: Path, data: Path, serve: Serve

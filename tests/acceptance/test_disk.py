@@ -10,6 +10,8 @@ from tests.acceptance.clips import make_corpus
 from tests.acceptance.command import crawl, crawl_command, events, started
 from tests.acceptance.outcome import attempts, check_dataset, check_no_scratch, status
 
+pytestmark = pytest.mark.slow
+
 Serve = Callable[..., list[str]]
 
 QUEUE = 2

@@ -12,6 +12,8 @@ from tests.acceptance.command import Ran, crawl
 from tests.acceptance.outcome import attempts, check_dataset, query, status, tables
 from tests.stages.vision_server import Answer, VisionServer, sentence_on, serving
 
+pytestmark = pytest.mark.slow
+
 Serve = Callable[..., list[str]]
 
 KEY = "sk-test-0123456789abcdefghij"

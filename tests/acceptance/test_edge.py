@@ -6,8 +6,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.command import SHAPES, crawl, settings
 from tests.acceptance.outcome import check_dataset, check_no_scratch, status, videos
+
+pytestmark = pytest.mark.slow
 
 Serve = Callable[..., list[str]]
 

@@ -13,7 +13,7 @@ from stages.demo.server import MediaServer, Text
 from tests.acceptance.command import crawl, crawl_command, events, penstock, started
 from tests.acceptance.outcome import check_dataset, query
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 Serve = Callable[..., list[str]]
 

@@ -20,7 +20,7 @@ from tests.acceptance.outcome import (
     status,
 )
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 Serve = Callable[..., list[str]]
 

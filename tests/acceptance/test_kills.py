@@ -24,7 +24,7 @@ from tests.acceptance.outcome import (
 )
 from tests.stages.vision_server import serving
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 Serve = Callable[..., list[str]]
 
@@ -95,7 +95,6 @@ def moments(seed: int, count: int, videos: int) -> list[tuple[str, int, float]]:
     return [*found, ("ItemEnded", videos, chance.uniform(0, 0.1))]
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_crawl_that_was_killed_four_times_makes_the_same_dataset(
     tmp_path: Path, clips: list[Path], serve: Serve

@@ -9,6 +9,8 @@ from tests.acceptance.clips import SHARP, make_clip
 from tests.acceptance.command import crawl, crawl_command, penstock, started
 from tests.acceptance.outcome import bytes_of, check_dataset
 
+pytestmark = pytest.mark.slow
+
 NOT_UTF8 = os.fsdecode(b"w\xf6rk's % \xff")
 """A name as a Latin-1 system writes it, with all else that a name may hold."""
 

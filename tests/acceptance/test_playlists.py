@@ -9,7 +9,7 @@ from stages.demo.server import MediaServer, feed, page
 from tests.acceptance.command import crawl
 from tests.acceptance.outcome import attempts, bytes_of, check_dataset, status, tables
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 Serve = Callable[..., list[str]]
 

@@ -5,11 +5,15 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from engine.contract.item import MARK
 from stages.crawl.dataset.dedup import read_lines, write_lines
 from stages.demo.server import MediaServer
 from tests.acceptance.command import crawl
 from tests.acceptance.outcome import STAGES, attempts, bytes_of, check_dataset
+
+pytestmark = pytest.mark.slow
 
 Serve = Callable[..., list[str]]
 

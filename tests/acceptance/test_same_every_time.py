@@ -10,6 +10,8 @@ from tests.acceptance.clips import SHARP, make_clip
 from tests.acceptance.command import crawl, crawl_command
 from tests.acceptance.outcome import bytes_of, check_dataset, query
 
+pytestmark = pytest.mark.slow
+
 STAGES = ("download", "extract", "filter", "describe", "dedup")
 
 

@@ -10,6 +10,8 @@ from stages.demo.server import BareStatus, Exchange, Route
 from tests.acceptance.command import crawl
 from tests.acceptance.outcome import attempts, check_dataset, check_no_scratch, query, status
 
+pytestmark = pytest.mark.slow
+
 Serve = Callable[..., list[str]]
 
 

@@ -4,9 +4,13 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.command import crawl, penstock
 from tests.acceptance.outcome import check_dataset, check_no_scratch, status, tables
 from tests.stages.vision_server import Answer, Request, problem, serving
+
+pytestmark = pytest.mark.slow
 
 Serve = Callable[..., list[str]]
 

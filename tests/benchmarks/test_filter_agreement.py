@@ -44,6 +44,7 @@ def test_each_detection_is_held_against_one_alone() -> None:
     assert found["edges apart at most, pixels"] == 0.25
 
 
+@pytest.mark.slow
 def test_in_real_frames_runtimes_find_what_torch_finds(data: Path, tmp_path: Path) -> None:
     for package in ("onnx", "openvino"):
         pytest.importorskip(package, reason=f"needs {package}, which the project does without")
