@@ -5,6 +5,7 @@ themselves without end), descriptions of network streams, devices, scripts, sing
 module lists the formats that are allowed, not those that are forbidden.
 """
 
+import io
 import os
 import re
 import struct
@@ -105,6 +106,13 @@ def open_media(path: Path, max_pixels: int = MOST_PIXELS) -> "InputContainer":
             return container
         container.close()
     return _open(path, max_pixels=str(max_pixels))
+
+
+def open_sound(content: bytes) -> "InputContainer":
+    """Open a file of sound that lies in memory, FLAC or Ogg. Raises av.FFmpegError for another."""
+    import av
+
+    return av.open(io.BytesIO(content), "r", options={"format_whitelist": "flac,ogg"})
 
 
 def _open(path: Path, **options: str) -> "InputContainer":

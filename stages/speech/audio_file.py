@@ -3,6 +3,7 @@
 import io
 from typing import TYPE_CHECKING, Literal, cast
 
+from stages.media.media_file import open_sound
 from stages.sound.track import RATE
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def decode(content: bytes) -> "NDArray[np.int16]":
     import numpy as np
 
     found: list[NDArray[np.int16]] = []
-    with av.open(io.BytesIO(content), "r") as container:
+    with open_sound(content) as container:
         resampler = av.AudioResampler("s16", "mono", RATE)
         for frame in container.decode(audio=0):
             found += [one.to_ndarray()[0] for one in resampler.resample(frame)]
