@@ -7,6 +7,7 @@ docstring, the source is enough; all others are loaded.
 
 import ast
 from contextlib import suppress
+from importlib.abc import InspectLoader
 from importlib.util import find_spec
 
 import click
@@ -24,8 +25,8 @@ def listed(group: str, name: str) -> click.Command | None:
     with suppress(Exception):  # another package's module: whoever loads it reports what is wrong
         module, _, attribute = registry.place(group, name).partition(":")
         spec = find_spec(module)
-        source = spec.loader.get_source(module) if spec and spec.loader else None  # type: ignore[attr-defined]
-        told = _told_by(source or "", attribute)
+        if spec is not None and isinstance(spec.loader, InspectLoader):
+            told = _told_by(spec.loader.get_source(module) or "", attribute)
     return click.Command(name, help=told) if told else None
 
 
