@@ -176,13 +176,21 @@ def test_lists_that_hold_one_another_end(fast: Path) -> None:
 
 
 def test_what_is_left_is_lost(fast: Path) -> None:
+    class Tells(Told):
+        def ended(self, job: Job, outcome: str) -> None:
+            super().ended(job, outcome)
+            if job.source == "v":
+                v_is_told.set()
+
     class Stops(Toy):
         def process(self, item: Item, out: Path) -> Any:
             if item.source == "stops":
+                assert v_is_told.wait(20)
                 raise StopRun("told to")
             return self.act(item, out)
 
-    source = Told(["v", "channel", "stops", *(f"w{n}" for n in range(100))])
+    v_is_told = threading.Event()
+    source = Tells(["v", "channel", "stops", *(f"w{n}" for n in range(100))])
     report = run(chain(LISTS, base=Stops), fast, source, "stages.a.workers=1")
     assert report.outcome == "stopped"
     told = dict(source.told)
