@@ -52,8 +52,9 @@ def locked(workdir: Path) -> Iterator[Path]:
         with suppress(OSError):  # it only tells other processes which one holds the lock
             _write_anew(workdir / HOLDER, json.dumps(holder))
         yield workdir
-        (workdir / HOLDER).unlink(missing_ok=True)
     finally:
+        with suppress(OSError):  # a note that stays misleads nobody: the lock is what counts
+            (workdir / HOLDER).unlink(missing_ok=True)
         lock.release()
 
 
