@@ -25,6 +25,7 @@ class MissingOutput(PenstockError):
 
 
 NO_FAILURES: Mapping[str, str] = {}
+NO_PART_FAILURES: Mapping[str, Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,10 @@ class Item:
     these), or a path. `folder` is `WORKDIR/items/<id>`. `depth` is the number of lists that the
     item is nested in: 0 for an item of the run's source. `inputs` is set while a step has the item:
     the steps whose outputs its stage reads, by role, None for an optional role that is bound to no
-    step; and so is `failures`: why optional ones of these steps failed, by step. `parameters` are
-    the values that the item's job gave for it, by name: read-only, and a part of every output's
-    fingerprint.
+    step; and so are `failures`: why optional ones of these steps failed, by step, and
+    `part_failures`: why those that it gathers failed with its parts, by step and the part's id.
+    `parameters` are the values that the item's job gave for it, by name: read-only, and a part of
+    every output's fingerprint.
 
     A part is an item too, with a `parent`: the step `split` made it of the parent, at `position`,
     and gave it its parameters.
@@ -51,6 +53,9 @@ class Item:
     inputs: Mapping[str, str | None] = field(default_factory=dict, compare=False, repr=False)
     parameters: Parameters = field(default=NO_PARAMETERS, repr=False)
     failures: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    part_failures: Mapping[str, Mapping[str, str]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
     parent: "Item | None" = field(default=None, compare=False, repr=False)
     split: str = field(default="", compare=False, repr=False)
     position: int = field(default=0, compare=False, repr=False)
@@ -86,11 +91,10 @@ class Item:
         self, split: str, position: int, parameters: Mapping[str, Any] = NO_PARAMETERS
     ) -> "Item":
         """The part at `position` that the step `split` makes of this item. Nothing is written."""
-        place = f"{split}{PARTS}/{position:08d}"
         return Item(
-            f"{self.id}/{place}",
+            part_id(self.id, split, position),
             self.source,
-            self.folder / place,
+            self.folder / _place(split, position),
             self.depth,
             parameters=Parameters.of(parameters),
             parent=self,
@@ -104,13 +108,17 @@ class Item:
         return self if self.parent is None else self.parent.root
 
     def with_inputs(
-        self, inputs: Mapping[str, str | None], failures: Mapping[str, str] = NO_FAILURES
+        self,
+        inputs: Mapping[str, str | None],
+        failures: Mapping[str, str] = NO_FAILURES,
+        part_failures: Mapping[str, Mapping[str, str]] = NO_PART_FAILURES,
     ) -> "Item":
         """This item as given to a step that reads these steps' outputs, by role, of which some have
-        failed."""
-        if self.inputs == inputs and self.failures == failures:
+        failed, with it or with its parts."""
+        given = (inputs, failures, part_failures)
+        if (self.inputs, self.failures, self.part_failures) == given:
             return self
-        return replace(self, inputs=inputs, failures=failures)
+        return replace(self, inputs=inputs, failures=failures, part_failures=part_failures)
 
     def input(self, role: str) -> Path:
         """The input folder of the role `role`.
@@ -130,9 +138,10 @@ class Item:
         return step is not None and self.has_output(step)
 
     def why_failed(self, role: str) -> str | None:
-        """Why the optional step that is bound to `role` failed with this item; None where it did
-        not: it had rightly nothing to do, or there is an input. An output does not depend on it by
-        its fingerprint: one made after another failure keeps the reason of the first."""
+        """Why the optional step that is bound to `role` failed with this item, or with this part
+        of one whose step gathers; None where it did not: it had rightly nothing to do, or there is
+        an input. An output does not depend on it by its fingerprint: one made after another failure
+        keeps the reason of the first."""
         step = self._bound_to(role)
         return self.failures.get(step) if step is not None else None
 
@@ -140,13 +149,14 @@ class Item:
         """The parts of this item that have an output for `role`, in order: those that ended well at
         the step bound to it, which stands at the parts, or makes them.
 
-        `part.input(...)` of each gives its inputs by the same roles. Parts that were dropped,
-        failed or skipped there are not among them. Raises PipelineError for a role that the stage
-        does not name.
+        `part.input(...)` of each gives its inputs by the same roles, `part.why_failed(...)` why one
+        is missing. Parts that were dropped, failed or skipped there are not among them. Raises
+        PipelineError for a role that the stage does not name.
         """
         step = self._bound_to(role)
         for part in self.parts_with(step) if step is not None else ():
-            yield part.with_inputs(self.inputs)
+            own = {step: why[part.id] for step, why in self.part_failures.items() if part.id in why}
+            yield part.with_inputs(self.inputs, {**self.failures, **own})
 
     def parts_with(self, step: str) -> Iterator["Item"]:
         """The parts of this item that have an output of `step`, in order."""
@@ -249,6 +259,15 @@ PARTS = ".parts"
 
 PARAMETERS = ".parameters.json"
 """The file in a part's folder that has its parameters; missing where it has none."""
+
+
+def part_id(of: str, split: str, position: int) -> str:
+    """The id of the part at `position` that the step `split` makes of the item with the id `of`."""
+    return f"{of}/{_place(split, position)}"
+
+
+def _place(split: str, position: int) -> str:
+    return f"{split}{PARTS}/{position:08d}"
 
 
 def whence(id_: str) -> tuple[str, str] | None:

@@ -375,8 +375,8 @@ class PartsFlow:
                 return
             division.gathering.add(stage)
             item, split, deciding = journey.item, division.split, self._graph.deciding
-            gathering = partial(gathered, item.id, split, stage, deciding)
-            found = await self._commit.do(gathering)
+            found = await self._commit.do(partial(gathered, item.id, split, stage, deciding))
+            journey.part_failures[stage] = found.failures
             end = found.end_of(journey.whole_end(stage, "done", found.digest))
             if end.outcome == "done" and stage in self._judges:
                 end = await to_thread.run_sync(

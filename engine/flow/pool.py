@@ -338,7 +338,9 @@ class Pool:
 
     def _start(self, entry: Entry, worker: int) -> Attempt:
         journey = entry.journey
-        item = journey.item.with_inputs(self._inputs, journey.failures_of(self._inputs.values()))
+        reads = self._inputs.values()
+        failures, of_parts = journey.failures_of(reads), journey.part_failures_of(reads)
+        item = journey.item.with_inputs(self._inputs, failures, of_parts)
         if self._events.listeners:
             self._events.emit(AttemptStarted(item.id, self.name, worker, entry.attempt))
         row = self._hooks.attempt_started(item, self.name, worker, entry.attempt)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from engine.contract.item import PARTS, Item
+from engine.contract.item import PARTS, Item, part_id
 from engine.contract.job import Parameters
 from engine.ledger.records import End, Failure, Known, known_ends
 
@@ -29,7 +29,8 @@ class PartRow(NamedTuple):
 @dataclass(slots=True)
 class Gathered:
     """What the parts of an item came to at a step: how many there are, and how many of them ended
-    there done, failed or dropped, there or before. `digest` is that of those that are done."""
+    there done, failed or dropped, there or before. `digest` is that of those that are done.
+    `failures`: why those failed there that go on all the same, as the step is optional, by id."""
 
     parts: int = 0
     done: int = 0
@@ -38,6 +39,7 @@ class Gathered:
     retryable: bool = False
     kinds: Counter[tuple[str, str | None, str | None]] = field(default_factory=Counter)
     digest: str = ""
+    failures: dict[str, str] = field(default_factory=dict)
 
     def add(self, at: "_Row | None", ill: "_Row | None") -> None:
         self.parts += 1
@@ -178,6 +180,8 @@ class PartRows:
                 bad = [row for row in rows.values() if row.stage in deciding]
                 bad = [row for row in bad if row.outcome in ("failed", "dropped")]
                 ill = next((row for row in bad if row.outcome == "failed"), bad[0] if bad else None)
+                if at is not None and at.outcome == "failed" and stage not in deciding:
+                    found.failures[part_id(parent, split, position)] = at.reason or ""
             else:
                 digest.update(f"{position} {at.fingerprint} {at.kind or ''}\n".encode())
             found.add(at, ill)

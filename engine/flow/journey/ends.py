@@ -6,7 +6,7 @@ Pure: no clock, no disk, no database.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from engine.contract.item import NO_FAILURES, Item
+from engine.contract.item import NO_FAILURES, NO_PART_FAILURES, Item
 from engine.flow.journey.graph import Graph
 from engine.ledger.records import End, Failure, Known, Settled
 
@@ -32,6 +32,9 @@ class Ends:
     """The stages that make parts of the item in this run."""
     gathered_anew: set[str] = field(default_factory=set)
     """The steps at its parts where a part has had work to do in this run."""
+    part_failures: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    """Why its parts failed at optional steps, by step and the part's id: at those steps that have
+    been gathered in this run, as all have been whose parts a step with work to do reads."""
     _asking: set[str] = field(default_factory=set)
     """The stages of whose outputs it is being found out whether they will be read."""
 
@@ -60,6 +63,13 @@ class Ends:
             for stage, end in ends
             if end is not None and end.outcome == "failed" and end.failure is not None
         }
+
+    def part_failures_of(self, stages: Iterable[str | None]) -> Mapping[str, Mapping[str, str]]:
+        """Why parts of the item failed at those of these stages that stand at its parts."""
+        if not self.part_failures:
+            return NO_PART_FAILURES
+        whys = ((stage, self.part_failures.get(stage or "")) for stage in stages)
+        return {stage: why for stage, why in whys if stage is not None and why}
 
     def _lets_on(self, stage: str, end: End) -> bool:
         """Whether stages that read the output of `stage` may have the item after this end."""

@@ -30,7 +30,9 @@ from engine.config.template import render_config
 from engine.contract.item import item_id
 from engine.flow.journey.graph import Graph
 from engine.ledger.outputs.folders import commit_output, open_scratch
-from tests.engine.toy_parts import cut
+from engine.ledger.schema import FILE
+from engine.ledger.writer import Ledger
+from tests.engine.toy_parts import at, cut
 from tests.engine.toys import (
     Does,
     Toy,
@@ -340,6 +342,50 @@ def test_a_stage_is_told_why_an_optional_input_failed(fast: Path, placement: str
             assert read_value(one, step) == {"notes": "told to", "words": None}
         shutil.rmtree(item.output("whole"))
     assert executions(fast)["a", item.id] == 1
+
+
+class AsksOfParts(Stage):
+    """Writes down why parts have no notes, by position."""
+
+    inputs: ClassVar[str | Sequence[str]] = "pieces"
+    optional_inputs: ClassVar[str | Sequence[str]] = ("notes", "words")
+
+    def process(self, item: Item, out: Path) -> None:
+        parts = {one.position: one for one in item.parts("pieces")}
+        why = {at: [one.why_failed("notes"), one.why_failed("words")] for at, one in parts.items()}
+        (out / "value.json").write_text(json.dumps(why))
+
+
+@pytest.mark.parametrize("placement", ["thread", "process"])
+def test_a_step_that_gathers_is_told_why_a_part_failed(fast: Path, placement: str) -> None:
+    """Of each part what was its own reason, of an earlier run too; of the item what was the item's;
+    none of a skip, and none once a retry has mended it."""
+    does = {"v/0": ["permanent"], "v/1": ["skip"], "v/3": ["bug", 1]}
+    pipeline = line(
+        toy("w", does={"v": ["permanent"]}),
+        cut("c", "w", cuts={"v": 4}),
+        at("c", "n", does=does),
+        Step(
+            AsksOfParts,
+            ("c", "n"),
+            inputs={"pieces": "c", "notes": "n", "words": "w"},
+            name="asks",
+        ),
+    )
+    options = ["stages.w.optional=true", "stages.n.optional=true", "stages.n.attempts=1"]
+    options += [f"stages.asks.placement={placement}"]
+    item = Item.at(fast, "v")
+    for _ in range(2):
+        run(pipeline, fast, ["v"], *options)
+        why = {at: reason for at, [reason, _] in read_value(item, "asks").items()}
+        assert why == {"0": "told to", "1": None, "2": None, "3": "ValueError: told to"}
+        assert {words for _, words in read_value(item, "asks").values()} == {"told to"}
+        shutil.rmtree(item.output("asks"))
+    graph, ledger = Graph(pipeline, {}), Ledger(fast / FILE)
+    ledger.retrying.reset({name: graph.descendants(name) for name in graph.names}, stage="n")
+    ledger.close()
+    run(pipeline, fast, ["v"], *options)
+    assert [reason for reason, _ in read_value(item, "asks").values()] == ["told to", *[None] * 3]
 
 
 # Outputs that are kept for whoever reads them, and fingerprints
