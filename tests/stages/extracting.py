@@ -43,16 +43,21 @@ class Output:
         return {path.relative_to(self.folder).as_posix(): path.read_bytes() for path in files}
 
 
+def downloaded(path: Path) -> Callable[[Path], None]:
+    """Writes what download would write of this file."""
+
+    def write(folder: Path) -> None:
+        (folder / f"video{path.suffix}").symlink_to(path)
+        (folder / "info.json").write_text(json.dumps({"file": f"video{path.suffix}"}))
+
+    return write
+
+
 def run_extract(
     make_item: Callable[..., Item], workdir: Path, path: Path, **settings: object
 ) -> Output:
     """Run the stage on a file that is already there."""
-
-    def download(folder: Path) -> None:
-        (folder / f"video{path.suffix}").symlink_to(path)
-        (folder / "info.json").write_text(json.dumps({"file": f"video{path.suffix}"}))
-
-    item = make_item(str(path), download=download)
+    item = make_item(str(path), download=downloaded(path))
     stage = Extract(Extract.Settings(**settings), workdir=workdir)
     out = open_scratch(item, "extract")
     stage.open()

@@ -93,6 +93,11 @@ def sentence_on(image: bytes) -> str:
     return f"A scene numbered {hashlib.sha256(image).hexdigest()[:12]}."
 
 
+def openai(server: VisionServer, **more: Any) -> dict[str, Any]:
+    """Settings of a step that asks this server by OpenAI's protocol."""
+    return {"backend": "openai", "base_url": f"{server.origin}/v1", "model": "eye"} | more
+
+
 @contextmanager
 def serving(**options: Any) -> Iterator[VisionServer]:
     server = VisionServer(**options)

@@ -19,10 +19,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from engine import FinishContext, Item, ItemRecord, shown, shown_in
+from engine import FinishContext, ItemRecord, shown, shown_in
 from stages.crawl.dataset.card import Totals, counted, write_card
 from stages.crawl.dataset.class_numbers import numbered, write_classes
-from stages.crawl.dataset.dedup import FACTS, Dedup, columns_of
+from stages.crawl.dataset.dedup import FACTS, Dedup, columns_of, is_deduplicated
 from stages.crawl.dataset.earlier_looks import with_looks
 from stages.crawl.dataset.tables import TableWriter, duplicates_schema, frames_schema, videos_schema
 from stages.files.folders import built_whole, link_or_copy
@@ -93,7 +93,7 @@ class Survey:
         # An empty video in front gives each column its type if there is no other video.
         parts = [columns_of([], 0)]
         for record in context.items():
-            if not _is_finished(record):
+            if not is_deduplicated(record):
                 continue
             written = read_lines(record.folder / Dedup.name / "hashes.jsonl")
             lines = with_looks(context.workdir, record, written)
@@ -113,12 +113,6 @@ class Survey:
         """The video's id and the file name of a frame, given its index in `frames`."""
         video = int(self.frames.videos[frame])
         return self.ids[video], self.names[video][frame - self.starts[video]].decode()
-
-
-def _is_finished(record: ItemRecord) -> bool:
-    """Whether a video's frames belong to the dataset. False for a playlist, which has no frames."""
-    item = Item(record.id, record.source, record.folder)
-    return record.outcome == "done" and item.has_output(Dedup.name)
 
 
 def _write_tables(
@@ -225,7 +219,7 @@ def _count_requests(context: FinishContext) -> str:
     """The number of requests that the dry run of describe counted, over all finished videos."""
     videos = requests = frames = reused = cached = 0
     for record in context.items():
-        counts = _read_video(record)["requests"] if _is_finished(record) else None
+        counts = _read_video(record)["requests"] if is_deduplicated(record) else None
         if counts is not None:
             videos += 1
             requests += counts["requests"]

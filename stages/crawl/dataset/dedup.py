@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import engine
-from engine import Item, Permanent, Stage, checkpoint, setting
+from engine import Item, ItemRecord, Permanent, Stage, checkpoint, setting
 from stages.files.folders import INFO, link_or_copy
 from stages.files.json_lines import read_lines, write_lines
 from stages.media.cores import PROCESS_CORES, Cores, share_out
@@ -219,3 +219,9 @@ def _known(item: Item, role: str, name: str) -> list[dict[str, Any]]:
     """The objects in the files of this name in the inputs, where they are there."""
     paths = (folder / name for folder in _inputs(item, role))
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.is_file()]
+
+
+def is_deduplicated(record: ItemRecord) -> bool:
+    """Whether a video's frames belong to the dataset. False for a playlist, which has no frames."""
+    item = Item(record.id, record.source, record.folder)
+    return record.outcome == "done" and item.has_output(Dedup.name)

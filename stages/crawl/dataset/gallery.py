@@ -10,9 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import Item, ItemRecord, PageContext, Section, shown
+from engine import PageContext, Section, shown
 from stages.crawl.dataset.build import DATASET
-from stages.crawl.dataset.dedup import Dedup
+from stages.crawl.dataset.dedup import Dedup, is_deduplicated
 from stages.crawl.dataset.tables import frame_of, inside, opened, read_table
 from stages.files.json_lines import read_lines
 
@@ -139,7 +139,7 @@ def _shots_so_far(context: PageContext) -> list[KeptFrame]:
 def _finished_shots(context: PageContext) -> Iterator[KeptFrame]:
     for record in context.items():
         folder = record.folder / Dedup.name
-        if not _is_deduplicated(record):
+        if not is_deduplicated(record):
             continue
         video = read_lines(folder / "video.json")[0]
         hashes = {line["file"]: line for line in read_lines(folder / "hashes.jsonl")}
@@ -149,11 +149,6 @@ def _finished_shots(context: PageContext) -> Iterator[KeptFrame]:
         for line in kept[::step][:FRAMES_A_VIDEO]:
             title = str(video["title"] or record.source)
             yield _shot(line, folder / "frames" / line["file"], title)
-
-
-def _is_deduplicated(record: ItemRecord) -> bool:
-    item = Item(record.id, record.source, record.folder)
-    return record.outcome == "done" and item.has_output(Dedup.name)
 
 
 def _shot(row: Mapping[str, Any], path: Path, title: str) -> KeptFrame:

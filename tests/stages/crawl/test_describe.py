@@ -18,7 +18,14 @@ from pydantic import ValidationError
 from engine import Item, Permanent, StopRun, Throttled, Transient, UsageError
 from stages.crawl.describe import Describe
 from tests.stages.describing import describe, kept, picture, read
-from tests.stages.vision_server import Answer, VisionServer, problem, sentence_on, serving
+from tests.stages.vision_server import (
+    Answer,
+    VisionServer,
+    openai,
+    problem,
+    sentence_on,
+    serving,
+)
 
 KEY = "sk-test-0123456789abcdefSECRET"
 MakeItem = Callable[..., Item]
@@ -34,10 +41,6 @@ def server() -> Iterator[VisionServer]:
 def key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("GEMINI_API_KEY", KEY)
-
-
-def openai(server: VisionServer, **more: Any) -> dict[str, Any]:
-    return {"backend": "openai", "base_url": f"{server.origin}/v1", "model": "eye"} | more
 
 
 def descriptions(lines: list[dict[str, Any]]) -> list[str | None]:

@@ -16,15 +16,18 @@ from engine import Ending, Item, Permanent, StopRun, Throttled, Transient
 from stages.calls.problem import problem_within
 from stages.crawl.describe import Describe
 from tests.stages.describing import Line, describe, kept, picture, read
-from tests.stages.vision_server import Answer, Request, VisionServer, problem, sentence_on, serving
+from tests.stages.vision_server import (
+    Answer,
+    Request,
+    openai,
+    problem,
+    sentence_on,
+    serving,
+)
 
 MakeItem = Callable[..., Item]
 
 IMAGES = [picture(seed) for seed in range(8)]
-
-
-def openai(server: VisionServer, **more: Any) -> dict[str, Any]:
-    return {"backend": "openai", "base_url": f"{server.origin}/v1", "model": "eye"} | more
 
 
 def descriptions(lines: list[Line]) -> list[str | None]:

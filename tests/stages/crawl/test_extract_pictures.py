@@ -1,6 +1,5 @@
 """What the extract stage makes of videos that say more of their pictures than most do."""
 
-import json
 import shutil
 from collections.abc import Callable
 from fractions import Fraction
@@ -30,6 +29,7 @@ from tests.stages.containers import (
     put_into_mp4,
 )
 from tests.stages.crawl.test_extract import Output, Run
+from tests.stages.extracting import downloaded
 from tests.stages.splitting import split_whole
 
 SIZE = (160, 96)
@@ -42,11 +42,7 @@ def extract(make_item: Callable[..., Item], tmp_path: Path) -> Run:
     """Runs the stage on a file that is already there."""
 
     def run(path: Path, **settings: object) -> Output:
-        def download(folder: Path) -> None:
-            (folder / f"video{path.suffix}").symlink_to(path)
-            (folder / "info.json").write_text(json.dumps({"file": f"video{path.suffix}"}))
-
-        item = make_item(str(path), download=download)
+        item = make_item(str(path), download=downloaded(path))
         stage = Extract(Extract.Settings(**settings), workdir=tmp_path)
         out = open_scratch(item, "extract")
         shutil.rmtree(out)

@@ -20,6 +20,7 @@ from engine.ledger.outputs.folders import open_scratch
 from stages.scenes.cuts.detection import CutDetector
 from stages.scenes.scenes import THUMBNAIL, Scenes
 from tests.stages.clips import make_clip
+from tests.stages.extracting import downloaded
 from tests.stages.splitting import Collector
 
 RATE = 25
@@ -67,11 +68,7 @@ class Cut:
 @pytest.fixture
 def cut(make_item, tmp_path):
     def run(path: Path, standing: Positions | None = None, **settings: Any) -> Cut:
-        def download(folder: Path) -> None:
-            (folder / f"video{path.suffix}").symlink_to(path)
-            (folder / "info.json").write_text(json.dumps({"file": f"video{path.suffix}"}))
-
-        item = make_item(str(path), download=download)
+        item = make_item(str(path), download=downloaded(path))
         stage = Scenes(Scenes.Settings(**settings), workdir=tmp_path)
         out = open_scratch(item, "scenes")
         collector = Collector(out.with_name(f"{out.name}-parts"))

@@ -24,12 +24,11 @@ from stages.vision.forms import UnfitAnswer
 from tests.stages.scenes.describing.words import (
     MakeItem,
     data_of,
-    openai,
     summed_up,
     texts_of,
     video_answer,
 )
-from tests.stages.vision_server import serving
+from tests.stages.vision_server import openai, serving
 
 
 def scenes(count: int, length: int = 40, missing: Sequence[int] = ()) -> list[dict[str, Any]]:

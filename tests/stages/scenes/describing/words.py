@@ -13,7 +13,7 @@ from engine import Item, Stage
 from stages.scenes.describing.describe import DescribeScenes
 from stages.scenes.describing.summary import Summarise
 from tests.stages.describing import picture
-from tests.stages.vision_server import Request, VisionServer
+from tests.stages.vision_server import Request
 
 MakeItem = Callable[..., Item]
 
@@ -75,10 +75,6 @@ def video_answer(request: Request, each: int = 2) -> str:
 
 def says(request: Request) -> str:
     return scene_answer(request) if asks_about_scene(request) else video_answer(request)
-
-
-def openai(server: VisionServer, **more: Any) -> dict[str, Any]:
-    return {"backend": "openai", "base_url": f"{server.origin}/v1", "model": "eye"} | more
 
 
 def recorded(seeds: Sequence[int], **fields: Any) -> Callable[[Path], None]:
