@@ -1,5 +1,7 @@
 """The ways in which a call to a paid server ends without an answer."""
 
+from typing import Any
+
 from engine import PenstockError
 from stages.calls.problem import Problem
 
@@ -41,6 +43,14 @@ class ServerFailed(CallFailed):
         if self.away or self.others > 0:
             return self.answers >= _WELL * max(1, self.others)
         return answers > self.before
+
+
+class WouldAsk(Exception):
+    """The answer to `question` is not among those that are kept, and nothing is to be sent."""
+
+    def __init__(self, question: Any) -> None:
+        super().__init__("it would be asked")
+        self.question = question
 
 
 class TryAgain(Exception):

@@ -129,6 +129,7 @@ class Describe(Stage):
             client = connect(
                 question,
                 settings,
+                self.workdir,
                 step=self.name,
                 free="detections",
                 expected_tokens=len(question.prompt) / 4 + IMAGE_TOKENS + question.max_tokens,

@@ -6,17 +6,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import Field, model_validator
 
-import engine
 from engine import Drop, Item, Permanent, Stage, checkpoint, setting
 from stages.files.folders import carry_info, link_or_copy
 from stages.files.json_lines import read_lines, write_lines
 from stages.media.pictures.frame_quality import Quality, measure
-from stages.models.detector import Detection, borrow_detector
-from stages.models.devices import DeviceName, gpu_needs
+from stages.models.detector import Detection, DetectorSettings, borrow_detector
+from stages.models.devices import gpu_needs
 from stages.models.inference import in_order
 from stages.models.network_input import Prepared, batches_of
 from stages.models.runtimes import UNRECORDED, find_made_of
@@ -55,7 +54,7 @@ class Filter(Stage):
     defaults: ClassVar[dict[str, Any]] = {"workers": 2}
     unrecorded = UNRECORDED
 
-    class Settings(engine.Settings):
+    class Settings(DetectorSettings):
         weights: str = setting(
             "yolo11n.pt",
             "YOLO weights: a .pt, .onnx or .engine file, an OpenVINO folder, or a published name.",
@@ -71,33 +70,6 @@ class Filter(Stage):
         min_area: float = setting(
             0.0, "Share of the frame's area, 0 to 1, that a detection covers at least.", ge=0, le=1
         )
-        iou: float = setting(
-            0.7,
-            "Overlap, 0 to 1, above which two detections of a class are one object.",
-            gt=0,
-            le=1,
-        )
-        image_size: int = setting(
-            640, "Longer side of a frame as the model sees it, in pixels.", ge=32, le=4096
-        )
-        inference_batch: int = setting(
-            8,
-            "Frames in one inference on a GPU; on a CPU each has one of its own.",
-            affects_output=False,
-            ge=1,
-        )
-        device: DeviceName = setting(
-            "auto",
-            'Where the model runs: "auto", "cuda", "cuda:1", "mps" or "cpu".',
-            affects_output=False,
-        )
-        runtime: Literal["auto", "torch", "onnx", "openvino"] = setting(
-            "auto",
-            'What runs a .pt on a CPU; "auto" is OpenVINO where it is installed, else ONNX Runtime '
-            "with onnx, else torch.",
-            in_ingredients=True,
-        )
-        half: bool = setting(False, "Compute in half precision where the device can.")
         decode_threads: int = setting(
             2,
             "Threads of a worker that decode frames while the model runs.",

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from engine import ConfigError, Loan, UsageError, borrow
+from pydantic import Field
+
+from engine import ConfigError, Loan, Settings, UsageError, borrow, setting
 from stages.models.content import content_hash
-from stages.models.devices import predict_in_batches
+from stages.models.devices import DeviceName, device_setting, predict_in_batches
 from stages.models.exports import exported
 from stages.models.inference import Answer, Streams
 from stages.models.loading import (
@@ -39,6 +41,48 @@ if TYPE_CHECKING:
     Image = NDArray[np.uint8]
 
 COCO_CLASSES = 80
+
+
+def inference_batch_setting(frames: int) -> Any:
+    return setting(
+        frames,
+        "Frames in one inference on a GPU; on a CPU each has one of its own.",
+        affects_output=False,
+        ge=1,
+    )
+
+
+class DetectorSettings(Settings):
+    """The settings of every step that looks at frames with a detector. A step words the first three
+    anew, for what it does with what is seen."""
+
+    weights: str = setting(
+        "yolo11n.pt",
+        "YOLO weights: a .pt, .onnx or .engine file, an OpenVINO folder, or a published name.",
+        needs_trust=True,
+    )
+    classes: tuple[Annotated[str, Field(min_length=1)], ...] = setting(
+        (), "Names of the classes that count; [] for all that the model knows."
+    )
+    confidence: float = setting(0.35, "Confidence, 0 to 1, from which on a detection counts.")
+    iou: float = setting(
+        0.7,
+        "Overlap, 0 to 1, above which two detections of a class are one object.",
+        gt=0,
+        le=1,
+    )
+    image_size: int = setting(
+        640, "Longer side of a frame as the model sees it, in pixels.", ge=32, le=4096
+    )
+    inference_batch: int = inference_batch_setting(8)
+    device: DeviceName = device_setting()
+    runtime: Literal["auto", "torch", "onnx", "openvino"] = setting(
+        "auto",
+        'What runs a .pt on a CPU; "auto" is OpenVINO where it is installed, else ONNX Runtime '
+        "with onnx, else torch.",
+        in_ingredients=True,
+    )
+    half: bool = setting(False, "Compute in half precision where the device can.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
+from engine import setting
 from stages.models.loading import gpu_of
 
 
@@ -19,6 +20,15 @@ def _names_a_device(device: str) -> str:
 
 DeviceName = Annotated[str, AfterValidator(_names_a_device)]
 """The type of a setting that names a device."""
+
+
+def device_setting(but: str = "") -> Any:
+    """The setting `device` of a step with a model; `but` says what it does not hold for."""
+    return setting(
+        "auto",
+        f'Where the model runs: "auto", "cuda", "cuda:1", "mps" or "cpu"{but}.',
+        affects_output=False,
+    )
 
 
 def gpu_needs(device: str, made_of: Mapping[str, Any] | None = None) -> Mapping[str, int]:

@@ -1,14 +1,16 @@
 """The persist stage: a finished video goes into the sinks, and can be searched from then on."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engine import Item, Stage, Transient, UsageError
+from engine import Item, ItemRecord, Stage, Transient, UsageError
+from stages.scenes.describing.composed import counted
 from stages.scenes.records import read_records
-from stages.scenes.store import Store, StoreSettings, find_embedder
+from stages.scenes.store import Store, StoreSettings, Vectors, expected_vectors, find_embedder
 
 WRITTEN = "persist.json"
 
@@ -17,7 +19,8 @@ class Persist(Stage):
     """Put a video's records into the sinks, in the place of what they have of it.
 
     Of `scenes` it reads scenes.jsonl and info.json, of `summary`, where there is one, summary.json.
-    It writes persist.json: which generation of the video is in which sinks.
+    It writes persist.json: which generation of the video is in which sinks. With `dry_run` it
+    leaves the sinks as they are, and counts what would be sent for vectors.
     """
 
     inputs = "scenes"
@@ -27,27 +30,54 @@ class Persist(Stage):
         """Those of the sinks."""
 
     settings: "Persist.Settings"
+    _store: Store | None = None
+    """None in a dry run."""
 
     def find_ingredients(self, earlier: Mapping[str, Any] | None) -> Mapping[str, Any]:
         """What makes vectors. Raises UsageError where one is asked for by name and is missing."""
+        if self.settings.dry_run:
+            return {"dry_run": True}
         embedder = find_embedder(self.settings)
         return {"embeddings": embedder.name if embedder else None}
 
     def open(self) -> None:
         """Raises UsageError where a sink cannot be used."""
-        self._store = Store(self.settings, self.workdir, find_embedder(self.settings))
+        if not self.settings.dry_run:
+            self._store = Store(self.settings, self.workdir, find_embedder(self.settings))
 
     def process(self, item: Item, out: Path) -> None:
         summary = item.input("summary") if item.has_input("summary") else None
         records = read_records(item, item.input("scenes"), summary)
-        for name in self._store.sinks:
-            with _tried_again(name):
-                self._store.write_to(name, records)
-        line = {"generation": records.generation, "sinks": list(self._store.sinks)}
+        if self._store is None:
+            line: dict[str, Any] = {
+                "counted": asdict(expected_vectors(self.settings, self.workdir, records))
+            }
+        else:
+            for name in self._store.sinks:
+                with _tried_again(name):
+                    self._store.write_to(name, records)
+            line = {"generation": records.generation, "sinks": list(self._store.sinks)}
         (out / WRITTEN).write_text(json.dumps(line) + "\n")
 
     def close(self) -> None:
-        self._store.close()
+        if self._store is not None:
+            self._store.close()
+
+
+def vectors_counted(records: Iterable[ItemRecord]) -> Iterator[str]:
+    """A line on what a dry run would have sent for vectors."""
+    whole: Vectors | None = None
+    for record in records:
+        file = record.folder / Persist.name / WRITTEN
+        told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        if "counted" in told:
+            one = Vectors(**told["counted"])
+            whole = one if whole is None else whole + one
+    if whole is not None and whole.texts:
+        yield (
+            f"dry run: persist would make {counted(whole.calls, 'call')} for vectors of "
+            f"{counted(whole.texts, 'text')} to {whole.host}, about {whole.bytes // 4:,} tokens"
+        )
 
 
 @contextmanager

@@ -82,7 +82,7 @@ scenes = Pipeline(
                 "stages.transcribe.dry_run": True,
                 "stages.describe_scenes.dry_run": True,
                 "stages.summary.dry_run": True,
-                "stages.persist.meaning": "off",
+                "stages.persist.dry_run": True,
             },
             once=True,
         ),

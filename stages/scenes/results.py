@@ -17,10 +17,8 @@ from engine import FinishContext, Item, ItemRecord
 from stages.files.folders import INFO, built_whole, link_or_copy
 from stages.files.json_lines import json_line, read_lines
 from stages.scenes.collect import SCENES, Collect
-from stages.scenes.describing.costs import words_counted
 from stages.scenes.describing.summary import SUMMARY, Summarise
 from stages.scenes.record import schema
-from stages.speech.transcribe import speech_counted
 
 RESULTS = "scenes"
 VIDEOS = "videos.jsonl"
@@ -43,9 +41,7 @@ def build_results(context: FinishContext) -> list[str]:
                 all_.write(json_line(_video(record, lines)))
                 videos, scenes = videos + 1, scenes + len(lines)
         (folder / "scene.schema.json").write_text(json.dumps(schema(), indent=2) + "\n")
-    told = f"scenes: {_counted(scenes, 'scene')} of {_counted(videos, 'video')} in {target}"
-    counted = [*speech_counted(context.items()), *words_counted(context.items())]
-    return [told, *counted]
+    return [f"scenes: {_counted(scenes, 'scene')} of {_counted(videos, 'video')} in {target}"]
 
 
 def _finished(context: FinishContext) -> Iterator[ItemRecord]:

@@ -13,18 +13,27 @@ from typing import cast
 
 from engine import FinishContext, Item, ItemRecord
 from stages.scenes.collect import Collect
-from stages.scenes.persist import WRITTEN, Persist
+from stages.scenes.describing.costs import words_counted
+from stages.scenes.persist import WRITTEN, Persist, vectors_counted
 from stages.scenes.records import read_records
 from stages.scenes.results import build_results
 from stages.scenes.store import LOCAL_SINKS, Store, StoreSettings, find_embedder
 from stages.sinks.sink import VideoRecords
+from stages.speech.transcribe import speech_counted
 
 SUMMARY_STEP = "summary"
 
 
 def finish(context: FinishContext) -> list[str]:
-    """Build the results' folder, then settle the sinks. Returns lines for the report."""
-    return [*build_results(context), *settle_sinks(context)]
+    """Build the results' folder, then settle the sinks, or say what a dry run has counted. Returns
+    lines for the report."""
+    built = build_results(context)
+    counting = (speech_counted, words_counted, vectors_counted)
+    counted = [line for count in counting for line in count(context.items())]
+    if cast(StoreSettings, context.settings[Persist.name]).dry_run:
+        told = counted or ["dry run: these settings make no paid call"]
+        return [*built, *told, "dry run: nothing was sent, and the sinks are as they were"]
+    return [*built, *counted, *settle_sinks(context)]
 
 
 def forget(context: FinishContext, record: ItemRecord) -> list[str]:
@@ -67,7 +76,8 @@ def _settle(store: Store, name: str, context: FinishContext) -> tuple[int, int]:
     for record in context.items():
         item = Item(record.id, record.source, record.folder)
         if record.outcome == "done" and item.has_output(Persist.name):
-            if held.get(record.id) != _generation(item):
+            generation = _generation(item)
+            if generation is not None and held.get(record.id) != generation:
                 store.write_to(name, _records(item))
                 written += 1
         elif record.outcome in ("dropped", "failed") and record.id in held:
@@ -76,9 +86,11 @@ def _settle(store: Store, name: str, context: FinishContext) -> tuple[int, int]:
     return written, removed
 
 
-def _generation(item: Item) -> str:
+def _generation(item: Item) -> str | None:
+    """The generation that was put into the sinks; None where a dry run put none."""
     written = json.loads((item.output(Persist.name) / WRITTEN).read_text(encoding="utf-8"))
-    return str(written["generation"])
+    generation: str | None = written.get("generation")
+    return generation
 
 
 def _records(item: Item) -> VideoRecords:

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import engine
 from engine import ConfigError, setting
-from stages.search.api_embedder import ApiEmbedder
+from stages.search.api_embedder import ApiEmbedder, api_name, batches, cut
 from stages.search.embedding import (
     API_KEY,
     API_MODEL,
@@ -28,6 +30,9 @@ DATABASE = "search.db"
 PARQUET = "parquet"
 
 SinkName = Literal["sqlite", "parquet", "cosmos"]
+
+DESCRIBED_BYTES = 400
+"""Of a description that is still to come, about."""
 
 LOCAL_SINKS: Mapping[SinkName, str] = {"sqlite": DATABASE, "parquet": PARQUET}
 """Where the sinks are that lie in the work folder, unless a setting says otherwise."""
@@ -84,6 +89,11 @@ class StoreSettings(engine.Settings):
         needs_trust=True,
         example="e4ce9877abf3edfe10b0d82785e83bdcb973e22e",
     )
+    dry_run: bool = setting(
+        False,
+        "Put nothing anywhere; count the texts that an API would be sent for vectors.",
+        in_ingredients=True,
+    )
     base_url: str = setting(
         API_URL,
         "The API's address; /embeddings follows.",
@@ -96,6 +106,24 @@ class StoreSettings(engine.Settings):
         affects_output=False,
         needs_trust=True,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """What a dry run counts: calls to `host` with texts for vectors."""
+
+    host: str
+    calls: int = 0
+    texts: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: "Vectors") -> "Vectors":
+        return Vectors(
+            other.host,
+            self.calls + other.calls,
+            self.texts + other.texts,
+            self.bytes + other.bytes,
+        )
 
 
 class Store:
@@ -142,6 +170,27 @@ class Store:
                 pairs = list(zip(some.texts, vectors, strict=True))
                 self._database.keep_vectors(self._embedder.name, pairs)
         sink.write(records)
+
+
+def expected_vectors(settings: StoreSettings, workdir: Path, records: VideoRecords) -> Vectors:
+    """What an API would be sent of these records; scenes without a description count with one."""
+    host = urlsplit(settings.base_url).netloc
+    if settings.meaning != "api" or "sqlite" not in settings.sinks:
+        return Vectors(host)
+    texts = [text for one in records.scenes for text in texts_of(one).values() if text]
+    file = _place(settings.database, workdir / DATABASE)
+    if file.is_file():
+        with SqliteSink(file) as database:
+            name = api_name(settings.model or API_MODEL, settings.base_url)
+            texts = database.without_vector(name, texts)
+    texts = list(dict.fromkeys(texts))
+    undescribed = sum(not one.get("description") for one in records.scenes)
+    return Vectors(
+        host,
+        calls=len(list(batches([cut(text) for text in texts]))) or min(1, undescribed),
+        texts=len(texts) + undescribed,
+        bytes=sum(len(cut(text).encode()) for text in texts) + undescribed * DESCRIBED_BYTES,
+    )
 
 
 def find_embedder(settings: StoreSettings) -> Embedder | None:

@@ -39,7 +39,7 @@ class ApiEmbedder:
         self._key_name = key_name or API_KEY
         self._key = os.environ.get(self._key_name, "").strip() or None
         self.host = urlsplit(base_url).netloc
-        self.name = f"{model} at {self.host}"
+        self.name = api_name(model, base_url)
         self.made_by: Mapping[str, Any] = {
             "backend": "api",
             "model": model,
@@ -88,6 +88,11 @@ class ApiEmbedder:
         if status >= 500 or status == 408:
             raise Transient(f"{self.host} gives no embeddings: {status}", kind="embeddings")
         raise Permanent(f"{self.host} refuses the texts ({status}: {told})", kind="embeddings")
+
+
+def api_name(model: str, base_url: str) -> str:
+    """The name of the vectors of a model behind an address."""
+    return f"{model} at {urlsplit(base_url).netloc}"
 
 
 def cut(text: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from engine import Permanent
 from stages.calls.client import ApiClient
-from stages.calls.errors import CallFailed, ServerFailed
+from stages.calls.errors import CallFailed, ServerFailed, WouldAsk
 from stages.calls.kept_answers import KeptAnswers
 from stages.calls.outages import put_off
 from stages.speech.heard import Heard, SpeechClip, heard
@@ -24,10 +24,11 @@ class KeptTranscripts(KeptAnswers[Heard]):
 
 
 class AskedServer:
-    """Asks about a clip once, and never again."""
+    """Asks about a clip once, and never again. Without a client nothing is sent: only what is kept
+    is answered."""
 
     def __init__(
-        self, client: ApiClient[SpeechClip, Heard], kept: KeptTranscripts, made_by: str
+        self, client: ApiClient[SpeechClip, Heard] | None, kept: KeptTranscripts, made_by: str
     ) -> None:
         self.made_by = made_by
         self.client = client
@@ -35,13 +36,21 @@ class AskedServer:
 
     async def hear(self, clip: SpeechClip) -> Heard:
         """Raises Permanent, kind "refused", where the server takes this clip from nobody; Transient
-        and Throttled, kind "speech-api", where it fails or is away; and the client's StopRun."""
+        and Throttled, kind "speech-api", where it fails or is away; and the client's StopRun.
+        Without a client it raises WouldAsk where no answer is kept."""
+        client, key = self.client, self._kept.key(clip.content)
+        if client is None:
+            answer = await self._kept.read(key)
+            if answer is None:
+                raise WouldAsk(clip)
+            return answer
         try:
-            return await self._kept.get(self._kept.key(clip.content), lambda: self.client.ask(clip))
+            return await self._kept.get(key, lambda: client.ask(clip))
         except ServerFailed as error:
-            raise put_off(self.client, str(error), KIND) from None
+            raise put_off(client, str(error), KIND) from None
         except CallFailed as error:
             raise Permanent(str(error), kind="refused") from None
 
     async def close(self) -> None:
-        await self.client.close()
+        if self.client is not None:
+            await self.client.close()

@@ -8,13 +8,18 @@ from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from anyio.to_thread import run_sync
-from pydantic import ConfigDict, field_validator
 
-import engine
 from engine import Item, ItemRecord, Stage, UsageError, setting
 from stages.calls.client import ApiClient
-from stages.calls.gates import Limits, share_gate
-from stages.calls.keys import checked_address, checked_key_name, read_key
+from stages.calls.connecting import open_api_client
+from stages.calls.errors import WouldAsk
+from stages.calls.keys import read_key
+from stages.calls.settings import (
+    CallLimits,
+    ServerSettings,
+    call_timeout_setting,
+    concurrency_setting,
+)
 from stages.models.devices import gpu_needs
 from stages.speech.asked_server import AskedServer, KeptTranscripts
 from stages.speech.chunk_files import SavedChunk, read_chunk
@@ -67,15 +72,17 @@ class Transcribe(Stage):
     """
 
     inputs = "chunk"
-    # A chunk may have to wait for the few calls a minute of a free plan; each call has a time limit
-    # of its own. A video is worth having without the speech of a chunk.
-    defaults: ClassVar[dict[str, Any]] = {"workers": 4, "timeout": 86400.0, "optional": True}
+    # A chunk may have to wait for the few calls a minute of a free plan, or for a day's requests;
+    # each call has a time limit of its own. A video is worth having without the speech of a chunk.
+    defaults: ClassVar[dict[str, Any]] = {
+        "workers": 4,
+        "timeout": 86400.0,
+        "patience": 172800.0,
+        "optional": True,
+    }
     item_failures = frozenset({"refused"})
 
-    class Settings(engine.Settings):
-        # A key pasted into the wrong setting is not repeated in the error.
-        model_config = ConfigDict(hide_input_in_errors=True)
-
+    class Settings(CallLimits, ServerSettings):
         backend: Literal["local", "openai", "azure", "groq", "vllm", "url", "off"] = setting(
             "local",
             'Who writes down what is said: "local" (faster-whisper on this machine), "openai", '
@@ -87,26 +94,6 @@ class Transcribe(Stage):
             f"whisper-large-v3-turbo, as looked up on {LOOKED_UP}.",
             in_ingredients=True,
             example="whisper-1",
-        )
-        base_url: str | None = setting(
-            None,
-            "Where the server is, such as http://localhost:8000/v1; none: the public one.",
-            needs_trust=True,
-            example="http://localhost:8000/v1",
-        )
-        api_key_env: str | None = setting(
-            None,
-            "The variable that holds the key, named *_API_KEY; none: OPENAI_, AZURE_OPENAI_, "
-            "GROQ_, VLLM_ or SPEECH_API_KEY.",
-            affects_output=False,
-            needs_trust=True,
-            example="OPENAI_API_KEY",
-        )
-        api_version: str | None = setting(
-            None,
-            "The api-version that Azure's URLs carry; none: one that fits.",
-            affects_output=False,
-            example="2024-10-21",
         )
         language: str | None = setting(
             None,
@@ -125,35 +112,8 @@ class Transcribe(Stage):
         ask_again: bool = setting(
             True, "Whether speech of over 2 s without words is asked about once more, alone."
         )
-        concurrency: int = setting(
-            4, "Calls in flight at once, over all workers.", affects_output=False, gt=0
-        )
-        requests_per_minute: float | None = setting(
-            None,
-            "Requests a minute, at most, evenly spread; none: what the backend allows a new "
-            "account, if that is known.",
-            affects_output=False,
-            gt=0,
-            example=60.0,
-        )
-        call_timeout: float = setting(
-            600.0, "Seconds that one call may take.", affects_output=False, gt=0
-        )
-        call_attempts: int = setting(
-            4,
-            "Tries at one call when the server fails or cannot be reached.",
-            affects_output=False,
-            gt=0,
-        )
-        rate_patience: float = setting(
-            600.0,
-            "Seconds a call waits while the server asks to slow down, before its chunk is put off.",
-            affects_output=False,
-            ge=0,
-        )
-        max_requests: int = setting(
-            0, "Requests of one run, at most; 0: no limit.", affects_output=False, ge=0
-        )
+        concurrency: int = concurrency_setting(4)
+        call_timeout: float = call_timeout_setting(600.0)
         dry_run: bool = setting(False, "Send nothing; count what a run would send.")
         device: Literal["auto", "cpu", "cuda"] = setting(
             "auto", "Where a local model runs.", affects_output=False
@@ -164,16 +124,6 @@ class Transcribe(Stage):
             "fastest of this device.",
         )
         beam_size: int = setting(5, "Wordings that a local model weighs up at once.", ge=1, le=20)
-
-        @field_validator("api_key_env")
-        @classmethod
-        def _a_name(cls, value: str | None) -> str | None:
-            return checked_key_name(value)
-
-        @field_validator("base_url")
-        @classmethod
-        def _an_address(cls, value: str | None) -> str | None:
-            return checked_address(value)
 
     settings: "Transcribe.Settings"
     _backend: Backend | None = None
@@ -196,7 +146,7 @@ class Transcribe(Stage):
         """Raises UsageError where the model, the address or the key is missing."""
         if self.settings.backend == "local":
             self._backend = await run_sync(self._load)
-        elif self.settings.backend != "off" and not self.settings.dry_run:
+        elif self.settings.backend != "off":
             self._backend = self._connect()
 
     async def close(self) -> None:
@@ -207,14 +157,19 @@ class Transcribe(Stage):
         """Raises Permanent where the server refuses the chunk, Transient where it fails, Throttled
         where it wants a long pause or is away; and StopRun where no chunk can be transcribed: a
         refused key, an unknown model, no quota, `max_requests` reached. With `dry_run` it counts
-        what would be sent, in place of words: see `Counted`."""
+        what would be sent (`Counted`), and has words only where the answers are kept."""
+        assert self._backend is not None
         chunk = await run_sync(read_chunk, item.input("chunk"))
-        if self._backend is None:
-            told = json.dumps(NO_WORDS | {"counted": asdict(await run_sync(self._count, chunk))})
-        else:
+        try:
             found = await hear_chunk(self._backend, chunk, again=self.settings.ask_again)
-            told = json.dumps(_told(found, self._backend.made_by), ensure_ascii=False)
-        await run_sync((out / "words.json").write_text, f"{told}\n", "utf-8")
+        except WouldAsk as would:
+            told = NO_WORDS | {"counted": asdict(self._count(chunk, would.question))}
+        else:
+            told = _told(found, self._backend.made_by)
+            if self._is_counting:
+                told["counted"] = asdict(Counted(self._host, kept=1 + found.asked_again))
+        text = json.dumps(told, ensure_ascii=False)
+        await run_sync((out / "words.json").write_text, f"{text}\n", "utf-8")
 
     def _load(self) -> LocalWhisper:
         settings = self.settings
@@ -233,13 +188,21 @@ class Transcribe(Stage):
     def _profile(self) -> Profile:
         return profile_of(self.settings.backend, self.settings.model, self.settings.granularity)
 
-    def _count(self, chunk: SavedChunk) -> Counted:
-        url, model = self._server()
-        kept = self._kept(url, model)
-        if kept.has(kept.key(chunk.clip.content)):
-            return Counted(urlsplit(url).netloc, kept=1)
+    @property
+    def _is_counting(self) -> bool:
+        """Whether there is a server, to which nothing is to be sent."""
+        return self.settings.dry_run and self.settings.backend not in ("local", "off")
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(self._server()[0]).netloc
+
+    def _count(self, chunk: SavedChunk, clip: SpeechClip) -> Counted:
+        """The call about this clip: the chunk's own, or one about a hole in what is kept of it."""
         seconds = sum(one.end - one.start for one in chunk.pieces)
-        return Counted(urlsplit(url).netloc, 1, 0, seconds, len(chunk.clip.content))
+        if clip is not chunk.clip:
+            seconds *= len(clip.content) / len(chunk.clip.content)
+        return Counted(self._host, 1, int(clip is not chunk.clip), seconds, len(clip.content))
 
     def _server(self) -> tuple[str, str]:
         """The server's address, and the model. Raises UsageError where one is not set."""
@@ -264,6 +227,9 @@ class Transcribe(Stage):
     def _connect(self) -> AskedServer:
         settings, profile = self.settings, self._profile
         url, model = self._server()
+        kept, made_by = self._kept(url, model), f"{settings.backend}:{model}"
+        if settings.dry_run:
+            return AskedServer(None, kept, made_by)
         key_name = settings.api_key_env or profile.key_env
         key = read_key(key_name)
         if key is None and url.startswith("https:"):
@@ -280,27 +246,21 @@ class Transcribe(Stage):
             language=settings.language,
             prompt=settings.prompt,
         )
-        rate = settings.requests_per_minute or profile.requests_per_minute
-        limits = Limits(settings.concurrency, rate, None, settings.call_timeout)
-        loan = share_gate(limits, server=url, key=key, model=model)
-        try:
-            client: ApiClient[SpeechClip, Heard] = ApiClient(
-                api,
-                loan.thing,
-                key=key,
-                key_name=key_name,
-                timeout=settings.call_timeout,
-                attempts=settings.call_attempts,
-                patience=settings.rate_patience,
-                max_requests=settings.max_requests,
-                step="stages.transcribe",
-                too_large="; smaller chunks may pass: stages.chunks.max_bytes",
-                loan=loan,
-            )
-        except BaseException:
-            loan.give_back()
-            raise
-        return AskedServer(client, self._kept(url, model), f"{settings.backend}:{model}")
+        client: ApiClient[SpeechClip, Heard] = open_api_client(
+            api,
+            settings,
+            server=url,
+            model=model,
+            key=key,
+            key_name=key_name,
+            step=self.name,
+            requests_per_minute=settings.requests_per_minute or profile.requests_per_minute,
+            day=settings.day_quota(
+                self.workdir, server=url, model=model, key_name=key_name, day="24 hours"
+            ),
+            too_large="; smaller chunks may pass: stages.chunks.max_bytes",
+        )
+        return AskedServer(client, kept, made_by)
 
 
 def _told(found: HeardChunk, made_by: str) -> dict[str, Any]:
@@ -342,10 +302,14 @@ def speech_counted(records: Iterable[ItemRecord]) -> Iterator[str]:
         one = counted(Item(record.id, record.source, record.folder))
         if one is not None:
             whole = one if whole is None else whole + one
-    if whole is not None:
-        kept = f"; {whole.kept:,} more are answered already" if whole.kept else ""
+    if whole is not None and not whole.calls:
+        kept = f"{whole.kept:,} answer{'s' * (whole.kept != 1)} kept already"
+        yield f"dry run: transcribe would make no call to {whole.host}: {kept}"
+    elif whole is not None:
+        kept = f"; {whole.kept:,} more answered already" if whole.kept else ""
         yield (
-            f"dry run: transcribe would make {whole.calls:,} calls with {whole.seconds / 60:,.1f} "
-            f"minutes of speech to {whole.host}; {whole.bytes / 1e6:,.1f} MB of sound would leave "
-            f"this machine{kept}"
+            f"dry run: transcribe would make {whole.calls:,} call{'s' * (whole.calls != 1)} with "
+            f"{whole.seconds / 60:,.1f} minutes of speech to {whole.host}, and one more for each "
+            f"stretch whose words the answer lacks; {whole.bytes / 1e6:,.1f} MB of sound would "
+            f"leave this machine{kept}"
         )

@@ -19,10 +19,11 @@ TRANSCRIPT = "transcript.json"
 
 @dataclass(frozen=True, slots=True)
 class ToldChunk:
-    """A chunk, and what transcribe wrote of it; None where it failed."""
+    """A chunk, and what transcribe wrote of it; None where it failed: `why`, if it is known."""
 
     chunk: SavedChunk
     words: dict[str, Any] | None
+    why: str | None = None
     is_foreign: bool = False
 
     @property
@@ -87,7 +88,7 @@ def _read(part: Item) -> ToldChunk:
     words = None
     if part.has_input("words"):
         words = json.loads((part.input("words") / "words.json").read_text())
-    return ToldChunk(read_chunk(part.input("chunks")), words)
+    return ToldChunk(read_chunk(part.input("chunks")), words, part.why_failed("words"))
 
 
 def joined(told: Iterable[ToldChunk]) -> list[SpeechSegment]:
@@ -111,7 +112,7 @@ def joined(told: Iterable[ToldChunk]) -> list[SpeechSegment]:
 def _gaps(told: ToldChunk) -> list[dict[str, Any]]:
     chunk = told.chunk
     if told.words is None:
-        why = "this chunk could not be transcribed"
+        why = ": ".join(filter(None, ("this chunk could not be transcribed", told.why)))
         return [{"start": chunk.start, "end": chunk.end, "why": why}]
     found = list(told.words["gaps"])
     if chunk.after is not None and chunk.after.start == chunk.after.end:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from engine import Permanent, Transient
 from stages.calls.client import ApiClient
-from stages.calls.errors import CallFailed, ServerFailed
+from stages.calls.errors import CallFailed, ServerFailed, WouldAsk
 from stages.calls.outages import put_off
 from stages.vision.api import Reply, Subject
 from stages.vision.forms import Form, UnfitAnswer, read_form
@@ -34,45 +34,51 @@ def bound_by(client: ApiClient[Subject, Reply]) -> str | None:
 
 
 class Asker:
-    """One question, asked about one thing after another; every answer is kept."""
+    """One question, asked about one thing after another; every answer is kept. Without a client
+    nothing is sent: only what is kept is answered."""
 
-    def __init__(self, client: ApiClient[Subject, Reply], cache: ReplyCache) -> None:
+    def __init__(self, client: ApiClient[Subject, Reply] | None, cache: ReplyCache) -> None:
         self.client = client
         self.cache = cache
 
     async def close(self) -> None:
-        await self.client.close()
+        if self.client is not None:
+            await self.client.close()
 
     def bound(self) -> str | None:
         """What bounds the calls, as `Stage.bound` says it."""
-        return bound_by(self.client)
+        return bound_by(self.client) if self.client is not None else None
 
     async def ask(self, subject: Subject) -> str:
         """The answer, from the cache or from the model; on disk before it is returned.
 
         Raises Permanent, of kind "refused", where the model or the server refuses to answer;
         Transient or Throttled, of kind "vision-api", where it fails; and the client's errors that
-        concern every call.
+        concern every call. Without a client it raises WouldAsk where no answer is kept.
         """
+        client, key = self.client, self.cache.key(subject.content)
+        if client is None:
+            reply = await self.cache.read(key)
+            if reply is None:
+                raise WouldAsk(subject)
+            return _answer(reply)
         answered = False
 
         async def ask() -> Reply:
             nonlocal answered
             answered = True
-            return await self.client.ask(subject)
+            return await client.ask(subject)
 
         try:
-            reply = await self.cache.get(self.cache.key(subject.content), ask)
+            reply = await self.cache.get(key, ask)
         except ServerFailed as fault:
-            if fault.is_the_questions(self.client.gate.answers):
+            if fault.is_the_questions(client.gate.answers):
                 raise Transient(f"{fault}, and it answers others", kind=KIND) from None
-            raise put_off(self.client, str(fault), KIND) from None
+            raise put_off(client, str(fault), KIND) from None
         except CallFailed as error:
             raise Permanent(str(error), kind="refused") from None
-        self.client.proven |= not answered
-        if reply.text is None:
-            raise Permanent(reply.refusal or "the model answered nothing", kind="refused")
-        return reply.text
+        client.proven |= not answered
+        return _answer(reply)
 
     async def fill(
         self,
@@ -96,6 +102,12 @@ class Asker:
         except UnfitAnswer as why:
             reason = f"the model's answer did not fit, nor did its second one: {why}"
             raise Permanent(reason, kind="unfit") from None
+
+
+def _answer(reply: Reply) -> str:
+    if reply.text is None:
+        raise Permanent(reply.refusal or "the model answered nothing", kind="refused")
+    return reply.text
 
 
 def _read(form: type[Form], answer: str, check: Callable[[Form], None]) -> Form:

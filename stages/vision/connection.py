@@ -1,10 +1,12 @@
 """From a stage's settings to a client of the server that they name: its address, model and key."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from engine import UsageError
 from stages.calls.client import ApiClient
-from stages.calls.gates import Limits, share_gate
+from stages.calls.connecting import open_api_client
+from stages.calls.day_quota import DayKind
 from stages.calls.keys import read_key
 from stages.vision import api as vision
 from stages.vision.settings import VisionSettings
@@ -25,22 +27,21 @@ def model_of(settings: VisionSettings) -> str:
 def connect(
     question: vision.Question,
     settings: VisionSettings,
+    workdir: Path,
     *,
     step: str,
     free: str,
     expected_tokens: float,
     too_large: str = "",
     worked: Callable[[], bool] = lambda: False,
-    limits: Limits | None = None,
 ) -> ApiClient[vision.Subject, vision.Reply]:
     """A client that asks this question, for one step; close it after use.
 
     Steps that call one model of one server with one key pass one gate. `free` is the backend that
-    needs no key. `limits` are those of the settings, unless they are given. `too_large` and
-    `worked`: see ApiClient. Raises UsageError where the public
-    server's key is missing, or is none.
+    needs no key. The requests of a day are counted in `workdir`. `too_large` and `worked`: see
+    ApiClient. Raises UsageError where the public server's key is missing, or is none.
     """
-    url = url_of(settings)
+    url, model = url_of(settings), question.model
     key_name = settings.api_key_env or vision.DEFAULT_KEYS[settings.backend]
     key = read_key(key_name)
     if key is None and url == vision.DEFAULT_URLS[settings.backend]:
@@ -53,35 +54,23 @@ def connect(
         api = vision.Gemini(question, url)
     else:
         api = vision.OpenAI(question, url, settings.auth, settings.api_version)
-    loan = share_gate(limits or limits_of(settings), server=url, key=key, model=question.model)
-    try:
-        return ApiClient(
-            api,
-            loan.thing,
-            key=key,
-            key_name=key_name,
-            timeout=settings.call_timeout,
-            attempts=settings.call_attempts,
-            patience=settings.rate_patience,
-            max_requests=settings.max_requests,
-            step=f"stages.{step}",
-            advice=_advice(settings, step),
-            too_large=too_large,
-            worked=worked,
-            expected_tokens=expected_tokens,
-            loan=loan,
-        )
-    except BaseException:
-        loan.give_back()
-        raise
-
-
-def limits_of(settings: VisionSettings) -> Limits:
-    return Limits(
-        settings.concurrency,
-        settings.requests_per_minute,
-        settings.tokens_per_minute,
-        settings.call_timeout,
+    is_googles = settings.backend == "gemini" and settings.base_url is None
+    day: DayKind = "Pacific" if is_googles else "24 hours"
+    return open_api_client(
+        api,
+        settings,
+        server=url,
+        model=model,
+        key=key,
+        key_name=key_name,
+        step=step,
+        requests_per_minute=settings.requests_per_minute,
+        tokens_per_minute=settings.tokens_per_minute,
+        day=settings.day_quota(workdir, server=url, model=model, key_name=key_name, day=day),
+        advice=_advice(settings, step),
+        too_large=too_large,
+        worked=worked,
+        expected_tokens=expected_tokens,
     )
 
 

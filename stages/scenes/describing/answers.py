@@ -61,6 +61,15 @@ class VideoChapter(BaseModel):
     last_scene: int
 
 
+class UndescribedScenes(BaseModel):
+    """Scenes without a description, and why."""
+
+    model_config = ConfigDict(frozen=True)
+
+    why: str
+    scenes: tuple[int, ...]
+
+
 class VideoSummary(BaseModel):
     """What summary.json holds."""
 
@@ -71,4 +80,7 @@ class VideoSummary(BaseModel):
     tags: tuple[str, ...]
     chapters: tuple[VideoChapter, ...]
     missing: tuple[int, ...] = Field(description="The scenes that have no description.")
+    missing_why: tuple[UndescribedScenes, ...] = Field(
+        (), description="The same scenes by the reason why."
+    )
     made_by: str

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.scenes.describing.answers import Description, VideoChapter, VideoSummary
-from stages.scenes.describing.facts import facts_of
+from stages.scenes.describing.facts import facts_of, missing_from
 
 COMPOSED = "composed"
 """The `made_by` of words that no model wrote."""
@@ -45,7 +45,6 @@ def compose_description(record: Mapping[str, Any]) -> Description:
 
 def compose_summary(title: str | None, records: Sequence[Mapping[str, Any]]) -> VideoSummary:
     """Chapters of consecutive scenes, about equally long, named by their scenes."""
-    missing = tuple(one["index"] for one in records if not one.get("description"))
     tags = Counter(tag for one in records for tag in (one.get("description") or {}).get("tags", ()))
     length = records[-1]["end"] - records[0]["start"] if records else 0.0
     return VideoSummary(
@@ -53,7 +52,7 @@ def compose_summary(title: str | None, records: Sequence[Mapping[str, Any]]) -> 
         summary=f"A video of {length:.0f} s in {counted(len(records), 'scene')}.",
         tags=tuple(tag for tag, _ in tags.most_common(MOST_TAGS)),
         chapters=tuple(_chapter(group) for group in _groups(records, length)),
-        missing=missing,
+        **missing_from(records),
         made_by=COMPOSED,
     )
 

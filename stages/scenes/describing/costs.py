@@ -28,7 +28,7 @@ def words_costs(item: Item, settings: Mapping[str, Any]) -> Mapping[str, float]:
 
 
 def words_counted(records: Iterable[ItemRecord]) -> Iterator[str]:
-    """A line for each step of which a dry run counted the calls, and one on where they would go."""
+    """A line for each step of which a dry run counted the calls."""
     whole: dict[str, Counts] = {}
     for record in records:
         item = Item(record.id, record.source, record.folder)
@@ -36,6 +36,10 @@ def words_counted(records: Iterable[ItemRecord]) -> Iterator[str]:
             for one in _counted(item, step):
                 whole[step] = whole.get(step, Counts(one.host)) + one
     for step, counts in whole.items():
+        if not counts.calls:
+            kept = counted(counts.kept, "answer")
+            yield f"dry run: {step} would make no call to {counts.host}: {kept} kept already"
+            continue
         images = f" with {counted(counts.images, 'image')}" if counts.images else ""
         kept = f"; {counted(counts.kept, 'more call')} answered already" if counts.kept else ""
         yield (
@@ -43,8 +47,6 @@ def words_counted(records: Iterable[ItemRecord]) -> Iterator[str]:
             f"about {counts.tokens:,} tokens; {counts.bytes / 1e6:,.1f} MB of pictures and of what "
             f"was found would leave this machine{kept}"
         )
-    if whole:
-        yield "dry run: nothing was sent; the next run without it writes the words"
 
 
 def _counted(item: Item, step: str) -> list[Counts]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from stages.files.json_lines import read_lines, write_lines
 from stages.vision.api import FormQuestion, Subject
 from stages.vision.connection import IMAGE_TOKENS
-from stages.vision.reply_cache import ReplyCache
 
 COUNTS = "requests.jsonl"
 
@@ -28,9 +27,8 @@ class Counts:
     bytes: int = 0
 
     @classmethod
-    def of(cls, host: str, question: FormQuestion, subject: Subject, cache: ReplyCache) -> "Counts":
-        if cache.has(cache.key(subject.content)):
-            return cls(host, kept=1)
+    def of(cls, host: str, question: FormQuestion, subject: Subject) -> "Counts":
+        """One call with this question about it."""
         text = len(question.prompt) + len(subject.data)
         images = len(subject.images)
         return cls(

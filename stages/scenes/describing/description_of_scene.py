@@ -6,13 +6,14 @@ from typing import Any
 from engine import Item
 from stages.scenes.describing.describe import DESCRIPTION
 
-FAILED = "describe_scenes failed with it: `penstock status` says why"
+NOT_DESCRIBED = "it was not described: `penstock status` says why"
 
 
 def with_description(record: dict[str, Any], part: Item) -> dict[str, Any]:
     """The record with what `descriptions` has for this part."""
     if not part.has_input("descriptions"):
-        gap = {"branch": "description", "why": FAILED, "start": None, "end": None}
+        why = part.why_failed("descriptions") or NOT_DESCRIBED
+        gap = {"branch": "description", "why": why, "start": None, "end": None}
         return record | {"gaps": [*record["gaps"], gap]}
     file = part.input("descriptions") / DESCRIPTION
     if not file.is_file():  # a dry run's

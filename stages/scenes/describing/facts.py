@@ -1,7 +1,9 @@
 """What a scene's record says of it, in the few words that a model, or a sentence, needs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from stages.scenes.describing.answers import UndescribedScenes
 
 MOST_SAID = 4000
 """Characters of spoken words that are told of a scene, at most."""
@@ -18,6 +20,22 @@ def facts_of(record: Mapping[str, Any]) -> dict[str, Any]:
         "words": words_of(record),
     }
     return facts | {name: value for name, value in found.items() if value}
+
+
+def missing_from(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """{"missing", "missing_why"} of a summary: the scenes that have no description, and by the
+    reason that their records give."""
+    scenes: dict[str, list[int]] = {}
+    for record in records:
+        if not record.get("description"):
+            gaps = (gap["why"] for gap in record.get("gaps", ()) if gap["branch"] == "description")
+            scenes.setdefault(next(gaps, "nobody described it"), []).append(record["index"])
+    return {
+        "missing": tuple(sorted(index for them in scenes.values() for index in them)),
+        "missing_why": tuple(
+            UndescribedScenes(why=why, scenes=tuple(them)) for why, them in scenes.items()
+        ),
+    }
 
 
 def words_of(record: Mapping[str, Any]) -> str:

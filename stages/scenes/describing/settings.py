@@ -1,6 +1,5 @@
 """The settings of the two steps that write words, and how they come to a model."""
 
-import hashlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
@@ -9,8 +8,6 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel
 
 from engine import setting
-from stages.calls.day_quota import DayKind, DayQuota
-from stages.calls.gates import Limits
 from stages.scenes.describing.prompts import instruction
 from stages.vision import api as vision
 from stages.vision.asking import Asker
@@ -25,14 +22,6 @@ FREE = "found"
 class WordsSettings(VisionSettings):
     """Those of both steps."""
 
-    requests_per_day: int | None = setting(
-        None,
-        "Requests a day, at most, over runs; a day is any 24 hours, with Google's server the day "
-        "in Los Angeles; none: no limit.",
-        affects_output=False,
-        gt=0,
-        example=1000,
-    )
     dry_run: bool = setting(False, "Send nothing; count what a run would send.")
 
 
@@ -56,19 +45,22 @@ def cache_of(settings: WordsSettings, question: vision.FormQuestion, workdir: Pa
 def open_asker(
     settings: WordsSettings, form: type[BaseModel], workdir: Path, step: str, expected_tokens: float
 ) -> Asker:
-    """Asks the model of these settings to fill in the form. Raises UsageError where the public
-    server's key is missing."""
+    """Asks the model of these settings to fill in the form; in a dry run, only answers that are
+    kept. Raises UsageError where the public server's key is missing."""
     question = question_of(settings, form)
+    cache = cache_of(settings, question, workdir)
+    if settings.dry_run:
+        return Asker(None, cache)
     client = connect(
         question,
         settings,
+        workdir,
         step=step,
         free=FREE,
         expected_tokens=len(question.prompt) / 4 + expected_tokens + question.max_tokens,
         too_large="; smaller pictures may pass: stages.scenes.size",
-        limits=_limits(settings, workdir),
     )
-    return Asker(client, cache_of(settings, question, workdir))
+    return Asker(client, cache)
 
 
 def host_of(settings: VisionSettings) -> str:
@@ -78,25 +70,6 @@ def host_of(settings: VisionSettings) -> str:
 
 def made_by(settings: VisionSettings) -> str:
     return f"{settings.backend}:{model_of(settings)}"
-
-
-def _limits(settings: WordsSettings, workdir: Path) -> Limits:
-    day = None
-    if settings.requests_per_day is not None:
-        kind: DayKind = "24 hours"
-        if settings.backend == "gemini" and settings.base_url is None:
-            kind = "Pacific"
-        name = f"{url_of(settings)} {model_of(settings)} {settings.api_key_env}"
-        digest = hashlib.sha256(name.encode()).hexdigest()[:16]
-        file = workdir / "cache" / "requests" / f"{digest}.jsonl"
-        day = DayQuota(file, settings.requests_per_day, kind)
-    return Limits(
-        settings.concurrency,
-        settings.requests_per_minute,
-        settings.tokens_per_minute,
-        settings.call_timeout,
-        day,
-    )
 
 
 Backend = Literal["found", "openai", "gemini"]

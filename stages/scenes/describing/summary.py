@@ -5,19 +5,23 @@ It writes `summary.json`: see `VideoSummary`.
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
 import anyio
 from anyio.to_thread import run_sync
 
-from engine import Ending, Item, Stage, StopRun, setting
+from engine import Ending, Item, StopRun, setting
+from stages.calls.errors import WouldAsk
+from stages.calls.settings import call_timeout_setting
 from stages.files.folders import INFO
 from stages.files.json_lines import read_lines
 from stages.scenes.describing.answers import VideoAnswer, VideoSummary
 from stages.scenes.describing.composed import compose_summary
 from stages.scenes.describing.counts import Counts, write_counts
 from stages.scenes.describing.entries import (
+    CHARACTERS,
     OutlineEntry,
     chapters_of,
     check_chapters,
@@ -26,19 +30,11 @@ from stages.scenes.describing.entries import (
     in_requests,
     scene_entry,
 )
+from stages.scenes.describing.facts import missing_from
 from stages.scenes.describing.prompts import VIDEO_PROMPT, data_block
-from stages.scenes.describing.settings import (
-    FREE,
-    Backend,
-    WordsSettings,
-    cache_of,
-    host_of,
-    made_by,
-    open_asker,
-    question_of,
-)
+from stages.scenes.describing.settings import Backend, WordsSettings, made_by
+from stages.scenes.describing.words_stage import WordsStage
 from stages.vision.api import Subject
-from stages.vision.asking import Asker
 
 SUMMARY = "summary.json"
 SCENES = "scenes.jsonl"
@@ -47,7 +43,7 @@ DESCRIBED_TOKENS = 100
 """What a dry run expects a scene's description to take."""
 
 
-class Summarise(Stage):
+class Summarise(WordsStage):
     """Sum up a video: its chapters, a title, a summary, tags.
 
     Of `scenes` it reads scenes.jsonl and, where there is one, info.json. Where a video's scenes do
@@ -56,13 +52,8 @@ class Summarise(Stage):
 
     name = "summary"
     inputs = "scenes"
-    defaults: ClassVar[dict[str, Any]] = {
-        "workers": 4,
-        "timeout": 86400.0,
-        "patience": 172800.0,
-        "optional": True,
-    }
-    item_failures = frozenset({"refused", "unfit"})
+    defaults: ClassVar[dict[str, Any]] = {"workers": 4, **WordsStage.defaults}
+    form = VideoAnswer
 
     class Settings(WordsSettings):
         backend: Backend | None = setting(  # type: ignore[assignment]
@@ -76,45 +67,33 @@ class Summarise(Stage):
         input_tokens: int = setting(
             24_000, "Tokens of descriptions in one request, about.", ge=1000
         )
-        call_timeout: float = setting(
-            120.0, "Seconds that one call may take.", affects_output=False, gt=0
-        )
+        call_timeout: float = call_timeout_setting(120.0)
 
     settings: "Summarise.Settings"
-    _asker: Asker | None = None
 
-    @property
-    def is_free(self) -> bool:
-        return self.settings.backend in (None, FREE)
-
-    async def open(self) -> None:
-        """Raises UsageError where the public server's key is missing."""
-        settings = self.settings
-        if not self.is_free and not settings.dry_run:
-            expected = settings.input_tokens / 2
-            self._asker = open_asker(settings, VideoAnswer, self.workdir, self.name, expected)
-
-    def bound(self) -> str | None:
-        return self._asker.bound() if self._asker is not None else None
-
-    async def close(self) -> None:
-        if self._asker is not None:
-            await self._asker.close()
+    def expected_tokens(self) -> float:
+        return self.settings.input_tokens / 2
 
     async def process(self, item: Item, out: Path) -> None:
-        """Raises as `Asker.fill` does. With `dry_run` it writes counts in place of a summary."""
+        """Raises as `Asker.fill` does. With `dry_run` it writes counts, and a summary only where
+        the answers are kept."""
         folder = item.input("scenes")
         records = await run_sync(read_lines, folder / SCENES)
         described = any(record.get("description") for record in records)
-        if self.settings.dry_run and not self.is_free:
-            await run_sync(write_counts, out, self._count(records))
-            return
-        if self._asker is None or not described:
-            summary = compose_summary(await run_sync(_title, folder), records)
+        if self.asker is not None and self.settings.dry_run:
+            await self._sum_up_dry(records, out)
+        elif self.asker is None or not described:
+            title = await run_sync(_title, folder)
+            await run_sync(write_summary, out, compose_summary(title, records))
         else:
-            summary = await self._sum_up(records)
-        told = summary.model_dump_json(indent=2)
-        await run_sync((out / SUMMARY).write_text, f"{told}\n")
+            await run_sync(write_summary, out, await self._sum_up(records))
+
+    async def _sum_up_dry(self, records: Sequence[Mapping[str, Any]], out: Path) -> None:
+        counts = await run_sync(self._count, records)
+        await run_sync(write_counts, out, counts)
+        if all(one.kept for one in counts):
+            with suppress(WouldAsk):
+                await run_sync(write_summary, out, await self._sum_up(records))
 
     async def _sum_up(self, records: Sequence[Mapping[str, Any]]) -> VideoSummary:
         entries = entries_of(records)
@@ -126,7 +105,7 @@ class Summarise(Stage):
             summary=answer.summary,
             tags=answer.tags,
             chapters=tuple(chapters_of(answer, entries)),
-            missing=tuple(one["index"] for one in records if not one.get("description")),
+            **missing_from(records),
             made_by=made_by(self.settings),
         )
 
@@ -139,7 +118,8 @@ class Summarise(Stage):
         async def ask(place: int, group: Sequence[OutlineEntry]) -> None:
             try:
                 answers[place] = await self._ask(group)
-            except (Ending, StopRun, OSError) as end:  # OSError: an answer that cannot be written
+            # OSError: an answer that cannot be written
+            except (Ending, StopRun, WouldAsk, OSError) as end:
                 ends.append(end)
 
         async with anyio.create_task_group() as tasks:
@@ -151,23 +131,26 @@ class Summarise(Stage):
         return [answers[place] for place in range(len(groups))]
 
     async def _ask(self, entries: Sequence[OutlineEntry]) -> VideoAnswer:
-        assert self._asker is not None
-        return await self._asker.fill(
+        assert self.asker is not None
+        return await self.asker.fill(
             VideoAnswer, subject_of(entries), lambda answer: check_chapters(answer, entries)
         )
 
     def _count(self, records: Sequence[Mapping[str, Any]]) -> list[Counts]:
-        """What is known of before there is any description: about so many requests, as large."""
-        question = question_of(self.settings, VideoAnswer)
-        cache = cache_of(self.settings, question, self.workdir)
-        words = "x" * DESCRIBED_TOKENS * 4
-        entries = [scene_entry(record, words) for record in records]
-        groups = in_requests(entries, self.settings.input_tokens)
-        counts = [
-            Counts.of(host_of(self.settings), question, subject_of(group), cache)
-            for group in groups
+        """The calls that it takes: where descriptions are still to come, about so many, as large.
+        Where the stretches are summed up first, one more sums up these, or a few."""
+        expected = "x" * DESCRIBED_TOKENS * CHARACTERS
+        entries = [
+            scene_entry(record, (record.get("description") or {}).get("description", expected))
+            for record in records
         ]
+        groups = in_requests(entries, self.settings.input_tokens)
+        counts = [self.count(subject_of(group)) for group in groups]
         return counts if len(counts) < 2 else [*counts, counts[0]]
+
+
+def write_summary(out: Path, summary: VideoSummary) -> None:
+    (out / SUMMARY).write_text(f"{summary.model_dump_json(indent=2)}\n")
 
 
 def subject_of(entries: Sequence[OutlineEntry]) -> Subject:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import engine
 from engine import Ending, Item, Permanent, Skip, Stage, checkpoint, setting
 from stages.models.captioner import Captioner
-from stages.models.devices import DeviceName, gpu_needs
+from stages.models.devices import DeviceName, device_setting, gpu_needs
 from stages.models.loading import choose_device, told_by
 from stages.models.pretrained import find_pretrained, pretrained_ingredients
 
@@ -48,11 +48,7 @@ class Captions(Stage):
         )
         words: int = setting(40, "Tokens of a caption, at most.", ge=1, le=1000)
         inference_batch: int = setting(16, "Pictures in one inference.", affects_output=False, ge=1)
-        device: DeviceName = setting(
-            "auto",
-            'Where the model runs: "auto", "cuda", "cuda:1", "mps" or "cpu".',
-            affects_output=False,
-        )
+        device: DeviceName = device_setting()
         half: bool = setting(False, "Compute in half precision on a GPU.")
 
     settings: "Captions.Settings"

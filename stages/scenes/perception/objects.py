@@ -12,19 +12,22 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
-
-import engine
 from engine import Ending, Item, Loan, Permanent, Skip, Stage, checkpoint, setting
 from stages.files.folders import INFO
 from stages.media.cores import PROCESS_CORES
 from stages.media.packets.wanted_frames import decode_stretch
 from stages.media.pictures.rendering import Renderer, UnrenderableError, not_rendered
 from stages.media.sampling import Sampling, exact_seconds
-from stages.models.detector import Detection, Detector, borrow_detector
-from stages.models.devices import DeviceName, gpu_needs, say_no_room, say_smaller_batch
+from stages.models.detector import (
+    Detection,
+    Detector,
+    DetectorSettings,
+    borrow_detector,
+    inference_batch_setting,
+)
+from stages.models.devices import gpu_needs, say_no_room, say_smaller_batch
 from stages.models.inference import in_order
 from stages.models.loading import told_by
 from stages.models.network_input import Prepared, batches_of
@@ -78,24 +81,21 @@ class Objects(Stage):
     defaults: ClassVar[dict[str, Any]] = {"workers": 2, "batch": 4, "optional": True}
     item_failures = frozenset({"missing_file", "damaged", "unsupported_pixels"})
 
-    class Settings(engine.Settings):
+    class Settings(DetectorSettings):
         weights: str = setting(
             "yolo11n.pt",
             "YOLO weights: a .pt, .onnx or .engine file, an OpenVINO folder, or a published name; "
             '"" does without objects.',
             needs_trust=True,
         )
+        confidence: float = setting(
+            0.35, "Confidence, 0 to 1, from which on a detection counts.", ge=LEAST_CONFIDENCE, le=1
+        )
         fps: float = setting(
             4.0,
             "Frames looked at per second of a scene; under 2 tracks break where things move.",
             gt=0,
             le=60,
-        )
-        classes: tuple[Annotated[str, Field(min_length=1)], ...] = setting(
-            (), "Names of the classes that count; [] for all that the model knows."
-        )
-        confidence: float = setting(
-            0.35, "Confidence, 0 to 1, from which on a detection counts.", ge=LEAST_CONFIDENCE, le=1
         )
         tracker: TrackerKind = setting(
             "bytetrack",
@@ -105,30 +105,7 @@ class Objects(Stage):
         track_buffer: float = setting(
             1.0, "Seconds for which an object that is not seen keeps its id.", gt=0, le=60
         )
-        iou: float = setting(
-            0.7,
-            "Overlap, 0 to 1, above which two detections of a class are one object.",
-            gt=0,
-            le=1,
-        )
-        image_size: int = setting(
-            640, "Longer side of a frame as the model sees it, in pixels.", ge=32, le=4096
-        )
-        inference_batch: int = setting(
-            32,
-            "Frames in one inference on a GPU; on a CPU each has one of its own.",
-            affects_output=False,
-            ge=1,
-        )
-        device: DeviceName = setting(
-            "auto",
-            'Where the model runs: "auto", "cuda", "cuda:1", "mps" or "cpu".',
-            affects_output=False,
-        )
-        runtime: Literal["auto", "torch", "onnx", "openvino"] = setting(
-            "auto", "What runs a .pt on a CPU, as in filter.", in_ingredients=True
-        )
-        half: bool = setting(False, "Compute in half precision where the device can.")
+        inference_batch: int = inference_batch_setting(32)
 
     settings: "Objects.Settings"
     detector: Detector

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import engine
 from engine import Item, Skip, Stage, setting
 from stages.models.content import content_hash
-from stages.models.devices import DeviceName, gpu_needs
+from stages.models.devices import DeviceName, device_setting, gpu_needs
 from stages.models.loading import choose_device, told_by
 from stages.models.pretrained import find_pretrained, pretrained_ingredients
 from stages.sound.ast_tagger import AstTagger
@@ -66,11 +66,7 @@ class Sounds(Stage):
         )
         most: int = setting(10, "Labels of a window, at most.", ge=1)
         inference_batch: int = setting(16, "Windows in one inference.", affects_output=False, ge=1)
-        device: DeviceName = setting(
-            "auto",
-            'Where the model runs: "auto", "cuda", "cuda:1", "mps" or "cpu"; YAMNet: the CPU.',
-            affects_output=False,
-        )
+        device: DeviceName = device_setting("; a YAMNet: the CPU")
 
     settings: "Sounds.Settings"
     tagger: Tagger

@@ -93,6 +93,11 @@ def test_no_word_is_lost_or_doubled_and_no_call_paid_twice(run, tmp_path, whispe
         stopped = run(server, "stages.transcribe.max_requests=1")
         assert stopped.items["done"] == 0
         assert len(server.answered) == 1
+        dry = run(server, "stages.transcribe.dry_run=true")
+        [left] = [line for line in dry.finish if "transcribe" in line]
+        assert "would make 1 call with" in left
+        assert left.endswith("; 1 more answered already")
+        assert len(server.asked) == 1
         report = run(server)
         assert report.items["done"] == 1
         assert not report.discrepancies
@@ -153,7 +158,8 @@ def test_a_chunk_that_is_refused_leaves_a_gap(run, tmp_path, whisper):
         assert report.items["done"] == 1
     told = transcript(tmp_path)
     [gap] = told["gaps"]
-    assert gap["why"] == "this chunk could not be transcribed"
+    assert gap["why"].startswith("this chunk could not be transcribed: ")
+    assert str(server.server_port) in gap["why"]
     assert 15 < gap["end"] - gap["start"] < 25
     assert 30 < len(words(text_of(told))) < 90
 
@@ -213,7 +219,8 @@ def test_a_dry_run_sends_nothing_and_says_what_it_would(run, tmp_path, whisper):
         assert server.asked == []
         [told] = [line for line in report.finish if "transcribe" in line]
         host = server.url.removeprefix("http://").removesuffix("/v1")
-        assert f"would make 2 calls with 0.7 minutes of speech to {host}; 0.2 MB" in told
+        assert f"would make 2 calls with 0.7 minutes of speech to {host}, and one more" in told
+        assert "; 0.2 MB of sound would leave this machine" in told
         run(server)
         assert len(server.answered) == 2
     assert transcript(tmp_path)["made_by"] == "openai:whisper-1"

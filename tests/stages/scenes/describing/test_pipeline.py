@@ -20,14 +20,13 @@ from tests.stages.aimock import BACKENDS, KEY, journal, serving_aimock
 from tests.stages.scenes.describing.words import (
     asks_about_scene,
     data_of,
-    openai,
     says,
     scene_answer,
     video_answer,
 )
 from tests.stages.scenes.test_pipeline import SETS, lines
 from tests.stages.scenes.test_scenes import clip
-from tests.stages.vision_server import Answer, Request, serving, spoken
+from tests.stages.vision_server import Answer, Request, openai, serving, spoken
 
 CUTS = (40, 80, 120, 160)
 STARTS = [0.0, 1.6, 3.2, 4.8, 6.4]
@@ -100,8 +99,10 @@ def test_a_scene_that_is_not_described_is_a_stated_gap(done: Described) -> None:
     assert "description" not in lacking["made_by"]
     [gap] = lacking["gaps"]
     assert gap["branch"] == "description"
-    assert "describe_scenes failed" in gap["why"]
-    assert done.video["summary"]["missing"] == [2]
+    assert "content_filter" in gap["why"]
+    summary = done.video["summary"]
+    assert summary["missing"] == [2]
+    assert summary["missing_why"] == [{"why": gap["why"], "scenes": [2]}]
 
 
 def test_the_summary_is_made_of_the_descriptions_in_order(done: Described) -> None:
@@ -150,24 +151,42 @@ def test_both_steps_keep_to_one_rate(tmp_path: Path, video: Path) -> None:
 def test_a_dry_run_sends_nothing_and_says_what_would_leave_this_machine(
     tmp_path: Path, video: Path
 ) -> None:
+    """And what is left of it where a run has gone some of the way, or all of it."""
     work = tmp_path / "work"
+    flag = next(flag for flag in scenes.flags if flag.name == "--dry-run")
+
+    def dry_run() -> str:
+        before = len(server.requests)
+        report = run_pipeline(scenes, config, work, [str(video)])
+        assert len(server.requests) == before
+        return "\n".join(report.finish)
+
     with serving(says=says) as server:
         host = server.origin.removeprefix("http://")
         sets = [f"stages.describe_scenes.{name}={value}" for name, value in openai(server).items()]
-        flag = next(flag for flag in scenes.flags if flag.name == "--dry-run")
         config = load_config(scenes, None, {}, [*SETS, *sets], flag.sets)
-        report = run_pipeline(scenes, config, work, [str(video)])
-        assert server.requests == []
-        told = "\n".join(report.finish)
+        told = dry_run()
         assert f"describe_scenes would make 5 calls with 15 images to {host}" in told
         assert f"summary would make 1 call to {host}" in told
         assert "nothing was sent" in told
+        assert not (work / "search.db").exists()
         assert costs_of(work, config)["images sent"] == 15
+        run(work, openai(server, max_requests=2, workers=1), video)
+        told = dry_run()
+        assert f"describe_scenes would make 3 calls with 9 images to {host}" in told
+        assert "; 2 more calls answered already" in told
         real = run(work, openai(server), video)
         assert len(server.requests) == 6
-    assert real.items["done"] == 1
-    assert costs_of(work, config) == {"calls": 6}
-    assert not any("dry run" in line for line in real.finish)
+        assert real.items["done"] == 1
+        assert costs_of(work, config) == {"calls": 6}
+        assert not any("dry run" in line for line in real.finish)
+        found = (work / "scenes" / "scenes.jsonl").read_text()
+        put_in = (work / "search.db").read_bytes()
+        told = dry_run()
+        assert f"describe_scenes would make no call to {host}: 5 answers kept already" in told
+        assert f"summary would make no call to {host}: 1 answer kept already" in told
+    assert (work / "scenes" / "scenes.jsonl").read_text() == found
+    assert (work / "search.db").read_bytes() == put_in
     assert all(one["description"] for one in lines(work / "scenes" / "scenes.jsonl"))
 
 

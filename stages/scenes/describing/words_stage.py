@@ -1,0 +1,68 @@
+"""What the two steps that write words have in common: a model that fills in a form, or a count."""
+
+from typing import Any, ClassVar
+
+from pydantic import BaseModel
+
+from engine import Stage
+from stages.scenes.describing.counts import Counts
+from stages.scenes.describing.settings import (
+    FREE,
+    WordsSettings,
+    host_of,
+    open_asker,
+    question_of,
+)
+from stages.vision.api import Subject
+from stages.vision.asking import Asker
+
+
+class WordsStage(Stage):
+    """One instance serves the whole pool. Every paid answer is kept under WORKDIR/cache, so that
+    none is paid twice."""
+
+    # On a free plan items wait for a day's requests; each call has its own, short timeout.
+    defaults: ClassVar[dict[str, Any]] = {
+        "timeout": 86400.0,
+        "patience": 172800.0,
+        "optional": True,
+    }
+    item_failures = frozenset({"refused", "unfit"})
+
+    form: ClassVar[type[BaseModel]]
+    """What the model fills in."""
+
+    settings: WordsSettings
+    asker: Asker | None = None
+    """None where the words are composed."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the words are composed, without a model."""
+        return self.settings.backend in (None, FREE)
+
+    def expected_tokens(self) -> float:
+        """The first estimate of what a call takes beside the prompt and the answer."""
+        raise NotImplementedError
+
+    async def open(self) -> None:
+        """Raises UsageError where the public server's key is missing."""
+        if not self.is_free:
+            self.asker = open_asker(
+                self.settings, self.form, self.workdir, self.name, self.expected_tokens()
+            )
+
+    def bound(self) -> str | None:
+        return self.asker.bound() if self.asker is not None else None
+
+    async def close(self) -> None:
+        if self.asker is not None:
+            await self.asker.close()
+
+    def count(self, subject: Subject) -> Counts:
+        """What asking about it would take now."""
+        assert self.asker is not None
+        if self.asker.cache.has(self.asker.cache.key(subject.content)):
+            return Counts(host_of(self.settings), kept=1)
+        question = question_of(self.settings, self.form)
+        return Counts.of(host_of(self.settings), question, subject)
