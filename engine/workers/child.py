@@ -87,7 +87,13 @@ class Child:
         folder = tempfile.mkdtemp(prefix="penstock-")
         # A session of its own, so that Ctrl-C reaches only the run, which lets the child finish.
         process = await anyio.open_process(
-            [sys.executable, "-P", "-c", _START, folder, *path], stderr=None, start_new_session=True
+            [sys.executable, "-P", "-c", _START, folder, *path],
+            stderr=None,
+            # Without it the new process reads C's own list of variables, which libraries change
+            # from their threads (OpenMP does when a model first computes). What they have just
+            # freed makes the start fail: "[Errno 14] Bad address".
+            env=os.environ.copy(),
+            start_new_session=True,
         )
         child = cls(process, factory.name, folder)
         try:

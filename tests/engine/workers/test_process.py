@@ -535,6 +535,26 @@ async def test_what_another_import_has_in_the_path_for_a_moment_reaches_no_proce
     await bench.nursery.close()
 
 
+async def test_a_process_starts_with_variables_that_no_library_can_change_meanwhile(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of C are changed by threads of libraries, and what these free is no address."""
+    given: list[Any] = []
+    original = anyio.open_process
+
+    async def open_process(*arguments: Any, **options: Any) -> Any:
+        given.append(options.get("env"))
+        return await original(*arguments, **options)
+
+    monkeypatch.setattr(anyio, "open_process", open_process)
+    monkeypatch.setenv("PENSTOCK_PROBE", "here")
+    async with bench.worker() as worker:
+        assert await worker.process(bench.draft("pid")) == Result()
+    [environment] = given
+    assert environment is not os.environ
+    assert environment["PENSTOCK_PROBE"] == "here"
+
+
 async def test_no_more_processes_start_at_once_than_half_of_the_cores(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
