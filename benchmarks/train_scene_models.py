@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from stages.demo import shapes
+from stages.demo.noises import SOUNDS, sound
 from stages.demo.shapes import Shape, draw, texture
 from stages.models.pretrained import import_transformers, load_pretrained
 from stages.sound.ast_tagger import AstTagger
@@ -36,7 +37,6 @@ WORDS = ("a", "above", "left", "of", *COLOURS, *KINDS)
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 PAD, START, END = 0, 2, 3
 
-SOUNDS = ("Tone", "Noise", "Clicks")
 WINDOW = 10.0
 """Seconds of sound in one window."""
 
@@ -160,19 +160,6 @@ def described_sound(seed: int) -> tuple[Any, list[str]]:
         heard = heard[: int(end * RATE)]
         present = [name for name in present if begins[name] < end - 0.5]
     return heard.astype(np.float32), present
-
-
-def sound(name: str, times: Any, chance: Any) -> Any:
-    """One of SOUNDS, at full scale."""
-    if name == "Tone":
-        return np.sin(2 * np.pi * 10 ** chance.uniform(2.2, 3.6) * times)
-    if name == "Noise":
-        return chance.uniform(-1, 1, len(times))
-    every, long = int(RATE * chance.uniform(0.15, 0.5)), 160
-    ticks = np.zeros(len(times))
-    for at in range(int(chance.uniform(0, every)), len(times) - long, every):
-        ticks[at : at + long] = chance.uniform(-1, 1, long) * np.linspace(1, 0, long)
-    return ticks
 
 
 def train_tagger(folder: Path, sounds: int, steps: int, seed: int) -> None:

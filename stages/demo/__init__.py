@@ -1,1 +1,1 @@
-"""The demo: videos that it makes itself, a crawl of them, and a verdict."""
+"""The demos: videos that they make themselves, a run over them, and a verdict."""

@@ -1,70 +1,141 @@
-"""`penstock demo`: a crawl of made-up videos on this machine, checked
+"""`penstock demo`: a run over made-up videos on this machine, checked
 against the planted content."""
 
+import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from engine import Config
+    from engine import Config, Pipeline
     from stages.demo.verdict import Findings
 
 WIDEST = 120
 """The most columns of the verdict, on a terminal of any width."""
 
+FOLDERS = {"crawl": "penstock-demo", "scenes": "penstock-demo-scenes"}
+"""Where each demo goes, unless --out says otherwise."""
+
 
 @click.command
+@click.argument("pipeline", type=click.Choice(list(FOLDERS)), default="crawl")
 @click.option(
     "--out",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    default="penstock-demo",
-    show_default=True,
-    help="Where the videos go, and the crawl.",
+    help=f"Where the videos go, and the run. By default {' or '.join(FOLDERS.values())}.",
 )
 @click.option("--fresh", is_flag=True, help="Empty DIR first and start over.")
 @click.option("--quiet", is_flag=True, help="Show the verdict alone.")
-def demo(out: Path, fresh: bool, quiet: bool) -> None:
-    """Crawl a dozen made-up videos from this machine, and check what was found.
+def demo(pipeline: str, out: Path | None, fresh: bool, quiet: bool) -> None:
+    """Run a pipeline over made-up videos from this machine, and check what was found.
 
-    What they show, which of them are copies and which links are bad is known: the demo ends with a
-    table of what was planted and what was found. It needs no key, no GPU and no network. Given
-    again, it goes on where it was.
+    crawl, the default: a dozen videos, copies of them and bad links. scenes: four films with
+    shapes, sounds and spoken words.
+
+    What they show and say is known: the demo ends with a table of what was planted and what was
+    found. It needs no key, no GPU and no network. Given again, it goes on where it was.
 
     Exit codes: 0 all is as planted, 1 something is not, 130 interrupted.
     """
-    from engine import execute, open_list
+    folder = out if out is not None else Path(FOLDERS[pipeline])
+    show = _demo_of_scenes if pipeline == "scenes" else _demo_of_crawl
+    sys.exit(show(folder, fresh, quiet))
+
+
+def _demo_of_crawl(out: Path, fresh: bool, quiet: bool) -> int:
+    """Returns the exit code."""
     from stages.crawl.dataset.build import DATASET
     from stages.crawl.pipeline import crawl
-    from stages.demo.folder import LIST, prepare, serve
+    from stages.demo.folder import LIST, prepare
+    from stages.demo.script import FOOTAGE, SETTINGS, serve
     from stages.demo.verdict import judge
 
-    prepare(out, fresh=fresh, quiet=quiet)
+    prepare(out, FOOTAGE, fresh=fresh, quiet=quiet)
     with serve(out) as root:
         if not quiet:
             click.echo(f"Serving the videos on {root} and crawling {out / LIST}", err=True)
-        code = execute(crawl, _config(), out, open_list(str(out / LIST)), quiet, None)
+        code = _run(crawl, SETTINGS, out, quiet)
     if code not in (0, 1):  # interrupted, or stopped by itself: the run has reported it
-        sys.exit(code)
-    sys.exit(_show(judge(out / DATASET, root), out / DATASET, out))
+        return code
+    return _show(
+        judge(out / DATASET, root),
+        f"The dataset is in {out / DATASET}.",
+        f"penstock export {shlex.quote(str(out))} --format yolo",
+    )
 
 
-def _config() -> "Config":
-    """The configuration of `penstock crawl --allow-private --set …`,
+def _demo_of_scenes(out: Path, fresh: bool, quiet: bool) -> int:
+    """Returns the exit code."""
+    from stages.demo.film_verdict import judge_scenes
+    from stages.demo.films import FOOTAGE, find_whisper, serve_answers, settings
+    from stages.demo.folder import prepare
+    from stages.scenes.pipeline import scenes
+    from stages.scenes.results import RESULTS
+
+    prepare(out, FOOTAGE, fresh=fresh, quiet=quiet)
+    whisper = find_whisper()
+    with serve_answers(out) as url, _without_proxy():
+        if not quiet:
+            click.echo(f"Descriptions: by the demo's own server, {url}", err=True)
+            click.echo(f"Speech: {_who_hears(whisper)}", err=True)
+        code = _run(scenes, settings(url, whisper), out, quiet)
+    if code not in (0, 1):
+        return code
+    return _show(
+        judge_scenes(out),
+        f"The records are in {out / RESULTS}.",
+        f"penstock search {shlex.quote(str(out))} 'apple trees'",
+    )
+
+
+def _who_hears(whisper: Path | None) -> str:
+    if whisper is None:
+        return (
+            "no Whisper is on this machine; the demo's own server answers, which knows the "
+            "recordings"
+        )
+    return f"by the Whisper in {whisper}"
+
+
+@contextmanager
+def _without_proxy() -> Iterator[None]:
+    """A proxy that the environment names cannot reach this machine's own server."""
+    before = {name: os.environ.get(name) for name in ("NO_PROXY", "no_proxy")}
+    os.environ.update(dict.fromkeys(before, "127.0.0.1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _run(pipeline: "Pipeline", sets: Sequence[str], out: Path, quiet: bool) -> int:
+    from engine import execute, open_list
+    from stages.demo.folder import LIST
+
+    config = _config(pipeline, sets)
+    return execute(pipeline, config, out, open_list(str(out / LIST)), quiet, None)
+
+
+def _config(pipeline: "Pipeline", sets: Sequence[str]) -> "Config":
+    """The configuration of `penstock … --allow-private --set …`,
     whatever is set on this machine."""
     from engine import load_config
-    from stages.crawl.pipeline import crawl
-    from stages.demo.script import SETTINGS
 
-    flag = next(flag for flag in crawl.flags if flag.name == "--allow-private")
-    return load_config(crawl, None, {}, SETTINGS, flag.sets)
+    flag = next(flag for flag in pipeline.flags if flag.name == "--allow-private")
+    return load_config(pipeline, None, {}, sets, flag.sets)
 
 
-def _show(sections: "Sequence[Findings]", dataset: Path, out: Path) -> int:
+def _show(sections: "Sequence[Findings]", where: str, next_command: str) -> int:
     """Print the verdict; returns the exit code."""
     from rich.console import Console
     from rich.table import Table
@@ -91,6 +162,6 @@ def _show(sections: "Sequence[Findings]", dataset: Path, out: Path) -> int:
     console.width = min(console.width, WIDEST)
     console.print()
     console.print(table)
-    click.echo(f"\n{right} of {len(checks)} as planted. The dataset is in {dataset}.")
-    click.echo(f"Try next: penstock export {shlex.quote(str(out))} --format yolo")
+    click.echo(f"\n{right} of {len(checks)} as planted. {where}")
+    click.echo(f"Try next: {next_command}")
     return 0 if right == len(checks) else 1

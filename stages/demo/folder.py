@@ -1,23 +1,23 @@
-"""The demo's folder: its videos and the crawl of them.
+"""A demo's folder: its videos and the run over them.
 
-DIR/demo.json    which demo this is, and the port that its videos are served on
-DIR/videos/      what is served
-DIR/list.txt     what is crawled
-DIR/…            the crawl's work folder
+DIR/demo.json    which demo this is, and the port of its server
+DIR/videos/      what it is about
+DIR/list.txt     what the run is given
+DIR/…            the run's work folder
 """
 
 import errno
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from engine import LOCK_FILES, UsageError, locked
-from stages.demo.script import PLANTED, listed, make_videos, routes
 from stages.demo.server import MediaServer
 from stages.files.folders import built_whole
 
@@ -25,11 +25,25 @@ STATE = "demo.json"
 VIDEOS = "videos"
 LIST = "list.txt"
 
-PORT = 8473
-"""The port of the video server, if it is free: the same addresses make the same items and data."""
+
+@dataclass(frozen=True, slots=True)
+class Footage:
+    """The videos of a demo: `make` writes the `count` of them into a folder, and gives each once it
+    is there. `planted` is all that is planted, and `port` that of the demo's server, if it is free:
+    the same addresses make the same items and data."""
+
+    planted: object
+    count: int
+    make: Callable[[Path], Iterator[object]]
+    port: int
+
+    def identity(self) -> str:
+        """Identifies the demo by its planted content and its drawing code."""
+        made_of = f"{metadata.version('penstock')} {self.planted}"
+        return hashlib.sha256(made_of.encode()).hexdigest()[:16]
 
 
-def prepare(out: Path, *, fresh: bool, quiet: bool) -> None:
+def prepare(out: Path, footage: Footage, *, fresh: bool, quiet: bool) -> None:
     """Make the videos, unless an earlier demo did; with `fresh` delete all that the earlier demo
     made first.
 
@@ -39,64 +53,55 @@ def prepare(out: Path, *, fresh: bool, quiet: bool) -> None:
         raise UsageError(f"{out} holds something other than a demo; give another folder with --out")
     with locked(out):
         state = _read_state(out)
-        if fresh or state.get("demo") != _identity():
+        if fresh or state.get("demo") != footage.identity():
             _empty(out)
-            _write_state(out, None)
+            _write_state(out, footage, None)
         if not (out / VIDEOS).is_dir():
-            _make_videos(out / VIDEOS, quiet)
+            _make_videos(out / VIDEOS, footage, quiet)
 
 
 @contextmanager
-def serve(out: Path) -> Iterator[str]:
-    """Serve the videos and write the list of them; yields the common beginning of their addresses.
+def serving(out: Path, footage: Footage) -> Iterator[MediaServer]:
+    """The demo's server, on the port of an earlier run, with no routes yet.
 
-    Raises UsageError where the port of an earlier demo is taken.
+    Raises UsageError where that port is taken.
     """
-    with _listening(out, _read_state(out)["port"]) as server:
-        _write_state(out, int(server.url("").rpartition(":")[2]))
-        server.routes.update(routes(out / VIDEOS, server.url))
-        (out / LIST).write_text(listed(server.url), encoding="utf-8")
-        yield server.url("")
+    with _listening(out, _read_state(out)["port"], footage.port) as server:
+        _write_state(out, footage, int(server.url("").rpartition(":")[2]))
+        yield server
 
 
-def _listening(out: Path, port: int | None) -> MediaServer:
-    for wanted in (port,) if port else (PORT, 0):
+def _listening(out: Path, port: int | None, usual: int) -> MediaServer:
+    for wanted in (port,) if port else (usual, 0):
         try:
             return MediaServer(port=wanted)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
     raise UsageError(
-        f"port {port} is taken, and the demo in {out} has its videos there; free it, or start over "
+        f"port {port} is taken, and the demo in {out} has its server there; free it, or start over "
         "with --fresh"
     )
 
 
-def _make_videos(folder: Path, quiet: bool) -> None:
+def _make_videos(folder: Path, footage: Footage, quiet: bool) -> None:
     from rich.console import Console
     from rich.progress import track
 
-    count = sum(planted.video is not None for planted in PLANTED)
     console = Console(stderr=True, quiet=quiet)
-    title = f"Making {count} videos in {folder}"
+    title = f"Making {footage.count} videos in {folder}"
     with built_whole(folder) as building:
         if not console.is_terminal:
             console.print(title, soft_wrap=True)
         for _ in track(
-            make_videos(building),
+            footage.make(building),
             title,
-            total=count,
+            total=footage.count,
             console=console,
             transient=True,
             disable=not console.is_terminal,
         ):
             pass
-
-
-def _identity() -> str:
-    """Identifies a demo by its planted content and its drawing code."""
-    made_of = f"{metadata.version('penstock')} {PLANTED}"
-    return hashlib.sha256(made_of.encode()).hexdigest()[:16]
 
 
 def _read_state(out: Path) -> dict[str, Any]:
@@ -107,8 +112,8 @@ def _read_state(out: Path) -> dict[str, Any]:
     return state
 
 
-def _write_state(out: Path, port: int | None) -> None:
-    text = json.dumps({"demo": _identity(), "port": port}) + "\n"
+def _write_state(out: Path, footage: Footage, port: int | None) -> None:
+    text = json.dumps({"demo": footage.identity(), "port": port}) + "\n"
     new = out / f"{STATE}.new"
     new.write_text(text, encoding="utf-8")
     new.replace(out / STATE)

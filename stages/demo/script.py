@@ -5,11 +5,13 @@ Everything that is expected of the crawl follows from these tables and from the 
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from stages.demo.clips import Clip, Shot
+from stages.demo.folder import LIST, VIDEOS, Footage, serving
 from stages.demo.server import BareStatus, File, FirstThen, Route, feed, page
 from stages.demo.shapes import IMAGE_SIZE, WEIGHTS
 from stages.demo.videos import (
@@ -223,3 +225,23 @@ def listed(address: Callable[[str], str]) -> str:
     """The list of addresses to crawl, as text."""
     paths = [planted.path for planted in PLANTED if planted.page is None] + [TWICE]
     return "".join(f"{line}\n" for line in ("# What `penstock demo` crawls.", *map(address, paths)))
+
+
+FOOTAGE = Footage(
+    PLANTED,
+    sum(planted.video is not None for planted in PLANTED),
+    make_videos,
+    port=8473,
+)
+
+
+@contextmanager
+def serve(out: Path) -> Iterator[str]:
+    """Serve the videos and write the list of them; yields the common beginning of their addresses.
+
+    Raises UsageError where the port of an earlier demo is taken.
+    """
+    with serving(out, FOOTAGE) as server:
+        server.routes.update(routes(out / VIDEOS, server.url))
+        (out / LIST).write_text(listed(server.url), encoding="utf-8")
+        yield server.url("")

@@ -1,4 +1,4 @@
-"""A small media server on this machine, for the demo to crawl and for the tests' failures.
+"""A small server on this machine, for the demo to crawl and ask, and for the tests' failures.
 
 A route is a function of one request. Those below serve files, pages, feeds and streams; others wrap
 a route and make it misbehave: `FirstThen(BareStatus(429, retry_after=1), 2, File(path))` refuses
@@ -34,6 +34,8 @@ class Exchange(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     server: "_Server"
+    content: bytes = b""
+    """What was sent with a POST."""
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
@@ -41,6 +43,10 @@ class Exchange(BaseHTTPRequestHandler):
         self.server.media.routes.get(path, BareStatus(404))(self)
 
     do_HEAD = do_GET  # noqa: N815
+
+    def do_POST(self) -> None:
+        self.content = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        self.do_GET()
 
     def head(self, status: int, content_type: str, length: int, **headers: str) -> None:
         """Send everything before the body; `retry_after="1"` becomes `Retry-After: 1`."""

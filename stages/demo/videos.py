@@ -3,13 +3,19 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from stages.demo.clips import Clip
+from stages.demo.film import Film
 from stages.media.media_file import open_media
+from stages.sound.track import RATE
 
 if TYPE_CHECKING:
+    import numpy as np
+    from av.audio.stream import AudioStream
+    from av.container import OutputContainer
     from av.video.frame import VideoFrame
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,18 @@ def write_clip(clip: Clip, encoding: Encoding, path: Path) -> None:
     _encode(frames, clip.fps, (clip.width, clip.height), encoding, path)
 
 
+def write_film(film: Film, encoding: Encoding, path: Path) -> None:
+    """Draw the film and write it, with its sound: Opus in WebM and Matroska, else AAC."""
+    import av
+    import numpy as np
+
+    frames = (
+        av.VideoFrame.from_ndarray(np.asarray(picture), format="rgb24")
+        for picture in film.pictures()
+    )
+    _encode(frames, film.fps, (film.width, film.height), encoding, path, film.track())
+
+
 def write_copy(source: Path, size: tuple[int, int], encoding: Encoding, path: Path) -> None:
     """Decode a video, scale it to this width and height in pixels, and encode it again."""
     with open_media(source) as video:
@@ -66,8 +84,10 @@ def _encode(
     size: tuple[int, int],
     encoding: Encoding,
     path: Path,
+    track: "NDArray[np.int16] | None" = None,
 ) -> None:
-    """Write a video with a keyframe every second; the same frames make the same bytes."""
+    """Write a video with a keyframe every second, and with this sound, at RATE; the same frames and
+    samples make the same bytes."""
     import av
 
     width, height = size
@@ -83,9 +103,42 @@ def _encode(
         context.gop_size = fps
         context.thread_count = 1  # with more threads the bytes depend on their number
         context.flags |= av.codec.context.Flags.bitexact
-        for frame in _numbered(frames, fps, size):
+        sound = None if track is None else _SoundTrack(container, track, path.suffix)
+        for number, frame in enumerate(_numbered(frames, fps, size), 1):
             container.mux(stream.encode(frame))
+            if sound is not None:
+                sound.write_until(number / fps)
         container.mux(stream.encode(None))
+        if sound is not None:
+            sound.end()
+
+
+class _SoundTrack:
+    """The sound of a file that is being written: each piece beside its pictures."""
+
+    def __init__(
+        self, container: "OutputContainer", track: "NDArray[np.int16]", suffix: str
+    ) -> None:
+        import av
+
+        codec = "libopus" if suffix in (".webm", ".mkv") else "aac"
+        stream = container.add_stream(codec, rate=RATE, layout="mono")
+        self._stream = cast("AudioStream", stream)
+        self._stream.codec_context.flags |= av.codec.context.Flags.bitexact
+        self._container, self._track, self._done = container, track, 0
+
+    def write_until(self, seconds: float) -> None:
+        import av
+
+        end = min(round(seconds * RATE), len(self._track))
+        piece = self._track[self._done : end].reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(piece, format="s16", layout="mono")
+        frame.sample_rate, frame.pts = RATE, self._done
+        self._container.mux(self._stream.encode(frame))
+        self._done = end
+
+    def end(self) -> None:
+        self._container.mux(self._stream.encode(None))
 
 
 def _numbered(

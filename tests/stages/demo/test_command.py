@@ -15,7 +15,8 @@ from click.testing import CliRunner
 
 from engine.cli.main import main
 from engine.ledger.lock import locked
-from stages.demo.folder import prepare, serve
+from stages.demo.folder import prepare
+from stages.demo.script import FOOTAGE, serve
 from stages.demo.verdict import Expectation, judge, matches, overlap
 from tests.finished_demo import Demo, run_demo
 from tests.stages.crawled import tree
@@ -256,7 +257,7 @@ def test_a_first_run_uses_another_port_where_the_usual_one_is_taken(
     for name in ("one", "other"):
         shutil.copytree(demo.out / "videos", tmp_path / name / "videos")
         (tmp_path / name / "demo.json").write_text(json.dumps(state))
-        prepare(tmp_path / name, fresh=False, quiet=True)
+        prepare(tmp_path / name, FOOTAGE, fresh=False, quiet=True)
     with serve(tmp_path / "one") as one, serve(tmp_path / "other") as other:
         assert one != other
         answer = httpx.get(f"{other}/kite.mp4", trust_env=False)
@@ -271,7 +272,7 @@ def test_starting_over_deletes_what_was_there(fresh: bool, demo: Demo, tmp_path:
     out = shutil.copytree(demo.out, tmp_path / "out")
     if not fresh:
         (out / "demo.json").write_text('{"demo": "another", "port": 8000}')
-    prepare(out, fresh=fresh, quiet=True)
+    prepare(out, FOOTAGE, fresh=fresh, quiet=True)
     left = {path.name for path in out.iterdir()} - {"penstock.lock"}
     assert left == {"demo.json", "videos"}
     assert json.loads((out / "demo.json").read_text())["port"] is None
