@@ -160,14 +160,14 @@ class PartRows:
         )
         return int(found.fetchone()[0])
 
-    def some_wait(self, parent: str, split: str) -> bool:
-        """Whether a part has not ended."""
+    def outcomes(self, parent: str, split: str) -> set[str]:
+        """How the parts stand: "pending", "done", "dropped", "failed"."""
         found = self._db.execute(
-            "SELECT 1 FROM items WHERE id > ? AND id < ? AND split = ? AND parent = ?"
-            " AND outcome = 'pending' LIMIT 1",
+            "SELECT DISTINCT outcome FROM items WHERE id > ? AND id < ? AND split = ?"
+            " AND parent = ?",
             (_from(parent, split), _until(parent, split), split, parent),
         )
-        return found.fetchone() is not None
+        return {outcome for (outcome,) in found}
 
     def gathered(self, parent: str, split: str, stage: str, deciding: Collection[str]) -> Gathered:
         """What the parts came to at `stage`. A part that has not ended well there has failed or was

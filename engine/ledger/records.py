@@ -23,7 +23,8 @@ class Known:
     deleted on purpose; `expanded` is the number of items that the item produced, None for an
     ordinary output; `parts` is that of the parts, for the step that made them and for those that
     stand there, else None; `gaps` is that of the parts that failed, for the latter; `is_open` says
-    of those that some parts have not ended: it is to be gathered again, most likely to the same.
+    of those that some parts have not ended: it is to be gathered again, most likely to the same;
+    `some_ended_ill` that some failed or were dropped, and so may not have got to the step.
     """
 
     outcome: Settled | None = None
@@ -37,6 +38,7 @@ class Known:
     parts: int | None = None
     gaps: int | None = None
     is_open: bool = False
+    some_ended_ill: bool = False
 
     @property
     def is_skipped(self) -> bool:

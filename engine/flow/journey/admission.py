@@ -12,9 +12,9 @@ from engine.flow.journey.first_change import (
     first_change,
     repairs_of,
     with_disk,
-    with_open,
     with_own,
     with_parts,
+    with_standing,
 )
 from engine.flow.journey.graph import Graph
 from engine.flow.journey.journey import Journey
@@ -80,7 +80,7 @@ def admit(
     sweep_scratch(item)
     if known and ledger.standing(item.id)[0] is None:
         _sweep_parts(ledger, graph, item, suspects)
-    known = with_open(ledger, graph, item, with_disk(graph, item, known))
+    known = with_standing(ledger, graph, item, with_disk(graph, item, known))
     journey, change = first_change(graph, item, known, parent, depth)
     journey, change = with_parts(ledger, journey, change)
     repairs = repairs_of(journey, change)
@@ -104,7 +104,7 @@ def admit_part(
     sweep_scratch(part)
     own = graph.part_fingerprint(row.made, row.content)
     known = with_own(part, own, with_disk(graph, part, known))
-    known = with_open(ledger, graph, part, known)
+    known = with_standing(ledger, graph, part, known)
     journey, change = first_change(graph, part, known, above=above, own=own)
     journey, change = with_parts(ledger, journey, change)
     repairs = repairs_of(journey, change)

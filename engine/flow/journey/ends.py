@@ -210,6 +210,14 @@ class Ends:
             return None
         return _as_known(stage, known, known.outcome, known.fingerprint)
 
+    def _may_get_further(self, stage: str, known: Known) -> bool:
+        """Whether parts that ended ill, and so may not have got to `stage`, are begun with again,
+        as another step at their level, which may be the one that ended them, does not stand."""
+        if not known.some_ended_ill:
+            return False
+        steps = self.graph.home[self.graph.level[stage]]
+        return not all(self._stands_below(name, self.known.get(name, Known())) for name in steps)
+
     def _stands_below(self, stage: str, known: Known) -> bool:
         """Whether the end of `stage`, which stands at the parts, holds, and so does all that was
         made below them."""
@@ -230,7 +238,7 @@ class Ends:
             end = self.held_below(stage, known)
             if end is None or end.outcome != "done" or self.is_decided:
                 return end  # of a decided item nothing is looked at again
-            if known.is_open:
+            if known.is_open or self._may_get_further(stage, known):
                 return None  # its parts are looked at, and gathered again
             has_to_run = self._will_be_read(stage, end) or not self._stands_below(stage, known)
             return None if has_to_run else end
@@ -356,8 +364,9 @@ class Ends:
             return self.ended[stage]
         if self.graph.level[stage] != self.item.split:
             known = self.known.get(stage)
-            held = self.held_below(stage, known) if known is not None else None
-            return held or self._assumed(stage)
+            if known is None or self._may_get_further(stage, known):
+                return self._assumed(stage)
+            return self.held_below(stage, known) or self._assumed(stage)
         upstream = self.upstream_of(stage, self._expected_before(stage))
         if upstream is None:
             return None

@@ -68,15 +68,21 @@ def with_disk(graph: Graph, item: Item, known: Mapping[str, Known]) -> dict[str,
     return both
 
 
-def with_open(
+def with_standing(
     ledger: Ledger, graph: Graph, item: Item, known: Mapping[str, Known]
 ) -> dict[str, Known]:
-    """`known`, and of what the item's parts came to, whether some of them have not ended."""
+    """`known`, and of what the item's parts came to, whether some of them have not ended, and
+    whether some ended ill."""
     both = dict(known)
     for split in graph.splits[item.split]:
         here = [name for name in graph.home[split] if name in known]
-        if here and ledger.parts.some_wait(item.id, split):
-            both |= {name: replace(known[name], is_open=True) for name in here}
+        outcomes = ledger.parts.outcomes(item.id, split) if here else set()
+        is_open, ill = "pending" in outcomes, not outcomes.isdisjoint(("failed", "dropped"))
+        if is_open or ill:
+            more = {
+                name: replace(known[name], is_open=is_open, some_ended_ill=ill) for name in here
+            }
+            both |= more
     return both
 
 
@@ -112,7 +118,7 @@ def with_parts(ledger: Ledger, journey: Journey, change: Change) -> tuple[Journe
             continue
         if ledger.parts.count(journey.item.id, split, end.fingerprint) < (end.parts or 0):
             _take_up_parts(ledger, journey, split, end.fingerprint)
-        standing, missing = standing_parts(ledger, journey, split, end.fingerprint)
+        standing, missing = standing_parts(ledger, journey, split, end.fingerprint, end.parts)
         if missing or len(standing) < (end.parts or 0):
             journey, change = _without(journey, split)
     return journey, change
@@ -126,7 +132,7 @@ def _with_parts_to_come(
     made = known.on_disk or known.fingerprint
     if known.parts is None or made is None or split in journey.entered:
         return journey, change
-    standing, missing = standing_parts(ledger, journey, split, made)
+    standing, missing = standing_parts(ledger, journey, split, made, known.parts)
     are_whole = not missing and len(standing) == known.parts
     return (journey, change) if are_whole else _without(journey, split)
 
@@ -166,12 +172,19 @@ def _take_up_parts(ledger: Ledger, above: Journey, split: str, made: str) -> Non
                 ledger.parts.admit(part, made, content, run=0)  # it enters with the others
 
 
-def standing_parts(ledger: Ledger, above: Journey, split: str, made: str) -> tuple[Positions, int]:
+def standing_parts(
+    ledger: Ledger, above: Journey, split: str, made: str, many: int | None = None
+) -> tuple[Positions, int]:
     """The parts of the item that need not be made again, and the number of those that would have
     to: made with another output than that of the fingerprint `made`, or gone and to be read.
+
+    `many` is the number of parts, where it is known. Those beyond it are none any more, and still
+    there if the run was killed before it had removed them.
     """
     standing, missing = Positions(), 0
     for row in ledger.parts.all(above.item.id, split):
+        if many is not None and row.position >= many:
+            continue
         if row.made == made and _stands(ledger, above, row, split):
             standing.add(row.position)
         else:

@@ -1,16 +1,19 @@
 """Runs again on a folder with parts: what stands is neither done again nor taken for something
 else."""
 
+import shutil
+import threading
 from pathlib import Path
+from typing import Any
 
 from engine import Item
 from engine.flow.journey.graph import Graph
 from engine.flow.run import Run
 from engine.ledger.schema import FILE
 from engine.ledger.writer import Ledger
-from engine.telemetry.events import AttemptEnded, Event, PartEntered
+from engine.telemetry.events import AttemptEnded, Event, PartEnded, PartEntered
 from tests.engine.toy_parts import at, cut, gather
-from tests.engine.toys import executions, line, query, read_value, run_within, toy
+from tests.engine.toys import Toy, executions, line, query, read_value, run_within, toy
 
 SECONDS = 20.0
 
@@ -158,3 +161,62 @@ def test_what_is_gathered_of_a_failed_part_is_made_again_where_it_was_deleted(
     assert read_value(Item.at(tmp_path, "v"), "g")["parts"] == seen
     assert len(seen["f"]) == 2
     assert {stage for stage, _ in executions(tmp_path) - before} == {"f", "g"}
+
+
+def test_a_step_that_a_failed_part_had_not_reached_is_gathered_once_it_has(tmp_path: Path) -> None:
+    """The step stands beside the one that failed the part, and had not begun with it by then."""
+    has_failed = threading.Event()
+
+    class Waits(Toy):
+        def act(self, item: Item, out: Path) -> Any:
+            assert has_failed.wait(SECONDS)
+            return super().act(item, out)
+
+    def steps(**does: Any) -> Any:
+        return line(
+            cut("c", cuts={"v": 2}),
+            at("c", "e", does=does),
+            at("c", "f", base=Waits),
+            gather("g", "f"),
+        )
+
+    def tell_of_the_failure(run: Run) -> None:
+        def listen(event: Event) -> None:
+            if isinstance(event, PartEnded) and event.outcome == "failed":
+                has_failed.set()
+
+        run.events.subscribe(listen)
+
+    sets = ["stages.c.most_failed=1", "stages.f.keep=false", "stages.f.workers=1"]
+    fails = steps(**{"v/1": ["permanent"]})
+    run_within(SECONDS, fails, tmp_path, ["v"], *sets, also=tell_of_the_failure)
+    item = Item.at(tmp_path, "v")
+    assert [position for position, *_ in read_value(item, "g")["parts"]["f"]] == [0]
+    run_within(SECONDS, steps(), tmp_path, ["v"], *sets, "stages.e.value=1")
+    assert [position for position, *_ in read_value(item, "g")["parts"]["f"]] == [0, 1]
+    before = executions(tmp_path)
+    run_within(SECONDS, steps(), tmp_path, ["v"], *sets, "stages.e.value=1")
+    assert executions(tmp_path) == before
+
+
+def test_parts_that_a_killed_run_had_yet_to_remove_do_not_split_the_item_again(
+    tmp_path: Path,
+) -> None:
+    steps = line(cut("c", cuts={"v": 2}), at("c", "f"), gather("g", "f"))
+    work, part = tmp_path / "work", Item.at(tmp_path / "work", "v").part("c", 2, {"piece": 2})
+    run_within(SECONDS, steps, work, ["v"], "stages.c.more=1")
+    shutil.copytree(part.folder, tmp_path / "kept")
+    ledger = Ledger(work / FILE)
+    row = ledger.parts.one(part)
+    ledger.close()
+    assert row is not None
+    run_within(SECONDS, steps, work, ["v"])
+    before = executions(work)
+    shutil.copytree(tmp_path / "kept", part.folder)  # as if it had been killed just before
+    ledger = Ledger(work / FILE)
+    ledger.parts.admit(part, row.made, row.content, run=0)
+    ledger.close()
+    run_within(SECONDS, steps, work, ["v"], "stages.f.value=1")
+    assert {stage for stage, _ in executions(work) - before} == {"f", "g"}
+    assert not part.folder.exists()
+    assert query(work, "SELECT COUNT(*) FROM items WHERE position = 2") == [(0,)]
