@@ -7,8 +7,10 @@ model says what other workers would come to, and those are run for real. What is
 second between the first attempt and the end of the last item.
 
 "waiting" sleeps, as a download waits for its network. "computing" hashes, which needs a core and
-nothing else, with more workers than there are cores. "mixed" does both in every stage. "crawl" is
-the real pipeline over the demo's videos, served at a limited speed by a process of its own.
+nothing else, with more workers than there are cores. "mixed" does both in every stage. "parts"
+makes one to eight of each item, and waits; the second stage works on each of them, the third on the
+item again. "crawl" is the real pipeline over the demo's videos, served at a limited speed by a
+process of its own.
 """
 
 import hashlib
@@ -25,7 +27,7 @@ from typing import Any, ClassVar
 
 from benchmarks.harness import Figures, finish, parse, parser, take_turns
 from benchmarks.results import Measurement, Row, Table, Target
-from engine import SOURCE, Item, Pipeline, Settings, Stage, Step, setting
+from engine import SOURCE, Item, Parts, Pipeline, Settings, Stage, Step, setting
 from engine.bench.intervals import Interval, interval
 from engine.bench.model.reading import read_recording
 from engine.bench.model.recorded import Recording
@@ -44,23 +46,29 @@ SPEED = 150_000
 Workers = Mapping[str, int]
 
 
-class Toil(Stage):
+class Labour(Stage):
     """Sleeps and hashes for as long as its settings and the item say."""
 
     class Settings(Settings):
         sleep: float = setting(0.0, "Seconds of waiting, on average.", affects_output=False)
         hash: float = setting(0.0, "MiB to hash, on average.", affects_output=False)
 
-    settings: "Toil.Settings"
-    name: ClassVar[str] = "toil"
+    settings: "Labour.Settings"
 
-    def process(self, item: Item, out: Path) -> None:
+    def toil(self, item: Item) -> None:
         # A long item is long everywhere, and each stage adds some chance of its own.
         size = random.Random(item.source).lognormvariate(-0.125, 0.5)
-        size *= random.Random(item.source + self.name).lognormvariate(-0.02, 0.2)
+        size *= random.Random(item.id + self.name).lognormvariate(-0.02, 0.2)
         time.sleep(self.settings.sleep * size)
         for _ in range(round(self.settings.hash * size)):
             hashlib.sha256(BLOCK).digest()  # it lets others run meanwhile, as decoders do
+
+
+class Toil(Labour):
+    name: ClassVar[str] = "toil"
+
+    def process(self, item: Item, out: Path) -> None:
+        self.toil(item)
 
 
 class First(Toil):
@@ -75,8 +83,25 @@ class Third(Toil):
     pass
 
 
+class Cut(Labour):
+    """Toils for each of the parts that it makes."""
+
+    name: ClassVar[str] = "first"
+
+    def split(self, item: Item, out: Path, parts: Parts) -> None:
+        for number in range(random.Random(item.source).randint(1, 8)):
+            self.toil(item)
+            with parts.make() as folder:
+                (folder / "number").write_text(str(number))
+
+
 TOILS = Pipeline(
     "toils", "Toils.", [Step(First, SOURCE), Step(Second, "first"), Step(Third, "second")]
+)
+IN_PARTS = Pipeline(
+    "parts",
+    "Toils in parts.",
+    [Step(Cut, SOURCE), Step(Second, "first", each="first"), Step(Third, "second")],
 )
 
 
@@ -119,14 +144,18 @@ def shown(workers: Workers) -> str:
 
 
 def toils(
-    name: str, count: int, costs: Mapping[str, tuple[float, float]], *tried: Sequence[int]
+    name: str,
+    count: int,
+    costs: Mapping[str, tuple[float, float]],
+    *tried: Sequence[int],
+    pipeline: Pipeline = TOILS,
 ) -> Experiment:
     """`costs` are seconds of sleep and MiB to hash by stage; the first of `tried` is recorded."""
     settings = [f"stages.{stage}.sleep={sleep}" for stage, (sleep, _) in costs.items()]
     settings += [f"stages.{stage}.hash={hashed}" for stage, (_, hashed) in costs.items()]
     recorded, *others = [dict(zip(costs, workers, strict=True)) for workers in tried]
     sources = [f"{name} {number}" for number in range(count)]
-    return Experiment(name, TOILS, settings, sources, recorded, others)
+    return Experiment(name, pipeline, settings, sources, recorded, others)
 
 
 def crawl_of(urls: Sequence[str], times: int) -> Experiment:
@@ -231,6 +260,11 @@ def main() -> None:
             "mixed", 40 * size,
             {"first": (0.06, 5), "second": (0, 20), "third": (0.02, 5)},
             (2, 1, 1), (4, 1, 1), (4, 2, 2), (8, 4, 4),
+        ),
+        toils(
+            "parts", 15 * size,
+            {"first": (0.03, 0), "second": (0.02, 15), "third": (0.04, 5)},
+            (2, 1, 1), (1, 1, 1), (4, 2, 1), (4, 4, 2), pipeline=IN_PARTS,
         ),
     ]  # fmt: skip
     with served_videos() as urls:
