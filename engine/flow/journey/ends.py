@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from engine.contract.item import NO_FAILURES, NO_PART_FAILURES, Item
-from engine.flow.journey.graph import Graph
+from engine.flow.journey.graph import Graph, as_read, base_of
 from engine.ledger.records import End, Failure, Known, Settled
 
 
@@ -37,6 +37,8 @@ class Ends:
     been gathered in this run, as all have been whose parts a step with work to do reads."""
     _asking: set[str] = field(default_factory=set)
     """The stages of whose outputs it is being found out whether they will be read."""
+    _weighing: set[str] = field(default_factory=set)
+    """The splitting stages of which it is being found out whether parts may get further."""
 
     def owner(self, stage: str) -> "Ends":
         """The journey in which the end of `stage` is found: this one, or one above."""
@@ -98,7 +100,7 @@ class Ends:
                 end = self._end_of(before, ends)
             if end is None or not self._lets_on(before, end):
                 return None
-            upstream.append(_as_read(end.fingerprint) if end.has_output else None)
+            upstream.append(as_read(end.fingerprint) if end.has_output else None)
         return tuple(upstream)
 
     def would_be(self, stage: str, upstream: tuple[str | None, ...]) -> str:
@@ -118,7 +120,7 @@ class Ends:
             else:
                 end = self._assumed(before)
             has_output = end is not None and end.has_output
-            upstream.append(_as_read(end.fingerprint) if end is not None and has_output else None)
+            upstream.append(as_read(end.fingerprint) if end is not None and has_output else None)
         return End(stage, "done", self.graph.fingerprint(stage, tuple(upstream)))
 
     def whole_end(self, stage: str, outcome: Settled, digest: str) -> End:
@@ -212,11 +214,19 @@ class Ends:
 
     def _may_get_further(self, stage: str, known: Known) -> bool:
         """Whether parts that ended ill, and so may not have got to `stage`, are begun with again,
-        as another step at their level, which may be the one that ended them, does not stand."""
-        if not known.some_ended_ill:
+        as another step at their level, which may be the one that ended them, does not stand.
+
+        That may read what was gathered of `stage`: so this question may come back to itself too.
+        """
+        split = self.graph.level[stage]
+        if not known.some_ended_ill or split in self._weighing:
             return False
-        steps = self.graph.home[self.graph.level[stage]]
-        return not all(self._stands_below(name, self.known.get(name, Known())) for name in steps)
+        self._weighing.add(split)
+        try:
+            steps = self.graph.home[split]
+            return not all(self._stands_below(one, self.known.get(one, Known())) for one in steps)
+        finally:
+            self._weighing.discard(split)
 
     def _stands_below(self, stage: str, known: Known) -> bool:
         """Whether the end of `stage`, which stands at the parts, holds, and so does all that was
@@ -375,17 +385,6 @@ class Ends:
         if known.outcome is not None and known.fingerprint == fingerprint:
             return _as_known(stage, known, known.outcome, fingerprint)
         return End(stage, "done", fingerprint)
-
-
-def base_of(fingerprint: str) -> str:
-    """The part of a fingerprint from `Journey.whole_end` that tells nothing of the parts."""
-    return fingerprint.partition(":")[0]
-
-
-def _as_read(fingerprint: str) -> str:
-    """The part of a fingerprint that goes into those of the steps that read the output: not that
-    of `Journey.whole_end` about what is made below."""
-    return ":".join(fingerprint.split(":")[:2])
 
 
 def _as_known(stage: str, known: Known, outcome: Settled, fingerprint: str) -> End:

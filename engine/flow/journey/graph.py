@@ -103,8 +103,12 @@ class Graph:
 
     @staticmethod
     def part_fingerprint(made: str, content: str) -> str:
-        """The fingerprint of a part with this content, of an output with the fingerprint `made`."""
-        return hashlib.sha256(f"{made} {content}".encode()).hexdigest()[:32]
+        """The fingerprint of a part with this content, of an output with the fingerprint `made`.
+
+        The steps that read the part go by its content alone: one that comes out the same of another
+        script, or of other settings, is the same to them.
+        """
+        return f"{content}:part:{hashlib.sha256(made.encode()).hexdigest()[:32]}"
 
     def below_in_short(self, stage: str) -> str:
         """A hash of the settings of all steps below the parts that `stage` splits, and of all that
@@ -138,3 +142,14 @@ class Graph:
             if found.intersection(self.predecessors[name]):
                 found.add(name)
         return [name for name in self.names if name in found and name != stage]
+
+
+def base_of(fingerprint: str) -> str:
+    """The part of a fingerprint from `Ends.whole_end` that tells nothing of the parts."""
+    return fingerprint.partition(":")[0]
+
+
+def as_read(fingerprint: str) -> str:
+    """The part of a fingerprint that goes into those of the steps that read the output: not that
+    of `Ends.whole_end` about what is made below, nor that of a part about what it is a part of."""
+    return ":".join(fingerprint.split(":")[:2])

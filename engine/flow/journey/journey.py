@@ -291,10 +291,15 @@ class Journey(Ends):
         return tuple(name for name in self.known if name in mine and name not in self.ended)
 
     def _stale(self, finished: bool) -> tuple[str, ...]:
+        """The outputs of earlier runs that are none any more, each told of once: a part of a
+        decided item may be finished by two changes at once."""
         gone = [name for name, end in self.ended.items() if not end.has_output]
         if finished:
             gone += self._obsolete()
-        return tuple(name for name in gone if self.known.get(name, Known()).on_disk is not None)
+        there = (name for name in gone if self.known.get(name, Known()).on_disk is not None)
+        found = tuple(name for name in there if name not in self._discarded)
+        self._discarded.update(found)
+        return found
 
     def _discardable(self, finished: bool) -> tuple[str, ...]:
         found = tuple(n for n in self.graph.discarding if self._is_discardable(n, finished))

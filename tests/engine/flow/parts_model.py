@@ -4,7 +4,7 @@ Where an item or a part is decided in one branch, another may or may not have be
 says which stages had which. Everything else follows from the case.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,8 @@ class Model:
         self.case, self.found, self.found_parts, self.numbers = case, found, parts, numbers
         self.optional = {plan.name for plan in case.plans if plan.options["optional"]}
         self.roots: dict[str, Node] = {}
+        self._broken_off: set[str] = set()
+        """Items of a list that did not end as one: only some of them may have entered."""
         queue = list(case.sources)
         while queue:
             source = queue.pop()
@@ -107,7 +109,9 @@ class Model:
                     node.missing.append(plan.name)
                     self._note_found_parts(plan, node)
                     if word == "expand":  # it may have broken off
-                        children += filter(self._is_found, arguments[0])
+                        found = list(filter(self._is_found, arguments[0]))
+                        self._broken_off.update(map(item_id, found))
+                        children += found
                     continue
                 node.ends[plan.name] = end = self._end(plan, node)
                 if end == "done":
@@ -120,6 +124,14 @@ class Model:
                 for node in list(self._at(root, plan.level[:-1])):
                     self._join(plan, node)
         return children
+
+    def leave(self, entered: Collection[str]) -> set[str]:
+        """Leave out the items, known from an earlier run alone, of a list that is decided now and
+        was expanded with other settings then. Returns their ids."""
+        left = {id_ for id_ in self.roots if id_ not in entered} if self._broken_off else set()
+        for id_ in left:
+            del self.roots[id_]
+        return left
 
     def _is_found(self, source: str) -> bool:
         return any(id_ == item_id(source) for _, id_ in self.found)

@@ -220,3 +220,14 @@ def test_parts_that_a_killed_run_had_yet_to_remove_do_not_split_the_item_again(
     assert {stage for stage, _ in executions(work) - before} == {"f", "g"}
     assert not part.folder.exists()
     assert query(work, "SELECT COUNT(*) FROM items WHERE position = 2") == [(0,)]
+
+
+def test_what_follows_from_a_part_that_comes_out_the_same_stands(tmp_path: Path) -> None:
+    steps = line(cut("c"), at("c", "f"), gather("g", "f"))
+    run_within(SECONDS, steps, tmp_path, ["v"])
+    before = executions(tmp_path)
+    run_within(SECONDS, steps, tmp_path, ["v"], "stages.c.more=1")
+    item = Item.at(tmp_path, "v")
+    again = {(stage, id_) for stage, id_ in executions(tmp_path) - before if stage != "c"}
+    assert again == {("f", item.part("c", 3).id), ("g", item.id)}
+    assert [position for position, *_ in read_value(item, "g")["parts"]["f"]] == [0, 1, 2, 3]

@@ -275,6 +275,7 @@ def test_one_change_says_all_that_follows_from_an_end() -> None:
     last = journey.advance(End("b", "dropped", journey.begin("b")))
     assert (last.outcome, last.discardable) == ("dropped", ("a",))
     assert (last.obsolete, last.stale) == (("d",), ("b",))
+    assert journey.look_again().stale == (), "it is being deleted"
 
 
 def test_what_the_ledger_has_is_not_written_again() -> None:
