@@ -45,6 +45,21 @@ class Known:
         """Whether the stage had rightly nothing to do, and so left no output."""
         return self.outcome == "done" and self.kind is not None
 
+    def end(self, stage: str, outcome: Settled, fingerprint: str) -> "End":
+        """The end that the ledger has, of the `stage` that this is the state of."""
+        failure = Failure(self.kind, self.reason or "") if self.kind is not None else None
+        expanded = self.expanded if outcome == "done" and failure is None else None
+        return End(
+            stage,
+            outcome,
+            fingerprint,
+            expanded,
+            self.retryable,
+            failure=failure,
+            parts=self.parts,
+            gaps=self.gaps,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from engine.contract.item import NO_FAILURES, NO_PART_FAILURES, Item
 from engine.flow.journey.graph import Graph, as_read, base_of
-from engine.ledger.records import End, Failure, Known, Settled
+from engine.ledger.records import End, Known, Settled
 
 
 @dataclass(slots=True, eq=False)
@@ -201,7 +201,7 @@ class Ends:
         if known.on_disk == fingerprint:
             return End(stage, "done", fingerprint, known.expanded, parts=known.parts)
         if known.outcome is not None and known.fingerprint == fingerprint:
-            return _as_known(stage, known, known.outcome, fingerprint)
+            return known.end(stage, known.outcome, fingerprint)
         return None
 
     def held_below(self, stage: str, known: Known) -> End | None:
@@ -210,7 +210,7 @@ class Ends:
             return None
         if base_of(known.fingerprint) != self._assumed(stage).fingerprint:
             return None
-        return _as_known(stage, known, known.outcome, known.fingerprint)
+        return known.end(stage, known.outcome, known.fingerprint)
 
     def _may_get_further(self, stage: str, known: Known) -> bool:
         """Whether parts that ended ill, and so may not have got to `stage`, are begun with again,
@@ -258,7 +258,7 @@ class Ends:
         if known.expanded is not None and stage in self.graph.rereading and not self.is_decided:
             return None
         if known.outcome is not None and known.fingerprint == fingerprint and not is_done:
-            return _as_known(stage, known, known.outcome, fingerprint)
+            return known.end(stage, known.outcome, fingerprint)
         # The folder is asked before the ledger: after a crash between rename and commit the output
         # is whole and the ledger knows nothing of it.
         end = End(stage, "done", fingerprint, known.expanded, parts=known.parts)
@@ -383,21 +383,5 @@ class Ends:
         known = self.known.get(stage, Known())
         fingerprint = self.would_be(stage, upstream)
         if known.outcome is not None and known.fingerprint == fingerprint:
-            return _as_known(stage, known, known.outcome, fingerprint)
+            return known.end(stage, known.outcome, fingerprint)
         return End(stage, "done", fingerprint)
-
-
-def _as_known(stage: str, known: Known, outcome: Settled, fingerprint: str) -> End:
-    """The end that the ledger has."""
-    failure = Failure(known.kind, known.reason or "") if known.kind is not None else None
-    expanded = known.expanded if outcome == "done" and failure is None else None
-    return End(
-        stage,
-        outcome,
-        fingerprint,
-        expanded,
-        known.retryable,
-        failure=failure,
-        parts=known.parts,
-        gaps=known.gaps,
-    )
