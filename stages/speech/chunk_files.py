@@ -52,19 +52,18 @@ class SavedChunk:
         return SavedChunk(clip, pieces, _within(self.speech, hole), None, None)
 
 
-def write_chunk(
-    folder: Path,
-    chunk: Chunk,
-    samples: "NDArray[np.int16]",
-    form: AudioFormat,
-    *,
-    is_detected: bool,
-) -> None:
-    """Write a chunk of a track's `samples`, shape (samples,)."""
+def clip_of(chunk: Chunk, samples: "NDArray[np.int16]", form: AudioFormat) -> SpeechClip:
+    """The sound of a chunk of a track's `samples`, shape (samples,)."""
     import numpy as np
 
-    content = encode(np.concatenate([samples[one.start : one.end] for one in chunk.pieces]), form)
-    (folder / f"speech.{form}").write_bytes(content)
+    pieces = [samples[one.start : one.end] for one in chunk.pieces]
+    return SpeechClip(encode(np.concatenate(pieces), form), form)
+
+
+def write_chunk(folder: Path, chunk: Chunk, clip: SpeechClip, *, is_detected: bool) -> None:
+    """Write a chunk and its sound."""
+    form = clip.form
+    (folder / f"speech.{form}").write_bytes(clip.content)
     told = {
         "start": chunk.pieces[0].start / RATE,
         "end": chunk.pieces[-1].end / RATE,

@@ -5,23 +5,33 @@ whole track it writes `chunks.json`.
 """
 
 import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import model_validator
 
 import engine
 from engine import Item, Parts, Skip, Stage, setting
+from stages.media.cores import MOST_FOR_ONE, PROCESS_CORES, Cores
 from stages.media.packets.beginning import beginning
 from stages.media.subtitles import read_subtitles
+from stages.models.inference import in_order
 from stages.sound.track import RATE, read_samples
 from stages.speech.audio_file import BYTES_PER_SECOND, AudioFormat
-from stages.speech.chunk_files import write_chunk
-from stages.speech.chunk_plan import ChunkLimits, plan_chunks
+from stages.speech.chunk_files import clip_of, write_chunk
+from stages.speech.chunk_plan import Chunk, ChunkLimits, plan_chunks
 from stages.speech.profiles import PROFILES, Profile
 from stages.speech.spans import SampleSpan, total
 from stages.speech.vad import SpeechDetector
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 SUBTITLES = "subtitles.json"
 
@@ -40,6 +50,9 @@ class Chunks(Stage):
     inputs = "audio"
     optional_inputs = "video"
     defaults: ClassVar[dict[str, Any]] = {"workers": 2}
+
+    cores: ClassVar[Cores] = PROCESS_CORES
+    """Counts threads that compress, and idle cores."""
 
     class Settings(engine.Settings):
         enabled: bool | None = setting(
@@ -110,6 +123,10 @@ class Chunks(Stage):
             self._detector = SpeechDetector(self.settings.vad_threshold)
 
     def split(self, item: Item, out: Path, parts: Parts) -> None:
+        with self.cores.held():
+            self._split(item, out, parts)
+
+    def _split(self, item: Item, out: Path, parts: Parts) -> None:
         if self.settings.enabled is False:
             raise Skip("speech is switched off", kind="off")
         if self.settings.prefer == "subtitles" and self._write_subtitles(item, out):
@@ -122,11 +139,7 @@ class Chunks(Stage):
             speech = self._detector.find(samples)
         chunks = plan_chunks(speech, len(samples), self._limits())
         parts.expect(len(chunks))
-        for chunk in chunks:
-            if not parts.reuse():
-                with parts.make() as folder:
-                    form, detected = self.settings.format or "flac", self._detector is not None
-                    write_chunk(folder, chunk, samples, form, is_detected=detected)
+        self._make(chunks, samples, parts)
         summary = {
             "seconds": len(samples) / RATE,
             "speech": total(speech) / RATE,
@@ -135,6 +148,22 @@ class Chunks(Stage):
             "vad": self.settings.vad,
         }
         (out / "chunks.json").write_text(json.dumps(summary, indent=2) + "\n")
+
+    def _make(self, chunks: Sequence[Chunk], samples: "NDArray[np.int16]", parts: Parts) -> None:
+        """Hand over those that do not stand yet. Idle cores compress the next ones meanwhile: the
+        last chunk's words are what the whole video waits for."""
+        form, is_detected = self.settings.format or "flac", self._detector is not None
+        standing = 0
+        while standing < len(chunks) and parts.reuse():
+            standing += 1
+        with self.cores.borrowed(MOST_FOR_ONE - 1) as idle, ThreadPoolExecutor(1 + idle) as pool:
+            compress = partial(pool.submit, partial(clip_of, samples=samples, form=form))
+            made = in_order(compress, chunks[standing:], 1 + idle)
+            with closing(made):
+                for chunk, clip in made:
+                    if not parts.reuse():
+                        with parts.make() as folder:
+                            write_chunk(folder, chunk, clip, is_detected=is_detected)
 
     def _write_subtitles(self, item: Item, out: Path) -> bool:
         """Whether the video has subtitles."""
