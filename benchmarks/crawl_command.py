@@ -1,4 +1,4 @@
-"""A crawl by the command as a person gives it, of this checkout or of another."""
+"""A run by the command as a person gives it, of this checkout or of another."""
 
 import os
 import subprocess
@@ -20,13 +20,17 @@ def penstock_of(checkout: Path | None) -> list[str]:
 
 @contextmanager
 def crawling(
-    command: Sequence[str], urls: Sequence[str], settings: Sequence[str], work: Path
+    command: Sequence[str],
+    urls: Sequence[str],
+    settings: Sequence[str],
+    work: Path,
+    pipeline: str = "crawl",
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The crawl's process, which does not outlive the block. It runs beside its work folder, so no
-    config.toml is read. `command` are the words before "crawl"."""
+    """The run's process, which does not outlive the block. It runs beside its work folder, so no
+    config.toml is read. `command` are the words before the name of the pipeline."""
     listed = work.with_suffix(".txt")
     listed.write_text("".join(f"{url}\n" for url in urls))
-    words = [*command, "crawl", "--from", str(listed), "--out", str(work), "--quiet"]
+    words = [*command, pipeline, "--from", str(listed), "--out", str(work), "--quiet"]
     for setting in settings:
         words += ["--set", setting]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, cwd=work.parent)

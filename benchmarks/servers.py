@@ -26,13 +26,14 @@ from stages.demo.server import File, MediaServer
 @dataclass(frozen=True)
 class Behaviour:
     """How the description server answers. `refused` and `failed` are the shares, 0 to 1, that get a
-    429 without a Retry-After, and a 500, whatever the pace."""
+    429 without a Retry-After, and a 500, whatever the pace. `says` is each answer."""
 
     latency: float = 0.3
     requests_per_minute: float = 600.0
     refused: float = 0.0
     failed: float = 0.0
     seed: int = 0
+    says: str = "A frame."
 
 
 @dataclass
@@ -59,7 +60,7 @@ class CallTally:
         }
 
 
-class _Allowance:
+class Allowance:
     """A token bucket that holds a second's worth, as the providers' own limits do."""
 
     def __init__(self, requests_per_minute: float) -> None:
@@ -87,9 +88,8 @@ class _Handler(BaseHTTPRequestHandler):
         answer = self.server.judge(body, arrived)
         time.sleep(self.server.behaviour.latency)
         status = {"answered": 200, "failed": 500}.get(answer, 429)
-        reply: dict[str, Any] = {
-            "choices": [{"message": {"content": "A frame."}, "finish_reason": "stop"}]
-        }
+        said = {"content": self.server.behaviour.says}
+        reply: dict[str, Any] = {"choices": [{"message": said, "finish_reason": "stop"}]}
         if status != 200:
             reply = {"error": {"message": answer}}
         content = json.dumps(reply).encode()
@@ -126,7 +126,7 @@ class _Server(ThreadingHTTPServer):
         with self.lock:
             self.behaviour = behaviour
             self.tally = CallTally()
-            self._allowance = _Allowance(behaviour.requests_per_minute)
+            self._allowance = Allowance(behaviour.requests_per_minute)
             self._dice = random.Random(behaviour.seed)
 
     def judge(self, body: bytes, arrived: float) -> str:
