@@ -33,6 +33,7 @@ from engine.contract.pipeline import (
     Flag,
     ItemRecord,
     PageContext,
+    PageFile,
     Pipeline,
     Section,
 )
@@ -109,6 +110,7 @@ __all__ = [
     "Loan",
     "MissingOutput",
     "PageContext",
+    "PageFile",
     "PartEnded",
     "PartEntered",
     "Parts",

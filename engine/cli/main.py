@@ -13,7 +13,7 @@ from typing import IO, Any
 import click
 
 from engine.cli.home import ensure_home
-from engine.cli.options import items_names, set_option, view_options
+from engine.cli.options import items_names, set_option, view_options, web_options
 from engine.contract import registry
 from engine.contract.errors import PenstockError, PipelineError, StopRun, UsageError
 from engine.contract.showing import shown_in
@@ -314,18 +314,22 @@ def forget(workdir: str, item: str, trusted: bool) -> None:
     forget_item(workdir, item, trusted)
 
 
-@main.command()
-@click.argument("workdir", metavar="DIR", type=click.Path())
-@click.option("--out", metavar="FILE", type=click.Path(), help="Default: report.html in DIR.")
-def report(workdir: str, out: str | None) -> None:
+@main.command(
+    params=[
+        click.Argument(["workdir"], metavar="DIR", type=click.Path()),
+        click.Option(["--out"], metavar="FILE", help="Default: report.html in DIR."),
+        *web_options("Serve the page on this port until Ctrl-C, and write no file; 0: any."),
+    ]
+)
+def report(workdir: str, out: str | None, web: int | None, web_host: str | None) -> None:
     """Write a page that shows what a work folder came to: one file, for any browser.
 
     The timeline of every item, queues and workers over time, the bottleneck, failures and how to
     retry them. It may be written while a run is going on; see also --web of the run itself.
     """
-    from engine.cli.report_command import write_report
+    from engine.cli.report_command import show_report
 
-    write_report(workdir, out)
+    show_report(workdir, out, web, web_host)
 
 
 @main.command(cls=PlanCommand)

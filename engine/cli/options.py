@@ -65,12 +65,14 @@ def view_options() -> list[click.Parameter]:
     return [
         quiet_option(),
         click.Option(["--log-json"], metavar="FILE", help="Append every event to FILE."),
-        click.Option(
-            ["--web"],
-            metavar="PORT",
-            type=click.IntRange(0, 65535),
-            help="Serve a live page on this port while it runs; 0: any that is free.",
-        ),
+        *web_options("Serve a live page on this port while it runs; 0: any that is free."),
+    ]
+
+
+def web_options(told: str) -> list[click.Parameter]:
+    """The options that say where a page is served."""
+    return [
+        click.Option(["--web"], metavar="PORT", type=click.IntRange(0, 65535), help=told),
         click.Option(
             ["--web-host"],
             metavar="ADDRESS",

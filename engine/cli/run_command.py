@@ -111,12 +111,13 @@ def execute(
             return [shown]
         from engine.page.live import LivePage
 
-        page = LivePage(pipeline, run.workdir, port, run.snapshot, lambda: run.outcome)
+        settings = {name: stage.settings for name, stage in config.stages.items()}
+        page = LivePage(pipeline, run.workdir, port, run.snapshot, lambda: run.outcome, settings)
         events.subscribe(page)
         return [shown, _beside(events, page, page.serve)]
 
     try:
-        port = _port(web) if web is not None else None
+        port = bound_port(web) if web is not None else None
         report = run_pipeline(pipeline, config, workdir, sources, events=events, prepare=prepare)
     finally:
         if log is not None:
@@ -146,7 +147,7 @@ def _beside(events: Events, listener: object, task: "Background") -> "Background
     return run
 
 
-def _port(web: WebAddress) -> "Port":
+def bound_port(web: WebAddress) -> "Port":
     """The live page's port, bound; prints its address."""
     from engine.page.port import Port
 

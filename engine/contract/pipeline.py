@@ -58,11 +58,17 @@ Finish = Callable[[FinishContext], Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class PageContext:
-    """The input of a pipeline's page sections: the work folder and the ledger's items."""
+    """The input of a pipeline's page sections: the work folder and the ledger's items.
+
+    `live`: a server stands behind the page, which asks the pipeline's `answer`. `settings` are then
+    every stage's, by name.
+    """
 
     workdir: Path
     items: Callable[[], Iterator[ItemRecord]]
     """Every item of the work folder, ordered by id; streamed."""
+    live: bool = False
+    settings: Mapping[str, BaseModel] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +76,32 @@ class Section:
     """A part of the report page that a pipeline contributes, as HTML that may be trusted.
 
     `body` is `markupsafe.Markup`, so text from outside was escaped when it was made. A plain str is
-    escaped. `style` is CSS for the section; images have to be in `data:` addresses.
+    escaped. `style` is CSS for the section; images have to be in `data:` addresses, or, where the
+    page is live, be asked for. `script` is JavaScript that runs once, after the page's own. A live
+    page replaces a section whose body has changed and does not run the script again: it fires
+    "penstock:news" at the document when there is news, and "penstock:end" when there will be no
+    more and nobody answers any longer.
     """
 
     title: str
     body: str
     style: str = ""
+    script: str = ""
+    first: bool = False
+    """Whether the pipeline's sections stand before what the page tells of the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageFile:
+    """A file that the server of a live page sends, in ranges where these are asked for.
+
+    It lies in the work folder. A link out of it is followed to one place alone: to the file that
+    `source`, an item's, names.
+    """
+
+    path: Path
+    media_type: str
+    source: str | None = None
 
 
 Forget = Callable[[FinishContext, ItemRecord], Sequence[str]]
@@ -85,6 +111,11 @@ where a first call was cut off. Returns a line for each."""
 
 Sections = Callable[[PageContext], Iterable[Section]]
 """Makes a pipeline's own sections of the page, in a thread, at any time during or after a run."""
+
+Answer = Callable[[PageContext, str, Mapping[str, str]], Any]
+"""Answers what a section's script asks the server of a live page: `ask/QUESTION?NAME=VALUE`. Called
+in a thread, at any time and several times at once. Returns a PageFile, or else what is sent as
+JSON; None where there is no such thing. The text of a UsageError is sent as {"problem": text}."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +165,8 @@ class Pipeline(Steps):
     """The checks of `penstock doctor` under these settings, by stage name."""
     sections: Sections | None = None
     """The pipeline's own sections of the report page, such as pictures."""
+    answer: Answer | None = None
+    """Answers the sections' scripts on a live page."""
     costs: Callable[[Item, Mapping[str, BaseModel]], Mapping[str, float]] | None = None
     """The costs of an ended item that the engine does not know of, given every stage's settings:
     {"requests": 12, "bytes fetched": 3e6}. `penstock plan` adds them up, so each has to be an

@@ -1,9 +1,10 @@
-"""`--web PORT`: the page of a run, served while it goes on, and its metrics.
+"""`--web PORT`: the page of a run, served while it goes on, and its metrics; or of a work folder.
 
   GET /            the page
   GET /events      news, as server-sent events; the last one says that the run has ended
   GET /metrics     for Prometheus
-  GET /plotly.js, /page.js
+  GET /ask/…       answers of the pipeline to its sections' scripts, and its files
+  GET /plotly.js, /page.js, /sections.js
 
 The ledger is read in a thread, only while a browser is connected, and so rarely that it takes a
 twentieth of one core at most.
@@ -13,7 +14,7 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ import anyio
 import anyio.lowlevel
 import uvicorn
 from anyio import to_thread
+from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -31,15 +33,19 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from engine.contract.pipeline import Pipeline, Section
+from engine.ledger.lock import is_locked
+from engine.page.answers import HEADERS, SectionAnswers
 from engine.page.connection import Connection, most_connections
 from engine.page.data import Book, PageData, State
 from engine.page.metrics import Metrics
 from engine.page.page import (
+    page_context,
     part,
     plotly,
     render_page,
     render_parts,
     render_sections,
+    scripts_of,
     sections_of,
 )
 from engine.page.port import LOOPBACK, Port
@@ -65,13 +71,6 @@ BACKLOG = 16
 
 GOODBYE = 5.0
 """The most seconds that the end of a run waits for a read of the ledger that is going on."""
-
-HEADERS = {
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,22 +102,26 @@ class _Server(uvicorn.Server):
 
 
 class LivePage:
-    """Serves one run's page. It listens to the run's events; run `serve` beside
-    the run."""
+    """Serves one run's page: it listens to the run's events, and `serve` goes on beside the run. Or
+    that of a work folder, without a run of this process."""
 
     def __init__(
         self,
         pipeline: Pipeline,
         workdir: Path,
         port: Port,
-        snapshot: Snapshot,
-        outcome: Callable[[], State],
+        snapshot: Snapshot | None = None,
+        outcome: Callable[[], State] | None = None,
+        settings: Mapping[str, BaseModel] | None = None,
     ) -> None:
-        """`snapshot` and `outcome` are the run's: its pools, and, once it ends, how."""
+        """`snapshot` and `outcome` are the run's: its pools, and, once it ends, how; None where
+        there is none. `settings` are the stages', by name."""
         self._port = port
         self._snapshot, self._outcome = snapshot, outcome
-        self._metrics = Metrics(snapshot)
+        self._metrics = Metrics(snapshot) if snapshot is not None else None
         self._book = Book(pipeline, workdir)
+        self._context = page_context(workdir, live=True, settings=settings)
+        self._answers = SectionAnswers(pipeline, self._context)
         self._reading = anyio.Lock()
         self._data: PageData | None = None
         self._parts: dict[str, str] = {}
@@ -134,7 +137,8 @@ class LivePage:
         self._over = False
 
     def __call__(self, event: Event) -> None:
-        self._metrics(event)
+        if self._metrics is not None:
+            self._metrics(event)
         if isinstance(event, Stopping):
             self._why = event.why
 
@@ -177,6 +181,8 @@ class LivePage:
                 Route("/metrics", self._show_metrics),
                 Route("/plotly.js", partial(_script, plotly)),
                 Route("/page.js", partial(_script, partial(part, "page.js"))),
+                Route("/sections.js", self._own_scripts),
+                Route("/ask/{question}", self._answers.__call__),
             ],
             middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
         )
@@ -194,14 +200,15 @@ class LivePage:
             await anyio.sleep(max(REFRESH, REST * (time.monotonic() - began)))
 
     async def _say_goodbye(self) -> None:
-        if self._clients:
+        if self._clients and self._outcome is not None:
             async with self._reading:
                 self._sections_due = 0.0
                 await self._look(ended=self._outcome())
 
     async def _look(self, ended: State | None = None) -> None:
         """Read the state of the run, and wake the clients that wait for news."""
-        pools = self._snapshot()  # on the loop, where the pools run
+        # On the loop, where the pools run.
+        pools = self._snapshot() if self._snapshot is not None else None
         try:
             await to_thread.run_sync(self._read, pools, ended)
         except Exception as error:  # shown on the page; it must not end the run
@@ -211,13 +218,14 @@ class LivePage:
         self._changed.set()
         self._changed = anyio.Event()
 
-    def _read(self, pools: Sequence[PoolStatistics], ended: State | None) -> None:
+    def _read(self, pools: Sequence[PoolStatistics] | None, ended: State | None) -> None:
         why = None if ended == "done" else self._why
-        self._data = self._book.read(running=ended is None, pools=list(pools), why=why, ended=ended)
+        running = is_locked(self._book.workdir) if pools is None else ended is None
+        self._data = self._book.read(running=running, pools=pools, why=why, ended=ended)
         self._parts = render_parts(self._data)
         self._curves = self._book.curves()
         if (began := time.monotonic()) >= self._sections_due:
-            self._sections = sections_of(self._book.pipeline, self._book.workdir)
+            self._sections = sections_of(self._book.pipeline, self._context)
             self._sections_html = render_sections(self._sections)
             now = time.monotonic()
             self._sections_due = now + max(SECTIONS_REFRESH, REST * (now - began))
@@ -235,7 +243,13 @@ class LivePage:
             )
         return HTMLResponse(html, headers=HEADERS)
 
+    async def _own_scripts(self, request: Request) -> Response:
+        text = "\n".join(scripts_of(self._sections))
+        return Response(text, 200, HEADERS, "text/javascript")
+
     async def _show_metrics(self, request: Request) -> Response:
+        if self._metrics is None:
+            return PlainTextResponse("no run is at work in this process", 404, HEADERS)
         content, content_type = self._metrics.render(request.headers.get("accept", ""))
         return Response(content, headers={**HEADERS, "Content-Type": content_type})
 
@@ -259,7 +273,8 @@ class LivePage:
                         text, seen = await to_thread.run_sync(self._news, seen, told)
                     yield _event("update", text, str(seen))
                 if over:
-                    yield _event("end", "{}", str(seen))
+                    run = "true" if self._outcome is not None else "false"
+                    yield _event("end", f'{{"run":{run}}}', str(seen))
                     return
                 while not changed.is_set():
                     with anyio.move_on_after(HEARTBEAT):

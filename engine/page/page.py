@@ -8,7 +8,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from pydantic import BaseModel
 
 from engine.contract.pipeline import ItemRecord, PageContext, Pipeline, Section
 from engine.ledger.reader import LedgerReader
@@ -31,12 +32,14 @@ def render_file(pipeline: Pipeline, workdir: Path, *, running: bool) -> str:
     """The page as one file. Raises WorkFolderError where `workdir` is no work folder."""
     book = Book(pipeline, workdir)
     data = book.read(running=running)
-    return render_page(book, data, sections_of(pipeline, workdir), live=False)
+    sections = sections_of(pipeline, page_context(workdir))
+    return render_page(book, data, sections, live=False)
 
 
 def render_page(book: Book, data: PageData, sections: Sequence[Section], *, live: bool) -> str:
     """The whole page; a `live` one loads its scripts and then asks its server for news."""
-    scripts = [] if live else [Markup(plotly()), Markup(part("page.js"))]
+    own = scripts_of(sections)
+    scripts = [] if live else [Markup(text) for text in (plotly(), part("page.js"), *own)]
     page = _templates().get_template("page.html")
     html = page.render(
         data=data,
@@ -47,6 +50,8 @@ def render_page(book: Book, data: PageData, sections: Sequence[Section], *, live
         policy=_policy(scripts, live=live),
         payload=Markup(as_script(payload(book))),
         live=live,
+        has_own_scripts=bool(own),
+        own_first=any(section.first for section in sections),
     )
     # A title from a site may hold half a surrogate pair, which UTF-8 cannot encode.
     return writable(html)
@@ -62,18 +67,30 @@ def render_sections(sections: Sequence[Section]) -> str:
     return _templates().get_template("sections.html").render(sections=sections)
 
 
-def sections_of(pipeline: Pipeline, workdir: Path) -> list[Section]:
-    """The pipeline's sections for the work folder as it stands. If making them fails, a section
-    says so: a damaged picture must not hide the rest of the page."""
-    if pipeline.sections is None:
-        return []
+def scripts_of(sections: Iterable[Section]) -> list[str]:
+    """The scripts of the pipeline's sections, each once, in order."""
+    return list(dict.fromkeys(section.script for section in sections if section.script))
+
+
+def page_context(
+    workdir: Path, *, live: bool = False, settings: Mapping[str, BaseModel] | None = None
+) -> PageContext:
+    """What a pipeline gets for its sections and answers."""
 
     def items() -> Iterator[ItemRecord]:
         with LedgerReader(workdir) as reader:
             yield from reader.item_records()
 
+    return PageContext(workdir, items, live, settings or {})
+
+
+def sections_of(pipeline: Pipeline, context: PageContext) -> list[Section]:
+    """The pipeline's sections for the work folder as it stands. If making them fails, a section
+    says so: a damaged picture must not hide the rest of the page."""
+    if pipeline.sections is None:
+        return []
     try:
-        return list(pipeline.sections(PageContext(workdir, items)))
+        return list(pipeline.sections(context))
     except Exception as error:  # another package's code may raise anything
         what = f"{type(error).__name__}: {one_line(str(error))}"
         return [Section("Not shown", f"What {pipeline.name} adds cannot be made now ({what}).")]
@@ -111,15 +128,18 @@ def plotly() -> str:
 
 def _policy(scripts: Sequence[str], *, live: bool) -> str:
     """The page's Content-Security-Policy: its own scripts, pictures inside it, and its server."""
+    server = " 'self'" if live else ""
     hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
     allowed = " ".join(f"'sha256-{value}'" for value in hashes)
+    none = "'none'"
     return "; ".join(
         [
             "default-src 'none'",
             f"script-src {allowed or chr(39) + 'self' + chr(39)}",
             "style-src 'unsafe-inline'",  # plotly.js writes style elements
-            "img-src data: blob:",
-            f"connect-src {chr(39) + ('self' if live else 'none') + chr(39)}",
+            f"img-src data: blob:{server}",
+            f"media-src {server.strip() or none}",
+            f"connect-src {server.strip() or none}",
             "base-uri 'none'",
             "form-action 'none'",
         ]
@@ -138,6 +158,8 @@ def _templates() -> Environment:
     environment.filters |= {
         "clock": clock,
         "count": lambda number: f"{number:,}",
+        "css": _css,
+        "digest": _digest,
         "duration": duration,
         "link": _link,
         "pace": pace,
@@ -147,6 +169,17 @@ def _templates() -> Environment:
         "took": took,
     }
     return environment
+
+
+def _css(style: str) -> str:
+    """The style as it is: what escapes text would spoil it. Nothing in it ends the element."""
+    return Markup(style.replace("</", "<\\/"))
+
+
+def _digest(section: Section) -> str:
+    """Tells whether a section has changed."""
+    whole = f"{section.title}\0{section.body}"
+    return hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def _link(source: str) -> str:

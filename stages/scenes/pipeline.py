@@ -1,11 +1,12 @@
 """The scenes pipeline: its steps, and the facts that no single stage knows."""
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 from pydantic import BaseModel
 
-from engine import SOURCE, Flag, Item, Pipeline, Step
+from engine import SOURCE, Flag, Item, PageContext, Pipeline, Step
 from stages.fetch.download import Download
 from stages.net.addresses import canonical_source
 from stages.scenes.audio import Audio
@@ -15,12 +16,15 @@ from stages.scenes.describing.describe import DescribeScenes
 from stages.scenes.describing.steps import resolve_words, words_checks
 from stages.scenes.describing.summary import Summarise
 from stages.scenes.fuse import Fuse
+from stages.scenes.page.catalogue import SceneSteps
+from stages.scenes.page.section import ScenePage
 from stages.scenes.perception.captions import Captions
 from stages.scenes.perception.objects import Objects
 from stages.scenes.perception.sounds import Sounds
 from stages.scenes.persist import Persist
 from stages.scenes.scenes import Scenes
 from stages.scenes.settled import finish, forget
+from stages.scenes.store import StoreSettings, searched_file
 from stages.speech.steps import resolve_speech, speech_steps
 from stages.speech.transcribe import speech_costs
 
@@ -32,6 +36,20 @@ def _resolve_scenes(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
 def _costs(item: Item, settings: Mapping[str, Any]) -> Mapping[str, float]:
     return {**speech_costs(item), **words_costs(item, settings)}
 
+
+def _store(context: PageContext) -> StoreSettings:
+    return cast(StoreSettings, context.settings.get(Persist.name, StoreSettings()))
+
+
+def _database(context: PageContext) -> Path | None:
+    return searched_file(_store(context), context.workdir)
+
+
+page = ScenePage(
+    steps=SceneSteps(scenes=Collect.name, summary=Summarise.name, video=Download.name),
+    database=_database,
+    own_server=lambda context: _store(context).base_url,
+)
 
 scenes = Pipeline(
     name="scenes",
@@ -72,6 +90,8 @@ scenes = Pipeline(
     forget=forget,
     canonical=canonical_source,
     resolve=_resolve_scenes,
+    sections=page.sections,
+    answer=page.answer,
     costs=_costs,
     checks=words_checks,
     flags=[

@@ -193,6 +193,11 @@ def expected_vectors(settings: StoreSettings, workdir: Path, records: VideoRecor
     )
 
 
+def searched_file(settings: StoreSettings, workdir: Path) -> Path | None:
+    """The SQLite file that `penstock search` asks; None where no such sink is set."""
+    return _place(settings.database, workdir / DATABASE) if "sqlite" in settings.sinks else None
+
+
 def find_embedder(settings: StoreSettings) -> Embedder | None:
     """The embedder that is set; None where there is to be none, or, with "auto", none is here.
     Raises NoMeaning where one is asked for by name and is not to be had."""

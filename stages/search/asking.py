@@ -1,11 +1,25 @@
-"""From a database's vectors to an embedder like the one that made them."""
+"""From a database's vectors to an embedder like the one that made them, and to a ranking."""
 
-from collections.abc import Mapping
-from typing import Any
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
+from engine import PenstockError
 from stages.search.api_embedder import ApiEmbedder
 from stages.search.embedding import API_URL, Embedder, NoMeaning
 from stages.search.local_embedder import LocalEmbedder
+from stages.search.meaning import ByMeaning, latest_model
+from stages.search.searching import Ranker
+
+MadeBy = Mapping[str, Any]
+"""How a database says that its vectors were made."""
+
+
+class RankedByMeaning(NamedTuple):
+    """The rankings by meaning, and why there is none though the database has vectors."""
+
+    rankers: Sequence[Ranker] = ()
+    problem: str | None = None
 
 
 def embedder_of(made_by: Mapping[str, Any], *, trusted: bool) -> Embedder:
@@ -21,3 +35,21 @@ def embedder_of(made_by: Mapping[str, Any], *, trusted: bool) -> Embedder:
             f"its vectors were made by {made_by['base_url']}; --trust sends the question there"
         )
     return ApiEmbedder(made_by["model"], made_by["base_url"], made_by["api_key_env"])
+
+
+def by_meaning(
+    db: sqlite3.Connection, words: str, find_embedder: Callable[[MadeBy], Embedder]
+) -> RankedByMeaning:
+    """The ranking by meaning, where the database has vectors and what made them is here. The words
+    are embedded."""
+    latest = latest_model(db)
+    if latest is None:
+        return RankedByMeaning()
+    name, made_by = latest
+    try:
+        embedder = find_embedder(made_by)
+        if embedder.name != name:
+            raise NoMeaning(f"its vectors were made by {name}, and here is {embedder.name}")
+        return RankedByMeaning((ByMeaning(db, embedder, words),))
+    except PenstockError as error:
+        return RankedByMeaning(problem=str(error))

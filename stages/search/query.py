@@ -6,10 +6,20 @@ and the rarer they are, the further up it stands.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from engine import UsageError, writable
 from stages.sinks.texts import Column, spaced
+
+PLACES: Mapping[str, Column] = {
+    "speech": "said",
+    "objects": "seen",
+    "sounds": "heard",
+    "descriptions": "described",
+}
+"""The columns by the names that people are told."""
+
+PLACE_OF: Mapping[Column, str] = {column: place for place, column in PLACES.items()}
 
 _TERM = re.compile(r'"([^"]*)"|([^\s"]+)')
 

@@ -1,8 +1,12 @@
 """`penstock report`, and the options of the live page, as a person gives them."""
 
+import os
+import signal
 import socket
+import threading
 from pathlib import Path
 
+import httpx
 import pytest
 
 from engine.contract import registry
@@ -62,6 +66,34 @@ def test_mistakes_are_told_in_one_line(
     assert says in given.err
     assert given.err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["work"]
+
+
+def test_it_serves_the_page_until_it_is_stopped(pipeline: Pipeline, tmp_path: Path) -> None:
+    run(pipeline, tmp_path, ["v1", "v2"])
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    pages: list[str] = []
+
+    def look_and_stop() -> None:
+        try:
+            with httpx.Client(transport=httpx.HTTPTransport(retries=8), timeout=20) as client:
+                pages.append(client.get(f"http://127.0.0.1:{port}/").text)
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    reader = threading.Thread(target=look_and_stop)
+    reader.start()
+    given = penstock("report", tmp_path, "--web", port)
+    reader.join()
+
+    assert (given.code, given.err) == (0, f"live page: http://127.0.0.1:{port}/\n")
+    assert 'class="state done"' in pages[0]
+    assert '<b id="count-failed">1</b>' in pages[0]
+    assert not (tmp_path / "report.html").exists()
+
+    both = penstock("report", tmp_path, "--web", port, "--out", tmp_path / "page.html")
+    assert (both.code, both.err.count("\n")) == (2, 1)
+    assert "give one of them" in both.err
 
 
 @pytest.mark.parametrize("command", ["crawl", "retry"])

@@ -442,23 +442,39 @@
     source.addEventListener("open", () => say("Live.", false));
     source.addEventListener("error", () => say("The run does not answer; trying again.", true));
     source.addEventListener("update", (event) => take(JSON.parse(event.data)));
-    source.addEventListener("end", () => {
+    source.addEventListener("end", (event) => {
       source.close();
-      say("The run has ended; this page stays as it is.", false);
+      const what = JSON.parse(event.data).run ? "The run" : "The server";
+      say(`${what} has ended; this page stays as it is.`, false);
+      document.dispatchEvent(new CustomEvent("penstock:end"));
     });
     const take = (news) => {
       for (const [name, html] of Object.entries(news.parts)) byId(`part-${name}`).innerHTML = html;
-      if (news.sections !== undefined) {
-        byId("sections").innerHTML = news.sections;
-        navigate();
-      }
+      if (news.sections !== undefined) takeSections(news.sections);
       runs = news.runs;
       if (news.curves) curves = news.curves;
       takeTimeline(news.timeline);
       say("Live.", false);
       readTheme();
       drawAll();
+      document.dispatchEvent(new CustomEvent("penstock:news"));
     };
+  }
+
+  // Only what has changed is put in the place of what is there: a reader may be at work in the rest.
+  function takeSections(html) {
+    const made = document.createElement("template");
+    made.innerHTML = html;
+    const old = [...byId("sections").children];
+    const fresh = [...made.content.children];
+    const same = (one, other) => one.dataset.digest === other.dataset.digest
+      && (one.dataset.digest !== undefined || one.textContent === other.textContent);
+    fresh.forEach((one, at) => {
+      if (!old[at]) byId("sections").append(one);
+      else if (!same(old[at], one)) old[at].replaceWith(one);
+    });
+    old.slice(fresh.length).forEach((one) => one.remove());
+    navigate();
   }
 
   function navigate() {

@@ -10,23 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine import PenstockError, UsageError
+from engine import UsageError
 from stages.scenes.collect import Collect
 from stages.scenes.results import RESULTS
 from stages.scenes.store import DATABASE
-from stages.sinks.texts import MARKS, Column
+from stages.search.query import PLACE_OF, PLACES
+from stages.sinks.texts import MARKS
 
 if TYPE_CHECKING:
     from stages.search.searching import Hit, Ranker
-
-COLUMNS: dict[str, Column] = {
-    "speech": "said",
-    "objects": "seen",
-    "sounds": "heard",
-    "descriptions": "described",
-}
-
-FOUND_IN = {column: name for name, column in COLUMNS.items()}
 
 BOLD, NORMAL = "\x1b[1m", "\x1b[0m"
 
@@ -37,7 +29,7 @@ BOLD, NORMAL = "\x1b[1m", "\x1b[0m"
 @click.option(
     "--in",
     "places",
-    type=click.Choice(list(COLUMNS)),
+    type=click.Choice(list(PLACES)),
     multiple=True,
     help="Only in what was said, seen, heard or described; may be given again.",
 )
@@ -79,11 +71,11 @@ def search(
     with opened_to_read(database_of(folder)) as db:
         question = SearchQuestion(
             words=" ".join(words),
-            columns=tuple(COLUMNS[place] for place in dict.fromkeys(places)),
+            columns=tuple(PLACES[place] for place in dict.fromkeys(places)),
             video=find_video(db, video, folder) if video is not None else None,
             after=seconds,
         )
-        rankers = () if words_only else by_meaning(db, question.words, trusted=trusted)
+        rankers = () if words_only else told_by_meaning(db, question.words, trusted=trusted)
         hits = search(db, question, limit, rankers)
     if as_json:
         click.echo(json.dumps([as_dict(hit, folder) for hit in hits], indent=2))
@@ -94,25 +86,14 @@ def search(
         click.echo("penstock: nothing was found", err=True)
 
 
-def by_meaning(db: sqlite3.Connection, words: str, *, trusted: bool) -> "Sequence[Ranker]":
-    """The ranking by meaning, where the database has vectors and what made them is here; else none,
-    and the reason is told."""
-    from stages.search.asking import embedder_of
-    from stages.search.embedding import NoMeaning
-    from stages.search.meaning import ByMeaning, latest_model
+def told_by_meaning(db: sqlite3.Connection, words: str, *, trusted: bool) -> "Sequence[Ranker]":
+    """The ranking by meaning, where there can be one; else none, and the reason is told."""
+    from stages.search.asking import by_meaning, embedder_of
 
-    latest = latest_model(db)
-    if latest is None:
-        return ()
-    name, made_by = latest
-    try:
-        embedder = embedder_of(made_by, trusted=trusted)
-        if embedder.name != name:
-            raise NoMeaning(f"its vectors were made by {name}, and here is {embedder.name}")
-        return (ByMeaning(db, embedder, words),)
-    except PenstockError as error:
-        click.echo(f"penstock: by words alone: {error}", err=True)
-        return ()
+    meaning = by_meaning(db, words, lambda made_by: embedder_of(made_by, trusted=trusted))
+    if meaning.problem is not None:
+        click.echo(f"penstock: by words alone: {meaning.problem}", err=True)
+    return meaning.rankers
 
 
 def database_of(folder: Path) -> Path:
@@ -189,7 +170,7 @@ def as_text(hit: "Hit", folder: Path) -> str:
     shown = "".join(one if one.isprintable() or one in MARKS else " " for one in hit.snippet)
     snippet = shown.replace(MARKS[0], BOLD).replace(MARKS[1], NORMAL)
     thumbnail = thumbnail_of(hit, folder)
-    line = f"{hit.video}  scene {scenes}  {clock(hit.time)}  {FOUND_IN[hit.column]}: {snippet}"
+    line = f"{hit.video}  scene {scenes}  {clock(hit.time)}  {PLACE_OF[hit.column]}: {snippet}"
     return f"{line}\n    {thumbnail}" if thumbnail else line
 
 
@@ -207,7 +188,7 @@ def as_dict(hit: "Hit", folder: Path) -> dict[str, Any]:
         "start": hit.start,
         "end": hit.end,
         "time": hit.time,
-        "in": FOUND_IN[hit.column],
+        "in": PLACE_OF[hit.column],
         "snippet": plain(hit.snippet),
         "thumbnail": str(thumbnail) if thumbnail else None,
         "score": round(hit.score, 6),

@@ -134,7 +134,7 @@ def test_passwords_in_settings_are_not_shown(tmp_path: Path) -> None:
 def test_a_pipeline_contributes_sections(tmp_path: Path) -> None:
     def sections(context: PageContext) -> list[Section]:
         ids = ", ".join(record.source for record in context.items())
-        return [Section("Mine", Markup("<p class=own>{}</p>").format(ids), ".own {color: red}")]
+        return [Section("Mine", Markup("<p class=own>{}</p>").format(ids), ".own > b {color: red}")]
 
     pipeline = line(toy("a"), sections=sections)
     run(pipeline, tmp_path, ["v1", "v2"])
@@ -142,7 +142,7 @@ def test_a_pipeline_contributes_sections(tmp_path: Path) -> None:
     html = render_file(pipeline, tmp_path, running=False)
 
     assert re.search(r"<p class=own>v\d, v\d</p>", html)
-    assert "<style>.own {color: red}</style>" in html
+    assert "<style>.own > b {color: red}</style>" in html
 
 
 def test_sections_that_go_wrong_say_so(tmp_path: Path) -> None:
