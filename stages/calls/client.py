@@ -101,6 +101,18 @@ class ApiClient(Generic[Q, R]):
         if self._loan is not None:
             self._loan.give_back()
 
+    def bound(self) -> str | None:
+        """That the server did not get through as many calls at once as are set, as `Stage.bound`
+        says it; None where it did."""
+        slots = self.gate.slots
+        if slots.lowest == slots.most:
+            return None
+        calls = f"{slots.lowest} call{'s' if slots.lowest > 1 else ''} at once"
+        return (
+            f"{self.host} did not get through {slots.most} calls within {self.step}.call_timeout, "
+            f"so it was down to {calls}; more workers would not help"
+        )
+
     async def ask(self, question: Q) -> R:
         """The model's answer to one question.
 

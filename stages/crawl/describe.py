@@ -14,7 +14,6 @@ from stages.crawl.describe_frames import FrameDescriber, Line, check_described, 
 from stages.crawl.originals import Originals
 from stages.files.json_lines import read_lines, write_lines
 from stages.vision import api as vision
-from stages.vision.asking import bound_by
 from stages.vision.connection import IMAGE_TOKENS, connect, model_of, url_of
 from stages.vision.reply_cache import ReplyCache, has_answered
 from stages.vision.settings import VisionSettings
@@ -74,7 +73,7 @@ class Describe(Stage):
 
     def bound(self) -> str | None:
         client = self._describer.client if self._describer is not None else None
-        return None if client is None else bound_by(client)
+        return None if client is None else client.bound()
 
     async def close(self) -> None:
         if self._describer is not None and self._describer.client is not None:

@@ -51,6 +51,9 @@ class AskedServer:
         except CallFailed as error:
             raise Permanent(str(error), kind="refused") from None
 
+    def bound(self) -> str | None:
+        return self.client.bound() if self.client is not None else None
+
     async def close(self) -> None:
         if self.client is not None:
             await self.client.close()

@@ -52,6 +52,9 @@ class Backend(Protocol):
     async def hear(self, clip: SpeechClip) -> Heard:
         """What is said in the clip. Raises the engine's endings."""
 
+    def bound(self) -> str | None:
+        """What bounds it, as `Stage.bound` says it."""
+
     async def close(self) -> None: ...
 
 

@@ -90,6 +90,9 @@ class LocalWhisper:
             finally:
                 stopped.set()
 
+    def bound(self) -> str | None:
+        return None
+
     async def close(self) -> None:
         pass
 

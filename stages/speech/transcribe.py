@@ -149,6 +149,9 @@ class Transcribe(Stage):
         elif self.settings.backend != "off":
             self._backend = self._connect()
 
+    def bound(self) -> str | None:
+        return self._backend.bound() if self._backend is not None else None
+
     async def close(self) -> None:
         if self._backend is not None:
             await self._backend.close()

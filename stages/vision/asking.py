@@ -21,18 +21,6 @@ KIND = "vision-api"
 """The kind of an ending by the server's fault."""
 
 
-def bound_by(client: ApiClient[Subject, Reply]) -> str | None:
-    """That the server did not get through as many calls at once as are set; None where it did."""
-    slots = client.gate.slots
-    if slots.lowest == slots.most:
-        return None
-    calls = f"{slots.lowest} call{'s' if slots.lowest > 1 else ''} at once"
-    return (
-        f"{client.host} did not get through {slots.most} calls within {client.step}.call_timeout, "
-        f"so it was down to {calls}; more workers would not help"
-    )
-
-
 class Asker:
     """One question, asked about one thing after another; every answer is kept. Without a client
     nothing is sent: only what is kept is answered."""
@@ -47,7 +35,7 @@ class Asker:
 
     def bound(self) -> str | None:
         """What bounds the calls, as `Stage.bound` says it."""
-        return bound_by(self.client) if self.client is not None else None
+        return self.client.bound() if self.client is not None else None
 
     async def ask(self, subject: Subject) -> str:
         """The answer, from the cache or from the model; on disk before it is returned.
