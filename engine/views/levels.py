@@ -23,9 +23,11 @@ class Levels:
         """The word for one of what this stage counts."""
         return PART if stage in self.at_parts else self.unit
 
-    def named(self, stage: str) -> str:
-        """The stage's name, for a table of counts, where it has to say that it counts parts."""
-        return f"{stage} (parts)" if stage in self.at_parts else stage
+    def named(self, stage: str, room: int) -> str:
+        """The stage's name, for a table of counts, where it has to say that it counts parts, as far
+        as so many characters have room for that."""
+        whole = f"{stage} (parts)" if stage in self.at_parts else stage
+        return whole if len(whole) <= room else stage
 
 
 WHOLE_ITEMS = Levels()

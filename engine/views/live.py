@@ -117,14 +117,15 @@ def _counts(standing: Standing, known: bool, unit: str) -> str:
 def _stages(standing: Standing, levels: Levels, width: int) -> Table:
     columns = COLUMNS if width >= FULL_WIDTH else NARROW_COLUMNS
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("Stage", no_wrap=True, overflow="ellipsis", max_width=max(8, width // 4 - 2))
+    room = max(8, width // 4 - 2)
+    table.add_column("Stage", no_wrap=True, overflow="ellipsis", max_width=room)
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     for pool in standing.pools:
         at_fault = pool.stage == standing.bottleneck
         figures = _figures(pool, standing)
         table.add_row(
-            Text(f"{'>' if at_fault else ' '} {levels.named(pool.stage)}"),
+            Text(f"{'>' if at_fault else ' '} {levels.named(pool.stage, room - 2)}"),
             *(Text(figures[column], "red" if column == "Failed" else "") for column in columns),
             style="bold yellow" if at_fault else "",
         )

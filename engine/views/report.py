@@ -211,14 +211,14 @@ def _table(
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     levels = told.levels
     skips, abandons = any(row.skipped for row in told.stages), bool(told.parts.abandoned)
-    room = width - 52 - 9 * skips - 11 * abandons
-    table.add_column("Stage", no_wrap=True, overflow="ellipsis", max_width=max(8, room))
+    room = max(8, width - 52 - 9 * skips - 11 * abandons)
+    table.add_column("Stage", no_wrap=True, overflow="ellipsis", max_width=room)
     columns = ["Entered", "Done", "Dropped", "Failed", "Pending"]
     columns[2:2] = ["Skipped"] * skips
     columns += ["Abandoned"] * abandons
     for column in [*columns, *(["Busy"] * bool(pools))]:
         table.add_column(column, justify="right", no_wrap=True)
-    rows = [(levels.named(row.stage), row) for row in told.stages]
+    rows = [(levels.named(row.stage, room), row) for row in told.stages]
     rows += [(plural(levels.unit), told.total)]
     rows += [(plural(PART), told.parts)] if levels.at_parts else []
     for name, row in rows:

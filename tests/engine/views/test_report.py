@@ -191,6 +191,7 @@ def test_parts_are_counted_beside_items_and_gaps_are_said() -> None:
     )
     text = render_status(status)
     assert "\nweigh (parts)  " in text
+    assert "\nweigh     " in render_status(status, width=62), "the name before what it counts"
     assert "\npages              120 " in text
     assert "\nparts             1110  1108        0       2        0\n" in text
     assert "\n2 parts failed in weigh: bad\n  http://example.org/a, part 7\n  no\n" in text
