@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import engine
-from engine import Item, Stage
+from engine import Item, Stage, setting
 from stages.files.folders import INFO, link_or_copy
 from stages.files.json_lines import write_lines
+from stages.scenes.cuts.clips import FAILED, read_clip
 from stages.scenes.describing.description_of_scene import with_description
 from stages.scenes.fuse import RECORD
 
@@ -18,16 +19,22 @@ class Collect(Stage):
     """Gather a video's records.
 
     Of `records` it reads record.json of each scene and the pictures that it names, of
-    `descriptions` each description.json, of `video` info.json, where there is one. It writes
-    scenes.jsonl, the pictures under scenes/INDEX/, and info.json.
+    `descriptions` each description.json, of `clips`, where there are any, clip.json and the file
+    that it names, of `video` info.json, where there is one. It writes
+    scenes.jsonl, the pictures and the clip under scenes/INDEX/, and info.json.
     """
 
     inputs = ("records", "video")
-    optional_inputs = "descriptions"
+    optional_inputs = ("descriptions", "clips")
     defaults: ClassVar[dict[str, Any]] = {"workers": 2}
 
     class Settings(engine.Settings):
-        """There are none."""
+        clips: bool | None = setting(
+            None,
+            "Whether the record of a scene without a clip says that it lacks one; none: where "
+            "stages.scenes.clips asks for clips.",
+            example=True,
+        )
 
     settings: "Collect.Settings"
 
@@ -43,6 +50,12 @@ class Collect(Stage):
                 frame["file"] = f"{place}/{frame['file']}"
             link_or_copy(source / record["thumbnail"], out / place / record["thumbnail"])
             record["thumbnail"] = f"{place}/{record['thumbnail']}"
+            if part.has_input("clips"):
+                clip = read_clip(part.input("clips"))
+                link_or_copy(part.input("clips") / clip["file"], out / place / clip["file"])
+                record["clip"] = clip | {"file": f"{place}/{clip['file']}"}
+            elif self.settings.clips:
+                record["gaps"].append({"branch": "clip", "why": FAILED, "start": None, "end": None})
             lines.append(with_description(record, part))
         write_lines(out / SCENES, lines)
         info = item.input("video") / INFO

@@ -11,6 +11,7 @@ from stages.fetch.download import Download
 from stages.net.addresses import canonical_source
 from stages.scenes.audio import Audio
 from stages.scenes.collect import Collect
+from stages.scenes.cuts.clips import Clips
 from stages.scenes.describing.costs import words_costs
 from stages.scenes.describing.describe import DescribeScenes
 from stages.scenes.describing.steps import resolve_words, words_checks
@@ -30,7 +31,20 @@ from stages.speech.transcribe import speech_costs
 
 
 def _resolve_scenes(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
-    return resolve_words(resolve_speech(settings))
+    return resolve_words(resolve_speech(_resolve_clips(settings)))
+
+
+def _resolve_clips(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
+    """Have clips made, and missed, where the step that cuts the scenes is told so."""
+    clips = cast(Clips.Settings, settings[Clips.name])
+    collect = cast(Collect.Settings, settings[Collect.name])
+    if clips.form is None:
+        asked = cast(Scenes.Settings, settings[Scenes.name]).clips
+        form = asked if isinstance(asked, str) else "copy" if asked else "off"
+        clips = clips.model_copy(update={"form": form})
+    if collect.clips is None:
+        collect = collect.model_copy(update={"clips": clips.form != "off"})
+    return settings | {Clips.name: clips, Collect.name: collect}
 
 
 def _costs(item: Item, settings: Mapping[str, Any]) -> Mapping[str, float]:
@@ -60,6 +74,12 @@ scenes = Pipeline(
         *speech_steps("audio", "download"),
         Step(Sounds, after="audio"),
         Step(Scenes, after="download"),
+        Step(
+            Clips,
+            after="scenes",
+            inputs={"scene": "scenes", "video": "download"},
+            each="scenes",
+        ),
         Step(Captions, after="scenes", inputs={"scene": "scenes"}, each="scenes"),
         Step(
             Objects,
@@ -76,8 +96,13 @@ scenes = Pipeline(
         Step(DescribeScenes, after="fuse", inputs={"record": "fuse"}, each="scenes"),
         Step(
             Collect,
-            after=["fuse", "describe_scenes"],
-            inputs={"records": "fuse", "descriptions": "describe_scenes", "video": "download"},
+            after=["fuse", "describe_scenes", "clips"],
+            inputs={
+                "records": "fuse",
+                "descriptions": "describe_scenes",
+                "clips": "clips",
+                "video": "download",
+            },
         ),
         Step(Summarise, after="collect", inputs={"scenes": "collect"}),
         Step(

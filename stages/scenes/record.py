@@ -1,6 +1,6 @@
 """The record of a scene: what the pipeline says of it. `schema()` is its JSON Schema."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -79,6 +79,17 @@ class Speech(Frozen):
     segments: tuple[SpokenSegment, ...]
 
 
+class SceneClip(Frozen):
+    """The scene as a file of its own: `file` is its path beside the record. It begins at second
+    `start` of the video, which, where it is a copy, may be before the scene does, and ends at
+    `end`."""
+
+    file: str
+    start: float = Field(ge=0)
+    end: float
+    form: Literal["copy", "exact"] = Field(description="As it was, or encoded anew.")
+
+
 class Gap(Frozen):
     """Something that should be in the record and is not."""
 
@@ -114,6 +125,7 @@ class SceneRecord(Frozen):
     after_frame: int = Field(description="The number of the frame after the last one.")
     frames: tuple[Frame, ...]
     thumbnail: str
+    clip: SceneClip | None = Field(None, description="Null where nobody asked for any.")
     sound: Sound | None = Field(description="Null where the video has no sound.")
     captions: tuple[Caption, ...] | None = Field(
         None, description="Of the sample frames, in order; null where nobody made any."

@@ -19,7 +19,7 @@ FACTS = ("source", "title", "uploader", "upload_date", "webpage_url")
 
 def read_records(item: Item, scenes: Path, summary: Path | None) -> VideoRecords:
     """The records in the output folder `scenes` of collect, and in `summary`, where there is one.
-    Pictures are named as in WORKDIR/scenes/scenes.jsonl: VIDEO/scenes/…"""
+    Pictures and clips are named as in WORKDIR/scenes/scenes.jsonl: VIDEO/scenes/…"""
     records = [_placed(record, item.root.id) for record in read_lines(scenes / SCENES)]
     document: dict[str, Any] = {"video": item.root.id}
     if (scenes / INFO).is_file():
@@ -34,4 +34,11 @@ def read_records(item: Item, scenes: Path, summary: Path | None) -> VideoRecords
 
 def _placed(record: Mapping[str, Any], video: str) -> dict[str, Any]:
     frames = [{**frame, "file": f"{video}/{frame['file']}"} for frame in record["frames"]]
-    return {**record, "frames": frames, "thumbnail": f"{video}/{record['thumbnail']}"}
+    clip = record.get("clip")
+    placed = clip and {**clip, "file": f"{video}/{clip['file']}"}
+    return {
+        **record,
+        "frames": frames,
+        "thumbnail": f"{video}/{record['thumbnail']}",
+        "clip": placed,
+    }

@@ -5,7 +5,7 @@ WORKDIR/scenes/
     videos.jsonl         a line for each video: id, source, title, length, number of scenes, gaps,
                          summary, chapters
     scene.schema.json    the JSON Schema of a line of scenes.jsonl
-    VIDEO/scenes/…       the pictures that the lines name
+    VIDEO/scenes/…       the pictures and clips that the lines name
 """
 
 import json
@@ -52,7 +52,7 @@ def _finished(context: FinishContext) -> Iterator[ItemRecord]:
 
 
 def _placed(line: dict[str, Any], record: ItemRecord, folder: Path) -> dict[str, Any]:
-    """The line, with its pictures in the results' folder."""
+    """The line, with its pictures and its clip in the results' folder."""
     source = record.folder / Collect.name
 
     def place(name: str) -> str:
@@ -62,7 +62,9 @@ def _placed(line: dict[str, Any], record: ItemRecord, folder: Path) -> dict[str,
         return f"{record.id}/{name}"
 
     frames = [{**frame, "file": place(frame["file"])} for frame in line["frames"]]
-    return {**line, "frames": frames, "thumbnail": place(line["thumbnail"])}
+    clip = line.get("clip")
+    placed = clip and {**clip, "file": place(clip["file"])}
+    return {**line, "frames": frames, "thumbnail": place(line["thumbnail"]), "clip": placed}
 
 
 def _video(record: ItemRecord, lines: list[dict[str, Any]]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from stages.media.sampling import exact_seconds, rounded
 from stages.media.video import Video, decode_frames, open_video
 from stages.scenes.cuts.boundaries import Boundaries, Scene
 from stages.scenes.cuts.candidates import Candidate, Candidates
+from stages.scenes.cuts.clips import ClipForm
 from stages.scenes.cuts.detection import CutDetector, Method, load_detectors
 
 if TYPE_CHECKING:
@@ -93,6 +94,12 @@ class Scenes(Stage):
             le=16384,
         )
         quality: int = setting(90, "JPEG quality.", ge=1, le=95)
+        clips: bool | ClipForm = setting(
+            False,
+            'Whether each scene is a file, too: true or "copy" takes the video as it is, from the '
+            'keyframe before; "exact" encodes it anew.',
+            affects_output=False,
+        )
         max_pixels: int = setting(
             MOST_PIXELS,
             "Pixels of a frame, at most; a video with larger ones fails before it takes memory.",

@@ -1,0 +1,1 @@
+"""Stretches of a video as files of their own."""
