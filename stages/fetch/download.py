@@ -29,6 +29,12 @@ from stages.fetch.lookup import look_up
 from stages.fetch.playlists import PLAYLIST_TYPES, expand
 from stages.fetch.probe import Media, probe
 from stages.fetch.settings import DownloadSettings
+from stages.fetch.subtitles import (
+    SUBTITLE_OPTIONS,
+    WantedSubtitles,
+    copy_beside,
+    fetch_subtitles,
+)
 from stages.fetch.ytdlp_options import check_duration, check_filesize, open_youtube_dl, warn_if_old
 from stages.files.folders import symlink_or_copy
 from stages.net.addresses import host_of, is_private, local_path, machine_of
@@ -63,7 +69,8 @@ MOST_SHOWN = 200
 class Download(Stage):
     """Fetch one video with yt-dlp, or link a local file; a playlist becomes its videos.
 
-    Writes `video.<ext>` and `info.json`, or `playlist.json` for a playlist.
+    Writes `video.<ext>` and `info.json`, or `playlist.json` for a playlist; beside them subtitles,
+    where yt-dlp's options ask for them.
     """
 
     # In a process of its own: one regular expression of yt-dlp may hold Python's lock for hours on
@@ -79,6 +86,7 @@ class Download(Stage):
     def open(self) -> None:
         warn_if_old()
         self._systemic = 0
+        self._wanted = WantedSubtitles.of(self.settings.options)
         self._downloader = self._open_downloader()
 
     def close(self) -> None:
@@ -158,14 +166,29 @@ class Download(Stage):
             self._remember(item, found)
             self._downloader.params["paths"] = {"home": str(item.partial(self.name))}
             self._downloader.on_media = limit.lift
-            info = self._downloader.process_ie_result(found, download=True) or {}
+            info = self._download(found)
         fetched = self._fetched_file(item, info)
         cut_off = self._check_end(item, fetched)
         media = self._check(item, fetched, info)
+        subtitles = None
+        if self._wanted is not None:
+            subtitles = fetch_subtitles(self._downloader, info or found, self._wanted, out)
         file = _video_name(fetched)
         fetched.replace(out / file)
-        write_info(out, item, file, media, info | {"cut_off": cut_off})
+        facts = {"cut_off": cut_off, "fetched_subtitles": subtitles}
+        write_info(out, item, file, media, info | facts)
         return None
+
+    def _download(self, found: dict[str, Any]) -> dict[str, Any]:
+        """What yt-dlp says of the video that it has fetched. Subtitles were looked up if they are
+        wanted; it would fail the video where it fails to fetch them."""
+        params = self._downloader.params
+        asked = {name: params.get(name) for name in SUBTITLE_OPTIONS}
+        params.update(dict.fromkeys(SUBTITLE_OPTIONS, False))
+        try:
+            return self._downloader.process_ie_result(found, download=True) or {}
+        finally:
+            params.update(asked)
 
     def _check_end(self, item: Item, fetched: Path) -> bool:
         """Whether the file is cut off, where its server gave no length: a lost connection then
@@ -268,7 +291,9 @@ class Download(Stage):
         media = self._check(item, path, {})
         file = _video_name(path)
         symlink_or_copy(Path(os.path.abspath(path)), out / file)  # noqa: PTH100 - keeps its links
-        write_info(out, item, file, media, {"title": path.stem, "extractor": "local"})
+        subtitles = None if self._wanted is None else copy_beside(path, self._wanted, out)
+        facts = {"title": path.stem, "extractor": "local", "fetched_subtitles": subtitles}
+        write_info(out, item, file, media, facts)
 
     def _check(self, item: Item, file: Path, info: dict[str, Any]) -> Media:
         name = shown(item.source)

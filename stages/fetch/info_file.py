@@ -40,6 +40,9 @@ def write_info(out: Path, item: Item, file: str, media: Media, info: dict[str, A
     }
     if info.get("cut_off"):
         known["cut_off"] = True
+    subtitles = info.get("fetched_subtitles")
+    if subtitles is not None:
+        known["subtitles"] = subtitles.as_dict()
     (out / "info.json").write_text(json.dumps(writable_row(known), indent=2) + "\n")
 
 

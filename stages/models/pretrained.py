@@ -74,6 +74,27 @@ def find_pretrained(model: str, revision: str, step: str) -> Path:
     return folder
 
 
+def locate_pretrained(model: str, revision: str) -> Path | None:
+    """The folder with the model's files, if it is on this machine already."""
+    from huggingface_hub import snapshot_download
+
+    folder = Path(os.path.expanduser(model))  # noqa: PTH111 - never raises
+    if folder.is_dir():
+        return folder
+    wanted: dict[str, Any] = {"revision": revision or None, "allow_patterns": list(FILES)}
+    try:
+        return Path(snapshot_download(model, local_files_only=True, **wanted))
+    except (FileNotFoundError, ValueError):  # ValueError: no name of a model
+        return None
+
+
+def hub_folder() -> Path:
+    """Where models of the hub are kept on this machine."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
 def _on_the_hub(model: str, revision: str, step: str, remedy: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError

@@ -10,11 +10,12 @@ from engine import SOURCE, Flag, Item, PageContext, Pipeline, Step
 from stages.fetch.download import Download
 from stages.net.addresses import canonical_source
 from stages.scenes.audio import Audio
+from stages.scenes.checks import scenes_checks
 from stages.scenes.collect import Collect
 from stages.scenes.cuts.clips import Clips
 from stages.scenes.describing.costs import words_costs
 from stages.scenes.describing.describe import DescribeScenes
-from stages.scenes.describing.steps import resolve_words, words_checks
+from stages.scenes.describing.steps import resolve_words
 from stages.scenes.describing.summary import Summarise
 from stages.scenes.fuse import Fuse
 from stages.scenes.page.catalogue import SceneSteps
@@ -26,12 +27,13 @@ from stages.scenes.persist import Persist
 from stages.scenes.scenes import Scenes
 from stages.scenes.settled import finish, forget
 from stages.scenes.store import StoreSettings, searched_file
+from stages.speech.chunks import Chunks
 from stages.speech.steps import resolve_speech, speech_steps
 from stages.speech.transcribe import speech_costs
 
 
 def _resolve_scenes(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
-    return resolve_words(resolve_speech(_resolve_clips(settings)))
+    return resolve_words(_resolve_subtitles(resolve_speech(_resolve_clips(settings))))
 
 
 def _resolve_clips(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
@@ -45,6 +47,19 @@ def _resolve_clips(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
     if collect.clips is None:
         collect = collect.model_copy(update={"clips": clips.form != "off"})
     return settings | {Clips.name: clips, Collect.name: collect}
+
+
+def _resolve_subtitles(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
+    """Have subtitles fetched with the videos where they are preferred, and only there."""
+    chunks = cast(Chunks.Settings, settings[Chunks.name])
+    download = cast(Download.Settings, settings[Download.name])
+    if chunks.prefer != "subtitles":
+        return settings
+    asked: dict[str, Any] = {"writesubtitles": True, "writeautomaticsub": True}
+    if chunks.language is not None:
+        asked["subtitleslangs"] = [chunks.language]
+    download = download.model_copy(update={"options": asked | download.options})
+    return settings | {Download.name: download}
 
 
 def _costs(item: Item, settings: Mapping[str, Any]) -> Mapping[str, float]:
@@ -118,7 +133,7 @@ scenes = Pipeline(
     sections=page.sections,
     answer=page.answer,
     costs=_costs,
-    checks=words_checks,
+    checks=scenes_checks,
     flags=[
         Flag(
             "--dry-run",

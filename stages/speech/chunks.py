@@ -5,10 +5,11 @@ whole track it writes `chunks.json`.
 """
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -16,10 +17,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import model_validator
 
 import engine
-from engine import Item, Parts, Skip, Stage, setting
+from engine import Item, Parts, Skip, Stage, setting, shown
+from stages.files.folders import INFO
 from stages.media.cores import MOST_FOR_ONE, PROCESS_CORES, Cores
 from stages.media.packets.beginning import beginning
-from stages.media.subtitles import read_subtitles
+from stages.media.subtitle_files import UnreadableSubtitlesError, read_subtitle_file
+from stages.media.subtitles import Subtitles, read_subtitles
 from stages.models.inference import in_order
 from stages.sound.track import RATE, read_samples
 from stages.speech.audio_file import BYTES_PER_SECOND, AudioFormat
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+logger = logging.getLogger("penstock.chunks")
+
 SUBTITLES = "subtitles.json"
 
 OVERLAP = 4.0
@@ -43,7 +48,7 @@ class Chunks(Stage):
     """Cut the speech of a track into chunks.
 
     Of `audio` it reads audio.wav, and of `video`, where subtitles are preferred, info.json and the
-    file that it names: where that has any, they go into subtitles.json, and there are no chunks.
+    files that it names: where they have any, they go into subtitles.json, and there are no chunks.
     Raises Skip where speech is switched off, or there is no sound.
     """
 
@@ -62,7 +67,7 @@ class Chunks(Stage):
         )
         prefer: Literal["speech", "subtitles"] = setting(
             "speech",
-            'What is taken where a video has both: what is heard, or the "subtitles" in the file.',
+            'What is taken where a video has both: what is heard, or its "subtitles".',
         )
         language: str | None = setting(
             None,
@@ -127,10 +132,10 @@ class Chunks(Stage):
             self._split(item, out, parts)
 
     def _split(self, item: Item, out: Path, parts: Parts) -> None:
-        if self.settings.enabled is False:
-            raise Skip("speech is switched off", kind="off")
         if self.settings.prefer == "subtitles" and self._write_subtitles(item, out):
             return
+        if self.settings.enabled is False:
+            raise Skip("speech is switched off", kind="off")
         if not item.has_input("audio"):
             raise Skip("there is no sound", kind="no_audio")
         samples = read_samples(item.input("audio") / "audio.wav")
@@ -166,16 +171,24 @@ class Chunks(Stage):
                             write_chunk(folder, chunk, clip, is_detected=is_detected)
 
     def _write_subtitles(self, item: Item, out: Path) -> bool:
-        """Whether the video has subtitles."""
+        """Whether the video has subtitles: people's in a file beside it, in the video itself, or a
+        machine's."""
         if not item.has_input("video"):
             return False
         folder = item.input("video")
-        path = folder / json.loads((folder / "info.json").read_text())["file"]
-        found = read_subtitles(path, beginning(path), self.settings.language)
+        info = json.loads((folder / INFO).read_text())
+        path = folder / info["file"]
+        told: dict[str, Any] = info.get("subtitles") or {}
+        found = None
+        if told and not told["automatic"]:
+            found = _read_beside(item, folder / told["file"], told)
+        found = found or read_subtitles(path, beginning(path), self.settings.language)
+        if (found is None or not found.cues) and told.get("automatic"):
+            found = _read_beside(item, folder / told["file"], told)
         if found is None or not found.cues:
             return False
-        told = asdict(found)
-        (out / SUBTITLES).write_text(json.dumps(told, ensure_ascii=False) + "\n", "utf-8")
+        entry = json.dumps(asdict(found), ensure_ascii=False)
+        (out / SUBTITLES).write_text(f"{entry}\n", "utf-8")
         return True
 
     def _limits(self) -> ChunkLimits:
@@ -188,6 +201,21 @@ class Chunks(Stage):
         usual = min(most, int(settings.chunk_seconds * RATE))
         overlap = min(int(OVERLAP * RATE), most // 4) if settings.overlap else 0
         return ChunkLimits(usual, most, overlap)
+
+
+def _read_beside(item: Item, path: Path, told: Mapping[str, Any]) -> Subtitles | None:
+    """Subtitles beside a video; None, with a line in the log, where they cannot be used."""
+    try:
+        found = read_subtitle_file(path, told["language"])
+    except (UnreadableSubtitlesError, OSError) as error:
+        logger.warning(
+            "the subtitles (%s) of %s cannot be used: %s; what is heard is taken instead",
+            told["language"] or path.suffix[1:],
+            shown(item.source),
+            error,
+        )
+        return None
+    return replace(found, codec=f"{found.codec}, automatic") if told["automatic"] else found
 
 
 def fitted(settings: Chunks.Settings, profile: Profile) -> Chunks.Settings:

@@ -136,18 +136,33 @@ def _of_hub(name: str) -> tuple[str, str]:
     return known, revision or REVISIONS.get(known, "")
 
 
-def _located(name: str) -> str:
-    """The folder of the model, fetched if it is not here."""
-    from faster_whisper.utils import download_model
+def locate_whisper(name: str) -> Path | None:
+    """The folder of the model, if it is on this machine already. Raises UsageError where there is
+    no model of that name."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     folder = model_folder(name)
     if folder is not None:
-        return str(folder)
-    known, revision = _of_hub(name)
-    fetch: Callable[..., str] = partial(download_model, known, revision=revision or None)
+        return folder
     with suppress(LocalEntryNotFoundError):
-        return fetch(local_files_only=True)
+        return Path(_of_hub_by(name)(local_files_only=True))
+    return None
+
+
+def _of_hub_by(name: str) -> Callable[..., str]:
+    """What gives the folder of a model of the hub."""
+    known, revision = _of_hub(name)
+    from faster_whisper.utils import download_model
+
+    return partial(download_model, known, revision=revision or None)
+
+
+def _located(name: str) -> str:
+    """The folder of the model, fetched if it is not here."""
+    found = locate_whisper(name)
+    if found is not None:
+        return str(found)
+    known, fetch = name.partition("@")[0], _of_hub_by(name)
     logging.getLogger("penstock.transcribe").warning("fetching the speech model %s, once", known)
     try:
         reach_hub()
