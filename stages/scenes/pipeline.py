@@ -108,7 +108,12 @@ scenes = Pipeline(
             inputs={"scene": "scenes"},
             each="scenes",
         ),
-        Step(DescribeScenes, after="fuse", inputs={"record": "fuse"}, each="scenes"),
+        Step(
+            DescribeScenes,
+            after="fuse",
+            inputs={"record": "fuse", "video": "download"},
+            each="scenes",
+        ),
         Step(
             Collect,
             after=["fuse", "describe_scenes", "clips"],

@@ -18,6 +18,7 @@ from engine import writable
 from stages.calls.api import PaidAPI, Request, UnexpectedReply
 from stages.vision.forms import gemini_schema
 from stages.vision.text import description_in
+from stages.vision.video_clip import VideoClip
 
 Detail = Literal["auto", "low", "high"]
 
@@ -57,20 +58,26 @@ class FormQuestion(Question):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What one call asks about: JPEG images, in order, and `data`, text from anybody. `before` is
-    an answer that the model gave to the same, and what is wrong with it."""
+    """What one call asks about: JPEG images, in order, or a `clip`, and `data`, text from anybody.
+    `before` is an answer that the model gave to the same, and what is wrong with it."""
 
     images: tuple[bytes, ...] = ()
     data: str = ""
     before: tuple[str, str] | None = None
+    clip: VideoClip | None = None
 
     @property
     def content(self) -> bytes:
         """What identifies it."""
-        if len(self.images) == 1 and not self.data and self.before is None:
+        if len(self.images) == 1 and not self.data and self.before is None and self.clip is None:
             return self.images[0]
         digests = [hashlib.sha256(image).hexdigest() for image in self.images]
-        return json.dumps([digests, self.data, self.before]).encode()
+        told: list[Any] = [digests, self.data, self.before]
+        if self.clip is not None:
+            clip = self.clip
+            digest = hashlib.sha256(clip.content).hexdigest()
+            told.append([digest, clip.start, clip.end, clip.fps])
+        return json.dumps(told).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +187,7 @@ class OpenAI:
 
 
 class Gemini:
-    """Google's models/MODEL:generateContent with the image inline."""
+    """Google's models/MODEL:generateContent with images, or a clip, inline."""
 
     def __init__(self, question: Question, base_url: str) -> None:
         self.question = question
@@ -199,6 +206,8 @@ class Gemini:
         if question.detail != "auto":
             config["mediaResolution"] = f"MEDIA_RESOLUTION_{question.detail.upper()}"
         parts: list[dict[str, Any]] = [{"inline_data": _inline(image)} for image in subject.images]
+        if subject.clip is not None:
+            parts.append(subject.clip.gemini_part())
         texts = [subject.data]
         body: dict[str, Any] = {}
         if isinstance(question, FormQuestion):

@@ -13,15 +13,17 @@ from stages.scenes.describing.summary import SUMMARY, Summarise
 
 
 def words_costs(item: Item, settings: Mapping[str, Any]) -> Mapping[str, float]:
-    """{"calls", "images sent", "tokens", "bytes sent"} of one video, as a dry run counted them; of
-    a real run the calls alone."""
+    """{"calls", "images sent", "minutes of video sent", "tokens", "bytes sent"} of one video, as a
+    dry run counted them, minutes only where clips are sent; of a real run the calls alone."""
     counts = [one for step in (DescribeScenes, Summarise) for one in _counted(item, step.name)]
     if not counts:
         paid = sum(map(_is_paid, _outputs(item)))
         return {"calls": paid} if paid else {}
+    minutes = round(sum(one.seconds for one in counts) / 60, 2)
     return {
         "calls": sum(one.calls for one in counts),
         "images sent": sum(one.images for one in counts),
+        **({"minutes of video sent": minutes} if minutes else {}),
         "tokens": sum(one.tokens for one in counts),
         "bytes sent": sum(one.bytes for one in counts),
     }
@@ -40,13 +42,22 @@ def words_counted(records: Iterable[ItemRecord]) -> Iterator[str]:
             kept = counted(counts.kept, "answer")
             yield f"dry run: {step} would make no call to {counts.host}: {kept} kept already"
             continue
-        images = f" with {counted(counts.images, 'image')}" if counts.images else ""
+        shown = [counted(counts.images, "image")] if counts.images else []
+        if counts.clips:
+            minutes = f"{counts.seconds / 60:,.1f} minutes of video"
+            shown.insert(0, f"{counted(counts.clips, 'clip')} of {minutes}")
+        seen = f" with {' and '.join(shown)}" if shown else ""
+        what = "of that and of what was found" if shown else "of what was found"
         kept = f"; {counted(counts.kept, 'more call')} answered already" if counts.kept else ""
         yield (
-            f"dry run: {step} would make {counted(counts.calls, 'call')}{images} to {counts.host}, "
-            f"about {counts.tokens:,} tokens; {counts.bytes / 1e6:,.1f} MB of pictures and of what "
-            f"was found would leave this machine{kept}"
+            f"dry run: {step} would make {counted(counts.calls, 'call')}{seen} to {counts.host}, "
+            f"about {counts.tokens:,} tokens; {_size(counts.bytes)} {what} would leave this "
+            f"machine{kept}"
         )
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e6:,.1f} MB" if number >= 100_000 else f"{number / 1e3:,.1f} kB"
 
 
 def _counted(item: Item, step: str) -> list[Counts]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from stages.files.json_lines import read_lines, write_lines
 from stages.vision.api import FormQuestion, Subject
 from stages.vision.connection import IMAGE_TOKENS
+from stages.vision.video_clip import watched_tokens
 
 COUNTS = "requests.jsonl"
 
@@ -15,7 +16,8 @@ COUNTS = "requests.jsonl"
 class Counts:
     """Calls that a run would make now, and what leaves this machine to `host` with them.
 
-    `kept` are those whose answer is kept: they are neither sent nor paid. `tokens` is an estimate
+    `kept` are those whose answer is kept: they are neither sent nor paid. `seconds` are those of
+    video that the model watches in `clips`. `tokens` is an estimate
     of what the others cost, their answers included; `bytes` what is sent.
     """
 
@@ -23,6 +25,8 @@ class Counts:
     calls: int = 0
     kept: int = 0
     images: int = 0
+    clips: int = 0
+    seconds: float = 0.0
     tokens: int = 0
     bytes: int = 0
 
@@ -30,13 +34,17 @@ class Counts:
     def of(cls, host: str, question: FormQuestion, subject: Subject) -> "Counts":
         """One call with this question about it."""
         text = len(question.prompt) + len(subject.data)
-        images = len(subject.images)
+        images, clip = len(subject.images), subject.clip
+        sent = sum(map(len, subject.images)) + (len(clip.content) if clip is not None else 0)
+        watched = watched_tokens(clip.seconds, clip.fps, question.detail) if clip is not None else 0
         return cls(
             host,
             calls=1,
             images=images,
-            tokens=text // 4 + images * IMAGE_TOKENS + question.max_tokens,
-            bytes=text + sum(map(len, subject.images)) * 4 // 3,
+            clips=int(clip is not None),
+            seconds=clip.seconds if clip is not None else 0.0,
+            tokens=text // 4 + images * IMAGE_TOKENS + watched + question.max_tokens,
+            bytes=text + sent * 4 // 3,
         )
 
     def __add__(self, other: "Counts") -> "Counts":
@@ -45,6 +53,8 @@ class Counts:
             self.calls + other.calls,
             self.kept + other.kept,
             self.images + other.images,
+            self.clips + other.clips,
+            self.seconds + other.seconds,
             self.tokens + other.tokens,
             self.bytes + other.bytes,
         )

@@ -4,23 +4,28 @@ It writes `description.json`: the description by its schema, and what made it.
 """
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from anyio.to_thread import run_sync
+from pydantic import model_validator
 
 from engine import Item, setting
 from stages.calls.errors import WouldAsk
+from stages.files.folders import INFO
 from stages.scenes.describing.answers import Description
 from stages.scenes.describing.composed import COMPOSED, compose_description
 from stages.scenes.describing.counts import write_counts
 from stages.scenes.describing.facts import facts_of
 from stages.scenes.describing.prompts import SCENE_PROMPT, data_block
+from stages.scenes.describing.scene_clip import NoClip, clip_of_scene
 from stages.scenes.describing.settings import FREE, Backend, WordsSettings, made_by
 from stages.scenes.describing.words_stage import WordsStage
 from stages.vision.api import Subject
 from stages.vision.connection import IMAGE_TOKENS
+from stages.vision.video_clip import VideoClip, watched_tokens
 
 DESCRIPTION = "description.json"
 RECORD = "record.json"
@@ -28,15 +33,19 @@ RECORD = "record.json"
 _FACTS_TOKENS = 500
 """The first estimate of the tokens of what was found in a scene."""
 
+_USUAL_SECONDS = 10.0
+"""The first estimate of the length of a scene that is watched."""
+
 
 class DescribeScenes(WordsStage):
     """Describe a scene from its pictures and from what was found in it.
 
-    Of `record` it reads record.json and the pictures that it names.
+    Of `record` it reads record.json and the pictures that it names or, where the model watches
+    video, of `video` info.json and the file that it names: only the scene's stretch of that.
     """
 
     name = "describe_scenes"
-    inputs = "record"
+    inputs = ("record", "video")
     defaults: ClassVar[dict[str, Any]] = {"workers": 8, **WordsStage.defaults}
     variables: ClassVar[Mapping[str, str]] = {
         "DESCRIBE_SCENES_MAX_WORKERS": "workers",
@@ -52,14 +61,35 @@ class DescribeScenes(WordsStage):
         )
         prompt: str = setting(SCENE_PROMPT, "What the model is told to do.", min_length=1)
         max_tokens: int = setting(800, "Tokens that a description may take, at most.", gt=0)
+        send: Literal["frames", "video"] = setting(
+            "frames",
+            'What the model gets of a scene: sample "frames", or with gemini the "video" itself, '
+            "with its sound; frames where that is too large.",
+        )
         images: int = setting(
             3, "Sample frames of a scene that are sent, at most; 0: none.", ge=0, le=100
         )
+        fps: float = setting(
+            2.0, "Frames per second at which a clip is watched.", gt=0, le=24, allow_inf_nan=False
+        )
+
+        @model_validator(mode="after")
+        def _who_watches(self) -> "DescribeScenes.Settings":
+            if self.send == "video" and self.backend == "openai":
+                raise ValueError('send = "video" takes backend = "gemini": others see frames alone')
+            return self
 
     settings: "DescribeScenes.Settings"
 
+    async def open(self) -> None:
+        self._told = set[str]()
+        await super().open()
+
     def expected_tokens(self) -> float:
-        return _FACTS_TOKENS + self.settings.images * IMAGE_TOKENS
+        settings = self.settings
+        if settings.send == "video":
+            return _FACTS_TOKENS + watched_tokens(_USUAL_SECONDS, settings.fps, settings.detail)
+        return _FACTS_TOKENS + settings.images * IMAGE_TOKENS
 
     async def process(self, item: Item, out: Path) -> None:
         """Raises as `Asker.fill` does. With `dry_run` it writes counts, and a description only
@@ -69,17 +99,43 @@ class DescribeScenes(WordsStage):
         if self.asker is None:
             await run_sync(write_description, out, compose_description(record), COMPOSED)
             return
-        subject = await run_sync(self._subject, folder, record)
+        clip = await run_sync(self._clip, item, record, out)
+        subject = await run_sync(self._subject, folder, record, clip)
         try:
             description = await self.asker.fill(Description, subject)
         except WouldAsk as would:
             await run_sync(write_counts, out, [self.count(would.question)])
             return
-        await run_sync(write_description, out, description, made_by(self.settings))
+        by = f"{made_by(self.settings)}{' from video' if clip is not None else ''}"
+        await run_sync(write_description, out, description, by)
         if self.settings.dry_run:
             await run_sync(write_counts, out, [self.count(subject)])
 
-    def _subject(self, folder: Path, record: Mapping[str, Any]) -> Subject:
+    def _clip(self, item: Item, record: Mapping[str, Any], scratch: Path) -> VideoClip | None:
+        """The scene as a clip; None where frames are sent."""
+        if self.settings.send != "video":
+            return None
+        folder = item.input("video")
+        path = folder / json.loads((folder / INFO).read_text())["file"]
+        start, end, fps = record["start"], record["end"], self.settings.fps
+        try:
+            return clip_of_scene(path, start, end, fps, scratch)
+        except NoClip as why:
+            self._say(item.root.id, record["index"], str(why))
+            return None
+
+    def _say(self, video: str, index: int, why: str) -> None:
+        """Tell a person, once a video."""
+        if video not in self._told:
+            self._told.add(video)
+            logging.getLogger(f"penstock.{self.name}").warning(
+                "%s: %s: scene %d goes as frames, as others like it: %s",
+                *(self.name, video, index + 1, why),
+            )
+
+    def _subject(self, folder: Path, record: Mapping[str, Any], clip: VideoClip | None) -> Subject:
+        if clip is not None:
+            return Subject(data=data_block(facts_of(record)), clip=clip)
         frames = evenly(record["frames"], self.settings.images)
         facts = facts_of(record) | {"pictures_at": [frame["timestamp"] for frame in frames]}
         images = tuple((folder / frame["file"]).read_bytes() for frame in frames)

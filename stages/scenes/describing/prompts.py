@@ -10,8 +10,9 @@ from stages.vision.forms import schema_of
 
 SCENE_PROMPT = (
     "You describe one scene of a video, for people who will search for it. You see its sample "
-    "pictures, in order, and what programs found in it: captions, objects, sounds, spoken words. "
-    "Programs err: believe the pictures first. State only what the pictures and the data show."
+    "pictures, in order, or watch it, and what programs found in it: captions, objects, sounds, "
+    "spoken words. Programs err: believe the pictures first. State only what the pictures and the "
+    "data show."
 )
 
 VIDEO_PROMPT = (

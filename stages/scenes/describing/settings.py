@@ -69,6 +69,7 @@ def host_of(settings: VisionSettings) -> str:
 
 
 def made_by(settings: VisionSettings) -> str:
+    """Who writes the words, for the record."""
     return f"{settings.backend}:{model_of(settings)}"
 
 
