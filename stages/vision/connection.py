@@ -24,6 +24,13 @@ def model_of(settings: VisionSettings) -> str:
     return settings.model or vision.DEFAULT_MODELS[settings.backend]
 
 
+def api_of(question: vision.Question, settings: VisionSettings) -> vision.VisionAPI:
+    """How this question is put to the server of the settings."""
+    if settings.backend == "gemini":
+        return vision.Gemini(question, url_of(settings))
+    return vision.OpenAI(question, url_of(settings), settings.auth, settings.api_version)
+
+
 def connect(
     question: vision.Question,
     settings: VisionSettings,
@@ -49,15 +56,10 @@ def connect(
             f"{settings.backend} needs a key: put it into the environment variable {key_name}, "
             f'or set stages.{step}.backend to "{free}", which needs none'
         )
-    api: vision.VisionAPI
-    if settings.backend == "gemini":
-        api = vision.Gemini(question, url)
-    else:
-        api = vision.OpenAI(question, url, settings.auth, settings.api_version)
     is_googles = settings.backend == "gemini" and settings.base_url is None
     day: DayKind = "Pacific" if is_googles else "24 hours"
     return open_api_client(
-        api,
+        api_of(question, settings),
         settings,
         server=url,
         model=model,

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from stages.calls.api import Request
 from stages.files.json_lines import read_lines, write_lines
 from stages.vision.api import FormQuestion, Subject
 from stages.vision.connection import IMAGE_TOKENS
@@ -31,11 +32,10 @@ class Counts:
     bytes: int = 0
 
     @classmethod
-    def of(cls, host: str, question: FormQuestion, subject: Subject) -> "Counts":
-        """One call with this question about it."""
+    def of(cls, host: str, question: FormQuestion, subject: Subject, request: Request) -> "Counts":
+        """One call with this question about it, by this request."""
         text = len(question.prompt) + len(subject.data)
         images, clip = len(subject.images), subject.clip
-        sent = sum(map(len, subject.images)) + (len(clip.content) if clip is not None else 0)
         watched = watched_tokens(clip.seconds, clip.fps, question.detail) if clip is not None else 0
         return cls(
             host,
@@ -44,7 +44,7 @@ class Counts:
             clips=int(clip is not None),
             seconds=clip.seconds if clip is not None else 0.0,
             tokens=text // 4 + images * IMAGE_TOKENS + watched + question.max_tokens,
-            bytes=text + sent * 4 // 3,
+            bytes=len(request.content),
         )
 
     def __add__(self, other: "Counts") -> "Counts":

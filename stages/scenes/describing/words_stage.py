@@ -15,6 +15,7 @@ from stages.scenes.describing.settings import (
 )
 from stages.vision.api import Subject
 from stages.vision.asking import Asker
+from stages.vision.connection import api_of
 
 
 class WordsStage(Stage):
@@ -65,4 +66,5 @@ class WordsStage(Stage):
         if self.asker.cache.has(self.asker.cache.key(subject.content)):
             return Counts(host_of(self.settings), kept=1)
         question = question_of(self.settings, self.form)
-        return Counts.of(host_of(self.settings), question, subject)
+        request = api_of(question, self.settings).request(subject)
+        return Counts.of(host_of(self.settings), question, subject, request)

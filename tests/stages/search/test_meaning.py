@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from engine import StopRun, Throttled, Transient, UsageError
 from engine.cli.main import main
-from stages.scenes.store import Store, StoreSettings, find_embedder
+from stages.scenes.store import Store, StoreSettings, Vectors, expected_vectors, find_embedder
 from stages.search.api_embedder import LONGEST, MOST_TEXTS, MOST_TOKENS, ApiEmbedder, batches, cut
 from stages.search.local_embedder import LocalEmbedder
 from tests.stages.sinks.records import scene, video
@@ -126,6 +126,9 @@ def server(monkeypatch) -> Iterator[Any]:
 def test_an_api_is_asked_once_for_each_text(tmp_path, server):
     settings = StoreSettings(meaning="api", model="m", base_url=server.url, api_key_env="EMBED_KEY")
     texts = [scene(place, description=text) for place, text in enumerate(("aaa", "bbb", "ccc"))]
+    host = server.url.removeprefix("http://").removesuffix("/v1")
+    assert expected_vectors(settings, tmp_path, video("v", *texts)) == Vectors(host, 1, 3, 9)
+    assert not (tmp_path / "search.db").exists()
     store = Store(settings, tmp_path, find_embedder(settings))
     store.write(video("v", *texts))
     store.write(video("v", *texts[:2]))
@@ -133,6 +136,9 @@ def test_an_api_is_asked_once_for_each_text(tmp_path, server):
     store.close()
     assert server.asked == [["aaa", "bbb", "ccc"], ["new"]]
     assert set(server.keys) == {"Bearer secret"}
+    later = video("x", scene(0, description="bbb"), scene(1, description="newer"))
+    assert expected_vectors(settings, tmp_path, later) == Vectors(host, 1, 1, 5)
+    assert expected_vectors(settings, tmp_path, video("w", texts[0])) == Vectors(host)
     assert b"secret" not in (tmp_path / "search.db").read_bytes()
 
     hits, told = search(tmp_path, "zzz")

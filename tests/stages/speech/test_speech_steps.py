@@ -102,6 +102,7 @@ def test_no_word_is_lost_or_doubled_and_no_call_paid_twice(run, tmp_path, whispe
         assert report.items["done"] == 1
         assert not report.discrepancies
         assert len(server.answered) == len(server.asked) == 2
+        assert f"with {server.asked[1].seconds / 60:.1f} minutes of speech" in left
         assert len({one.audio for one in server.asked}) == 2
         # Made anew, the chunks are the same, and their answers are kept.
         again = run(server, "stages.transcribe.ask_again=false")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from engine import Config, Item, RunReport, load_config, run_pipeline
+from stages.scenes.describing.counts import read_counts
 from stages.scenes.pipeline import scenes
 from stages.scenes.record import SceneRecord
 from tests.stages.aimock import BACKENDS, KEY, journal, serving_aimock
@@ -49,6 +50,10 @@ def costs_of(work: Path, config: Config) -> Mapping[str, float]:
     [folder] = (work / "items").iterdir()
     settings = {name: stage.settings for name, stage in config.stages.items()}
     return scenes.costs(Item.at(work, "one", id=folder.name), settings)
+
+
+def counted_bytes(output: Path) -> int:
+    return sum(one.bytes for one in read_counts(output))
 
 
 class Described:
@@ -166,6 +171,7 @@ def test_a_dry_run_sends_nothing_and_says_what_would_leave_this_machine(
         sets = [f"stages.describe_scenes.{name}={value}" for name, value in openai(server).items()]
         config = load_config(scenes, None, {}, [*SETS, *sets], flag.sets)
         told = dry_run()
+        counted = sum(map(counted_bytes, work.glob("items/*/*/*/describe_scenes")))
         assert f"describe_scenes would make 5 calls with 15 images to {host}" in told
         assert f"summary would make 1 call to {host}" in told
         assert "nothing was sent" in told
@@ -177,6 +183,8 @@ def test_a_dry_run_sends_nothing_and_says_what_would_leave_this_machine(
         assert "; 2 more calls answered already" in told
         real = run(work, openai(server), video)
         assert len(server.requests) == 6
+        sent = [int(r.headers["content-length"]) for r in server.requests if asks_about_scene(r)]
+        assert sum(sent) == counted
         assert real.items["done"] == 1
         assert costs_of(work, config) == {"calls": 6}
         assert not any("dry run" in line for line in real.finish)
