@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import engine
-from engine import Item, Stage, setting
+from engine import Item, Stage
 from stages.files.folders import INFO, link_or_copy
 from stages.files.json_lines import write_lines
-from stages.scenes.cuts.clips import FAILED, read_clip
+from stages.scenes.cuts.clips import read_clip
 from stages.scenes.describing.description_of_scene import with_description
 from stages.scenes.fuse import RECORD
+from stages.scenes.record import Gap
 
 SCENES = "scenes.jsonl"
 
@@ -29,12 +30,7 @@ class Collect(Stage):
     defaults: ClassVar[dict[str, Any]] = {"workers": 2}
 
     class Settings(engine.Settings):
-        clips: bool | None = setting(
-            None,
-            "Whether the record of a scene without a clip says that it lacks one; none: where "
-            "stages.scenes.clips asks for clips.",
-            example=True,
-        )
+        """There are none."""
 
     settings: "Collect.Settings"
 
@@ -54,8 +50,8 @@ class Collect(Stage):
                 clip = read_clip(part.input("clips"))
                 link_or_copy(part.input("clips") / clip["file"], out / place / clip["file"])
                 record["clip"] = clip | {"file": f"{place}/{clip['file']}"}
-            elif self.settings.clips:
-                record["gaps"].append({"branch": "clip", "why": FAILED, "start": None, "end": None})
+            elif (why := part.why_failed("clips")) is not None:
+                record["gaps"].append(Gap(branch="clip", why=why).model_dump())
             lines.append(with_description(record, part))
         write_lines(out / SCENES, lines)
         info = item.input("video") / INFO

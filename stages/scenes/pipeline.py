@@ -37,16 +37,13 @@ def _resolve_scenes(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
 
 
 def _resolve_clips(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
-    """Have clips made, and missed, where the step that cuts the scenes is told so."""
+    """Have clips made where the step that cuts the scenes is told so."""
     clips = cast(Clips.Settings, settings[Clips.name])
-    collect = cast(Collect.Settings, settings[Collect.name])
     if clips.form is None:
         asked = cast(Scenes.Settings, settings[Scenes.name]).clips
         form = asked if isinstance(asked, str) else "copy" if asked else "off"
         clips = clips.model_copy(update={"form": form})
-    if collect.clips is None:
-        collect = collect.model_copy(update={"clips": clips.form != "off"})
-    return settings | {Clips.name: clips, Collect.name: collect}
+    return settings | {Clips.name: clips}
 
 
 def _resolve_subtitles(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:

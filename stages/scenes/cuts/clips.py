@@ -20,7 +20,6 @@ from stages.media.sampling import exact_seconds, rounded
 ClipForm = Literal["copy", "exact"]
 
 CLIP = "clip.json"
-FAILED = "clips failed with it: `penstock status` says why"
 
 
 class Clips(Stage):
