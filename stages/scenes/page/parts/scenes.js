@@ -167,6 +167,7 @@
 
     return {
       instant: true,
+      ready: () => index !== null, // the first question waits for it
       async videos(from) {
         return { videos: listed.videos.slice(from, from + VIDEOS), total: listed.videos.length,
           scenes: listed.videos.reduce((sum, video) => sum + video.count, 0) };
@@ -225,6 +226,7 @@
 
     return {
       instant: false,
+      ready: () => false,
       videos: (from, count) => ask("videos", { from, count: count || VIDEOS }),
       scenes: (video, from) => ask("scenes", { video: video.id, from, count: SCENES }),
       picture: (video, scene) => (scene.picture
@@ -291,7 +293,7 @@
         scene.setting ? el("p", { class: "hint" }, mark(scene.setting)) : null,
         chips("tags", "tags", scene.tags?.map(mark)),
         chips("people", "people", scene.people?.map(mark)),
-        chips("actions", "done", scene.actions?.map(mark)),
+        chips("actions", "actions", scene.actions?.map(mark)),
         chips("text", "to be read", scene.text?.map(mark)),
         chips("objects", "objects", scene.objects?.map(([what, most]) =>
           [...mark(what), most > 1 ? ` ×${most}` : ""])),
@@ -421,7 +423,7 @@
     clearTimeout(timer);
     const question = box.value.trim();
     if (!question) return browse();
-    if (!source.instant) told.textContent = "Searching…";
+    if (!source.ready()) told.textContent = "Searching…";
     try {
       const { hits, terms, problem } = await source.find(question, where.value);
       if (asked !== latest) return;

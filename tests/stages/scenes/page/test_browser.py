@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -96,7 +96,7 @@ def test_a_file_lists_and_finds_scenes(file: str, folder: Films, show: Open) -> 
 
 
 def test_a_live_page_plays_what_is_found(folder: Films, show: Open) -> None:
-    with served(folder.work) as client, show(str(client.base_url)) as page:
+    with ExitStack() as run, show(str(run.enter_context(served(folder.work)).base_url)) as page:
         page.locator(".film > summary").first.click()
         expect(page.locator(".scene")).to_have_count(2)
         page.evaluate("document.querySelector('.film').dataset.mine = 'yes'")
@@ -121,6 +121,13 @@ def test_a_live_page_plays_what_is_found(folder: Films, show: Open) -> None:
         page.keyboard.press("Escape")
         expect(player).to_be_hidden()
         expect(picture).to_be_focused()
+
+        run.close()
+        expect(page.locator("#link")).to_have_text(
+            " The server has ended; this page stays as it is."
+        )
+        expect(page.locator(".told-of-list")).to_contain_text("penstock report DIR --web PORT")
+        expect(box).to_be_disabled()
 
 
 def until(page: Page, condition: str) -> None:
