@@ -529,7 +529,7 @@
     document.addEventListener("penstock:end", () => {
       isOver = true;
       box.disabled = where.disabled = true;
-      told.textContent = "Nobody answers any longer: penstock report DIR --web PORT goes on with all scenes.";
+      told.textContent = "The server has ended: penstock report DIR --web PORT shows all scenes again.";
     });
   }
 })();
