@@ -23,11 +23,11 @@ class Levels:
         """The word for one of what this stage counts."""
         return PART if stage in self.at_parts else self.unit
 
-    def named(self, stage: str, room: int) -> str:
+    def named(self, stage: str, room: int | None = None) -> str:
         """The stage's name, for a table of counts, where it has to say that it counts parts, as far
-        as so many characters have room for that."""
+        as so many characters have room for that; None: any number has."""
         whole = f"{stage} (parts)" if stage in self.at_parts else stage
-        return whole if len(whole) <= room else stage
+        return whole if room is None or len(whole) <= room else stage
 
 
 WHOLE_ITEMS = Levels()
