@@ -221,10 +221,13 @@ def _turned_upright(pixels: "Pixels", frame: "VideoFrame") -> "Pixels":
     The matrix takes (x, y) to (ax + cy, bx + dy), in 16.16 fixed point (ISO/IEC 14496-12, 6.2.2).
     """
     import numpy as np
-    from av.sidedata.sidedata import Type
+    from av.sidedata.sidedata import SideDataContainer, Type
 
     _know_new_kinds(Type)
-    side_data: Any = frame.side_data  # a mapping by Type, unlike what PyAV's types say
+    # Not frame.side_data: the frame and that refer to each other, so that the frame's memory would
+    # be freed only when Python next looks for such circles, hundreds of frames later.
+    mapping: Any = SideDataContainer  # of a frame's by Type, unlike what PyAV's types say
+    side_data = mapping(frame)
     try:
         matrix = np.frombuffer(side_data[Type.DISPLAYMATRIX], "<i4").reshape(3, 3)
     except KeyError:

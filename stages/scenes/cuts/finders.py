@@ -26,16 +26,20 @@ class CutFinder(Protocol):
 
 
 class ByPictures:
-    """One of PySceneDetect's, which looks at each frame as it comes."""
+    """One of PySceneDetect's, which looks at each frame of one video as it comes."""
 
     def __init__(self, detector: CutDetector) -> None:
+        from av.video.reformatter import VideoReformatter
+
         self._detector = detector
+        # One for all frames: a scaler of each frame's own would start threads anew, and keep them.
+        self._scaler = VideoReformatter()
 
     def cuts(self, time: Fraction, frame: "VideoFrame") -> list[Fraction]:
         import numpy as np
 
-        picture = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
-        return self._detector.cuts(time, picture)
+        picture = self._scaler.reformat(frame, format="bgr24").to_ndarray()
+        return self._detector.cuts(time, np.asarray(picture, np.uint8))
 
     def last_cuts(self) -> list[Fraction]:
         return self._detector.last_cuts()

@@ -1,5 +1,6 @@
 """Frames that say odd things of themselves: their kind of side data, their matrix, their format."""
 
+import gc
 import subprocess
 import sys
 from fractions import Fraction
@@ -163,3 +164,20 @@ def test_what_the_container_crops_is_not_shown(crop: Crop, size: int, shape: tup
 @pytest.mark.parametrize(("width", "height"), [(60_000, 1), (1, 60_000), (16, 16)])
 def test_no_picture_is_longer_than_a_jpeg_can_be(width: int, height: int, size: int | None) -> None:
     assert max(picture_size(width, height, Fraction(8), size)) <= 65_500
+
+
+def test_a_rendered_frame_is_freed_without_python_looking_for_garbage() -> None:
+    def alive() -> int:
+        return sum(type(thing) is av.VideoFrame for thing in gc.get_objects())
+
+    renderer = Renderer(None)
+    pixels = np.zeros((48, 64, 3), np.uint8)
+    gc.collect()
+    before = alive()
+    gc.disable()
+    try:
+        for _ in range(3):
+            renderer.render(av.VideoFrame.from_ndarray(pixels, "rgb24"))
+        assert alive() == before
+    finally:
+        gc.enable()
