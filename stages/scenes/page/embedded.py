@@ -23,6 +23,9 @@ MOST_PICTURES = 2_000
 MOST_PICTURE_BYTES = 20_000_000
 """Of all pictures, as they stand in the file, at most."""
 
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError)
+"""Of a video whose files are damaged, or being replaced: it must not hide the others."""
+
 SIZE = 256
 """Pixels of a picture's longer side."""
 
@@ -35,13 +38,19 @@ def embedded(videos: Sequence[ShownVideo]) -> Markup:
     listed: list[dict[str, Any]] = []
     elements: list[Markup] = []
     for place, video in enumerate(videos):
-        scenes = [scene_shown(record) for record in video.scenes()]
-        text = json_element(f"scenes-of-{place}", {"scenes": scenes, **summary_shown(video)})
+        try:
+            scenes = [scene_shown(record) for record in video.scenes()]
+            text = json_element(f"scenes-of-{place}", {"scenes": scenes, **summary_shown(video)})
+        except UNREADABLE:
+            listed.append({**video_shown(video), "absent": "unreadable"})
+            continue
         room -= len(text.encode("utf-8", "surrogatepass"))
-        listed.append({**video_shown(video), **({"absent": True} if room < 0 else {})})
-        if room >= 0:
-            shown = [pictures.data(video.folder, scene.get("picture")) for scene in scenes]
-            elements += [text, json_element(f"pictures-of-{place}", shown)]
+        if room < 0:
+            listed.append({**video_shown(video), "absent": "no room"})
+            continue
+        listed.append(video_shown(video))
+        shown = [pictures.data(video.folder, scene.get("picture")) for scene in scenes]
+        elements += [text, json_element(f"pictures-of-{place}", shown)]
     counts = {"shown": pictures.taken, "scenes": pictures.scenes}
     return Markup("").join(
         [json_element("scenes-listed", {"videos": listed, "pictures": counts}), *elements]

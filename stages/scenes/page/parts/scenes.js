@@ -203,7 +203,7 @@
       note() {
         const notes = [];
         const { shown, scenes: number } = listed.pictures;
-        const absent = listed.videos.filter((video) => video.absent).length;
+        const absent = listed.videos.filter((video) => video.absent === "no room").length;
         if (shown < number) notes.push(`pictures of ${shown.toLocaleString("en")} of them`);
         if (absent) notes.push(`${counted(absent, "video")} only by name`);
         return notes.length ? `To stay small enough, this file has ${notes.join(" and ")}.` : "";
@@ -355,7 +355,9 @@
 
   async function fill(made, video) {
     if (video.absent) {
-      made.append(el("p", { class: "hint" }, "There was no room for its scenes in this file: the live page and penstock search have them."));
+      made.append(el("p", { class: "hint" }, video.absent === "no room"
+        ? "There was no room for its scenes in this file: the live page and penstock search have them."
+        : "Its scenes could not be read: they are damaged, or were being replaced. Give penstock report again."));
       return;
     }
     const intro = el("div", { class: "intro" });

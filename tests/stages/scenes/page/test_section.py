@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -62,8 +63,20 @@ def test_a_file_stays_small_and_says_what_it_lacks(folder, monkeypatch):
 
     monkeypatch.setattr(embedded, "MOST_WORDS", 700)
     held = elements(section(folder.work).body)
-    assert [one.get("absent", False) for one in held["scenes-listed"]["videos"]] == [False, True]
+    assert [one.get("absent") for one in held["scenes-listed"]["videos"]] == [None, "no room"]
     assert "scenes-of-1" not in held
+
+
+def test_a_damaged_video_hides_no_other(folder, tmp_path):
+    work = tmp_path / "work"
+    shutil.copytree(folder.work, work, symlinks=True)
+    lines = work / "items" / folder.talk / "collect" / "scenes.jsonl"
+    first, last = lines.read_text().splitlines()
+    lines.write_text(f"{first[:-20]}\n{last}\n")
+    (work / "items" / folder.silent / "collect/scenes/000000/thumbnail.jpg").unlink()
+    held = elements(section(work).body)
+    assert [one.get("absent") for one in held["scenes-listed"]["videos"]] == [None, "unreadable"]
+    assert [bool(one) for one in held["pictures-of-0"]] == [False, True]
 
 
 def test_a_video_with_many_scenes_is_light(folder, monkeypatch):
