@@ -1,0 +1,130 @@
+"""Runs of `penstock scenes` over the demo's films, and servers that count what was paid for."""
+
+import hashlib
+import json
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stages.demo.answering import CHAT, SPEECH, describe, hear
+from stages.demo.films import settings as film_settings
+from stages.demo.server import Exchange, MediaServer, Route
+from tests.acceptance.command import PENSTOCK, Ran, penstock, settings
+
+JUST_BEFORE = 0.25
+"""Seconds within which an answer, though sent, may not have been on the disk of whom it was sent
+to."""
+
+
+@dataclass
+class PaidCall:
+    """A call, by what was asked; `answered` is when the answer had been sent."""
+
+    path: str
+    asked: str
+    came: float
+    answered: float | None = None
+
+
+@dataclass
+class Paid:
+    """Answers as the demo's servers do, after `latency` seconds, and remembers every call."""
+
+    latency: float = 0.1
+    calls: list[PaidCall] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def routes(self) -> Mapping[str, Route]:
+        return {CHAT: self._counting(describe), SPEECH: self._counting(hear)}
+
+    def _counting(self, route: Route) -> Route:
+        def counted(exchange: Exchange) -> None:
+            digest = hashlib.sha256(exchange.content).hexdigest()
+            call = PaidCall(exchange.path, digest, time.monotonic())
+            with self.lock:
+                self.calls.append(call)
+            time.sleep(self.latency)
+            route(exchange)
+            call.answered = time.monotonic()
+
+        return counted
+
+    def times(self, path: str | None = None) -> Counter[str]:
+        """How often each thing was asked."""
+        with self.lock:
+            return Counter(one.asked for one in self.calls if path in (None, one.path))
+
+    def in_flight(self, at: float) -> Counter[str]:
+        """What was asked and not safely answered at that moment."""
+        with self.lock:
+            return Counter(
+                one.asked
+                for one in self.calls
+                if one.came <= at and (one.answered is None or one.answered > at - JUST_BEFORE)
+            )
+
+
+@dataclass(frozen=True)
+class ScenesCommand:
+    """`penstock scenes` over these films, with the demo's models, asking the server at `url`."""
+
+    films: Sequence[Path]
+    url: str
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    def words(self, out: Path, films: Sequence[Path] | None = None, **more: Any) -> list[str]:
+        sets = [one for text in film_settings(self.url, None) for one in ("--set", text)]
+        sets += settings({"limits.free_disk": 0}, self.more, more)
+        return ["scenes", *map(str, films or self.films), "--out", str(out), *sets, "--quiet"]
+
+    def here(self, out: Path, films: Sequence[Path] | None = None, **more: Any) -> Ran:
+        """Run it in this process."""
+        return penstock(*self.words(out, films, **more))
+
+    def apart(self, out: Path, **more: Any) -> list[str]:
+        """As words for a process of its own, which tells its events on standard output."""
+        return [str(PENSTOCK), *self.words(out, **more), "--log-json", "/dev/stdout"]
+
+
+@contextmanager
+def paid_servers(latency: float = 0.1) -> Iterator[tuple[Paid, str]]:
+    """The servers, and the address of both."""
+    paid = Paid(latency)
+    with MediaServer(paid.routes()) as server:
+        yield paid, server.url("/v1")
+
+
+def records(out: Path) -> list[dict[str, Any]]:
+    """The records of all scenes, in order."""
+    lines = (out / "scenes" / "scenes.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def of_films(out: Path, ids: Collection[str]) -> list[str]:
+    """The lines of both tables that are about these videos."""
+    folder = out / "scenes"
+    return [
+        line
+        for name in ("scenes.jsonl", "videos.jsonl")
+        for line in (folder / name).read_text().splitlines()
+        if json.loads(line)["video"] in ids
+    ]
+
+
+def searchable(out: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """What the database holds, whatever its rows' keys."""
+    with closing(sqlite3.connect(out / "search.db")) as db:
+        return {
+            "videos": db.execute("SELECT * FROM videos ORDER BY id").fetchall(),
+            "scenes": db.execute(
+                "SELECT s.video, s.scene, s.begins, s.ends, s.record, w.said, w.seen, w.heard,"
+                " w.described FROM scenes s JOIN words w ON w.rowid = s.key ORDER BY 1, 2"
+            ).fetchall(),
+            "words": db.execute("SELECT count(*) FROM words").fetchall(),
+        }
