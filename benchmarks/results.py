@@ -14,7 +14,7 @@ from engine.bench.intervals import Interval
 FOLDER = Path(__file__).parents[1] / "docs" / "benchmarks"
 """Where the results that the documentation quotes are kept."""
 
-SAVING = ("--save", "--save-as")
+SAVING = ("--save", "--save-as", "--work")
 """Options, each with a value, that say nothing of how a result came about."""
 
 

@@ -69,6 +69,22 @@ class Paid:
                 if one.came <= at and (one.answered is None or one.answered > at - JUST_BEFORE)
             )
 
+    def told(self, asked: Collection[str], kills: Sequence[float]) -> list[str]:
+        """For each call about one of these, when it was answered, in seconds after the kill before
+        it; and the next kill."""
+        lines = []
+        with self.lock:
+            for one in self.calls:
+                if one.asked in asked:
+                    since = [at for at in kills if at <= one.came]
+                    until = [at for at in kills if at > one.came]
+                    answered = None if one.answered is None else one.answered - one.came
+                    lines.append(
+                        f"{one.path} {one.asked[:8]} run {len(since) + 1}, answered after "
+                        f"{answered} s, killed after {until[0] - one.came if until else None} s"
+                    )
+        return lines
+
 
 @dataclass(frozen=True)
 class ScenesCommand:

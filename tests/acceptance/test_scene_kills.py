@@ -106,7 +106,7 @@ def check_kills(
     in_flight = sum((one.paid.in_flight(at) for at in hits), Counter[str]())
     again = one.paid.times() - Counter(dict.fromkeys(one.asked, 1))
     assert set(one.paid.times()) == set(one.asked), "nothing else was asked"
-    assert not again - in_flight, "an answered call was paid for again"
+    assert not again - in_flight, f"paid for again: {one.paid.told(again - in_flight, hits)}"
     assert query(out, "SELECT count(*) FROM attempts WHERE ended IS NULL") == [(0,)]
     assert not list(out.rglob(".*.scratch-*"))
     return len(hits), again.total()
