@@ -43,6 +43,7 @@ from stages.demo.shapes import WEIGHTS
 from stages.exports.command import OF_A_CRAWL, OF_SCENES
 from stages.fetch import download, probe, ytdlp_options
 from stages.fetch.guard import ytdlp_guard
+from stages.lesson.pipeline import lesson
 from stages.media import video as media
 from stages.media.pictures import rendering
 from stages.net import errors as download_errors
@@ -150,7 +151,9 @@ def test_settings_named_exist(page: Path) -> None:
         stage = dotted.split(".")[1]
         if stage in crawl.names or dotted.startswith("limits."):
             assert setting_field(dotted) is not None, f"{dotted} is no setting"
-        elif stage not in scenes.names or setting_field(dotted, scenes) is None:
+            continue
+        others = (one for one in (scenes, lesson) if stage in one.names)
+        if not any(setting_field(dotted, one) is not None for one in others):
             assert find_spec(dotted) is not None, f"{dotted} is neither setting nor module"
 
 

@@ -158,6 +158,9 @@ class Pipeline(Steps):
     """What `penstock forget` does before it makes the finish build its results without the item."""
     canonical: Callable[[str], str] = str.strip
     """Turns the text that a person typed into the source of an item. Raises UsageError."""
+    parameters: Callable[[str], Mapping[str, Any]] | None = None
+    """The parameters of an item that came without any, from its canonical source: a digest of the
+    file that it names, say, so that a changed one is done again. May block."""
     resolve: Callable[[dict[str, BaseModel]], dict[str, BaseModel]] = field(default=lambda s: s)
     """Fills in the settings that follow from another stage's settings, by stage name."""
     flags: Sequence[Flag] = ()

@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 from anyio import to_thread
 
-from engine.contract.errors import StopRun, UsageError
+from engine.contract.errors import StopRun
 from engine.contract.item import Item
 from engine.contract.job import Job
 from engine.contract.pipeline import Pipeline
@@ -19,6 +19,7 @@ from engine.flow.division import Judge
 from engine.flow.endings import Endings
 from engine.flow.handing import DiskRoom, RoomyHanding
 from engine.flow.inbox import Inlet
+from engine.flow.job_items import item_of, with_parameters
 from engine.flow.journey import Journey
 from engine.flow.journey.admission import Again, admit
 from engine.flow.journey.graph import Graph
@@ -147,16 +148,8 @@ class Routing:
 
     async def _take(self, taken: Taken) -> None:
         await self._jobs.room()
-        await self._admit(self._item(taken.job), None, 0, taken)
-
-    def _item(self, job: Job) -> Item:
-        source = job.source
-        if job.id is None:
-            try:
-                source = self._pipeline.canonical(source)
-            except UsageError:
-                source = source.strip()  # its first stage reports the problem
-        return Item.at(self._workdir, source, job.id, job.parameters)
+        item = item_of(self._pipeline, self._workdir, taken.job)
+        await self._admit(await with_parameters(self._pipeline, item), None, 0, taken)
 
     async def splitting(self, journey: Journey, step: str, fingerprint: str) -> Handing:
         """The run's side of an attempt of `step` that makes parts of the item."""
@@ -175,9 +168,11 @@ class Routing:
         parent = journey.item.id
         children = await self._commit.do(lambda ledger: ledger.children(parent))
         depth = journey.depth + 1
-        await self._reading.feed(
-            children, lambda job: self._admit(self._item(job), parent, depth), depth, parent
-        )
+
+        async def admit_child(job: Job) -> None:
+            await self._admit(item_of(self._pipeline, self._workdir, job), parent, depth)
+
+        await self._reading.feed(children, admit_child, depth, parent)
         self._endings.read(parent)
         self._left()
 

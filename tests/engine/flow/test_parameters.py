@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -165,3 +166,28 @@ def test_a_job_with_an_id_is_taken_as_it_stands(fast: Path) -> None:
     run(pipeline, fast, jobs)
     found = dict(query(fast, "SELECT id, source FROM items"))
     assert found == {item_id("V"): "V", "own": "w", item_id("nonsense"): "nonsense", "pair": "x"}
+
+
+def test_a_pipeline_has_parameters_for_items_that_come_without(tmp_path: Path) -> None:
+    """Such as what a file holds: where that has changed, its item is done again."""
+    file = tmp_path / "file"
+
+    def parameters(source: str) -> Mapping[str, Any]:
+        return {"content": (tmp_path / source).read_text()}
+
+    def go() -> Any:
+        pipeline = replace(line(toy("a", base=Shows)), parameters=parameters)
+        return run(pipeline, tmp_path / "work", ["file", Job("other", parameters={"own": 1})])
+
+    (tmp_path / "other").write_text("not asked for")
+    file.write_text("one")
+    go()
+    assert shown(tmp_path / "work", "file") == {"content": "one"}
+    assert shown(tmp_path / "work", "other") == {"own": 1}
+    before = executions(tmp_path / "work")
+    go()
+    assert executions(tmp_path / "work") == before
+    file.write_text("two")
+    go()
+    assert set(executions(tmp_path / "work") - before) == {("a", item_id("file"))}
+    assert shown(tmp_path / "work", "file") == {"content": "two"}

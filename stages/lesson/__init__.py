@@ -1,0 +1,1 @@
+"""The lesson pipeline: a script becomes a narrated, captioned video."""

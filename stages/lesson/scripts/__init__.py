@@ -1,0 +1,1 @@
+"""The scripts of lessons: read, checked, and split into sections."""

@@ -1,0 +1,1 @@
+"""What is heard in a lesson: voices, and when each sentence is said."""

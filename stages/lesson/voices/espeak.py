@@ -1,0 +1,83 @@
+"""espeak-ng: a voice on this machine, plain, quick and free."""
+
+import io
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import av
+
+from engine import Permanent, Transient, UsageError
+from stages.lesson.voices.pcm import resampled
+
+if TYPE_CHECKING:
+    from stages.lesson.voices.pcm import Samples
+
+COMMAND = "espeak-ng"
+WITHIN = 120.0
+"""Seconds that a sentence may take."""
+
+
+def check_espeak() -> str:
+    """The program's path. Raises UsageError where it is missing."""
+    found = shutil.which(COMMAND)
+    if found is None:
+        raise UsageError(
+            f"stages.voice.backend = 'espeak' needs the program {COMMAND}, which is not here: "
+            f"install it (apt install espeak-ng, brew install espeak-ng), or set another backend"
+        )
+    return found
+
+
+def espeak_version() -> str:
+    told = subprocess.run(
+        [check_espeak(), "--version"], capture_output=True, text=True, timeout=30, check=False
+    )
+    return told.stdout.strip().partition("  ")[0]
+
+
+def speak(text: str, voice: str, words_per_minute: int) -> "Samples":
+    """The text, spoken. Raises ConfigError for a voice or language that espeak-ng has not."""
+    command = [
+        check_espeak(),
+        "-v",
+        voice,
+        "-s",
+        str(words_per_minute),
+        "--stdin",
+        "--stdout",
+        "-b1",
+    ]
+    try:
+        told = subprocess.run(
+            command, input=text.encode(), capture_output=True, timeout=WITHIN, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise Transient(f"{COMMAND} had not said it after {WITHIN:g} s") from None
+    said = told.stderr.decode("utf-8", "replace").strip()
+    if "voice does not exist" in said or "set voice" in said.lower():
+        raise Permanent(
+            f"{COMMAND} has no voice {voice!r}; `{COMMAND} --voices` lists them; set "
+            "stages.voice.voice, or the script's language",
+            kind="no_voice",
+        )
+    if told.returncode or not told.stdout:
+        raise Transient(f"{COMMAND} failed ({told.returncode}): {said or 'it says nothing'}")
+    return read_sound(told.stdout)
+
+
+def read_sound(content: bytes) -> "Samples":
+    """The samples of a WAV file in memory, whatever length its header states."""
+    with av.open(io.BytesIO(content), "r", format="wav") as container:
+        return resampled(container)
+
+
+def spoken_as(text: str, pronunciation: Mapping[str, str]) -> str:
+    """The text as it is to be read out: whole words are replaced, the longest first."""
+    if not pronunciation:
+        return text
+    words = sorted(pronunciation, key=len, reverse=True)
+    either = "|".join(re.escape(one) for one in words)
+    return re.sub(rf"(?<!\w)(?:{either})(?!\w)", lambda found: pronunciation[found[0]], text)
