@@ -146,9 +146,12 @@ def _no_number(name: str) -> Any:
 
 
 def _told(name: str, text: str, error: ValidationError) -> list[str]:
+    errors = error.errors(include_url=False)
+    if len(errors) > 1:  # a list whose members are all wrong is called too short as well
+        errors = [one for one in errors if one["type"] != "too_short"]
     lines = [
         f"{name}, line {_line(text, one['loc'])}: {_place(one['loc'])}{_message(one)}"
-        for one in error.errors(include_url=False)
+        for one in errors
     ]
     more = len(lines) - MOST_TOLD
     return lines if more <= 0 else [*lines[:MOST_TOLD], f"{name}: and {more} more"]
@@ -159,6 +162,7 @@ def _message(error: Any) -> str:
         "missing": "is missing",
         "extra_forbidden": "is no field of a script; check its spelling, or take it out",
         "string_too_short": "is empty",
+        "too_short": "there are none; give one at least",
     }
     return str(known.get(error["type"], error["msg"].removeprefix("Value error, ")))
 

@@ -58,7 +58,7 @@ class Sections(Stage):
         try:
             script = read_script(path)
         except ScriptError as error:
-            raise Permanent(str(error), kind="script") from None
+            raise Permanent("; ".join(str(error).splitlines()), kind="script") from None
         except OSError as error:
             raise Permanent(f"{path}: {error.strerror}", kind="missing_file") from None
         for section in script.sections:
