@@ -223,7 +223,7 @@ def _finish(arguments: Namespace, told: Talk, found: dict[str, Figures]) -> None
     finish(
         Measurement(
             "speech_words",
-            "Words lost and doubled in an hour of speech",
+            "Words lost and doubled where speech is cut",
             [Table("words", rows)],
             targets,
             1,
