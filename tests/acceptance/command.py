@@ -123,4 +123,5 @@ def events(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
     assert process.stdout is not None
     for line in process.stdout:
         if line.endswith("\n"):  # a killed process leaves half a line
+            assert line.startswith("{"), f"no event: {line!r}"
             yield json.loads(line)
