@@ -33,19 +33,19 @@ def decode_sound(
     """The frames that decode, in the order of the file. Failures are recorded in `damage`."""
     import av
 
-    time = Fraction(0)
+    pts, base = 0, Fraction(0)  # a time is made of them only where it is told: Fractions are slow
     try:
         for packet in container.demux(stream):
             checkpoint()
             if packet.pts is not None and packet.time_base is not None:
-                time = packet.pts * packet.time_base
+                pts, base = packet.pts, packet.time_base
             try:
                 yield from packet.decode()
             except av.FFmpegError:
                 damage.count(
                     "packet of sound could not be decoded",
                     "packets of sound could not be decoded",
-                    time,
+                    pts * base,
                 )
     except av.FFmpegError as error:
         damage.notes.append(f"the sound cannot be read to its end: {error.strerror}")
@@ -56,23 +56,33 @@ def resampled(
 ) -> Iterator["AudioFrame"]:
     """The frames in that form, without gaps: the first sample is at second `zero` of the
     container's clock, and where sound is missing there is silence."""
-    resampler, before, written = None, None, 0
+    resampler, before, written, begin = None, None, 0, 0
     for frame in frames:
-        if frame.time_base is None or frame.pts is None:
+        base = frame.time_base
+        if base is None or frame.pts is None:
             continue  # no time: it follows others that have one, which stretch to the next
-        now = frame.format.name, frame.layout.name, frame.sample_rate, frame.time_base
+        now = frame.format.name, frame.layout.name, frame.sample_rate, base
         if resampler is None or now != before:
             if resampler is not None:
                 for done in resampler.rest():
                     written += done.samples
                     yield done
             resampler, before = Resampler(frame, written, form), now
-        frame.pts -= round(zero / frame.time_base)
+            begin = round(zero / base)
+        frame.pts -= begin
         for done in resampler.resample(frame):
             written += done.samples
             yield done
     if resampler is not None:
         yield from resampler.rest()
+
+
+AT_ONCE = 32
+"""Frames that go through the filters together: each way through them costs as much as the work on
+a frame."""
+
+BLOCK = 16_384
+"""Samples of each frame that comes out, but for the last."""
 
 
 class Resampler:
@@ -100,14 +110,19 @@ class Resampler:
             f"{form.rate}:async=1:first_pts={begin}:min_hard_comp={_GAP}"
             f":out_chlayout={form.layout}:out_sample_fmt={form.samples}:rematrix_maxval=1",
         )
+        blocks = self._graph.add("asetnsamples", f"n={BLOCK}:p=0")
         sink = self._graph.add("abuffersink")
-        self._graph.link_nodes(source, resampler, sink).configure()
+        self._graph.link_nodes(source, resampler, blocks, sink).configure()
+        self._pushed = 0
 
     def resample(self, frame: "AudioFrame | None") -> Iterator["AudioFrame"]:
         """The frames that are ready after this one, of this form."""
         import av
 
         self._graph.push(frame)
+        self._pushed += 1
+        if frame is not None and self._pushed % AT_ONCE:
+            return
         while True:
             try:
                 ready = self._graph.pull()
