@@ -15,6 +15,7 @@ from stages.lesson.film import FilmChapter, FilmPiece, write_film
 from stages.lesson.pictures.card import draw_card
 from stages.lesson.scripts.sections import LESSON, read_section
 from stages.lesson.voices.pcm import write_wav
+from stages.media.media_file import open_media
 
 FILM, CAPTIONS, POSTER, FACTS = "lesson.mp4", "lesson.vtt", "poster.jpg", "lesson.json"
 
@@ -159,8 +160,6 @@ def _write_placeholder(part: Item, like: Path, folder: Path) -> None:
 
 
 def first_picture(film: Path) -> Any:
-    import av
-
-    with av.open(str(film)) as container:
+    with open_media(film) as container:
         picture: Any = next(container.decode(video=0))
         return picture.to_image()

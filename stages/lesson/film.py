@@ -14,6 +14,7 @@ import av
 
 from stages.lesson.captions import TimedText
 from stages.lesson.voices.pcm import RATE, read_wav
+from stages.media.media_file import open_media
 
 TICKS = 1000
 """Of a second, for captions and chapters."""
@@ -60,7 +61,7 @@ def write_film(
     """An MP4 that a browser can begin to play while it is still being fetched."""
     with av.open(str(target), "w", format="mp4", options={"movflags": "+faststart"}) as film:
         film.metadata.update({"title": title, "comment": "Made by AI with Penstock."})
-        with av.open(str(pieces[0].pictures)) as first:
+        with open_media(pieces[0].pictures) as first:
             video: Any = film.add_stream_from_template(first.streams.video[0])
         video.time_base = first_time_base(pieces[0].pictures)
         audio: Any = film.add_stream("aac", rate=RATE, layout="mono")
@@ -92,7 +93,7 @@ def write_film(
 
 
 def first_time_base(path: Path) -> Fraction:
-    with av.open(str(path)) as clip:
+    with open_media(path) as clip:
         return clip.streams.video[0].time_base or Fraction(1, 25)
 
 
@@ -112,7 +113,7 @@ def _by_time(streams: Sequence[Iterator[Any]]) -> Iterator[Any]:
 def _video_packets(pieces: Sequence[FilmPiece], stream: Any) -> Iterator[Any]:
     begin = Fraction(0)
     for piece in pieces:
-        with av.open(str(piece.pictures)) as clip:
+        with open_media(piece.pictures) as clip:
             source = clip.streams.video[0]
             rate = Fraction(source.average_rate or 25)
             base = source.time_base or Fraction(1, rate)

@@ -109,10 +109,11 @@ def open_media(path: Path, max_pixels: int = MOST_PIXELS) -> "InputContainer":
 
 
 def open_sound(content: bytes) -> "InputContainer":
-    """Open a file of sound that lies in memory, FLAC or Ogg. Raises av.FFmpegError for another."""
+    """Open a file of sound that lies in memory: FLAC, Ogg or WAV. Raises av.FFmpegError for
+    another."""
     import av
 
-    return av.open(io.BytesIO(content), "r", options={"format_whitelist": "flac,ogg"})
+    return av.open(io.BytesIO(content), "r", options={"format_whitelist": "flac,ogg,wav"})
 
 
 def _open(path: Path, **options: str) -> "InputContainer":

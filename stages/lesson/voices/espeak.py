@@ -1,16 +1,14 @@
 """espeak-ng: a voice on this machine, plain, quick and free."""
 
-import io
 import re
 import shutil
 import subprocess
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import av
-
 from engine import Permanent, Transient, UsageError
 from stages.lesson.voices.pcm import resampled
+from stages.media.media_file import open_sound
 
 if TYPE_CHECKING:
     from stages.lesson.voices.pcm import Samples
@@ -70,7 +68,7 @@ def speak(text: str, voice: str, words_per_minute: int) -> "Samples":
 
 def read_sound(content: bytes) -> "Samples":
     """The samples of a WAV file in memory, whatever length its header states."""
-    with av.open(io.BytesIO(content), "r", format="wav") as container:
+    with open_sound(content) as container:
         return resampled(container)
 
 
