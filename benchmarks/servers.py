@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -187,19 +187,29 @@ def _answer(pipe: Connection) -> None:
 
 
 @contextmanager
-def answering(behaviour: Behaviour) -> Iterator[DescriptionServer]:
-    """A description server for the length of the block."""
+def in_a_process(
+    serve: Callable[..., None], *arguments: object
+) -> Iterator[tuple[Connection, Any]]:
+    """Has `serve(*arguments, pipe)` serve in a process of its own for the length of the block;
+    gives this end of the pipe, and what came through it first: where it serves."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=_answer, args=(there,), daemon=True)
+    process = context.Process(target=serve, args=(*arguments, there), daemon=True)
     process.start()
     try:
-        server = DescriptionServer(here, here.recv())
-        server.restart(behaviour)
-        yield server
+        yield here, here.recv()
     finally:
         process.terminate()
         process.join()
+
+
+@contextmanager
+def answering(behaviour: Behaviour) -> Iterator[DescriptionServer]:
+    """A description server for the length of the block."""
+    with in_a_process(_answer) as (pipe, address):
+        server = DescriptionServer(pipe, address)
+        server.restart(behaviour)
+        yield server
 
 
 def _serve(files: list[Path], bytes_per_second: float, pipe: Connection) -> None:
@@ -212,12 +222,5 @@ def _serve(files: list[Path], bytes_per_second: float, pipe: Connection) -> None
 @contextmanager
 def serving(files: list[Path], bytes_per_second: float) -> Iterator[list[str]]:
     """The files' addresses, in their order, served for the length of the block."""
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(files, bytes_per_second, there), daemon=True)
-    process.start()
-    try:
-        yield here.recv()
-    finally:
-        process.terminate()
-        process.join()
+    with in_a_process(_serve, files, bytes_per_second) as (_, addresses):
+        yield addresses

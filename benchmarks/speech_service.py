@@ -5,7 +5,6 @@ all of it. `transcribing` is such a server for the length of a block.
 """
 
 import json
-import multiprocessing
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 from typing import Any
 
-from benchmarks.servers import Allowance
+from benchmarks.servers import Allowance, in_a_process
 
 _OPUS_RATE = 48_000
 _WORD, _SEGMENT = 0.5, 10.0
@@ -164,14 +163,7 @@ def _serve(pipe: Connection) -> None:
 @contextmanager
 def transcribing(pace: Pace) -> Iterator[SpeechService]:
     """A transcription server for the length of the block."""
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(there,), daemon=True)
-    process.start()
-    try:
-        service = SpeechService(here, here.recv())
+    with in_a_process(_serve) as (pipe, address):
+        service = SpeechService(pipe, address)
         service.restart(pace)
         yield service
-    finally:
-        process.terminate()
-        process.join()

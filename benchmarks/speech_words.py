@@ -40,18 +40,10 @@ from stages.speech.audio_file import encode
 from stages.speech.heard import SpeechClip
 from stages.speech.local_whisper import LocalWhisper
 from stages.speech.steps import resolve_speech, speech_steps
+from tests.stages.spoken import DICKENS
 
 MINUTES, QUICK_MINUTES = 60.0, 1.0
 
-DICKENS = """
-It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of
-foolishness, it was the epoch of belief, it was the epoch of incredulity, it was the season of
-light, it was the season of darkness, it was the spring of hope, it was the winter of despair, we
-had everything before us, we had nothing before us, we were all going direct to heaven, we were all
-going direct the other way. In short, the period was so far like the present period that some of its
-noisiest authorities insisted on its being received, for good or for evil, in the superlative degree
-of comparison only.
-"""
 KENNEDY = """
 And so my fellow Americans, ask not what your country can do for you, ask what you can do for your
 country.
