@@ -39,6 +39,7 @@ CONFIG = Path(__file__).parents[2] / "config.toml"
 # --help, --version
 
 
+@pytest.mark.alone
 def test_help_answers_at_once(tmp_path: Path) -> None:
     """In under half a second of processor time, whatever else the machine has to do."""
     environment = os.environ | {"PYTHONPYCACHEPREFIX": str(tmp_path)}

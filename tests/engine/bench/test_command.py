@@ -40,7 +40,7 @@ def listed(*sources: str) -> Path:
     return file
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 def test_a_sweep_recommends_what_is_fastest() -> None:
     """An item takes so long that even what a busy machine adds to it is little."""
     file = listed("# a comment", *ITEMS[:6], ITEMS[0], "gone")

@@ -345,6 +345,7 @@ async def test_a_process_that_dies_in_the_middle_of_a_part_leaves_nothing(tmp_pa
 # Time
 
 
+@pytest.mark.alone
 async def test_the_time_limit_stands_still_while_a_part_is_taken(bench: Bench) -> None:
     async def slowly(position: int) -> None:
         await anyio.sleep(TIMEOUT + 0.1)
@@ -369,6 +370,7 @@ class Hasty(Slicer):
             checkpoint()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", ["thread", "process"])
 async def test_a_deadline_of_the_stage_stands_still_too(kind: str, tmp_path: Path) -> None:
     async def slowly(position: int) -> None:
@@ -397,6 +399,7 @@ async def test_a_thread_that_hangs_in_a_part_leaves_nothing(tmp_path: Path) -> N
     assert bench.seen("begun") == ["0", "1"]
 
 
+@pytest.mark.alone
 async def test_who_waits_is_released_when_the_run_is_cancelled(bench: Bench) -> None:
     async def never(position: int) -> None:
         await anyio.sleep_forever()

@@ -398,6 +398,7 @@ async def test_an_attempts_time_holds_where_the_deadline_is_later(bench: Bench) 
         assert ending.kind == "timeout"
 
 
+@pytest.mark.alone
 async def test_cancelling_does_not_wait_for_who_holds_pythons_lock(bench: Bench) -> None:
     async with anyio.create_task_group() as tasks:
 

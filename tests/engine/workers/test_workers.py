@@ -117,6 +117,7 @@ async def test_what_a_stage_does_comes_back_as_a_result(kind: str, make: Make, w
         assert not worker.broken
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", OFF_LOOP)
 async def test_an_attempt_tells_what_it_cost_the_processor(
     kind: str, make: Make, work: Work
@@ -353,6 +354,7 @@ async def test_a_process_that_hangs_is_killed_with_all_it_started(
         assert await has_gone(await hanging(tmp_path))
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", OFF_LOOP)
 @pytest.mark.parametrize("word", ["hang release", "patient"])
 async def test_cancelling_is_prompt_whatever_the_stage_does(
@@ -450,6 +452,7 @@ async def test_a_process_ends_when_its_run_is_killed(tmp_path: Path) -> None:
     assert await has_gone(child)
 
 
+@pytest.mark.alone
 async def test_a_process_answers_fast_enough_to_be_used(make: Make, work: Work) -> None:
     async with opened(make("process")) as worker:
         seconds = []

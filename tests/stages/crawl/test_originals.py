@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import anyio
+import pytest
 
 from stages.crawl.originals import Original, Originals
 
@@ -81,6 +82,7 @@ def test_an_items_own_frames_of_an_earlier_attempt_do_not_count(tmp_path: Path) 
     assert (original.frame, own) == ("a/1", False)
 
 
+@pytest.mark.alone
 def test_a_hundred_thousand_originals_are_searched_in_no_time(tmp_path: Path) -> None:
     values = random.Random(1)
     file = tmp_path / "described.jsonl"

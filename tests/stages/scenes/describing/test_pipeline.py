@@ -141,6 +141,7 @@ def test_no_answered_call_is_paid_again_after_an_interrupted_run(
     assert set(asked.values()) == {1}
 
 
+@pytest.mark.alone
 def test_both_steps_keep_to_one_rate(tmp_path: Path, video: Path) -> None:
     other = clip(tmp_path / "other.mp4", 120, (60,))
     with serving(says=says) as server:
