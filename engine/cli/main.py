@@ -234,8 +234,8 @@ def main() -> None:
 
     Kill it at any moment and give the same command again: nothing that was finished is lost.
 
-    Exit codes: 0 all ended well, 1 some items failed, 2 wrong usage or settings, 3 the run stopped
-    itself, 130 interrupted.
+    Exit codes: 0 all ended well, 1 some items failed, or parts of some, 2 wrong usage or settings,
+    3 the run stopped itself, 130 interrupted.
     """
 
 

@@ -138,10 +138,10 @@ class Item:
         return step is not None and self.has_output(step)
 
     def why_failed(self, role: str) -> str | None:
-        """Why the optional step that is bound to `role` failed with this item, or with this part
-        of one whose step gathers; None where it did not: it had rightly nothing to do, or there is
-        an input. An output does not depend on it by its fingerprint: one made after another failure
-        keeps the reason of the first."""
+        """Why the optional step that is bound to `role` failed with this item; of a part that is
+        gathered, why it failed at that step, or before it. None where it did not: it had rightly
+        nothing to do, or there is an input. An output does not depend on it by its fingerprint: one
+        made after another failure keeps the reason of the first."""
         step = self._bound_to(role)
         return self.failures.get(step) if step is not None else None
 

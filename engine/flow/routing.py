@@ -78,6 +78,8 @@ class Routing:
         self._jobs = jobs
         self.stop = stop
         self.ended = {"done": 0, "dropped": 0, "failed": 0, "reused": 0}
+        self.with_gaps: set[str] = set()
+        """Those that are done without parts that failed."""
         self._endings = Endings(self._tell)
         self._reading = Feed(disk, lambda: self._in_flight)
         self._in_flight = 0
@@ -360,6 +362,8 @@ class Routing:
 
     def _end(self, journey: Journey, outcome: Settled) -> None:
         item, reused = journey.item.id, not journey.ran
+        if outcome == "done" and self._has_parts:
+            self._commit.note(lambda ledger: ledger.parts.note_gaps(item, self.with_gaps))
         self._commit.after(lambda: self._endings.ended(item, outcome, reused))
         self._parts.forget(journey)
         if not reused:

@@ -64,15 +64,14 @@ BAD_START = "could not start"
 class RunReport:
     """The results of a run. `total` (of items), `parts` (of all), `gaps` (number of items that are
     done without some of theirs), `counts` (of stages), `failures` and `holds` are the whole
-    ledger's, `pools`, `items` and `processor` (the cores' used share, if known) this run's."""
+    ledger's, the rest is this run's. `items` counts how they ended; `reused`: all done before."""
 
     run: int
     outcome: RunOutcome
     why: str | None
     seconds: float
     items: Mapping[str, int]
-    """Number of this run's items that are done, dropped, failed; `reused`:
-    all done by earlier runs."""
+    with_gaps: int
     total: StageCounts
     parts: StageCounts
     gaps: int
@@ -86,10 +85,10 @@ class RunReport:
 
     @property
     def exit_code(self) -> int:
-        """0 all ended well, 1 some items failed, 3 stopped itself, 130 interrupted."""
+        """0 all ended well, 1 some items or parts failed, 3 stopped itself, 130 interrupted."""
         if self.outcome != "done":
             return 130 if self.outcome == "interrupted" else 3
-        return 1 if self.items["failed"] or self.discrepancies else 0
+        return 1 if self.items["failed"] or self.with_gaps or self.discrepancies else 0
 
 
 class Run:
@@ -310,6 +309,7 @@ class Run:
                 why=self._why,
                 seconds=seconds,
                 items=dict(self._routing.ended),
+                with_gaps=len(self._routing.with_gaps),
                 total=reader.item_counts(),
                 parts=reader.part_counts(),
                 gaps=reader.gaps(),

@@ -30,7 +30,7 @@ class PartRow(NamedTuple):
 class Gathered:
     """What the parts of an item came to at a step: how many there are, and how many of them ended
     there done, failed or dropped, there or before. `digest` is that of those that are done.
-    `failures`: why those failed there that go on all the same, as the step is optional, by id."""
+    `failures`: why those failed that did, there or before, by id."""
 
     parts: int = 0
     done: int = 0
@@ -169,6 +169,15 @@ class PartRows:
         )
         return {outcome for (outcome,) in found}
 
+    def note_gaps(self, item: str, lacking: set[str]) -> None:
+        """Add the whole item to those that lack parts, if any of its own has failed."""
+        found = self._db.execute(
+            "SELECT 1 FROM items WHERE id > ? AND id < ? AND outcome = 'failed' LIMIT 1",
+            (f"{item}/", f"{item}0"),
+        )
+        if found.fetchone() is not None:
+            lacking.add(item)
+
     def gathered(self, parent: str, split: str, stage: str, deciding: Collection[str]) -> Gathered:
         """What the parts came to at `stage`. A part that has not ended well there has failed or was
         dropped there or before, by a stage in `deciding`, or was not to reach it."""
@@ -180,8 +189,9 @@ class PartRows:
                 bad = [row for row in rows.values() if row.stage in deciding]
                 bad = [row for row in bad if row.outcome in ("failed", "dropped")]
                 ill = next((row for row in bad if row.outcome == "failed"), bad[0] if bad else None)
-                if at is not None and at.outcome == "failed" and stage not in deciding:
-                    found.failures[part_id(parent, split, position)] = at.reason or ""
+                failed = at if at is not None and at.outcome == "failed" else ill
+                if failed is not None and failed.outcome == "failed":
+                    found.failures[part_id(parent, split, position)] = failed.reason or ""
             else:
                 digest.update(f"{position} {at.fingerprint} {at.kind or ''}\n".encode())
             found.add(at, ill)

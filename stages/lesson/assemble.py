@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import engine
 from engine import Item, Permanent, Stage, setting
@@ -13,9 +13,13 @@ from stages.lesson.captions import captions_of, write_vtt
 from stages.lesson.clip import CLIP, PICTURES, SOUND, padded, write_still
 from stages.lesson.film import FilmChapter, FilmPiece, write_film
 from stages.lesson.pictures.card import draw_card
-from stages.lesson.scripts.sections import LESSON, read_section
+from stages.lesson.pictures.fonts import NoFontError
+from stages.lesson.scripts.sections import LESSON, SavedSection, read_section
 from stages.lesson.voices.pcm import write_wav
 from stages.media.media_file import open_media
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 FILM, CAPTIONS, POSTER, FACTS = "lesson.mp4", "lesson.vtt", "poster.jpg", "lesson.json"
 
@@ -71,7 +75,8 @@ class Assemble(Stage):
         for part in item.parts("sections"):
             folder = clips.get(part.position)
             if folder is None and self.settings.on_failure == "fail":
-                raise Permanent(f"section {part.position + 1} could not be made", kind="gap")
+                why = why_missing(part)
+                raise Permanent(f"section {part.position + 1} is missing: {why}", kind="gap")
             if folder is None and self.settings.on_failure == "placeholder":
                 folder = scratch / str(part.position)
                 _write_placeholder(part, like, folder)
@@ -122,6 +127,7 @@ def _facts(lesson: dict[str, Any], shown: list[ShownSection]) -> dict[str, Any]:
             "title": one.told["title"],
             "start": round(begin, 3),
             "end": round(end, 3),
+            "said": [_at(begin, line) for line in one.told["said"]],
             "made_by": one.told["made_by"],
         }
         for begin, end, one in zip(begins, begins[1:], shown, strict=False)
@@ -135,11 +141,22 @@ def _facts(lesson: dict[str, Any], shown: list[ShownSection]) -> dict[str, Any]:
     }
 
 
+def _at(begin: float, line: dict[str, Any]) -> dict[str, Any]:
+    """A sentence of a clip that begins at that second, with its times in the film."""
+    return line | {name: round(begin + line[name], 3) for name in ("start", "end")}
+
+
 def _gaps(item: Item) -> Iterator[dict[str, Any]]:
     made = {part.position for part in item.parts("clips")}
     for part in item.parts("sections"):
         if part.position not in made:
-            yield {"position": part.position, "why": "it could not be made: see penstock status"}
+            title = read_section(part.input("sections")).title
+            yield {"position": part.position, "title": title, "why": why_missing(part)}
+
+
+def why_missing(part: Item) -> str:
+    """Why there is no clip of this section."""
+    return part.why_failed("clips") or "it could not be made"
 
 
 def _write_placeholder(part: Item, like: Path, folder: Path) -> None:
@@ -149,14 +166,23 @@ def _write_placeholder(part: Item, like: Path, folder: Path) -> None:
         read_section(part.input("sections")),
         json.loads((like / CLIP).read_text("utf-8")),
     )
-    title = section.title or f"Section {part.position + 1}"
     size = first_picture(like / PICTURES).size
-    card = draw_card(size, title, "This section could not be made yet.", section.lesson)
+    card = card_of_missing(size, section, part.position + 1, why_missing(part))
     fps, frames = told["fps"], CARD_SECONDS * told["fps"]
     write_still(card, frames, fps, told["quality"], folder / PICTURES)
     write_wav(padded(None, frames, fps, 0.0), folder / SOUND)
     clip = told | {"title": section.title, "frames": frames, "said": [], "made_by": {}}
     (folder / CLIP).write_text(json.dumps(clip), "utf-8")
+
+
+def card_of_missing(size: tuple[int, int], section: SavedSection, number: int, why: str) -> "Image":
+    """A card that says that the section of that number is missing. Letters that no font has may be
+    the reason: then it has none of the script's."""
+    told = f"This section could not be made yet.\n{why}"
+    try:
+        return draw_card(size, section.title or f"Section {number}", told, section.lesson)
+    except NoFontError:
+        return draw_card(size, f"Section {number}", told.encode("ascii", "replace").decode())
 
 
 def first_picture(film: Path) -> Any:

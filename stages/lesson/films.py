@@ -1,7 +1,9 @@
 """The finish of lessons: every finished video under its script's name, in one folder."""
 
+import json
+import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engine import FinishContext
@@ -11,14 +13,19 @@ from stages.net.addresses import local_path
 
 FILMS = "videos"
 
+MOST_TOLD = 10
+"""Gaps that the report names, at most."""
+
 
 def finish(context: FinishContext) -> Sequence[str]:
-    """Make `videos/` anew: NAME.mp4, .vtt, .jpg and .json of every lesson that is done."""
+    """Make `videos/` anew: NAME.mp4, .vtt, .jpg and .json of every lesson that is done. Names the
+    sections that are missing, and what mends them."""
     target = context.workdir / FILMS
     fresh = context.workdir / f".{FILMS}.scratch"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir()
     names: set[str] = set()
+    missing: list[str] = []
     for item in context.items():
         folder = item.folder / "lesson"
         if item.outcome != "done" or not folder.is_dir():
@@ -26,9 +33,23 @@ def finish(context: FinishContext) -> Sequence[str]:
         name = _name(item.source, names)
         for file in (FILM, CAPTIONS, POSTER, FACTS):
             link_or_copy(folder / file, fresh / f"{name}{Path(file).suffix}")
+        missing += _missing(f"{name}.mp4", folder / FACTS)
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)
-    return [f"{len(names)} video{'s' * (len(names) != 1)} in {target}"]
+    lines = [f"{len(names)} video{'s' * (len(names) != 1)} in {target}", *missing[:MOST_TOLD]]
+    if len(missing) > MOST_TOLD:
+        lines.append(f"and {len(missing) - MOST_TOLD} more")
+    if missing:
+        again = shlex.join(["penstock", "retry", str(context.workdir), "--gaps"])
+        lines.append(f"mend what is missing: {again}")
+    return lines
+
+
+def _missing(name: str, facts: Path) -> Iterator[str]:
+    """A line for each section that the video could not have."""
+    for gap in json.loads(facts.read_text("utf-8"))["gaps"]:
+        title = f" ({gap['title']})" if gap["title"] else ""
+        yield f"{name} lacks section {gap['position'] + 1}{title}: {gap['why']}"
 
 
 def _name(source: str, names: set[str]) -> str:

@@ -33,7 +33,7 @@ class Ends:
     gathered_anew: set[str] = field(default_factory=set)
     """The steps at its parts where a part has had work to do in this run."""
     part_failures: dict[str, Mapping[str, str]] = field(default_factory=dict)
-    """Why its parts failed at optional steps, by step and the part's id: at those steps that have
+    """Why its parts failed at a step, or before it, by step and the part's id: at those that have
     been gathered in this run, as all have been whose parts a step with work to do reads."""
     _asking: set[str] = field(default_factory=set)
     """The stages of whose outputs it is being found out whether they will be read."""

@@ -148,7 +148,7 @@ def test_a_gap_that_stays_leaves_what_was_gathered(
             ("b", 0),
         ]
     before, files = executions(tmp_path), tree(tmp_path)
-    penstock("retry", tmp_path, "--gaps")
+    penstock("retry", tmp_path, "--gaps", code=1)
     assert Counter(stage for stage, _ in executions(tmp_path) - before) == {"f": 1}
     assert tree(tmp_path) == files
     with LedgerReader(tmp_path) as reader:

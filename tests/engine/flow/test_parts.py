@@ -4,9 +4,9 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from engine import Drop, Item, run_pipeline
+from engine import Drop, Item, Stage, Step, run_pipeline
 from engine.flow.run import Run
 from engine.ledger.reader import LedgerReader
 from engine.telemetry.events import Event, Events, PartEnded, PartEntered
@@ -55,13 +55,53 @@ def test_a_failed_part_fails_its_item_and_a_gap_is_said(tmp_path: Path) -> None:
     again = run_within(SECONDS, line(*steps), tmp_path, ["a", "b"])
     assert again.items["failed"] == 1
     assert set(executions(tmp_path).values()) == {1}
-    report = run_within(
-        SECONDS, line(*steps), tmp_path / "more", ["a", "b"], "stages.c.most_failed=1"
-    )
+    some = "stages.c.most_failed=1"
+    report = run_within(SECONDS, line(*steps), tmp_path / "more", ["a", "b"], some)
     assert report.items == {"done": 2, "dropped": 0, "failed": 0, "reused": 0}
+    assert (report.with_gaps, report.exit_code) == (1, 1)
     assert gathered(tmp_path / "more", "a", "g", "f") == [0, 2]
     gaps = query(tmp_path / "more", "SELECT stage, parts, gaps FROM stages WHERE gaps > 0")
     assert gaps == [("f", 3, 1)]
+    # One that was given again and is done with a gap is told of, one that was not given is not.
+    again = run_within(SECONDS, line(*steps), tmp_path / "more", ["a"], some)
+    assert (again.items["reused"], again.with_gaps, again.exit_code) == (1, 1, 1)
+    other = run_within(SECONDS, line(*steps), tmp_path / "more", ["b"], some)
+    assert (other.gaps, other.with_gaps, other.exit_code) == (1, 0, 0)
+
+
+def test_a_gap_of_a_part_of_a_part_is_one(tmp_path: Path) -> None:
+    steps = [
+        cut("c"),
+        cut("d", "c", each="c"),
+        at("d", "f", does={"a/1/2": ["permanent"]}),
+        gather("g", "f", each="c"),
+        gather("h", "g"),
+    ]
+    report = run_within(SECONDS, line(*steps), tmp_path, ["a", "b"], "stages.d.most_failed=1")
+    assert report.items["done"] == 2
+    assert (report.gaps, report.with_gaps, report.exit_code) == (1, 1, 1)
+
+
+def test_a_step_that_gathers_is_told_why_parts_are_missing(tmp_path: Path) -> None:
+    told: dict[int, str | None] = {}
+
+    class Tells(Stage):
+        """Asks each part why it is not there."""
+
+        name = "g"
+        inputs: ClassVar[Any] = ("c", "f")
+
+        def process(self, item: Item, out: Path) -> None:
+            told.update((part.position, part.why_failed("f")) for part in item.parts("c"))
+
+    steps = [
+        cut("c"),
+        at("c", "e", does={"a/2": ["permanent"]}),
+        at("c", "f", "e", does={"a/1": ["permanent"]}),
+        Step(Tells, after=["c", "f"]),
+    ]
+    run_within(SECONDS, line(*steps), tmp_path, ["a"], "stages.c.most_failed=2")
+    assert told == {0: None, 1: "told to", 2: "told to"}
 
 
 def test_a_part_may_be_no_list(tmp_path: Path) -> None:

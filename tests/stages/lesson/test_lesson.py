@@ -84,10 +84,18 @@ def test_a_section_that_fails_is_shown_as_missing_and_mended_later(tmp_path: Pat
     folder = tmp_path / "script"
     script = write(folder, SECTIONS[0], SECTIONS[2] | {"image_file": "a.png"})
     (folder / "a.png").write_bytes(b"no picture")
-    report = run(tmp_path / "work", script)
-    told = facts(tmp_path / "work")
-    assert [one["position"] for one in told["gaps"]] == [1]
+    work = tmp_path / "work"
+    report = run(work, script)
+    told = facts(work)
+    [gap] = told["gaps"]
+    assert gap["position"] == 1
+    assert gap["why"].startswith("the section's picture cannot be read: ")
     assert report.items["done"] == 1
+    assert report.exit_code == 1
+    assert report.finish[-2:] == [
+        f"tides.mp4 lacks section 2: {gap['why']}",
+        f"mend what is missing: penstock retry {work} --gaps",
+    ]
     assert len(told["sections"]) == 2
     skipped = run(tmp_path / "work", script, "stages.lesson.on_failure=skip")
     assert skipped.items["done"] == 1
@@ -99,6 +107,15 @@ def test_a_section_that_fails_is_shown_as_missing_and_mended_later(tmp_path: Pat
     told = facts(tmp_path / "work")
     assert told["gaps"] == []
     assert told["sections"][1]["made_by"]["image"] == "file"
+
+
+def test_a_section_with_letters_that_no_font_has_is_shown_as_missing(tmp_path: Path) -> None:
+    strange = "\U0001e900\U00016e40\U0001e7e0"
+    script = write(tmp_path / "script", SECTIONS[2], {"title": strange, "seconds": 1})
+    report = run(tmp_path / "work", script)
+    [gap] = facts(tmp_path / "work")["gaps"]
+    assert report.items["done"] == 1
+    assert "no font of this machine has" in gap["why"]
 
 
 def test_recordings_and_silence_take_the_voices_place(tmp_path: Path) -> None:
