@@ -34,7 +34,7 @@ from benchmarks.word_alignment import counted, words_of
 from engine import SOURCE, Pipeline, Step, load_config, run_pipeline
 from engine.bench.intervals import interval
 from stages.fetch.download import Download
-from stages.scenes.audio import Audio
+from stages.sound.audio import Audio
 from stages.sound.track import RATE
 from stages.speech.audio_file import encode
 from stages.speech.heard import SpeechClip

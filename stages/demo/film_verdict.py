@@ -16,8 +16,8 @@ from stages.demo.films import FILMS, MODEL, QUESTIONS, PlantedQuestion
 from stages.demo.noises import SOUNDS
 from stages.demo.verdict import Expectation, Findings
 from stages.demo.voice import SENTENCES, seconds_of
+from stages.persistence.store import DATABASE
 from stages.scenes.results import RESULTS, VIDEOS
-from stages.scenes.store import DATABASE
 
 Record = Mapping[str, Any]
 

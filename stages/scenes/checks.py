@@ -14,13 +14,13 @@ from engine import Check, UsageError
 from stages.models.pretrained import hub_folder, locate_pretrained
 from stages.models.transnet import find_transnet
 from stages.models.yolo import cache_folder, locate_weights
+from stages.persistence.store import StoreSettings, find_embedder
 from stages.scenes.cuts.clips import Clips
 from stages.scenes.describing.steps import words_checks
 from stages.scenes.perception.captions import Captions
 from stages.scenes.perception.objects import Objects
 from stages.scenes.perception.sounds import Sounds
 from stages.scenes.scenes import Scenes
-from stages.scenes.store import StoreSettings, find_embedder
 from stages.search.embedding import LOCAL_MODEL, LOCAL_REVISION, NoMeaning
 from stages.sound.yamnet import SUFFIXES, check_yamnet
 from stages.speech.local_whisper import locate_whisper

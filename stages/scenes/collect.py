@@ -8,12 +8,11 @@ import engine
 from engine import Item, Stage
 from stages.files.folders import INFO, link_or_copy
 from stages.files.json_lines import write_lines
+from stages.persistence.records import SCENES
 from stages.scenes.cuts.clips import read_clip
 from stages.scenes.describing.description_of_scene import with_description
 from stages.scenes.fuse import RECORD
 from stages.scenes.record import Gap
-
-SCENES = "scenes.jsonl"
 
 
 class Collect(Stage):

@@ -9,7 +9,9 @@ from pydantic import BaseModel
 from engine import SOURCE, Flag, Item, PageContext, Pipeline, Step
 from stages.fetch.download import Download
 from stages.net.addresses import canonical_source
-from stages.scenes.audio import Audio
+from stages.persistence.persist import Persist
+from stages.persistence.settling import forget
+from stages.persistence.store import StoreSettings, searched_file
 from stages.scenes.checks import scenes_checks
 from stages.scenes.collect import Collect
 from stages.scenes.cuts.clips import Clips
@@ -23,10 +25,9 @@ from stages.scenes.page.section import ScenePage
 from stages.scenes.perception.captions import Captions
 from stages.scenes.perception.objects import Objects
 from stages.scenes.perception.sounds import Sounds
-from stages.scenes.persist import Persist
 from stages.scenes.scenes import Scenes
-from stages.scenes.settled import finish, forget
-from stages.scenes.store import StoreSettings, searched_file
+from stages.scenes.settled import finish
+from stages.sound.audio import Audio
 from stages.speech.chunks import Chunks
 from stages.speech.steps import resolve_speech, speech_steps
 from stages.speech.transcribe import speech_costs

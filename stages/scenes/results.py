@@ -16,8 +16,9 @@ from typing import Any
 from engine import FinishContext, Item, ItemRecord
 from stages.files.folders import INFO, built_whole, link_or_copy
 from stages.files.json_lines import json_line, read_lines
-from stages.scenes.collect import SCENES, Collect
-from stages.scenes.describing.summary import SUMMARY, Summarise
+from stages.persistence.records import SCENES, SUMMARY
+from stages.scenes.collect import Collect
+from stages.scenes.describing.summary import Summarise
 from stages.scenes.record import schema
 
 RESULTS = "scenes"

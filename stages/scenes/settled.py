@@ -1,27 +1,18 @@
-"""The end of a scenes run: the results' folder, and sinks that agree with the ledger.
+"""The end of a scenes run: the results' folder, and sinks that agree with the ledger."""
 
-A sink may have been deleted, set anew or written by a run that was killed; and a video that was
-done may have failed since. So what the ledger has as done is put where it is missing, and what it
-has as failed or dropped is taken out. Videos that this work folder does not know are left alone: a
-sink may be shared.
-"""
-
-import json
-from collections.abc import Iterator
-from contextlib import closing
 from typing import cast
 
-from engine import FinishContext, Item, ItemRecord
+from engine import FinishContext, Item
+from stages.persistence.persist import Persist, vectors_counted
+from stages.persistence.records import read_records
+from stages.persistence.settling import settle_sinks
+from stages.persistence.store import StoreSettings
 from stages.scenes.collect import Collect
 from stages.scenes.describing.costs import words_counted
-from stages.scenes.persist import WRITTEN, Persist, vectors_counted
-from stages.scenes.records import read_records
+from stages.scenes.describing.summary import Summarise
 from stages.scenes.results import build_results
-from stages.scenes.store import LOCAL_SINKS, Store, StoreSettings, find_embedder
 from stages.sinks.sink import VideoRecords
 from stages.speech.transcribe import speech_counted
-
-SUMMARY_STEP = "summary"
 
 
 def finish(context: FinishContext) -> list[str]:
@@ -33,66 +24,9 @@ def finish(context: FinishContext) -> list[str]:
     if cast(StoreSettings, context.settings[Persist.name]).dry_run:
         told = counted or ["dry run: these settings make no paid call"]
         return [*built, *told, "dry run: nothing was sent, and the sinks are as they were"]
-    return [*built, *counted, *settle_sinks(context)]
-
-
-def forget(context: FinishContext, record: ItemRecord) -> list[str]:
-    """Take a video out of every sink that is set, or lies in the work folder from earlier runs.
-    Returns a line for each, and for what it cannot take it out of."""
-    settings = cast(StoreSettings, context.settings[Persist.name])
-    lines = []
-    earlier = [name for name, place in LOCAL_SINKS.items() if (context.workdir / place).exists()]
-    all_of_them = settings.model_copy(update={"sinks": (*settings.sinks, *earlier)})
-    with closing(Store(all_of_them, context.workdir, None)) as store:
-        for name, sink in store.sinks.items():
-            lines.append(f"{name}: {'taken out' if sink.remove(record.id) else 'it was not there'}")
-    exports = context.workdir / "export"
-    if exports.is_dir():
-        lines.append(f"{exports} was made before: penstock export makes it anew")
-    return lines
-
-
-def settle_sinks(context: FinishContext) -> Iterator[str]:
-    """Make each sink agree with the ledger. Yields a line for each that did not, and one where
-    searching will be by words alone though nobody has asked for that."""
-    settings = cast(StoreSettings, context.settings[Persist.name])
-    embedder = find_embedder(settings)
-    with closing(Store(settings, context.workdir, embedder)) as store:
-        for name in store.sinks:
-            written, removed = _settle(store, name, context)
-            if written or removed:
-                yield f"{name}: {written} put in that were missing, {removed} taken out"
-    if embedder is None and settings.meaning == "auto" and "sqlite" in settings.sinks:
-        yield (
-            "search: by words alone; by meaning, too, with pip install 'penstock[search]' and "
-            "--set stages.persist.meaning=local"
-        )
-
-
-def _settle(store: Store, name: str, context: FinishContext) -> tuple[int, int]:
-    sink = store.sinks[name]
-    held = sink.generations()
-    written = removed = 0
-    for record in context.items():
-        item = Item(record.id, record.source, record.folder)
-        if record.outcome == "done" and item.has_output(Persist.name):
-            generation = _generation(item)
-            if generation is not None and held.get(record.id) != generation:
-                store.write_to(name, _records(item))
-                written += 1
-        elif record.outcome in ("dropped", "failed") and record.id in held:
-            sink.remove(record.id)
-            removed += 1
-    return written, removed
-
-
-def _generation(item: Item) -> str | None:
-    """The generation that was put into the sinks; None where a dry run put none."""
-    written = json.loads((item.output(Persist.name) / WRITTEN).read_text(encoding="utf-8"))
-    generation: str | None = written.get("generation")
-    return generation
+    return [*built, *counted, *settle_sinks(context, _records)]
 
 
 def _records(item: Item) -> VideoRecords:
-    summary = item.output(SUMMARY_STEP) if item.has_output(SUMMARY_STEP) else None
+    summary = item.output(Summarise.name) if item.has_output(Summarise.name) else None
     return read_records(item, item.output(Collect.name), summary)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine import UsageError
+from stages.persistence.store import DATABASE
 from stages.scenes.collect import Collect
 from stages.scenes.results import RESULTS
-from stages.scenes.store import DATABASE
 from stages.search.query import PLACE_OF, PLACES
 from stages.sinks.texts import MARKS
 

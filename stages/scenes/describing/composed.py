@@ -6,6 +6,7 @@ from typing import Any
 
 from stages.scenes.describing.answers import Description, VideoChapter, VideoSummary
 from stages.scenes.describing.facts import facts_of, missing_from
+from stages.vision.counted import counted
 
 COMPOSED = "composed"
 """The `made_by` of words that no model wrote."""
@@ -87,8 +88,3 @@ def _sentence(text: str) -> str:
     text = text.strip()
     text = f"{text[:1].upper()}{text[1:]}"
     return text if text.endswith((".", "!", "?")) else f"{text}."
-
-
-def counted(number: int, what: str) -> str:
-    """In words: 1 scene, 1,200 scenes."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

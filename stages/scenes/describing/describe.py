@@ -17,15 +17,16 @@ from stages.calls.errors import WouldAsk
 from stages.files.folders import INFO
 from stages.scenes.describing.answers import Description
 from stages.scenes.describing.composed import COMPOSED, compose_description
-from stages.scenes.describing.counts import write_counts
 from stages.scenes.describing.facts import facts_of
-from stages.scenes.describing.prompts import SCENE_PROMPT, data_block
+from stages.scenes.describing.prompts import SCENE_PROMPT
 from stages.scenes.describing.scene_clip import NoClip, clip_of_scene
-from stages.scenes.describing.settings import FREE, Backend, WordsSettings, made_by
-from stages.scenes.describing.words_stage import WordsStage
 from stages.vision.api import Subject
 from stages.vision.connection import IMAGE_TOKENS
+from stages.vision.counts import write_counts
+from stages.vision.instructions import data_block
 from stages.vision.video_clip import VideoClip, watched_tokens
+from stages.vision.words_settings import FREE, Backend, WordsSettings, made_by
+from stages.vision.words_stage import WordsStage
 
 DESCRIPTION = "description.json"
 RECORD = "record.json"
@@ -52,6 +53,7 @@ class DescribeScenes(WordsStage):
         "DESCRIBE_SCENES_RATE_LIMIT": "requests_per_minute",
     }
     form = Description
+    too_large = "; smaller pictures may pass: stages.scenes.size"
 
     class Settings(WordsSettings):
         backend: Backend = setting(

@@ -8,10 +8,10 @@ from pydantic import BaseModel
 
 from engine import Check
 from stages.scenes.describing.describe import DescribeScenes
-from stages.scenes.describing.settings import FREE, WordsSettings, host_of
 from stages.scenes.describing.summary import Summarise
 from stages.vision.api import DEFAULT_KEYS, LOOKED_UP
 from stages.vision.connection import model_of
+from stages.vision.words_settings import FREE, WordsSettings, host_of
 
 TAKEN = (
     *("backend", "model", "base_url", "api_key_env", "auth", "api_version"),

@@ -17,9 +17,9 @@ from stages.calls.errors import WouldAsk
 from stages.calls.settings import call_timeout_setting
 from stages.files.folders import INFO
 from stages.files.json_lines import read_lines
+from stages.persistence.records import SCENES, SUMMARY
 from stages.scenes.describing.answers import VideoAnswer, VideoSummary
 from stages.scenes.describing.composed import compose_summary
-from stages.scenes.describing.counts import Counts, write_counts
 from stages.scenes.describing.entries import (
     CHARACTERS,
     OutlineEntry,
@@ -31,13 +31,12 @@ from stages.scenes.describing.entries import (
     scene_entry,
 )
 from stages.scenes.describing.facts import missing_from
-from stages.scenes.describing.prompts import VIDEO_PROMPT, data_block
-from stages.scenes.describing.settings import Backend, WordsSettings, made_by
-from stages.scenes.describing.words_stage import WordsStage
+from stages.scenes.describing.prompts import VIDEO_PROMPT
 from stages.vision.api import Subject
-
-SUMMARY = "summary.json"
-SCENES = "scenes.jsonl"
+from stages.vision.counts import Counts, write_counts
+from stages.vision.instructions import data_block
+from stages.vision.words_settings import Backend, WordsSettings, made_by
+from stages.vision.words_stage import WordsStage
 
 DESCRIBED_TOKENS = 100
 """What a dry run expects a scene's description to take."""
@@ -54,6 +53,7 @@ class Summarise(WordsStage):
     inputs = "scenes"
     defaults: ClassVar[dict[str, Any]] = {"workers": 4, **WordsStage.defaults}
     form = VideoAnswer
+    too_large = "; smaller pictures may pass: stages.scenes.size"
 
     class Settings(WordsSettings):
         backend: Backend | None = setting(  # type: ignore[assignment]

@@ -9,7 +9,7 @@ from typing import Any
 
 from engine import UsageError
 from stages.files.json_lines import read_lines
-from stages.scenes.collect import SCENES
+from stages.persistence.records import SCENES
 from stages.scenes.results import VIDEOS
 
 

@@ -13,8 +13,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from engine import Item, PageContext, PageFile
 from stages.files.folders import INFO
 from stages.net.addresses import local_path
+from stages.persistence.records import SCENES, SUMMARY
 from stages.scenes.describing.composed import COMPOSED
-from stages.scenes.describing.summary import SCENES, SUMMARY
 
 MEDIA_TYPES = {
     ".3gp": "video/3gpp",

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from engine import StopRun, Throttled, Transient, UsageError
 from engine.cli.main import main
-from stages.scenes.store import Store, StoreSettings, Vectors, expected_vectors, find_embedder
+from stages.persistence.store import Store, StoreSettings, Vectors, expected_vectors, find_embedder
 from stages.search.api_embedder import LONGEST, MOST_TEXTS, MOST_TOKENS, ApiEmbedder, batches, cut
 from stages.search.local_embedder import LocalEmbedder
 from tests.stages.sinks.records import scene, video

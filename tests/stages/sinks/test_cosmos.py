@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import Permanent, StopRun, Throttled, UsageError
-from stages.scenes.store import Store, StoreSettings
+from stages.persistence.store import Store, StoreSettings
 from stages.sinks.cosmos import VIDEO, CosmosSink
 from stages.sinks.cosmos_batches import (
     MOST_BYTES,

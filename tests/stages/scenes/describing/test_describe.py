@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engine import Permanent, StopRun, Throttled, Transient
-from stages.scenes.describing.prompts import data_block
+from stages.vision.instructions import data_block
 from tests.stages.describing import picture
 from tests.stages.scenes.describing.words import (
     MakeItem,

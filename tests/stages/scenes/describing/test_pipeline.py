@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from engine import Config, Item, RunReport, load_config, run_pipeline
-from stages.scenes.describing.counts import read_counts
 from stages.scenes.pipeline import scenes
 from stages.scenes.record import SceneRecord
+from stages.vision.counts import read_counts
 from tests.stages.aimock import BACKENDS, KEY, journal, serving_aimock
 from tests.stages.scenes.describing.words import (
     asks_about_scene,

@@ -13,8 +13,8 @@ from engine.page.live import LivePage
 from engine.page.page import page_context
 from engine.page.port import Port
 from stages.files.json_lines import read_lines, write_lines
+from stages.persistence.records import read_records
 from stages.scenes.pipeline import scenes
-from stages.scenes.records import read_records
 from stages.sinks.sqlite import SqliteSink
 from tests.stages.scenes.test_pipeline import SETS
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from stages.persistence.store import Store, StoreSettings, find_embedder
 from stages.scenes.page import searching
 from stages.scenes.page.searching import PageSearch
-from stages.scenes.store import Store, StoreSettings, find_embedder
 from stages.search.api_embedder import ApiEmbedder
 from stages.search.embedding import Embedded
 from stages.sinks.sqlite import SqliteSink

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from engine import Item, ItemRecord, Stage, Transient, UsageError
-from stages.scenes.describing.composed import counted
-from stages.scenes.records import read_records
-from stages.scenes.store import Store, StoreSettings, Vectors, expected_vectors, find_embedder
+from stages.persistence.records import read_records
+from stages.persistence.store import Store, StoreSettings, Vectors, expected_vectors, find_embedder
+from stages.vision.counted import counted
 
 WRITTEN = "persist.json"
 

@@ -1,21 +1,21 @@
-"""What the two steps that write words have in common: a model that fills in a form, or a count."""
+"""What steps that write words have in common: a model that fills in a form, or a count."""
 
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
 from engine import Stage
-from stages.scenes.describing.counts import Counts
-from stages.scenes.describing.settings import (
+from stages.vision.api import FormQuestion, Subject
+from stages.vision.asking import Asker
+from stages.vision.connection import api_of
+from stages.vision.counts import Counts
+from stages.vision.words_settings import (
     FREE,
     WordsSettings,
     host_of,
     open_asker,
     question_of,
 )
-from stages.vision.api import Subject
-from stages.vision.asking import Asker
-from stages.vision.connection import api_of
 
 
 class WordsStage(Stage):
@@ -33,6 +33,9 @@ class WordsStage(Stage):
     form: ClassVar[type[BaseModel]]
     """What the model fills in."""
 
+    too_large: ClassVar[str] = ""
+    """The remedy for a request that is refused for its size."""
+
     settings: WordsSettings
     asker: Asker | None = None
     """None where the words are composed."""
@@ -46,11 +49,20 @@ class WordsStage(Stage):
         """The first estimate of what a call takes beside the prompt and the answer."""
         raise NotImplementedError
 
+    def question(self) -> FormQuestion:
+        """What the model is asked."""
+        return question_of(self.settings, self.form)
+
     async def open(self) -> None:
         """Raises UsageError where the public server's key is missing."""
         if not self.is_free:
             self.asker = open_asker(
-                self.settings, self.form, self.workdir, self.name, self.expected_tokens()
+                self.settings,
+                self.question(),
+                self.workdir,
+                step=self.name,
+                expected_tokens=self.expected_tokens(),
+                too_large=self.too_large,
             )
 
     def bound(self) -> str | None:
@@ -65,6 +77,6 @@ class WordsStage(Stage):
         assert self.asker is not None
         if self.asker.cache.has(self.asker.cache.key(subject.content)):
             return Counts(host_of(self.settings), kept=1)
-        question = question_of(self.settings, self.form)
+        question = self.question()
         request = api_of(question, self.settings).request(subject)
         return Counts.of(host_of(self.settings), question, subject, request)

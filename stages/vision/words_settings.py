@@ -1,4 +1,4 @@
-"""The settings of the two steps that write words, and how they come to a model."""
+"""The settings of steps that write words, and how they come to a model."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel
 
 from engine import setting
-from stages.scenes.describing.prompts import instruction
 from stages.vision import api as vision
 from stages.vision.asking import Asker
 from stages.vision.connection import connect, model_of, url_of
 from stages.vision.forms import schema_of
+from stages.vision.instructions import instruction
 from stages.vision.reply_cache import ReplyCache
 from stages.vision.settings import VisionSettings
 
@@ -20,19 +20,20 @@ FREE = "found"
 
 
 class WordsSettings(VisionSettings):
-    """Those of both steps."""
+    """Those of every such step."""
 
     dry_run: bool = setting(False, "Send nothing; count what a run would send.")
 
 
 def question_of(settings: WordsSettings, form: type[BaseModel]) -> vision.FormQuestion:
+    schema = schema_of(form)
     return vision.FormQuestion(
         model=model_of(settings),
-        prompt=instruction(settings.prompt, form),
+        prompt=instruction(settings.prompt, schema),
         max_tokens=settings.max_tokens,
         temperature=settings.temperature,
         detail=settings.detail,
-        schema=schema_of(form),
+        schema=schema,
     )
 
 
@@ -43,11 +44,16 @@ def cache_of(settings: WordsSettings, question: vision.FormQuestion, workdir: Pa
 
 
 def open_asker(
-    settings: WordsSettings, form: type[BaseModel], workdir: Path, step: str, expected_tokens: float
+    settings: WordsSettings,
+    question: vision.FormQuestion,
+    workdir: Path,
+    *,
+    step: str,
+    expected_tokens: float,
+    too_large: str = "",
 ) -> Asker:
-    """Asks the model of these settings to fill in the form; in a dry run, only answers that are
+    """Asks the model of these settings that question; in a dry run, only for answers that are
     kept. Raises UsageError where the public server's key is missing."""
-    question = question_of(settings, form)
     cache = cache_of(settings, question, workdir)
     if settings.dry_run:
         return Asker(None, cache)
@@ -58,7 +64,7 @@ def open_asker(
         step=step,
         free=FREE,
         expected_tokens=len(question.prompt) / 4 + expected_tokens + question.max_tokens,
-        too_large="; smaller pictures may pass: stages.scenes.size",
+        too_large=too_large,
     )
     return Asker(client, cache)
 
