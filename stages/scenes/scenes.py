@@ -30,7 +30,7 @@ from stages.models.transnet import TransNet, find_transnet
 from stages.scenes.cuts.boundaries import Boundaries, Scene
 from stages.scenes.cuts.candidates import Candidate, Candidates
 from stages.scenes.cuts.clips import ClipForm
-from stages.scenes.cuts.detection import CutDetector, Method, load_detectors
+from stages.scenes.cuts.detection import CutDetector, Method, check_detectors, load_detectors
 from stages.scenes.cuts.finders import ByPictures, CutFinder, by_network
 
 if TYPE_CHECKING:
@@ -130,8 +130,10 @@ class Scenes(Stage):
     _network: TransNet | None = None
 
     def find_ingredients(self, earlier: Mapping[str, Any] | None) -> Mapping[str, Any]:
-        """What a network's weights hold. Raises UsageError where they are missing."""
+        """What a network's weights hold. Raises UsageError where they are missing, or
+        PySceneDetect is: before other steps fetch models that nothing could use then."""
         if self.settings.method != "transnetv2":
+            check_detectors()
             return {}
         weights = find_transnet(self.settings.weights, self.name)
         with told_by(self.name):

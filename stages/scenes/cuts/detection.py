@@ -1,6 +1,7 @@
 """Where PySceneDetect cuts a video, frame by frame, on pictures of the size that it works on."""
 
 from fractions import Fraction
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 from engine import UsageError
@@ -62,12 +63,17 @@ class CutDetector:
         return np.asarray(scaled, np.uint8)
 
 
+def check_detectors() -> None:
+    """Raises UsageError where PySceneDetect is missing. It is not imported."""
+    if find_spec("scenedetect") is None:
+        raise UsageError(f"cutting videos into scenes takes PySceneDetect: {INSTALL}")
+
+
 def load_detectors() -> Any:
     """PySceneDetect's module of detectors. Raises UsageError where it is missing."""
-    try:
-        from scenedetect import detectors
-    except ImportError:
-        raise UsageError(f"cutting videos into scenes takes PySceneDetect: {INSTALL}") from None
+    check_detectors()
+    from scenedetect import detectors
+
     return detectors
 
 

@@ -198,8 +198,10 @@ def test_a_file_without_a_picture_fails_with_the_reason(cut, tmp_path):
 
 def test_where_pyscenedetect_is_missing_the_command_to_install_it_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "scenedetect", None)
-    with pytest.raises(UsageError, match=r"pip install 'penstock\[scenes\]'"):
-        Scenes(Scenes.Settings(), workdir=tmp_path).open()
+    stage = Scenes(Scenes.Settings(), workdir=tmp_path)
+    for asked in (lambda: stage.find_ingredients(None), stage.open):
+        with pytest.raises(UsageError, match=r"pip install 'penstock\[scenes\]'"):
+            asked()
 
 
 def test_a_picture_whose_size_changes_is_looked_at_in_its_first_size():
