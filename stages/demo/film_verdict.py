@@ -145,13 +145,16 @@ def _words(film: Film, records: Sequence[Record]) -> Expectation:
 
 def _is_said(records: Sequence[Record], at: float, name: str) -> bool:
     """Whether there are words from about where a sentence begins to about where it ends, in the
-    scenes that these seconds belong to."""
+    scenes that these seconds belong to. A word over a cut belongs to one of them as a whole."""
     spans = [
         (record["start"], record["end"], segment["start"], segment["end"])
         for record in records
         for segment in (record["speech"] or {}).get("segments", ())
     ]
-    inside = all(first - 0.01 <= begin < last + 0.01 for first, last, begin, _ in spans)
+    inside = all(
+        first - NEAR <= begin and first <= (begin + finish) / 2 < last and finish <= last + NEAR
+        for first, last, begin, finish in spans
+    )
     end = at + seconds_of(name)
     begins = any(abs(begin - at) <= NEAR for _, _, begin, _ in spans)
     ends = any(abs(finish - end) <= NEAR for _, _, _, finish in spans)

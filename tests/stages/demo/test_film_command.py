@@ -1,6 +1,7 @@
 """`penstock demo scenes`, from end to end."""
 
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -55,6 +56,18 @@ def test_the_next_command_works(finished: tuple[Path, Result]) -> None:
     result = CliRunner().invoke(main, ["search", str(out), "apple trees"])
     assert result.exit_code == 0, result.output
     assert "apple" in result.stdout.splitlines()[0]
+
+
+def test_without_whisper_and_espeak_all_is_found_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where penstock[speech] is not installed: the demo's server knows its recordings."""
+    monkeypatch.setitem(sys.modules, "faster_whisper", None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    result = run_demo("scenes", "--out", "out")
+    assert "no Whisper is on this machine" in result.stderr
+    assert result.exit_code == 0, result.output
 
 
 def test_given_again_it_goes_on(finished: tuple[Path, Result]) -> None:

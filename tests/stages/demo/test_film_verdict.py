@@ -86,6 +86,20 @@ def test_what_is_as_planted_is_found_so(tmp_path: Path) -> None:
     assert wrong(results(tmp_path / "out")) == []
 
 
+def test_a_word_over_a_cut_belongs_to_one_scene_as_a_whole(tmp_path: Path) -> None:
+    def earlier(record: dict[str, Any]) -> None:
+        segment = record["speech"]["segments"][0]
+        assert segment["start"] == record["start"] == 7
+        segment["start"] -= 0.2
+
+    assert wrong(results(tmp_path / "out", "orchard", 2, earlier)) == []
+
+
+def in_another_scene(record: dict[str, Any]) -> None:
+    record["speech"]["segments"][0]["start"] = record["start"] - 2
+    record["speech"]["segments"][0]["end"] = record["start"] - 0.5
+
+
 def another_cut(record: dict[str, Any]) -> None:
     record["end"] += 1
 
@@ -123,6 +137,7 @@ def nothing_told(record: dict[str, Any]) -> None:
         (nothing_heard, 0, [("Sounds", "harbour", "nothing, noise, clicks")]),
         (another_word, 1, [("Words", "harbour", "12 of 18, 2 others")]),
         (too_late, 1, [("Words", "harbour", "18 of 18, elsewhere: boat")]),
+        (in_another_scene, 1, [("Words", "harbour", "18 of 18, elsewhere: boat, letter")]),
         (nothing_told, 3, [("Descriptions", "harbour", "4 of 5 scenes, 3 chapters")]),
     ],
 )
