@@ -54,6 +54,8 @@ from stages.vision import asking
 from tests.stages.clips import make_clip, moving_picture
 from tests.stages.crawled import Crawl, Shot
 
+PIPELINES = {pipeline.name: pipeline for pipeline in (crawl, scenes, lesson)}
+
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
@@ -163,7 +165,7 @@ def test_configuration_shown_is_accepted(page: Path, tmp_path: Path) -> None:
         if one.language == "toml" and not one.note.startswith("file:"):
             file = tmp_path / "config.toml"
             file.write_text(one.text, encoding="utf-8")
-            load_config(crawl, file, {}, (), {})
+            load_config(PIPELINES.get(page.stem, crawl), file, {}, (), {})
 
 
 @by_page
@@ -299,7 +301,7 @@ def test_commands_exist(page: Path) -> None:
         known = {option for one in command.get_params(context) for option in one.opts}
         assert [word for word in words if word.startswith("--") and word not in known] == []
         settings = [value for option, value in pairwise(words) if option == "--set"]
-        pipeline = scenes if words[0] == scenes.name else crawl
+        pipeline = PIPELINES.get(words[0], crawl)
         told = [text for text in settings if not FILLED_IN.search(text)]
         load_config(pipeline, None, {}, told, {})
 

@@ -1,7 +1,7 @@
 """What a paid server is asked and answers: a small interface. `client` sends, retries and paces."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 
 class PaidAnswer(Protocol):
@@ -34,6 +34,17 @@ class Request:
     content: bytes
     content_type: str
     parameters: frozenset[str]
+    answer: Literal["JSON", "bytes"] = "JSON"
+    """What is expected in return. A server that is to send bytes may send JSON all the same: an
+    error, say."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawReply:
+    """The body of a successful response that is no JSON, and its Content-Type."""
+
+    content: bytes
+    content_type: str
 
 
 class UnexpectedReply(ValueError):
@@ -56,7 +67,8 @@ class PaidAPI(Protocol[Q, R_co]):
         """A question that every working model answers. May block."""
 
     def reply(self, payload: Any) -> R_co:
-        """The answer in the server's JSON. Raises UnexpectedReply where there is none."""
+        """The answer in the server's JSON, or in a RawReply where bytes were asked for. Raises
+        UnexpectedReply where there is none."""
 
     def adapt(self, sent: Request, parameter: str | None) -> bool:
         """Whether a request without one of the `sent` parameters may succeed; `request` then leaves

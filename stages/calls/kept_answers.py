@@ -81,6 +81,10 @@ class KeptAnswers(ABC, Generic[A]):
             del self._in_flight[key]
             flight.set()
 
+    def discard(self, key: str) -> None:
+        """Keep the answer no longer: it turned out to be of no use."""
+        self._path(key).unlink(missing_ok=True)
+
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key[2:]}.json"
 

@@ -19,6 +19,8 @@ from stages.media.media_file import open_media
 TICKS = 1000
 """Of a second, for captions and chapters."""
 
+UNKNOWN_LANGUAGE = "und"
+
 ASS_HEADER = b"""[Script Info]
 ScriptType: v4.00+
 
@@ -58,7 +60,9 @@ def write_film(
     language: str,
     bitrate: int,
 ) -> None:
-    """An MP4 that a browser can begin to play while it is still being fetched."""
+    """An MP4 that a browser can begin to play while it is still being fetched. `language` is as in
+    BCP 47."""
+    code = language_code(language)
     with av.open(str(target), "w", format="mp4", options={"movflags": "+faststart"}) as film:
         film.metadata.update({"title": title, "comment": "Made by AI with Penstock."})
         with open_media(pieces[0].pictures) as first:
@@ -66,12 +70,12 @@ def write_film(
         video.time_base = first_time_base(pieces[0].pictures)
         audio: Any = film.add_stream("aac", rate=RATE, layout="mono")
         audio.bit_rate = bitrate
-        audio.metadata["language"] = language
+        audio.metadata["language"] = code
         text: Any = film.add_stream("mov_text") if captions else None
         if text is not None:
             text.time_base = Fraction(1, TICKS)
             text.codec_context.subtitle_header = ASS_HEADER
-            text.metadata["language"] = language
+            text.metadata["language"] = code
         if chapters:
             film.set_chapters(
                 [
@@ -90,6 +94,17 @@ def write_film(
             streams.append(_caption_packets(captions, text))
         for packet in _by_time(streams):
             film.mux_one(packet)
+
+
+def language_code(language: str) -> str:
+    """The three letters of ISO 639-2 that MP4 has for a language of BCP 47; "und" where there are
+    none."""
+    from yt_dlp.utils import ISO639Utils
+
+    first = language.lower().partition("-")[0]
+    if len(first) == 2:
+        return ISO639Utils.short2long(first) or UNKNOWN_LANGUAGE
+    return first if len(first) == 3 else UNKNOWN_LANGUAGE
 
 
 def first_time_base(path: Path) -> Fraction:

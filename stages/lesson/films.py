@@ -5,10 +5,15 @@ import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 from engine import FinishContext
 from stages.files.folders import link_or_copy
 from stages.lesson.assemble import CAPTIONS, FACTS, FILM, POSTER
+from stages.lesson.pictures.image import LessonImage
+from stages.lesson.services.counts import counted_lines
+from stages.lesson.services.settings import ServiceSettings
+from stages.lesson.voices.voice import Voice
 from stages.net.addresses import local_path
 
 FILMS = "videos"
@@ -19,7 +24,13 @@ MOST_TOLD = 10
 
 def finish(context: FinishContext) -> Sequence[str]:
     """Make `videos/` anew: NAME.mp4, .vtt, .jpg and .json of every lesson that is done. Names the
-    sections that are missing, and what mends them."""
+    sections that are missing, and what mends them. After a dry run it says what that counted, and
+    the videos are as they were."""
+    steps = {LessonImage.name: "picture", Voice.name: "piece of narration"}
+    if any(cast(ServiceSettings, context.settings[step]).dry_run for step in steps):
+        counted = list(counted_lines(context.items(), steps))
+        told = counted or ["dry run: these settings make no paid call"]
+        return [*told, "dry run: nothing was sent, and the videos are as they were"]
     target = context.workdir / FILMS
     fresh = context.workdir / f".{FILMS}.scratch"
     shutil.rmtree(fresh, ignore_errors=True)

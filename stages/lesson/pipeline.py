@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from engine import SOURCE, Pipeline, Step, UsageError
+from engine import SOURCE, Flag, Pipeline, Step, UsageError
 from stages.lesson.assemble import Assemble
 from stages.lesson.clip import SectionClip
+from stages.lesson.costs import lesson_costs
 from stages.lesson.films import finish
 from stages.lesson.pictures.image import LessonImage
 from stages.lesson.scripts.script import content_of_script
@@ -45,7 +46,16 @@ lesson = Pipeline(
     finish=finish,
     canonical=_canonical,
     parameters=_parameters,
+    costs=lesson_costs,
+    flags=[
+        Flag(
+            "--dry-run",
+            "Send nothing, make no video, and say what the paid calls would take, and to whom.",
+            {"stages.image.dry_run": True, "stages.voice.dry_run": True},
+            once=True,
+        )
+    ],
     unit="lesson",
     takes="FILE",
-    packages=["av", "Pillow", "numpy", "pydantic"],
+    packages=["av", "Pillow", "numpy", "pydantic", "httpx"],
 )

@@ -109,11 +109,11 @@ def open_media(path: Path, max_pixels: int = MOST_PIXELS) -> "InputContainer":
 
 
 def open_sound(content: bytes) -> "InputContainer":
-    """Open a file of sound that lies in memory: FLAC, Ogg or WAV. Raises av.FFmpegError for
+    """Open a file of sound that lies in memory: FLAC, MP3, Ogg or WAV. Raises av.FFmpegError for
     another."""
     import av
 
-    return av.open(io.BytesIO(content), "r", options={"format_whitelist": "flac,ogg,wav"})
+    return av.open(io.BytesIO(content), "r", options={"format_whitelist": "flac,mp3,ogg,wav"})
 
 
 def _open(path: Path, **options: str) -> "InputContainer":

@@ -3,15 +3,13 @@
 import hashlib
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, urlsplit
 
 from stages.calls.api import Request, UnexpectedReply
+from stages.calls.openai_address import openai_address
 from stages.sound.track import RATE
 from stages.speech.audio_file import encode
 from stages.speech.heard import Heard, SpeechClip, heard
 from stages.speech.profiles import Granularity
-
-_AZURE_VERSION = "2024-10-21"
 
 
 class TranscriptionAPI:
@@ -32,7 +30,9 @@ class TranscriptionAPI:
         language: str | None = None,
         prompt: str | None = None,
     ) -> None:
-        self.url = _address(base_url, model, api_version, azure=azure)
+        self.url = openai_address(
+            base_url, "/audio/transcriptions", model, azure=azure, version=api_version
+        )
         self._azure = azure
         self._fields = {"model": model, "response_format": "json"}
         if granularity != "none":
@@ -81,13 +81,3 @@ class TranscriptionAPI:
             return False
         self._fields["response_format"] = "json"
         return name in sent.parameters and "timestamp_granularities" in sent.parameters
-
-
-def _address(base_url: str, model: str, version: str | None, *, azure: bool) -> str:
-    url = base_url.rstrip("/").removesuffix("/audio/transcriptions")
-    if azure and not urlsplit(url).path.rstrip("/").endswith("/v1"):
-        if "/deployments/" not in url:
-            url = f"{url.removesuffix('/openai')}/openai/deployments/{quote(model, safe='')}"
-        version = version or _AZURE_VERSION
-    url += "/audio/transcriptions"
-    return f"{url}?api-version={quote(version)}" if version else url

@@ -12,10 +12,11 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from engine import writable
 from stages.calls.api import PaidAPI, Request, UnexpectedReply
+from stages.calls.openai_address import is_azure, openai_address
 from stages.vision.forms import gemini_schema
 from stages.vision.text import description_in
 from stages.vision.video_clip import VideoClip
@@ -32,9 +33,6 @@ LOOKED_UP = "2026-11-25"
 gpt-4.1-mini down on 2027-01-14."""
 
 DEFAULT_KEYS = {"openai": "OPENAI_API_KEY", "gemini": "GEMINI_API_KEY"}
-
-_AZURE_HOSTS = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
-_AZURE_VERSION = "2024-10-21"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +109,12 @@ class OpenAI:
         auth: Literal["auto", "bearer", "api-key"] = "auto",
         api_version: str | None = None,
     ) -> None:
-        host = urlsplit(base_url).hostname or ""
-        azure = host.endswith(_AZURE_HOSTS)
+        azure = is_azure(base_url)
         self.question = question
         self.api_key_header = auth == "api-key" or (auth == "auto" and azure)
-        self.url = _completions_url(base_url, question.model, azure, api_version)
+        self.url = openai_address(
+            base_url, "/chat/completions", question.model, azure=azure, version=api_version
+        )
         self._unsupported: set[str] = set()
 
     def headers(self, key: str) -> dict[str, str]:
@@ -261,16 +260,6 @@ def plain_picture() -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (224, 224), (128, 128, 128)).save(file, "JPEG")
     return file.getvalue()
-
-
-def _completions_url(base_url: str, model: str, azure: bool, version: str | None) -> str:
-    url = base_url.rstrip("/").removesuffix("/chat/completions")
-    if azure and not urlsplit(url).path.rstrip("/").endswith("/v1"):
-        if "/deployments/" not in url:
-            url = f"{url.removesuffix('/openai')}/openai/deployments/{quote(model, safe='')}"
-        version = version or _AZURE_VERSION
-    url += "/chat/completions"
-    return f"{url}?api-version={quote(version)}" if version else url
 
 
 _CUT_SHORT = {"length", "max_tokens"}

@@ -2,37 +2,64 @@
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
+from anyio.to_thread import run_sync
 from pydantic import field_validator
 
-import engine
-from engine import Item, Permanent, Stage, setting
+from engine import Item, Permanent, setting
 from stages.lesson.pictures.card import draw_card
+from stages.lesson.pictures.fitting import UnreadablePictureError, fit_drawn, fit_whole
 from stages.lesson.pictures.fonts import NoFontError
 from stages.lesson.scripts.sections import SavedSection, read_section
+from stages.lesson.services.asking import MediaAsker
+from stages.lesson.services.counts import write_counts
+from stages.lesson.services.image_api import GeminiImages, OpenAIImages
+from stages.lesson.services.profiles import DRAWING, LOOKED_UP
+from stages.lesson.services.service_stage import ServiceStage
+from stages.lesson.services.settings import ServiceSettings, model_of, open_asker, url_of
 
 PICTURE, IMAGE_FACTS = "picture.png", "image.json"
-MOST_PIXELS = 100_000_000
 
 
-class LessonImage(Stage):
-    """Find, or draw, the picture of a section.
+class LessonImage(ServiceStage):
+    """Find, have drawn, or draw the picture of a section.
 
     Of `section` it reads section.json and the picture that it names. It writes picture.png, of the
-    lesson's size, and image.json: {"made_by"}.
+    lesson's size, and image.json: {"made_by", "asked": calls of a service}. A section that says in
+    no words what is to be seen gets a card. Raises Permanent, of kind "refused", where the service
+    draws no such thing; what comes back and is no picture fails and is tried again.
     """
 
     name = "image"
     inputs = "section"
-    defaults: ClassVar[dict[str, Any]] = {"workers": 2}
-    item_failures = frozenset({"no_font", "damaged"})
+    item_failures = frozenset({"no_font", "damaged", "refused"})
 
-    class Settings(engine.Settings):
-        backend: Literal["card"] = setting(
-            "card", 'Who draws what a section describes: "card" (this machine, with its words).'
+    class Settings(ServiceSettings):
+        backend: Literal["card", "openai", "gemini"] = setting(
+            "card",
+            'Who draws what a section describes: "card" (this machine, with its words), "openai" '
+            '(any server with OpenAI\'s protocol: see base_url) or "gemini".',
+        )
+        model: str | None = setting(
+            None,
+            "The model that draws; none: "
+            + " or ".join(one.model for one in DRAWING.values())
+            + f", as looked up on {LOOKED_UP}.",
+            in_ingredients=True,
+            example="gpt-image-2",
         )
         size: str = setting("1280x720", "Width and height of the video, in pixels, both even.")
+        style: str | None = setting(
+            None,
+            "Words that are added to what every section describes, for pictures that go together.",
+            example="A flat illustration in calm colours, without any lettering.",
+        )
+        quality: str | None = setting(
+            None,
+            'How well an OpenAI-compatible service draws, such as "low"; none: as it likes.',
+            example="medium",
+        )
         font: str | None = setting(
             None,
             "A font file for cards; none: one of this machine.",
@@ -49,40 +76,69 @@ class LessonImage(Stage):
                 raise ValueError(f"{value!r}: both are even, from 64 to 4096")
             return value.lower()
 
+        @property
+        def pixels(self) -> tuple[int, int]:
+            width, height = map(int, self.size.split("x"))
+            return width, height
+
     settings: "LessonImage.Settings"
 
-    def process(self, item: Item, out: Path) -> None:
-        folder = item.input("section")
-        section = read_section(folder)
-        width, height = map(int, self.settings.size.split("x"))
-        if section.image_file is not None:
-            _fit(folder / section.image_file, (width, height), out / PICTURE)
-            made_by = "file"
-        else:
-            self._draw(section, (width, height), out / PICTURE)
-            made_by = "card"
-        (out / IMAGE_FACTS).write_text(json.dumps({"made_by": made_by}) + "\n")
+    def find_ingredients(self, earlier: Any) -> dict[str, Any]:
+        """The model that draws, where one does."""
+        backend = self.settings.backend
+        return {} if backend == "card" else {"model": model_of(self.settings, DRAWING[backend])}
 
-    def _draw(self, section: SavedSection, size: tuple[int, int], target: Path) -> None:
+    def connect(self) -> MediaAsker | None:
+        settings = self.settings
+        if settings.backend == "card":
+            return None
+        profile = DRAWING[settings.backend]
+        url, model = url_of(settings, profile), model_of(settings, profile)
+        api: OpenAIImages | GeminiImages
+        if settings.backend == "gemini":
+            api = GeminiImages(url, model, settings.pixels)
+        else:
+            version = settings.api_version
+            api = OpenAIImages(url, model, settings.pixels, settings.quality, version)
+        asked = {"size": settings.size, "quality": settings.quality}
+        return open_asker(settings, profile, api, asked, self.workdir, step=self.name, free="card")
+
+    async def process(self, item: Item, out: Path) -> None:
+        folder = item.input("section")
+        section = await run_sync(read_section, folder)
+        asker, asked = self.asker, 0
+        if section.image_file is not None:
+            await self.here(self._show, folder / section.image_file, out / PICTURE)
+            made_by = "file"
+        elif section.image is None or asker is None:
+            await self.here(self._draw, section, out / PICTURE)
+            made_by = "card"
+        elif self.settings.dry_run:
+            await run_sync(write_counts, out, [await run_sync(self.count, self._prompt(section))])
+            return
+        else:
+            fitted = fit_drawn(self.settings.pixels, out / PICTURE)
+            await asker.ask(self._prompt(section), fitted)
+            made_by, asked = asker.made_by, 1
+        if self.settings.dry_run:
+            await run_sync(write_counts, out, [])
+        (out / IMAGE_FACTS).write_text(json.dumps({"made_by": made_by, "asked": asked}) + "\n")
+
+    def _prompt(self, section: SavedSection) -> str:
+        return "\n".join(one for one in (section.image, self.settings.style) if one)
+
+    def _show(self, source: Path, target: Path) -> None:
+        try:
+            fit_whole(source, self.settings.pixels, target)
+        except UnreadablePictureError as error:
+            why = f"the section's picture cannot be read: {error}"
+            raise Permanent(why, kind="damaged") from None
+
+    def _draw(self, section: SavedSection, target: Path) -> None:
         title = section.title or section.lesson
         text = section.image or section.text or ""
         try:
-            card = draw_card(size, title, text, section.lesson, self.settings.font)
+            card = draw_card(self.settings.pixels, title, text, section.lesson, self.settings.font)
         except NoFontError as error:
             raise Permanent(str(error), kind="no_font") from None
         card.save(target, compress_level=1)
-
-
-def _fit(source: Path, size: tuple[int, int], target: Path) -> None:
-    """The picture in full, upright, with black beside it or above it where its form differs."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    Image.MAX_IMAGE_PIXELS = MOST_PIXELS
-    try:
-        with Image.open(source) as found:
-            upright = ImageOps.exif_transpose(found).convert("RGBA")
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError, SyntaxError) as error:
-        raise Permanent(f"the section's picture cannot be read: {error}", kind="damaged") from None
-    flat = Image.new("RGB", upright.size, (0, 0, 0))
-    flat.paste(upright, mask=upright.getchannel("A"))
-    ImageOps.pad(flat, size, Image.Resampling.LANCZOS).save(target, compress_level=1)

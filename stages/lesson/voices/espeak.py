@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from engine import Permanent, Transient, UsageError
+from engine import Permanent, StopRun, Transient
 from stages.lesson.voices.pcm import resampled
 from stages.media.media_file import open_sound
 
@@ -14,30 +14,46 @@ if TYPE_CHECKING:
     from stages.lesson.voices.pcm import Samples
 
 COMMAND = "espeak-ng"
+NAMES = {"zh": "cmn", "nn": "nb", "no": "nb", "iw": "he", "in": "id"}
+"""Languages that it has under other codes than BCP 47 does, or did."""
+
 WITHIN = 120.0
 """Seconds that a sentence may take."""
 
 
 def check_espeak() -> str:
-    """The program's path. Raises UsageError where it is missing."""
+    """The program's path. Raises StopRun where it is missing: no section can be spoken then."""
     found = shutil.which(COMMAND)
     if found is None:
-        raise UsageError(
-            f"stages.voice.backend = 'espeak' needs the program {COMMAND}, which is not here: "
-            f"install it (apt install espeak-ng, brew install espeak-ng), or set another backend"
+        raise StopRun(
+            f"a section is to be spoken by the program {COMMAND}, which is not here: install it "
+            f"(apt install espeak-ng, brew install espeak-ng) and give the same command again, or "
+            f"set stages.voice.backend to a service"
         )
     return found
 
 
-def espeak_version() -> str:
+def espeak_version() -> str | None:
+    """None where it is not here."""
+    found = shutil.which(COMMAND)
+    if found is None:
+        return None
     told = subprocess.run(
-        [check_espeak(), "--version"], capture_output=True, text=True, timeout=30, check=False
+        [found, "--version"], capture_output=True, text=True, timeout=30, check=False
     )
     return told.stdout.strip().partition("  ")[0]
 
 
+def espeak_voice(language: str) -> str:
+    """The voice of a language, as BCP 47 has it, by the name that espeak-ng has for it."""
+    first, _, rest = language.lower().partition("-")
+    if first == "zh" and rest.startswith(("hk", "mo")):
+        return "yue"
+    return NAMES.get(first, language.lower())
+
+
 def speak(text: str, voice: str, words_per_minute: int) -> "Samples":
-    """The text, spoken. Raises ConfigError for a voice or language that espeak-ng has not."""
+    """The text, spoken. Raises Permanent for a voice or language that espeak-ng has not."""
     command = [
         check_espeak(),
         "-v",

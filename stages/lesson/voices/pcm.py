@@ -2,6 +2,7 @@
 
 import wave
 from collections.abc import Iterable
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,21 @@ def resampled(container: "InputContainer") -> "Samples":
         made += resampler.resample(None)
     if not made:
         return np.zeros(0, np.int16)
+    return np.concatenate([one.to_ndarray().reshape(-1) for one in made])
+
+
+def from_pcm(content: bytes, rate: int) -> "Samples":
+    """Bare samples of 16 bits, mono, at so many a second; half a sample at the end is nothing."""
+    import av
+    import numpy as np
+
+    found = np.frombuffer(content[: len(content) // 2 * 2], "<i2").astype(np.int16)
+    if not len(found):
+        return found
+    frame = av.AudioFrame.from_ndarray(found.reshape(1, -1), format="s16", layout="mono")
+    frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
+    made = [*resampler.resample(frame), *resampler.resample(None)]
     return np.concatenate([one.to_ndarray().reshape(-1) for one in made])
 
 
@@ -101,8 +117,6 @@ def read_wav(path: Path) -> "Samples":
 
 
 def av_time() -> Any:
-    from fractions import Fraction
-
     return Fraction(1, RATE)
 
 

@@ -1,0 +1,1 @@
+"""Services that draw and speak: what they are asked, what they answer, and what is kept of it."""

@@ -1,0 +1,54 @@
+"""What the two steps have in common that may call a service: a client, keeping, counting."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
+
+import anyio
+from anyio.to_thread import run_sync
+
+from engine import Stage, available_cores
+from stages.lesson.services.asking import MediaAsker
+from stages.lesson.services.counts import MediaCall
+from stages.lesson.services.settings import ServiceSettings
+
+T = TypeVar("T")
+
+
+class ServiceStage(Stage):
+    """One instance serves the whole pool. Every paid answer is kept under WORKDIR/cache, so that
+    none is paid twice, in whichever section or script it is wanted."""
+
+    # Sections may have to wait for the few calls a minute, or a day, of a plan; each call has a
+    # time limit of its own.
+    defaults: ClassVar[dict[str, Any]] = {"workers": 8, "timeout": 86400.0, "patience": 172800.0}
+
+    settings: ServiceSettings
+    asker: MediaAsker | None = None
+    """None where all is made on this machine."""
+    _cores: anyio.CapacityLimiter
+
+    def connect(self) -> MediaAsker | None:
+        """The asker of the settings' service. Raises UsageError."""
+        raise NotImplementedError
+
+    async def open(self) -> None:
+        """Raises UsageError where the public server's key is missing."""
+        self._cores = anyio.CapacityLimiter(available_cores())
+        self.asker = self.connect()
+
+    def bound(self) -> str | None:
+        return self.asker.bound() if self.asker is not None else None
+
+    async def close(self) -> None:
+        if self.asker is not None:
+            await self.asker.close()
+
+    async def here(self, work: Callable[..., T], *given: Any) -> T:
+        """What it makes of these, in a thread; at most one for each core at a time."""
+        return await run_sync(work, *given, limiter=self._cores)
+
+    def count(self, text: str) -> MediaCall:
+        """What asking about it would take now."""
+        assert self.asker is not None
+        key = self.asker.kept.key(text.encode())
+        return MediaCall(self.asker.host, key, len(text), self.asker.has(text))
