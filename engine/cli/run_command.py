@@ -4,7 +4,8 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +21,7 @@ from engine.cli.options import (
 )
 from engine.config.load import Config, load_config
 from engine.contract import registry
+from engine.contract.errors import PipelineError, UsageError
 from engine.contract.pipeline import Pipeline
 from engine.sources.lists import open_list
 from engine.sources.source import Sources
@@ -28,6 +30,46 @@ from engine.telemetry.events import Events
 if TYPE_CHECKING:  # the help does not load the modules of a run
     from engine.flow.run import Background, Run, RunReport
     from engine.page.port import Port
+
+
+class PipelineCommand(click.Command):
+    """Runs a pipeline over the sources that are given. Where the first word is the name of one of
+    the pipeline's own commands, it is that command; a file of that name is given as ./NAME."""
+
+    def __init__(self, pipeline: Pipeline, **more: Any) -> None:
+        super().__init__(pipeline.name, help=pipeline.summary, **more)
+        self._pipeline = pipeline
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        if args and args[0] in self._pipeline.commands:
+            command, name = self._own(args[0]), f"{info_name} {args[0]}"
+            return command.make_context(name, args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_epilog(ctx, formatter)
+        names = self._pipeline.commands
+        if names:
+            room = formatter.width - 6 - max(map(len, names))
+            with formatter.section("Commands"):
+                formatter.write_dl([(n, self._own(n).get_short_help_str(room)) for n in names])
+
+    def _own(self, name: str) -> click.Command:
+        place = self._pipeline.commands[name]
+        try:
+            command = resolve_name(place)
+        except (ImportError, AttributeError, ValueError) as error:
+            whose = f"pipeline {self._pipeline.name!r}: the command {name!r}"
+            raise PipelineError(f"{whose} cannot be loaded from {place}: {error}") from None
+        if not isinstance(command, click.Command):
+            raise PipelineError(f"pipeline {self._pipeline.name!r}: {place} is no click.Command")
+        return command
 
 
 def run_command(pipeline: Pipeline) -> click.Command:
@@ -69,17 +111,12 @@ def run_command(pipeline: Pipeline) -> click.Command:
             others=list(registry.pipelines().values()),
             found=config is None,
         )
+        _check_typed(pipeline, typed, settings)
         given = _given(typed, open_list(from_) if from_ is not None else ())
         served = web_address(web, web_host)
         sys.exit(execute(pipeline, settings, Path(workdir), given, quiet, log_json, served))
 
-    return click.Command(
-        pipeline.name,
-        params=options,
-        callback=callback,
-        help=pipeline.summary,
-        no_args_is_help=True,
-    )
+    return PipelineCommand(pipeline, params=options, callback=callback, no_args_is_help=True)
 
 
 def execute(
@@ -185,6 +222,20 @@ def _show(pipeline: Pipeline, workdir: Path, report: "RunReport") -> None:
     color = sys.stdout.isatty()
     width = min(get_terminal_size().columns, 120)
     click.echo(render_summary(summary, width=width, color=color), nl=False)
+
+
+def _check_typed(pipeline: Pipeline, typed: Sequence[str], config: Config) -> None:
+    """Raises UsageError for all that is wrong with sources that were typed."""
+    if pipeline.precheck is None:
+        return
+    settings, wrong = {name: stage.settings for name, stage in config.stages.items()}, []
+    for source in dict.fromkeys(typed):
+        try:
+            pipeline.precheck(source, settings)
+        except UsageError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise UsageError("\n".join(wrong))
 
 
 def _given(typed: Sequence[str], listed: Iterable[str]) -> Iterator[str]:

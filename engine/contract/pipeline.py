@@ -158,12 +158,19 @@ class Pipeline(Steps):
     """What `penstock forget` does before it makes the finish build its results without the item."""
     canonical: Callable[[str], str] = str.strip
     """Turns the text that a person typed into the source of an item. Raises UsageError."""
+    precheck: Callable[[str, Mapping[str, BaseModel]], None] | None = None
+    """Looks at a source that a person typed, under every stage's settings, by name, before the run
+    begins. Raises UsageError, a line for each thing that is wrong: then nothing is run. Those of
+    a list are not looked at: there one that is wrong fails by itself."""
     parameters: Callable[[str], Mapping[str, Any]] | None = None
     """The parameters of an item that came without any, from its canonical source: a digest of the
     file that it names, say, so that a changed one is done again. May block."""
     resolve: Callable[[dict[str, BaseModel]], dict[str, BaseModel]] = field(default=lambda s: s)
     """Fills in the settings that follow from another stage's settings, by stage name."""
     flags: Sequence[Flag] = ()
+    commands: Mapping[str, str] = field(default_factory=dict)
+    """Commands below the pipeline's own, by name, such as `penstock letters template`: each is the
+    place of a click command, "module:attribute", which is loaded when it is used."""
     checks: Callable[[Mapping[str, BaseModel]], Iterable[Check]] | None = None
     """The checks of `penstock doctor` under these settings, by stage name."""
     sections: Sections | None = None

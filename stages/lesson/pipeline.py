@@ -1,7 +1,10 @@
 """The lesson pipeline: its steps, and the facts that no single stage knows."""
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import BaseModel
 
 from engine import SOURCE, Flag, Pipeline, Step, UsageError
 from stages.lesson.assemble import Assemble
@@ -9,17 +12,37 @@ from stages.lesson.clip import SectionClip
 from stages.lesson.costs import lesson_costs
 from stages.lesson.films import finish
 from stages.lesson.pictures.image import LessonImage
-from stages.lesson.scripts.script import content_of_script
+from stages.lesson.scripts.mapping import ScriptMap
+from stages.lesson.scripts.script import ScriptError, content_of_script, read_script
 from stages.lesson.scripts.sections import Sections
 from stages.lesson.voices.voice import Voice
 from stages.net.addresses import canonical_source, local_path
 
 
 def _canonical(text: str) -> str:
+    if text.strip() == "-":
+        raise UsageError("-: a script is a file, beside its pictures; write it into one first")
+    if Path(text.strip()).is_dir():
+        raise UsageError(f"{text} is a folder; name the scripts in it")
     source = canonical_source(text)
-    if local_path(source) is None:
+    path = local_path(source)
+    if path is None:
         raise UsageError(f"{text}: a script is a file of this machine; download it first")
+    if not path.is_file():
+        raise UsageError(f"{text} is no file with a script in it; write the script into one")
     return source
+
+
+def _precheck(source: str, settings: Mapping[str, BaseModel]) -> None:
+    """Raises UsageError with all that is wrong in the script."""
+    path, sections = local_path(source), cast(Sections.Settings, settings[Sections.name])
+    assert path is not None
+    try:
+        read_script(path, ScriptMap(sections.map))
+    except ScriptError as error:
+        raise UsageError(str(error)) from None
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
 
 
 def _parameters(source: str) -> Mapping[str, Any]:
@@ -45,6 +68,7 @@ lesson = Pipeline(
     ],
     finish=finish,
     canonical=_canonical,
+    precheck=_precheck,
     parameters=_parameters,
     costs=lesson_costs,
     flags=[
@@ -55,6 +79,7 @@ lesson = Pipeline(
             once=True,
         )
     ],
+    commands={"init": "stages.lesson.commands:init", "schema": "stages.lesson.commands:schema"},
     unit="lesson",
     takes="FILE",
     packages=["av", "Pillow", "numpy", "pydantic", "httpx"],

@@ -7,20 +7,36 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from engine import PenstockError
+from stages.lesson.scripts.mapping import NotThereError, ScriptMap
+from stages.lesson.scripts.places import (
+    Lines,
+    line_at,
+    place_in_words,
+    places,
+    second_place,
+    shown_name,
+)
 
 MOST_BYTES = 10_000_000
 """Bytes of a script, at most."""
 
 MOST_TOLD = 10
 """Errors of one script that are told, at most."""
+
+LANGUAGE = r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*"
+"""As in BCP 47, by its form."""
+
+MOST_SECTIONS = 2000
+
+AS_IT_STANDS = ScriptMap({})
 
 
 class ScriptError(PenstockError):
@@ -50,15 +66,21 @@ class ScriptSection(BaseModel):
     image_file: str | None = Field(None, min_length=1, description="A picture, beside the script.")
     voice_file: str | None = Field(None, min_length=1, description="A recording of the text.")
     seconds: float | None = Field(
-        None, ge=0.2, le=3600, description="How long it lasts, at least; without a text, just so."
+        None,
+        ge=0.2,
+        le=3600,
+        strict=True,
+        description="How long it lasts, at least; without a text, just so.",
     )
 
     @model_validator(mode="after")
     def _says_something(self) -> "ScriptSection":
         if self.text is None and self.voice_file is None and self.seconds is None:
-            raise ValueError("has no text; give one, or seconds for a section in silence")
+            raise PydanticCustomError(
+                "no_text", "has no {text}; give one, or {seconds} for a section in silence"
+            )
         if self.image is not None and self.image_file is not None:
-            raise ValueError("has both image and image_file; keep one")
+            raise PydanticCustomError("two_images", "has both {image} and {image_file}; keep one")
         return self
 
 
@@ -67,148 +89,182 @@ class Script(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
+    editors: Any = Field(None, alias="$schema", description="Where editors find this schema.")
     title: str = Field(min_length=1, description="The lesson's title.")
-    language: str = Field(
-        "en", pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$", description="As in BCP 47: en, pt-BR."
-    )
+    language: str = Field("en", pattern=f"^{LANGUAGE}$", description="As in BCP 47: en, pt-BR.")
     pronunciation: dict[str, str] = Field(
         default_factory=dict, description="How words are said that are read out wrongly otherwise."
     )
-    sections: tuple[ScriptSection, ...] = Field(min_length=1, max_length=2000)
+    sections: tuple[ScriptSection, ...] = Field(min_length=1, max_length=MOST_SECTIONS)
 
 
-def read_script(path: Path) -> Script:
-    """The script in this file. Raises ScriptError, and OSError."""
+def read_script(path: Path, shape: ScriptMap = AS_IT_STANDS) -> Script:
+    """The script in this file, whose fields are where `shape` says. Raises ScriptError, and
+    OSError."""
     text = _text(path)
+    given = _parsed(path.name, text)
     try:
-        given = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
-    except json.JSONDecodeError as error:
-        raise ScriptError(
-            f"{path.name}, line {error.lineno}, column {error.colno}: no JSON: {error.msg}"
-        ) from None
-    except _Wrong as error:
-        raise ScriptError(f"{path.name}: {error}") from None
-    except RecursionError:
-        raise ScriptError(f"{path.name}: its lists are nested too deeply") from None
-    try:
-        script = Script.model_validate(given)
+        script = Script.model_validate(shape.read(given))
+    except NotThereError as error:
+        where = f"{path.name}, line {Lines(text).of(error.way)}"
+        raise ScriptError(f"{where}: {place_in_words(error.way)}: {error}") from None
     except ValidationError as error:
-        raise ScriptError("\n".join(_told(path.name, text, error))) from None
-    return _with_files(script, path, text)
-
-
-def named_files(script: Script, path: Path) -> list[Path]:
-    """The files that the script of this path names."""
-    both = ((one.image_file, one.voice_file) for one in script.sections)
-    return [path.parent / name for names in both for name in names if name is not None]
+        raise ScriptError("\n".join(_told(path.name, text, shape, error))) from None
+    _check_files(script, path, text, shape)
+    return script
 
 
 def content_of_script(path: Path) -> str:
-    """A digest of the script and of every file that it names; of one that cannot be read, of as
-    much as there is."""
+    """A digest of the script and of every file beside it that it names, whatever its shape; of one
+    that cannot be read, of as much as there is."""
     digest = hashlib.sha256()
     try:
         digest.update(path.read_bytes())
-        for file in named_files(read_script(path), path):
+        for file in _named(json.loads(_text(path)), path.parent.resolve()):
             digest.update(b"\0" + hashlib.sha256(file.read_bytes()).digest())
-    except (OSError, ScriptError):
+    except (OSError, ValueError, RecursionError, ScriptError):
         pass  # the first step says what is wrong
     return digest.hexdigest()[:32]
 
 
-class _Wrong(Exception):
+def _named(value: Any, home: Path) -> Iterator[Path]:
+    """The files below `home` whose names stand somewhere in the value."""
+    if isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _named(one, home)
+    elif isinstance(value, str) and "." in value and len(value) <= 255 and "\0" not in value:
+        file = (home / value.strip()).resolve()
+        if file.is_relative_to(home) and file.is_file():
+            yield file
+
+
+class _WrongNumber(Exception):
+    pass
+
+
+class _Twice(Exception):
     pass
 
 
 def _text(path: Path) -> str:
     if path.stat().st_size > MOST_BYTES:
         raise ScriptError(f"{path.name}: it has over {MOST_BYTES:,} bytes; it is no script")
+    content = path.read_bytes()
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
         raise ScriptError(
-            f"{path.name}: byte {error.start} is no UTF-8; save it as UTF-8"
+            f"{path.name}, line {line}: byte {error.start} is no UTF-8; save it as UTF-8"
         ) from None
+
+
+def _parsed(name: str, text: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise ScriptError(f"{name}, {where}: no JSON: {error.msg}") from None
+    except _WrongNumber as error:
+        at = next(one for one in places(text) if text.startswith(str(error), one.begin))
+        where = f"{name}, line {line_at(text, at.begin)}: {place_in_words(at.way)}"
+        raise ScriptError(f"{where}: {error} is no number of JSON") from None
+    except _Twice:
+        at = second_place(text)
+        where = f"{name}, line {line_at(text, at.begin)}: {place_in_words(at.way)}"
+        raise ScriptError(f"{where}: stands twice in one object; keep one of them") from None
+    except RecursionError:
+        raise ScriptError(f"{name}, line 1: its lists are nested too deeply") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise ScriptError(f"{name}: {error}") from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Refuse a name that stands twice: JSON would take the last, and lose what the first says."""
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise _Wrong(f"{name!r} stands twice in one object; keep one of them")
-        found[name] = value
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _Twice
     return found
 
 
 def _no_number(name: str) -> Any:
-    raise _Wrong(f"{name} is no number of JSON")
+    raise _WrongNumber(name)
 
 
-def _told(name: str, text: str, error: ValidationError) -> list[str]:
+def _told(name: str, text: str, shape: ScriptMap, error: ValidationError) -> list[str]:
     errors = error.errors(include_url=False)
     if len(errors) > 1:  # a list whose members are all wrong is called too short as well
         errors = [one for one in errors if one["type"] != "too_short"]
-    lines = [
-        f"{name}, line {_line(text, one['loc'])}: {_place(one['loc'])}{_message(one)}"
-        for one in errors
-    ]
-    more = len(lines) - MOST_TOLD
-    return lines if more <= 0 else [*lines[:MOST_TOLD], f"{name}: and {more} more"]
+    lines, told = Lines(text), []
+    for one in errors[:MOST_TOLD]:
+        way = shape.back(one["loc"])
+        place = f"{place_in_words(way)}: " if way else ""
+        told.append(f"{name}, line {lines.of(way)}: {place}{_message(one, shape)}")
+    more = len(errors) - MOST_TOLD
+    return told if more <= 0 else [*told, f"{name}: and {more} more"]
 
 
-def _message(error: Any) -> str:
-    known = {
-        "missing": "is missing",
-        "extra_forbidden": "is no field of a script; check its spelling, or take it out",
-        "string_too_short": "is empty",
-        "too_short": "there are none; give one at least",
-    }
-    return str(known.get(error["type"], error["msg"].removeprefix("Value error, ")))
+SAME = {"narration": "text", "image_prompt": "image"}
+"""Other names of fields."""
+
+WRONG = {
+    "missing": "is missing",
+    "string_too_short": "is empty",
+    "string_type": "is no text; put it in quotes",
+    "string_unicode": "holds half a character; write it anew",
+    "string_pattern_mismatch": "is no language; write it like en, or pt-BR",
+    "float_type": "is no number",
+    "greater_than_equal": "is too short; give 0.2 seconds at least",
+    "less_than_equal": "is too long; give an hour at most",
+    "finite_number": "is no number of seconds",
+    "tuple_type": "is no list",
+    "dict_type": "is no object with a word and how it is said",
+    "model_type": "is no object with fields in {}",
+    "too_short": "there are none; give one at least",
+    "too_long": f"there are over {MOST_SECTIONS:,}; make several lessons of it",
+}
+"""What is said, by the kind of error."""
 
 
-def _place(loc: Sequence[Any]) -> str:
-    words = ""
-    for one in loc:
-        words += f"[{one}]" if isinstance(one, int) else f"{'.' if words else ''}{one}"
-    return f"{words}: " if words else ""
+def _message(error: Any, shape: ScriptMap) -> str:
+    kind, field = error["type"], error["loc"][-1] if error["loc"] else ""
+    if kind in ("no_text", "two_images"):
+        names = {one: shape.name_of(one) for one in ("text", "seconds", "image", "image_file")}
+        return str(error["msg"]).format(**names)
+    if kind == "extra_forbidden":
+        if field in SAME:
+            return f"says the same as {SAME[field]}; keep one"
+        return "is no field of a script; check its spelling, or take it out"
+    return WRONG.get(kind, str(error["msg"]))
 
 
-def _line(text: str, loc: Sequence[Any]) -> int:
-    """The line of what `loc` leads to, or of what it is missing in."""
-    # JSON is YAML, but for tabs, which stand outside of strings alone: inside they are escaped.
-    node: Any = yaml.compose(text.replace("\t", " "), Loader=yaml.SafeLoader)
-    for one in loc:
-        below = None
-        if isinstance(node, yaml.SequenceNode) and isinstance(one, int):
-            below = node.value[one]
-        elif isinstance(node, yaml.MappingNode):
-            below = next((value for key, value in node.value if key.value == one), None)
-        if below is None:
-            break
-        node = below
-    return int(node.start_mark.line) + 1
-
-
-def _with_files(script: Script, path: Path, text: str) -> Script:
-    """The script, whose files are all there. They stand beside it, or below: a script from
-    elsewhere may not have any file of this machine read out or shown."""
-    wrong: list[str] = []
+def _check_files(script: Script, path: Path, text: str, shape: ScriptMap) -> None:
+    """Raise where a file is missing. They stand beside the script, or below: one from elsewhere may
+    not have any file of this machine read out or shown."""
+    wrong: list[tuple[Any, str]] = []
     home = path.parent.resolve()
     for number, section in enumerate(script.sections):
         for field in ("image_file", "voice_file"):
             name = getattr(section, field)
-            if name is None:
-                continue
-            file, where = (home / name).resolve(), ("sections", number, field)
-            if not file.is_relative_to(home):
-                why = "is not beside the script; copy it there"
-            elif not file.is_file():
-                why = "is not there"
-            else:
-                continue
-            line = f"{path.name}, line {_line(text, where)}"
-            wrong.append(f"{line}: {_place(where)}{name} {why}")
-    if wrong:
-        raise ScriptError("\n".join(wrong[:MOST_TOLD]))
-    return script
+            why = _why_no_file(home, name) if name is not None else None
+            if why is not None:
+                wrong.append((shape.back(("sections", number, field)), f"{shown_name(name)} {why}"))
+    if not wrong:
+        return
+    lines = Lines(text)
+    told = [
+        f"{path.name}, line {lines.of(way)}: {place_in_words(way)}: {why}"
+        for way, why in wrong[:MOST_TOLD]
+    ]
+    more = len(wrong) - MOST_TOLD
+    raise ScriptError("\n".join([*told, f"{path.name}: and {more} more"] if more > 0 else told))
+
+
+def _why_no_file(home: Path, name: str) -> str | None:
+    try:
+        file = (home / name).resolve()
+        if not file.is_relative_to(home):
+            return "is not beside the script; copy it there"
+        return None if file.is_file() else "is not there"
+    except (OSError, ValueError) as error:
+        return f"is no name of a file: {error}"

@@ -9,10 +9,11 @@ import shutil
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
 import engine
-from engine import Item, Parts, Permanent, Stage
+from engine import Item, Parts, Permanent, Stage, setting
+from stages.lesson.scripts.mapping import NAMES, ScriptMap
 from stages.lesson.scripts.script import Script, ScriptError, ScriptSection, read_script
 from stages.net.addresses import local_path
 
@@ -47,7 +48,22 @@ class Sections(Stage):
     item_failures = frozenset({"script", "missing_file"})
 
     class Settings(engine.Settings):
-        """There are none: the script says all."""
+        map: dict[str, str] = setting(
+            {},
+            "Where a script of another shape has its fields, as dotted paths, by "
+            f"{', '.join(NAMES)}.",
+            example={"sections": "slides", "text": "voiceover"},
+        )
+
+        @field_validator("map")
+        @classmethod
+        def _a_map(cls, value: dict[str, str]) -> dict[str, str]:
+            for name, path in value.items():
+                if name not in NAMES:
+                    raise ValueError(f"{name!r} is no field of a script: {', '.join(NAMES)}")
+                if not all(path.split(".")):
+                    raise ValueError(f"{name} = {path!r}: a path is like voiceover, or slide.text")
+            return value
 
     settings: "Sections.Settings"
 
@@ -56,7 +72,7 @@ class Sections(Stage):
         if path is None:
             raise Permanent(f"{item.source} is no file; a lesson's script is one", kind="script")
         try:
-            script = read_script(path)
+            script = read_script(path, ScriptMap(self.settings.map))
         except ScriptError as error:
             raise Permanent("; ".join(str(error).splitlines()), kind="script") from None
         except OSError as error:

@@ -40,7 +40,7 @@ def test_a_section_has_a_text_by_either_name(tmp_path: Path) -> None:
         ('{"title": "T", "sections": [\n {"text": "a", "imge": "x"}]}', "line 2: sections[0].imge"),
         ('{"title": "T", "sections": []}', "line 1: sections: there are none"),
         ('{"title": "T", "sections": [{"text":\n ""}]}', "line 2: sections[0].text: is empty"),
-        ('{"title": "T", "title": "U", "sections": []}', "'title' stands twice"),
+        ('{"title": "T", "title": "U", "sections": []}', "line 1: title: stands twice"),
         ('{"title": "T", "language": "e n",\n "sections": [{"text": "a"}]}', "line 1: language: "),
         ("[1, 2]", "line 1: "),
         ("[" * 100_000, "nested too deeply"),
