@@ -4,6 +4,7 @@ The samples lie in a WAV file, which is read in place: `read_samples` maps it in
 """
 
 import wave
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -37,12 +38,19 @@ class TrackFacts:
     channels: int
 
 
-def write_track(path: Path, zero: Fraction, target: Path, damage: Damage) -> TrackFacts | None:
+def write_track(
+    path: Path,
+    zero: Fraction,
+    target: Path,
+    damage: Damage,
+    hear: "Callable[[NDArray[np.int16]], None] | None" = None,
+) -> TrackFacts | None:
     """Write the sound of the media at `path` to the WAV file `target`; returns what it was.
 
     Sample 0 is at `zero`, a time on the container's clock in seconds: what lies before is left out,
     and where the sound begins later there is silence. The file ends with the sound. Channels are
     mixed down by their standard weights. What does not decode is silence, and noted in `damage`.
+    `hear` is given the samples as they are written, in order, each time some, shape (samples,).
 
     Returns None, and writes nothing, where there is no sound in the file. Raises Permanent, kind
     "damaged" or "no_audio", where none of it can be decoded.
@@ -72,7 +80,10 @@ def write_track(path: Path, zero: Fraction, target: Path, damage: Damage) -> Tra
             file.setframerate(RATE)
             for frame in resampled(decode_sound(container, stream, damage), zero, FORM):
                 facts = facts or TrackFacts(context.name, context.sample_rate, context.channels)
-                file.writeframesraw(frame.to_ndarray().tobytes())
+                samples = frame.to_ndarray()[0]
+                file.writeframesraw(samples.tobytes())
+                if hear is not None:
+                    hear(samples)
     if facts is None:
         target.unlink()
         problems = "; ".join(damage.sentences()) or "there is none in it"

@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from stages.media.subtitle_files import UnreadableSubtitlesError, read_subtitle_
 from stages.media.subtitles import Subtitles, read_subtitles
 from stages.models.inference import in_order
 from stages.sound.track import RATE, read_samples
+from stages.sound.voice import heard_before
 from stages.speech.audio_file import BYTES_PER_SECOND, AudioFormat
 from stages.speech.chunk_files import clip_of, write_chunk
 from stages.speech.chunk_plan import Chunk, ChunkLimits, plan_chunks
@@ -47,8 +48,9 @@ OVERLAP = 4.0
 class Chunks(Stage):
     """Cut the speech of a track into chunks.
 
-    Of `audio` it reads audio.wav, and of `video`, where subtitles are preferred, info.json and the
-    files that it names: where they have any, they go into subtitles.json, and there are no chunks.
+    Of `audio` it reads audio.wav, and the probabilities of speech that are kept beside it; and of
+    `video`, where subtitles are preferred, info.json and the files that it names: where they have
+    any, they go into subtitles.json, and there are no chunks.
     Raises Skip where speech is switched off, or there is no sound.
     """
 
@@ -138,10 +140,11 @@ class Chunks(Stage):
             raise Skip("speech is switched off", kind="off")
         if not item.has_input("audio"):
             raise Skip("there is no sound", kind="no_audio")
-        samples = read_samples(item.input("audio") / "audio.wav")
+        audio = item.input("audio")
+        samples = read_samples(audio / "audio.wav")
         speech = [SampleSpan(0, len(samples))] if len(samples) else []
         if self._detector is not None:
-            speech = self._detector.find(samples)
+            speech = self._detector.find(samples, heard_before(audio))
         chunks = plan_chunks(speech, len(samples), self._limits())
         parts.expect(len(chunks))
         self._make(chunks, samples, parts)
@@ -155,20 +158,24 @@ class Chunks(Stage):
         (out / "chunks.json").write_text(json.dumps(summary, indent=2) + "\n")
 
     def _make(self, chunks: Sequence[Chunk], samples: "NDArray[np.int16]", parts: Parts) -> None:
-        """Hand over those that do not stand yet. Idle cores compress the next ones meanwhile: the
-        last chunk's words are what the whole video waits for."""
+        """Hand over those that do not stand yet. Others are compressed beside each one, whether
+        cores idle or not: the last chunk's words are what the whole video waits for."""
         form, is_detected = self.settings.format or "flac", self._detector is not None
         standing = 0
         while standing < len(chunks) and parts.reuse():
             standing += 1
-        with self.cores.borrowed(MOST_FOR_ONE - 1) as idle, ThreadPoolExecutor(1 + idle) as pool:
+        missing = chunks[standing:]
+        threads = max(1, min(self.cores.total, MOST_FOR_ONE, len(missing)))
+        with ExitStack() as stack:
+            for _ in range(threads - 1):
+                stack.enter_context(self.cores.held())
+            pool = stack.enter_context(ThreadPoolExecutor(threads, "penstock-compress"))
             compress = partial(pool.submit, partial(clip_of, samples=samples, form=form))
-            made = in_order(compress, chunks[standing:], 1 + idle)
-            with closing(made):
-                for chunk, clip in made:
-                    if not parts.reuse():
-                        with parts.make() as folder:
-                            write_chunk(folder, chunk, clip, is_detected=is_detected)
+            made = stack.enter_context(closing(in_order(compress, missing, threads)))
+            for chunk, clip in made:
+                if not parts.reuse():
+                    with parts.make() as folder:
+                        write_chunk(folder, chunk, clip, is_detected=is_detected)
 
     def _write_subtitles(self, item: Item, out: Path) -> bool:
         """Whether the video has subtitles: people's in a file beside it, in the video itself, or a

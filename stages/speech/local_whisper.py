@@ -17,9 +17,9 @@ from engine import UsageError
 from stages.models.content import content_hash
 from stages.models.hub import reach_hub
 from stages.sound.track import RATE
+from stages.sound.voice import INSTALL
 from stages.speech.audio_file import decode
 from stages.speech.heard import Heard, SpeechClip, heard
-from stages.speech.vad import INSTALL
 
 REVISIONS = {
     "tiny": "d90ca5fe260221311c53c58e660288d3deb8d356",

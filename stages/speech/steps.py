@@ -5,6 +5,7 @@ from typing import cast
 from pydantic import BaseModel
 
 from engine import Step
+from stages.sound.audio import Audio
 from stages.speech.chunks import Chunks, fitted
 from stages.speech.profiles import profile_of
 from stages.speech.transcribe import Transcribe
@@ -26,7 +27,8 @@ def speech_steps(audio: str, video: str) -> list[Step]:
 
 
 def resolve_speech(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
-    """Chunks as long as suits whoever transcribes them, and none where nobody does."""
+    """Chunks as long as suits whoever transcribes them, and none where nobody does; and a track in
+    which speech is listened for while it is decoded, where each is."""
     chunks = cast(Chunks.Settings, settings["chunks"])
     transcribe = cast(Transcribe.Settings, settings["transcribe"])
     if chunks.prefer == "subtitles":
@@ -38,4 +40,8 @@ def resolve_speech(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
         chunks = fitted(chunks, profile)
     if chunks.enabled is False and transcribe.backend != "off":
         transcribe = transcribe.model_copy(update={"backend": "off"})
-    return settings | {"chunks": chunks, "transcribe": transcribe}
+    audio = cast(Audio.Settings, settings[Audio.name])
+    if audio.listen is None:
+        is_needed = chunks.enabled is not False and chunks.vad == "silero"
+        audio = audio.model_copy(update={"listen": is_needed and chunks.prefer == "speech"})
+    return settings | {"audio": audio, "chunks": chunks, "transcribe": transcribe}

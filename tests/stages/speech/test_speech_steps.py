@@ -15,6 +15,7 @@ import pytest
 from engine import UsageError, load_config, run_pipeline
 from stages.scenes.pipeline import scenes
 from stages.sound.track import RATE
+from stages.sound.voice import heard_before
 from tests.stages.media.test_subtitles import ENGLISH, with_subtitles
 from tests.stages.scenes.test_pipeline import SETS, lines
 from tests.stages.speech_server import SpeechServer, hearing
@@ -99,6 +100,9 @@ def test_no_word_is_lost_or_doubled_and_no_call_paid_twice(run, tmp_path, whispe
         again = run(server, "stages.transcribe.ask_again=false")
         assert again.items["done"] == 1
         assert len(server.asked) == 2
+
+    [audio] = tmp_path.glob("items/*/audio")
+    assert heard_before(audio) is not None
 
     told = transcript(tmp_path)
     assert (told["language"], told["made_by"], told["gaps"]) == ("english", "openai:whisper-1", [])

@@ -2,6 +2,7 @@
 
 import sys
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 
 from engine import UsageError
 from stages.sound.track import RATE
+from stages.sound.voice import WINDOW, Listening, VoiceNetwork, heard_before, network
 from stages.speech.chunk_plan import SHORTEST_SILENCE
-from stages.speech.vad import WINDOW, SpeechDetector, network, speech_spans
+from stages.speech.vad import SpeechDetector, speech_spans
 
 
 @given(st.lists(st.sampled_from([0.01, 0.3, 0.9]), max_size=200))
@@ -43,6 +45,33 @@ def test_probabilities_are_those_of_faster_whisper(two_cities):
 
 def test_where_the_network_is_missing_the_command_to_install_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "faster_whisper", None)
-    monkeypatch.setattr("stages.speech.vad.find_spec", lambda name: None)
+    monkeypatch.setattr("stages.sound.voice.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"penstock\[speech\].*backend"):
         network()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.01, 40.0])
+def test_what_was_heard_while_the_track_was_decoded_is_what_is_heard_after_that(
+    two_cities, tmp_path, seconds
+):
+    track = two_cities[: round(seconds * RATE)]
+    with Listening(VoiceNetwork()) as listening:
+        for piece in np.array_split(track, 7):
+            listening.hear(piece)
+        listening.write(tmp_path)
+
+    known = heard_before(tmp_path)
+    assert known is not None
+    assert len(known) == -(-len(track) // WINDOW)
+    # Nothing is asked again: with these probabilities the samples themselves do not matter.
+    told = SpeechDetector(0.35).find(np.zeros_like(track), known)
+    assert told == SpeechDetector(0.35).find(track)
+    assert bool(told) == (seconds > 1)
+
+
+def test_another_network_has_told_nothing(two_cities, tmp_path, monkeypatch):
+    with Listening(VoiceNetwork()) as listening:
+        listening.hear(two_cities[:RATE])
+        listening.write(tmp_path)
+    monkeypatch.setattr("stages.sound.voice.network", lambda: Path("silero_vad_v99.onnx"))
+    assert heard_before(tmp_path) is None
