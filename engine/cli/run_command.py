@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
@@ -131,7 +132,7 @@ def execute(
     """Run the pipeline, with a view and a final report; returns the exit code."""
     from engine.flow.run import run_pipeline
     from engine.views.choose import choose_view
-    from engine.views.json_log import JsonLog
+    from engine.views.json_log import JsonLog, printing_aside
     from engine.views.levels import Levels
 
     events = Events()
@@ -155,7 +156,10 @@ def execute(
 
     try:
         port = bound_port(web) if web is not None else None
-        report = run_pipeline(pipeline, config, workdir, sources, events=events, prepare=prepare)
+        with printing_aside() if log is not None and log.is_standard_output else nullcontext():
+            report = run_pipeline(
+                pipeline, config, workdir, sources, events=events, prepare=prepare
+            )
     finally:
         if log is not None:
             log.close()

@@ -1,12 +1,18 @@
 """`--log-json FILE`: every event as one JSON object a line, for machines to read."""
 
 import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
 from engine.contract.errors import UsageError
 from engine.telemetry.events import Event
+
+STANDARD_OUTPUT, STANDARD_ERROR = 1, 2
 
 
 class JsonLog:
@@ -42,6 +48,14 @@ class JsonLog:
         except OSError as error:
             self._fail(error)
 
+    @property
+    def is_standard_output(self) -> bool:
+        """Whether its lines go where this process prints, as with `--log-json /dev/stdout`."""
+        try:
+            return os.path.samestat(os.fstat(self._file.fileno()), os.fstat(STANDARD_OUTPUT))
+        except OSError:  # it is closed
+            return False
+
     def close(self) -> None:
         """Close the file. Events that come later are not written."""
         try:
@@ -51,6 +65,21 @@ class JsonLog:
 
     def _fail(self, error: OSError) -> None:
         self.problem = f"{self._path}: the log ends early: {error.strerror}"
+
+
+@contextmanager
+def printing_aside() -> Iterator[None]:
+    """Have what this process prints during the block go to standard error: Python and what it
+    calls, stages and their libraries. For a log that is standard output."""
+    sys.stdout.flush()
+    before = os.dup(STANDARD_OUTPUT)
+    os.dup2(STANDARD_ERROR, STANDARD_OUTPUT)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(before, STANDARD_OUTPUT)
+        os.close(before)
 
 
 def _ends_within_a_line(path: Path) -> bool:
