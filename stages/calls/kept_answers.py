@@ -102,6 +102,8 @@ def identity_digest(identity: Mapping[str, Any]) -> str:
 
 
 def _write(path: Path, entry: Mapping[str, Any]) -> None:
+    """Put the entry in its place, then bring it to the disk: that takes long on a busy one, and a
+    kill meanwhile must not lose what is paid for. A power cut may leave it incomplete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=".reply-", dir=path.parent)
     temporary = Path(name)
@@ -109,8 +111,8 @@ def _write(path: Path, entry: Mapping[str, Any]) -> None:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump(entry, file, ensure_ascii=False)
             file.flush()
+            temporary.replace(path)
             os.fsync(file.fileno())
-        temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -1,5 +1,6 @@
 """Replies on disk."""
 
+import os
 from pathlib import Path
 
 import anyio
@@ -79,6 +80,25 @@ def test_a_reply_is_on_disk_before_anyone_sees_it_even_when_cancelled(tmp_path: 
         assert await cache.read(key) == REPLY
 
     anyio.run(main)
+
+
+def test_a_kill_while_it_is_brought_to_the_disk_loses_no_reply(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there: list[bool] = []
+
+    async def main() -> None:
+        cache = ReplyCache(tmp_path, IDENTITY)
+        key = cache.key(b"image")
+        monkeypatch.setattr(os, "fsync", lambda _: there.append(cache.has(key)))
+
+        async def ask() -> Reply:
+            return REPLY
+
+        await cache.get(key, ask)
+
+    anyio.run(main)
+    assert there == [True]
 
 
 @pytest.mark.parametrize("left", [b"", b'{"text": "A c', b'{"other": 1}', b"[]"])
