@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,36 @@ def check_nothing_ran_twice(workdir: Path) -> None:
         assert (item, stage) not in done, f"{stage} ran again on {item}"
         if outcome == "done":
             done.add((item, stage))
+
+
+def kept_answers(workdir: Path) -> set[str]:
+    """The names of the paid answers that are on disk."""
+    folders = [workdir / "cache" / name for name in ("replies", "transcripts")]
+    return {file.name for folder in folders for file in folder.glob("*/*.json")}
+
+
+def check_paid_once(
+    asked: Sequence[Counter[str]], kept: Sequence[set[str]], every: Collection[str], in_hand: int
+) -> None:
+    """No question was sent again once its answer was kept, and at each kill all answers were kept
+    but those in hand, of which there are at most so many.
+
+    `asked` is what each run asked, `kept` the answers that each of the killed ones left; `every` is
+    what an undisturbed run asks. A question is sent until its answer is kept: so the later runs
+    send as many as lack an answer, if none is sent twice.
+    """
+    assert sum(asked, Counter()).keys() == set(every), "the same was asked, and nothing else"
+    assert len(asked) == len(kept) + 1
+    later: set[str] = set()
+    for number, questions in reversed([*enumerate(asked)]):
+        assert questions.total() == len(questions), f"asked twice in run {number + 1}"
+        if number < len(kept):
+            found = kept[number - 1] if number else set[str]()
+            assert found <= kept[number]
+            assert len(later) == len(every) - len(kept[number]), f"asked after kill {number + 1}"
+            lost = len(questions) - len(kept[number] - found)
+            assert 0 <= lost <= in_hand, f"lost at kill {number + 1}"
+        later |= questions.keys()
 
 
 def check_no_scratch(workdir: Path) -> None:

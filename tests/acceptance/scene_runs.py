@@ -17,19 +17,31 @@ from stages.demo.films import settings as film_settings
 from stages.demo.server import Exchange, MediaServer, Route
 from tests.acceptance.command import PENSTOCK, Ran, penstock, settings
 
-JUST_BEFORE = 0.25
-"""Seconds within which an answer, though sent, may not have been on the disk of whom it was sent
-to."""
+KEY = "DEMO_API_KEY"
+"""The environment variable with the key that a run sends."""
+
+ASKING: Mapping[str, Any] = {
+    "stages.transcribe.workers": 1,
+    "stages.describe_scenes.workers": 2,
+    "stages.summary.workers": 1,
+}
+
+IN_HAND = sum(ASKING.values())
+"""The most questions that a run of these settings has asked whose answers it has not kept: each
+worker asks one at a time, and keeps the answer before it asks another."""
+
+KILLED: Mapping[str, Any] = {**ASKING, "defaults.attempts": 100}
+"""Settings of runs that are killed: what is tried alone then, a few times by chance, is not to be
+taken for what killed them."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class PaidCall:
-    """A call, by what was asked; `answered` is when the answer had been sent."""
+    """A call: where to, a digest of what was asked, and the key, which tells the runs apart."""
 
     path: str
     asked: str
-    came: float
-    answered: float | None = None
+    key: str
 
 
 @dataclass
@@ -45,45 +57,25 @@ class Paid:
 
     def _counting(self, route: Route) -> Route:
         def counted(exchange: Exchange) -> None:
+            if len(exchange.content) < int(exchange.headers["Content-Length"]):
+                return  # whoever asked was killed before the whole question was sent
             digest = hashlib.sha256(exchange.content).hexdigest()
-            call = PaidCall(exchange.path, digest, time.monotonic())
+            key = (exchange.headers["Authorization"] or "").removeprefix("Bearer ")
             with self.lock:
-                self.calls.append(call)
+                self.calls.append(PaidCall(exchange.path, digest, key))
             time.sleep(self.latency)
             route(exchange)
-            call.answered = time.monotonic()
 
         return counted
 
-    def times(self, path: str | None = None) -> Counter[str]:
-        """How often each thing was asked."""
-        with self.lock:
-            return Counter(one.asked for one in self.calls if path in (None, one.path))
-
-    def in_flight(self, at: float) -> Counter[str]:
-        """What was asked and not safely answered at that moment."""
+    def times(self, path: str | None = None, key: str | None = None) -> Counter[str]:
+        """How often each thing was asked: at this path or any, with this key or any."""
         with self.lock:
             return Counter(
                 one.asked
                 for one in self.calls
-                if one.came <= at and (one.answered is None or one.answered > at - JUST_BEFORE)
+                if path in (None, one.path) and key in (None, one.key)
             )
-
-    def told(self, asked: Collection[str], kills: Sequence[float]) -> list[str]:
-        """For each call about one of these, when it was answered, in seconds after the kill before
-        it; and the next kill."""
-        lines = []
-        with self.lock:
-            for one in self.calls:
-                if one.asked in asked:
-                    since = [at for at in kills if at <= one.came]
-                    until = [at for at in kills if at > one.came]
-                    answered = None if one.answered is None else one.answered - one.came
-                    lines.append(
-                        f"{one.path} {one.asked[:8]} run {len(since) + 1}, answered after "
-                        f"{answered} s, killed after {until[0] - one.came if until else None} s"
-                    )
-        return lines
 
 
 @dataclass(frozen=True)
