@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from engine import checkpoint
 from stages.sound.track import RATE
@@ -74,15 +74,22 @@ def tag_track(
     spans = windows_over(len(samples) / RATE, min(window, tagger.longest), hop)
     while some := list(islice(spans, batch)):
         checkpoint()
-        sounds = [_sound(samples[round(start * RATE) : round(end * RATE)]) for start, end in some]
-        for (start, end), scores in zip(some, tagger.scores(sounds), strict=True):
+        scored = zip(some, tagger.scores(_sounds(samples, some)), strict=True)
+        for (start, end), scores in scored:
             yield TaggedWindow(start, end, _best(tagger.labels, scores, threshold, most))
 
 
-def _sound(samples: Any) -> "NDArray[np.float32]":
+def _sounds(
+    samples: "NDArray[np.int16]", spans: Sequence[tuple[float, float]]
+) -> list["NDArray[np.float32]"]:
+    """Windows that are in order and overlap: views of their samples, each of them read once."""
     import numpy as np
 
-    return np.asarray(samples, np.float32) / np.float32(FULL_SCALE)
+    edges = [(round(start * RATE), round(end * RATE)) for start, end in spans]
+    begin = edges[0][0]
+    # A power of two: no sample is rounded.
+    line = np.multiply(samples[begin : edges[-1][1]], np.float32(1 / FULL_SCALE), dtype=np.float32)
+    return [line[start - begin : end - begin] for start, end in edges]
 
 
 def _best(

@@ -54,3 +54,20 @@ def test_no_window_is_longer_than_the_model_takes_and_weak_labels_are_left_out()
     assert found[0].tags == (("any", 0.25),)
     assert found[-1].tags == (("loud", 0.5), ("any", 0.25))
     assert not list(tag_track(ear, samples[:0], threshold=0.25, **options))
+
+
+def test_a_window_is_the_tracks_samples_from_its_start_to_its_end():
+    samples = np.arange(-32768, 32767, dtype=np.int16)
+
+    class Kept(Ear):
+        def scores(self, windows):
+            heard.extend(windows)
+            return super().scores(windows)
+
+    heard: list[np.ndarray] = []
+    options = {"window": 1.0, "hop": 0.7, "threshold": 0.2, "most": 1, "batch": 3}
+    for one, window in zip(tag_track(Kept(), samples, **options), heard, strict=False):
+        wanted = samples[round(one.start * RATE) : round(one.end * RATE)]
+        assert window.dtype == np.float32
+        assert np.array_equal(window, wanted.astype(np.float32) / 32768)
+    assert len(heard) == 6
