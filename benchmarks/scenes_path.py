@@ -26,6 +26,8 @@ class RunLog:
     seconds: float = 0.0
     process_seconds: float = 0.0
     """With the start of the process."""
+    called: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of the calls of a step's model, one after the other."""
 
     def begins_at(self) -> float:
         return min(one.start for one in self.attempts)

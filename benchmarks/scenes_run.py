@@ -63,6 +63,7 @@ def run_scenes(told: ScenesRun) -> RunLog:
         {part: (parent, split, at) for part, (parent, split, at) in found["entered"].items()},
         found["seconds"],
         time.monotonic() - began,
+        found["called"],
     )
 
 
@@ -80,10 +81,11 @@ def main() -> None:
     config = load_config(scenes, None, {}, list(told.settings), {})
     recorder, events = Recorder(), Events()
     events.subscribe(recorder.listen)
-    with standing_in(told.latencies):
+    with standing_in(told.latencies) as devices:
         recorder.began = time.monotonic()
         report = run_to_its_end(scenes, config, Path(told.work), told.videos, events=events)
     recorder.log.seconds = time.monotonic() - recorder.began
+    recorder.log.called = devices.busy()
     for one in report.failures:
         print(f"{one.stage}: {one.count} failed: {one.example_reason}", file=sys.stderr)
     if report.exit_code or report.failures:

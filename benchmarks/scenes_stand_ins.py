@@ -7,10 +7,10 @@ same in batches does not. Each is a device: one call at a time, as on a GPU.
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -44,9 +44,10 @@ class Latency:
 
 
 class Device:
-    """Does nothing for as long as calls take, one after the other."""
+    """Does nothing for as long as calls take, one after the other. `busy`: seconds of calls."""
 
     def __init__(self, latency: Latency) -> None:
+        self.busy = 0.0
         self._latency = latency
         self._lock = threading.Lock()
         self._free = 0.0
@@ -57,6 +58,7 @@ class Device:
             begin = self._free if now - self._free < _LATE else now
             self._free = begin + self._latency.of(things)
             time.sleep(max(0.0, self._free - now))
+            self.busy += time.monotonic() - begin
 
 
 class StandInTagger:
@@ -67,10 +69,10 @@ class StandInTagger:
     def __init__(self, latency: Latency, scale: float) -> None:
         self.name = "stand-in"
         self.usual = self.longest = USUAL * scale
-        self._device = Device(latency)
+        self.device = Device(latency)
 
     def scores(self, windows: Sequence[Any]) -> Any:
-        self._device.work(len(windows))
+        self.device.work(len(windows))
         return np.tile(np.array([0.9, 0.05], np.float32), (len(windows), 1))
 
 
@@ -78,12 +80,12 @@ class StandInCaptioner:
     """In the place of `Captioner`, for batches of up to `batch`."""
 
     def __init__(self, latency: Latency, batch: int) -> None:
-        self._device = Device(latency)
+        self.device = Device(latency)
         self._batch = batch
 
     def captions(self, pictures: Sequence[Any]) -> list[str]:
         for begin in range(0, len(pictures), self._batch):
-            self._device.work(len(pictures[begin : begin + self._batch]))
+            self.device.work(len(pictures[begin : begin + self._batch]))
         return ["a pattern"] * len(pictures)
 
 
@@ -97,7 +99,7 @@ class StandInDetector:
         self.batch = batch
         self.weights = Path("stand-in")
         self.model = SimpleNamespace(device="stand-in")
-        self._device = Device(latency)
+        self.device = Device(latency)
         self._pool = ThreadPoolExecutor(1, "stand-in")
 
     def prepare(self, image: Any) -> Prepared:
@@ -107,7 +109,7 @@ class StandInDetector:
         return self._pool.submit(self.look, len(images))
 
     def look(self, images: int) -> list[list[Detection]]:
-        self._device.work(images)
+        self.device.work(images)
         return [[Detection("person", 0.9, (20.0, 10.0, 40.0, 50.0))] for _ in range(images)]
 
     def close(self) -> None:
@@ -133,21 +135,45 @@ class Latencies:
         return StandInDetector(self.detector.scaled(self.scale), batch)
 
 
+@dataclass(slots=True)
+class MadeDevices:
+    """The devices of the stand-ins of a run, each by the step that has it."""
+
+    made: list[tuple[str, Device]] = field(default_factory=list)
+
+    def busy(self) -> Mapping[str, float]:
+        """Seconds of calls, by step."""
+        seconds = dict.fromkeys((step for step, _ in self.made), 0.0)
+        for step, device in self.made:
+            seconds[step] += device.busy
+        return seconds
+
+
 @contextmanager
-def standing_in(latencies: Latencies) -> Iterator[None]:
+def standing_in(latencies: Latencies) -> Iterator[MadeDevices]:
     """In the block the three steps get these in the place of loaded models."""
+    devices = MadeDevices()
+
+    def detect(batch: int) -> StandInDetector:
+        made = latencies.make_detector(batch)
+        devices.made.append(("objects", made.device))
+        return made
 
     def lend(*_: Any, batch: int, **__: Any) -> Loan[StandInDetector]:
-        return borrow("stand-in", lambda: latencies.make_detector(batch), StandInDetector.close)
+        return borrow("stand-in", lambda: detect(batch), StandInDetector.close)
 
     def caption(*_: Any, batch: int, **__: Any) -> StandInCaptioner:
-        return latencies.make_captioner(batch)
+        made = latencies.make_captioner(batch)
+        devices.made.append(("captions", made.device))
+        return made
 
     def tag(*_: Any, **__: Any) -> StandInTagger:
-        return latencies.make_tagger()
+        made = latencies.make_tagger()
+        devices.made.append(("sounds", made.device))
+        return made
 
     with ExitStack() as stack:
         stack.enter_context(patch.object(objects, "borrow_detector", lend))
         stack.enter_context(patch.object(captions, "Captioner", caption))
         stack.enter_context(patch.object(sounds, "AstTagger", tag))
-        yield
+        yield devices
