@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,35 +35,49 @@ class MediaService:
         self.lock = threading.Lock()
         self.paid: Counter[str] = Counter()
         """Answers that were sent, by the text that they are about."""
+        self.made: dict[str, str] = {}
+        """The texts, by the SHA-256 of what was made of them."""
         self.server: VisionServer
 
     def answer(self, number: int, request: Request) -> Answer:
         told = self.fault(number, request)
         if told is not None:
             return told
+        content = content_for(request)
         with self.lock:
             self.paid[text_of(request)] += 1
-        return made_for(request)
+            self.made[hashlib.sha256(content).hexdigest()] = text_of(request)
+        return answer_with(request, content)
 
     def asked(self, what: str) -> list[str]:
         """The texts of the requests so far whose address has this in it."""
         return [text_of(one) for one in self.server.requests if what in one.path]
+
+    def kept(self, work: Path) -> set[str]:
+        """The texts whose answers are on the disk, in this work folder."""
+        found = set()
+        for file in work.glob("cache/*/??/*.json"):
+            content = base64.b64decode(json.loads(file.read_text())["content"])
+            found.add(self.made[hashlib.sha256(content).hexdigest()])
+        return found
 
     def settings(self, protocol: str = "openai") -> list[str]:
         base = f"{self.server.origin}/{'v1' if protocol == 'openai' else 'v1beta'}"
         return [
             *(f"stages.{step}.backend={protocol}" for step in ("image", "voice")),
             *(f"stages.{step}.base_url={base}" for step in ("image", "voice")),
-            # Draws under a name by which the two services of Gemini are told apart, too.
+            # Gemini's two are told apart by the model in the address.
             "stages.image.model=images",
             "stages.voice.model=speech",
         ]
 
 
 @contextmanager
-def media_service(fault: Fault = lambda number, request: None) -> Iterator[MediaService]:
+def media_service(
+    fault: Fault = lambda number, request: None, latency: float = 0.0
+) -> Iterator[MediaService]:
     service = MediaService(fault)
-    with serving(fault=service.answer) as server:
+    with serving(fault=service.answer, latency=latency) as server:
         service.server = server
         yield service
 
@@ -74,19 +89,27 @@ def text_of(request: Request) -> str:
     return str(body.get("prompt") or body.get("input"))
 
 
-def made_for(request: Request) -> Answer:
-    """A picture or a sound, by the protocol of the request."""
+def content_for(request: Request) -> bytes:
+    """The picture or the sound that is asked for."""
     text = text_of(request)
+    if "images" not in request.path:
+        samples = said(text)
+        return samples.tobytes() if "contents" in request.body else wav(samples)
+    if "contents" in request.body:
+        return picture(text, (1344, 768))
+    width, height = map(int, request.body["size"].split("x"))
+    return picture(text, (width, height))
+
+
+def answer_with(request: Request, content: bytes) -> Answer:
+    """It, by the protocol of the request."""
     draws = "images" in request.path
-    if "contents" not in request.body:
-        if not draws:
-            return Answer(200, wav(said(text)), {"Content-Type": "audio/wav"})
-        width, height = map(int, request.body["size"].split("x"))
-        body: Any = {"data": [{"b64_json": encoded(picture(text, (width, height)))}]}
-        return as_json(body)
-    content = picture(text, (1344, 768)) if draws else said(text).tobytes()
-    mime = "image/png" if draws else f"audio/L16;codec=pcm;rate={RATE}"
-    return gemini_answer(mime, content)
+    if "contents" in request.body:
+        mime = "image/png" if draws else f"audio/L16;codec=pcm;rate={RATE}"
+        return gemini_answer(mime, content)
+    if draws:
+        return as_json({"data": [{"b64_json": encoded(content)}]})
+    return Answer(200, content, {"Content-Type": "audio/wav"})
 
 
 def gemini_answer(mime: str, content: bytes, ending: str = "STOP") -> Answer:
@@ -111,11 +134,12 @@ def colour_of(text: str) -> tuple[int, int, int]:
 
 
 def said(text: str) -> "np.ndarray[Any, np.dtype[np.int16]]":
-    """A tone for each sentence, and a pause after it."""
+    """A tone for each sentence, and a pause after it: another one for each text."""
+    pitch = 300 + int.from_bytes(hashlib.sha256(text.encode()).digest()[:3]) / 2**16
     pieces = []
     for sentence in sentences_of(text):
         at = np.arange(round(len(sentence) * PER_CHARACTER * RATE)) / RATE
-        pieces.append((9000 * np.sin(2 * np.pi * 330 * at)).astype(np.int16))
+        pieces.append((9000 * np.sin(2 * np.pi * pitch * at)).astype(np.int16))
         pieces.append(np.zeros(round(10 * PER_CHARACTER * RATE), np.int16))
     return np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
 
