@@ -24,7 +24,7 @@ PUBLIC = {
     "to write stages": "Item Parts Produced Stage StageOptions Settings Cancelled Deadline"
     " MissingOutput Loan available_cores writable borrow checkpoint deadline setting shown"
     " shown_in",
-    "to end otherwise": "Ending Drop Permanent Skip StopRun Throttled Transient",
+    "to end otherwise": "Ending Drop Permanent Skip StandIn StopRun Throttled Transient",
     "to write pipelines": "SOURCE Check FinishContext Flag ItemRecord PageContext PageFile Pipeline"
     " Section Step",
     "to bring items": "Job JoinedSources Source",

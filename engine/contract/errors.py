@@ -59,6 +59,12 @@ class Skip(Ending):
     without an output, and the item goes on."""
 
 
+class StandIn(Ending):
+    """What was written stands in for the real output, for now: the step is done with it, and what
+    follows is made of it. A later run makes the real one, and what followed from this anew; one
+    whose stage would stand in again, too. Not for a stage that splits."""
+
+
 class Permanent(Ending):
     """An attempt at this item can never succeed (a 404, a damaged file): it
     fails at once, with no retry."""

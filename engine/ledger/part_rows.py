@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from engine.contract.item import PARTS, Item, part_id
 from engine.contract.job import Parameters
+from engine.ledger.outputs.mark import is_stand_in, stand_in_of
 from engine.ledger.records import End, Failure, Known, known_ends
 
 PARTS_AT_ONCE = 200
@@ -29,7 +30,8 @@ class PartRow(NamedTuple):
 @dataclass(slots=True)
 class Gathered:
     """What the parts of an item came to at a step: how many there are, and how many of them ended
-    there done, failed or dropped, there or before. `digest` is that of those that are done.
+    there done, failed or dropped, there or before. `digest` is that of those that are done, and
+    says whether some are stand-ins.
     `failures`: why those failed that did, there or before, by id."""
 
     parts: int = 0
@@ -181,7 +183,7 @@ class PartRows:
     def gathered(self, parent: str, split: str, stage: str, deciding: Collection[str]) -> Gathered:
         """What the parts came to at `stage`. A part that has not ended well there has failed or was
         dropped there or before, by a stage in `deciding`, or was not to reach it."""
-        found, digest = Gathered(), hashlib.sha256()
+        found, digest, stand_ins = Gathered(), hashlib.sha256(), False
         for position, rows in self._ends(parent, split):
             at = rows.get(stage)
             ill = None
@@ -194,8 +196,10 @@ class PartRows:
                     found.failures[part_id(parent, split, position)] = failed.reason or ""
             else:
                 digest.update(f"{position} {at.fingerprint} {at.kind or ''}\n".encode())
+                stand_ins |= is_stand_in(at.fingerprint or "")
             found.add(at, ill)
-        found.digest = digest.hexdigest()[:32]
+        told = digest.hexdigest()[:32]
+        found.digest = stand_in_of(told) if stand_ins else told
         return found
 
     def _ends(self, parent: str, split: str) -> Iterator[tuple[int, dict[str, _Row]]]:

@@ -7,14 +7,14 @@ passes through.
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from anyio import to_thread
 from pydantic import BaseModel
 
-from engine.contract.errors import PenstockError
+from engine.contract.errors import PenstockError, StandIn
 from engine.contract.item import Item
 from engine.contract.stage import Stage
 from engine.ledger.outputs.drafts import Draft
@@ -57,6 +57,12 @@ def conclude(draft: Draft, result: Result) -> Result:
     result, which is a failure where the commit failed."""
     if result.produced is not None:
         return result
+    if isinstance(result.ending, StandIn):
+        if draft.handing is None:
+            draft.stand_in()
+            result = replace(result, ending=None)
+        else:
+            result = result_of(TypeError("split() cannot raise StandIn: parts are what they are"))
     if result.ending is None and result.stop is None:
         try:
             draft.commit(parts=result.parts)

@@ -14,7 +14,7 @@ from stages.lesson.clip import CLIP, PICTURES, SOUND, padded, write_still
 from stages.lesson.film import FilmChapter, FilmPiece, write_film
 from stages.lesson.pictures.card import draw_card
 from stages.lesson.pictures.fonts import NoFontError
-from stages.lesson.scripts.sections import LESSON, SavedSection, read_section
+from stages.lesson.scripts.sections import LESSON, read_section
 from stages.lesson.voices.pcm import write_wav
 from stages.media.media_file import open_media
 
@@ -129,6 +129,7 @@ def _facts(lesson: dict[str, Any], shown: list[ShownSection]) -> dict[str, Any]:
             "end": round(end, 3),
             "said": [_at(begin, line) for line in one.told["said"]],
             "made_by": one.told["made_by"],
+            **{name: one.told[name] for name in ("stand_ins",) if name in one.told},
         }
         for begin, end, one in zip(begins, begins[1:], shown, strict=False)
     ]
@@ -167,20 +168,24 @@ def _write_placeholder(part: Item, like: Path, folder: Path) -> None:
         json.loads((like / CLIP).read_text("utf-8")),
     )
     size = first_picture(like / PICTURES).size
-    card = card_of_missing(size, section, part.position + 1, why_missing(part))
+    number = part.position + 1
+    card = card_of_missing(size, section.title, section.lesson, number, why_missing(part))
     fps, frames = told["fps"], CARD_SECONDS * told["fps"]
     write_still(card, frames, fps, told["quality"], folder / PICTURES)
     write_wav(padded(None, frames, fps, 0.0), folder / SOUND)
+    told.pop("stand_ins", None)
     clip = told | {"title": section.title, "frames": frames, "said": [], "made_by": {}}
     (folder / CLIP).write_text(json.dumps(clip), "utf-8")
 
 
-def card_of_missing(size: tuple[int, int], section: SavedSection, number: int, why: str) -> "Image":
+def card_of_missing(
+    size: tuple[int, int], title: str | None, lesson: str, number: int, why: str
+) -> "Image":
     """A card that says that the section of that number is missing. Letters that no font has may be
     the reason: then it has none of the script's."""
-    told = f"This section could not be made yet.\n{why}"
+    told = f"This section could not be made yet: {why}"
     try:
-        return draw_card(size, section.title or f"Section {number}", told, section.lesson)
+        return draw_card(size, title or f"Section {number}", told, lesson)
     except NoFontError:
         return draw_card(size, f"Section {number}", told.encode("ascii", "replace").decode())
 

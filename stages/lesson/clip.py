@@ -80,6 +80,10 @@ class SectionClip(Stage):
             "said": said,
             "made_by": {"image": drawn["made_by"], "voice": facts["made_by"]},
         }
+        if stand_ins := [
+            n for n, one in (("image", drawn), ("voice", facts)) if "stands_in" in one
+        ]:
+            told["stand_ins"] = stand_ins
         (out / CLIP).write_text(f"{json.dumps(told, ensure_ascii=False, indent=2)}\n", "utf-8")
 
 

@@ -3,9 +3,9 @@
 import json
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from engine import FinishContext
 from stages.files.folders import link_or_copy
@@ -37,6 +37,7 @@ def finish(context: FinishContext) -> Sequence[str]:
     fresh.mkdir()
     names: set[str] = set()
     missing: list[str] = []
+    standing_in = 0
     for item in context.items():
         folder = item.folder / "lesson"
         if item.outcome != "done" or not folder.is_dir():
@@ -44,21 +45,28 @@ def finish(context: FinishContext) -> Sequence[str]:
         name = _name(item.source, names)
         for file in (FILM, CAPTIONS, POSTER, FACTS):
             link_or_copy(folder / file, fresh / f"{name}{Path(file).suffix}")
-        missing += _missing(f"{name}.mp4", folder / FACTS)
+        facts = json.loads((folder / FACTS).read_text("utf-8"))
+        missing += _missing(f"{name}.mp4", facts)
+        standing_in += sum("stand_ins" in one for one in facts["sections"])
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)
     lines = [f"{len(names)} video{'s' * (len(names) != 1)} in {target}", *missing[:MOST_TOLD]]
     if len(missing) > MOST_TOLD:
         lines.append(f"and {len(missing) - MOST_TOLD} more")
+    if standing_in:
+        some = f"{standing_in} section{'s' * (standing_in != 1)}"
+        lines.append(
+            f"{some} with stand-ins: without --preview, services make what is not there yet"
+        )
     if missing:
         again = shlex.join(["penstock", "retry", str(context.workdir), "--gaps"])
         lines.append(f"mend what is missing: {again}")
     return lines
 
 
-def _missing(name: str, facts: Path) -> Iterator[str]:
+def _missing(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
     """A line for each section that the video could not have."""
-    for gap in json.loads(facts.read_text("utf-8"))["gaps"]:
+    for gap in facts["gaps"]:
         title = f" ({gap['title']})" if gap["title"] else ""
         yield f"{name} lacks section {gap['position'] + 1}{title}: {gap['why']}"
 

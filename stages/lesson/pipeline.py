@@ -77,7 +77,13 @@ lesson = Pipeline(
             "Send nothing, make no video, and say what the paid calls would take, and to whom.",
             {"stages.image.dry_run": True, "stages.voice.dry_run": True},
             once=True,
-        )
+        ),
+        Flag(
+            "--preview",
+            "Send nothing: cards and espeak-ng stand in for what no service has made yet.",
+            {"stages.image.preview": True, "stages.voice.preview": True},
+            once=True,
+        ),
     ],
     commands={"init": "stages.lesson.commands:init", "schema": "stages.lesson.commands:schema"},
     unit="lesson",

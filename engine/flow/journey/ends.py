@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from engine.contract.item import NO_FAILURES, NO_PART_FAILURES, Item
 from engine.flow.journey.graph import Graph, as_read, base_of
+from engine.ledger.outputs.mark import is_stand_in, stand_in_of
 from engine.ledger.records import End, Known, Settled
 
 
@@ -125,8 +126,9 @@ class Ends:
 
     def whole_end(self, stage: str, outcome: Settled, digest: str) -> End:
         """The end of `stage`, which stands at the parts, for the item as a whole; `digest` is that
-        of the parts' ends."""
-        fingerprint = f"{self._assumed(stage).fingerprint}:{digest}"
+        of the parts' ends. Where some are of stand-ins, no later run lets it hold."""
+        base = self._assumed(stage).fingerprint
+        fingerprint = f"{stand_in_of(base) if is_stand_in(digest) else base}:{digest}"
         below = self.graph.below_in_short(stage)
         return End(stage, outcome, f"{fingerprint}:{below}" if below else fingerprint)
 
@@ -245,6 +247,8 @@ class Ends:
         if known is None:
             return None
         if self.graph.level[stage] != self.item.split:
+            if stage in self.gathered_anew:
+                return None  # its parts are at work, as one before it stood in
             end = self.held_below(stage, known)
             if end is None or end.outcome != "done" or self.is_decided:
                 return end  # of a decided item nothing is looked at again

@@ -14,6 +14,7 @@ from engine.ledger.outputs.folders import (
     open_scratch,
     remove_scratch,
 )
+from engine.ledger.outputs.mark import stand_in_of
 
 
 class Outputs(Protocol):
@@ -116,6 +117,10 @@ class Draft:
         assert self.folder is not None
         self.outputs.commit(self.item, self.stage, self.folder, self.fingerprint, expanded, parts)
         self.folder = None
+
+    def stand_in(self) -> None:
+        """It is to stand in for the output: no later run takes it for that."""
+        self.fingerprint = stand_in_of(self.fingerprint)
 
     def remove(self) -> None:
         folder, self.folder = self.folder, None

@@ -13,6 +13,19 @@ from pathlib import Path
 
 from engine.contract.item import MARK
 
+STAND_IN = "~"
+
+
+def stand_in_of(fingerprint: str) -> str:
+    """The fingerprint of an output in the place of the one with this fingerprint: no run takes it
+    for that one, and what is made of it has another fingerprint too."""
+    return fingerprint + STAND_IN
+
+
+def is_stand_in(fingerprint: str) -> bool:
+    """Whether it is that of a stand-in, or of what parts with some came to at a step."""
+    return fingerprint.partition(":")[0].endswith(STAND_IN)
+
 
 @dataclass(frozen=True, slots=True)
 class OutputMark:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from anyio.to_thread import run_sync
 from pydantic import field_validator
 
-from engine import Item, Permanent, setting
+from engine import Item, Permanent, StandIn, setting
 from stages.lesson.pictures.card import draw_card
 from stages.lesson.pictures.fitting import UnreadablePictureError, fit_drawn, fit_whole
 from stages.lesson.pictures.fonts import NoFontError
@@ -28,7 +28,8 @@ class LessonImage(ServiceStage):
     Of `section` it reads section.json and the picture that it names. It writes picture.png, of the
     lesson's size, and image.json: {"made_by", "asked": calls of a service}. A section that says in
     no words what is to be seen gets a card. Raises Permanent, of kind "refused", where the service
-    draws no such thing; what comes back and is no picture fails and is tried again.
+    draws no such thing; what comes back and is no picture fails and is tried again. In a preview it
+    raises StandIn with a card, and image.json says "stands_in", where no service has drawn it yet.
     """
 
     name = "image"
@@ -116,6 +117,12 @@ class LessonImage(ServiceStage):
         elif self.settings.dry_run:
             await run_sync(write_counts, out, [await run_sync(self.count, self._prompt(section))])
             return
+        elif await self.stands_in([self._prompt(section)]):
+            await self.here(self._draw, section, out / PICTURE)
+            (out / IMAGE_FACTS).write_text(
+                json.dumps({"made_by": "card", "stands_in": True}) + "\n"
+            )
+            raise StandIn("a card, in a preview")
         else:
             fitted = fit_drawn(self.settings.pixels, out / PICTURE)
             await asker.ask(self._prompt(section), fitted)

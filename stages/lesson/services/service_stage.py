@@ -1,6 +1,6 @@
 """What the two steps have in common that may call a service: a client, keeping, counting."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, TypeVar
 
 import anyio
@@ -46,6 +46,13 @@ class ServiceStage(Stage):
     async def here(self, work: Callable[..., T], *given: Any) -> T:
         """What it makes of these, in a thread; at most one for each core at a time."""
         return await run_sync(work, *given, limiter=self._cores)
+
+    async def stands_in(self, texts: Iterable[str]) -> bool:
+        """Whether it is a preview, and an answer to one of these texts is not kept."""
+        asker = self.asker
+        if asker is None or not self.settings.preview:
+            return False
+        return not await run_sync(all, map(asker.has, texts))
 
     def count(self, text: str) -> MediaCall:
         """What asking about it would take now."""

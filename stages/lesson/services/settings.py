@@ -24,6 +24,16 @@ class ServiceSettings(CallLimits, ServerSettings):
     dry_run: bool = setting(
         False, "Send nothing; count the calls that a run would make, and make no video."
     )
+    preview: bool = setting(
+        False,
+        "Send nothing; a card, or espeak-ng, stands in for what no service has made yet.",
+        affects_output=False,
+    )
+
+    @property
+    def sends(self) -> bool:
+        """Whether a service may be called at all."""
+        return not (self.dry_run or self.preview)
 
 
 def url_of(settings: ServiceSettings, profile: ServiceProfile) -> str:
@@ -45,7 +55,8 @@ def open_asker(
     step: str,
     free: str,
 ) -> MediaAsker:
-    """Asks the service of these settings; close it after use. In a dry run it answers what is kept.
+    """Asks the service of these settings; close it after use. In a dry run, and in a preview, it
+    answers what is kept.
 
     `asked` is all that shapes the answer beside the text, the server and the model; `free` is the
     backend that needs no key. Raises UsageError where the public server's key is missing.
@@ -54,7 +65,7 @@ def open_asker(
     identity = {"backend": settings.backend, "url": url, "model": model, **asked}
     kept = KeptMedia(workdir / "cache" / f"{step}s", identity)
     client = None
-    if not settings.dry_run:
+    if settings.sends:
         client = _client(settings, profile, api, workdir, step=step, free=free)
     made_by = f"{settings.backend}:{model}"
     return MediaAsker(client, kept, host=urlsplit(url).netloc, made_by=made_by, kind=f"{step}-api")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import av
 from anyio.to_thread import run_sync
 
-from engine import Item, Permanent, Skip, Transient, setting
+from engine import Item, Permanent, Skip, StandIn, Transient, setting
 from stages.lesson.scripts.sections import SavedSection, read_section
 from stages.lesson.services.asking import MediaAsker
 from stages.lesson.services.counts import write_counts
@@ -36,7 +36,8 @@ class Voice(ServiceStage):
     mono) and voice.json: {"seconds", "said": [{"start", "end", "text"}], "made_by", "asked": calls
     of a service, "characters": of the texts sent to it}. Raises Skip where a section has no text,
     and Permanent, of kind "refused", where a service speaks no such thing; what comes out silent,
-    or far too short, fails and is tried again.
+    or far too short, fails and is tried again. In a preview it raises StandIn with the voice of
+    espeak-ng, and voice.json says "stands_in", where no service has spoken it yet.
     """
 
     inputs = "section"
@@ -132,10 +133,15 @@ class Voice(ServiceStage):
             counts = [await run_sync(self.count, one.aloud) for one in self._pieces(section)]
             await run_sync(write_counts, out, counts)
             return
+        elif asker is not None and await self.stands_in(p.aloud for p in self._pieces(section)):
+            spoken = await self.here(self._speak, section, espeak_voice(section.language))
+            await self.here(_write, spoken, section, out, True)
+            raise StandIn("espeak-ng, in a preview")
         elif asker is not None:
             spoken = await have_spoken(asker, self._pieces(section), self.settings.pause)
         else:
-            spoken = await self.here(self._speak, section)
+            voice = self.settings.voice or espeak_voice(section.language)
+            spoken = await self.here(self._speak, section, voice)
         await self.here(_write, spoken, section, out)
         if counting:
             await run_sync(write_counts, out, [])
@@ -144,11 +150,10 @@ class Voice(ServiceStage):
         most = self.settings.characters or SPEAKING[self.settings.backend].characters
         return in_pieces(section.text or "", section.pronunciation, most)
 
-    def _speak(self, section: SavedSection) -> Spoken:
+    def _speak(self, section: SavedSection, voice: str) -> Spoken:
         settings, at = self.settings, 0.0
         said: list[Said] = []
         pieces: list[Samples] = []
-        voice = settings.voice or espeak_voice(section.language)
         for sentence in sentences_of(section.text or ""):
             aloud = spoken_as(sentence, section.pronunciation)
             samples = speak(aloud, voice, settings.words_per_minute)
@@ -172,7 +177,7 @@ def _recorded(path: Path, section: SavedSection) -> Spoken:
     return Spoken(samples, said, "file")
 
 
-def _write(spoken: Spoken, section: SavedSection, out: Path) -> None:
+def _write(spoken: Spoken, section: SavedSection, out: Path, stands_in: bool = False) -> None:
     """Raises Permanent of a recording, and Transient of what was spoken, where it cannot be what
     the text says."""
     why = fault_of(spoken.samples, section.text or "")
@@ -187,5 +192,6 @@ def _write(spoken: Spoken, section: SavedSection, out: Path) -> None:
         "made_by": spoken.made_by,
         "asked": spoken.calls,
         "characters": spoken.characters,
+        **({"stands_in": True} if stands_in else {}),
     }
     (out / FACTS).write_text(f"{json.dumps(facts, ensure_ascii=False, indent=2)}\n", "utf-8")

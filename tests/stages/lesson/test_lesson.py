@@ -54,6 +54,7 @@ def test_a_script_becomes_a_video_and_a_changed_sentence_is_all_that_is_made_aga
     work, script = tmp_path / "work", write(tmp_path / "script")
     assert run(work, script).exit_code == 0
     told = facts(work)
+    assert {one["made_by"]["voice"] for one in told["sections"]} == {"espeak:en"}
     assert [one["title"] for one in told["sections"]] == ["The sea", "The Moon", None]
     assert told["gaps"] == []
     with av.open(str(work / "videos" / "tides.mp4")) as film:

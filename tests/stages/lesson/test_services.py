@@ -22,7 +22,7 @@ from tests.stages.lesson.media_server import (
     text_of,
     wav,
 )
-from tests.stages.lesson.test_lesson import facts, write
+from tests.stages.lesson.test_lesson import attempts, facts, write
 from tests.stages.vision_server import Answer, Request, problem
 
 SETS = ["limits.free_disk=0", 'stages.image.size="320x180"', "limits.backoff=0.01"]
@@ -219,3 +219,36 @@ def test_no_espeak_is_asked_for_where_no_section_needs_it(
     spoken = run(tmp_path / "spoken", script)
     assert spoken.exit_code == 3
     assert "espeak-ng, which is not here: install it" in str(spoken.why)
+
+
+def test_a_preview_shows_stand_ins_and_the_next_run_puts_the_real_ones_in(
+    tmp_path: Path,
+) -> None:
+    script, work = write(tmp_path / "script", *SECTIONS), tmp_path / "work"
+    preview = ["stages.image.preview=true", "stages.voice.preview=true"]
+    with media_service() as service:
+        sets = service.settings("openai")
+        write(tmp_path / "script", SECTIONS[0])
+        assert run(work, script, *sets).exit_code == 0
+        paid = list(service.paid)
+        write(tmp_path / "script", *SECTIONS)
+        report = run(work, script, *sets, *preview)
+        assert (report.exit_code, list(service.paid)) == (0, paid), "nothing is sent"
+        assert report.finish[-1].startswith("1 section with stand-ins: without --preview")
+        real, stands_in = facts(work)["sections"]
+        assert real["made_by"]["image"] == "openai:images"
+        assert "stand_ins" not in real
+        assert stands_in["stand_ins"] == ["image", "voice"]
+        assert stands_in["made_by"] == {"image": "card", "voice": "espeak:en"}
+
+        made = attempts(work)
+        assert run(work, script, *sets).exit_code == 0
+        assert sorted(set(service.paid) - set(paid)) == ["The Moon pulls.", "the Moon"]
+        assert len(service.paid) == 4, "no answered call is paid twice"
+        again = attempts(work)[len(made) :]
+        assert sorted(stage for stage, _ in again) == ["clip", "image", "lesson", "voice"]
+        assert all("stand_ins" not in one for one in facts(work)["sections"])
+
+        made = attempts(work)
+        assert run(work, script, *sets, *preview).items["reused"] == 1
+        assert attempts(work) == made, "what is real stands in a preview"
