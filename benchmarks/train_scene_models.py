@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from stages.demo import shapes
-from stages.demo.noises import SOUNDS, sound
 from stages.demo.shapes import Shape, draw, texture
+from stages.demo.voice import SOUNDS, sound
 from stages.models.pretrained import import_transformers, load_pretrained
 from stages.sound.ast_tagger import AstTagger
 from stages.sound.track import RATE

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 WIDEST = 120
 """The most columns of the verdict, on a terminal of any width."""
 
-FOLDERS = {"crawl": "penstock-demo", "scenes": "penstock-demo-scenes"}
+FOLDERS = {
+    "crawl": "penstock-demo",
+    "scenes": "penstock-demo-scenes",
+    "lesson": "penstock-demo-lesson",
+}
 """Where each demo goes, unless --out says otherwise."""
 
 
@@ -28,7 +32,7 @@ FOLDERS = {"crawl": "penstock-demo", "scenes": "penstock-demo-scenes"}
     "--out",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help=f"Where the videos go, and the run. By default {' or '.join(FOLDERS.values())}.",
+    help=f"Where the videos go, and the run. By default {', '.join(FOLDERS.values())}.",
 )
 @click.option("--fresh", is_flag=True, help="Empty DIR first and start over.")
 @click.option("--quiet", is_flag=True, help="Show the verdict alone.")
@@ -36,7 +40,7 @@ def demo(pipeline: str, out: Path | None, fresh: bool, quiet: bool) -> None:
     """Run a pipeline over made-up videos from this machine, and check what was found.
 
     crawl, the default: a dozen videos, copies of them and bad links. scenes: four films with
-    shapes, sounds and spoken words.
+    shapes, sounds and spoken words. lesson: a script, whose video is decoded again.
 
     What they show and say is known: the demo ends with a table of what was planted and what was
     found. It needs no key, no GPU and no network. Given again, it goes on where it was.
@@ -44,8 +48,8 @@ def demo(pipeline: str, out: Path | None, fresh: bool, quiet: bool) -> None:
     Exit codes: 0 all is as planted, 1 something is not, 130 interrupted.
     """
     folder = out if out is not None else Path(FOLDERS[pipeline])
-    show = _demo_of_scenes if pipeline == "scenes" else _demo_of_crawl
-    sys.exit(show(folder, fresh, quiet))
+    shows = {"crawl": _demo_of_crawl, "scenes": _demo_of_scenes, "lesson": _demo_of_lesson}
+    sys.exit(shows[pipeline](folder, fresh, quiet))
 
 
 def _demo_of_crawl(out: Path, fresh: bool, quiet: bool) -> int:
@@ -94,6 +98,29 @@ def _demo_of_scenes(out: Path, fresh: bool, quiet: bool) -> int:
     )
 
 
+def _demo_of_lesson(out: Path, fresh: bool, quiet: bool) -> int:
+    """Returns the exit code."""
+    from stages.demo.folder import prepare
+    from stages.demo.lesson_script import FOOTAGE, SETTINGS, has_espeak, list_script
+    from stages.demo.lesson_verdict import judge_lesson
+    from stages.lesson.films import FILMS
+    from stages.lesson.pipeline import lesson
+
+    prepare(out, FOOTAGE, fresh=fresh, quiet=quiet)
+    list_script(out)
+    if not quiet:
+        who = "espeak-ng, and recordings" if has_espeak() else "recordings: espeak-ng is not here"
+        click.echo(f"Voices: {who}", err=True)
+    code = _run(lesson, SETTINGS, out, quiet)
+    if code not in (0, 1):  # 1: a section is missing, as it has to be
+        return code
+    return _show(
+        judge_lesson(out),
+        f"The video is in {out / FILMS}.",
+        f"penstock report {shlex.quote(str(out))}",
+    )
+
+
 def _who_hears(whisper: Path | None) -> str:
     if whisper is None:
         return (
@@ -131,8 +158,8 @@ def _config(pipeline: "Pipeline", sets: Sequence[str]) -> "Config":
     whatever is set on this machine."""
     from engine import load_config
 
-    flag = next(flag for flag in pipeline.flags if flag.name == "--allow-private")
-    return load_config(pipeline, None, {}, sets, flag.sets)
+    flags = [flag.sets for flag in pipeline.flags if flag.name == "--allow-private"]
+    return load_config(pipeline, None, {}, sets, flags[0] if flags else {})
 
 
 def _show(sections: "Sequence[Findings]", where: str, next_command: str) -> int:

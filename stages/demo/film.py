@@ -12,9 +12,8 @@ from itertools import accumulate
 from random import Random
 from typing import TYPE_CHECKING, Literal
 
-from stages.demo.noises import sound
 from stages.demo.shapes import Shape, draw, texture
-from stages.demo.voice import recording, seconds_of
+from stages.demo.voice import recording, seconds_of, sound
 from stages.sound.track import RATE
 
 if TYPE_CHECKING:

@@ -13,9 +13,8 @@ from typing import Any
 
 from stages.demo.film import Film
 from stages.demo.films import FILMS, MODEL, QUESTIONS, PlantedQuestion
-from stages.demo.noises import SOUNDS
 from stages.demo.verdict import Expectation, Findings
-from stages.demo.voice import SENTENCES, seconds_of
+from stages.demo.voice import SENTENCES, SOUNDS, seconds_of
 from stages.persistence.store import DATABASE
 from stages.scenes.results import RESULTS, VIDEOS
 

@@ -30,12 +30,14 @@ LIST = "list.txt"
 class Footage:
     """The videos of a demo: `make` writes the `count` of them into a folder, and gives each once it
     is there. `planted` is all that is planted, and `port` that of the demo's server, if it is free:
-    the same addresses make the same items and data."""
+    the same addresses make the same items and data. They lie in `folder`, and are called `what`."""
 
     planted: object
     count: int
     make: Callable[[Path], Iterator[object]]
     port: int
+    folder: str = VIDEOS
+    what: str = "videos"
 
     def identity(self) -> str:
         """Identifies the demo by its planted content and its drawing code."""
@@ -56,8 +58,8 @@ def prepare(out: Path, footage: Footage, *, fresh: bool, quiet: bool) -> None:
         if fresh or state.get("demo") != footage.identity():
             _empty(out)
             _write_state(out, footage, None)
-        if not (out / VIDEOS).is_dir():
-            _make_videos(out / VIDEOS, footage, quiet)
+        if not (out / footage.folder).is_dir():
+            _make_videos(out / footage.folder, footage, quiet)
 
 
 @contextmanager
@@ -89,7 +91,7 @@ def _make_videos(folder: Path, footage: Footage, quiet: bool) -> None:
     from rich.progress import track
 
     console = Console(stderr=True, quiet=quiet)
-    title = f"Making {footage.count} videos in {folder}"
+    title = f"Making {footage.count} {footage.what} in {folder}"
     with built_whole(folder) as building:
         if not console.is_terminal:
             console.print(title, soft_wrap=True)
