@@ -1,7 +1,8 @@
 """A worker that is a process: it survives a stage that crashes, and can kill one that hangs."""
 
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -85,13 +86,31 @@ class ProcessWorker(SeparateWorker):
         except WorkerDiedError as died:
             raise StageOpenError(self._nursery.factory.name, died) from None
 
+    # The process is there before the draft is opened. A run that is killed while it starts must not
+    # find, next time, that it died with the item in hand: nobody was at work on it.
+
+    async def process(self, draft: Draft) -> Result:
+        try:
+            await self._ready()
+        except WorkerDiedError as died:
+            return self._crashed(died)
+        return await super().process(draft)
+
+    async def process_batch(self, drafts: Sequence[Draft]) -> list[Result]:
+        with suppress(WorkerDiedError):  # it is started again, and then the batch has the error
+            await self._ready()
+        return await super().process_batch(drafts)
+
+    def _crashed(self, died: WorkerDiedError) -> Result:
+        self.broken = True
+        return Result(ending=Fault(str(died), kind="crashed"))
+
     async def _attempt(self, draft: Draft, out: Path) -> Result:
         try:
             child = await self._ready()
             packed = await self._ask(child, draft, out)
         except WorkerDiedError as died:
-            self.broken = True
-            return Result(ending=Fault(str(died), kind="crashed"))
+            return self._crashed(died)
         except OverdueError as overdue:
             self.broken = True
             return Result(ending=overdue.ending)

@@ -257,6 +257,25 @@ async def test_a_class_that_was_typed_in_is_refused_with_what_to_do(tmp_path: Pa
     assert 'write it into a file, or set placement = "thread"' in ran.stderr
 
 
+# When it starts
+
+
+async def test_while_it_starts_nothing_says_that_its_item_is_in_hand(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a run that is killed meanwhile would suspect the item, which nobody was at work on."""
+    draft, in_hand, start = bench.draft("pid"), [], Child.start
+
+    async def watched(*arguments: Any) -> Child:
+        in_hand.append(abandoned_stages(draft.item, ["probe"]))
+        return await start(*arguments)
+
+    async with bench.worker(), bench.worker() as second:
+        monkeypatch.setattr(Child, "start", watched)
+        assert await second.process(draft) == Result()
+    assert in_hand == [[]]
+
+
 # What it tells, and is told
 
 
