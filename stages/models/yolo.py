@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ FORMATS = ("pt", "onnx", "engine", "openvino")
 
 _patches: list[Any] = []
 """Keeps the operator definitions of `import_torchvision` alive as long as the process."""
+
+_one_at_a_time = threading.Lock()
+"""Two threads that import torchvision at once would define its operators twice."""
 
 
 def cache_folder() -> Path:
@@ -93,21 +97,24 @@ def import_torchvision() -> None:
     """
     import torch
 
-    try:
-        import torchvision
-    except RuntimeError as error:
-        if "torchvision::nms" not in str(error):
-            raise
-        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
-        for name in ("nms", "qnms"):
-            signature = f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-            library.define(signature)  # type: ignore[no-untyped-call]
-        _patches.append(library)
-        import torchvision
+    with _one_at_a_time:
+        try:
+            import torchvision
+        except RuntimeError as error:
+            if "torchvision::nms" not in str(error):
+                raise
+            # A copy of the names: other threads import what they need meanwhile.
+            for name in [*sys.modules]:
+                if name.partition(".")[0] == "torchvision":
+                    del sys.modules[name]
+            library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+            for name in ("nms", "qnms"):
+                signature = f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+                library.define(signature)  # type: ignore[no-untyped-call]
+            _patches.append(library)
+            import torchvision
 
-        torchvision.ops.nms = suppress
+            torchvision.ops.nms = suppress
 
 
 def find_weights(weights: str) -> Path:
