@@ -22,7 +22,7 @@ define without_windows
 	fi
 endef
 
-.PHONY: demo test slow torture lint bench aimock lock clean
+.PHONY: demo test slow torture lint bench aimock azurite lock clean
 
 demo: $(STAMP)
 	$(VENV)/bin/penstock demo
@@ -64,6 +64,10 @@ bench: $(STAMP)
 # A server of OpenAI's and Gemini's APIs written by others, for tests that skip where it is missing.
 aimock: $(STAMP)
 	npm install --silent --no-fund --no-audit --prefix $(VENV)/aimock @copilotkit/aimock@1.43
+
+# Azure Blob Storage by those who made it, as a server on this machine; tests skip without it.
+azurite: $(STAMP)
+	npm install --silent --no-fund --no-audit --prefix $(VENV)/azurite azurite@3.37
 
 # Writes constraints.txt anew: the newest versions that pyproject.toml allows.
 lock:
