@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -50,3 +50,21 @@ class Sink(AbstractContextManager["Sink"], Protocol):
 
     def generations(self) -> Mapping[str, str]:
         """The videos that are there, whoever wrote them, and the generation of each."""
+
+
+class VectorSink(Sink, Protocol):
+    """A sink that keeps what models make of texts, by which these are found. Vectors are
+    little-endian float32, of length 1. They stand for themselves, so that no text is paid for
+    twice, until no video has the text any more."""
+
+    def without_vector(self, model: str, texts: Iterable[str]) -> list[str]:
+        """Those of the texts that the model has made no vector of, each once."""
+
+    def vectors_of(self, model: str, texts: Iterable[str]) -> dict[str, bytes]:
+        """The vectors that are there of these texts."""
+
+    def keep_vectors(self, model: str, vectors: Sequence[tuple[str, bytes]]) -> None:
+        """Keep what the model has made of these texts."""
+
+    def use_model(self, name: str, made_by: Mapping[str, Any]) -> None:
+        """Name the model whose vectors are searched by from now on, and how to make them."""

@@ -16,7 +16,7 @@ MOST_AT_ONCE = 500
 
 
 class SqliteSink:
-    """Scenes in an SQLite file; a `Sink`. Used from one thread at a time, by any number of
+    """Scenes in an SQLite file; a `VectorSink`. Used from one thread at a time, by any number of
     processes."""
 
     def __init__(self, path: Path) -> None:
@@ -51,17 +51,24 @@ class SqliteSink:
     def without_vector(self, model: str, texts: Iterable[str]) -> list[str]:
         """Those of the texts that the model has made no vector of, each once."""
         known = {digest_of(text): text for text in texts}
-        digests = list(known)
+        for digest, _ in self._vectors(model, list(known)):
+            del known[digest]
+        return list(known.values())
+
+    def vectors_of(self, model: str, texts: Iterable[str]) -> dict[str, bytes]:
+        """The vectors that are there of these texts."""
+        known = {digest_of(text): text for text in texts}
+        return {known[digest]: vector for digest, vector in self._vectors(model, list(known))}
+
+    def _vectors(self, model: str, digests: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
         with explained(self.path):
             for first in range(0, len(digests), MOST_AT_ONCE):
                 some = digests[first : first + MOST_AT_ONCE]
                 marks = ", ".join("?" * len(some))
-                for (digest,) in self._db.execute(
-                    f"SELECT digest FROM vectors WHERE model = ? AND digest IN ({marks})",
+                yield from self._db.execute(
+                    f"SELECT digest, vector FROM vectors WHERE model = ? AND digest IN ({marks})",
                     (model, *some),
-                ):
-                    known.pop(digest, None)
-        return list(known.values())
+                )
 
     def keep_vectors(self, model: str, vectors: Sequence[tuple[str, bytes]]) -> None:
         """Keep what the model has made of these texts: little-endian float32, of length 1. They

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -16,6 +17,7 @@ import pytest
 
 from engine import UsageError
 from stages.sinks.parquet import ParquetSink
+from stages.sinks.postgres import PostgresSink
 from stages.sinks.sink import Sink
 from stages.sinks.sqlite import SqliteSink, digest_of
 from tests.stages.sinks.records import said, scene, video
@@ -49,10 +51,31 @@ def in_parquet(folder: Path) -> dict[str, list[str]]:
     }
 
 
-@pytest.fixture(params=["sqlite", "parquet"])
+def in_postgres(url: str, schema: str) -> dict[str, list[str]]:
+    import psycopg
+
+    with psycopg.connect(url) as db:
+        rows = db.execute(
+            "SELECT v.id, coalesce(array_agg(coalesce(s.said, '') ORDER BY s.scene)"
+            " FILTER (WHERE s.scene IS NOT NULL), '{}')"
+            f" FROM {schema}.videos v LEFT JOIN {schema}.scenes s ON s.video = v.id GROUP BY v.id"
+        ).fetchall()
+        [(loose,)] = db.execute(
+            f"SELECT count(*) FROM {schema}.facets f"
+            f" WHERE NOT EXISTS (SELECT 1 FROM {schema}.scenes s WHERE s.video = f.video)"
+        ).fetchall()
+    assert not loose
+    return dict(rows)
+
+
+@pytest.fixture(params=["sqlite", "parquet", "postgres"])
 def store(request, tmp_path) -> tuple[Callable[[], Sink], Contents]:
     """How to open a sink, and what it holds."""
     place = tmp_path / request.param
+    if request.param == "postgres":
+        url, name = (request.getfixturevalue(one) for one in ("postgres", "schema"))
+        made = partial(PostgresSink, "DATABASE_URL", name, vectors=True)
+        return made, partial(in_postgres, url, name)
     if request.param == "sqlite":
         return (lambda: SqliteSink(place)), (lambda: in_sqlite(place))
     return (lambda: ParquetSink(place)), (lambda: in_parquet(place))
@@ -119,11 +142,17 @@ WRITER = """
 import sys
 from pathlib import Path
 from stages.sinks.parquet import ParquetSink
+from stages.sinks.postgres import PostgresSink
 from stages.sinks.sqlite import SqliteSink
 from tests.stages.sinks.test_sinks import spoken
 
 kind, place, name = sys.argv[1:]
-with {"sqlite": SqliteSink, "parquet": ParquetSink}[kind](Path(place)) as sink:
+opened = {
+    "sqlite": lambda: SqliteSink(Path(place)),
+    "parquet": lambda: ParquetSink(Path(place)),
+    "postgres": lambda: PostgresSink("DATABASE_URL", place, vectors=False),
+}
+with opened[kind]() as sink:
     print("ready", flush=True)
     for turn in range(1, 1_000_000):
         sink.write(spoken(name, *[str(turn)] * (turn % 40 + 1)))
@@ -131,11 +160,13 @@ with {"sqlite": SqliteSink, "parquet": ParquetSink}[kind](Path(place)) as sink:
 """
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "parquet"])
-def test_killed_at_any_moment_it_has_the_old_video_or_the_new_one(kind, tmp_path):
+@pytest.mark.parametrize("kind", ["sqlite", "parquet", "postgres"])
+def test_killed_at_any_moment_it_has_the_old_video_or_the_new_one(kind, tmp_path, request):
     """Two processes write side by side; each is killed after other numbers of videos."""
-    place = tmp_path / kind
-    read = in_sqlite if kind == "sqlite" else in_parquet
+    place, read = tmp_path / kind, in_sqlite if kind == "sqlite" else in_parquet
+    if kind == "postgres":
+        url, place = (request.getfixturevalue(one) for one in ("postgres", "schema"))
+        read = partial(in_postgres, url)
     for kill_after in (1, 4):
         running = {
             name: subprocess.Popen(
