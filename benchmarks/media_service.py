@@ -1,0 +1,187 @@
+"""A server that draws and speaks, in a process of its own: it takes its time, allows so many
+pictures a minute, and fails when told to."""
+
+import base64
+import hashlib
+import io
+import json
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.servers import Allowance, in_a_process
+from stages.lesson.voices.pcm import RATE
+
+IMAGES, SPEECH = "/v1/images/generations", "/v1/audio/speech"
+
+
+@dataclass(frozen=True)
+class MediaPace:
+    """Seconds that a picture and a piece of narration take, seconds of sound for each, pictures a
+    minute (None: no limit), and the shares, 0 to 1, of calls that get a 429, and a 500."""
+
+    image: float
+    voice: float
+    said: float
+    images_per_minute: float | None = None
+    refused: float = 0.0
+    failed: float = 0.0
+
+
+@dataclass(frozen=True)
+class MediaTally:
+    """Calls by how they ended, calls answered more than once, and the most pictures at once."""
+
+    answers: dict[str, int]
+    paid_twice: int
+    most_images: int
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: "_Server"
+
+    def do_POST(self) -> None:
+        began, server = time.monotonic(), self.server
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        draws = self.path == IMAGES
+        judged = server.judge(body, draws)
+        if judged != "answered":
+            told = {"error": {"message": judged}}
+            self._send(500 if judged == "failed" else 429, json.dumps(told).encode())
+            return
+        due = began + (server.pace.image if draws else server.pace.voice)
+        time.sleep(max(0.0, due - time.monotonic()))
+        server.left(draws)
+        content = server.drawn if draws else server.spoken
+        self._send(200, content, "application/json" if draws else "audio/wav")
+
+    def _send(self, status: int, content: bytes, kind: str = "application/json") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Nothing is logged."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.lock = threading.Lock()
+        picture = base64.b64encode(_picture()).decode()
+        self.drawn = json.dumps({"data": [{"b64_json": picture}]}).encode()
+        self.restart(MediaPace(0.0, 0.0, 1.0))
+
+    def restart(self, pace: MediaPace) -> None:
+        with self.lock:
+            self.pace = pace
+            self.spoken = _sound(pace.said)
+            self._answers: Counter[str] = Counter()
+            self._paid: Counter[str] = Counter()
+            self._images = self._most = 0
+            allowed = pace.images_per_minute
+            self._allowance = None if allowed is None else Allowance(allowed)
+            self._dice = random.Random(0)
+
+    def judge(self, body: bytes, draws: bool) -> str:
+        """How the call is answered; one that is comes back by `left`."""
+        with self.lock:
+            roll = self._dice.random()
+            judged = "answered"
+            if draws and self._allowance is not None and not self._allowance.take():
+                judged = "over the limit"
+            elif roll < self.pace.refused:
+                judged = "refused"
+            elif roll < self.pace.refused + self.pace.failed:
+                judged = "failed"
+            else:
+                self._paid[hashlib.sha256(body).hexdigest()] += 1
+                self._images += draws
+                self._most = max(self._most, self._images)
+            self._answers[judged] += 1
+            return judged
+
+    def left(self, draws: bool) -> None:
+        with self.lock:
+            self._images -= draws
+
+    def tally(self) -> MediaTally:
+        with self.lock:
+            twice = sum(count - 1 for count in self._paid.values())
+            return MediaTally(dict(self._answers), twice, self._most)
+
+
+def _picture() -> bytes:
+    """As large as those of services are: a picture with some grain."""
+    grain = np.random.default_rng(0).integers(0, 24, (720, 1280, 3), np.uint8)
+    across = np.linspace(0, 200, 1280).astype(np.uint8)[None, :, None]
+    file = io.BytesIO()
+    Image.fromarray(grain + across).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def _sound(seconds: float) -> bytes:
+    import wave
+
+    at = np.arange(round(seconds * RATE)) / RATE
+    file = io.BytesIO()
+    with wave.open(file, "wb") as made:
+        made.setparams((1, 2, RATE, len(at), "NONE", ""))
+        made.writeframes((8000 * np.sin(2 * np.pi * 200 * at)).astype(np.int16).tobytes())
+    return file.getvalue()
+
+
+class MediaServices:
+    """The server in its process. `url` is the address of both APIs."""
+
+    def __init__(self, pipe: Connection, url: str) -> None:
+        self._pipe = pipe
+        self.url = url
+
+    def restart(self, pace: MediaPace) -> None:
+        """Forget what was seen, and take this pace from now on."""
+        self._pipe.send(pace)
+        self._pipe.recv()
+
+    def tally(self) -> MediaTally:
+        """What it has seen since it was restarted."""
+        self._pipe.send(None)
+        found: MediaTally = self._pipe.recv()
+        return found
+
+
+def _serve(pipe: Connection) -> None:
+    server = _Server()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    pipe.send(f"http://127.0.0.1:{server.server_address[1]}/v1")
+    while True:
+        asked = pipe.recv()
+        if asked is None:
+            pipe.send(server.tally())
+        else:
+            server.restart(asked)
+            pipe.send("restarted")
+
+
+@contextmanager
+def drawing_and_speaking() -> Iterator[MediaServices]:
+    """The server for the length of the block."""
+    with in_a_process(_serve) as (pipe, address):
+        yield MediaServices(pipe, address)
