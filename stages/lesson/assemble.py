@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import engine
 from engine import Item, Permanent, Stage, setting
 from stages.lesson.captions import captions_of, write_vtt
-from stages.lesson.clip import CLIP, PICTURES, SOUND, padded, write_still
+from stages.lesson.clip import CLIP, PICTURES, SOUND, padded
 from stages.lesson.film import FilmChapter, FilmPiece, write_film
 from stages.lesson.pictures.card import draw_card
 from stages.lesson.pictures.fonts import NoFontError
 from stages.lesson.scripts.sections import LESSON, read_section
+from stages.lesson.still import write_still
 from stages.lesson.voices.pcm import write_wav
 from stages.media.media_file import open_media
 

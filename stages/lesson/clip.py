@@ -5,18 +5,16 @@ import math
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import engine
 from engine import Drop, Item, Stage, setting
 from stages.lesson.pictures.image import IMAGE_FACTS, PICTURE
 from stages.lesson.scripts.sections import read_section
 from stages.lesson.services.counts import is_counted
+from stages.lesson.still import write_still
 from stages.lesson.voices.pcm import RATE, read_wav, write_wav
 from stages.lesson.voices.voice import FACTS, VOICE
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 PICTURES, SOUND, CLIP = "pictures.mp4", "sound.wav", "clip.json"
 
@@ -101,29 +99,3 @@ def padded(voice: Any, frames: int, fps: int, before: float) -> Any:
 
 def samples_of(frames: int, fps: int) -> int:
     return round(Fraction(frames * RATE, fps))
-
-
-def write_still(picture: "Image", frames: int, fps: int, quality: int, target: Path) -> None:
-    """The picture as H.264 of so many frames. Equal settings give streams that may be put one after
-    the other: no B-frames, so that each begins at its first."""
-    import av
-    import numpy as np
-
-    with av.open(str(target), "w", format="mp4") as container:
-        options = {
-            "preset": "veryfast",
-            "tune": "stillimage",
-            "crf": str(quality),
-            "bf": "0",
-            "g": str(fps * 10),
-            "threads": "1",
-        }
-        stream: Any = container.add_stream("libx264", rate=fps, options=options)
-        stream.width, stream.height, stream.pix_fmt = *picture.size, "yuv420p"
-        stream.time_base = Fraction(1, fps)
-        whole = av.VideoFrame.from_ndarray(np.asarray(picture), format="rgb24")
-        shown = whole.reformat(format="yuv420p")
-        for number in range(frames):
-            shown.pts, shown.time_base = number, Fraction(1, fps)
-            container.mux(stream.encode(shown))
-        container.mux(stream.encode())

@@ -44,7 +44,9 @@ def fit_drawn(size: tuple[int, int], target: Path) -> Callable[[MediaAnswer, str
             raise Transient(why, kind="no_picture") from None
         ratio = drawn.width * size[1] / (drawn.height * size[0])
         fitting = ImageOps.fit if 1 - min(ratio, 1 / ratio) <= MOST_CUT else ImageOps.pad
-        fitting(drawn, size, Image.Resampling.LANCZOS).save(target, compress_level=1)
+        if drawn.size != size:
+            drawn = fitting(drawn, size, Image.Resampling.LANCZOS)
+        drawn.save(target, compress_level=1)
 
     return fit
 
@@ -56,7 +58,11 @@ def _opened(source: "Path | io.BytesIO") -> "Image":
     Image.MAX_IMAGE_PIXELS = MOST_PIXELS
     try:
         with Image.open(source) as found:
-            upright = ImageOps.exif_transpose(found).convert("RGBA")
+            upright = ImageOps.exif_transpose(found)
+            if upright.mode == "RGB" and "transparency" not in upright.info:
+                upright.load()
+                return upright
+            upright = upright.convert("RGBA")
     except UnidentifiedImageError:
         raise UnreadablePictureError("its format is not known") from None
     except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:

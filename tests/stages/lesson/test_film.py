@@ -9,8 +9,9 @@ import numpy as np
 from PIL import Image
 
 from stages.lesson.captions import TimedText
-from stages.lesson.clip import padded, write_still
+from stages.lesson.clip import padded
 from stages.lesson.film import FilmChapter, FilmPiece, write_film
+from stages.lesson.still import write_still
 from stages.lesson.voices.pcm import RATE, write_wav
 
 FPS = 25
