@@ -11,6 +11,7 @@ from stages.lesson.assemble import Assemble
 from stages.lesson.clip import SectionClip
 from stages.lesson.costs import lesson_costs
 from stages.lesson.films import finish
+from stages.lesson.page import answer, lesson_sections
 from stages.lesson.pictures.image import LessonImage
 from stages.lesson.scripts.mapping import ScriptMap
 from stages.lesson.scripts.script import ScriptError, content_of_script, read_script
@@ -70,6 +71,8 @@ lesson = Pipeline(
     canonical=_canonical,
     precheck=_precheck,
     parameters=_parameters,
+    sections=lesson_sections,
+    answer=answer,
     costs=lesson_costs,
     flags=[
         Flag(

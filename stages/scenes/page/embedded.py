@@ -4,8 +4,6 @@ Each video is a JSON element of its own, read when it is needed. The words go fi
 of them fit, the last videos are named without their scenes; of the pictures every n-th stays.
 """
 
-import base64
-import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from stages.media.pictures.thumbnail import thumbnail
 from stages.scenes.page.catalogue import ShownVideo
 from stages.scenes.page.shown import scene_shown, summary_shown, video_shown
 
@@ -28,8 +27,6 @@ UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError)
 
 SIZE = 256
 """Pixels of a picture's longer side."""
-
-QUALITY = 60
 
 
 def embedded(videos: Sequence[ShownVideo]) -> Markup:
@@ -71,26 +68,12 @@ class Pictures:
         self._offered += 1
         if name is None or (self._offered - 1) % self._every or self._room <= 0:
             return None
-        data = _small(folder / name)
+        data = thumbnail(folder / name, SIZE)
         if data is None or len(data) > self._room:
             return None
         self._room -= len(data)
         self.taken += 1
         return data
-
-
-def _small(path: Path) -> str | None:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            image.draft("RGB", (SIZE, SIZE))
-            image.thumbnail((SIZE, SIZE))
-            buffer = io.BytesIO()
-            image.convert("RGB").save(buffer, "JPEG", quality=QUALITY)
-    except (OSError, ValueError):
-        return None  # gone, or damaged: the scene is shown without
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def json_element(name: str, value: Any) -> Markup:
