@@ -47,7 +47,7 @@ class Assemble(Stage):
 
     name = "lesson"
     inputs: ClassVar[Any] = ("sections", "clips")
-    defaults: ClassVar[dict[str, Any]] = {"workers": 1}
+    defaults: ClassVar[dict[str, Any]] = {"workers": 2}
 
     class Settings(engine.Settings):
         on_failure: Literal["placeholder", "skip", "fail"] = setting(

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from engine import SOURCE, Flag, Pipeline, Step, UsageError
 from stages.lesson.assemble import Assemble
+from stages.lesson.checks import lesson_checks
 from stages.lesson.clip import SectionClip
 from stages.lesson.costs import lesson_costs
 from stages.lesson.films import finish
@@ -74,6 +75,7 @@ lesson = Pipeline(
     sections=lesson_sections,
     answer=answer,
     costs=lesson_costs,
+    checks=lesson_checks,
     flags=[
         Flag(
             "--dry-run",
