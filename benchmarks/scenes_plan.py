@@ -150,16 +150,18 @@ def _described(rounds: Sequence[Round], clock: PlanClock) -> list[Row]:
 def _targets(
     rounds: Sequence[Round], ours: Sequence[Figures], shorter: Sequence[float]
 ) -> list[Target]:
-    def times(figure: str) -> list[float]:
+    def times(figure: str, of_own: str | None = None) -> list[float]:
         pairs = zip(rounds, ours, strict=True)
-        return [one.in_turn[figure] / own[figure] for one, own in pairs]
+        return [one.in_turn[figure] / own[of_own or figure] for one, own in pairs]
 
     in_shorter = [one.in_turn["total s"] / own for one, own in zip(rounds, shorter, strict=True)]
+    decoded = times("objects s", "objects with decoding s")
     over = [own["total s"] / own["critical path s"] for own in ours]
     return [
         Target("speech, times faster", interval(times("speech s")), 11, at_least=True),
         Target("sounds, times faster", interval(times("sounds s")), 6, at_least=True),
-        Target("objects, calls, times faster", interval(times("objects s")), 1.8, at_least=True),
+        Target("objects, the calls, times faster", interval(times("objects s")), 1.8, True),
+        Target("objects, with decoding, times faster", interval(decoded), 1.8, at_least=True),
         Target("in all, times faster (the plan: 9.2)", interval(times("total s")), 12, True),
         Target("in all, in chunks of 5 min, times faster", interval(in_shorter), 12, True),
         Target("wall over the critical path", interval(over), 1.05),
@@ -229,8 +231,9 @@ def _finish(arguments: Namespace, clock: PlanClock, rounds: Sequence[Round]) -> 
         f"In chunks of 15 min the longest call takes {longest:.1f} s; a twelfth of all calls one "
         f"after the other is {wanted:.1f} s. That leaves {wanted - longest:.1f} s for all that "
         "comes before it and after it, whose seconds the chain has.",
-        "The objects' seconds are those of the detector's calls, as one after the other; a scene "
-        "also has to be found, decoded and tracked, on cores that the sound needs more.",
+        "The objects' seconds are those of the detector's calls, as one after the other. With "
+        "decoding they are those in which any scene was in hand: scenes are decoded and tracked as "
+        "they are found, so that is about as long as finding them takes.",
         f"With 3 requests a minute, evenly spaced, the last of {len(last.chunks)} calls begins "
         f"after {60 / SLOW_RATE * (len(last.chunks) - 1):.0f} s: {least:.1f} s is the least that "
         f"the rate allows for speech; {last.turned_away} calls were turned away.",
