@@ -3,13 +3,14 @@
 import json
 import shlex
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from engine import FinishContext
+from engine import FinishContext, ItemRecord
 from stages.files.folders import link_or_copy
-from stages.lesson.assemble import CAPTIONS, FACTS, FILM, POSTER
+from stages.lesson.assemble import CAPTIONS, FACTS, FILM, POSTER, Assemble
 from stages.lesson.pictures.image import LessonImage
 from stages.lesson.services.counts import counted_lines
 from stages.lesson.services.settings import ServiceSettings
@@ -35,14 +36,14 @@ def finish(context: FinishContext) -> Sequence[str]:
     fresh = context.workdir / f".{FILMS}.scratch"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir()
-    names: set[str] = set()
+    done = [item for item in context.items() if _is_film(item)]
+    stems = Counter(_stem(item) for item in done)
     missing: list[str] = []
     standing_in = 0
-    for item in context.items():
-        folder = item.folder / "lesson"
-        if item.outcome != "done" or not folder.is_dir():
-            continue
-        name = _name(item.source, names)
+    for item in done:
+        folder, name = item.folder / Assemble.name, _stem(item)
+        if stems[name] > 1:  # by a name of its own each, which another one's arrival leaves alone
+            name = f"{name}-{item.id[-6:]}"
         for file in (FILM, CAPTIONS, POSTER, FACTS):
             link_or_copy(folder / file, fresh / f"{name}{Path(file).suffix}")
         facts = json.loads((folder / FACTS).read_text("utf-8"))
@@ -50,7 +51,7 @@ def finish(context: FinishContext) -> Sequence[str]:
         standing_in += sum("stand_ins" in one for one in facts["sections"])
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)
-    lines = [f"{len(names)} video{'s' * (len(names) != 1)} in {target}", *missing[:MOST_TOLD]]
+    lines = [f"{len(done)} video{'s' * (len(done) != 1)} in {target}", *missing[:MOST_TOLD]]
     if len(missing) > MOST_TOLD:
         lines.append(f"and {len(missing) - MOST_TOLD} more")
     if standing_in:
@@ -71,12 +72,11 @@ def _missing(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"{name} lacks section {gap['position'] + 1}{title}: {gap['why']}"
 
 
-def _name(source: str, names: set[str]) -> str:
-    """The script's name, and a number where two have the same."""
-    path = local_path(source)
-    stem = path.stem if path is not None else "lesson"
-    name, number = stem, 2
-    while name in names:
-        name, number = f"{stem}-{number}", number + 1
-    names.add(name)
-    return name
+def _is_film(item: ItemRecord) -> bool:
+    return item.outcome == "done" and (item.folder / Assemble.name).is_dir()
+
+
+def _stem(item: ItemRecord) -> str:
+    """The script's name."""
+    path = local_path(item.source)
+    return path.stem if path is not None else "lesson"

@@ -56,6 +56,11 @@ def font_for(text: str, size: int, file: str | None = None) -> "FreeTypeFont":
     return found
 
 
+def check_font(file: str) -> None:
+    """Raises NoFontError where it is no font, whatever it is to write."""
+    font_for("", 24, file)
+
+
 def _shown(letters: Iterable[str]) -> str:
     some = sorted(letters)
     return " ".join(some[:8]) + (" and others" if len(some) > 8 else "")

@@ -7,10 +7,10 @@ from typing import Any, Literal
 from anyio.to_thread import run_sync
 from pydantic import field_validator
 
-from engine import Item, Permanent, StandIn, setting
+from engine import Item, Permanent, StandIn, UsageError, setting
 from stages.lesson.pictures.card import draw_card
 from stages.lesson.pictures.fitting import UnreadablePictureError, fit_drawn, fit_whole
-from stages.lesson.pictures.fonts import NoFontError
+from stages.lesson.pictures.fonts import NoFontError, check_font
 from stages.lesson.scripts.sections import SavedSection, read_section
 from stages.lesson.services.asking import MediaAsker
 from stages.lesson.services.counts import write_counts
@@ -83,6 +83,15 @@ class LessonImage(ServiceStage):
             return width, height
 
     settings: "LessonImage.Settings"
+
+    async def open(self) -> None:
+        """Raises UsageError for a font that is none, and as any step that may call a service."""
+        if self.settings.font is not None:
+            try:
+                await run_sync(check_font, self.settings.font)
+            except NoFontError as error:
+                raise UsageError(str(error)) from None
+        await super().open()
 
     def find_ingredients(self, earlier: Any) -> dict[str, Any]:
         """The model that draws, where one does."""

@@ -7,6 +7,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,9 @@ LANGUAGE = r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*"
 """As in BCP 47, by its form."""
 
 MOST_SECTIONS = 2000
+
+MOST_DIGITS = 4300
+MANY_DIGITS = re.compile(rf"-?\d{{{MOST_DIGITS + 1}}}")
 
 AS_IT_STANDS = ScriptMap({})
 
@@ -175,8 +179,10 @@ def _parsed(name: str, text: str) -> Any:
         raise ScriptError(f"{where}: stands twice in one object; keep one of them") from None
     except RecursionError:
         raise ScriptError(f"{name}, line 1: its lists are nested too deeply") from None
-    except ValueError as error:  # a number of thousands of digits
-        raise ScriptError(f"{name}: {error}") from None
+    except ValueError:  # what Python refuses of numbers: their digits take long to read
+        at = next(one for one in places(text) if MANY_DIGITS.match(text, one.begin))
+        where = f"{name}, line {line_at(text, at.begin)}: {place_in_words(at.way)}"
+        raise ScriptError(f"{where}: has over {MOST_DIGITS:,} digits") from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -59,7 +59,10 @@ WRONG = {
     "list": ("[]", "line 1: is no object"),
     "twice": (one('{"text": "a",\n"text": "b"}'), "line 4: sections[0].text: stands twice"),
     "nan": (one('{"seconds": NaN}'), "line 3: sections[0].seconds: NaN is no number"),
-    "digits": (one('{"seconds": %s}' % ("1" * 5000)), "digits"),
+    "digits": (
+        one('{"seconds": %s}' % ("1" * 5000)),
+        "line 3: sections[0].seconds: has over 4,300 digits",
+    ),
     "deep": ("[" * 9999, "line 1: its lists are nested too deeply"),
     "field": (one('{"text": "a", "imge": "b"}'), "line 3: sections[0].imge: is no field"),
     "same": (
@@ -114,3 +117,28 @@ def test_what_is_no_file_is_told(source: str, told: str, tmp_path: Path) -> None
     assert ran.code == 2
     [line] = ran.err.splitlines()
     assert told in line
+
+
+def test_a_font_that_is_none_stops_the_run_before_anything_is_made(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"title": "T", "sections": [{"seconds": 1}]}')
+    sets = ["--set", f"stages.image.font={tmp_path / 'a.json'}", "--set", "limits.free_disk=0"]
+    ran = penstock("lesson", tmp_path / "a.json", "--out", tmp_path / "w", *sets, "--quiet")
+    assert ran.code == 2
+    font = tmp_path / "a.json"
+    told = f"penstock: {font} is no font that can be read; set stages.image.font to one\n"
+    assert ran.err == told
+
+
+def test_scripts_of_one_name_make_videos_of_their_own(tmp_path: Path) -> None:
+    scripts = []
+    for number, folder in enumerate("ab"):
+        (tmp_path / folder).mkdir()
+        scripts.append(tmp_path / folder / "talk.json")
+        told = {"title": "Same", "sections": [{"title": folder, "seconds": 1 + number}]}
+        scripts[-1].write_text(json.dumps(told))
+    sets = ["--set", 'stages.image.size="128x72"', "--set", "limits.free_disk=0"]
+    assert penstock("lesson", *scripts, "--out", tmp_path / "w", *sets, "--quiet").code == 0
+    videos = sorted((tmp_path / "w" / "videos").glob("talk-*.json"))
+    titles = {json.loads(one.read_text())["sections"][0]["title"] for one in videos}
+    assert titles == {"a", "b"}
+    assert all(one.with_suffix(".mp4").is_file() for one in videos)

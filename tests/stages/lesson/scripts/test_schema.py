@@ -1,6 +1,7 @@
 """The JSON Schema of scripts says what the code says."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def test_the_published_schema_is_that_of_the_code() -> None:
 
 
 @given(SCRIPT)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_the_schema_takes_what_the_code_takes(
     tmp_path_factory: pytest.TempPathFactory, script: dict[str, Any]
 ) -> None:
@@ -58,3 +59,50 @@ def test_the_schema_takes_what_the_code_takes(
         is_taken = False
         assert all(line.startswith("script.json") for line in str(error).splitlines())
     assert validator.is_valid(script) == is_taken
+
+
+WHOLE = '{"title": "T", "sections": [{"text": "a", "seconds": 1}, {"narration": "b"}]}'
+PIECES = some.sampled_from(
+    [
+        '"',
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "\\",
+        "\n",
+        "\t",
+        "0",
+        "-",
+        "NaN",
+        "null",
+        "text",
+        "\0",
+        "ä",
+    ]
+)
+CHANGES = some.lists(
+    some.tuples(some.integers(0, len(WHOLE)), some.integers(0, 9), PIECES | some.text(max_size=3)),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(CHANGES)
+@settings(max_examples=80, deadline=None)
+def test_whatever_is_wrong_is_told_with_its_line(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int, str]]
+) -> None:
+    text = WHOLE
+    for at, gone, put in changes:
+        text = f"{text[:at]}{put}{text[at + gone :]}"
+    path = tmp_path_factory.getbasetemp() / "script.json"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    try:
+        read_script(path)
+    except ScriptError as error:
+        for line in str(error).splitlines():
+            assert re.match(r"script\.json, line [1-9]\d*(, column \d+)?: .", line), line
+            assert line.isprintable()
