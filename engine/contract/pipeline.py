@@ -188,6 +188,10 @@ class Pipeline(Steps):
     """The word for one argument, such as "URL"; with an s for several. The usage line shows it."""
     packages: Sequence[str] = ()
     """Distributions whose versions each run records."""
+    imports: Sequence[str] = ()
+    """Modules that one thread imports before any step opens, such as numpy. Steps open side by
+    side, and a library in C may fail to import where it meets numpy half imported by another
+    thread. One that is missing is left to the steps."""
 
     def __post_init__(self) -> None:
         try:

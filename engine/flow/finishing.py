@@ -1,10 +1,13 @@
-"""Parts of a run beside its items: the versions of packages, and the pipeline's finish."""
+"""Parts of a run beside its items: the versions of packages, what is imported before the steps
+open, and the pipeline's finish."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from platform import python_version
+
+from anyio import to_thread
 
 from engine.config.load import Config
 from engine.contract.errors import PenstockError
@@ -22,6 +25,18 @@ def installed_versions(pipeline: Pipeline) -> dict[str, str]:
         with suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
     return versions
+
+
+async def import_first(pipeline: Pipeline) -> None:
+    """Import what the pipeline wants imported before its steps open."""
+
+    def import_all() -> None:
+        for name in pipeline.imports:
+            with suppress(ImportError):  # who needs it says so
+                import_module(name)
+
+    if pipeline.imports:
+        await to_thread.run_sync(import_all)
 
 
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, EOFError)

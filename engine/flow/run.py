@@ -15,7 +15,7 @@ from engine.config.trust import seal
 from engine.contract.errors import PenstockError, StopRun, root_cause
 from engine.contract.pipeline import Pipeline
 from engine.flow.division import judges_of
-from engine.flow.finishing import installed_versions, run_finish
+from engine.flow.finishing import import_first, installed_versions, run_finish
 from engine.flow.journey.graph import Graph
 from engine.flow.pool import Pool, inbox_for
 from engine.flow.resizer import Resizer
@@ -196,8 +196,7 @@ class Run:
 
     @property
     def outcome(self) -> RunOutcome:
-        """The outcome of the run, for tasks that still run beside it then;
-        "stopped" if it broke off."""
+        """The outcome of the run, for tasks that still run beside it; "stopped" if it broke off."""
         return self._outcome if self._went_through or self._outcome != "done" else "stopped"
 
     async def execute(self, background: Sequence[Background] = ()) -> RunReport:
@@ -249,9 +248,10 @@ class Run:
                 with self._in_hand:
                     async with anyio.create_task_group() as tasks:
                         tasks.start_soon(self._routing.feed)
-                        has_work = await self._routing.has_work()
-                        for pool in self.pools.values() if has_work else ():
-                            tasks.start_soon(pool.run, name=pool.name)
+                        if await self._routing.has_work():
+                            await import_first(self.pipeline)
+                            for pool in self.pools.values():
+                                tasks.start_soon(pool.run, name=pool.name)
                     await self._commit.flush()  # the finish reads the ledger, and so do listeners
                     await self._jobs.all_told()
                     lines = await self._finish()

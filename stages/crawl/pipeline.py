@@ -77,4 +77,5 @@ crawl = Pipeline(
     unit="video",
     takes="URL",
     packages=["yt-dlp", "av", "ultralytics", "torch", "ImageHash", "Pillow", "numpy", "httpx"],
+    imports=["numpy"],
 )

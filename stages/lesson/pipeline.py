@@ -94,4 +94,5 @@ lesson = Pipeline(
     unit="lesson",
     takes="FILE",
     packages=["av", "Pillow", "numpy", "pydantic", "httpx"],
+    imports=["numpy"],
 )

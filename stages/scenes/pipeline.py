@@ -173,4 +173,5 @@ scenes = Pipeline(
         "pyarrow",
         "httpx",
     ],
+    imports=["numpy"],
 )

@@ -84,6 +84,13 @@ def test_help_loads_nothing_heavy() -> None:
 # init, doctor
 
 
+def test_every_pipeline_imports_numpy_before_its_steps_open() -> None:
+    """Each opens several libraries in C side by side, which may find numpy half imported."""
+    for name in registry.names(registry.PIPELINES):
+        pipeline = registry.pipeline(name)
+        assert ("numpy" in pipeline.imports) == ("numpy" in pipeline.packages), name
+
+
 def test_init_writes_the_settings_that_the_repository_shows() -> None:
     ran = penstock("init")
     assert (ran.code, ran.out) == (0, "wrote config.toml\n")
