@@ -29,6 +29,7 @@ def test_the_example_is_a_script_and_is_never_written_over(
     jsonschema.validate(json.loads(before), json.loads(told.out))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
 def test_the_example_runs_at_once(tmp_path: Path) -> None:
     script = tmp_path / "mine.json"
