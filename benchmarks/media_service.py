@@ -8,10 +8,12 @@ import json
 import random
 import threading
 import time
+import wave
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 from typing import Any
@@ -19,8 +21,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.scenes_material import recording, spoken
 from benchmarks.servers import Allowance, in_a_process
-from stages.lesson.voices.pcm import RATE
+from stages.sound.track import RATE
 
 IMAGES, SPEECH = "/v1/images/generations", "/v1/audio/speech"
 
@@ -137,14 +140,18 @@ def _picture() -> bytes:
     return file.getvalue()
 
 
-def _sound(seconds: float) -> bytes:
-    import wave
+@cache
+def _voice() -> Any:
+    return spoken(recording("two_cities"))
 
-    at = np.arange(round(seconds * RATE)) / RATE
+
+def _sound(seconds: float) -> bytes:
+    """A voice, for so long."""
+    samples = np.resize(_voice(), round(seconds * RATE))
     file = io.BytesIO()
     with wave.open(file, "wb") as made:
-        made.setparams((1, 2, RATE, len(at), "NONE", ""))
-        made.writeframes((8000 * np.sin(2 * np.pi * 200 * at)).astype(np.int16).tobytes())
+        made.setparams((1, 2, RATE, len(samples), "NONE", ""))
+        made.writeframes(samples.astype(np.int16).tobytes())
     return file.getvalue()
 
 

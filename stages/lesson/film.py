@@ -4,6 +4,7 @@ A clip with AAC of its own is some milliseconds longer than its pictures, for an
 blocks of 1,024 samples, and that adds up over a lesson. So sound stays samples until here.
 """
 
+import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -118,15 +119,7 @@ def first_time_base(path: Path) -> Fraction:
 
 def _by_time(streams: Sequence[Iterator[Any]]) -> Iterator[Any]:
     """The packets of all streams, the earliest first."""
-    heads = {n: packet for n, one in enumerate(streams) if (packet := next(one, None)) is not None}
-    while heads:
-        number = min(heads, key=lambda n: (heads[n].dts * heads[n].time_base, n))
-        yield heads[number]
-        following = next(streams[number], None)
-        if following is None:
-            del heads[number]
-        else:
-            heads[number] = following
+    return heapq.merge(*streams, key=lambda packet: packet.dts * float(packet.time_base))
 
 
 def _video_packets(pieces: Sequence[FilmPiece], stream: Any) -> Iterator[Any]:
