@@ -21,9 +21,9 @@ WINDOW = 512
 _CONTEXT = 64
 """Samples before a window that it sees too."""
 
-BLOCK = 512 * WINDOW
-"""Samples at a time, 16 seconds: a track of hours never lies in memory as a whole. What is found
-does not depend on it."""
+BLOCK = 4096 * WINDOW
+"""Samples at a time, 2 minutes: a track of hours never lies in memory as a whole. What is found
+does not depend on it; after each one a busy process may let the network wait."""
 
 _AHEAD = 2
 """Blocks that may wait for the network while a track is decoded."""
