@@ -49,12 +49,13 @@ from stages.media.pictures import rendering
 from stages.net import errors as download_errors
 from stages.net import faults as download_faults
 from stages.net.faults import Meaning
+from stages.recipe.pipeline import recipe
 from stages.scenes.pipeline import scenes
 from stages.vision import asking
 from tests.stages.clips import make_clip, moving_picture
 from tests.stages.crawled import Crawl, Shot
 
-PIPELINES = {pipeline.name: pipeline for pipeline in (crawl, scenes, lesson)}
+PIPELINES = {pipeline.name: pipeline for pipeline in (crawl, scenes, lesson, recipe)}
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -154,7 +155,7 @@ def test_settings_named_exist(page: Path) -> None:
         if stage in crawl.names or dotted.startswith("limits."):
             assert setting_field(dotted) is not None, f"{dotted} is no setting"
             continue
-        others = (one for one in (scenes, lesson) if stage in one.names)
+        others = (one for one in (scenes, lesson, recipe) if stage in one.names)
         if not any(setting_field(dotted, one) is not None for one in others):
             assert find_spec(dotted) is not None, f"{dotted} is neither setting nor module"
 

@@ -43,7 +43,12 @@ def settings_options(pipeline: "Pipeline") -> list[click.Parameter]:
             ["--config"], metavar="FILE", help=f"Settings; default {CONFIG} where there is one."
         ),
         set_option(),
-        *(click.Option([flag.name], is_flag=True, help=flag.help) for flag in pipeline.flags),
+        *(
+            click.Option([flag.name], metavar=flag.takes, help=flag.help)
+            if flag.takes
+            else click.Option([flag.name], is_flag=True, help=flag.help)
+            for flag in pipeline.flags
+        ),
     ]
 
 
@@ -92,7 +97,10 @@ def flag_settings(pipeline: "Pipeline", given: Mapping[str, Any]) -> dict[str, A
     """The settings that the pipeline's flags set; `given` are all options, by parameter name."""
     chosen: dict[str, Any] = {}
     for flag in pipeline.flags:
-        if given[flag.name.removeprefix("--").replace("-", "_")]:
+        value = given[flag.name.removeprefix("--").replace("-", "_")]
+        if flag.takes and value is not None:
+            chosen |= dict.fromkeys(flag.sets, value)
+        elif value:
             chosen |= flag.sets
     return chosen
 

@@ -98,7 +98,7 @@ def run_command(pipeline: Pipeline) -> click.Command:
         log_json: str | None,
         web: int | None,
         web_host: str | None,
-        **flags: bool,
+        **flags: Any,
     ) -> None:
         if not sources and from_ is None:
             raise nothing_to_do(pipeline)

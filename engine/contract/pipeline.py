@@ -120,7 +120,8 @@ JSON; None where there is no such thing. The text of a UsageError is sent as {"p
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """A pipeline's own command-line flag, which stands for settings: `--allow-private`."""
+    """A pipeline's own command-line flag, which stands for settings: `--allow-private`; or an
+    option that takes a value for them: `--schema FILE`."""
 
     name: str
     help: str
@@ -129,6 +130,8 @@ class Flag:
     once: bool = False
     """Whether the flag holds for one run only: `penstock retry` does not
     take it from the last run."""
+    takes: str = ""
+    """The word for its value, such as "FILE": the settings in `sets` then get what is given."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,12 @@ DOCUMENT = "document.json"
 """What a step before writes of a video: a line for each scene, or for each piece of a document; a
 summary; a document."""
 
+DOCUMENTS = "documents"
+"""The folder of a run's documents, in its work folder."""
+
+WRITE = "write"
+"""The step that writes a document; it has the pictures that the records name."""
+
 FACTS = ("source", "title", "uploader", "upload_date", "webpage_url")
 """What a video's document takes from info.json."""
 

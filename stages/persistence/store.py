@@ -1,6 +1,6 @@
 """The sinks that are set, and what makes vectors for them: everything that a video is put into."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,14 +162,20 @@ class Store:
         """Put the video into one sink; with vectors of its texts, where it takes them. A text that
         has one already is not embedded again."""
         sink = self.sinks[name]
-        if sink is self._database and self._embedder is not None:
-            texts = [text for one in records.scenes for text in texts_of(one).values() if text]
-            missing = self._database.without_vector(self._embedder.name, texts)
-            for some in self._embedder.embed(missing):
-                vectors = [vector.astype("<f4").tobytes() for vector in some.vectors]
-                pairs = list(zip(some.texts, vectors, strict=True))
-                self._database.keep_vectors(self._embedder.name, pairs)
+        if sink is self._database:
+            self.embed([t for one in records.scenes for t in texts_of(one).values() if t])
         sink.write(records)
+
+    def embed(self, texts: Sequence[str]) -> int:
+        """Make and keep vectors of the texts that have none; returns their number."""
+        if self._database is None or self._embedder is None:
+            return 0
+        missing = self._database.without_vector(self._embedder.name, texts)
+        for some in self._embedder.embed(missing):
+            vectors = [vector.astype("<f4").tobytes() for vector in some.vectors]
+            pairs = list(zip(some.texts, vectors, strict=True))
+            self._database.keep_vectors(self._embedder.name, pairs)
+        return len(missing)
 
 
 def expected_vectors(settings: StoreSettings, workdir: Path, records: VideoRecords) -> Vectors:

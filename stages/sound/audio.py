@@ -5,7 +5,7 @@ and, where it listens for speech meanwhile, how likely somebody speaks in each w
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -36,6 +36,9 @@ class Audio(Stage):
     item_failures = frozenset({"missing_file", "damaged"})
 
     class Settings(engine.Settings):
+        enabled: bool = setting(
+            True, "Whether the sound is decoded: false where nobody listens.", in_ingredients=True
+        )
         listen: bool | None = setting(
             None,
             "Whether a network listens for speech while the sound is decoded, instead of after "
@@ -55,7 +58,13 @@ class Audio(Stage):
         if self.settings.listen:
             self._network = VoiceNetwork()
 
+    def find_ingredients(self, earlier: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        """That nothing is decoded, where that is so."""
+        return {} if self.settings.enabled else {"enabled": False}
+
     def process(self, item: Item, out: Path) -> None:
+        if not self.settings.enabled:
+            raise Skip("nobody listens", kind="no_audio")
         folder = item.input("video")
         path = folder / json.loads((folder / "info.json").read_text())["file"]
         if not path.exists():

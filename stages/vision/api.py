@@ -55,6 +55,14 @@ class FormQuestion(Question):
 
 
 @dataclass(frozen=True, slots=True)
+class SchemaQuestion(FormQuestion):
+    """One whose schema is anybody's. `strict`: it is as strict servers want it, every field
+    required and none besides."""
+
+    strict: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
     """What one call asks about: JPEG images, in order, or a `clip`, and `data`, text from anybody.
     `before` is an answer that the model gave to the same, and what is wrong with it."""
@@ -124,7 +132,8 @@ class OpenAI:
         """The request, as JSON."""
         body: dict[str, Any] = {"model": self.question.model, "messages": self._messages(subject)}
         if isinstance(self.question, FormQuestion) and "response_format" not in self._unsupported:
-            form = {"name": "answer", "strict": True, "schema": self.question.schema}
+            strict = not isinstance(self.question, SchemaQuestion) or self.question.strict
+            form = {"name": "answer", "strict": strict, "schema": self.question.schema}
             body["response_format"] = {"type": "json_schema", "json_schema": form}
         if "max_tokens" in self._unsupported:
             body["max_completion_tokens"] = self.question.max_tokens
@@ -211,7 +220,10 @@ class Gemini:
         body: dict[str, Any] = {}
         if isinstance(question, FormQuestion):
             config["responseMimeType"] = "application/json"
-            config["responseSchema"] = gemini_schema(question.schema)
+            if isinstance(question, SchemaQuestion):
+                config["responseJsonSchema"] = question.schema
+            else:
+                config["responseSchema"] = gemini_schema(question.schema)
             body["systemInstruction"] = {"parts": [{"text": question.prompt}]}
         else:
             texts.insert(0, question.prompt)

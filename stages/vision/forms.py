@@ -52,11 +52,9 @@ def gemini_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_form(form: type[Form], answer: str) -> Form:
-    """The form that a model filled in; what surrounds the object, such as a code fence, is left
-    out. Raises UnfitAnswer."""
-    begin, end = answer.find("{"), answer.rfind("}")
+    """The form that a model filled in. Raises UnfitAnswer."""
+    found = read_object(answer)
     try:
-        found = json.loads(answer[begin : end + 1] if begin >= 0 else answer)
         return form.model_validate(found)
     except ValidationError as error:
         told = [
@@ -64,6 +62,14 @@ def read_form(form: type[Form], answer: str) -> Form:
             for one in error.errors(include_url=False, include_input=False)
         ]
         raise UnfitAnswer(_short("; ".join(told))) from None
+
+
+def read_object(answer: str) -> Any:
+    """The JSON in an answer; what surrounds its object, such as a code fence, is left out. Raises
+    UnfitAnswer."""
+    begin, end = answer.find("{"), answer.rfind("}")
+    try:
+        return json.loads(answer[begin : end + 1] if begin >= 0 else answer)
     except (ValueError, RecursionError) as error:
         cut = begin >= 0 and answer.count("{") > answer.count("}")
         why = "it ends in the middle" if cut else str(error)

@@ -18,6 +18,12 @@ from stages.vision.settings import VisionSettings
 
 FREE = "found"
 
+TAKEN = (
+    *("backend", "model", "base_url", "api_key_env", "auth", "api_version"),
+    *("concurrency", "requests_per_minute", "tokens_per_minute", "requests_per_day"),
+)
+"""The settings of one step that hold for another one without a backend of its own."""
+
 
 class WordsSettings(VisionSettings):
     """Those of every such step."""

@@ -114,7 +114,7 @@ def test_init_does_not_overwrite_what_somebody_wrote() -> None:
 
 
 def test_init_takes_the_pipelines_and_the_file(tmp_path: Path) -> None:
-    assert penstock("init", "crawl", "lesson", "scenes").code == 0
+    assert penstock("init", "crawl", "lesson", "recipe", "scenes").code == 0
     assert Path("config.toml").read_text() == CONFIG.read_text()
     assert penstock("init", "crawl", "mine.toml").out == "wrote mine.toml\n"
     assert "[stages.filter]" in Path("mine.toml").read_text()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine import UsageError
+from stages.persistence.records import DOCUMENTS, WRITE
 from stages.persistence.store import DATABASE
 from stages.scenes.collect import Collect
 from stages.scenes.results import RESULTS
@@ -59,7 +60,8 @@ def search(
 ) -> None:
     """Find scenes of a work folder DIR by WORDS, and by what these mean; also during the run.
 
-    Any of the words will do, in any form (chop, chops, chopped); "words in quotes" stand together.
+    Of a recipe run it finds the entries of documents, and their frames. Any of the words will do,
+    in any form (chop, chops, chopped); "words in quotes" stand together.
     Where the run has made vectors (see stages.persist.meaning), scenes are found by meaning, too.
     Scenes next to each other are one answer. DIR may also be an SQLite file that several work
     folders share.
@@ -166,12 +168,17 @@ def clock(seconds: float) -> str:
 def as_text(hit: "Hit", folder: Path) -> str:
     """The answer in two lines: video, scenes, time, and what was found there; the thumbnail."""
     scenes = str(hit.first) if hit.first == hit.last else f"{hit.first}-{hit.last}"
+    label = hit.record.get("label")  # what documents call their entries: "steps 3"
+    place = _printable(label) if isinstance(label, str) else f"scene {scenes}"
     # Text from elsewhere must not steer the terminal; the marks do.
-    shown = "".join(one if one.isprintable() or one in MARKS else " " for one in hit.snippet)
-    snippet = shown.replace(MARKS[0], BOLD).replace(MARKS[1], NORMAL)
+    snippet = _printable(hit.snippet).replace(MARKS[0], BOLD).replace(MARKS[1], NORMAL)
     thumbnail = thumbnail_of(hit, folder)
-    line = f"{hit.video}  scene {scenes}  {clock(hit.time)}  {PLACE_OF[hit.column]}: {snippet}"
+    line = f"{hit.video}  {place}  {clock(hit.time)}  {PLACE_OF[hit.column]}: {snippet}"
     return f"{line}\n    {thumbnail}" if thumbnail else line
+
+
+def _printable(text: str) -> str:
+    return "".join(one if one.isprintable() or one in MARKS else " " for one in text)
 
 
 def as_dict(hit: "Hit", folder: Path) -> dict[str, Any]:
@@ -184,6 +191,7 @@ def as_dict(hit: "Hit", folder: Path) -> dict[str, Any]:
         "title": hit.document.get("title"),
         "source": hit.document.get("source"),
         "scene": hit.scene,
+        "label": hit.record.get("label"),
         "scenes": [hit.first, hit.last],
         "start": hit.start,
         "end": hit.end,
@@ -203,5 +211,9 @@ def thumbnail_of(hit: "Hit", folder: Path) -> Path | None:
         return None
     work = folder.parent if folder.is_file() else folder
     inside = name.removeprefix(f"{hit.video}/")
-    places = (work / RESULTS / name, work / "items" / hit.video / Collect.name / inside)
+    made = work / "items" / hit.video
+    places = (
+        *(work / folder / name for folder in (RESULTS, DOCUMENTS)),
+        *(made / step / inside for step in (Collect.name, WRITE)),
+    )
     return next((place for place in places if place.is_file()), None)

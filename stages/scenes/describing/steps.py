@@ -11,13 +11,7 @@ from stages.scenes.describing.describe import DescribeScenes
 from stages.scenes.describing.summary import Summarise
 from stages.vision.api import DEFAULT_KEYS, LOOKED_UP
 from stages.vision.connection import model_of
-from stages.vision.words_settings import FREE, WordsSettings, host_of
-
-TAKEN = (
-    *("backend", "model", "base_url", "api_key_env", "auth", "api_version"),
-    *("concurrency", "requests_per_minute", "tokens_per_minute", "requests_per_day"),
-)
-"""The settings of describe_scenes that hold for a summary without a backend of its own."""
+from stages.vision.words_settings import FREE, TAKEN, WordsSettings, host_of
 
 
 def resolve_words(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:

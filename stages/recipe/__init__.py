@@ -1,0 +1,1 @@
+"""The recipe pipeline: one short video becomes a structured document, within seconds."""

@@ -1,0 +1,1 @@
+"""Which few frames of a video tell most of it."""

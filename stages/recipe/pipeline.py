@@ -1,0 +1,120 @@
+"""The recipe pipeline: its steps, and the facts that no single stage knows."""
+
+from typing import cast
+
+from pydantic import BaseModel
+
+from engine import SOURCE, Flag, Pipeline, Step
+from stages.fetch.download import Download
+from stages.net.addresses import canonical_source
+from stages.persistence.persist import Persist
+from stages.persistence.settling import forget
+from stages.persistence.store import StoreSettings
+from stages.recipe.documents import finish
+from stages.recipe.embed import EmbedNotes
+from stages.recipe.frames.frames import ChosenFrames
+from stages.recipe.writing.analyse import AnalyseFrame
+from stages.recipe.writing.write import WriteDocument
+from stages.sound.audio import Audio
+from stages.speech.steps import resolve_speech, speech_steps
+from stages.speech.transcribe import Transcribe
+from stages.vision.words_settings import TAKEN
+
+
+def _resolve_recipe(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
+    return _resolve_vectors(_resolve_words(_resolve_sound(settings)))
+
+
+def _resolve_sound(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
+    """Listen only where that is asked for."""
+    if not cast(WriteDocument.Settings, settings[WriteDocument.name]).speech:
+        transcribe = cast(Transcribe.Settings, settings[Transcribe.name])
+        audio = cast(Audio.Settings, settings[Audio.name])
+        settings = settings | {
+            Transcribe.name: transcribe.model_copy(update={"backend": "off"}),
+            Audio.name: audio.model_copy(update={"enabled": False}),
+        }
+    return resolve_speech(settings)
+
+
+def _resolve_words(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
+    """Have the document written by who looks at the frames, unless it says otherwise."""
+    write = cast(WriteDocument.Settings, settings[WriteDocument.name])
+    if write.backend is None:
+        analyse = settings[AnalyseFrame.name]
+        taken = {name: getattr(analyse, name) for name in TAKEN}
+        write = write.model_copy(update=taken)
+    return settings | {WriteDocument.name: write}
+
+
+def _resolve_vectors(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
+    """Make vectors of the notes by what makes those of the document."""
+    store = cast(StoreSettings, settings[Persist.name])
+    return settings | {EmbedNotes.name: EmbedNotes.Settings.like(store)}
+
+
+recipe = Pipeline(
+    name="recipe",
+    summary="Short videos in; a structured document of each, such as a recipe, out.",
+    steps=[
+        Step(Download, after=SOURCE),
+        Step(ChosenFrames, after="download"),
+        Step(Audio, after="download"),
+        *speech_steps("audio", "download"),
+        Step(AnalyseFrame, after="frames", inputs={"frame": "frames"}, each="frames"),
+        Step(
+            WriteDocument,
+            after=["frames", "analyse", "transcript"],
+            inputs={"frames": "frames", "notes": "analyse", "transcript": "transcript"},
+        ),
+        Step(EmbedNotes, after="analyse", inputs={"notes": "analyse"}),
+        Step(
+            Persist,
+            after=["write", "embed"],
+            inputs={"scenes": "write", "summary": None},
+        ),
+    ],
+    finish=finish,
+    forget=forget,
+    canonical=canonical_source,
+    resolve=_resolve_recipe,
+    flags=[
+        Flag(
+            "--schema",
+            "A JSON Schema of the document, in place of a recipe's.",
+            {"stages.write.schema_file": None},
+            takes="FILE",
+        ),
+        Flag(
+            "--prompt",
+            "What the model that writes the document is told to do.",
+            {"stages.write.prompt": None},
+            takes="TEXT",
+        ),
+        Flag("--speech", "Listen to what is said, too.", {"stages.write.speech": True}),
+        Flag(
+            "--dry-run",
+            "Do all that is free, and say what the paid calls would take and send, and to whom.",
+            {
+                "stages.transcribe.dry_run": True,
+                "stages.analyse.dry_run": True,
+                "stages.write.dry_run": True,
+                "stages.persist.dry_run": True,
+            },
+            once=True,
+        ),
+        Flag(
+            "--allow-private",
+            "Fetch also from this machine and private networks.",
+            {"stages.download.allow_private": True},
+        ),
+        Flag(
+            "--no-local",
+            "Take no files of this machine: for lists from elsewhere.",
+            {"stages.download.local_files": False},
+        ),
+    ],
+    unit="video",
+    takes="URL",
+    packages=["yt-dlp", "av", "ImageHash", "jsonschema", "Pillow", "numpy", "httpx"],
+)
