@@ -30,6 +30,9 @@ LOCAL = 0.08
 NOISE = 0.02
 """Differences up to this, of 1, are those of noise and compression."""
 
+SWAY = 2
+"""Blocks by which a thing may lie elsewhere and be the same."""
+
 EMPTY = 2.5
 """How many times longer than an equal share of the video a stretch without a chosen frame may
 be."""
@@ -55,52 +58,108 @@ def choose_looks(looks: Sequence[FrameLook], most: int) -> list[int]:
     count = len(looks)
     if count <= most:
         return list(range(count))
+    seen = _Seen(looks)
     weights = _weights(looks)
     chosen = [_best_of(weights, range(min(AROUND, count)))]
     if most > 1:
         chosen.append(_best_of(weights, range(count - 1, max(count - 1 - AROUND, 0), -1)))
-    nearest = [min(difference(look, looks[one]) for one in chosen) for look in looks]
+    for place in chosen:
+        seen.add(place)
     while len(chosen) < most:
+        newness = seen.newness()
         places = _allowed(looks, chosen, most)
-        best = max(places, key=lambda place: (nearest[place] * weights[place], -place))
-        if nearest[best] <= NOISE:  # nothing new is left: the widest gap's middle
+        best = max(places, key=lambda place: (newness[place] * weights[place], -place))
+        if newness[best] <= 0:  # nothing new is left
             best = _middle(looks, chosen, weights)
         chosen.append(best)
-        nearest = [
-            min(before, difference(look, looks[best]))
-            for before, look in zip(nearest, looks, strict=True)
-        ]
+        seen.add(best)
     return sorted(chosen)
-
-
-def difference(one: FrameLook, other: FrameLook) -> float:
-    """How differently two candidates look, 0 to 1: by the blocks that differ most, so that a small
-    thing that is new counts; the more, the more bits of their hashes differ."""
-    import numpy as np
-
-    apart = np.abs(one.small - other.small).mean(axis=2).ravel()
-    worst = max(1, round(len(apart) * LOCAL))
-    local = float(np.partition(apart, -worst)[-worst:].mean())
-    bits = (one.hash ^ other.hash).bit_count()
-    return max(0.0, local - NOISE) * (1 + bits / 32)
 
 
 def is_alike(one: FrameLook, other: FrameLook) -> bool:
     """Whether two candidates show the same, so that one answer serves for both."""
-    return (one.hash ^ other.hash).bit_count() <= ALIKE_BITS and difference(one, other) <= NOISE
+    if (one.hash ^ other.hash).bit_count() > ALIKE_BITS:
+        return False
+    return max(_new_in(one, [other]), _new_in(other, [one])) <= 0
+
+
+class _Seen:
+    """What the chosen candidates have shown of each candidate, block by block."""
+
+    def __init__(self, looks: Sequence[FrameLook]) -> None:
+        import numpy as np
+
+        self._looks = looks
+        self._pictures = np.stack([look.small for look in looks])
+        self._left = np.full(self._pictures.shape[:3], np.inf, np.float32)
+        self._bits = [64] * len(looks)
+
+    def add(self, place: int) -> None:
+        """It is chosen."""
+        import numpy as np
+
+        chosen = self._looks[place]
+        self._left = np.minimum(self._left, _unlike(self._pictures, chosen.small))
+        self._bits = [
+            min(bits, (look.hash ^ chosen.hash).bit_count())
+            for bits, look in zip(self._bits, self._looks, strict=True)
+        ]
+
+    def newness(self) -> list[float]:
+        """How much each candidate shows that no chosen one does, 0 and up: by the blocks that are
+        least like what was shown, so that a small thing counts; the more, the more bits of its hash
+        differ from that of the nearest chosen one."""
+        return [
+            new * (1 + bits / 64)
+            for new, bits in zip(_worst_blocks(self._left), self._bits, strict=True)
+        ]
+
+
+def _unlike(pictures: "NDArray[np.float32]", other: "NDArray[np.float32]") -> "NDArray[np.float32]":
+    """How unlike each block of each picture is to the block of `other` that is most like it, of
+    those up to SWAY blocks away: a camera that moves shows nothing new by that."""
+    import numpy as np
+
+    rows, columns = other.shape[:2]
+    padded = np.pad(other, ((SWAY, SWAY), (SWAY, SWAY), (0, 0)), "edge")
+    found = np.full(pictures.shape[:3], np.inf, np.float32)
+    for down in range(2 * SWAY + 1):
+        for across in range(2 * SWAY + 1):
+            moved = padded[down : down + rows, across : across + columns]
+            found = np.minimum(found, np.abs(pictures - moved).mean(axis=3))
+    return np.asarray(found, np.float32)
+
+
+def _worst_blocks(unlike: "NDArray[np.float32]") -> list[float]:
+    """The mean of each picture's blocks that are least like, over the noise."""
+    import numpy as np
+
+    flat = unlike.reshape(len(unlike), -1)
+    worst = max(1, round(flat.shape[1] * LOCAL))
+    means = np.partition(flat, -worst, axis=1)[:, -worst:].mean(axis=1)
+    return [max(0.0, float(mean) - NOISE) for mean in means]
+
+
+def _new_in(look: FrameLook, others: Sequence[FrameLook]) -> float:
+    """How much a candidate shows that none of the others does."""
+    import numpy as np
+
+    left = np.full((1, *look.small.shape[:2]), np.inf, np.float32)
+    for other in others:
+        left = np.minimum(left, _unlike(look.small[None], other.small))
+    return _worst_blocks(left)[0]
 
 
 def _weights(looks: Sequence[FrameLook]) -> list[float]:
     """What the newness of each counts: less where it is blurred, or passes in a moment."""
-    steps = [difference(one, later) for one, later in pairwise(looks)]
     found = []
     for place, look in enumerate(looks):
         around = looks[max(0, place - AROUND) : place + AROUND + 1]
         sharpest = max(one.sharpness for one in around)
         share = look.sharpness / sharpest if sharpest > 0 else 1.0
-        sharp = min(1.0, share / SHARP) ** 2
-        beside = [steps[at] for at in (place - 1, place) if 0 <= at < len(steps)]
-        found.append(sharp * (PASSING if min(beside, default=0.0) > 2 * NOISE else 1.0))
+        beside = [looks[at] for at in (place - 1, place + 1) if 0 <= at < len(looks)]
+        passing = bool(beside) and _new_in(look, beside) > NOISE
+        found.append(min(1.0, share / SHARP) ** 2 * (PASSING if passing else 1.0))
     return found
 
 
