@@ -29,6 +29,7 @@ from engine.contract.job import Job
 from engine.contract.lending import Loan, borrow
 from engine.contract.parts import Parts
 from engine.contract.pipeline import (
+    AttemptRecord,
     Check,
     FinishContext,
     Flag,
@@ -36,6 +37,7 @@ from engine.contract.pipeline import (
     PageContext,
     PageFile,
     Pipeline,
+    RunRecord,
     Section,
 )
 from engine.contract.showing import shown, shown_in
@@ -90,6 +92,7 @@ __all__ = [
     "LOCK_FILES",
     "SOURCE",
     "AttemptEnded",
+    "AttemptRecord",
     "AttemptStarted",
     "Cancelled",
     "Check",
@@ -121,6 +124,7 @@ __all__ = [
     "PipelineError",
     "Produced",
     "RunEnded",
+    "RunRecord",
     "RunReport",
     "RunStarted",
     "Section",

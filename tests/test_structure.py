@@ -25,8 +25,8 @@ PUBLIC = {
     " MissingOutput Loan available_cores writable borrow checkpoint deadline setting shown"
     " shown_in",
     "to end otherwise": "Ending Drop Permanent Skip StandIn StopRun Throttled Transient",
-    "to write pipelines": "SOURCE Check FinishContext Flag ItemRecord PageContext PageFile Pipeline"
-    " Section Step",
+    "to write pipelines": "SOURCE AttemptRecord Check FinishContext Flag ItemRecord PageContext"
+    " PageFile Pipeline RunRecord Section Step",
     "to bring items": "Job JoinedSources Source",
     "errors": "ConfigError PenstockError PipelineError UsageError WorkFolderError",
     "to run them": "Config RunReport LOCK_FILES execute load_config locked open_list run_pipeline",

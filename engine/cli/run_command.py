@@ -134,6 +134,7 @@ def execute(
     from engine.views.choose import choose_view
     from engine.views.json_log import JsonLog, printing_aside
     from engine.views.levels import Levels
+    from engine.views.news import NewsOfOutputs
 
     events = Events()
     log = JsonLog(Path(log_json)) if log_json is not None else None
@@ -144,6 +145,8 @@ def execute(
     def prepare(run: "Run") -> "Sequence[Background]":
         view = choose_view(run.snapshot, quiet=quiet, levels=Levels.of(pipeline))
         events.subscribe(view)
+        if pipeline.news is not None:
+            events.subscribe(NewsOfOutputs(pipeline.news, workdir, view.note))
         shown = _beside(events, view, view.refresh_forever)
         if port is None:
             return [shown]

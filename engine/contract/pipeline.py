@@ -42,6 +42,27 @@ class ItemRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """An attempt at an item, or at a part, as the ledger has it. Times are seconds since the epoch;
+    `ended` and `outcome` are None where it was cut off."""
+
+    item: str
+    step: str
+    started: float
+    ended: float | None
+    outcome: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What a run did: its attempts, in the order in which they began; and the most bytes of memory
+    that it was seen to use, with its processes, None where nobody looked."""
+
+    attempts: Sequence[AttemptRecord] = ()
+    memory: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FinishContext:
     """The input of a finish: the work folder, every stage's settings, and the ledger's items."""
 
@@ -50,6 +71,8 @@ class FinishContext:
     versions: Mapping[str, str]
     items: Callable[[], Iterator[ItemRecord]]
     """Every item of the work folder, from this run and earlier ones, ordered by id; streamed."""
+    run: Callable[[], RunRecord] = RunRecord
+    """What the run did whose end this is."""
 
 
 Finish = Callable[[FinishContext], Sequence[str]]
@@ -107,6 +130,12 @@ class PageFile:
 Forget = Callable[[FinishContext, ItemRecord], Sequence[str]]
 """Takes an item out of the stores that the pipeline writes to, beside its results; called again
 where a first call was cut off. Returns a line for each."""
+
+
+News = Callable[[str, Path], str | None]
+"""What the views tell at once of a step that has ended well with an item or a part, given the
+step's name and its output's folder: a line, None for nothing. Called on the event loop, so it has
+to return at once."""
 
 
 Sections = Callable[[PageContext], Iterable[Section]]
@@ -176,6 +205,8 @@ class Pipeline(Steps):
     place of a click command, "module:attribute", which is loaded when it is used."""
     checks: Callable[[Mapping[str, BaseModel]], Iterable[Check]] | None = None
     """The checks of `penstock doctor` under these settings, by stage name."""
+    news: News | None = None
+    """What the views tell of a step's outputs as they come."""
     sections: Sections | None = None
     """The pipeline's own sections of the report page, such as pictures."""
     answer: Answer | None = None

@@ -11,7 +11,7 @@ from anyio import to_thread
 
 from engine.config.load import Config
 from engine.contract.errors import PenstockError
-from engine.contract.pipeline import FinishContext, ItemRecord, Pipeline
+from engine.contract.pipeline import FinishContext, ItemRecord, Pipeline, RunRecord
 from engine.ledger.reader import LedgerReader
 from engine.telemetry.text import one_line
 from engine.workers.call_thread import CallThread
@@ -61,11 +61,17 @@ def finish_context(
     items: Callable[[], Iterator[ItemRecord]],
 ) -> FinishContext:
     """The input of the pipeline's finish, with these items."""
+
+    def run() -> RunRecord:
+        with LedgerReader(workdir) as reader:
+            return reader.latest_run()
+
     return FinishContext(
         workdir=workdir,
         settings={name: stage.settings for name, stage in config.stages.items()},
         versions=installed_versions(pipeline),
         items=items,
+        run=run,
     )
 
 

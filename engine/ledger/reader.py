@@ -16,7 +16,7 @@ from typing import Any, Literal
 from engine.contract.errors import WorkFolderError
 from engine.contract.item import PARTS, Item, place_of
 from engine.contract.job import Job, Parameters
-from engine.contract.pipeline import ItemRecord, Pipeline
+from engine.contract.pipeline import AttemptRecord, ItemRecord, Pipeline, RunRecord
 from engine.contract.showing import shown, shown_in
 from engine.ledger.audit import Audit
 from engine.ledger.errors import explained, is_explained
@@ -237,6 +237,17 @@ class LedgerReader:
             EndedAttempt(id_, run, item, shown(source), *rest)
             for id_, run, item, source, *rest in rows
         )
+
+    def latest_run(self) -> RunRecord:
+        """What the latest run did."""
+        (run,) = self._db.execute("SELECT max(id) FROM runs").fetchone()
+        rows = self._db.execute(
+            "SELECT item, stage, started, ended, outcome FROM attempts WHERE run = ? ORDER BY id",
+            (run,),
+        )
+        attempts = [AttemptRecord(*row) for row in rows]
+        memory = max((sample.memory for _, sample in self.samples(run)), default=None)
+        return RunRecord(attempts, memory)
 
     def last_sign(self, run: int) -> float | None:
         """Time of a run's last entry for an attempt or a sample; None if it has none."""

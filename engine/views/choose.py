@@ -16,6 +16,9 @@ class View(Protocol):
 
     def __call__(self, event: Event) -> None: ...
 
+    def note(self, line: str) -> None:
+        """Show a line of news."""
+
     async def refresh_forever(self) -> None:
         """Show the state of the run, again and again, until cancelled."""
 
@@ -24,6 +27,9 @@ class Quiet:
     """Shows nothing."""
 
     def __call__(self, event: Event) -> None:
+        pass
+
+    def note(self, line: str) -> None:
         pass
 
     async def refresh_forever(self) -> None:

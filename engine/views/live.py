@@ -53,7 +53,11 @@ class LiveView:
         if isinstance(event, RunStarted):
             self._run = event.pipeline
         elif note := notable(event, LONGEST_ID):
-            self._notes.append(f"{time.strftime('%H:%M:%S')} {one_line(note)}")
+            self.note(note)
+
+    def note(self, line: str) -> None:
+        """Show a line of news, below the table."""
+        self._notes.append(f"{time.strftime('%H:%M:%S')} {one_line(line)}")
 
     async def refresh_forever(self) -> None:
         """Draw until cancelled; the last drawing stays on the terminal."""

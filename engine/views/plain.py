@@ -29,6 +29,10 @@ class PlainLines:
         elif not isinstance(event, GateClosed) and (line := notable(event)):
             self._write(line)
 
+    def note(self, line: str) -> None:
+        """Write a line of news."""
+        self._write(line)
+
     async def refresh_forever(self) -> None:
         self._progress.look()
         while True:

@@ -16,6 +16,7 @@ from stages.calls.errors import Crowded, Refused, ServerFailed, SlowDown, TimedO
 from stages.calls.problem import Problem, problem_within, read_problem
 from stages.calls.rate import Away, CallGate, DaySpent, PausedTooLong, TokenEstimate
 from stages.calls.route import open_client
+from stages.calls.sent_calls import SentCalls
 
 _FIRST_BACKOFF = 0.5
 _LONGEST_BACKOFF = 30.0
@@ -80,6 +81,8 @@ class ApiClient(Generic[Q, R]):
         """Requests sent so far, whatever their outcome."""
         self.answers = 0
         """Answers to this client's calls so far; the gate counts those of all that pass it."""
+        self.calls = SentCalls()
+        """What became of the requests so far."""
         self.proven = False
         """Whether this question has been answered, now or in an earlier run."""
         self.host = urlsplit(api.url).netloc
@@ -190,6 +193,7 @@ class ApiClient(Generic[Q, R]):
             try:
                 answer = await self._ask_once(request)
             except TryAgain as error:
+                self.calls.failed += 1
                 late = isinstance(error, TimedOut) and not knocking
                 if late and self.gate.slots.late(limit):
                     raise Crowded from None
@@ -200,8 +204,13 @@ class ApiClient(Generic[Q, R]):
                 self.proven = True
                 self.answers += 1
                 seconds = anyio.current_time() - began
+                self.calls.answer(seconds)
                 self.gate.answered(answer.tokens, charged, seconds, self.estimate)
                 return answer
+            if answer.remedy == "slow down":
+                self.calls.paused += 1
+            else:
+                self.calls.failed += 1
             self.gate.reached()
             adapted = answer.status == 400 and self.api.adapt(request, answer.parameter)
             if not adapted:
@@ -242,6 +251,7 @@ class ApiClient(Generic[Q, R]):
         import httpx
 
         headers = {"Content-Type": request.content_type}
+        self.calls.up += len(request.content)
         body = bytearray()
         try:
             with anyio.fail_after(self.timeout):
@@ -263,6 +273,7 @@ class ApiClient(Generic[Q, R]):
             if "CERTIFICATE_VERIFY_FAILED" in why:
                 why += "; SSL_CERT_FILE may name certificates to trust"
             raise TryAgain(f"no answer from {self.host}: {why}", away=True) from None
+        self.calls.down += len(body)
         return response.status_code, response.headers, bytes(body)
 
     def _parsed(self, content: bytes) -> Any:

@@ -21,6 +21,7 @@ from stages.persistence.persist import Persist, vectors_counted
 from stages.persistence.records import DOCUMENT, DOCUMENTS, read_records
 from stages.persistence.settling import settle_sinks
 from stages.persistence.store import StoreSettings
+from stages.recipe.figures import figures_of, keep_figures
 from stages.recipe.writing.analyse import AnalyseFrame
 from stages.recipe.writing.recipe_schema import RECIPE
 from stages.recipe.writing.schema import read_schema
@@ -39,7 +40,13 @@ def finish(context: FinishContext) -> list[str]:
     if cast(StoreSettings, context.settings[Persist.name]).dry_run:
         told = told or ["dry run: these settings make no paid call"]
         return [*lines, *told, "dry run: nothing was sent, and the sinks are as they were"]
-    return [*lines, *settle_sinks(context, _records)]
+    return [*lines, *settle_sinks(context, _records), *_figures(context)]
+
+
+def _figures(context: FinishContext) -> list[str]:
+    if found := figures_of(context.run(), context.workdir):
+        keep_figures(found, context.workdir)
+    return [one.line() for one in found]
 
 
 def _records(item: Item) -> VideoRecords:

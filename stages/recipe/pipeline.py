@@ -13,6 +13,8 @@ from stages.persistence.store import StoreSettings
 from stages.recipe.documents import finish
 from stages.recipe.embed import EmbedNotes
 from stages.recipe.frames.frames import ChosenFrames
+from stages.recipe.news import news
+from stages.recipe.page import sections
 from stages.recipe.writing.analyse import AnalyseFrame
 from stages.recipe.writing.write import WriteDocument
 from stages.sound.audio import Audio
@@ -76,6 +78,8 @@ recipe = Pipeline(
     ],
     finish=finish,
     forget=forget,
+    news=news,
+    sections=sections,
     canonical=canonical_source,
     resolve=_resolve_recipe,
     flags=[

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel
 
 from engine import Stage
+from stages.calls.sent_calls import SentCalls, write_calls
 from stages.vision.api import FormQuestion, Subject
 from stages.vision.asking import Asker
 from stages.vision.connection import api_of
@@ -69,8 +70,11 @@ class WordsStage(Stage):
         return self.asker.bound() if self.asker is not None else None
 
     async def close(self) -> None:
+        """What became of this run's requests is kept under WORKDIR/cache."""
         if self.asker is not None:
             await self.asker.close()
+        client = self.asker.client if self.asker is not None else None
+        write_calls(self.workdir, self.name, client.calls if client is not None else SentCalls())
 
     def count(self, subject: Subject) -> Counts:
         """What asking about it would take now."""

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from engine import AttemptEnded, Events
 from engine.cli.main import main
+from stages.recipe.news import news
 from stages.recipe.pipeline import recipe
 from stages.recipe.writing.recipe_schema import RECIPE
 from tests.stages.recipe.cooking import (
@@ -99,6 +100,36 @@ def test_entries_and_frames_are_found(done: Done) -> None:
     assert "  frame  " in found("pan", "--in", "objects")
 
 
+def test_figures_are_told_with_their_targets(done: Done) -> None:
+    told = [line for line in done.report.finish if "target" in line]
+    names = [line.partition(":")[0] for line in told]
+    assert names[:3] == ["time until a document", "time until all is stored", "a frame took"]
+    assert "calls answered: 100.0% (8 of 8); target: over 99%" in told
+    assert any(line.startswith("a call took: ") and "(p95)" in line for line in told)
+    assert any(line.startswith("sent with calls: ") for line in told)
+    assert not [line for line in done.again.finish if "target" in line], "nothing was done"
+
+
+def test_the_page_shows_the_document_its_frames_and_the_figures(done: Done) -> None:
+    told = CliRunner().invoke(main, ["report", str(done.work)])
+    assert told.exit_code == 0, told.output
+    page = (done.work / "report.html").read_text()
+    assert "Fry them in butter." in page
+    assert page.count("data:image/jpeg;base64,") == 7
+    assert "time until a document" in page
+    assert "over 99%" in page
+
+
+def test_a_terminal_is_told_of_each_frame_and_of_the_document(done: Done) -> None:
+    item = next((done.work / "items").iterdir())
+    lines = [
+        news("analyse", part / "analyse") for part in sorted((item / "frames.parts").iterdir())
+    ]
+    assert all(line and line.startswith("frame at 0:") and "A pan" in line for line in lines)
+    assert news("write", item / "write") == "document: Omelette (1 ingredients, 2 steps)"
+    assert news("persist", item / "persist") is None
+
+
 def test_frames_end_before_the_document_is_begun(done: Done) -> None:
     steps = [one.stage for one in done.ended if one.stage in ("analyse", "write")]
     assert steps == ["analyse"] * 7 + ["write"]
@@ -138,6 +169,7 @@ def test_faults_and_pauses_cost_nothing_that_was_answered(tmp_path: Path, video:
         assert report.items["done"] == 1
         assert report.gaps == 0
         asked = Counter(json.dumps(one.body) for one in server.requests)
+    assert "calls answered: 88.9% (8 of 9), beside 2 that were to come later" in str(report.finish)
     assert sum(asked.values()) == 8 + 3
     assert len(asked) == 8
 
