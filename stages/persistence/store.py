@@ -1,9 +1,12 @@
 """The sinks that are set, and what makes vectors for them: everything that a video is put into."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -16,6 +19,7 @@ from stages.search.embedding import (
     API_URL,
     LOCAL_MODEL,
     LOCAL_REVISION,
+    Embedded,
     Embedder,
     NoMeaning,
 )
@@ -159,23 +163,50 @@ class Store:
             self.write_to(name, records)
 
     def write_to(self, name: str, records: VideoRecords) -> None:
-        """Put the video into one sink; with vectors of its texts, where it takes them. A text that
-        has one already is not embedded again."""
+        """Put the video into one sink; with vectors of its texts, where it takes them, which are
+        made meanwhile. A text that has one already is not embedded again."""
         sink = self.sinks[name]
         if sink is self._database:
-            self.embed([t for one in records.scenes for t in texts_of(one).values() if t])
-        sink.write(records)
+            texts = [text for one in records.scenes for text in texts_of(one).values() if text]
+            self.embed(texts, meanwhile=lambda: sink.write(records))
+        else:
+            sink.write(records)
 
-    def embed(self, texts: Sequence[str]) -> int:
-        """Make and keep vectors of the texts that have none; returns their number."""
+    def embed(self, texts: Sequence[str], meanwhile: Callable[[], None] = lambda: None) -> int:
+        """Make and keep vectors of the texts that have none; returns their number. `meanwhile` is
+        done in this thread while the first ones are being made; they are kept whether it succeeds
+        or not, for they may be paid."""
         if self._database is None or self._embedder is None:
+            meanwhile()
             return 0
-        missing = self._database.without_vector(self._embedder.name, texts)
-        for some in self._embedder.embed(missing):
-            vectors = [vector.astype("<f4").tobytes() for vector in some.vectors]
-            pairs = list(zip(some.texts, vectors, strict=True))
-            self._database.keep_vectors(self._embedder.name, pairs)
+        name = self._embedder.name
+        missing = self._database.without_vector(name, texts)
+        with _made_aside(self._embedder, missing) as made:
+            try:
+                meanwhile()
+            finally:
+                for some in made:
+                    vectors = [vector.astype("<f4").tobytes() for vector in some.vectors]
+                    self._database.keep_vectors(name, list(zip(some.texts, vectors, strict=True)))
         return len(missing)
+
+
+@contextmanager
+def _made_aside(embedder: Embedder, texts: Sequence[str]) -> Iterator[Iterator[Embedded]]:
+    """The vectors of the texts as a thread makes them; its error is raised at their end."""
+    made: SimpleQueue[Embedded | None] = SimpleQueue()
+
+    def make() -> None:
+        try:
+            for some in embedder.embed(texts) if texts else ():
+                made.put(some)
+        finally:
+            made.put(None)
+
+    with ThreadPoolExecutor(1, "penstock-embed") as aside:
+        done = aside.submit(copy_context().run, make)
+        yield iter(made.get, None)
+        done.result()
 
 
 def expected_vectors(settings: StoreSettings, workdir: Path, records: VideoRecords) -> Vectors:

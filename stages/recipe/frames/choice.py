@@ -60,9 +60,10 @@ def choose_looks(looks: Sequence[FrameLook], most: int) -> list[int]:
         return list(range(count))
     seen = _Seen(looks)
     weights = _weights(looks)
-    chosen = [_best_of(weights, range(min(AROUND, count)))]
+    chosen = [_best_of(weights, range(min(AROUND, count - 1)))]
     if most > 1:
-        chosen.append(_best_of(weights, range(count - 1, max(count - 1 - AROUND, 0), -1)))
+        before = max(count - 1 - AROUND, chosen[0])
+        chosen.append(_best_of(weights, range(count - 1, before, -1)))
     for place in chosen:
         seen.add(place)
     while len(chosen) < most:
