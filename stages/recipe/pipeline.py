@@ -18,7 +18,7 @@ from stages.recipe.page import sections
 from stages.recipe.writing.analyse import AnalyseFrame
 from stages.recipe.writing.write import WriteDocument
 from stages.sound.audio import Audio
-from stages.speech.steps import resolve_speech, speech_steps
+from stages.speech.steps import resolve_speech, resolve_subtitles, speech_steps
 from stages.speech.transcribe import Transcribe
 from stages.vision.words_settings import TAKEN
 
@@ -36,7 +36,7 @@ def _resolve_sound(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
             Transcribe.name: transcribe.model_copy(update={"backend": "off"}),
             Audio.name: audio.model_copy(update={"enabled": False}),
         }
-    return resolve_speech(settings)
+    return resolve_subtitles(resolve_speech(settings))
 
 
 def _resolve_words(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:

@@ -28,13 +28,12 @@ from stages.scenes.perception.sounds import Sounds
 from stages.scenes.scenes import Scenes
 from stages.scenes.settled import finish
 from stages.sound.audio import Audio
-from stages.speech.chunks import Chunks
-from stages.speech.steps import resolve_speech, speech_steps
+from stages.speech.steps import resolve_speech, resolve_subtitles, speech_steps
 from stages.speech.transcribe import speech_costs
 
 
 def _resolve_scenes(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
-    return resolve_words(_resolve_subtitles(resolve_speech(_resolve_clips(settings))))
+    return resolve_words(resolve_subtitles(resolve_speech(_resolve_clips(settings))))
 
 
 def _resolve_clips(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
@@ -45,19 +44,6 @@ def _resolve_clips(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
         form = asked if isinstance(asked, str) else "copy" if asked else "off"
         clips = clips.model_copy(update={"form": form})
     return settings | {Clips.name: clips}
-
-
-def _resolve_subtitles(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
-    """Have subtitles fetched with the videos where they are preferred, and only there."""
-    chunks = cast(Chunks.Settings, settings[Chunks.name])
-    download = cast(Download.Settings, settings[Download.name])
-    if chunks.prefer != "subtitles":
-        return settings
-    asked: dict[str, Any] = {"writesubtitles": True, "writeautomaticsub": True}
-    if chunks.language is not None:
-        asked["subtitleslangs"] = [chunks.language]
-    download = download.model_copy(update={"options": asked | download.options})
-    return settings | {Download.name: download}
 
 
 def _costs(item: Item, settings: Mapping[str, Any]) -> Mapping[str, float]:

@@ -1,10 +1,11 @@
 """The steps that make a transcript of a track, for every pipeline that wants one."""
 
-from typing import cast
+from typing import Any, cast
 
 from pydantic import BaseModel
 
 from engine import Step
+from stages.fetch.download import Download
 from stages.sound.audio import Audio
 from stages.speech.chunks import Chunks, fitted
 from stages.speech.profiles import profile_of
@@ -45,3 +46,16 @@ def resolve_speech(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
         is_needed = chunks.enabled is not False and chunks.vad == "silero"
         audio = audio.model_copy(update={"listen": is_needed and chunks.prefer == "speech"})
     return settings | {"audio": audio, "chunks": chunks, "transcribe": transcribe}
+
+
+def resolve_subtitles(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
+    """Have subtitles fetched with the videos where they are preferred, and only there."""
+    chunks = cast(Chunks.Settings, settings[Chunks.name])
+    download = cast(Download.Settings, settings[Download.name])
+    if chunks.prefer != "subtitles":
+        return settings
+    asked: dict[str, Any] = {"writesubtitles": True, "writeautomaticsub": True}
+    if chunks.language is not None:
+        asked["subtitleslangs"] = [chunks.language]
+    download = download.model_copy(update={"options": asked | download.options})
+    return settings | {Download.name: download}

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from engine import UsageError
 
@@ -63,6 +64,8 @@ def read_schema(path: Path) -> dict[str, Any]:
                 f"--schema {path}: {reference} is another file; put it under $defs, and refer to "
                 "#/$defs/NAME"
             )
+        if reference.startswith("#/") and not _is_there(schema, reference):
+            raise UsageError(f"--schema {path}: {reference} is not in it")
     return schema
 
 
@@ -110,6 +113,19 @@ def _references(schema: Any) -> Iterator[str]:
     elif isinstance(schema, list):
         for inner in schema:
             yield from _references(inner)
+
+
+def _is_there(schema: Any, reference: str) -> bool:
+    """Whether a JSON pointer leads somewhere."""
+    for step in reference.split("/")[1:]:
+        name = unquote(step).replace("~1", "/").replace("~0", "~")
+        if isinstance(schema, list) and name.isdecimal() and int(name) < len(schema):
+            schema = schema[int(name)]
+        elif isinstance(schema, dict) and name in schema:
+            schema = schema[name]
+        else:
+            return False
+    return True
 
 
 def _wrong_times(value: Any, length: float, place: str) -> Iterator[str]:
