@@ -141,6 +141,7 @@ class WriteDocument(WordsStage):
                 written = await self._asked(subject, material)
             except WouldAsk as would:
                 await run_sync(write_counts, out, [self.count(would.question)])
+                await run_sync(_expect_rows, out, 1 + len(material.frames))
                 return
             if self.settings.dry_run:
                 await run_sync(write_counts, out, [self.count(subject)])
@@ -195,6 +196,11 @@ class WriteDocument(WordsStage):
             gaps=tuple(material.missing),
             made_by=by,
         )
+
+
+def _expect_rows(out: Path, count: int) -> None:
+    """Rows without words, for whoever counts what would be made of them."""
+    write_lines(out / SCENES, ({"index": n, "start": 0.0, "end": 0.0} for n in range(count)))
 
 
 def _save(out: Path, frames: Path, written: Written, material: Material) -> None:

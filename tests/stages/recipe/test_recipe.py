@@ -257,7 +257,9 @@ def test_a_dry_run_counts_the_calls_and_sends_none(tmp_path: Path, video: Path) 
     work = tmp_path / "work"
     with serving(says=says) as server:
         report = run(work, openai(server), video, flags=flag.sets)
+        assert report.items["done"] == 1
         assert server.requests == []
+        assert not (work / "search.db").exists()
         told = "\n".join(report.finish)
         assert "analyse would make 7 calls with 7 images" in told
         assert "write would make 1 call" in told
