@@ -148,20 +148,17 @@ def test_frames_end_before_the_document_is_begun(done: Done) -> None:
     assert steps == ["analyse"] * 7 + ["write"]
 
 
-def test_a_frame_that_is_refused_is_a_gap(tmp_path: Path, video: Path) -> None:
-    refused: list[bytes] = []
+def test_a_frame_that_fails_is_a_gap_that_can_be_mended(tmp_path: Path, video: Path) -> None:
+    failing: list[bytes] = []
 
     def fault(number: int, request: Request) -> Answer | None:
-        if looks(request) and not refused:
-            refused.append(request.image)
-        if looks(request) and request.image == refused[0]:
-            choice = {"message": {"content": None}, "finish_reason": "content_filter"}
-            return Answer(200, json.dumps({"choices": [choice]}).encode())
-        return None
+        if looks(request) and not failing:
+            failing.append(request.image)
+        return problem(500) if looks(request) and request.image == failing[0] else None
 
     work = tmp_path / "work"
     with serving(says=says, fault=fault) as server:
-        report = run(work, openai(server), video)
+        report = run(work, openai(server, call_attempts=1, attempts=1), video)
         assert report.items["done"] == 1
         assert report.gaps == 1
         [told] = told_to_write(server.requests)
@@ -169,6 +166,34 @@ def test_a_frame_that_is_refused_is_a_gap(tmp_path: Path, video: Path) -> None:
         assert told["not_looked_at"] == document["gaps"]
         assert len(document["gaps"]) == 1
         assert document["document"] == omelette()
+        before, [image] = len(server.requests), failing
+        failing[0] = b"none any more"
+        retried = CliRunner().invoke(main, ["retry", str(work), "--gaps"])
+        assert retried.exit_code == 0, retried.output
+        frame, written = server.requests[before:]
+        assert (frame.image, looks(written)) == (image, False)
+        assert documents(work)[0]["gaps"] == []
+
+
+def test_a_refusal_is_an_answer_and_a_gap(tmp_path: Path, video: Path) -> None:
+    def fault(number: int, request: Request) -> Answer | None:
+        choice = {"message": {"content": None}, "finish_reason": "content_filter"}
+        return None if number else Answer(200, json.dumps({"choices": [choice]}).encode())
+
+    with serving(says=says, fault=fault) as server:
+        report = run(tmp_path / "work", openai(server), video)
+        assert report.gaps == 1
+        assert len(server.requests) == 8
+
+
+def test_gemini_is_asked_by_the_schema(tmp_path: Path, video: Path) -> None:
+    with serving(says=says) as server:
+        gemini = {"backend": "gemini", "base_url": f"{server.origin}/v1beta", "model": "eye"}
+        run(tmp_path / "work", gemini, video, frames__most=1)
+        frame, written = server.requests
+    assert "responseSchema" in frame.body["generationConfig"]
+    assert written.body["generationConfig"]["responseJsonSchema"] == RECIPE
+    assert documents(tmp_path / "work")[0]["document"] == omelette()
 
 
 def test_faults_and_pauses_cost_nothing_that_was_answered(tmp_path: Path, video: Path) -> None:
