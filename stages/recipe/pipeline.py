@@ -120,5 +120,6 @@ recipe = Pipeline(
     ],
     unit="video",
     takes="URL",
+    imports=["numpy"],
     packages=["yt-dlp", "av", "ImageHash", "jsonschema", "Pillow", "numpy", "httpx"],
 )
