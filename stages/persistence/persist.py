@@ -1,15 +1,16 @@
 """The persist stage: a finished video goes into the sinks, and can be searched from then on."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from engine import Item, ItemRecord, Stage, Transient, UsageError
 from stages.persistence.records import read_records
 from stages.persistence.store import Store, StoreSettings, Vectors, expected_vectors, find_embedder
+from stages.sinks.sink import VideoRecords
 from stages.vision.counted import counted
 
 WRITTEN = "persist.json"
@@ -24,7 +25,7 @@ class Persist(Stage):
     """
 
     inputs = "scenes"
-    optional_inputs = "summary"
+    optional_inputs: ClassVar[str | Sequence[str]] = "summary"
 
     class Settings(StoreSettings):
         """Those of the sinks."""
@@ -46,8 +47,7 @@ class Persist(Stage):
             self._store = Store(self.settings, self.workdir, find_embedder(self.settings))
 
     def process(self, item: Item, out: Path) -> None:
-        summary = item.input("summary") if item.has_input("summary") else None
-        records = read_records(item, item.input("scenes"), summary)
+        records = self.records(item)
         if self._store is None:
             line: dict[str, Any] = {
                 "counted": asdict(expected_vectors(self.settings, self.workdir, records))
@@ -58,6 +58,11 @@ class Persist(Stage):
                     self._store.write_to(name, records)
             line = {"generation": records.generation, "sinks": list(self._store.sinks)}
         (out / WRITTEN).write_text(json.dumps(line) + "\n")
+
+    def records(self, item: Item) -> VideoRecords:
+        """The video as it is put into the sinks."""
+        summary = item.input("summary") if item.has_input("summary") else None
+        return read_records(item, item.input("scenes"), summary)
 
     def close(self) -> None:
         if self._store is not None:

@@ -18,15 +18,15 @@ from engine import FinishContext, Item, ItemRecord, shown
 from stages.files.folders import INFO, built_whole, link_or_copy
 from stages.files.json_lines import json_line
 from stages.persistence.persist import Persist, vectors_counted
-from stages.persistence.records import DOCUMENT, DOCUMENTS, read_records
+from stages.persistence.records import DOCUMENT, DOCUMENTS
 from stages.persistence.settling import settle_sinks
 from stages.persistence.store import StoreSettings
 from stages.recipe.figures import figures_of, keep_figures
+from stages.recipe.uploads import stored_records
 from stages.recipe.writing.analyse import AnalyseFrame
 from stages.recipe.writing.recipe_schema import RECIPE
 from stages.recipe.writing.schema import read_schema
 from stages.recipe.writing.write import PAGE, WriteDocument
-from stages.sinks.sink import VideoRecords
 from stages.speech.transcribe import speech_counted
 from stages.vision.counted import counted, lines_of_counts
 
@@ -40,17 +40,13 @@ def finish(context: FinishContext) -> list[str]:
     if cast(StoreSettings, context.settings[Persist.name]).dry_run:
         told = told or ["dry run: these settings make no paid call"]
         return [*lines, *told, "dry run: nothing was sent, and the sinks are as they were"]
-    return [*lines, *settle_sinks(context, _records), *_figures(context)]
+    return [*lines, *settle_sinks(context, stored_records), *_figures(context)]
 
 
 def _figures(context: FinishContext) -> list[str]:
     if found := figures_of(context.run(), context.workdir):
         keep_figures(found, context.workdir)
     return [one.line() for one in found]
-
-
-def _records(item: Item) -> VideoRecords:
-    return read_records(item, item.output(WriteDocument.name), None)
 
 
 def _build(context: FinishContext) -> Iterator[str]:

@@ -15,16 +15,18 @@ from stages.recipe.embed import EmbedNotes
 from stages.recipe.frames.frames import ChosenFrames
 from stages.recipe.news import news
 from stages.recipe.page import sections
+from stages.recipe.uploads import PersistDocument, UploadFrame
 from stages.recipe.writing.analyse import AnalyseFrame
 from stages.recipe.writing.write import WriteDocument
 from stages.sound.audio import Audio
 from stages.speech.steps import resolve_speech, resolve_subtitles, speech_steps
 from stages.speech.transcribe import Transcribe
+from stages.store.upload import Upload
 from stages.vision.words_settings import TAKEN
 
 
 def _resolve_recipe(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
-    return _resolve_vectors(_resolve_words(_resolve_sound(settings)))
+    return _resolve_uploads(_resolve_vectors(_resolve_words(_resolve_sound(settings))))
 
 
 def _resolve_sound(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
@@ -55,6 +57,14 @@ def _resolve_vectors(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
     return settings | {EmbedNotes.name: EmbedNotes.Settings.like(store)}
 
 
+def _resolve_uploads(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
+    """Put the frames where the video is put; in a dry run nothing anywhere."""
+    upload = cast(Upload.Settings, settings[Upload.name])
+    if cast(StoreSettings, settings[Persist.name]).dry_run:
+        upload = upload.model_copy(update={"url": None})
+    return settings | {Upload.name: upload, UploadFrame.name: UploadFrame.Settings.like(upload)}
+
+
 recipe = Pipeline(
     name="recipe",
     summary="Short videos in; a structured document of each, such as a recipe, out.",
@@ -70,10 +80,17 @@ recipe = Pipeline(
             inputs={"frames": "frames", "notes": "analyse", "transcript": "transcript"},
         ),
         Step(EmbedNotes, after="analyse", inputs={"notes": "analyse"}),
+        Step(UploadFrame, after="frames", inputs={"files": "frames"}, each="frames"),
+        Step(Upload, after="download", inputs={"files": "download"}),
         Step(
-            Persist,
-            after=["write", "embed"],
-            inputs={"scenes": "write", "summary": None},
+            PersistDocument,
+            after=["write", "embed", "upload", "frame_upload"],
+            inputs={
+                "scenes": "write",
+                "summary": None,
+                "video_upload": "upload",
+                "frame_uploads": "frame_upload",
+            },
         ),
     ],
     finish=finish,

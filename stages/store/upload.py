@@ -4,6 +4,7 @@ import hashlib
 import json
 import mimetypes
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,35 +18,42 @@ from stages.store.settings import UploadSettings
 UPLOAD = "upload.json"
 
 
-class Upload(Stage):
-    """Put files into an object store, each once, under a name made of its content.
+class Uploading(Stage):
+    """The base of steps that put files into an object store, each once, under a name made of its
+    content.
 
-    Of `files` it reads the video that info.json names, or else every file but info.json. It writes
-    upload.json: {"files": [{file, url, expires, address, key, size, sha256, etag, sent}, …]}, with
-    the bytes that were sent, 0 of a file that was there. Without a `url` it skips its items.
+    Of `files` it reads what `files` says, and writes upload.json: {"files": [{file, url, expires,
+    address, key, size, sha256, etag, sent}, …]}, with the bytes that were sent, 0 of a file that
+    was there. Where no store is set it skips its items.
     """
 
     inputs = "files"
-    defaults: ClassVar[dict[str, Any]] = {"workers": 8}
-
-    class Settings(UploadSettings):
-        """Those of the store."""
-
-    settings: "Upload.Settings"
+    # What else is made of an item does not wait for a store that is away: `penstock retry` puts the
+    # files there later.
+    defaults: ClassVar[dict[str, Any]] = {"workers": 8, "optional": True}
     _bucket: Bucket | None = None
+
+    @property
+    def store(self) -> UploadSettings:
+        """Where the files are put."""
+        raise NotImplementedError
+
+    def files(self, folder: Path) -> Sequence[Path]:
+        """The files of an output that are to be put."""
+        return files_of(folder)
 
     async def open(self) -> None:
         """Raises UsageError where the store cannot be used as it is set."""
-        if self.settings.url is not None:
-            self._bucket = Bucket(self.settings)
+        if self.store.url is not None:
+            self._bucket = Bucket(self.store)
 
     async def process(self, item: Item, out: Path) -> None:
         bucket = self._bucket
         if bucket is None:
-            raise Skip(f"no object store is set (stages.{self.name}.url)")
+            raise Skip("no object store is set (stages.upload.url)", kind="no_store")
         files = [
             await self._put(bucket, file, item.partial(self.name))
-            for file in files_of(item.input("files"))
+            for file in await run_sync(self.files, item.input("files"))
         ]
         (out / UPLOAD).write_text(json.dumps({"files": files}, indent=2) + "\n")
 
@@ -70,7 +78,22 @@ class Upload(Stage):
             self._bucket.close()
 
     def gate(self, item: Item) -> str | None:
-        return self.settings.host
+        """The store's host."""
+        return self.store.host
+
+
+class Upload(Uploading):
+    """Put the video that info.json names, or else every file but info.json, into an object
+    store."""
+
+    class Settings(UploadSettings):
+        """Those of the store."""
+
+    settings: "Upload.Settings"
+
+    @property
+    def store(self) -> UploadSettings:
+        return self.settings
 
 
 def files_of(folder: Path) -> list[Path]:
