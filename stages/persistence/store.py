@@ -26,6 +26,7 @@ from stages.search.embedding import (
 from stages.search.local_embedder import LocalEmbedder
 from stages.sinks.cosmos import CosmosSink
 from stages.sinks.parquet import ParquetSink
+from stages.sinks.postgres import PostgresSink
 from stages.sinks.sink import Sink, VideoRecords
 from stages.sinks.sqlite import SqliteSink
 from stages.sinks.texts import texts_of
@@ -33,7 +34,10 @@ from stages.sinks.texts import texts_of
 DATABASE = "search.db"
 PARQUET = "parquet"
 
-SinkName = Literal["sqlite", "parquet", "cosmos"]
+SinkName = Literal["sqlite", "parquet", "cosmos", "postgres"]
+
+WITH_VECTORS: tuple[SinkName, ...] = ("sqlite", "postgres")
+"""Those that keep vectors; what is paid for is kept on this machine first."""
 
 DESCRIBED_BYTES = 400
 """Of a description that is still to come, about."""
@@ -45,7 +49,8 @@ LOCAL_SINKS: Mapping[SinkName, str] = {"sqlite": DATABASE, "parquet": PARQUET}
 class StoreSettings(engine.Settings):
     sinks: tuple[SinkName, ...] = setting(
         ("sqlite",),
-        'Where records go: "sqlite", which `penstock search` asks, "parquet", "cosmos".',
+        'Where records go: "sqlite", which `penstock search` asks, "parquet", "cosmos", '
+        '"postgres".',
     )
     database: str | None = setting(
         None,
@@ -72,6 +77,18 @@ class StoreSettings(engine.Settings):
         "The environment variable that holds the account's key.",
         affects_output=False,
         needs_trust=True,
+    )
+    postgres_url_env: str = setting(
+        "DATABASE_URL",
+        "The environment variable that holds the connection URL of a Postgres database.",
+        affects_output=False,
+        needs_trust=True,
+    )
+    postgres_schema: str = setting(
+        "penstock",
+        "The schema in it, made if it is missing.",
+        affects_output=False,
+        pattern="^[a-z_][a-z0-9_]{0,62}$",
     )
     meaning: Literal["auto", "off", "local", "api"] = setting(
         "auto",
@@ -137,8 +154,8 @@ class Store:
         """Raises UsageError where a sink cannot be used."""
         self._opened = ExitStack()
         self._embedder = embedder
-        self._database: SqliteSink | None = None
         sinks: dict[str, Sink] = {}
+        keeping: dict[SinkName, SqliteSink | PostgresSink] = {}
         with ExitStack() as opening:
             for name in dict.fromkeys(settings.sinks):
                 if name == "cosmos":
@@ -146,12 +163,17 @@ class Store:
                 elif name == "parquet":
                     folder = _place(settings.parquet, workdir / PARQUET)
                     sinks[name] = opening.enter_context(ParquetSink(folder))
+                elif name == "postgres":
+                    database = _postgres(settings, vectors=embedder is not None)
+                    sinks[name] = keeping[name] = opening.enter_context(database)
                 else:
-                    self._database = SqliteSink(_place(settings.database, workdir / DATABASE))
-                    sinks[name] = opening.enter_context(self._database)
+                    file = SqliteSink(_place(settings.database, workdir / DATABASE))
+                    sinks[name] = keeping[name] = opening.enter_context(file)
+            self._keeping = [keeping[name] for name in WITH_VECTORS if name in keeping]
+            if embedder is not None:
+                for sink in self._keeping:
+                    sink.use_model(embedder.name, embedder.made_by)
             self._opened = opening.pop_all()
-        if self._database is not None and embedder is not None:
-            self._database.use_model(embedder.name, embedder.made_by)
         self.sinks: Mapping[str, Sink] = sinks
 
     def close(self) -> None:
@@ -166,29 +188,42 @@ class Store:
         """Put the video into one sink; with vectors of its texts, where it takes them, which are
         made meanwhile. A text that has one already is not embedded again."""
         sink = self.sinks[name]
-        if sink is self._database:
+        if sink in self._keeping:
             texts = [text for one in records.scenes for text in texts_of(one).values() if text]
             self.embed(texts, meanwhile=lambda: sink.write(records))
         else:
             sink.write(records)
 
     def embed(self, texts: Sequence[str], meanwhile: Callable[[], None] = lambda: None) -> int:
-        """Make and keep vectors of the texts that have none; returns their number. `meanwhile` is
-        done in this thread while the first ones are being made; they are kept whether it succeeds
-        or not, for they may be paid."""
-        if self._database is None or self._embedder is None:
+        """Make and keep vectors of the texts that have none in any sink; returns their number. What
+        one sink has the others get. `meanwhile` is done in this thread while the first ones are
+        being made; they are kept whether it succeeds or not, for they may be paid."""
+        if not self._keeping or self._embedder is None:
             meanwhile()
             return 0
         name = self._embedder.name
-        missing = self._database.without_vector(name, texts)
+        missing = self._share(name, texts)
         with _made_aside(self._embedder, missing) as made:
             try:
                 meanwhile()
             finally:
                 for some in made:
                     vectors = [vector.astype("<f4").tobytes() for vector in some.vectors]
-                    self._database.keep_vectors(name, list(zip(some.texts, vectors, strict=True)))
+                    for sink in self._keeping:
+                        sink.keep_vectors(name, list(zip(some.texts, vectors, strict=True)))
         return len(missing)
+
+    def _share(self, model: str, texts: Sequence[str]) -> list[str]:
+        """Give each sink the vectors that another has; returns the texts of which none has one."""
+        missing = self._keeping[0].without_vector(model, texts)
+        for sink in self._keeping[1:]:
+            found = sink.vectors_of(model, missing)
+            self._keeping[0].keep_vectors(model, list(found.items()))
+            missing = [text for text in missing if text not in found]
+        for sink in self._keeping[1:]:
+            lacking = sink.without_vector(model, texts)
+            sink.keep_vectors(model, list(self._keeping[0].vectors_of(model, lacking).items()))
+        return missing
 
 
 @contextmanager
@@ -212,11 +247,11 @@ def _made_aside(embedder: Embedder, texts: Sequence[str]) -> Iterator[Iterator[E
 def expected_vectors(settings: StoreSettings, workdir: Path, records: VideoRecords) -> Vectors:
     """What an API would be sent of these records; scenes without a description count with one."""
     host = urlsplit(settings.base_url).netloc
-    if settings.meaning != "api" or "sqlite" not in settings.sinks:
+    if settings.meaning != "api" or not keeps_vectors(settings):
         return Vectors(host)
     texts = [text for one in records.scenes for text in texts_of(one).values() if text]
     file = _place(settings.database, workdir / DATABASE)
-    if file.is_file():
+    if "sqlite" in settings.sinks and file.is_file():
         with SqliteSink(file) as database:
             name = api_name(settings.model or API_MODEL, settings.base_url)
             texts = database.without_vector(name, texts)
@@ -230,6 +265,11 @@ def expected_vectors(settings: StoreSettings, workdir: Path, records: VideoRecor
     )
 
 
+def keeps_vectors(settings: StoreSettings) -> bool:
+    """Whether any of the sinks that are set keeps vectors."""
+    return not set(WITH_VECTORS).isdisjoint(settings.sinks)
+
+
 def searched_file(settings: StoreSettings, workdir: Path) -> Path | None:
     """The SQLite file that `penstock search` asks; None where no such sink is set."""
     return _place(settings.database, workdir / DATABASE) if "sqlite" in settings.sinks else None
@@ -238,7 +278,7 @@ def searched_file(settings: StoreSettings, workdir: Path) -> Path | None:
 def find_embedder(settings: StoreSettings) -> Embedder | None:
     """The embedder that is set; None where there is to be none, or, with "auto", none is here.
     Raises NoMeaning where one is asked for by name and is not to be had."""
-    if settings.meaning == "off" or "sqlite" not in settings.sinks:
+    if settings.meaning == "off" or not keeps_vectors(settings):
         return None
     if settings.meaning == "api":
         return ApiEmbedder(settings.model or API_MODEL, settings.base_url, settings.api_key_env)
@@ -251,6 +291,10 @@ def find_embedder(settings: StoreSettings) -> Embedder | None:
         if settings.meaning == "local" or settings.model is not None:
             raise
         return None
+
+
+def _postgres(settings: StoreSettings, *, vectors: bool) -> PostgresSink:
+    return PostgresSink(settings.postgres_url_env, settings.postgres_schema, vectors=vectors)
 
 
 def _cosmos(settings: StoreSettings) -> CosmosSink:

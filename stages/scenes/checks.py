@@ -14,7 +14,7 @@ from engine import Check, UsageError
 from stages.models.pretrained import hub_folder, locate_pretrained
 from stages.models.transnet import find_transnet
 from stages.models.yolo import cache_folder, locate_weights
-from stages.persistence.store import StoreSettings, find_embedder
+from stages.persistence.store import StoreSettings, find_embedder, keeps_vectors
 from stages.scenes.cuts.clips import Clips
 from stages.scenes.describing.steps import words_checks
 from stages.scenes.perception.captions import Captions
@@ -154,7 +154,7 @@ def _pretrained(step: str, model: str, revision: str, missing: list[Missing]) ->
 
 
 def _meaning(settings: StoreSettings, missing: list[Missing]) -> Iterator[Check]:
-    if settings.meaning == "off" or "sqlite" not in settings.sinks:
+    if settings.meaning == "off" or not keeps_vectors(settings):
         return
     name, model = "sentence model", settings.model or LOCAL_MODEL
     try:

@@ -1,12 +1,17 @@
 """The Postgres sink, against a real server with pgvector."""
 
 import struct
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
+import numpy as np
 import pytest
 
 from engine import Transient, UsageError
+from stages.persistence.store import Store, StoreSettings
+from stages.search.embedding import Embedded
 from stages.sinks.postgres import PostgresSink
-from stages.sinks.sqlite import digest_of
+from stages.sinks.sqlite import SqliteSink, digest_of
 from tests.stages.sinks.postgres_server import PASSWORD
 from tests.stages.sinks.records import said, scene, video
 
@@ -70,6 +75,41 @@ def test_a_vector_stays_as_long_as_a_scene_has_its_text(postgres, schema):
     with psycopg.connect(postgres) as db:
         left = db.execute(f"SELECT digest FROM {schema}.vectors").fetchall()
         assert left == [(digest_of("two"),)]
+
+
+class Counting:
+    """An embedder that notes what it was asked for."""
+
+    name = "m"
+    made_by: ClassVar[dict[str, str]] = {"by": "test"}
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def embed(self, texts: Sequence[str]) -> Iterator[Embedded]:
+        self.asked += texts
+        yield Embedded(texts, np.eye(3, dtype=np.float32)[: len(texts)])
+
+
+def test_vectors_are_made_once_for_all_sinks(schema, tmp_path):
+    embedder = Counting()
+
+    def write(*sinks: str) -> None:
+        store = Store(StoreSettings(sinks=sinks, postgres_schema=schema), tmp_path, embedder)
+        try:
+            store.write(video("a", scene(0, speech=said("hello")), scene(1, speech=said("world"))))
+        finally:
+            store.close()
+
+    write("sqlite", "postgres")
+    assert embedder.asked == ["hello", "world"]
+    (tmp_path / "search.db").unlink()
+    write("postgres", "sqlite")
+    assert embedder.asked == ["hello", "world"], "one sink has what the other had"
+    with SqliteSink(tmp_path / "search.db") as sqlite, opened(schema) as postgres:
+        found = sqlite.vectors_of("m", ["hello", "world"])
+        assert found == postgres.vectors_of("m", ["hello", "world"])
+        assert found == {"hello": packed(1, 0, 0), "world": packed(0, 1, 0)}
 
 
 def test_a_connection_that_was_lost_is_made_anew(postgres, schema):
