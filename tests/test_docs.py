@@ -56,6 +56,8 @@ from tests.stages.clips import make_clip, moving_picture
 from tests.stages.crawled import Crawl, Shot
 
 PIPELINES = {pipeline.name: pipeline for pipeline in (crawl, scenes, lesson, recipe)}
+PIPELINE_OF = PIPELINES | {"store": recipe}
+"""The pipeline whose settings a page shows, by the page's name."""
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -166,7 +168,7 @@ def test_configuration_shown_is_accepted(page: Path, tmp_path: Path) -> None:
         if one.language == "toml" and not one.note.startswith("file:"):
             file = tmp_path / "config.toml"
             file.write_text(one.text, encoding="utf-8")
-            load_config(PIPELINES.get(page.stem, crawl), file, {}, (), {})
+            load_config(PIPELINE_OF.get(page.stem, crawl), file, {}, (), {})
 
 
 @by_page

@@ -1,13 +1,14 @@
 """The persist stage: a finished video goes into the sinks, and can be searched from then on."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from engine import Item, ItemRecord, Stage, Transient, UsageError
+from stages.persistence.links import with_links
 from stages.persistence.records import read_records
 from stages.persistence.store import Store, StoreSettings, Vectors, expected_vectors, find_embedder
 from stages.sinks.sink import VideoRecords
@@ -19,13 +20,14 @@ WRITTEN = "persist.json"
 class Persist(Stage):
     """Put a video's records into the sinks, in the place of what they have of it.
 
-    Of `scenes` it reads scenes.jsonl and info.json, of `summary`, where there is one, summary.json.
-    It writes persist.json: which generation of the video is in which sinks. With `dry_run` it
-    leaves the sinks as they are, and counts what would be sent for vectors.
+    Of `scenes` it reads scenes.jsonl and info.json, of `summary`, where there is one, summary.json,
+    of `upload` and of the parts of `frame_upload` upload.json: links to what it names. It writes
+    persist.json: which generation of the video is in which sinks. With `dry_run` it leaves the
+    sinks as they are, and counts what would be sent for vectors.
     """
 
     inputs = "scenes"
-    optional_inputs: ClassVar[str | Sequence[str]] = "summary"
+    optional_inputs = ("summary", "upload", "frame_upload")
 
     class Settings(StoreSettings):
         """Those of the sinks."""
@@ -61,8 +63,12 @@ class Persist(Stage):
 
     def records(self, item: Item) -> VideoRecords:
         """The video as it is put into the sinks."""
-        summary = item.input("summary") if item.has_input("summary") else None
-        return read_records(item, item.input("scenes"), summary)
+        summary, video = (
+            item.input(role) if item.has_input(role) else None for role in ("summary", "upload")
+        )
+        records = read_records(item, item.input("scenes"), summary)
+        frames = [part.input("frame_upload") for part in item.parts("frame_upload")]
+        return with_links(records, item.input("scenes"), video, frames)
 
     def close(self) -> None:
         if self._store is not None:

@@ -15,7 +15,7 @@ from stages.recipe.embed import EmbedNotes
 from stages.recipe.frames.frames import ChosenFrames
 from stages.recipe.news import news
 from stages.recipe.page import sections
-from stages.recipe.uploads import PersistDocument, UploadFrame
+from stages.recipe.uploads import UploadFrame
 from stages.recipe.writing.analyse import AnalyseFrame
 from stages.recipe.writing.write import WriteDocument
 from stages.sound.audio import Audio
@@ -83,13 +83,13 @@ recipe = Pipeline(
         Step(UploadFrame, after="frames", inputs={"files": "frames"}, each="frames"),
         Step(Upload, after="download", inputs={"files": "download"}),
         Step(
-            PersistDocument,
+            Persist,
             after=["write", "embed", "upload", "frame_upload"],
             inputs={
                 "scenes": "write",
                 "summary": None,
-                "video_upload": "upload",
-                "frame_uploads": "frame_upload",
+                "upload": "upload",
+                "frame_upload": "frame_upload",
             },
         ),
     ],
