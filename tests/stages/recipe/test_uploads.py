@@ -62,6 +62,7 @@ def test_persisted_records_have_links_that_read_the_files(tmp_path: Path, monkey
     assert not item.has_output("upload")
 
 
+@pytest.mark.slow
 def test_a_store_that_takes_nothing_costs_no_document(tmp_path: Path, monkeypatch) -> None:
     """It is written, persisted without links, and a retry puts the files there, and the links."""
     for name, value in S3_KEYS.items():

@@ -160,7 +160,9 @@ with opened[kind]() as sink:
 """
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "parquet", "postgres"])
+@pytest.mark.parametrize(
+    "kind", ["sqlite", "parquet", pytest.param("postgres", marks=pytest.mark.slow)]
+)
 def test_killed_at_any_moment_it_has_the_old_video_or_the_new_one(kind, tmp_path, request):
     """Two processes write side by side; each is killed after other numbers of videos."""
     place, read = tmp_path / kind, in_sqlite if kind == "sqlite" else in_parquet

@@ -25,7 +25,7 @@ from tests.stages.store.uploading import item_with, upload
 
 pytest.importorskip("obstore")
 
-LARGE = bytes(range(256)) * (3 * PIECE // 256) + b"the end"
+LARGE = bytes(range(256)) * (2 * PIECE // 256) + b"the end"
 
 
 def key_of(content: bytes, ending: str) -> str:
@@ -130,6 +130,7 @@ upload(workdir, [item], url=url, endpoint=endpoint)
 """
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_left_of_an_upload_is_ended_by_the_next(s3, bucket, tmp_path):
     with Link(s3) as link:
         link.hold_at = len(LARGE) // 2
