@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 
 from engine import Permanent, Skip, Throttled, Transient, UsageError
-from stages.store.bucket import PIECE
+from stages.store.bucket import PIECE, Bucket
+from stages.store.settings import UploadSettings
+from stages.store.upload import content_of
 from tests.stages.store.servers import (
     ACCOUNT,
     S3_KEYS,
@@ -213,3 +216,23 @@ def test_without_a_store_nothing_is_done(tmp_path):
     item = item_with(tmp_path, "https://example.com/a", {"v.jpg": b"small"})
     with pytest.raises(Skip, match=r"stages\.upload\.url"):
         upload(tmp_path, [item])
+
+
+@pytest.mark.parametrize("size", [1000, 2 * PIECE])
+def test_a_file_that_changes_meanwhile_is_not_there_half(s3, bucket, tmp_path, size):
+    """It is hashed before, and again as it goes."""
+    file = tmp_path / "video.mp4"
+    file.write_bytes(b"a" * size)
+    content = content_of(file)
+    file.write_bytes(b"b" * size)
+
+    async def put() -> None:
+        opened = Bucket(UploadSettings(url=f"s3://{bucket}", endpoint=s3))
+        try:
+            await opened.put(content, tmp_path / "mark")
+        finally:
+            opened.close()
+
+    with pytest.raises(Transient, match="changed while it was uploaded"):
+        anyio.run(put)
+    assert (objects(s3, bucket), uploads(s3, bucket)) == ({}, [])
