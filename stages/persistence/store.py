@@ -209,8 +209,10 @@ class Store:
             finally:
                 for some in made:
                     vectors = [vector.astype("<f4").tobytes() for vector in some.vectors]
-                    for sink in self._keeping:
-                        sink.keep_vectors(name, list(zip(some.texts, vectors, strict=True)))
+                    pairs = list(zip(some.texts, vectors, strict=True))
+                    self._keeping[0].keep_vectors(name, pairs)
+        if missing:
+            self._share(name, texts)
         return len(missing)
 
     def _share(self, model: str, texts: Sequence[str]) -> list[str]:
