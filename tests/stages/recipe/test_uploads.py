@@ -10,7 +10,6 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from engine import Item
 from engine.cli.main import main
 from tests.stages.recipe.cooking import documents, make_video, run, says
 from tests.stages.store.servers import S3_KEYS, make_bucket, objects, serving_s3
@@ -53,13 +52,6 @@ def test_persisted_records_have_links_that_read_the_files(tmp_path: Path, monkey
         assert again.items["reused"] == 1
         assert not [line for line in again.finish if "sqlite" in line], "the sinks are as they were"
         assert objects(s3, "kitchen") == stored
-
-    without = tmp_path / "without"
-    with serving(says=says) as server:
-        report = run(without, openai(server), video)
-    assert report.items["done"] == 1
-    item = Item.at(without, str(video))
-    assert not item.has_output("upload")
 
 
 @pytest.mark.slow
