@@ -70,7 +70,8 @@ from engine.telemetry.text import writable
 if TYPE_CHECKING:
     from engine.cli.run_command import execute
     from engine.config.load import Config, load_config
-    from engine.flow.run import RunReport, run_pipeline
+    from engine.flow.report import RunReport
+    from engine.flow.run import run_pipeline
     from engine.ledger.lock import LOCK_FILES, locked
     from engine.sources.lists import open_list
     from engine.sources.source import JoinedSources, Source
@@ -79,7 +80,7 @@ _LATER = {
     "LOCK_FILES": "engine.ledger.lock",
     "Config": "engine.config.load",
     "JoinedSources": "engine.sources.source",
-    "RunReport": "engine.flow.run",
+    "RunReport": "engine.flow.report",
     "Source": "engine.sources.source",
     "execute": "engine.cli.run_command",
     "load_config": "engine.config.load",

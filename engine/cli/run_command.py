@@ -29,7 +29,8 @@ from engine.sources.source import Sources
 from engine.telemetry.events import Events
 
 if TYPE_CHECKING:  # the help does not load the modules of a run
-    from engine.flow.run import Background, Run, RunReport
+    from engine.flow.report import RunReport
+    from engine.flow.run import Background, Run
     from engine.page.port import Port
 
 

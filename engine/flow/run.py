@@ -4,9 +4,8 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import anyio
 
@@ -18,6 +17,7 @@ from engine.flow.division import judges_of
 from engine.flow.finishing import import_first, installed_versions, run_finish
 from engine.flow.journey.graph import Graph
 from engine.flow.pool import Pool, inbox_for
+from engine.flow.report import RunOutcome, RunReport, report_of
 from engine.flow.resizer import Resizer
 from engine.flow.routing import Routing
 from engine.gates.capacity import Capacities
@@ -30,7 +30,6 @@ from engine.ledger.group_commit import GroupCommit
 from engine.ledger.history import History
 from engine.ledger.lock import locked
 from engine.ledger.outputs.drafts import FolderOutputs
-from engine.ledger.reader import LedgerReader
 from engine.ledger.records import Begun
 from engine.ledger.schema import FILE
 from engine.ledger.writer import Ledger
@@ -48,47 +47,14 @@ from engine.telemetry.events import (
     Stopping,
     ended_parts,
 )
-from engine.telemetry.statistics import FailureKind, Hold, PoolStatistics, StageCounts
+from engine.telemetry.statistics import PoolStatistics
 from engine.workers.ingredients import Ingredients, find_ingredients
 
 Background = Callable[[], Coroutine[Any, Any, None]]
 """A task that runs beside a run and is cancelled at its end, such as a view that refreshes."""
 
-RunOutcome = Literal["done", "stopped", "interrupted"]
-
 BAD_START = "could not start"
 """The ledger's outcome for a run that a user's mistake ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunReport:
-    """The results of a run. `total` (of items), `parts` (of all), `gaps` (number of items that are
-    done without some of theirs), `counts` (of stages), `failures` and `holds` are the whole
-    ledger's, the rest is this run's. `items` counts how they ended; `reused`: all done before."""
-
-    run: int
-    outcome: RunOutcome
-    why: str | None
-    seconds: float
-    items: Mapping[str, int]
-    with_gaps: int
-    total: StageCounts
-    parts: StageCounts
-    gaps: int
-    counts: Sequence[StageCounts]
-    failures: Sequence[FailureKind]
-    holds: Sequence[Hold]
-    pools: Mapping[str, PoolStatistics]
-    processor: float | None
-    discrepancies: Sequence[str]
-    finish: Sequence[str]
-
-    @property
-    def exit_code(self) -> int:
-        """0 all ended well, 1 some items or parts failed, 3 stopped itself, 130 interrupted."""
-        if self.outcome != "done":
-            return 130 if self.outcome == "interrupted" else 3
-        return 1 if self.items["failed"] or self.with_gaps or self.discrepancies else 0
 
 
 class Run:
@@ -210,7 +176,17 @@ class Run:
         self._seconds = anyio.current_time() - self._began
         with suppress(StopRun):  # it has been reported, and the next run finds this one unended
             await self._commit.do(lambda ledger: ledger.end_run(self._number, self._outcome))
-        return self._report(self._seconds, lines)
+        return report_of(
+            self.pipeline,
+            self.workdir,
+            self._number,
+            (self._outcome, self._why, self._seconds),
+            items=self._routing.ended,
+            with_gaps=len(self._routing.with_gaps),
+            pools=self.snapshot(),
+            optional=self._optional,
+            finish=lines,
+        )
 
     async def close(self) -> None:
         """Tell the source of the remaining jobs, and listeners that the run has ended, if it did
@@ -300,27 +276,6 @@ class Run:
             return ()
         self._finishing = True
         return await run_finish(self.pipeline, self.config, self.workdir)
-
-    def _report(self, seconds: float, finish: Sequence[str]) -> RunReport:
-        with LedgerReader(self.workdir) as reader:
-            return RunReport(
-                run=self._number,
-                outcome=self._outcome,
-                why=self._why,
-                seconds=seconds,
-                items=dict(self._routing.ended),
-                with_gaps=len(self._routing.with_gaps),
-                total=reader.item_counts(),
-                parts=reader.part_counts(),
-                gaps=reader.gaps(),
-                counts=reader.counts(self.pipeline),
-                failures=reader.failure_kinds(),
-                holds=reader.holds(),
-                pools={name: pool.statistics() for name, pool in self.pools.items()},
-                processor=reader.processor_share(self._number),
-                discrepancies=reader.audit(self.pipeline, self._optional),
-                finish=finish,
-            )
 
 
 @asynccontextmanager

@@ -8,7 +8,8 @@ from typing import Protocol
 import anyio
 
 from engine import Pipeline
-from engine.flow.run import Run, RunReport, opened_run
+from engine.flow.report import RunReport
+from engine.flow.run import Run, opened_run
 from engine.telemetry.events import Event, Events, PoolResized
 from tests.engine import toys
 from tests.engine.toys import configured

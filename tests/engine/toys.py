@@ -43,7 +43,8 @@ from engine import (
 )
 from engine.config.load import Config, load_config
 from engine.contract.item import MARK
-from engine.flow.run import Run, RunReport, run_pipeline
+from engine.flow.report import RunReport
+from engine.flow.run import Run, run_pipeline
 from engine.sources.source import Sources
 from engine.telemetry.events import Event, Events, ListenerFailed
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from engine.contract.item import PARTS
-from engine.flow.run import RunReport
+from engine.flow.report import RunReport
 from engine.telemetry.events import Event, PartEnded, PartEntered
 from tests.engine import toys
 from tests.engine.disturbed import Disturbance, run_once

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from engine import Pipeline, Step
 from engine.contract.item import item_id
-from engine.flow.run import RunReport
+from engine.flow.report import RunReport
 from tests.engine import toys
 from tests.engine.disturbed import Disturbance, run_once
 from tests.engine.toys import Does, GatedLoopToy, GatedToy, executions, toy

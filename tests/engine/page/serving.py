@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 
 from engine import Pipeline
-from engine.flow.run import Run, RunReport
+from engine.flow.report import RunReport
+from engine.flow.run import Run
 from engine.page.live import LivePage
 from engine.page.port import Port
 from tests.engine.toys import Toy, line, run, toy
