@@ -48,6 +48,8 @@ class Division:
     failed: Positions = field(default_factory=Positions)
     first_failure: End | None = None
     many: int | None = None
+    limit: int | None = None
+    """The position from which on there is no part: the splitting step is about to end."""
     some_wait: bool = False
     """Whether parts have left to wait since the feeding of the division last began."""
     is_fed: bool = False
@@ -73,6 +75,8 @@ class Division:
         """Whether the part is to be fed: it waits, or has not entered, and need not be made."""
         if row.made != self.made or row.position in self.live:
             return False
+        if self.limit is not None and row.position >= self.limit:
+            return False  # it was read from the ledger before it was removed there
         if row.position in self.entered:
             return row.position in self.waiting
         splits_now = self.many is None

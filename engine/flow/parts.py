@@ -267,6 +267,7 @@ class PartsFlow:
 
     async def _remove_superfluous(self, journey: Journey, end: End, many: int) -> None:
         division, item = self._division(journey, end.stage, end.fingerprint), journey.item
+        division.limit = many
         told = (item.id, end.stage, many, division.made)
         gone = await self._commit.do(lambda ledger: ledger.parts.superfluous(*told))
         unknown = await to_thread.run_sync(part_positions, item, end.stage, many)
@@ -279,10 +280,9 @@ class PartsFlow:
 
     async def _all_made(self, journey: Journey, end: End) -> None:
         """The splitting step has ended: the number of parts is known."""
-        many = end.parts or 0
-        division = self._division(journey, end.stage, end.fingerprint)
+        many, split = end.parts or 0, end.stage
+        division = self._division(journey, split, end.fingerprint)
         is_running = division.entered or division.standing
-        split = end.stage
         division.many = many  # from now on parts are gathered
         await self._fail_if_too_many(division)
         if not all(s in journey.ended for s in division.steps):
