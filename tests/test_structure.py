@@ -30,8 +30,8 @@ PUBLIC = {
     "to bring items": "Job JoinedSources Source",
     "errors": "ConfigError PenstockError PipelineError UsageError WorkFolderError",
     "to run them": "Config RunReport LOCK_FILES execute load_config locked open_list run_pipeline",
-    "to listen": "AttemptEnded AttemptStarted Event Events ItemEnded ItemEntered PartEnded"
-    " PartEntered RunEnded RunStarted SourceEnded",
+    "to listen": "AttemptEnded AttemptStarted Event Events ItemEnded ItemEntered ItemGivenUp"
+    " PartEnded PartEntered RunEnded RunStarted SourceEnded",
 }
 """What `engine` offers to the authors of stages and pipelines, and to programs that embed it."""
 

@@ -22,6 +22,7 @@ from engine.contract.stage import Stage, StageOptions
 from engine.flow.attempt import Attempt, Entry, Hooks, Stay
 from engine.flow.handing import PoolHanding
 from engine.flow.holding import ALONE, Holding
+from engine.flow.in_hand import InHand
 from engine.flow.inbox import Closed, Inbox, Outlet
 from engine.flow.settling import Settling
 from engine.gates.hosts import Gates
@@ -105,6 +106,8 @@ class Pool:
         self._holding = Holding(inbox, gates)
         self._settling = Settling(stage, name, policy, gates, self._holding, events, hooks)
         self._tasks = anyio.create_task_group()
+        self._in_hand = InHand()
+        self.cut_short = self._in_hand.cut_short
 
     async def run(self) -> None:
         """Work until the inbox is closed and empty, or drained. Raises what `open` raises."""
@@ -298,9 +301,9 @@ class Pool:
             attempt.draft.handing = handing = await self._handing(attempt)
         with self._busy as began:
             if entry.suspect:
-                attempt.result = await self._try_suspect(worker, attempt)
+                attempt.result = await self._try_suspect(worker, number, attempt)
             else:
-                attempt.result = await worker.process(attempt.draft)
+                attempt.result = await self._in_hand.process(worker, number, attempt.draft)
         attempt.seconds = self._busy.changed - began
         if handing is not None:
             attempt.seconds -= handing.waited
@@ -314,20 +317,21 @@ class Pool:
         inner = await self._hooks.splitting(journey, self.name, fingerprint)
         return PoolHanding(inner, self._busy, self._settling.blocked, self._share)
 
-    async def _try_suspect(self, worker: Worker, attempt: Attempt) -> Result:
+    async def _try_suspect(self, worker: Worker, number: int, attempt: Attempt) -> Result:
         """Attempt an item that may have killed a run, when all others are done."""
         if attempt.entry.attempt > self.options.attempts:
             return Result(ending=killer(self.options.attempts))
         worker = await self._team.apart(worker)
         await self._hooks.tried_alone(attempt.row)
-        return await worker.process(attempt.draft)
+        return await self._in_hand.process(worker, number, attempt.draft)
 
     async def _attempt_together(
         self, worker: Worker, number: int, entries: list[Entry]
     ) -> list[Attempt]:
         attempts = [self._start(entry, number) for entry in entries]
         with self._busy as began:
-            results = await worker.process_batch([attempt.draft for attempt in attempts])
+            drafts = [attempt.draft for attempt in attempts]
+            results = await self._in_hand.process_batch(worker, number, drafts)
         seconds = (self._busy.changed - began) / len(attempts)
         for attempt, result in zip(attempts, results, strict=True):
             attempt.result, attempt.seconds = result, seconds

@@ -1,9 +1,9 @@
 """Moves items through a run: in from the source, on from stage to stage, and out at the end."""
 
 import itertools
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -11,15 +11,16 @@ from anyio import to_thread
 
 from engine.contract.errors import StopRun
 from engine.contract.item import Item
-from engine.contract.job import Job
 from engine.contract.pipeline import Pipeline
 from engine.contract.showing import shown
 from engine.flow.attempt import Conclusion, Entry
 from engine.flow.division import Judge
-from engine.flow.endings import Endings
+from engine.flow.entry.endings import Endings
+from engine.flow.entry.entering_again import enter_again
+from engine.flow.entry.job_items import item_of, with_parameters
+from engine.flow.entry.lists import Lists
 from engine.flow.handing import DiskRoom, RoomyHanding
 from engine.flow.inbox import Inlet
-from engine.flow.job_items import item_of, with_parameters
 from engine.flow.journey import Journey
 from engine.flow.journey.admission import Again, admit
 from engine.flow.journey.graph import Graph
@@ -30,21 +31,27 @@ from engine.gates.disk import DiskGate
 from engine.gates.failure_budget import FailureBudget
 from engine.ledger.group_commit import GroupCommit
 from engine.ledger.outputs.drafts import Handing
-from engine.ledger.outputs.folders import discard_in_parts, discard_output, discard_partial
+from engine.ledger.outputs.folders import discard_all, discard_in_parts
 from engine.ledger.records import AttemptRow, Begun, Change, Settled
 from engine.sources.jobs import Jobs, Taken
-from engine.sources.reading import Feed, as_item
-from engine.telemetry.events import Events, ItemEnded, ItemEntered, Repaired, SourceEnded
+from engine.sources.reading import Feed
+from engine.telemetry.events import (
+    Events,
+    ItemEnded,
+    ItemEntered,
+    ItemGivenUp,
+    Repaired,
+    SourceEnded,
+)
 from engine.workers.result import Items
-
-log = logging.getLogger("penstock.engine")
 
 
 class Routing:
     """The run's side of the pools' hooks (`attempt.Hooks`), and of the source.
 
     It has everything recorded. When no item is under way any more it closes the inboxes, and so
-    ends the pools. `stop` is called where the whole run has to stop through no item's fault.
+    ends the pools. `stop` is called where the whole run has to stop through no item's fault,
+    `cut_short` to have the attempts in hand at an item end now.
     `ended` counts, by outcome, the items whose end in this run has been told: after the ledger has
     it, and after the items that they produced have ended too.
     """
@@ -62,6 +69,7 @@ class Routing:
         events: Events,
         jobs: Jobs,
         stop: Callable[[StopRun], None],
+        cut_short: Callable[[str], None],
         *,
         most_failed: Mapping[str, float],
         judges: Mapping[str, Judge],
@@ -77,11 +85,14 @@ class Routing:
         self._events = events
         self._jobs = jobs
         self.stop = stop
+        self._cut_short = cut_short
         self.ended = {"done": 0, "dropped": 0, "failed": 0, "reused": 0}
         self.with_gaps: set[str] = set()
         """Those that are done without parts that failed."""
         self._endings = Endings(self._tell)
+        self._enter_again = partial(enter_again, endings=self._endings, jobs=jobs, commit=commit)
         self._reading = Feed(disk, lambda: self._in_flight)
+        self._lists = Lists(pipeline, workdir, commit, self._reading, self._admit)
         self._in_flight = 0
         self._entered = 0
         self._draining = False
@@ -160,22 +171,11 @@ class Routing:
 
     async def expand(self, journey: Journey, produced: Items) -> int:
         """Feed the items that this one produced; returns their number."""
-        parent, depth = journey.item.id, journey.depth + 1
-        return await self._reading.feed(
-            produced, lambda value: self._admit(as_item(value), parent, depth), depth, parent
-        )
+        return await self._lists.expand(journey, produced)
 
     async def _feed_known_children(self, journey: Journey) -> None:
-        """Feed the items of a list that an earlier run read to its end, from the ledger."""
-        parent = journey.item.id
-        children = await self._commit.do(lambda ledger: ledger.children(parent))
-        depth = journey.depth + 1
-
-        async def admit_child(job: Job) -> None:
-            await self._admit(item_of(self._pipeline, self._workdir, job), parent, depth)
-
-        await self._reading.feed(children, admit_child, depth, parent)
-        self._endings.read(parent)
+        await self._lists.feed_known(journey)
+        self._endings.read(journey.item.id)
         self._left()
 
     async def _admit(
@@ -200,7 +200,7 @@ class Routing:
             return
         journey, change = admitted.journey, admitted.change
         self._entered += 1
-        self._endings.entered(journey.item.id, parent)
+        self._endings.entered(journey)
         if taken is not None:
             self._jobs.bind(taken, journey.item.id)
         self._events.emit(ItemEntered(journey.item.id, shown(item.source), parent))
@@ -208,28 +208,6 @@ class Routing:
             self._events.emit(repair)
         await self._let_in(journey, change)
         self._try_a_suspect()
-
-    async def _enter_again(
-        self, again: Again, source: str, parent: str | None, taken: Taken | None
-    ) -> None:
-        """The item is in this run already: this list, or another one, named it before."""
-        if not again.agrees:
-            log.warning(
-                "%s is in this run already, with other parameters, and goes by those that came "
-                "first; give each an id of its own",
-                source,
-            )
-            if taken is not None:
-                self._jobs.settle(taken, None)
-        elif again.item in self._endings:
-            if parent is not None:
-                self._endings.held_again(again.item, parent)
-            if taken is not None:
-                self._jobs.bind(taken, again.item)
-        elif taken is not None:
-            outcome, _ = await self._commit.do(lambda ledger: ledger.standing(again.item))
-            if outcome is not None:
-                self._jobs.settle(taken, outcome)
 
     def _count_feeder(self, one: int) -> None:
         """A task that feeds parts has begun (1) or ended (-1): until then more may come."""
@@ -264,6 +242,8 @@ class Routing:
             journey.put_off(row.stage)
             self._commit.note(lambda ledger: ledger.end_attempt(row))
             return
+        if end is not None and not end.has_output and journey.is_given_up:
+            end = None  # nobody wants to know
         if end is not None and end.stage not in self._graph.optional:
             self._budget.settled(root, end.stage, end.outcome, alone=end.alone)
         change = journey.give_up(row.stage) if end is None else journey.advance(end)
@@ -278,9 +258,9 @@ class Routing:
         item on."""
         journey.changes_under_way += 1
         entering = self._enter(journey, change)
-        if change.withdrawn:
+        if gone := change.withdrawn or change.left:
             ended = row.stage if row is not None else None
-            self._withdraw(journey, [name for name in change.withdrawn if name != ended])
+            self._withdraw(journey, [name for name in gone if name != ended])
         if row is not None:
             await self._commit.apply(change, self._run, row)
         elif not change.is_empty:
@@ -307,7 +287,7 @@ class Routing:
     async def _go_on(self, journey: Journey, change: Change, entering: Sequence[str]) -> None:
         unneeded = [*change.discardable, *change.stale]
         if unneeded or change.withdrawn:
-            await to_thread.run_sync(_clean, journey.item, unneeded, change.withdrawn)
+            await to_thread.run_sync(discard_all, journey.item, unneeded, change.withdrawn)
         for stage in change.discardable_in_parts:
             level = self._graph.level[stage]
             split = level if level != journey.item.split else stage
@@ -328,9 +308,14 @@ class Routing:
         await self._offering.offer(journey, [name for name in entering if journey.goes_to(name)])
         if self._has_parts:
             await self._parts.follow(journey, change)
-        if change.outcome is not None and not (journey.item.split or journey.is_closed):
+        if journey.item.split or journey.is_closed:
+            return
+        if change.outcome is not None:
             journey.is_closed = True
             self._end(journey, change.outcome)
+        elif journey.was_given_up and journey.is_over:
+            journey.is_closed = True
+            self._leave(journey)
 
     async def tried_alone(self, row: AttemptRow) -> None:
         """Record, before the attempt at a suspect begins, that nothing else is in hand, and later
@@ -372,8 +357,32 @@ class Routing:
                 self.stop(StopRun(why))
         self._left()
 
-    def _tell(self, item: str, outcome: Settled, reused: bool) -> None:
-        """The item has ended, and the ledger has it."""
+    async def give_up(self, item: str) -> bool:
+        """Have the item leave this run without an end, with those that it has produced; returns
+        whether it was under way."""
+        journeys = self._endings.journeys(item)
+        for journey in journeys:
+            journey.was_given_up = True
+        for journey in journeys:
+            change = journey.abandon()
+            self._cut_short(journey.item.id)
+            await self._carry_out(journey, change)
+        return bool(journeys)
+
+    def _leave(self, journey: Journey) -> None:
+        """The item, which was given up, is in nobody's hands any more."""
+        item = journey.item.id
+        self._commit.after(lambda: self._endings.ended(item, None, False))
+        self._parts.forget(journey)
+        self._left()
+
+    def _tell(self, item: str, outcome: Settled | None, reused: bool) -> None:
+        """The item has ended, or was given up, and the ledger has it."""
+        if outcome is None:
+            self._commit.note(lambda ledger: ledger.leave(item))
+            self._events.emit(ItemGivenUp(item))
+            self._jobs.gave_up(item)
+            return
         self.ended[outcome] += 1
         self.ended["reused"] += reused
         self._events.emit(ItemEnded(item, outcome, reused))
@@ -387,11 +396,3 @@ class Routing:
             self._empty.set()
             self._first_work_or_end.set()
             self._offering.close()
-
-
-def _clean(item: Item, unneeded: Sequence[str], withdrawn: Sequence[str]) -> None:
-    """Delete the outputs that are not needed, and folders kept for attempts that will not come."""
-    for stage in unneeded:
-        discard_output(item, stage)
-    for stage in withdrawn:
-        discard_partial(item, stage)

@@ -106,6 +106,7 @@ class Run:
             events,
             self._jobs,
             self._stop,
+            self._cut_short,
             judges=judges_of(pipeline, config, workdir),
             most_failed={name: stages[name].options.most_failed for name in pipeline.names},
             synced=limits.sync,
@@ -195,6 +196,20 @@ class Run:
         if self._seconds is not None:
             self.events.emit(RunEnded(self._number, self._outcome, self._seconds))
 
+    async def give_up(self, item: str) -> bool:
+        """Have the item of this id leave the run without an end, with the items that it has
+        produced: nobody waits for it any more. Returns whether it was under way.
+
+        No stage begins with it. An attempt in hand ends as if its time were over, and becomes no
+        output. The item stays pending in the ledger, what it has done stands, and it may enter
+        this run again. An item that has failed or was dropped already ends by itself.
+        """
+        return await self._routing.give_up(item)
+
+    def _cut_short(self, item: str) -> None:
+        for pool in self.pools.values():
+            pool.cut_short(item)
+
     def drain(self, outcome: RunOutcome, why: str, told: str | None = None) -> None:
         """Take nothing new; workers finish the items in hand. `why` is for the report; listeners
         are told `told`, if that differs."""
@@ -219,6 +234,7 @@ class Run:
                 helpers.start_soon(self._resize_pools)
                 helpers.start_soon(self._commit.watch)
                 helpers.start_soon(self._jobs.tell)
+                helpers.start_soon(self._jobs.take_back, self.give_up)
                 history = History(self._commit, self._number, self.snapshot, self.workdir)
                 helpers.start_soon(history.keep)
                 with self._in_hand:

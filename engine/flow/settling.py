@@ -15,6 +15,7 @@ from engine.gates.retry import RetryPolicy
 from engine.ledger.records import End, Failure
 from engine.telemetry.events import AttemptEnded, Events
 from engine.telemetry.meter import Meter
+from engine.workers.base import UNWANTED
 
 LONE_REFUSALS = 3
 """Refusals of one item from which the item itself counts as refused, if others went well."""
@@ -86,6 +87,8 @@ class Settling:
                 self._name, "done", attempt.draft.fingerprint, result.expanded, parts=result.parts
             )
             return Conclusion(journey, row, "done", None, end)
+        if attempt.draft.is_unwanted:
+            return Conclusion(journey, row, "interrupted", Failure("withdrawn", UNWANTED))
         if isinstance(ending, Fault) and ending.kind == "timeout":
             self.timed_out += attempt.seconds
         return self._judge(attempt, ending)

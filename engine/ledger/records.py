@@ -108,6 +108,8 @@ class Change(NamedTuple):
     withdrawn: tuple[str, ...] = ()
     """Stages that the item waited for and does not any more: it is decided, and they had not begun
     with it."""
+    left: tuple[str, ...] = ()
+    """Stages that the item waited for, and stays pending at: it was given up."""
     entering: tuple[str, ...] = ()
     """The stages that the item waits for from now on."""
     void: tuple[str, ...] = ()

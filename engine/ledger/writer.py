@@ -220,6 +220,14 @@ class Ledger:
         )
         return known_ends(self._db, item.id)
 
+    def leave(self, item: str) -> None:
+        """Record that the item of this id, which was given up, is in no run, nor are its parts: it
+        may enter again."""
+        self._db.execute(
+            "UPDATE items SET entered_run = 0 WHERE id = ? OR (id > ? AND id < ?)",
+            (item, f"{item}/", f"{item}0"),
+        )
+
     def reopen(self, item: Item) -> None:
         """Record that the item or part, which an earlier run may have ended, has not ended."""
         self._end_item(item.id, "pending")

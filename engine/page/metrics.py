@@ -14,6 +14,7 @@ from engine.telemetry.events import (
     GateClosed,
     ItemEnded,
     ItemEntered,
+    ItemGivenUp,
     PartEnded,
     PartEntered,
     RunStarted,
@@ -33,6 +34,7 @@ class Metrics(Collector):
         self._run = {"run": "", "pipeline": "", "workdir": ""}
         self._entered = 0
         self._reused = 0
+        self._given_up = 0
         self._gates = 0
         self._ended: Counter[str] = Counter()
         self._parts_entered = 0
@@ -52,6 +54,8 @@ class Metrics(Collector):
                 }
             case ItemEntered():
                 self._entered += 1
+            case ItemGivenUp():
+                self._given_up += 1
             case ItemEnded():
                 self._ended[event.outcome] += 1
                 self._reused += event.reused
@@ -71,6 +75,11 @@ class Metrics(Collector):
         yield InfoMetricFamily("penstock_run", "Which run this is.", self._run)
         yield CounterMetricFamily(
             "penstock_items_entered", "Items that entered the run.", self._entered
+        )
+        yield CounterMetricFamily(
+            "penstock_items_given_up",
+            "Items that left the run without an end: nobody waited for them any more.",
+            self._given_up,
         )
         ended = CounterMetricFamily(
             "penstock_items_ended", "Items with which every stage has ended.", labels=["outcome"]

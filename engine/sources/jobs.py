@@ -3,7 +3,8 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing
 from inspect import isawaitable, iscoroutine
 
 import anyio
@@ -12,7 +13,7 @@ import anyio.lowlevel
 from engine.contract.errors import StopRun
 from engine.contract.job import Job
 from engine.ledger.records import Settled
-from engine.sources.reading import amapped, mapped
+from engine.sources.reading import amapped, mapped, read_lazily
 from engine.sources.source import Source, wants_to_know
 from engine.telemetry.text import one_line
 from engine.workers.call_thread import CallThread
@@ -29,10 +30,12 @@ LETTING_GO = 5.0
 class Taken:
     """A job that was read. Not the job itself: a source may give the same object twice."""
 
-    __slots__ = ("job",)
+    __slots__ = ("is_withdrawn", "job")
 
     def __init__(self, job: Job) -> None:
         self.job = job
+        self.is_withdrawn = False
+        """The source did not want it any more before its item had entered."""
 
 
 class Jobs:
@@ -41,6 +44,8 @@ class Jobs:
     `read` yields them. The run calls `bind` with the item of a job, `ended` with the end of an
     item, and `settle` with the end of a job that became no item. `tell` passes the ends to the
     source, one call after the other, in that order. `close` reports all other jobs as lost.
+    `take_back` reads the jobs that the source does not want any more, and the run calls `gave_up`
+    with the items that have left it.
 
     Everything but reading happens on the event loop. Nothing is kept for a source that defines
     neither `ended` nor `lost`.
@@ -99,6 +104,34 @@ class Jobs:
         """The item of this id has ended, and the ledger has it."""
         for taken in self._of.pop(item, ()):
             self.settle(taken, outcome)
+
+    def gave_up(self, item: str) -> None:
+        """The item of this id has left the run without an end, and the ledger has that."""
+        for taken in self._of.pop(item, ()):
+            self.settle(taken, None)
+
+    async def take_back(self, give_up: Callable[[str], Awaitable[object]]) -> None:
+        """Read the jobs that the source does not want any more, and withdraw them."""
+        if type(self._source).withdrawn is Source.withdrawn:
+            return
+        jobs = self._source.withdrawn()
+        async with aclosing(read_lazily(jobs, "penstock-source-withdrawn")) as read:
+            async for job in read:
+                taken = next((one for one in self._out if one.job is job), None)
+                if taken is not None:  # otherwise its end is on its way, or told
+                    await self.withdraw(taken, give_up)
+
+    async def withdraw(self, taken: Taken, give_up: Callable[[str], Awaitable[object]]) -> None:
+        """Have the job's item given up, if no other job shares it. A job on its way into the run is
+        marked: call this again once it has entered."""
+        item = next((id_ for id_, jobs in self._of.items() if taken in jobs), None)
+        if item is None:
+            taken.is_withdrawn = True
+        elif self._of[item] == [taken]:
+            await give_up(item)
+        else:
+            self._of[item].remove(taken)
+            self.settle(taken, None)
 
     def settle(self, taken: Taken, outcome: Settled | None) -> None:
         """The job's item has ended with this outcome; None: this run will not end it."""

@@ -14,7 +14,7 @@ class Source(Protocol):
     """Yields jobs, and is told how each of them ended, once the ledger has the end.
 
     A class of your own derives from this one, and defines `items` and those of the other methods
-    that it needs; or it defines all three. A list needs no class: any iterable will do, see
+    that it needs; or it defines all four. A list needs no class: any iterable will do, see
     `ListSource`.
 
     **Reading.** `items` is called once in a run, on the event loop, and returns at once, as a
@@ -30,8 +30,8 @@ class Source(Protocol):
       a list has ended when its items have too; an item that earlier runs brought to its end has
       ended at once. If two jobs name one item, there is a call for each.
     - `lost(job)`: this run gives the job up before its end. It was stopped or interrupted, or the
-      ledger was lost, or the item is in the run with other parameters. A later run that gets the
-      job again (in the last case: gets it first) goes on with it.
+      ledger was lost, or the item is in the run with other parameters, or the job was withdrawn. A
+      later run that gets the job again (in the last case but one: gets it first) goes on with it.
 
     The calls come one at a time, in the order in which items ended, in a thread of their own:
     neither on the event loop, nor in the thread in which the source is read. So they may block. A
@@ -40,6 +40,12 @@ class Source(Protocol):
     or interrupted twice, may end before all calls were made, and a power cut may take the last
     commits: so a queue keeps a job until it hears of its end, and otherwise gives it again.
     Finished work is then not done again, only reported again.
+
+    **Taking back.** `withdrawn` is read side by side with `items`, by the same rules, and yields
+    jobs that were read and that nobody waits for any more: a person has cancelled one, or another
+    machine has it now. Nothing more begins with such a job's item, an attempt in hand is cut short
+    and becomes no output, and `lost` follows. What was done stands. A job that shares its item with
+    another, or is decided, goes by itself.
 
     **Errors.** An error from reading ends the run at once; a UsageError, or another PenstockError,
     is shown as one line. If `ended` raises, the run takes nothing new, finishes the items in hand,
@@ -60,6 +66,10 @@ class Source(Protocol):
     def lost(self, job: Job) -> Awaitable[None] | None:
         """The run gives the job up before its end."""
         return None
+
+    def withdrawn(self) -> Iterable[Job] | AsyncGenerator[Job, None]:
+        """Jobs that nobody waits for any more, the very objects that were read, as it happens."""
+        return ()
 
 
 Listed = Iterable[Given] | AsyncGenerator[Given, None]
@@ -86,7 +96,7 @@ class ListSource(Source):
 
 class JoinedSources(Source):
     """Several sources as one, each read to its end before the next one begins. Every source is told
-    of its own jobs."""
+    of its own jobs. None takes jobs back."""
 
     def __init__(self, *sources: Sources) -> None:
         self.sources: Sequence[Source] = [as_source(source) for source in sources]

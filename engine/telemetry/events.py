@@ -49,6 +49,14 @@ class ItemEnded(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ItemGivenUp(Event):
+    """The item has left the run without an end, and the ledger has it as pending: nobody waits for
+    it any more. It may enter again."""
+
+    item: str
+
+
+@dataclass(frozen=True, slots=True)
 class PartEntered(Event):
     """The step `split` has made a part of the item `parent`, at `position`, or it goes on from an
     earlier run. `item` is the part's id."""

@@ -7,6 +7,7 @@ from engine.contract.item import whence
 from engine.telemetry.events import (
     Event,
     ItemEnded,
+    ItemGivenUp,
     PartEnded,
     PartEntered,
     PartsExpected,
@@ -82,6 +83,8 @@ class PartsAhead:
                 self._division(event.item, event.split).total = event.parts
                 self._splits[event.split] += 1
                 self._made[event.split] += event.parts
+            case ItemGivenUp():
+                self._items -= self._leave(event.item, WHOLE, counts=False) is not None
             case ItemEnded():
                 divided = self._leave(event.item, WHOLE, counts=not event.reused)
                 self._items -= divided is not None

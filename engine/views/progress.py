@@ -12,6 +12,7 @@ from engine.telemetry.events import (
     Event,
     ItemEnded,
     ItemEntered,
+    ItemGivenUp,
     PartEnded,
     RunStarted,
     SourceEnded,
@@ -94,6 +95,8 @@ class Progress:
                 self.pipeline = event.pipeline
             case ItemEntered():
                 self._entered += 1
+            case ItemGivenUp():
+                self._entered -= 1
             case ItemEnded():
                 self._ended[event.outcome] += 1
                 self._worked += not event.reused

@@ -14,16 +14,18 @@ from typing import Any, TypeVar
 from anyio import to_thread
 from pydantic import BaseModel
 
-from engine.contract.errors import PenstockError, StandIn
+from engine.contract.errors import PenstockError, StandIn, Withdrawn
 from engine.contract.item import Item
 from engine.contract.stage import Stage
 from engine.ledger.outputs.drafts import Draft
 from engine.workers.handing import remove_part_folders
-from engine.workers.result import Result, result_of, result_of_whole_batch
+from engine.workers.result import DONE, Result, result_of, result_of_whole_batch
 
 log = logging.getLogger("penstock.engine")
 
 T = TypeVar("T")
+
+UNWANTED = "the item was given up meanwhile"
 
 GRACE = 5.0
 """Seconds that a thread has to end an attempt that was given up, before it is replaced."""
@@ -57,6 +59,8 @@ def conclude(draft: Draft, result: Result) -> Result:
     result, which is a failure where the commit failed."""
     if result.produced is not None:
         return result
+    if draft.is_unwanted and result.stop is None:
+        result = Result(ending=Withdrawn(UNWANTED))
     if isinstance(result.ending, StandIn):
         if draft.handing is None:
             draft.stand_in()
@@ -109,6 +113,11 @@ class Worker(ABC):
         """One attempt at several items together; a result for each, in order."""
 
     @abstractmethod
+    def cut_short(self) -> None:
+        """Have the call under way, if there is one, end as if its time were over: all its drafts
+        are unwanted."""
+
+    @abstractmethod
     async def close(self) -> None:
         """Close the stage. Does not raise, and does not wait for a hung stage."""
 
@@ -123,7 +132,7 @@ class SeparateWorker(Worker):
         except Exception as error:
             return result_of(error)
         try:
-            result = await self._attempt(draft, out)
+            result = DONE if draft.is_unwanted else await self._attempt(draft, out)
             if draft.outputs.instant:
                 return conclude(draft, result)
             return await to_thread.run_sync(conclude, draft, result)

@@ -105,6 +105,9 @@ class LoopWorker(SeparateWorker):
             return results_of_batch(answers, len(items))
         raise TimeoutError(f"gave up the batch after {self.timeout:g} seconds")
 
+    def cut_short(self) -> None:
+        self._limit.cut_short()
+
     async def close(self) -> None:
         """Does nothing: the team closes the shared instance."""
         self._limit.close()

@@ -152,6 +152,10 @@ class ProcessWorker(SeparateWorker):
             self._child = await self._nursery.child()
         return self._child
 
+    def cut_short(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+
     async def close(self) -> None:
         if self._child is not None:
             child, self._child = self._child, None

@@ -121,6 +121,9 @@ class ThreadWorker(Worker):
                 await to_thread.run_sync(discard, draft)
         return None
 
+    def cut_short(self) -> None:
+        self._limit.cut_short()
+
     async def close(self) -> None:
         if not self.broken:
             with anyio.move_on_after(self._grace, shield=True):

@@ -21,6 +21,7 @@ class TimeLimit:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._due = math.inf
+        self._inside = self._is_cut_short = False
         self._scope: anyio.CancelScope | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -40,6 +41,7 @@ class TimeLimit:
 
     def __enter__(self) -> None:
         self.expired = False
+        self._inside, self._is_cut_short = True, False
         self._due = self._loop.time() + self._seconds
         if self._timer is None:
             self._set_timer()
@@ -51,6 +53,7 @@ class TimeLimit:
         trace: TracebackType | None,
     ) -> bool:
         self._due = math.inf
+        self._inside = False
         assert self._scope is not None
         if not self._scope.cancel_called:
             return False
@@ -58,6 +61,14 @@ class TimeLimit:
         self.open()
         self.expired = kind is not None and bool(swallowed)
         return self.expired
+
+    def cut_short(self) -> None:
+        """End the block that is under way, if there is one, as if its time were over; where its
+        time does not count, once it does again."""
+        self._is_cut_short = self._inside
+        if self._due < math.inf:
+            assert self._scope is not None
+            self._scope.cancel()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -67,7 +78,10 @@ class TimeLimit:
         try:
             yield
         finally:
-            self._due = self._loop.time() + left
+            self._due = self._loop.time() + (0 if self._is_cut_short else left)
+            if self._is_cut_short and self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
             if self._timer is None:
                 self._set_timer()
 

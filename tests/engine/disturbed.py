@@ -1,4 +1,5 @@
-"""Runs that are drained, cancelled or resized at a random moment, and watched at every event."""
+"""Runs that are drained, cancelled or resized, or that give items up, at a random moment, and are
+watched at every event."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,14 @@ import anyio
 from engine import Pipeline
 from engine.flow.report import RunReport
 from engine.flow.run import Run, opened_run
-from engine.telemetry.events import Event, Events, PoolResized
+from engine.telemetry.events import (
+    Event,
+    Events,
+    ItemEnded,
+    ItemEntered,
+    ItemGivenUp,
+    PoolResized,
+)
 from tests.engine import toys
 from tests.engine.toys import configured
 
@@ -32,8 +40,8 @@ class Case(Protocol):
 
 @dataclass
 class Disturbance:
-    """At the `moment`-th event of a run: drain it, cancel it, or resize its pools. The run has
-    these further settings."""
+    """At the `moment`-th event of a run: drain it, cancel it, resize its pools, or give up every
+    other item that is under way. The run has these further settings."""
 
     kind: str
     moment: int
@@ -48,10 +56,25 @@ class Watch:
         self.events = 0
         self.most = {name: pool.options.workers for name, pool in run.pools.items()}
         self.overfull: list[str] = []
+        self.under_way: list[str] = []
+        self.unwanted = anyio.Event()
+        self.gone: set[str] = set()
+
+    async def give_up(self) -> None:
+        """Give up every other item that is under way, once it is time to."""
+        await self.unwanted.wait()
+        for item in self.under_way[::2]:
+            await self.run.give_up(item)
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, PoolResized):
             self.most[event.stage] = max(self.most[event.stage], event.before, event.after)
+        if isinstance(event, ItemEntered):
+            self.under_way.append(event.item)
+        elif isinstance(event, ItemEnded | ItemGivenUp):
+            self.under_way.remove(event.item)
+        if isinstance(event, ItemGivenUp):
+            self.gone.add(event.item)
         for name, pool in self.run.pools.items():
             now = pool.statistics()
             held = now.waiting + now.in_hand + now.held
@@ -67,6 +90,8 @@ class Watch:
             self.run.drain("interrupted", "at random")
         elif kind == "cancel":
             self.scope.cancel()
+        elif kind == "give up":
+            self.unwanted.set()
         else:
             self.disturbance = None
             for number, pool in enumerate(self.run.pools.values()):
@@ -93,7 +118,7 @@ def run_once(
                 events.subscribe(watch)
                 events.subscribe(failures)
                 events.subscribe(listen)
-                report = await run.execute()
+                report = await run.execute([watch.give_up])
         left = [t.name or "" for t in anyio.get_running_tasks() if t.id not in before]
         assert left == []
         return report, watch.overfull

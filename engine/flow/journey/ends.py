@@ -29,6 +29,8 @@ class Ends:
     entered: dict[str, str] = field(default_factory=dict)
     """The fingerprint of the output to be made, for each stage that has the item now."""
     is_decided: bool = False
+    was_given_up: bool = False
+    """Nobody wants the whole item any more: attempts in hand are cut short, and none counts."""
     splitting: set[str] = field(default_factory=set)
     """The stages that make parts of the item in this run."""
     gathered_anew: set[str] = field(default_factory=set)
@@ -40,6 +42,11 @@ class Ends:
     """The stages of whose outputs it is being found out whether they will be read."""
     _weighing: set[str] = field(default_factory=set)
     """The splitting stages of which it is being found out whether parts may get further."""
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether nobody wants the whole item any more that this is, or is a part of."""
+        return self.was_given_up if self.above is None else self.above.is_given_up
 
     def owner(self, stage: str) -> "Ends":
         """The journey in which the end of `stage` is found: this one, or one above."""

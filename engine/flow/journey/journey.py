@@ -34,7 +34,8 @@ class Journey(Ends):
     is_closed: bool = False
     """Its end has been dealt with."""
     is_abandoned: bool = False
-    """It is a part of an item that is decided: it goes no further, and stays pending."""
+    """It goes no further, and stays pending: it was given up, or is a part of an item that is
+    decided."""
     _begun: set[str] = field(default_factory=set)
     """Those of the stages that have the item now that are at work on it."""
     _discarded: set[str] = field(default_factory=set)
@@ -75,7 +76,8 @@ class Journey(Ends):
         return self._advanced(None, ())
 
     def abandon(self) -> Change:
-        """The change of a part whose parent is decided: no stage begins with it any more."""
+        """The change of an item that is given up, or of a part whose parent is decided: no stage
+        begins with it any more."""
         self.is_decided = self.is_abandoned = True
         return self._advanced(None, ())
 
@@ -101,9 +103,11 @@ class Journey(Ends):
         withdrawn: tuple[str, ...],
         restored: tuple[End, ...] = (),
     ) -> Change:
-        finished = self.is_over
+        given_up, is_over = self.is_given_up, self.is_over
+        outcome = self.outcome if is_over else None
+        finished = is_over and (outcome is not None or not given_up)
+        left, withdrawn = (withdrawn, ()) if given_up else ((), withdrawn)
         discardable = self._discardable(finished) if self.graph.discarding else ()
-        outcome = self.outcome if finished else None
         in_parts = tuple(filter(self._is_in_parts, discardable))
         void_above = self._void_above(entering) if entering else ()
         if not self.known:  # a new item: nothing to reuse, and nothing to undo
@@ -111,6 +115,7 @@ class Journey(Ends):
                 self.item,
                 end,
                 withdrawn=withdrawn,
+                left=left,
                 entering=entering,
                 void_above=void_above,
                 discardable=discardable,
@@ -123,6 +128,7 @@ class Journey(Ends):
             reused,
             restored,
             withdrawn,
+            left,
             entering,
             self._void(entering),
             void_above,

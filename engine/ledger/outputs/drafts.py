@@ -108,6 +108,8 @@ class Draft:
     folder: Path | None = None
     handing: Handing | None = None
     """Where the attempt hands over parts, if its stage splits."""
+    is_unwanted: bool = False
+    """Its item was given up: it must not become an output."""
 
     def open(self) -> Path:
         self.folder = self.outputs.open(self.item, self.stage, self.number)

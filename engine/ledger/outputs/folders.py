@@ -133,6 +133,15 @@ def part_positions(item: Item, split: str, first: int) -> list[int]:
     return [position for position in map(int, filter(str.isdecimal, names)) if position >= first]
 
 
+def discard_all(item: Item, outputs: Sequence[str], partials: Sequence[str]) -> None:
+    """Delete outputs of the item by their stages, and what these `partials` kept between attempts
+    that will not come. Blocks."""
+    for stage in outputs:
+        discard_output(item, stage)
+    for stage in partials:
+        discard_partial(item, stage)
+
+
 def discard_partial(item: Item, stage: str) -> None:
     """Delete the folder that `stage` kept between attempts."""
     _remove(item.folder / hidden_name(stage, "partial"))

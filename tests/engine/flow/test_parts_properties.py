@@ -83,7 +83,8 @@ def run_to_the_end(case: Case, workdir: Path) -> RunReport:
 
 
 class Told:
-    """Listens to the parts: each enters once, and ends at most once."""
+    """Listens to the parts: each enters once, and ends at most once. One that is abandoned has left
+    the run: it may enter again with its item."""
 
     def __init__(self) -> None:
         self.entered = Counter[str]()
@@ -94,7 +95,9 @@ class Told:
         if isinstance(event, PartEntered):
             self.entered[event.item] += 1
             self._check(event.item)
-        if isinstance(event, PartEnded):
+        if isinstance(event, PartEnded) and event.outcome == "abandoned":
+            self.entered[event.item] -= 1
+        elif isinstance(event, PartEnded):
             self.ended[event.item] += 1
             self._check(event.item)
 

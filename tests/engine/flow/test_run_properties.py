@@ -100,7 +100,7 @@ def cases(draw: st.DrawFn) -> Case:
     read = {before for plan in plans for before in plan.after}
     for plan in plans:
         plan.options["keep"] |= plan.name not in read  # a result is kept: anything else is refused
-    kinds = st.sampled_from(["drain", "cancel", "resize"])
+    kinds = st.sampled_from(["drain", "cancel", "resize", "give up"])
     disturbance = st.builds(Disturbance, kinds, st.integers(0, 80))
     return Case(
         plans=plans,
@@ -262,11 +262,25 @@ def disturbances(case: Case) -> Iterator[Disturbance | None]:
     yield None
 
 
+def broke_off(case: Case, workdir: Path, begun: Collection[tuple[str, str]]) -> bool:
+    """Whether the reading of a list broke off for good: another branch had decided it meanwhile.
+    The items that it had given by then stand, and no later run meets them; the model has none."""
+    lists = {parent for (parent,) in toys.query(workdir, "SELECT parent FROM expansions")}
+    return any(
+        item_id(source) in lists and (plan.name, item_id(source)) not in begun
+        for plan in case.plans
+        for source, (word, *_) in plan.does.items()
+        if word == "expand"
+    )
+
+
 def check(case: Case) -> None:
     with toys.fast_folder() as workdir:
         (workdir / "items").mkdir()
         report = run_to_the_end(case, workdir)
         found = {key: outcome for key, (outcome, _) in toys.outcomes(workdir).items()}
+        if broke_off(case, workdir, found):
+            return
         expected = model(case, found)
         assert report.outcome == "done"
         assert found == expected.stages

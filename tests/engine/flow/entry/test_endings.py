@@ -1,23 +1,34 @@
 """When ends are told: every one once, a list's after those of what it held, whatever holds what."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.flow.endings import Endings
+from engine import Item
+from engine.flow.entry.endings import Endings
+from engine.flow.journey import Journey
+from engine.flow.journey.graph import Graph
+from tests.engine.toys import line, toy
+
+GRAPH = Graph(line(toy("a")), {"a": {}})
 
 
 class Told:
     def __init__(self) -> None:
         self.order: list[str] = []
-        self.endings = Endings(lambda item, outcome, reused: self.order.append(item))
+        self.lost: list[str] = []
+        self.endings = Endings(self._hear)
+
+    def _hear(self, item: str, outcome: str | None, reused: bool) -> None:
+        (self.order if outcome is not None else self.lost).append(item)
 
     def enter(self, item: str, parent: str | None = None) -> None:
         if item in self.endings and parent is not None:
             self.endings.held_again(item, parent)
         else:
-            self.endings.entered(item, parent)
+            self.endings.entered(Journey(GRAPH, Item.at(Path(), item, item), parent=parent))
 
     def end(self, *items: str) -> Sequence[str]:
         """These have ended; returns whose ends that has told."""

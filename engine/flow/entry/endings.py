@@ -1,5 +1,6 @@
 """Decides when the end of an item is reported: after the ledger has it, and, for a list, after the
-items that it produced have ended.
+items that it produced have ended. An item that was given up leaves without an end, and so do the
+lists that hold it.
 
 Pure: no clock, no disk, no database.
 """
@@ -7,17 +8,21 @@ Pure: no clock, no disk, no database.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from engine.flow.journey import Journey
 from engine.ledger.records import Settled
 
 
 @dataclass(slots=True)
 class _Open:
     """An item whose end has not been reported. `before` is the number of items that it waits for
-    and of readers that still read it; `waiting` are the items that wait for this one."""
+    and of readers that still read it; `waiting` are the items that wait for this one; `is_left`
+    says that it, or an item that it holds, was given up."""
 
+    journey: Journey
     before: int = 0
     waiting: list[str] = field(default_factory=list)
-    end: tuple[Settled, bool] | None = None
+    end: tuple[Settled | None, bool] | None = None
+    is_left: bool = False
 
 
 class Endings:
@@ -25,11 +30,12 @@ class Endings:
 
     `tell` is called once for every item that has ended, with its id, its outcome, and whether
     earlier runs had done all of it: after the ends of the items that it produced, and otherwise in
-    the order of the ends. Lists may name one another, and themselves: then the one that was under
-    way first does not wait for the other.
+    the order of the ends. The outcome is None where the item was given up, or one that it holds.
+    Lists may name one another, and themselves: then the one that was under way first does not wait
+    for the other.
     """
 
-    def __init__(self, tell: Callable[[str, Settled, bool], None]) -> None:
+    def __init__(self, tell: Callable[[str, Settled | None, bool], None]) -> None:
         self._tell = tell
         self._open: dict[str, _Open] = {}
 
@@ -37,16 +43,34 @@ class Endings:
         """Whether the item has entered, and its end has not been reported."""
         return item in self._open
 
-    def entered(self, item: str, parent: str | None) -> None:
-        """The item has entered the run; the list `parent` produced it."""
-        self._open[item] = _Open()
+    def entered(self, journey: Journey) -> None:
+        """The item has entered the run; the list that is its parent produced it."""
+        item, parent = journey.item.id, journey.parent
+        self._open[item] = _Open(journey)
         if parent is not None:
             self._wait(parent, item)
+
+    def journeys(self, item: str) -> list[Journey]:
+        """The undecided journeys that end with the item's if that is given up: its own, and those
+        of the items that it has produced and that no other list waits for."""
+        leaving, before = {item}, 0
+        while len(leaving) > before:
+            before = len(leaving)
+            leaving |= {
+                id_ for id_, one in self._open.items() if one.waiting and leaving >= {*one.waiting}
+            }
+        found = (self._open[id_] for id_ in leaving if id_ in self._open)
+        return [one.journey for one in found if one.end is None and not one.journey.is_decided]
 
     def held_again(self, item: str, parent: str) -> None:
         """The list `parent` names the item too, which entered in another way."""
         if item in self._open and parent in self._open and not self._waits_for(item, parent):
             self._wait(parent, item)
+
+    def lose(self, parent: str) -> None:
+        """The list `parent` names an item that was given up."""
+        if parent in self._open:
+            self._open[parent].is_left = True
 
     def reading(self, item: str) -> None:
         """The items of the list `item` are about to be read from the ledger, without an attempt:
@@ -57,8 +81,8 @@ class Endings:
         """The list has been read to its end."""
         self._one_less(item)
 
-    def ended(self, item: str, outcome: Settled, reused: bool) -> None:
-        """The item has ended, and the ledger has it."""
+    def ended(self, item: str, outcome: Settled | None, reused: bool) -> None:
+        """The item has ended, and the ledger has it; None: it was given up, and has no end."""
         self._open[item].end = (outcome, reused)
         self._settle(item)
 
@@ -95,7 +119,11 @@ class Endings:
             if found is None or found.end is None or found.before:
                 continue
             del self._open[one]
-            self._tell(one, *found.end)
+            outcome, reused = found.end
+            is_left = found.is_left or outcome is None
+            self._tell(one, None if is_left else outcome, reused)
             for parent in found.waiting:
-                self._open[parent].before -= 1
+                waiting = self._open[parent]
+                waiting.before -= 1
+                waiting.is_left |= is_left
                 look.append(parent)

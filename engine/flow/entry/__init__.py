@@ -1,0 +1,1 @@
+"""How items enter a run, lists among them, and when their ends are told."""
