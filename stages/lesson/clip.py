@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import engine
-from engine import Drop, Item, Stage, setting
+from engine import Item, Stage, StandIn, setting
 from stages.lesson.pictures.image import IMAGE_FACTS, PICTURE
 from stages.lesson.scripts.sections import read_section
-from stages.lesson.services.counts import is_counted
+from stages.lesson.services.counts import is_counted, write_counts
 from stages.lesson.still import write_still
 from stages.lesson.voices.pcm import RATE, read_wav, write_wav
 from stages.lesson.voices.voice import FACTS, VOICE
@@ -30,7 +30,8 @@ class SectionClip(Stage):
     Of `section` it reads section.json, of `image` picture.png, of `voice`, where the section has a
     text, voice.wav and voice.json. It writes pictures.mp4 (H.264, no sound), sound.wav, of just as
     many samples, and clip.json: {"title", "frames", "fps",
-    "quality", "said", "made_by"}. After a dry run it raises Drop.
+    "quality", "said", "made_by"}. In a dry run it raises
+    StandIn, with requests.jsonl alone, where a service would be asked.
     """
 
     name = "clip"
@@ -49,8 +50,10 @@ class SectionClip(Stage):
     def process(self, item: Item, out: Path) -> None:
         from PIL import Image
 
-        if is_counted(item.input("image")):
-            raise Drop("a dry run makes no video", kind="dry_run")
+        made_of = [item.input(one) for one in ("image", "voice") if item.has_input(one)]
+        if any(map(is_counted, made_of)):
+            write_counts(out, [])
+            raise StandIn("nothing, in a dry run")
         settings, section = self.settings, read_section(item.input("section"))
         voice, facts = None, NOTHING_SAID
         if item.has_input("voice"):

@@ -73,7 +73,7 @@ def _missing(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _is_film(item: ItemRecord) -> bool:
-    return item.outcome == "done" and (item.folder / Assemble.name).is_dir()
+    return item.outcome == "done" and (item.folder / Assemble.name / FILM).is_file()
 
 
 def _stem(item: ItemRecord) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from anyio.to_thread import run_sync
 from pydantic import field_validator
@@ -28,8 +28,9 @@ class LessonImage(ServiceStage):
     Of `section` it reads section.json and the picture that it names. It writes picture.png, of the
     lesson's size, and image.json: {"made_by", "asked": calls of a service}. A section that says in
     no words what is to be seen gets a card. Raises Permanent, of kind "refused", where the service
-    draws no such thing; what comes back and is no picture fails and is tried again. In a preview it
-    raises StandIn with a card, and image.json says "stands_in", where no service has drawn it yet.
+    draws no such thing; what comes back and is no picture fails and is tried again. Where no
+    service has drawn it yet it raises StandIn: in a preview with a card, and image.json says
+    "stands_in"; in a dry run with requests.jsonl alone.
     """
 
     name = "image"
@@ -123,22 +124,22 @@ class LessonImage(ServiceStage):
         elif section.image is None or asker is None:
             await self.here(self._draw, section, out / PICTURE)
             made_by = "card"
-        elif self.settings.dry_run:
-            await run_sync(write_counts, out, [await run_sync(self.count, self._prompt(section))])
-            return
         elif await self.stands_in([self._prompt(section)]):
-            await self.here(self._draw, section, out / PICTURE)
-            (out / IMAGE_FACTS).write_text(
-                json.dumps({"made_by": "card", "stands_in": True}) + "\n"
-            )
-            raise StandIn("a card, in a preview")
+            await self._stand_in(section, out)
         else:
             fitted = fit_drawn(self.settings.pixels, out / PICTURE)
             await asker.ask(self._prompt(section), fitted)
             made_by, asked = asker.made_by, 1
-        if self.settings.dry_run:
-            await run_sync(write_counts, out, [])
         (out / IMAGE_FACTS).write_text(json.dumps({"made_by": made_by, "asked": asked}) + "\n")
+
+    async def _stand_in(self, section: SavedSection, out: Path) -> NoReturn:
+        """Raises StandIn, with what stands in for a picture that no service has drawn yet."""
+        if self.settings.dry_run:
+            await run_sync(write_counts, out, [await run_sync(self.count, self._prompt(section))])
+            raise StandIn("a count, in a dry run")
+        await self.here(self._draw, section, out / PICTURE)
+        (out / IMAGE_FACTS).write_text(json.dumps({"made_by": "card", "stands_in": True}) + "\n")
+        raise StandIn("a card, in a preview")
 
     def _prompt(self, section: SavedSection) -> str:
         return "\n".join(one for one in (section.image, self.settings.style) if one)

@@ -1,5 +1,6 @@
 """What a dry run counts in the place of answers, and what a real run has asked."""
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,11 +35,16 @@ def is_counted(folder: Path) -> bool:
 
 
 def counts_of(item: Item, step: str) -> Iterator[MediaCall]:
-    """What a dry run counted at the step, over the item's parts."""
+    """What a dry run counted at the step, over the item's parts, and the calls of which the answers
+    stand there."""
     for part in item.parts_with(step):
         folder = part.output(step)
         if is_counted(folder):
             yield from (MediaCall(**line) for line in read_lines(folder / COUNTS))
+            continue
+        asked = json.loads((folder / f"{step}.json").read_text("utf-8")).get("asked", 0)
+        for number in range(asked):
+            yield MediaCall("", f"{part.id} {number}", 0, kept=True)
 
 
 def counted_lines(records: Iterable[ItemRecord], steps: dict[str, str]) -> Iterator[str]:
@@ -52,7 +58,7 @@ def counted_lines(records: Iterable[ItemRecord], steps: dict[str, str]) -> Itera
     for step, what in steps.items():
         calls = [one for one in found[step].values() if not one.kept]
         kept = len(found[step]) - len(calls)
-        hosts = " and ".join(dict.fromkeys(one.host for one in found[step].values()))
+        hosts = " and ".join(dict.fromkeys(one.host for one in found[step].values() if one.host))
         if calls:
             characters = sum(one.characters for one in calls)
             also = f"; {_many(kept, 'more answer')} kept already" if kept else ""
@@ -62,7 +68,8 @@ def counted_lines(records: Iterable[ItemRecord], steps: dict[str, str]) -> Itera
             )
         elif kept:
             answers = _many(kept, "answer")
-            yield f"dry run: {step} would make no call to {hosts}: {answers} kept already"
+            to = f" to {hosts}" if hosts else ""
+            yield f"dry run: {step} would make no call{to}: {answers} kept already"
 
 
 def _many(number: int, what: str) -> str:

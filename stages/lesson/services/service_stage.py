@@ -48,9 +48,9 @@ class ServiceStage(Stage):
         return await run_sync(work, *given, limiter=self._cores)
 
     async def stands_in(self, texts: Iterable[str]) -> bool:
-        """Whether it is a preview, and an answer to one of these texts is not kept."""
+        """Whether nothing may be sent, and an answer to one of these texts is not kept."""
         asker = self.asker
-        if asker is None or not self.settings.preview:
+        if asker is None or self.settings.sends:
             return False
         return not await run_sync(all, map(asker.has, texts))
 

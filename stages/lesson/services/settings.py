@@ -22,7 +22,9 @@ class ServiceSettings(CallLimits, ServerSettings):
 
     call_timeout: float = call_timeout_setting(300.0)
     dry_run: bool = setting(
-        False, "Send nothing; count the calls that a run would make, and make no video."
+        False,
+        "Send nothing; count the calls that a run would make, and make only what takes none.",
+        affects_output=False,
     )
     preview: bool = setting(
         False,

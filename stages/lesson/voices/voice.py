@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import av
 from anyio.to_thread import run_sync
@@ -36,8 +36,9 @@ class Voice(ServiceStage):
     mono) and voice.json: {"seconds", "said": [{"start", "end", "text"}], "made_by", "asked": calls
     of a service, "characters": of the texts sent to it}. Raises Skip where a section has no text,
     and Permanent, of kind "refused", where a service speaks no such thing; what comes out silent,
-    or far too short, fails and is tried again. In a preview it raises StandIn with the voice of
-    espeak-ng, and voice.json says "stands_in", where no service has spoken it yet.
+    or far too short, fails and is tried again. Where no service has spoken it yet it raises
+    StandIn: in a preview with the voice of espeak-ng, and voice.json says "stands_in"; in a dry run
+    with requests.jsonl alone.
     """
 
     inputs = "section"
@@ -124,27 +125,29 @@ class Voice(ServiceStage):
     async def process(self, item: Item, out: Path) -> None:
         folder = item.input("section")
         section = await run_sync(read_section, folder)
-        asker, counting = self.asker, self.settings.dry_run
+        asker = self.asker
         if section.voice_file is not None:
             spoken = await self.here(_recorded, folder / section.voice_file, section)
         elif section.text is None:
             raise Skip("the section has no text", kind="no_text")
-        elif asker is not None and counting:
-            counts = [await run_sync(self.count, one.aloud) for one in self._pieces(section)]
-            await run_sync(write_counts, out, counts)
-            return
         elif asker is not None and await self.stands_in(p.aloud for p in self._pieces(section)):
-            spoken = await self.here(self._speak, section, espeak_voice(section.language))
-            await self.here(_write, spoken, section, out, True)
-            raise StandIn("espeak-ng, in a preview")
+            await self._stand_in(section, out)
         elif asker is not None:
             spoken = await have_spoken(asker, self._pieces(section), self.settings.pause)
         else:
             voice = self.settings.voice or espeak_voice(section.language)
             spoken = await self.here(self._speak, section, voice)
         await self.here(_write, spoken, section, out)
-        if counting:
-            await run_sync(write_counts, out, [])
+
+    async def _stand_in(self, section: SavedSection, out: Path) -> NoReturn:
+        """Raises StandIn, with what stands in for a voice that no service has spoken yet."""
+        if self.settings.dry_run:
+            counts = [await run_sync(self.count, one.aloud) for one in self._pieces(section)]
+            await run_sync(write_counts, out, counts)
+            raise StandIn("a count, in a dry run")
+        spoken = await self.here(self._speak, section, espeak_voice(section.language))
+        await self.here(_write, spoken, section, out, True)
+        raise StandIn("espeak-ng, in a preview")
 
     def _pieces(self, section: SavedSection) -> list[NarrationPiece]:
         most = self.settings.characters or SPEAKING[self.settings.backend].characters

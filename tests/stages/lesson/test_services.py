@@ -15,6 +15,7 @@ from stages.lesson.pictures.image import PICTURE
 from stages.lesson.pipeline import lesson
 from tests.acceptance.command import penstock
 from tests.engine.toys import query
+from tests.stages.crawled import tree
 from tests.stages.lesson.media_server import (
     colour_of,
     media_service,
@@ -183,6 +184,10 @@ def test_a_dry_run_counts_and_harms_nothing(tmp_path: Path, script: Path) -> Non
         assert not service.server.requests
         assert run(work, script, *sets).exit_code == 0
         film = (work / "videos" / "tides.mp4").read_bytes()
+        before = tree(work / "items")
+        told = "\n".join(run(work, script, *sets, *flag).finish)
+        assert "image would make no call: 2 answers kept already" in told
+        assert tree(work / "items") == before, "what stands is left alone"
         more = write(tmp_path / "script", *SECTIONS, {"text": "And more.", "image": "the Moon"})
         told = "\n".join(run(work, more, *sets, *flag).finish)
         assert "image would make no call" in told
