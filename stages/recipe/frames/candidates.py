@@ -1,4 +1,4 @@
-"""FrameCandidate frames of a short video: decoded once, each kept as a JPEG with its look."""
+"""Candidate frames of a short video: decoded once, each kept as a JPEG with its look."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
