@@ -66,6 +66,7 @@ class Bench:
             events,
             self.jobs,
             self.stop,
+            lambda item: None,
             most_failed={},
             judges={},
             synced=False,
