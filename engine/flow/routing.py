@@ -360,7 +360,7 @@ class Routing:
     async def give_up(self, item: str) -> bool:
         """Have the item leave this run without an end, with those that it has produced; returns
         whether it was under way."""
-        journeys = self._endings.journeys(item)
+        journeys = self._endings.journeys(item, self._jobs.wants)
         for journey in journeys:
             journey.was_given_up = True
         for journey in journeys:

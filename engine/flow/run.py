@@ -197,8 +197,9 @@ class Run:
             self.events.emit(RunEnded(self._number, self._outcome, self._seconds))
 
     async def give_up(self, item: str) -> bool:
-        """Have the item of this id leave the run without an end, with the items that it has
-        produced: nobody waits for it any more. Returns whether it was under way.
+        """Have the item of this id leave the run without an end: nobody waits for it any more. So
+        do the items that it has produced, and that no other list and no job waits for. Returns
+        whether it was under way.
 
         No stage begins with it. An attempt in hand ends as if its time were over, and becomes no
         output. The item stays pending in the ledger, what it has done stands, and it may enter

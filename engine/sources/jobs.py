@@ -105,6 +105,10 @@ class Jobs:
         for taken in self._of.pop(item, ()):
             self.settle(taken, outcome)
 
+    def wants(self, item: str) -> bool:
+        """Whether a job waits for the end of the item of this id."""
+        return bool(self._of.get(item))
+
     def gave_up(self, item: str) -> None:
         """The item of this id has left the run without an end, and the ledger has that."""
         for taken in self._of.pop(item, ()):

@@ -44,8 +44,8 @@ class Source(Protocol):
     **Taking back.** `withdrawn` is read side by side with `items`, by the same rules, and yields
     jobs that were read and that nobody waits for any more: a person has cancelled one, or another
     machine has it now. Nothing more begins with such a job's item, an attempt in hand is cut short
-    and becomes no output, and `lost` follows. What was done stands. A job that shares its item with
-    another, or is decided, goes by itself.
+    and becomes no output, and `lost` follows. What was done stands. An item that another job, or a
+    list, waits for too goes on for that; one that has failed or was dropped ends by itself.
 
     **Errors.** An error from reading ends the run at once; a UsageError, or another PenstockError,
     is shown as one line. If `ended` raises, the run takes nothing new, finishes the items in hand,

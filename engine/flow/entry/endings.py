@@ -50,16 +50,19 @@ class Endings:
         if parent is not None:
             self._wait(parent, item)
 
-    def journeys(self, item: str) -> list[Journey]:
+    def journeys(self, item: str, is_wanted: Callable[[str], bool]) -> list[Journey]:
         """The undecided journeys that end with the item's if that is given up: its own, and those
-        of the items that it has produced and that no other list waits for."""
+        of the items that it has produced, that no other list waits for, and that are not wanted for
+        themselves."""
         leaving, before = {item}, 0
         while len(leaving) > before:
             before = len(leaving)
             leaving |= {
-                id_ for id_, one in self._open.items() if one.waiting and leaving >= {*one.waiting}
+                id_
+                for id_, one in self._open.items()
+                if one.waiting and leaving >= {*one.waiting} and not is_wanted(id_)
             }
-        found = (self._open[id_] for id_ in leaving if id_ in self._open)
+        found = (one for id_, one in self._open.items() if id_ in leaving)
         return [one.journey for one in found if one.end is None and not one.journey.is_decided]
 
     def held_again(self, item: str, parent: str) -> None:
@@ -83,6 +86,10 @@ class Endings:
 
     def ended(self, item: str, outcome: Settled | None, reused: bool) -> None:
         """The item has ended, and the ledger has it; None: it was given up, and has no end."""
+        if outcome is None:  # of what it holds, and others want too, it does not wait for the end
+            for one in self._open.values():
+                one.waiting = [waiting for waiting in one.waiting if waiting != item]
+            self._open[item].before = 0
         self._open[item].end = (outcome, reused)
         self._settle(item)
 

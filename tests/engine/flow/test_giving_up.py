@@ -11,7 +11,14 @@ import pytest
 from engine import Item, Job, Parts, Pipeline, Source
 from engine.contract.item import item_id
 from engine.flow.report import RunReport
-from engine.telemetry.events import AttemptStarted, Event, ItemEnded, ItemGivenUp
+from engine.telemetry.events import (
+    AttemptEnded,
+    AttemptStarted,
+    Event,
+    ItemEnded,
+    ItemEntered,
+    ItemGivenUp,
+)
 from tests.engine import toys
 from tests.engine.toy_parts import Cutter, at, cut
 from tests.engine.toys import (
@@ -192,27 +199,24 @@ def test_an_item_goes_on_for_another_job_that_wants_it(fast: Path) -> None:
 def test_a_list_leaves_with_what_it_holds(fast: Path) -> None:
     """But for what another list holds too, or another job names."""
     does = {"one": ["expand", ["v1", "v2", "v3"]], "two": ["expand", ["v3"]]}
-    slow = {name: ["throttled", 1, 3600] for name in ("v1", "v2")}
+    slow = {"v1": ["throttled", 1, 3600], "v2": ["throttled", 2, 0.05]}
     pipeline = line(toy("a", does=does), toy("b", "a", does=slow))
-    source = Recalls("two", "one", "v2")
+    source = Recalls("v2")
     gone: list[str] = []
-    waiting = 0
 
     def listen(event: Event) -> None:
-        nonlocal waiting
-        before = waiting
-        waiting += getattr(event, "outcome", None) == "throttled"
-        waiting += isinstance(event, ItemEnded) and event.item == item_id("two")
-        if before < waiting == 3:
-            source.take_back(1)
-            source.take_back(2)
-            source.end()
-        if isinstance(event, ItemGivenUp):
-            gone.append(event.item)
+        match event:
+            case ItemEntered() if event.item == item_id("v2"):
+                source.give("two", "one")
+            case AttemptEnded() if event.outcome == "throttled" and event.item == item_id("v1"):
+                source.take_back(2)
+            case ItemGivenUp():
+                gone.append(event.item)
+                source.end()
 
     go(pipeline, fast, source, listen=listen)
-    assert sorted(source.told) == [("one", "lost"), ("two", "done"), ("v2", "lost")]
-    assert {item_id("v1"), item_id("v2")} <= set(gone)
+    assert sorted(source.told) == [("one", "lost"), ("two", "done"), ("v2", "done")]
+    assert set(gone) == {item_id("v1"), item_id("one")}
     assert go(pipeline, fast, ["two", "one", "v2"]).items["failed"] == 0
 
 

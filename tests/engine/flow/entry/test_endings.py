@@ -94,6 +94,31 @@ def test_of_lists_that_hold_one_another_the_first_is_told_last() -> None:
     assert told.end("second") == ["second", "first"]
 
 
+def test_what_a_given_up_list_holds_for_others_is_not_waited_for() -> None:
+    told = Told()
+    told.enter("one")
+    told.enter("two")
+    for item in ("v1", "v2", "v3"):
+        told.enter(item, "one")
+    told.enter("v2", "two")
+    leaving = told.endings.journeys("one", lambda item: item == "v3")
+    assert {journey.item.id for journey in leaving} == {"one", "v1"}
+    for journey in leaving:
+        told.endings.ended(journey.item.id, None, reused=False)
+    assert sorted(told.lost) == ["one", "v1"]
+    assert told.end("two") == []
+    assert told.end("v2", "v3") == ["v2", "two", "v3"]
+
+
+def test_a_list_that_holds_what_was_given_up_is_lost() -> None:
+    told = Told()
+    told.enter("list")
+    told.enter("v", "list")
+    told.endings.ended("v", None, reused=False)
+    assert told.end("list") == []
+    assert told.lost == ["v", "list"]
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=30),
     st.permutations(range(9)),
