@@ -40,7 +40,11 @@ def describe(exchange: Exchange) -> None:
     """Answer a question of describe_scenes, or of summary, by OpenAI's protocol."""
     asked = json.loads(exchange.content)
     data = data_of(asked)
-    told = scene_in_words(data) if isinstance(data, Mapping) else video_in_words(data)
+    say(exchange, scene_in_words(data) if isinstance(data, Mapping) else video_in_words(data))
+
+
+def say(exchange: Exchange, told: Mapping[str, Any]) -> None:
+    """Send what a chat model would, by OpenAI's protocol: an object as text."""
     message = {"role": "assistant", "content": json.dumps(told)}
     answer = {"choices": [{"message": message, "finish_reason": "stop"}]}
     send(exchange, answer | {"usage": {"total_tokens": 400}})
@@ -48,13 +52,8 @@ def describe(exchange: Exchange) -> None:
 
 def data_of(asked: Mapping[str, Any]) -> Any:
     """What stands between <data> and </data> in a question: of a scene or of a video."""
-    texts = [
-        part["text"]
-        for message in asked["messages"]
-        if message["role"] == "user"
-        for part in message["content"]
-        if part["type"] == "text"
-    ]
+    first = next(message for message in asked["messages"] if message["role"] == "user")
+    texts = [part["text"] for part in first["content"] if part["type"] == "text"]
     [block] = DATA.findall(texts[0])
     return json.loads(block)
 

@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from stages.demo.clips import Clip
-from stages.demo.film import Film
 from stages.media.media_file import open_media
 from stages.sound.track import RATE
 
@@ -16,6 +15,24 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.video.frame import VideoFrame
     from numpy.typing import NDArray
+    from PIL import Image
+
+
+class DrawnFilm(Protocol):
+    """Pictures, RGB, of a size in pixels, and a sound at RATE, one channel; None: it is silent."""
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def height(self) -> int: ...
+
+    @property
+    def fps(self) -> int: ...
+
+    def pictures(self) -> "Iterator[Image.Image]": ...
+
+    def track(self) -> "NDArray[np.int16] | None": ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +70,7 @@ def write_clip(clip: Clip, encoding: Encoding, path: Path) -> None:
     _encode(frames, clip.fps, (clip.width, clip.height), encoding, path)
 
 
-def write_film(film: Film, encoding: Encoding, path: Path) -> None:
+def write_film(film: DrawnFilm, encoding: Encoding, path: Path) -> None:
     """Draw the film and write it, with its sound: Opus in WebM and Matroska, else AAC."""
     import av
     import numpy as np

@@ -22,6 +22,7 @@ FOLDERS = {
     "crawl": "penstock-demo",
     "scenes": "penstock-demo-scenes",
     "lesson": "penstock-demo-lesson",
+    "recipe": "penstock-demo-recipe",
 }
 """Where each demo goes, unless --out says otherwise."""
 
@@ -40,7 +41,8 @@ def demo(pipeline: str, out: Path | None, fresh: bool, quiet: bool) -> None:
     """Run a pipeline over made-up videos from this machine, and check what was found.
 
     crawl, the default: a dozen videos, copies of them and bad links. scenes: four films with
-    shapes, sounds and spoken words. lesson: a script, whose video is decoded again.
+    shapes, sounds and spoken words. lesson: a script, whose video is decoded again. recipe: two
+    videos of cooking, of which recipes are written.
 
     What they show and say is known: the demo ends with a table of what was planted and what was
     found. It needs no key, no GPU and no network. Given again, it goes on where it was.
@@ -48,7 +50,12 @@ def demo(pipeline: str, out: Path | None, fresh: bool, quiet: bool) -> None:
     Exit codes: 0 all is as planted, 1 something is not, 130 interrupted.
     """
     folder = out if out is not None else Path(FOLDERS[pipeline])
-    shows = {"crawl": _demo_of_crawl, "scenes": _demo_of_scenes, "lesson": _demo_of_lesson}
+    shows = {
+        "crawl": _demo_of_crawl,
+        "scenes": _demo_of_scenes,
+        "lesson": _demo_of_lesson,
+        "recipe": _demo_of_recipe,
+    }
     sys.exit(shows[pipeline](folder, fresh, quiet))
 
 
@@ -117,6 +124,31 @@ def _demo_of_lesson(out: Path, fresh: bool, quiet: bool) -> int:
     return _show(
         judge_lesson(out),
         f"The video is in {out / FILMS}.",
+        f"penstock report {shlex.quote(str(out))}",
+    )
+
+
+def _demo_of_recipe(out: Path, fresh: bool, quiet: bool) -> int:
+    """Returns the exit code."""
+    from stages.demo.folder import prepare
+    from stages.demo.recipes.dishes import FOOTAGE, serve_kitchen, settings
+    from stages.demo.recipes.recipe_verdict import judge_recipes, questions_asked
+    from stages.persistence.records import DOCUMENTS
+    from stages.recipe.pipeline import recipe
+
+    prepare(out, FOOTAGE, fresh=fresh, quiet=quiet)
+    with serve_kitchen(out) as url, _without_proxy():
+        if not quiet:
+            click.echo(f"Notes, recipes and vectors: by the demo's own server, {url}", err=True)
+        code = _run(recipe, settings(url), out, quiet)
+        if code not in (0, 1):
+            return code
+        asked = len(questions_asked(out))
+        _run(recipe, settings(url), out, quiet=True)  # given again, it has nothing to ask
+        findings = judge_recipes(out, len(questions_asked(out)) - asked)
+    return _show(
+        findings,
+        f"The recipes are in {out / DOCUMENTS}.",
         f"penstock report {shlex.quote(str(out))}",
     )
 
