@@ -17,15 +17,14 @@ from engine.config.template import render_config
 from engine.config.trust import check_stored, is_own
 from engine.contract import registry
 from engine.contract.errors import UsageError, WorkFolderError
-from engine.contract.item import Item, whence, whole_id
+from engine.contract.item import whole_id
 from engine.contract.job import Job
 from engine.contract.pipeline import Pipeline
 from engine.flow.journey.graph import Graph
 from engine.gates.leftovers import make_room
 from engine.ledger.lock import is_locked, locked
-from engine.ledger.outputs.folders import discard_output, discard_parts
 from engine.ledger.reader import LedgerReader, RunRow
-from engine.ledger.retrying import Retried
+from engine.ledger.retrying import discard_void_outputs
 from engine.ledger.schema import FILE, told
 from engine.ledger.writer import Ledger
 from engine.telemetry.statistics import FailureKind
@@ -105,7 +104,7 @@ def retry_failures(
             after = {name: graph.descendants(name) for name in graph.names}
             ledger.begin()
             chosen = ledger.retrying.reset(after, kind, stage, gaps=gaps)
-            _discard_outputs(folder, chosen)
+            discard_void_outputs(folder, chosen)
             ledger.commit()
         finally:
             ledger.close()
@@ -181,21 +180,6 @@ def _pending(folder: Path, only: Collection[str] | None) -> Iterator[Job]:
         for job in reader.pending_items():
             if only is None or job.id in only:
                 yield job
-
-
-def _discard_outputs(workdir: Path, chosen: Sequence[Retried]) -> None:
-    """Delete the outputs that would stand in for another try. What has failed itself has none."""
-    for id_, _, void in chosen:
-        if not void or (workdir / "items" / whole_id(id_)).is_symlink():
-            continue  # a run replaces such a link by an empty folder
-        for stage in void:
-            discard_parts(workdir / "items" / id_, stage)
-        above: str | None = id_
-        while above is not None:
-            for stage in void:
-                discard_output(Item(above, "", workdir / "items" / above), stage)
-            parent = whence(above)
-            above = parent[0] if parent is not None else None
 
 
 def _counted(chosen: Collection[str], pipeline: Pipeline) -> str:

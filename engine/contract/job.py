@@ -93,6 +93,9 @@ class Job:
     each an id of its own. The ledger keeps them as they are, so keys and passwords do not belong
     there.
 
+    `again` has what failed with the item tried once more, as `penstock retry` does; otherwise an
+    item that has failed is told as failed at once.
+
     `handle` is the source's own means to recognise the job, such as a message's number; the engine
     does not look at it.
     """
@@ -100,6 +103,7 @@ class Job:
     source: str
     id: str | None = None
     parameters: Mapping[str, Any] = NO_PARAMETERS
+    again: bool = False
     handle: Any = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -185,12 +185,10 @@ class Routing:
         if self._draining:
             await anyio.sleep_forever()  # the run drains, and is about to cancel the feeding task
         self._in_flight += 1
+        again = taken is not None and taken.job.again and item.id not in self._endings
+        where = self._graph, item, parent, depth, self._run, self._suspects
         try:
-            admitted = await self._commit.do(
-                lambda ledger: admit(
-                    ledger, self._graph, item, parent, depth, self._run, self._suspects
-                )
-            )
+            admitted = await self._commit.do(lambda ledger: admit(ledger, *where, again=again))
         except BaseException:
             self._in_flight -= 1
             raise

@@ -2,9 +2,11 @@
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
-from engine.contract.item import PARTS, whence
+from engine.contract.item import PARTS, Item, whence, whole_id
+from engine.ledger.outputs.folders import discard_output, discard_parts
 
 WHOLE = " JOIN items whole ON whole.id = substr(i.id, 1, instr(i.id || '/', '/') - 1)"
 """Joins the whole item that the item, or part, `i` belongs to."""
@@ -46,9 +48,10 @@ class Retrying:
         stage: str | None = None,
         *,
         gaps: bool = False,
+        whole: str | None = None,
     ) -> list[Retried]:
-        """Make failures pending, so that a run tries them again: those of this kind and stage, or
-        of any (None). A named kind may also be one of drops.
+        """Make failures pending, so that a run tries them again: those of this kind, stage and
+        `whole` item, with its parts, or of any (None). A named kind may also be one of drops.
 
         With `gaps` those that made a gap: failed parts of items that are done without them. Else
         all others. What an item's parts came to as a whole is not among them: the parts are. Where
@@ -58,7 +61,7 @@ class Retrying:
         itself, and for all that it is a part of.
         """
         chosen: dict[tuple[str, str], Retried] = {}
-        for item, ended in self._ended_ill(kind, stage, gaps=gaps):
+        for item, ended in self._ended_ill(kind, stage, whole, gaps=gaps):
             void = (ended, *descendants.get(ended, ()))
             judged = [Retried(part, ended, void) for part in self._judged_by(item, ended)]
             for one in judged or [Retried(item, ended)]:
@@ -70,15 +73,16 @@ class Retrying:
         return list(chosen.values())
 
     def _ended_ill(
-        self, kind: str | None, stage: str | None, *, gaps: bool
+        self, kind: str | None, stage: str | None, whole: str | None, *, gaps: bool
     ) -> list[tuple[str, str]]:
         return self._db.execute(
             "SELECT s.item, s.stage FROM stages s JOIN items i ON i.id = s.item"
             f"{WHOLE} WHERE s.outcome IN ('failed', iif(?1 IS NULL, '', 'dropped'))"
             " AND s.gaps IS NULL"
             " AND s.kind IS coalesce(?1, s.kind) AND s.stage = coalesce(?2, s.stage)"
-            f" AND (s.outcome = 'failed' AND {GAP}) = ?3",
-            (kind, stage, gaps),
+            f" AND (s.outcome = 'failed' AND {GAP}) = ?3"
+            " AND (?4 IS NULL OR s.item = ?4 OR (s.item > ?4 || '/' AND s.item < ?4 || '0'))",
+            (kind, stage, gaps, whole),
         ).fetchall()
 
     def _judged_by(self, item: str, stage: str) -> list[str]:
@@ -118,3 +122,18 @@ class Retrying:
         self._db.executemany(
             "DELETE FROM stages WHERE item = ? AND stage = ?", [(item, name) for name in void]
         )
+
+
+def discard_void_outputs(workdir: Path, chosen: Sequence[Retried]) -> None:
+    """Delete the outputs that would stand in for another try. What has failed itself has none."""
+    for id_, _, void in chosen:
+        if not void or (workdir / "items" / whole_id(id_)).is_symlink():
+            continue  # a run replaces such a link by an empty folder
+        for stage in void:
+            discard_parts(workdir / "items" / id_, stage)
+        above: str | None = id_
+        while above is not None:
+            for stage in void:
+                discard_output(Item(above, "", workdir / "items" / above), stage)
+            parent = whence(above)
+            above = parent[0] if parent is not None else None

@@ -220,9 +220,13 @@ class Ledger:
         )
         return known_ends(self._db, item.id)
 
+    def has_failed(self, item: str) -> bool:
+        """Whether the item of this id is there, and has failed."""
+        row = self._db.execute("SELECT outcome FROM items WHERE id = ?", (item,)).fetchone()
+        return row is not None and row[0] == "failed"
+
     def leave(self, item: str) -> None:
-        """Record that the item of this id, which was given up, is in no run, nor are its parts: it
-        may enter again."""
+        """Record that the item of this id is in no run, nor are its parts: it may enter again."""
         self._db.execute(
             "UPDATE items SET entered_run = 0 WHERE id = ? OR (id > ? AND id < ?)",
             (item, f"{item}/", f"{item}0"),

@@ -30,6 +30,7 @@ from engine.ledger.outputs.folders import (
 )
 from engine.ledger.part_rows import PartRow
 from engine.ledger.records import Change
+from engine.ledger.retrying import discard_void_outputs
 from engine.ledger.writer import Ledger
 from engine.telemetry.events import Repaired
 
@@ -61,9 +62,14 @@ def admit(
     depth: int,
     run: int,
     suspects: Suspects,
+    *,
+    again: bool = False,
 ) -> Admission | Again:
-    """Enter `item` into this run, under its id in the ledger, unless it has entered already."""
+    """Enter `item` into this run, under its id in the ledger, unless it has entered already.
+    `again`: what has failed with it is tried once more, also where that was in this run."""
     item, is_renewed = ledger.find(item, run)
+    if again:
+        _try_again(ledger, graph, item)
     item = replace(item, depth=depth)
     known = ledger.admit(item, parent, run)
     if known is None:
@@ -89,6 +95,15 @@ def admit(
         repairs.insert(0, Repaired(item.id, graph.roots[0], found))
     _record(ledger, journey, change, run)
     return Admission(journey, change, repairs)
+
+
+def _try_again(ledger: Ledger, graph: Graph, item: Item) -> None:
+    if not ledger.has_failed(item.id):
+        return
+    after = {name: graph.descendants(name) for name in graph.names}
+    chosen = ledger.retrying.reset(after, whole=item.id)
+    discard_void_outputs(item.folder.parent.parent, chosen)
+    ledger.leave(item.id)
 
 
 def admit_part(
