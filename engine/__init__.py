@@ -40,6 +40,7 @@ from engine.contract.pipeline import (
     RunRecord,
     Section,
 )
+from engine.contract.registry import pipeline as find_pipeline
 from engine.contract.showing import shown, shown_in
 from engine.contract.stage import (
     Cancelled,
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from engine.flow.report import RunReport
     from engine.flow.run import run_pipeline
     from engine.ledger.lock import LOCK_FILES, locked
+    from engine.ledger.reader import read_item
     from engine.sources.lists import open_list
     from engine.sources.source import JoinedSources, Source
 
@@ -87,6 +89,7 @@ _LATER = {
     "load_config": "engine.config.load",
     "locked": "engine.ledger.lock",
     "open_list": "engine.sources.lists",
+    "read_item": "engine.ledger.reader",
     "run_pipeline": "engine.flow.run",
 }
 
@@ -149,9 +152,11 @@ __all__ = [
     "checkpoint",
     "deadline",
     "execute",
+    "find_pipeline",
     "load_config",
     "locked",
     "open_list",
+    "read_item",
     "run_pipeline",
     "setting",
     "shown",

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from pkgutil import resolve_name
@@ -26,7 +26,7 @@ from engine.contract.errors import PipelineError, UsageError
 from engine.contract.pipeline import Pipeline
 from engine.sources.lists import open_list
 from engine.sources.source import Sources
-from engine.telemetry.events import Events
+from engine.telemetry.events import Event, Events
 
 if TYPE_CHECKING:  # the help does not load the modules of a run
     from engine.flow.report import RunReport
@@ -129,8 +129,9 @@ def execute(
     quiet: bool,
     log_json: str | None,
     web: WebAddress | None = None,
+    listeners: Sequence[Callable[[Event], None]] = (),
 ) -> int:
-    """Run the pipeline, with a view and a final report; returns the exit code."""
+    """Run the pipeline, with a view, a final report, and more listeners; returns the exit code."""
     from engine.flow.run import run_pipeline
     from engine.views.choose import choose_view
     from engine.views.json_log import JsonLog, printing_aside
@@ -142,6 +143,8 @@ def execute(
     port: Port | None = None
     if log is not None:
         events.subscribe(log)
+    for listener in listeners:
+        events.subscribe(listener)
 
     def prepare(run: "Run") -> "Sequence[Background]":
         view = choose_view(run.snapshot, quiet=quiet, levels=Levels.of(pipeline))

@@ -325,15 +325,20 @@ class LedgerReader:
                 yield known_job(*row)
             after = rows[-1][0]
 
-    def item_records(self) -> Iterator[ItemRecord]:
-        """Every item, ordered by id, read lazily."""
+    def item_record(self, id_: str) -> ItemRecord | None:
+        """The item of this id; None where there is none."""
+        return next(self.item_records(id_), None)
+
+    def item_records(self, only: str | None = None) -> Iterator[ItemRecord]:
+        """Every item, or the one of this id, ordered by id, read lazily."""
         rows = self._db.execute(
             f"SELECT i.id, i.source, {self._parameters()}, i.parent, i.outcome,"
             f" (SELECT max(expanded) FROM stages s WHERE s.item = i.id), {self._gaps()},"
             " s.stage, s.reason, s.kind"
             " FROM items i LEFT JOIN stages s ON s.item = i.id AND s.outcome = i.outcome"
             f" AND i.outcome IN ('dropped', 'failed') WHERE {self._whole('i.')}"
-            " ORDER BY i.id, s.stage"
+            f"{'' if only is None else ' AND i.id = ?'} ORDER BY i.id, s.stage",
+            () if only is None else (only,),
         )
         last = None
         for id_, source, parameters, parent, outcome, expanded, gaps, stage, reason, kind in rows:
@@ -384,3 +389,9 @@ class LedgerReader:
         """Check that every item and part of the last run is accounted for, as `Audit` says; returns
         a sentence for each discrepancy."""
         return Audit(self._db, pipeline, optional, knows_parts=self._knows_parts()).findings()
+
+
+def read_item(workdir: Path, id_: str) -> ItemRecord | None:
+    """The item of this id, as the ledger of `workdir` has it now; None where there is none."""
+    with LedgerReader(workdir) as reader:
+        return reader.item_record(id_)

@@ -99,6 +99,12 @@ class Jobs:
         """Report the job when the item of this id ends."""
         if self._told:
             self._of.setdefault(item, []).append(taken)
+        self.name(taken, item)
+
+    def name(self, taken: Taken, item: str) -> None:
+        """Tell the source the id of the job's item."""
+        if self._told:
+            self._source.entered(taken.job, item)
 
     def ended(self, item: str, outcome: Settled) -> None:
         """The item of this id has ended, and the ledger has it."""

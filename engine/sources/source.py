@@ -14,7 +14,7 @@ class Source(Protocol):
     """Yields jobs, and is told how each of them ended, once the ledger has the end.
 
     A class of your own derives from this one, and defines `items` and those of the other methods
-    that it needs; or it defines all four. A list needs no class: any iterable will do, see
+    that it needs; or it defines all five. A list needs no class: any iterable will do, see
     `ListSource`.
 
     **Reading.** `items` is called once in a run, on the event loop, and returns at once, as a
@@ -56,6 +56,11 @@ class Source(Protocol):
     def items(self) -> Iterable[Job] | AsyncGenerator[Job, None]:
         """The jobs, in order."""
         ...
+
+    def entered(self, job: Job, item: str) -> None:
+        """The job's item has this id. It is under way, or had ended in this run. Called on the
+        event loop, so it has to return at once."""
+        return
 
     def ended(
         self, job: Job, outcome: Literal["done", "dropped", "failed"]
@@ -106,6 +111,10 @@ class JoinedSources(Source):
             async with aclosing(read_lazily(source.items(), "penstock-source")) as jobs:
                 async for job in jobs:
                     yield replace(job, handle=_Origin(source, job))
+
+    def entered(self, job: Job, item: str) -> None:
+        origin = _origin(job)
+        origin.source.entered(origin.job, item)
 
     def ended(
         self, job: Job, outcome: Literal["done", "dropped", "failed"]

@@ -41,4 +41,5 @@ async def enter_again(
     if outcome is None and parent is not None:  # it has just been given up
         endings.lose(parent)
     if taken is not None:
+        jobs.name(taken, again.item)
         jobs.settle(taken, outcome)

@@ -1,0 +1,84 @@
+"""`penstock worker`: one resident run whose items are the jobs of a queue."""
+
+import os
+import sys
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from engine import UsageError, execute, find_pipeline, load_config
+from stages.service.job_data import source_of
+
+CONFIG = Path("config.toml")
+
+
+@click.command
+@click.option("--queue", "url", metavar="URL", required=True, help="Redis: redis://HOST:6379.")
+@click.option("--name", metavar="NAME", required=True, help="The queue's name in BullMQ.")
+@click.option("--profile", metavar="PIPELINE", required=True, help="What is done with each video.")
+@click.option(
+    "--out",
+    "workdir",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("penstock-worker"),
+    show_default=True,
+    help="The work folder, on a disk of this machine.",
+)
+@click.option(
+    "--root",
+    "roots",
+    metavar="DIR",
+    multiple=True,
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="A folder below which jobs may name files; may be given again.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(1, 1000), default=4, show_default=True, help="Jobs at once."
+)
+@click.option(
+    "--lock",
+    type=click.FloatRange(1, 3600),
+    default=30.0,
+    show_default=True,
+    help="Seconds after which another worker may take over from one that is gone.",
+)
+@click.option("--config", metavar="FILE", help="Settings; default config.toml where there is one.")
+@click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="A setting.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@click.option("--log-json", metavar="FILE", help="Append every event to FILE.")
+def worker(
+    url: str,
+    name: str,
+    profile: str,
+    workdir: Path,
+    roots: tuple[Path, ...],
+    jobs: int,
+    lock: float,
+    config: str | None,
+    overrides: tuple[str, ...],
+    quiet: bool,
+    log_json: str | None,
+) -> None:
+    """Take jobs from a BullMQ queue until Ctrl-C or SIGTERM, several at once.
+
+    A job's data name a video: {"url": "https://…"}, or {"videoPath": "/videos/a.mp4"} below a
+    --root. The job is completed with {"item", "outcome", "gaps"}; what was made of the video is in
+    DIR, and where the pipeline's sinks are. Models are loaded once, and calls of all jobs keep to
+    one rate.
+    """
+    if find_spec("bullmq") is None:
+        raise UsageError("a queue takes the package bullmq: pip install 'penstock[jobs]'")
+    from stages.service.bull import BullSource
+
+    pipeline = find_pipeline(profile)
+    file = Path(config) if config is not None else CONFIG if CONFIG.is_file() else None
+    settings = load_config(pipeline, file, os.environ, overrides, {})
+    read = partial(source_of, roots=roots)
+    with BullSource(url, name, workdir, read, at_once=jobs, lock=lock).connected() as source:
+        code = execute(
+            pipeline, settings, workdir, source, quiet, log_json, None, listeners=[source]
+        )
+    sys.exit(code)

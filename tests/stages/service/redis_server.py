@@ -1,0 +1,102 @@
+"""A real Redis for tests, and a producer of BullMQ jobs beside the test."""
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+SECONDS = 60
+
+
+@contextmanager
+def redis_server(folder: Path, *options: str) -> Iterator[str]:
+    """Its address; the server forgets everything at its end."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("needs redis-server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    line = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    server = subprocess.Popen([*line, *options], stdout=subprocess.DEVNULL)
+    try:
+        _wait_for(port)
+        yield f"redis://127.0.0.1:{port}"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _wait_for(port: int) -> None:
+    until = time.monotonic() + SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            assert time.monotonic() < until, "Redis did not start"
+            time.sleep(0.01)
+
+
+class Producer:
+    """Adds jobs to a queue, and waits for their ends, in a thread with a loop of its own."""
+
+    def __init__(self, portal: BlockingPortal, url: str, name: str) -> None:
+        self._portal = portal
+        self.queue = portal.call(self._open, url, name)
+
+    async def _open(self, url: str, name: str) -> Any:
+        from bullmq import Queue
+
+        return Queue(name, {"connection": url})
+
+    def add(self, data: Mapping[str, Any], **options: Any) -> str:
+        """The new job's id."""
+        return str(self._portal.call(self._add, data, options))
+
+    async def _add(self, data: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+        return (await self.queue.add("video", dict(data), dict(options))).id
+
+    def job(self, id_: str) -> Any:
+        return self._portal.call(self._job, id_)
+
+    async def _job(self, id_: str) -> Any:
+        from bullmq import Job
+
+        return await Job.fromId(self.queue, id_)
+
+    def state(self, id_: str) -> str:
+        return str(self._portal.call(self.queue.getJobState, id_))
+
+    def wait_until(self, id_: str, *states: str) -> Any:
+        """The job, once it is in one of these states."""
+        until = time.monotonic() + SECONDS
+        while self.state(id_) not in states:
+            assert time.monotonic() < until, f"job {id_} is {self.state(id_)}"
+            time.sleep(0.01)
+        return self.job(id_)
+
+    def steal(self, id_: str) -> None:
+        """Have another worker hold the job's lock."""
+        self._portal.start_task_soon(self._steal, id_)
+
+    async def _steal(self, id_: str) -> None:
+        await self.queue.client.set(f"bull:{self.queue.name}:{id_}:lock", "another worker's")
+
+    def close(self) -> None:
+        self._portal.call(self.queue.close)
+
+
+@contextmanager
+def producing(url: str, name: str) -> Iterator[Producer]:
+    with start_blocking_portal() as portal:
+        producer = Producer(portal, url, name)
+        yield producer
+        producer.close()

@@ -1,0 +1,189 @@
+"""Jobs from a real BullMQ queue on a real Redis go through one run, and come to one end each."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import Event, ItemEnded, ItemGivenUp, Pipeline, UsageError
+from engine.contract.item import item_id
+from stages.service.bull import BullSource
+from stages.service.job_data import source_of
+from tests.engine.toy_parts import at, cut, gather
+from tests.engine.toys import executions, line, query, run_within, toy
+from tests.stages.service.redis_server import Producer, producing, redis_server
+
+pytest.importorskip("bullmq")
+
+SECONDS = 100
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with redis_server(tmp_path_factory.mktemp("redis"), "--maxmemory-policy", "noeviction") as url:
+        yield url
+
+
+@contextmanager
+def source(url: str, name: str, workdir: Path, **options: Any) -> Iterator[BullSource]:
+    how = {"at_once": 4, "lock": 30.0} | options
+    with BullSource(url, name, workdir, lambda data: source_of(data, []), **how).connected() as one:
+        yield one
+
+
+def work(
+    url: str,
+    name: str,
+    workdir: Path,
+    pipeline: Pipeline,
+    until: Callable[[Event], bool],
+    *overrides: str,
+    **options: Any,
+) -> None:
+    """Run the pipeline over the queue until an event makes `until` true; then it drains."""
+    with source(url, name, workdir, **options) as jobs:
+        runs: list[Any] = []
+
+        def listen(event: Event) -> None:
+            jobs(event)
+            if until(event):
+                runs[0].drain("interrupted", "the test is over")
+
+        run_within(
+            SECONDS, pipeline, workdir, jobs, "limits.backoff=0.01", *overrides,
+            listen=listen, also=runs.append,
+        )  # fmt: skip
+
+
+def address(name: str) -> str:
+    return f"https://example.org/{name}.mp4"
+
+
+def returned(job: Any) -> Any:
+    value = job.returnvalue
+    return value if isinstance(value, dict) else json.loads(value)
+
+
+class Ends:
+    """True once so many items have ended."""
+
+    def __init__(self, many: int) -> None:
+        self.left = many
+
+    def __call__(self, event: Event) -> bool:
+        self.left -= isinstance(event, ItemEnded)
+        return self.left == 0
+
+
+@pytest.fixture
+def producer(redis: str, request: pytest.FixtureRequest) -> Iterator[Producer]:
+    with producing(redis, request.node.name) as one:
+        yield one
+
+
+def test_every_job_comes_to_one_end(
+    redis: str, producer: Producer, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """The same address twice is worked on once."""
+    pipeline = line(toy("a"), toy("b", "a", does={address("dull"): ["drop"]}))
+    ids = [producer.add({"url": address(f"v{n}")}) for n in range(8)]
+    again, dull = producer.add({"url": address("v0")}), producer.add({"url": address("dull")})
+    work(redis, request.node.name, tmp_path, pipeline, Ends(9))
+    for number, id_ in enumerate([*ids, again, dull]):
+        job = producer.wait_until(id_, "completed", "failed", "delayed", "waiting")
+        if producer.state(id_) != "completed":
+            assert id_ == again, "it may have come when the run was over"
+            continue
+        result = returned(job)
+        source = address("dull" if id_ == dull else f"v{number % 8}")
+        assert result["outcome"] == ("dropped" if id_ == dull else "done")
+        assert result["item"] == item_id(source)
+    assert set(executions(tmp_path).values()) == {1}
+
+
+def test_a_failure_is_tried_as_often_as_the_producer_says(
+    redis: str, producer: Producer, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    pipeline = line(toy("a"), toy("b", "a", does={address("v"): ["transient", 2]}))
+    id_ = producer.add({"url": address("v")}, attempts=5, backoff={"type": "fixed", "delay": 10})
+    work(redis, request.node.name, tmp_path, pipeline, Ends(3), "stages.b.attempts=1")
+    assert producer.wait_until(id_, "completed").attemptsMade == 3
+    assert executions(tmp_path) == {
+        ("a", item_id(address("v"))): 1, ("b", item_id(address("v"))): 3,
+    }  # fmt: skip
+
+
+def test_what_is_wrong_with_a_job_fails_it_at_once(
+    redis: str, producer: Producer, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    wrong = producer.add({"videoPath": "/etc/passwd"}, attempts=5)
+    producer.add({"url": address("v")})
+    work(redis, request.node.name, tmp_path, line(toy("a")), Ends(1))
+    assert "below no folder" in producer.wait_until(wrong, "failed").failedReason
+    assert query(tmp_path, "SELECT count(*) FROM items") == [(1,)]
+
+
+def test_a_run_that_ends_gives_back_what_it_has_not_done(
+    redis: str, producer: Producer, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """v waits for an hour; the next worker goes on where it was."""
+    pipeline = line(toy("a"), toy("b", "a", does={address("v"): ["throttled", 1, 3600]}))
+    id_ = producer.add({"url": address("v")}, attempts=1)
+
+    def throttled(event: Event) -> bool:
+        return getattr(event, "outcome", None) == "throttled"
+
+    work(redis, request.node.name, tmp_path, pipeline, throttled)
+    assert producer.state(id_) in ("waiting", "delayed")
+    work(redis, request.node.name, tmp_path, pipeline, Ends(1))
+    assert producer.wait_until(id_, "completed").attemptsMade == 1
+    assert executions(tmp_path)["a", item_id(address("v"))] == 1
+
+
+def test_a_lost_lock_has_the_run_give_the_job_up(
+    redis: str, producer: Producer, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    pipeline = line(toy("a"), toy("b", "a", does={address("v"): ["throttled", 1, 3600]}))
+    id_ = producer.add({"url": address("v")}, attempts=3)
+    gone = threading.Event()
+
+    def until(event: Event) -> bool:
+        if getattr(event, "outcome", None) == "throttled" and not gone.is_set():
+            gone.set()
+            producer.steal(id_)
+        return isinstance(event, ItemGivenUp)
+
+    work(redis, request.node.name, tmp_path, pipeline, until, lock=1.0)
+    assert query(tmp_path, "SELECT outcome FROM items") == [("pending",)]
+
+
+def test_progress_is_told(
+    redis: str, producer: Producer, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    pipeline = line(cut("a", cuts={address("v"): 3}), at("a", "b"), gather("c", "b"))
+    id_ = producer.add({"url": address("v")})
+    work(redis, request.node.name, tmp_path, pipeline, Ends(1))
+    progress = producer.wait_until(id_, "completed").progress
+    assert progress["stage"] in ("a", "b", "c")
+
+
+def test_a_redis_that_may_throw_jobs_away_is_refused(tmp_path: Path) -> None:
+    with (
+        redis_server(tmp_path, "--maxmemory-policy", "allkeys-lru") as url,
+        pytest.raises(UsageError, match="noeviction"),
+        source(url, "any", tmp_path),
+    ):
+        pass
+
+
+def test_no_redis_is_one_line(tmp_path: Path) -> None:
+    with (
+        pytest.raises(UsageError, match="does not answer") as refused,
+        source("redis://127.0.0.1:9", "any", tmp_path),
+    ):
+        pass
+    assert "\n" not in str(refused.value)
