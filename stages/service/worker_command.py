@@ -32,7 +32,7 @@ CONFIG = Path("config.toml")
     "roots",
     metavar="DIR",
     multiple=True,
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    type=click.Path(path_type=Path, file_okay=False),
     help="A folder below which jobs may name files; may be given again.",
 )
 @click.option(
@@ -71,6 +71,9 @@ def worker(
     """
     if find_spec("bullmq") is None:
         raise UsageError("a queue takes the package bullmq: pip install 'penstock[jobs]'")
+    for root in roots:
+        if not root.is_dir():
+            raise UsageError(f"--root {root}: there is no such folder")
     from stages.service.bull import BullSource
 
     pipeline = find_pipeline(profile)
