@@ -41,6 +41,7 @@ from engine.contract.pipeline import (
     Section,
 )
 from engine.contract.registry import pipeline as find_pipeline
+from engine.contract.registry import pipelines as installed_pipelines
 from engine.contract.showing import shown, shown_in
 from engine.contract.stage import (
     Cancelled,
@@ -153,6 +154,7 @@ __all__ = [
     "deadline",
     "execute",
     "find_pipeline",
+    "installed_pipelines",
     "load_config",
     "locked",
     "open_list",

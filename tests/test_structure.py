@@ -29,8 +29,8 @@ PUBLIC = {
     " PageFile Pipeline RunRecord Section Step",
     "to bring items": "Job JoinedSources Source",
     "errors": "ConfigError PenstockError PipelineError UsageError WorkFolderError",
-    "to run them": "Config RunReport LOCK_FILES execute find_pipeline load_config locked open_list"
-    " read_item run_pipeline",
+    "to run them": "Config RunReport LOCK_FILES execute find_pipeline installed_pipelines"
+    " load_config locked open_list read_item run_pipeline",
     "to listen": "AttemptEnded AttemptStarted Event Events ItemEnded ItemEntered ItemGivenUp"
     " PartEnded PartEntered RunEnded RunStarted SourceEnded",
 }

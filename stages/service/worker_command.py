@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from engine import UsageError, execute, find_pipeline, load_config
+from engine import UsageError, execute, find_pipeline, installed_pipelines, load_config
 from stages.service.job_data import source_of
 
 CONFIG = Path("config.toml")
@@ -78,7 +78,15 @@ def worker(
 
     pipeline = find_pipeline(profile)
     file = Path(config) if config is not None else CONFIG if CONFIG.is_file() else None
-    settings = load_config(pipeline, file, os.environ, overrides, {})
+    settings = load_config(
+        pipeline,
+        file,
+        os.environ,
+        overrides,
+        {},
+        others=list(installed_pipelines().values()),
+        found=config is None,
+    )
     read = partial(source_of, roots=roots)
     with BullSource(url, name, workdir, read, at_once=jobs, lock=lock).connected() as source:
         code = execute(
