@@ -1,5 +1,5 @@
 """Paid answers on disk, by model, question and what was asked about, so that no call is ever paid
-for twice.
+for twice; and what is being asked for right now, so that nobody else asks for it meanwhile.
 
 FOLDER/<2 hex digits>/<62 more>.json, one small file an answer, renamed into place.
 """
@@ -8,10 +8,13 @@ import hashlib
 import json
 import os
 import tempfile
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import aiofiles
 import anyio
@@ -19,6 +22,59 @@ from anyio.to_thread import run_sync
 
 A = TypeVar("A")
 """An answer."""
+
+K = TypeVar("K", bound=Hashable)
+"""The name of something that is asked for."""
+
+
+class Landing(Protocol):
+    """An event that is set once: anyio's among the tasks of an event loop, threading's among
+    threads."""
+
+    def set(self) -> object: ...
+
+
+L = TypeVar("L", bound=Landing)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim(Generic[K, L]):
+    """The keys that are `mine` to ask for now, in order; and for those that others are asking for,
+    the event that they set when they have ended."""
+
+    mine: list[K]
+    elsewhere: dict[K, L]
+
+
+class InFlight(Generic[K, L]):
+    """The keys that somebody is asking for, each with an event for whoever waits for it.
+
+    What was asked for has to be kept before the block of `taken` ends, and looked for among what is
+    kept after it has begun: then nothing is asked for twice. Who waits for others holds nothing
+    meanwhile, so nobody waits in a circle. Safe to use from several threads.
+    """
+
+    def __init__(self, event: Callable[[], L]) -> None:
+        self._event = event
+        self._asked: dict[K, L] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def taken(self, keys: Iterable[K]) -> Iterator[Claim[K, L]]:
+        """Take the keys that nobody has taken, until the end of the block."""
+        event = self._event()
+        with self._lock:
+            wanted = list(dict.fromkeys(keys))
+            elsewhere = {key: self._asked[key] for key in wanted if key in self._asked}
+            mine = [key for key in wanted if key not in elsewhere]
+            self._asked |= dict.fromkeys(mine, event)
+        try:
+            yield Claim(mine, elsewhere)
+        finally:
+            with self._lock:
+                for key in mine:
+                    del self._asked[key]
+            event.set()
 
 
 class KeptAnswers(ABC, Generic[A]):
@@ -30,7 +86,7 @@ class KeptAnswers(ABC, Generic[A]):
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self.folder = folder
         self.identity = identity_digest(identity)
-        self._in_flight: dict[str, anyio.Event] = {}
+        self._in_flight: InFlight[str, anyio.Event] = InFlight(anyio.Event)
 
     @abstractmethod
     def parse(self, kept: Mapping[str, Any]) -> A | None:
@@ -66,20 +122,20 @@ class KeptAnswers(ABC, Generic[A]):
         Of several concurrent calls for one key, one asks. If it fails, only that call raises the
         error: the next one asks for itself.
         """
-        while (flight := self._in_flight.get(key)) is not None:
-            await flight.wait()
-        flight = self._in_flight[key] = anyio.Event()
-        try:
-            answer = await self.read(key)
-            if answer is None:
-                answer = await ask()
-                # The answer is paid for: a cancellation now must not lose it.
-                with anyio.CancelScope(shield=True):
-                    await run_sync(_write, self._path(key), self.entry(answer))
-            return answer
-        finally:
-            del self._in_flight[key]
-            flight.set()
+        while True:
+            with self._in_flight.taken([key]) as taken:
+                if taken.mine:
+                    return await self._read_or_ask(key, ask)
+            await taken.elsewhere[key].wait()
+
+    async def _read_or_ask(self, key: str, ask: Callable[[], Awaitable[A]]) -> A:
+        answer = await self.read(key)
+        if answer is None:
+            answer = await ask()
+            # The answer is paid for: a cancellation now must not lose it.
+            with anyio.CancelScope(shield=True):
+                await run_sync(_write, self._path(key), self.entry(answer))
+        return answer
 
     def discard(self, key: str) -> None:
         """Keep the answer no longer: it turned out to be of no use."""

@@ -1,17 +1,15 @@
 """The sinks that are set, and what makes vectors for them: everything that a video is put into."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from contextvars import copy_context
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Literal
 from urllib.parse import urlsplit
 
 import engine
 from engine import ConfigError, setting
+from stages.persistence.vectors import KeptVectors
 from stages.search.api_embedder import ApiEmbedder, api_name, batches, cut
 from stages.search.embedding import (
     API_KEY,
@@ -19,7 +17,6 @@ from stages.search.embedding import (
     API_URL,
     LOCAL_MODEL,
     LOCAL_REVISION,
-    Embedded,
     Embedder,
     NoMeaning,
 )
@@ -148,12 +145,12 @@ class Vectors:
 
 
 class Store:
-    """The sinks, open until `close`, and the embedder, if any."""
+    """The sinks, open until `close`, and the vectors in them, if any."""
 
     def __init__(self, settings: StoreSettings, workdir: Path, embedder: Embedder | None) -> None:
         """Raises UsageError where a sink cannot be used."""
         self._opened = ExitStack()
-        self._embedder = embedder
+        self._vectors: KeptVectors | None = None
         sinks: dict[str, Sink] = {}
         keeping: dict[SinkName, SqliteSink | PostgresSink] = {}
         with ExitStack() as opening:
@@ -170,9 +167,9 @@ class Store:
                     file = SqliteSink(_place(settings.database, workdir / DATABASE))
                     sinks[name] = keeping[name] = opening.enter_context(file)
             self._keeping = [keeping[name] for name in WITH_VECTORS if name in keeping]
-            if embedder is not None:
-                for sink in self._keeping:
-                    sink.use_model(embedder.name, embedder.made_by)
+            if embedder is not None and self._keeping:
+                vectors = KeptVectors(embedder, self._keeping, self._keeping[0].place)
+                self._vectors = opening.enter_context(closing(vectors))
             self._opened = opening.pop_all()
         self.sinks: Mapping[str, Sink] = sinks
 
@@ -195,55 +192,11 @@ class Store:
             sink.write(records)
 
     def embed(self, texts: Sequence[str], meanwhile: Callable[[], None] = lambda: None) -> int:
-        """Make and keep vectors of the texts that have none in any sink; returns their number. What
-        one sink has the others get. `meanwhile` is done in this thread while the first ones are
-        being made; they are kept whether it succeeds or not, for they may be paid."""
-        if not self._keeping or self._embedder is None:
+        """As `KeptVectors.make` does it; nothing where no vectors are made."""
+        if self._vectors is None:
             meanwhile()
             return 0
-        name = self._embedder.name
-        missing = self._share(name, texts)
-        with _made_aside(self._embedder, missing) as made:
-            try:
-                meanwhile()
-            finally:
-                for some in made:
-                    vectors = [vector.astype("<f4").tobytes() for vector in some.vectors]
-                    pairs = list(zip(some.texts, vectors, strict=True))
-                    self._keeping[0].keep_vectors(name, pairs)
-        if missing:
-            self._share(name, texts)
-        return len(missing)
-
-    def _share(self, model: str, texts: Sequence[str]) -> list[str]:
-        """Give each sink the vectors that another has; returns the texts of which none has one."""
-        missing = self._keeping[0].without_vector(model, texts)
-        for sink in self._keeping[1:]:
-            found = sink.vectors_of(model, missing)
-            self._keeping[0].keep_vectors(model, list(found.items()))
-            missing = [text for text in missing if text not in found]
-        for sink in self._keeping[1:]:
-            lacking = sink.without_vector(model, texts)
-            sink.keep_vectors(model, list(self._keeping[0].vectors_of(model, lacking).items()))
-        return missing
-
-
-@contextmanager
-def _made_aside(embedder: Embedder, texts: Sequence[str]) -> Iterator[Iterator[Embedded]]:
-    """The vectors of the texts as a thread makes them; its error is raised at their end."""
-    made: SimpleQueue[Embedded | None] = SimpleQueue()
-
-    def make() -> None:
-        try:
-            for some in embedder.embed(texts) if texts else ():
-                made.put(some)
-        finally:
-            made.put(None)
-
-    with ThreadPoolExecutor(1, "penstock-embed") as aside:
-        done = aside.submit(copy_context().run, make)
-        yield iter(made.get, None)
-        done.result()
+        return self._vectors.make(texts, meanwhile)
 
 
 def expected_vectors(settings: StoreSettings, workdir: Path, records: VideoRecords) -> Vectors:

@@ -52,6 +52,7 @@ class PostgresSink:
                 f"the Postgres sink needs a connection URL: put it into the environment variable "
                 f'{variable}, or leave "postgres" out of stages.persist.sinks'
             )
+        self.place = (self._url, schema)
         self._variable = variable
         self._schema = schema
         self._psycopg = psycopg

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -56,6 +56,10 @@ class VectorSink(Sink, Protocol):
     """A sink that keeps what models make of texts, by which these are found. Vectors are
     little-endian float32, of length 1. They stand for themselves, so that no text is paid for
     twice, until no video has the text any more."""
+
+    @property
+    def place(self) -> Hashable:
+        """Where they are kept: another such sink of the same place has the same ones."""
 
     def without_vector(self, model: str, texts: Iterable[str]) -> list[str]:
         """Those of the texts that the model has made no vector of, each once."""

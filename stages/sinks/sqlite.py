@@ -22,6 +22,7 @@ class SqliteSink:
     def __init__(self, path: Path) -> None:
         """Makes the file if it is missing. Raises UsageError where it cannot be used."""
         self.path = path
+        self.place = path.resolve()
         self._db = open_to_write(path)
 
     def __enter__(self) -> "SqliteSink":

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from itertools import pairwise
@@ -85,7 +86,8 @@ def test_a_model_that_is_missing_is_named(tmp_path):
 
 
 class Embeddings(BaseHTTPRequestHandler):
-    """Answers with a vector that counts each text's letters a, b and c; in reverse order."""
+    """Answers with a vector that counts each text's letters a, b and c; in reverse order. What asks
+    about "slow" is answered once the server is told `go_on`."""
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -93,6 +95,9 @@ class Embeddings(BaseHTTPRequestHandler):
         server.asked.append(body["input"])
         server.keys.append(self.headers["Authorization"])
         status, headers, answer = server.answers.pop(0) if server.answers else (200, {}, None)
+        server.arrived.release()
+        if "slow" in body["input"]:
+            server.go_on.wait(20)
         if answer is None:
             data = [
                 {"index": place, "embedding": [1 + text.count(one) for one in "abc"]}
@@ -115,6 +120,7 @@ def server(monkeypatch) -> Iterator[Any]:
     monkeypatch.setenv("EMBED_KEY", "secret")
     with ThreadingHTTPServer(("127.0.0.1", 0), Embeddings) as made:
         made.asked, made.keys, made.answers = [], [], []  # type: ignore[attr-defined]
+        made.arrived, made.go_on = threading.Semaphore(0), threading.Event()  # type: ignore[attr-defined]
         made.url = f"http://127.0.0.1:{made.server_port}/v1"  # type: ignore[attr-defined]
         thread = threading.Thread(target=made.serve_forever, args=(0.02,))
         thread.start()
@@ -150,6 +156,37 @@ def test_an_api_is_asked_once_for_each_text(tmp_path, server):
     assert (hits[0]["video"], hits[0]["snippet"]) in {("v", "aaa"), ("w", "aaa")}
     server.answers.append((500, {}, {}))
     assert "by words alone" in search(tmp_path, "aaa", "--trust")[1]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_text_that_another_asks_for_is_waited_for(tmp_path, server, fails):
+    """Two videos have one text in common, and their vectors are made in the same moment."""
+    settings = StoreSettings(meaning="api", model="m", base_url=server.url, api_key_env="EMBED_KEY")
+    if fails:
+        server.answers.append((503, {}, {}))
+
+    def embed(*texts: str) -> int:
+        store = Store(settings, tmp_path, find_embedder(settings))
+        try:
+            return store.embed(texts)
+        finally:
+            store.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(embed, "slow", "both", "both")
+        assert server.arrived.acquire(timeout=20)
+        second = pool.submit(embed, "both", "own")
+        # What nobody else asks for is asked for at once.
+        assert server.arrived.acquire(timeout=20)
+        server.go_on.set()
+        if fails:
+            with pytest.raises(Transient):
+                first.result()
+        else:
+            assert first.result() == 2
+        assert second.result() == 1 + fails
+    assert server.asked == [["slow", "both"], ["own"], *[["both"]] * fails]
+    assert embed("slow", "both", "own") == fails
 
 
 @pytest.mark.parametrize(
