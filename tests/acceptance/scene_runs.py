@@ -26,13 +26,35 @@ ASKING: Mapping[str, Any] = {
     "stages.summary.workers": 1,
 }
 
-IN_HAND = sum(ASKING.values())
-"""The most questions that a run of these settings has asked whose answers it has not kept: each
-worker asks one at a time, and keeps the answer before it asks another."""
+DISCARDING: Mapping[str, Any] = {
+    **ASKING,
+    "stages.download.keep": False,
+    "stages.audio.keep": False,
+}
+"""What a disk has room for: no video and no track that nobody reads any more."""
 
-KILLED: Mapping[str, Any] = {**ASKING, "defaults.attempts": 100}
+TWO_AT_ONCE: Mapping[str, Any] = {
+    "stages.download.workers": 2,
+    "stages.audio.workers": 2,
+    "stages.chunks.workers": 2,
+    "stages.scenes.workers": 2,
+    "stages.fuse.workers": 2,
+    "stages.transcribe.workers": 2,
+    "stages.describe_scenes.workers": 4,
+    "stages.summary.workers": 2,
+    "stages.persist.workers": 2,
+}
+"""Two videos side by side in every step that takes whole ones, and their parts mixed."""
+
+KILLED: Mapping[str, Any] = {"defaults.attempts": 100}
 """Settings of runs that are killed: what is tried alone then, a few times by chance, is not to be
 taken for what killed them."""
+
+
+def in_hand(sets: Mapping[str, Any]) -> int:
+    """The most questions that a run of these settings has asked whose answers it has not kept: each
+    worker asks one at a time, and keeps the answer before it asks another."""
+    return sum(int(sets[name]) for name in ASKING)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,14 @@ from tests.acceptance.outcome import (
     query,
 )
 from tests.acceptance.scene_runs import (
-    IN_HAND,
+    ASKING,
+    DISCARDING,
     KEY,
     KILLED,
+    TWO_AT_ONCE,
     Paid,
     ScenesCommand,
+    in_hand,
     of_films,
     paid_servers,
     records,
@@ -46,6 +49,8 @@ STEPS = (
     *("download", "audio", "scenes", "chunks", "sounds", "captions", "objects", "transcribe"),
     *("transcript", "fuse", "describe_scenes", "collect", "summary", "persist"),
 )
+
+VARIANTS = {"discarding": DISCARDING, "two-at-once": TWO_AT_ONCE}
 
 LOG = logging.getLogger(__name__)
 
@@ -107,33 +112,42 @@ def kill(command: Sequence[str], key: str, moment: Moment) -> bool:
 
 
 def check_kills(
-    one: Undisturbed, folder: Path, moments: Sequence[Moment], **more: Any
+    one: Undisturbed,
+    folder: Path,
+    moments: Sequence[Moment],
+    variant: Mapping[str, Any] = ASKING,
 ) -> tuple[int, int]:
     """Killed at each of these moments, each time given again, and begun anew in another folder
     where it came to its end. Returns the numbers of work folders, and of calls that were made again
     because their answers were not there yet."""
-    again, left = 0, list(moments)
+    again, left, more = 0, list(moments), {**variant, **KILLED}
     for folders in range(1, len(moments) + 1):
         out = folder / f"out{folders}"
         one.paid.calls.clear()
         kept: list[set[str]] = []
-        while left and kill(one.command.apart(out, **KILLED, **more), f"{len(kept)}", left[0]):
+        while left and kill(one.command.apart(out, **more), f"{len(kept)}", left[0]):
             kept.append(kept_answers(out))
             del left[0]
         assert kept, f"it came to its end before {left[0]}"
-        ran = one.command.here(out, **KILLED, **more)
+        ran = one.command.here(out, **more)
         assert ran.code == 0, ran.said
         check_the_same(one, out)
         check_nothing_ran_twice(out)
         asked = [one.paid.times(key=f"{number}") for number in range(len(kept) + 1)]
         asked[-1] += one.paid.times(key="")
-        check_paid_once(asked, kept, one.asked, IN_HAND)
+        check_paid_once(asked, kept, one.asked, in_hand(more))
         again += one.paid.times().total() - len(one.asked)
         assert query(out, "SELECT count(*) FROM attempts WHERE ended IS NULL") == [(0,)]
         assert not list(out.rglob(".*.scratch-*"))
+        assert not [path for step in discarded(more) for path in out.glob(f"items/*/{step}/*")]
         if not left:
             return folders, again
     raise AssertionError("no run was killed")
+
+
+def discarded(sets: Mapping[str, Any]) -> list[str]:
+    """The steps whose outputs go as soon as nobody reads them."""
+    return [step for step in STEPS if not sets.get(f"stages.{step}.keep", True)]
 
 
 def check_the_same(one: Undisturbed, out: Path) -> None:
@@ -170,6 +184,26 @@ def test_it_is_killed_at_twenty_moments(
 ) -> None:
     folders, again = check_kills(undisturbed, tmp_path, seeded(seed, 20))
     LOG.info("seed %d: %d folders, %d calls in flight were made again", seed, folders, again)
+
+
+def test_it_is_killed_with_two_videos_in_work_whose_files_go_as_soon_as_they_are_read(
+    undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    moments = [Moment("AttemptEnded", 2, 0.02, "objects")]
+    check_kills(undisturbed, tmp_path, moments, {**DISCARDING, **TWO_AT_ONCE})
+
+
+@pytest.mark.torture
+@pytest.mark.processes
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("seed", range(5))
+def test_a_variant_is_killed_at_ten_moments(
+    undisturbed: Undisturbed, tmp_path: Path, seed: int, variant: str
+) -> None:
+    moments = seeded(seed, 10)
+    folders, again = check_kills(undisturbed, tmp_path, moments, VARIANTS[variant])
+    LOG.info("%s, seed %d: %d folders, %d calls made again", variant, seed, folders, again)
 
 
 @pytest.mark.torture
