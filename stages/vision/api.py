@@ -81,8 +81,7 @@ class Subject:
         told: list[Any] = [digests, self.data, self.before]
         if self.clip is not None:
             clip = self.clip
-            digest = hashlib.sha256(clip.content).hexdigest()
-            told.append([digest, clip.start, clip.end, clip.fps])
+            told.append([clip.digest, clip.start, clip.end, clip.fps])
         return json.dumps(told).encode()
 
 
@@ -195,7 +194,8 @@ class OpenAI:
 
 
 class Gemini:
-    """Google's models/MODEL:generateContent with images, or a clip, inline."""
+    """Google's models/MODEL:generateContent with images, or a clip, inline, or a clip
+    that was uploaded."""
 
     def __init__(self, question: Question, base_url: str) -> None:
         self.question = question

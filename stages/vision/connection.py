@@ -9,6 +9,7 @@ from stages.calls.connecting import open_api_client
 from stages.calls.day_quota import DayKind
 from stages.calls.keys import read_key
 from stages.vision import api as vision
+from stages.vision.gemini_files import GeminiFiles
 from stages.vision.settings import VisionSettings
 
 IMAGE_TOKENS = 1000
@@ -22,6 +23,26 @@ def url_of(settings: VisionSettings) -> str:
 
 def model_of(settings: VisionSettings) -> str:
     return settings.model or vision.DEFAULT_MODELS[settings.backend]
+
+
+def key_name_of(settings: VisionSettings) -> str:
+    """The environment variable with the key."""
+    return settings.api_key_env or vision.DEFAULT_KEYS[settings.backend]
+
+
+def files_of(settings: VisionSettings, step: str) -> GeminiFiles | None:
+    """Where the server of the settings takes what is too large for a request; None where it has no
+    such place."""
+    if settings.backend != "gemini":
+        return None
+    return GeminiFiles(
+        url_of(settings),
+        key=read_key(key_name_of(settings)),
+        timeout=settings.call_timeout,
+        attempts=settings.call_attempts,
+        patience=settings.rate_patience,
+        setting=f"stages.{step}.base_url",
+    )
 
 
 def api_of(question: vision.Question, settings: VisionSettings) -> vision.VisionAPI:
@@ -49,7 +70,7 @@ def connect(
     ApiClient. Raises UsageError where the public server's key is missing, or is none.
     """
     url, model = url_of(settings), question.model
-    key_name = settings.api_key_env or vision.DEFAULT_KEYS[settings.backend]
+    key_name = key_name_of(settings)
     key = read_key(key_name)
     if key is None and url == vision.DEFAULT_URLS[settings.backend]:
         raise UsageError(

@@ -44,7 +44,7 @@ class Counts:
             clips=int(clip is not None),
             seconds=clip.seconds if clip is not None else 0.0,
             tokens=text // 4 + images * IMAGE_TOKENS + watched + question.max_tokens,
-            bytes=len(request.content),
+            bytes=len(request.content) + (clip.size if clip is not None and clip.file else 0),
         )
 
     def __add__(self, other: "Counts") -> "Counts":

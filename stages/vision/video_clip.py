@@ -2,6 +2,7 @@
 
 import base64
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 FRAME_TOKENS = {"auto": 258, "low": 66, "high": 258}
@@ -18,13 +19,21 @@ def watched_tokens(seconds: float, fps: float, detail: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class VideoClip:
-    """A file of video, of which the seconds `start` to `end` are meant, at `fps` frames each."""
+    """A file of video, of which the seconds `start` to `end` are meant, at `fps` frames each.
 
-    content: bytes
+    It is sent as `content`, within the request. Where it is too large for that, it is a `file` that
+    is uploaded before, and `uri` names it in the request. `digest` identifies its `size` bytes.
+    """
+
     mime: str
     start: float
     end: float
     fps: float
+    digest: str
+    size: int
+    content: bytes | None = None
+    file: Path | None = None
+    uri: str = ""
 
     @property
     def seconds(self) -> float:
@@ -32,10 +41,13 @@ class VideoClip:
 
     def gemini_part(self) -> dict[str, Any]:
         """As a part of a request to Gemini."""
-        data = base64.b64encode(self.content).decode()
         meant = {
             "start_offset": f"{self.start:.3f}s",
             "end_offset": f"{self.end:.3f}s",
             "fps": self.fps,
         }
+        if self.content is None:
+            named = {"mime_type": self.mime, "file_uri": self.uri}
+            return {"file_data": named, "video_metadata": meant}
+        data = base64.b64encode(self.content).decode()
         return {"inline_data": {"mime_type": self.mime, "data": data}, "video_metadata": meant}

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from engine import setting
 from stages.vision import api as vision
 from stages.vision.asking import Asker
-from stages.vision.connection import connect, model_of, url_of
+from stages.vision.connection import connect, files_of, model_of, url_of
 from stages.vision.forms import schema_of
 from stages.vision.instructions import instruction
 from stages.vision.reply_cache import ReplyCache
@@ -72,7 +72,7 @@ def open_asker(
         expected_tokens=len(question.prompt) / 4 + expected_tokens + question.max_tokens,
         too_large=too_large,
     )
-    return Asker(client, cache)
+    return Asker(client, cache, files_of(settings, step))
 
 
 def host_of(settings: VisionSettings) -> str:

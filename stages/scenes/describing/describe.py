@@ -5,6 +5,7 @@ It writes `description.json`: the description by its schema, and what made it.
 
 import json
 import logging
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -21,8 +22,10 @@ from stages.scenes.describing.facts import facts_of
 from stages.scenes.describing.prompts import SCENE_PROMPT
 from stages.scenes.describing.scene_clip import NoClip, clip_of_scene
 from stages.vision.api import Subject
+from stages.vision.asking import Asker
 from stages.vision.connection import IMAGE_TOKENS
 from stages.vision.counts import write_counts
+from stages.vision.gemini_files import NotUploaded
 from stages.vision.instructions import data_block
 from stages.vision.video_clip import VideoClip, watched_tokens
 from stages.vision.words_settings import FREE, Backend, WordsSettings, made_by
@@ -85,6 +88,7 @@ class DescribeScenes(WordsStage):
 
     async def open(self) -> None:
         self._told = set[str]()
+        self._no_uploads = ""
         await super().open()
 
     def expected_tokens(self) -> float:
@@ -101,10 +105,26 @@ class DescribeScenes(WordsStage):
         if self.asker is None:
             await run_sync(write_description, out, compose_description(record), COMPOSED)
             return
-        clip = await run_sync(self._clip, item, record, out)
+        with tempfile.TemporaryDirectory(dir=out) as scratch:
+            clip = await run_sync(self._clip, item, record, Path(scratch))
+            try:
+                await self._describe(self.asker, folder, record, clip, out)
+            except NotUploaded as why:
+                self._no_uploads = str(why) if why.every else self._no_uploads
+                self._say(item.root.id, record["index"], str(why))
+                await self._describe(self.asker, folder, record, None, out)
+
+    async def _describe(
+        self,
+        asker: Asker,
+        folder: Path,
+        record: Mapping[str, Any],
+        clip: VideoClip | None,
+        out: Path,
+    ) -> None:
         subject = await run_sync(self._subject, folder, record, clip)
         try:
-            description = await self.asker.fill(Description, subject)
+            description = await asker.fill(Description, subject)
         except WouldAsk as would:
             await run_sync(write_counts, out, [self.count(would.question)])
             return
@@ -121,7 +141,7 @@ class DescribeScenes(WordsStage):
         path = folder / json.loads((folder / INFO).read_text())["file"]
         start, end, fps = record["start"], record["end"], self.settings.fps
         try:
-            return clip_of_scene(path, start, end, fps, scratch)
+            return clip_of_scene(path, start, end, fps, scratch, self._no_uploads)
         except NoClip as why:
             self._say(item.root.id, record["index"], str(why))
             return None
