@@ -24,7 +24,7 @@ from engine.contract.errors import (
     UsageError,
     WorkFolderError,
 )
-from engine.contract.item import Item, MissingOutput
+from engine.contract.item import Item, MissingOutput, id_with_options
 from engine.contract.job import Job
 from engine.contract.lending import Loan, borrow
 from engine.contract.parts import Parts
@@ -73,6 +73,7 @@ from engine.telemetry.text import writable
 if TYPE_CHECKING:
     from engine.cli.run_command import execute
     from engine.config.load import Config, load_config
+    from engine.config.profiles import JobProfile, load_profile
     from engine.flow.report import RunReport
     from engine.flow.run import run_pipeline
     from engine.ledger.lock import LOCK_FILES, locked
@@ -83,11 +84,13 @@ if TYPE_CHECKING:
 _LATER = {
     "LOCK_FILES": "engine.ledger.lock",
     "Config": "engine.config.load",
+    "JobProfile": "engine.config.profiles",
     "JoinedSources": "engine.sources.source",
     "RunReport": "engine.flow.report",
     "Source": "engine.sources.source",
     "execute": "engine.cli.run_command",
     "load_config": "engine.config.load",
+    "load_profile": "engine.config.profiles",
     "locked": "engine.ledger.lock",
     "open_list": "engine.sources.lists",
     "read_item": "engine.ledger.reader",
@@ -117,6 +120,7 @@ __all__ = [
     "ItemGivenUp",
     "ItemRecord",
     "Job",
+    "JobProfile",
     "JoinedSources",
     "Loan",
     "MissingOutput",
@@ -154,8 +158,10 @@ __all__ = [
     "deadline",
     "execute",
     "find_pipeline",
+    "id_with_options",
     "installed_pipelines",
     "load_config",
+    "load_profile",
     "locked",
     "open_list",
     "read_item",

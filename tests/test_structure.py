@@ -27,10 +27,10 @@ PUBLIC = {
     "to end otherwise": "Ending Drop Permanent Skip StandIn StopRun Throttled Transient",
     "to write pipelines": "SOURCE AttemptRecord Check FinishContext Flag ItemRecord PageContext"
     " PageFile Pipeline RunRecord Section Step",
-    "to bring items": "Job JoinedSources Source",
+    "to bring items": "Job JoinedSources Source id_with_options",
     "errors": "ConfigError PenstockError PipelineError UsageError WorkFolderError",
-    "to run them": "Config RunReport LOCK_FILES execute find_pipeline installed_pipelines"
-    " load_config locked open_list read_item run_pipeline",
+    "to run them": "Config JobProfile RunReport LOCK_FILES execute find_pipeline"
+    " installed_pipelines load_config load_profile locked open_list read_item run_pipeline",
     "to listen": "AttemptEnded AttemptStarted Event Events ItemEnded ItemEntered ItemGivenUp"
     " PartEnded PartEntered RunEnded RunStarted SourceEnded",
 }

@@ -27,6 +27,7 @@ from engine.config.sources import (
     from_file,
     from_flags,
     from_overrides,
+    from_profile,
     from_stored,
     problem_line,
 )
@@ -65,6 +66,7 @@ def load_config(
     others: Sequence[Pipeline] = (),
     stored: Mapping[str, Any] | None = None,
     found: bool = False,
+    profile: str | None = None,
 ) -> Config:
     """The pipeline's configuration.
 
@@ -73,6 +75,7 @@ def load_config(
     their settings are ignored. `stored` is the result of `settings_as_dict` in an earlier run: it
     overrides the defaults, and everything set now overrides it. `found`: the file was not named,
     but lies in the current folder; if it belongs to another program it is ignored with a warning.
+    `profile` is one of the file's: its settings override the others of the file.
 
     Raises ConfigError with one line for each mistake, PipelineError where a stage is at fault.
     """
@@ -81,6 +84,8 @@ def load_config(
     sources = [from_stored(stored, schema)] if stored is not None else []
     if file is not None:
         sources.append(from_file(file, schema, problems, found=found))
+        if profile is not None:
+            sources.append(from_profile(file, profile, schema, problems))
     sources.append(from_environment(environment, schema, problems))
     sources.append(from_overrides(overrides, schema, problems))
     sources.append(from_flags(flags, pipeline, schema, problems))

@@ -14,13 +14,15 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from engine.contract.errors import PipelineError
+from engine.contract.item_options import is_per_item
 from engine.contract.pipeline import Pipeline
 from engine.contract.stage import Stage, StageOptions
 
 LIMITS = "limits"
 DEFAULTS = "defaults"
 STAGES = "stages"
-RESERVED = (LIMITS, DEFAULTS, STAGES)
+PROFILES = "profiles"
+RESERVED = (LIMITS, DEFAULTS, STAGES, PROFILES)
 PREFIX = "PENSTOCK_"
 
 
@@ -136,6 +138,16 @@ def section_of(step: str) -> str:
 def stage_fields(stage: type[Stage]) -> dict[str, FieldInfo]:
     """The fields of a step's table: the stage's own settings, then the options of every step."""
     return {**stage.Settings.model_fields, **StageOptions.model_fields}
+
+
+def per_item_settings(pipeline: Pipeline) -> list[str]:
+    """The settings of the pipeline's steps of which an item may have its own value."""
+    return [
+        f"{name}.{key}"
+        for name in pipeline.names
+        for key in pipeline[name].stage.Settings.model_fields
+        if is_per_item(pipeline[name].stage.Settings, key)
+    ]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -5,7 +5,6 @@ each entry that is no setting.
 """
 
 import logging
-import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,18 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from engine.config.schema import DEFAULTS, LIMITS, PREFIX, STAGES, Schema, did_you_mean, section_of
-from engine.config.setting_text import is_secret, toml_value, without_secrets
+from engine.config.schema import (
+    DEFAULTS,
+    LIMITS,
+    PREFIX,
+    PROFILES,
+    STAGES,
+    Schema,
+    did_you_mean,
+    section_of,
+)
+from engine.config.setting_text import is_secret, toml_key, toml_value, without_secrets
+from engine.config.toml_file import read_toml
 from engine.contract.errors import ConfigError
 from engine.contract.pipeline import Pipeline
 
@@ -40,6 +49,9 @@ class GivenSetting:
 
 
 GivenSettings = dict[str, GivenSetting]
+
+PROFILE_KEYS = ("pipeline", "allow")
+"""What a profile has beside settings."""
 
 OTHERWISE = "--config FILE names another one, and --config /dev/null none"
 
@@ -65,22 +77,16 @@ def from_file(
     another program. Raises ConfigError where the file is no valid TOML."""
     why = f"; it is read because it lies in the current folder: {OTHERWISE}" if found else ""
     try:
-        text = _read(file)
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        told = _toml_problem(error, text)
-        raise ConfigError(f"{file}: not valid TOML: {told}{why}") from None
+        read = read_toml(file)
     except ConfigError as error:
         raise ConfigError(f"{error}{why}") from None
-    if found and _is_foreign(document, schema):
+    document = {name: table for name, table in read.document.items() if name != PROFILES}
+    if found and _is_foreign(read.document, schema):
         _warn_of_foreign(file.absolute())
         return {}
-    lines = _line_numbers(text)
 
     def entry(value: Any, dotted: str) -> GivenSetting:
-        within = (line for name, line in lines.items() if name.startswith(f"{dotted}."))
-        line = lines.get(dotted) or next(within, None)
-        return GivenSetting(value, f"{file}, line {line}" if line else str(file), dotted)
+        return GivenSetting(value, read.place_of(dotted), dotted)
 
     entries: GivenSettings = {}
     for section, table in _sections(document, schema):
@@ -110,7 +116,7 @@ def _is_foreign(document: Mapping[str, Any], schema: Schema) -> bool:
     A setting outside the tables may be meant for Penstock if the file has no table: another program
     would keep settings of the same names in its tables.
     """
-    own = {LIMITS, STAGES, schema.pipeline, *schema.steps(STAGES)}
+    own = {LIMITS, STAGES, PROFILES, schema.pipeline, *schema.steps(STAGES)}
     if not any(isinstance(value, dict) for value in document.values()):
         own.update(key for section in schema.sections.values() for key in section)
     return bool(document) and not any(
@@ -119,6 +125,33 @@ def _is_foreign(document: Mapping[str, Any], schema: Schema) -> bool:
         or (isinstance(table, dict) and any(map(schema.knows, (f"{name}.{key}" for key in table))))
         for name, table in document.items()
     )
+
+
+def from_profile(file: Path, profile: str, schema: Schema, problems: list[str]) -> GivenSettings:
+    """The settings of steps, and the limits, that stand in the file's [profiles.PROFILE]."""
+    read = read_toml(file)
+    entries: GivenSettings = {}
+    for section, table in read.document[PROFILES][profile].items():
+        if section in PROFILE_KEYS:
+            continue
+        name = f"{PROFILES}.{profile}.{toml_key(section)}"
+        whole = GivenSetting(table, read.place_of(name), name)
+        dotted = section if section == LIMITS else section_of(section)
+        if not isinstance(table, dict):
+            told = f"a profile has {', '.join(PROFILE_KEYS)}, and tables of steps' settings"
+            problems.append(problem_line(whole, told))
+        elif dotted not in schema.sections:
+            known = [LIMITS, *schema.steps(STAGES)]
+            told = f"pipeline {schema.pipeline!r} has no such stage{did_you_mean(section, known)}"
+            problems.append(f"{whole.origin}: [{name}]: {told}")
+        else:
+            for key, value in table.items():
+                entry = GivenSetting(value, read.place_of(f"{name}.{key}"), f"{name}.{key}")
+                if schema.field(f"{dotted}.{key}") is not None:
+                    entries[f"{dotted}.{key}"] = entry
+                else:
+                    problems.append(problem_line(entry, schema.why_unknown(f"{dotted}.{key}")))
+    return entries
 
 
 def from_stored(stored: Mapping[str, Any], schema: Schema) -> GivenSettings:
@@ -241,47 +274,6 @@ def _fits(value: Any, field: FieldInfo) -> bool:
     except ValidationError:
         return False
     return True
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")  # editors on Windows write a byte order mark
-    except FileNotFoundError:
-        raise ConfigError(f"{file}: there is no such configuration file") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{file}: not UTF-8 text at byte {error.start}; save it as UTF-8"
-        ) from None
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
-
-
-def _toml_problem(error: tomllib.TOMLDecodeError, text: str) -> str:
-    message = str(error)
-    place = re.search(r" \(at line (\d+), column (\d+)\)$", message)
-    if place:
-        return f"line {place[1]}, column {place[2]}: {message[: place.start()]}"
-    line, column = text.count("\n") + 1, len(text) - (text.rfind("\n") + 1) + 1
-    return f"line {line}, column {column}: {message.removesuffix(' (at end of document)')}"
-
-
-def _line_numbers(text: str) -> dict[str, int]:
-    """The line of each table and key, as far as plain text search finds it:
-    enough for a message."""
-    numbers: dict[str, int] = {}
-    table = ""
-    for number, line in enumerate(text.split("\n"), 1):
-        if header := re.match(r"\s*\[\s*([^\[\]]+?)\s*\]", line):
-            table = _plain_key(header[1])
-            numbers.setdefault(table, number)
-        elif pair := re.match(r"\s*([\w\s.\"'-]+?)\s*=", line):
-            key = _plain_key(pair[1])
-            numbers.setdefault(f"{table}.{key}" if table else key, number)
-    return numbers
-
-
-def _plain_key(key: str) -> str:
-    return ".".join(part.strip().strip("\"'") for part in key.split("."))
 
 
 def _shown(value: Any) -> str:

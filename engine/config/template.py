@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from engine.config.limits import LimitSettings
-from engine.config.schema import DEFAULTS, LIMITS, STAGES, stage_fields
+from engine.config.schema import DEFAULTS, LIMITS, PROFILES, STAGES, per_item_settings, stage_fields
 from engine.config.setting_text import accepted, is_secret, placeholder, toml_key, toml_value
 from engine.contract.pipeline import Pipeline
 from engine.contract.stage import Stage, StageOptions
@@ -26,6 +26,11 @@ them.
 _OF_DEFAULTS = """The options of every stage, with their defaults. A value set here holds for all
 stages and overrides their own defaults. It does not hold for a stage whose own table sets it, nor
 for one that cannot have it.
+"""
+
+
+_OF_PROFILES = """A profile is what a service's jobs name: a pipeline, settings of its steps in
+place of those above, and the settings of which a job may bring its own value as an option.
 """
 
 
@@ -59,7 +64,27 @@ def render_config(pipelines: Sequence[Pipeline]) -> str:
         lines += [
             line for part in (_settings(own), _own_options(stage)) if part for line in ["", *part]
         ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_profile(pipelines)]) + "\n"
+
+
+def _profile(pipelines: Sequence[Pipeline]) -> list[str]:
+    """An example of a profile, commented out, where there is a pipeline that it may allow settings
+    of."""
+    able = {one.name: per_item_settings(one) for one in pipelines}
+    some = next((one for one in pipelines if able[one.name]), None)
+    if some is None:
+        return []
+    names = ", ".join(dict.fromkeys(name for found in able.values() for name in found))
+    step, _, key = able[some.name][0].partition(".")
+    value = placeholder(some[step].stage.Settings.model_fields[key])
+    told = " ".join(f"{_OF_PROFILES} A job may have its own value of: {names}.".split())
+    return [
+        *["", "", *_comment(told), "#"],
+        f"# [{PROFILES}.NAME]",
+        f"# pipeline = {toml_value(some.name)}",
+        f"# allow = {toml_value([f'{step}.{key}'])}",
+        f"# {toml_key(step)}.{key} = {toml_value(value)}",
+    ]
 
 
 def _steps(pipelines: Sequence[Pipeline]) -> dict[tuple[str, str], tuple[type[Stage], list[str]]]:

@@ -107,6 +107,21 @@ class Item:
         """The whole item that this one is a part of, however deep; itself if it is a whole one."""
         return self if self.parent is None else self.parent.root
 
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The values that the job of the whole item gave for settings, by "STEP.KEY": of its
+        parameters those with such a name. `Stage.settings_for` puts them in their places."""
+        given = self.root.parameters
+        return {name: value for name, value in given.items() if "." in name} if given else {}
+
+    def shaping(self, step: str) -> Parameters:
+        """The parameters that go into the fingerprint of its output of this step: its own, and
+        those of a part's whole item that are options of the step."""
+        if self.parent is None or not self.root.parameters:
+            return self.parameters
+        own = {n: value for n, value in self.options.items() if n.partition(".")[0] == step}
+        return Parameters.of({**self.parameters, **own}) if own else self.parameters
+
     def with_inputs(
         self,
         inputs: Mapping[str, str | None],
@@ -226,6 +241,15 @@ def item_id(source: str) -> str:
     even by trying.
     """
     return _id(shown(source), identity(source))
+
+
+def id_with_options(source: str, options: Mapping[str, Any]) -> str:
+    """An id for `source` with these options, JSON-able: the source's own where there are none. So
+    one source with other options is another item, and both have results."""
+    if not options:
+        return item_id(source)
+    digest = hashlib.sha256(Parameters.of(options).text.encode()).hexdigest()[:8]
+    return f"{item_id(source)}-{digest}"
 
 
 def earlier_id(source: str) -> str:

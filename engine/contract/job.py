@@ -93,6 +93,9 @@ class Job:
     each an id of its own. The ledger keeps them as they are, so keys and passwords do not belong
     there.
 
+    A parameter that is named "STEP.KEY" is an option: the item's own value of a setting, where that
+    is made with `per_item`.
+
     `again` has what failed with the item tried once more, as `penstock retry` does; otherwise an
     item that has failed is told as failed at once.
 

@@ -195,8 +195,8 @@ class Pipeline(Steps):
     begins. Raises UsageError, a line for each thing that is wrong: then nothing is run. Those of
     a list are not looked at: there one that is wrong fails by itself."""
     parameters: Callable[[str], Mapping[str, Any]] | None = None
-    """The parameters of an item that came without any, from its canonical source: a digest of the
-    file that it names, say, so that a changed one is done again. May block."""
+    """The parameters of an item that came without any but options, from its canonical source: a
+    digest of the file that it names, say, so that a changed one is done again. May block."""
     resolve: Callable[[dict[str, BaseModel]], dict[str, BaseModel]] = field(default=lambda s: s)
     """Fills in the settings that follow from another stage's settings, by stage name."""
     flags: Sequence[Flag] = ()

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 from engine.contract.deadline import check_deadlines
 from engine.contract.errors import Ending, PenstockError
 from engine.contract.item import Item
+from engine.contract.item_options import PER_ITEM, with_options
 from engine.contract.parts import Parts
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -24,6 +25,7 @@ def setting(
     affects_output: bool = True,
     in_ingredients: bool = False,
     needs_trust: bool = False,
+    per_item: bool = False,
     example: Any = None,
     **bounds: Any,
 ) -> Any:
@@ -34,8 +36,9 @@ def setting(
     `in_ingredients=True` is for one that shapes only the answer of `find_ingredients`: changing it
     redoes the stage where the answer changes. `needs_trust=True` is for a setting that chooses
     which code runs, or where data and keys go: it is not taken from the ledger of a work folder
-    that somebody else made. `example` stands in config.toml, commented out, where the setting is
-    unset by default.
+    that somebody else made. `per_item=True` is for one that the stage reads from `settings_for`: an
+    item's job may give its own value. `example` stands in config.toml, commented out, where the
+    setting is unset by default.
     """
     if callable(default):
         bounds["default_factory"] = default
@@ -49,6 +52,7 @@ def setting(
             "affects_output": affects_output and not in_ingredients,
             "in_ingredients": in_ingredients,
             "needs_trust": needs_trust,
+            PER_ITEM: per_item,
         },
         **bounds,
     )
@@ -215,6 +219,11 @@ class Stage:
     def __init__(self, settings: BaseModel, workdir: Path) -> None:
         self.settings = settings
         self.workdir = workdir
+
+    def settings_for(self, item: Item) -> Any:
+        """The settings with the values in their places that the item's job gave for those made with
+        `per_item`; of the class of `settings`."""
+        return with_options(self.settings, self.name, item.options)
 
     def open(self) -> Any:
         """Called once per instance, where it will run, before the first item. May be async in an

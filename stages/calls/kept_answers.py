@@ -85,6 +85,7 @@ class KeptAnswers(ABC, Generic[A]):
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self.folder = folder
+        self._of = dict(identity)
         self.identity = identity_digest(identity)
         self._in_flight: InFlight[str, anyio.Event] = InFlight(anyio.Event)
 
@@ -96,9 +97,11 @@ class KeptAnswers(ABC, Generic[A]):
     def entry(self, answer: A) -> dict[str, Any]:
         """The entry that is kept of an answer, JSON-able."""
 
-    def key(self, asked: bytes) -> str:
-        """The answer's name, 64 hex digits: SHA-256 of the identity and of what was asked about."""
-        return hashlib.sha256(self.identity.encode() + hashlib.sha256(asked).digest()).hexdigest()
+    def key(self, asked: bytes, **more: Any) -> str:
+        """The answer's name, 64 hex digits: SHA-256 of the identity and of what was asked about.
+        `more` is what belongs to the identity and differs from question to question."""
+        identity = identity_digest(self._of | more) if more else self.identity
+        return hashlib.sha256(identity.encode() + hashlib.sha256(asked).digest()).hexdigest()
 
     def has(self, key: str) -> bool:
         """Whether the answer is on disk."""

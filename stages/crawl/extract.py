@@ -64,15 +64,18 @@ class Extract(Stage):
         """Defined in a file of its own, for code that needs the settings without the stage."""
 
     settings: "Extract.Settings"
+    own: "Extract.Settings"
+    """Those for the video in hand, of which an instance has one at a time."""
 
     def split(self, item: Item, out: Path, parts: Parts) -> None:
         with self.cores.held():
             self._split(item, out, parts)
 
     def _split(self, item: Item, out: Path, parts: Parts) -> None:
+        self.own = self.settings_for(item)
         folder = item.input("video")
         path = folder / json.loads((folder / "info.json").read_text())["file"]
-        kept, length = item.partial(self.name), self.settings.stretch
+        kept, length = item.partial(self.name), self.own.stretch
         stretches = Stretches(parts, length, self.cores, folder, kept)
         damage = Damage()
         table = self._scan(path, damage)
@@ -85,7 +88,7 @@ class Extract(Stage):
         if written is None:
             written = self._write_whole(path, table, damage, stretches)
         if not written:
-            raise _nothing_found(path, table, damage, self.settings.sample)
+            raise _nothing_found(path, table, damage, self.own.sample)
         duration = table.end() if table.complete else table.declared_duration
         summary: dict[str, Any] = {
             "frames": written,
@@ -99,21 +102,21 @@ class Extract(Stage):
         carry_info(folder, out)
 
     def _scan(self, path: Path, damage: Damage, seek: bool = True) -> PacketTable:
-        start, end = self.settings.start, self.settings.end
+        start, end = self.own.start, self.own.end
         until = None if end is None else exact_seconds(end)
-        keyframes_only = self.settings.sample == "keyframes"
+        keyframes_only = self.own.sample == "keyframes"
         table = scan_video(
             path,
             damage,
             exact_seconds(start),
             until,
             keyframes_only,
-            self.settings.max_pixels,
+            self.own.max_pixels,
             seek,
         )
         if not table.times:
-            raise _nothing_found(path, table, damage, self.settings.sample)
-        _check_start(path, table, self.settings)
+            raise _nothing_found(path, table, damage, self.own.sample)
+        _check_start(path, table, self.own)
         return table
 
     def _write_by_segments(
@@ -138,16 +141,16 @@ class Extract(Stage):
 
         Raises SegmentError.
         """
-        wanted = choose_frames(table, sampling_for(self.settings, table))
+        wanted = choose_frames(table, sampling_for(self.own, table))
         segments = find_segments(table, wanted)
         files = FileNames()
         names = {ticks: files.take(table.seconds(ticks)) for ticks in wanted}
-        threads = None if self.settings.threads == "auto" else self.settings.threads
+        threads = None if self.own.threads == "auto" else self.own.threads
 
         def write_stretch(stretch: Sequence[Segment], folder: Path) -> list[tuple[int, int]]:
             @contextmanager
             def begin() -> Iterator[Callable[[Segment], list[tuple[int, int]]]]:
-                with open_video(path, decoder_threads, self.settings.max_pixels) as video:
+                with open_video(path, decoder_threads, self.own.max_pixels) as video:
                     decoder = SegmentDecoder(video, table, table.only_keyframes(wanted))
                     write = self._picture_writer(video, folder, stretches.tone_mapped)
                     yield lambda one: [write(frame, names[at]) for frame, at in decoder.frames(one)]
@@ -188,18 +191,18 @@ class Extract(Stage):
 
     def _stretch_of(self, seconds: Fraction) -> int:
         """The stretch of the video in which this second lies."""
-        return int(seconds // exact_seconds(self.settings.stretch)) if self.settings.stretch else 0
+        return int(seconds // exact_seconds(self.own.stretch)) if self.own.stretch else 0
 
     @contextmanager
     def _decoder_threads(self, segments: Sequence[Segment]) -> Iterator[int]:
         """The number of threads for each decoder: more than one if there is only one segment."""
         if len(segments) > 1:
             yield 1
-        elif self.settings.threads == "auto":
+        elif self.own.threads == "auto":
             with self.cores.borrowed(_MOST_DECODER_THREADS - 1) as idle:
                 yield 1 + idle
         else:
-            yield min(self.settings.threads, _MOST_DECODER_THREADS)
+            yield min(self.own.threads, _MOST_DECODER_THREADS)
 
     def _write_whole(
         self, path: Path, table: PacketTable, damage: Damage, stretches: Stretches
@@ -211,7 +214,7 @@ class Extract(Stage):
         except OutOfStepError:
             stretches.begin_again()
             table.learn_times(path)
-            _check_start(path, table, self.settings)
+            _check_start(path, table, self.own)
             found = Damage()
             written = self._write_all_wanted(path, table, found, stretches)
         damage.add(found)
@@ -223,11 +226,11 @@ class Extract(Stage):
         """Write all wanted frames that decode; returns their number. Raises OutOfStepError where
         the packets do not tell the frames' times."""
         threads = 1  # several threads may conceal damage differently: only if requested
-        if self.settings.threads != "auto":
-            threads = min(self.settings.threads, _MOST_DECODER_THREADS)
-        sampling = sampling_for(self.settings, table)
+        if self.own.threads != "auto":
+            threads = min(self.own.threads, _MOST_DECODER_THREADS)
+        sampling = sampling_for(self.own, table)
         written = 0
-        with open_video(path, threads, self.settings.max_pixels) as video:
+        with open_video(path, threads, self.own.max_pixels) as video:
             names = FileNames()
             frames = decode_whole(video, table, sampling, damage)
             # Cut as by segments, where that was tried: the stretches before the damage then stand.
@@ -251,7 +254,7 @@ class Extract(Stage):
         It adds to `tone_mapped` the kinds of high dynamic range that it met. Not for two threads at
         once.
         """
-        renderer = Renderer(self.settings.size, crop=video.crop)
+        renderer = Renderer(self.own.size, crop=video.crop)
 
         def write(frame: "VideoFrame", name: str) -> tuple[int, int]:
             try:
@@ -259,7 +262,7 @@ class Extract(Stage):
             except UnrenderableError as error:
                 raise not_rendered(video.path, error) from error
             tone_mapped.update(renderer.tone_mapped)
-            write_jpeg(pixels, out / "frames" / name, self.settings.quality)
+            write_jpeg(pixels, out / "frames" / name, self.own.quality)
             return pixels.shape[1], pixels.shape[0]
 
         return write

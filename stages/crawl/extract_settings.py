@@ -12,18 +12,31 @@ class ExtractSettings(Settings):
     """Settings of the extract stage."""
 
     sample: Literal["fps", "count", "keyframes", "all"] = setting(
-        "fps", 'Which frames: "fps" a second, "count" spread evenly, "keyframes", or "all".'
+        "fps",
+        'Which frames: "fps" a second, "count" spread evenly, "keyframes", or "all".',
+        per_item=True,
     )
     fps: float = setting(
-        1.0, 'Frames kept per second of video, with sample = "fps".', gt=0, le=1000
+        1.0,
+        'Frames kept per second of video, with sample = "fps".',
+        per_item=True,
+        gt=0,
+        le=1000,
     )
     count: int = setting(
-        20, 'Frames kept of the whole video, with sample = "count".', ge=1, le=1_000_000
+        20,
+        'Frames kept of the whole video, with sample = "count".',
+        per_item=True,
+        ge=1,
+        le=1_000_000,
     )
-    start: float = setting(0.0, "Seconds into the video to start at.", ge=0, allow_inf_nan=False)
+    start: float = setting(
+        0.0, "Seconds into the video to start at.", per_item=True, ge=0, allow_inf_nan=False
+    )
     end: float | None = setting(
         None,
         "Seconds into the video to stop before; none: its end.",
+        per_item=True,
         gt=0,
         allow_inf_nan=False,
         example=600.0,
@@ -31,6 +44,7 @@ class ExtractSettings(Settings):
     max_frames: int | None = setting(
         None,
         "Frames kept of one video, at most: the first ones; none: no limit.",
+        per_item=True,
         ge=1,
         example=1000,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urljoin
 
-from engine import Item, UsageError, checkpoint, deadline, shown
+from engine import Item, UsageError, checkpoint, deadline, id_with_options, shown
 from stages.fetch.info_file import write_playlist
 from stages.net.addresses import canonical_url
 from stages.net.errors import classify, not_found_out
@@ -41,7 +41,7 @@ def expand(
                     MOST_ITEMS,
                 )
                 break
-            yield item.child(source)
+            yield item.child(source, id_with_options(source, item.options), item.options)
             count += 1
     except Exception as error:
         checkpoint()

@@ -79,6 +79,7 @@ class Scenes(Stage):
         threshold: float | None = setting(
             None,
             "How much has to change at a cut, in the method's own unit; none: its own default.",
+            per_item=True,
             gt=0,
             allow_inf_nan=False,
             example=3.5,
@@ -96,15 +97,16 @@ class Scenes(Stage):
             affects_output=False,
         )
         min_length: float = setting(
-            0.6, "Seconds that a scene has at least.", ge=0, allow_inf_nan=False
+            0.6, "Seconds that a scene has at least.", per_item=True, ge=0, allow_inf_nan=False
         )
         max_length: float | None = setting(
             60.0,
             "Seconds after which a scene ends though nothing is cut; none: never.",
+            per_item=True,
             gt=0,
             allow_inf_nan=False,
         )
-        frames: int = setting(3, "Sample frames of a scene, at most.", ge=1, le=100)
+        frames: int = setting(3, "Sample frames of a scene, at most.", per_item=True, ge=1, le=100)
         size: int | None = setting(
             640,
             "Pixels along the longer side of a sample frame; never enlarges; 0: as it is.",
@@ -127,6 +129,8 @@ class Scenes(Stage):
         )
 
     settings: "Scenes.Settings"
+    own: "Scenes.Settings"
+    """Those for the video in hand, of which an instance has one at a time."""
     _network: TransNet | None = None
 
     def find_ingredients(self, earlier: Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -152,10 +156,11 @@ class Scenes(Stage):
             self._split(item, out, parts)
 
     def _split(self, item: Item, out: Path, parts: Parts) -> None:
+        self.own = self.settings_for(item)
         folder = item.input("video")
         path = folder / json.loads((folder / "info.json").read_text())["file"]
         damage = Damage()
-        table = scan_video(path, damage, max_pixels=self.settings.max_pixels)
+        table = scan_video(path, damage, max_pixels=self.own.max_pixels)
         try:
             found = self._cut(path, table, damage, parts)
         except OutOfStepError:
@@ -168,7 +173,7 @@ class Scenes(Stage):
             kind = "damaged" if damage.sentences() else "no_frames"
             raise Permanent(f"no frame of {path.name} could be decoded: {problems}", kind=kind)
         summary = {
-            "method": self.settings.method,
+            "method": self.own.method,
             "codec": table.codec,
             "frames": found[-1].after,
             "duration": rounded(found[-1].end),
@@ -183,8 +188,8 @@ class Scenes(Stage):
         do not tell the frames' times."""
         found: list[Scene] = []
         with ExitStack() as opened:
-            video = opened.enter_context(open_video(path, max_pixels=self.settings.max_pixels))
-            writer = SampleWriter(video, self.settings)
+            video = opened.enter_context(open_video(path, max_pixels=self.own.max_pixels))
+            writer = SampleWriter(video, self.own)
             finder = self._finder(video, table, opened)
             for scene, samples in self._scenes(video, table, damage, finder):
                 found.append(scene)
@@ -194,7 +199,7 @@ class Scenes(Stage):
         return found
 
     def _finder(self, video: Video, table: PacketTable, opened: ExitStack) -> CutFinder:
-        settings = self.settings
+        settings = self.own
         if settings.method == "transnetv2":
             assert self._network is not None
             ahead = opened.enter_context(open_video(video.path, max_pixels=settings.max_pixels))
@@ -207,7 +212,7 @@ class Scenes(Stage):
         self, video: Video, table: PacketTable, damage: Damage, finder: CutFinder
     ) -> Iterator[tuple[Scene, Sequence[Candidate[SampleFrame]]]]:
         """Each scene, once it is whole, with its samples."""
-        settings = self.settings
+        settings = self.own
         shortest = exact_seconds(settings.min_length)
         longest = None if settings.max_length is None else exact_seconds(settings.max_length)
         boundaries = Boundaries(shortest, longest)

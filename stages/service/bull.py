@@ -10,7 +10,7 @@ import queue
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,14 +18,15 @@ from anyio import to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from engine import AttemptEnded, Event, ItemRecord, Job, Source, UsageError, read_item
+from stages.service.profiles import AskedJob
 
 if TYPE_CHECKING:
     import bullmq
 
 log = logging.getLogger("penstock.worker")
 
-Read = Callable[[object], str]
-"""The source that a job's data name. Raises UsageError."""
+Read = Callable[[object], AskedJob]
+"""What a job's data ask for. Raises UsageError. May block."""
 
 PROGRESS = 1.0
 """Seconds between two reports of a job's progress, at least."""
@@ -181,16 +182,16 @@ class BullSource(Source):
     async def _process(self, bull: "bullmq.Job", token: str) -> Mapping[str, Any]:
         from bullmq import DelayedError, UnrecoverableError
 
+        held = _Held(bull, token, asyncio.get_running_loop().create_future())
+        self._held[bull.id] = held
         try:
-            source = self._read(bull.data)
+            asked = await to_thread.run_sync(self._read, bull.data)
+            held.job = replace(asked.job, again=True, handle=held)
+            if not held.is_lost:
+                self._coming.put(held.job)
+            return await held.end
         except UsageError as error:
             raise UnrecoverableError(str(error)) from None
-        held = _Held(bull, token, asyncio.get_running_loop().create_future())
-        held.job = Job(source, again=True, handle=held)
-        self._held[bull.id] = held
-        self._coming.put(held.job)
-        try:
-            return await held.end
         except GivenBackError:
             if held.is_lost:
                 raise

@@ -1,4 +1,4 @@
-"""What the data of a queue's job say: the video that it is about."""
+"""What a job's data say: the video that it is about, the profile, and options."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 from engine import UsageError
 
 PATH, URL = "videoPath", "url"
+PROFILE, OPTIONS = "profile", "options"
 
 
 def source_of(data: object, roots: Sequence[Path]) -> str:
@@ -24,6 +25,20 @@ def source_of(data: object, roots: Sequence[Path]) -> str:
     if not isinstance(value, str) or not value.strip():
         raise UsageError(f"{given[0]!r} is no text, or empty")
     return _file(value, roots) if given[0] == PATH else _address(value)
+
+
+def profile_of(data: object) -> str | None:
+    """The profile that a job names; None where it names none. Raises UsageError."""
+    name = data.get(PROFILE) if isinstance(data, Mapping) else None
+    if name is not None and not isinstance(name, str):
+        raise UsageError(f"{PROFILE!r} is no text")
+    return name
+
+
+def options_of(data: object) -> object:
+    """The options that a job gives, unchecked."""
+    given = data.get(OPTIONS) if isinstance(data, Mapping) else None
+    return {} if given is None else given
 
 
 def _address(value: str) -> str:

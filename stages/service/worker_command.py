@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from engine import UsageError, execute, find_pipeline, installed_pipelines, load_config
-from stages.service.job_data import source_of
+from engine import UsageError, execute
+from stages.service.profiles import load_profiles
 
 CONFIG = Path("config.toml")
 
@@ -17,7 +17,15 @@ CONFIG = Path("config.toml")
 @click.command
 @click.option("--queue", "url", metavar="URL", required=True, help="Redis: redis://HOST:6379.")
 @click.option("--name", metavar="NAME", required=True, help="The queue's name in BullMQ.")
-@click.option("--profile", metavar="PIPELINE", required=True, help="What is done with each video.")
+@click.option(
+    "--profile",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    required=True,
+    help="What is done with a video: [profiles.NAME] of the settings, or a pipeline; may be given "
+    "again, and the first is that of jobs that name none.",
+)
 @click.option(
     "--out",
     "workdir",
@@ -52,7 +60,7 @@ CONFIG = Path("config.toml")
 def worker(
     url: str,
     name: str,
-    profile: str,
+    names: tuple[str, ...],
     workdir: Path,
     roots: tuple[Path, ...],
     jobs: int,
@@ -65,9 +73,10 @@ def worker(
     """Take jobs from a BullMQ queue until Ctrl-C or SIGTERM, several at once.
 
     A job's data name a video: {"url": "https://…"}, or {"videoPath": "/videos/a.mp4"} below a
-    --root. The job is completed with {"item", "outcome", "gaps"}; what was made of the video is in
-    DIR, and where the pipeline's sinks are. Models are loaded once, and calls of all jobs keep to
-    one rate.
+    --root; and, where there are several, its "profile", and "options", such as
+    {"transcribe.language": "de"}, where the profile allows them. The job is completed with {"item",
+    "outcome", "gaps"}; what was made of the video is in DIR, and where the pipeline's sinks are.
+    Models are loaded once, and calls of all jobs keep to one rate.
     """
     if find_spec("bullmq") is None:
         raise UsageError("a queue takes the package bullmq: pip install 'penstock[jobs]'")
@@ -76,20 +85,13 @@ def worker(
             raise UsageError(f"--root {root}: there is no such folder")
     from stages.service.bull import BullSource
 
-    pipeline = find_pipeline(profile)
     file = Path(config) if config is not None else CONFIG if CONFIG.is_file() else None
-    settings = load_config(
-        pipeline,
-        file,
-        os.environ,
-        overrides,
-        {},
-        others=list(installed_pipelines().values()),
-        found=config is None,
-    )
-    read = partial(source_of, roots=roots)
+    profiles = load_profiles(names, file, os.environ, overrides, found=config is None)
+    read = partial(profiles.read, roots=roots)
     with BullSource(url, name, workdir, read, at_once=jobs, lock=lock).connected() as source:
         code = execute(
-            pipeline, settings, workdir, source, quiet, log_json, None, listeners=[source]
+            *(profiles.pipeline, profiles.config, workdir, source),
+            *(quiet, log_json, None),
+            listeners=[source],
         )
     sys.exit(code)

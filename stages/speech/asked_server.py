@@ -16,6 +16,9 @@ KIND = "speech-api"
 class KeptTranscripts(KeptAnswers[Heard]):
     """What a server answered about clips."""
 
+    def key_of(self, clip: SpeechClip) -> str:
+        return self.key(clip.content, language=clip.language, prompt=clip.prompt)
+
     def parse(self, kept: Mapping[str, Any]) -> Heard | None:
         return heard(kept)
 
@@ -38,7 +41,7 @@ class AskedServer:
         """Raises Permanent, kind "refused", where the server takes this clip from nobody; Transient
         and Throttled, kind "speech-api", where it fails or is away; and the client's StopRun.
         Without a client it raises WouldAsk where no answer is kept."""
-        client, key = self.client, self._kept.key(clip.content)
+        client, key = self.client, self._kept.key_of(clip)
         if client is None:
             answer = await self._kept.read(key)
             if answer is None:

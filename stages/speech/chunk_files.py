@@ -1,7 +1,7 @@
 """A chunk on disk: chunk.json says what speech.flac (or .ogg) holds. Times are the video's."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +48,8 @@ class SavedChunk:
         samples = decode(self.clip.content)
         first = round(self.timeline.second(pieces[0].start) * RATE)
         length = sum(round((piece.end - piece.start) * RATE) for piece in pieces)
-        clip = SpeechClip(encode(samples[first : first + length], self.clip.form), self.clip.form)
+        content = encode(samples[first : first + length], self.clip.form)
+        clip = replace(self.clip, content=content)
         return SavedChunk(clip, pieces, _within(self.speech, hole), None, None)
 
 

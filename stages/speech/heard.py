@@ -18,10 +18,13 @@ _NUMBERS = ("avg_logprob", "no_speech_prob", "compression_ratio")
 
 @dataclass(frozen=True, slots=True)
 class SpeechClip:
-    """A file of sound that a model is asked about."""
+    """A file of sound that a model is asked about. `language` is ISO 639-1, where it is known,
+    `prompt` names and words that are said."""
 
     content: bytes
     form: AudioFormat
+    language: str | None = None
+    prompt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

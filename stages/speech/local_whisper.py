@@ -66,8 +66,6 @@ class LocalWhisper:
         device: str,
         compute_type: str,
         beam_size: int,
-        language: str | None,
-        prompt: str | None,
     ) -> None:
         try:
             from faster_whisper import WhisperModel
@@ -79,7 +77,7 @@ class LocalWhisper:
         except (RuntimeError, ValueError, OSError) as error:
             told = " ".join(str(error).split())
             raise UsageError(f"stages.transcribe.model: {name} cannot be loaded: {told}") from None
-        self._options = {"beam_size": beam_size, "language": language, "initial_prompt": prompt}
+        self._beam_size = beam_size
         self._turn = anyio.Lock()
 
     async def hear(self, clip: SpeechClip) -> Heard:
@@ -101,7 +99,12 @@ class LocalWhisper:
         if len(samples) < RATE // 10:
             return Heard("")
         segments, info = self._model.transcribe(
-            samples, word_timestamps=True, condition_on_previous_text=False, **self._options
+            samples,
+            word_timestamps=True,
+            condition_on_previous_text=False,
+            beam_size=self._beam_size,
+            language=clip.language,
+            initial_prompt=clip.prompt,
         )
         found = [_told(one) for one in _until(segments, stopped)]
         answer = heard({"segments": found, "text": "", "language": info.language})

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
@@ -98,10 +98,14 @@ class Transcribe(Stage):
         language: str | None = setting(
             None,
             "The language that is spoken, such as en; none: the model finds out.",
+            per_item=True,
             example="en",
         )
         prompt: str | None = setting(
-            None, "Names and words that are said, for their spelling.", example="Penstock, anyio"
+            None,
+            "Names and words that are said, for their spelling.",
+            per_item=True,
+            example="Penstock, anyio",
         )
         granularity: Granularity | None = setting(
             None,
@@ -162,7 +166,7 @@ class Transcribe(Stage):
         refused key, an unknown model, no quota, `max_requests` reached. With `dry_run` it counts
         what would be sent (`Counted`), and has words only where the answers are kept."""
         assert self._backend is not None
-        chunk = await run_sync(read_chunk, item.input("chunk"))
+        chunk = await run_sync(self._read, item)
         try:
             found = await hear_chunk(self._backend, chunk, again=self.settings.ask_again)
         except WouldAsk as would:
@@ -174,6 +178,10 @@ class Transcribe(Stage):
         text = json.dumps(told, ensure_ascii=False)
         await run_sync((out / "words.json").write_text, f"{text}\n", "utf-8")
 
+    def _read(self, item: Item) -> SavedChunk:
+        chunk, own = read_chunk(item.input("chunk")), self.settings_for(item)
+        return replace(chunk, clip=replace(chunk.clip, language=own.language, prompt=own.prompt))
+
     def _load(self) -> LocalWhisper:
         settings = self.settings
         profile = self._profile
@@ -183,8 +191,6 @@ class Transcribe(Stage):
             device=settings.device,
             compute_type=settings.compute_type,
             beam_size=settings.beam_size,
-            language=settings.language,
-            prompt=settings.prompt,
         )
 
     @property
@@ -222,8 +228,6 @@ class Transcribe(Stage):
             "url": url,
             "model": model,
             "granularity": self._profile.granularity,
-            "language": self.settings.language,
-            "prompt": self.settings.prompt,
         }
         return KeptTranscripts(self.workdir / "cache" / "transcripts", identity)
 
@@ -246,8 +250,6 @@ class Transcribe(Stage):
             profile.granularity,
             azure=settings.backend == "azure",
             api_version=settings.api_version,
-            language=settings.language,
-            prompt=settings.prompt,
         )
         client: ApiClient[SpeechClip, Heard] = open_api_client(
             api,

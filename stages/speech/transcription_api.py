@@ -15,8 +15,7 @@ from stages.speech.profiles import Granularity
 class TranscriptionAPI:
     """POST …/audio/transcriptions.
 
-    `language` is ISO 639-1, `prompt` names and words that are said. With granularity "none" plain
-    JSON is asked for, which every server and model gives.
+    With granularity "none" plain JSON is asked for, which every server and model gives.
     """
 
     def __init__(
@@ -27,8 +26,6 @@ class TranscriptionAPI:
         *,
         azure: bool = False,
         api_version: str | None = None,
-        language: str | None = None,
-        prompt: str | None = None,
     ) -> None:
         self.url = openai_address(
             base_url, "/audio/transcriptions", model, azure=azure, version=api_version
@@ -37,10 +34,6 @@ class TranscriptionAPI:
         self._fields = {"model": model, "response_format": "json"}
         if granularity != "none":
             self._fields["response_format"] = "verbose_json"
-        if language is not None:
-            self._fields["language"] = language
-        if prompt is not None:
-            self._fields["prompt"] = prompt
         self._granularities = ["segment"] if granularity == "segment" else ["word", "segment"]
 
     def headers(self, key: str) -> dict[str, str]:
@@ -48,6 +41,8 @@ class TranscriptionAPI:
 
     def request(self, clip: SpeechClip) -> Request:
         fields = [*self._fields.items()]
+        told = {"language": clip.language, "prompt": clip.prompt}
+        fields += [(name, value) for name, value in told.items() if value is not None]
         if self._fields["response_format"] == "verbose_json":
             fields += [("timestamp_granularities[]", one) for one in self._granularities]
         boundary = hashlib.sha256(clip.content).hexdigest()

@@ -24,8 +24,10 @@ def item_of(pipeline: Pipeline, workdir: Path, job: Job) -> Item:
 
 
 async def with_parameters(pipeline: Pipeline, item: Item) -> Item:
-    """The item, with the parameters that the pipeline has for it where it came without any."""
-    if pipeline.parameters is None or item.parameters:
+    """The item, with the parameters that the pipeline has for it where it came without any but
+    options."""
+    options = item.options
+    if pipeline.parameters is None or len(item.parameters) > len(options):
         return item
-    parameters = await to_thread.run_sync(pipeline.parameters, item.source)
-    return replace(item, parameters=Parameters.of(parameters))
+    found = await to_thread.run_sync(pipeline.parameters, item.source)
+    return replace(item, parameters=Parameters.of({**found, **options}))

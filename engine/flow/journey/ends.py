@@ -113,7 +113,7 @@ class Ends:
 
     def would_be(self, stage: str, upstream: tuple[str | None, ...]) -> str:
         """The fingerprint of the output that `stage` would make from these inputs."""
-        return self.graph.fingerprint(stage, upstream, self.item.parameters)
+        return self.graph.fingerprint(stage, upstream, self.item.shaping(stage))
 
     def _assumed(self, stage: str) -> End:
         """The end of `stage`, at this level or below, if it and all before it go well. Below, its

@@ -55,6 +55,7 @@ class LessonImage(ServiceStage):
         style: str | None = setting(
             None,
             "Words that are added to what every section describes, for pictures that go together.",
+            per_item=True,
             example="A flat illustration in calm colours, without any lettering.",
         )
         quality: str | None = setting(
@@ -117,6 +118,7 @@ class LessonImage(ServiceStage):
     async def process(self, item: Item, out: Path) -> None:
         folder = item.input("section")
         section = await run_sync(read_section, folder)
+        prompt = _prompt(section, self.settings_for(item).style)
         asker, asked = self.asker, 0
         if section.image_file is not None:
             await self.here(self._show, folder / section.image_file, out / PICTURE)
@@ -124,25 +126,22 @@ class LessonImage(ServiceStage):
         elif section.image is None or asker is None:
             await self.here(self._draw, section, out / PICTURE)
             made_by = "card"
-        elif await self.stands_in([self._prompt(section)]):
-            await self._stand_in(section, out)
+        elif await self.stands_in([prompt]):
+            await self._stand_in(section, prompt, out)
         else:
             fitted = fit_drawn(self.settings.pixels, out / PICTURE)
-            await asker.ask(self._prompt(section), fitted)
+            await asker.ask(prompt, fitted)
             made_by, asked = asker.made_by, 1
         (out / IMAGE_FACTS).write_text(json.dumps({"made_by": made_by, "asked": asked}) + "\n")
 
-    async def _stand_in(self, section: SavedSection, out: Path) -> NoReturn:
+    async def _stand_in(self, section: SavedSection, prompt: str, out: Path) -> NoReturn:
         """Raises StandIn, with what stands in for a picture that no service has drawn yet."""
         if self.settings.dry_run:
-            await run_sync(write_counts, out, [await run_sync(self.count, self._prompt(section))])
+            await run_sync(write_counts, out, [await run_sync(self.count, prompt)])
             raise StandIn("a count, in a dry run")
         await self.here(self._draw, section, out / PICTURE)
         (out / IMAGE_FACTS).write_text(json.dumps({"made_by": "card", "stands_in": True}) + "\n")
         raise StandIn("a card, in a preview")
-
-    def _prompt(self, section: SavedSection) -> str:
-        return "\n".join(one for one in (section.image, self.settings.style) if one)
 
     def _show(self, source: Path, target: Path) -> None:
         try:
@@ -159,3 +158,7 @@ class LessonImage(ServiceStage):
         except NoFontError as error:
             raise Permanent(str(error), kind="no_font") from None
         card.save(target, compress_level=1)
+
+
+def _prompt(section: SavedSection, style: str | None) -> str:
+    return "\n".join(one for one in (section.image, style) if one)

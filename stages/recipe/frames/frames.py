@@ -41,9 +41,14 @@ class ChosenFrames(Stage):
     cores: ClassVar[Cores] = PROCESS_CORES
 
     class Settings(engine.Settings):
-        most: int = setting(7, "Frames that are chosen, at most.", ge=1, le=100)
+        most: int = setting(7, "Frames that are chosen, at most.", per_item=True, ge=1, le=100)
         fps: float = setting(
-            2.0, "Candidates per second of video.", gt=0, le=60, allow_inf_nan=False
+            2.0,
+            "Candidates per second of video.",
+            per_item=True,
+            gt=0,
+            le=60,
+            allow_inf_nan=False,
         )
         candidates: int = setting(
             150, "Candidates of a video, at most: of a long one fewer a second.", ge=1, le=2000
@@ -60,7 +65,8 @@ class ChosenFrames(Stage):
             self._split(item, out, parts)
 
     def _split(self, item: Item, out: Path, parts: Parts) -> None:
-        folder, settings = item.input("video"), self.settings
+        folder = item.input("video")
+        settings: ChosenFrames.Settings = self.settings_for(item)
         path = folder / json.loads((folder / "info.json").read_text())["file"]
         found = list(
             find_candidates(

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from engine import Event, ItemEnded, ItemGivenUp, Pipeline, UsageError
+from engine import Event, ItemEnded, ItemGivenUp, Job, Pipeline, UsageError
 from engine.contract.item import item_id
 from stages.service.bull import BullSource
 from stages.service.job_data import source_of
+from stages.service.profiles import AskedJob
 from tests.engine.toy_parts import at, cut, gather
 from tests.engine.toys import executions, line, query, run_within, toy
 from tests.stages.service.redis_server import Producer, producing, redis_server
@@ -28,10 +29,14 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+def read(data: object) -> AskedJob:
+    return AskedJob("toy", Job(source_of(data, [])))
+
+
 @contextmanager
 def source(url: str, name: str, workdir: Path, **options: Any) -> Iterator[BullSource]:
     how = {"at_once": 4, "lock": 30.0} | options
-    with BullSource(url, name, workdir, lambda data: source_of(data, []), **how).connected() as one:
+    with BullSource(url, name, workdir, read, **how).connected() as one:
         yield one
 
 
