@@ -43,6 +43,7 @@ class Streams:
 
     def __init__(self, model: Any, weights: Path, *, exact: bool = False) -> None:
         models = _copies(model, weights, exact)
+        _wait_for(model.device)
         self._on_cpu = model.device.type == "cpu"
         self._models: SimpleQueue[tuple[Any, AbstractContextManager[Any]]] = SimpleQueue()
         for one in models:
@@ -168,6 +169,15 @@ def _copy_of_openvino(model: Any) -> Any:
     compiled = twin.backend.ov_compiled_model
     twin.backend.ov_compiled_model = type(compiled)(compiled)
     return twin
+
+
+def _wait_for(device: Any) -> None:
+    """Wait until what was asked of a GPU until now is done, such as copying weights to it: queues of
+    their own do not wait for it."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _own_queue(device: Any) -> AbstractContextManager[Any]:

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
 
     Boxes = NDArray[np.floating[Any]]
 
+_LEAST = 7
+"""Boxes that an image keeps at least: ultralytics takes an output of six for that of a network
+which has done the suppression itself, six being the numbers that such a one gives of a box."""
+
 _BLOCK = 256
 """Boxes that are compared at once with the more confident ones: bounds the memory."""
 
@@ -23,7 +27,7 @@ def only_candidates(output: "Tensor", confidence: float) -> "Tensor":
     import torch
 
     sure = output[:, 4:].amax(1) > confidence
-    most = int(sure.sum(1).max())
+    most = max(int(sure.sum(1).max()), _LEAST)
     places = torch.argsort((~sure).byte(), dim=1, stable=True)[:, :most]
     return output.gather(2, places.unsqueeze(1).expand(-1, output.shape[1], -1))
 

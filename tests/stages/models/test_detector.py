@@ -41,7 +41,7 @@ REPOSITORY = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
-    return Detector(WEIGHTS, image_size=IMAGE_SIZE, confidence=0.4)
+    return Detector(WEIGHTS, image_size=IMAGE_SIZE, confidence=0.4, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,8 @@ def as_predict_finds(weights: Path, images: list[np.ndarray]) -> list[list[tuple
     def predict() -> list[list[tuple[float, ...]]]:
         torch.set_num_threads(1)
         results = [
-            model.predict(image, conf=0.1, iou=0.7, imgsz=640, verbose=False)[0] for image in images
+            model.predict(image, conf=0.1, iou=0.7, imgsz=640, device="cpu", verbose=False)[0]
+            for image in images
         ]
         return [[tuple(row) for row in result.boxes.data.tolist()] for result in results]
 
@@ -191,7 +192,8 @@ def test_it_finds_what_predict_finds_to_the_last_bit(
 ) -> None:
     weights = WEIGHTS if form == "pt" else exported(form, dynamic)
     images = [image for image, _ in scenes[:13]]
-    found = rows_of(Detector(weights, image_size=640, confidence=0.1, batch=8), images)
+    detector = Detector(weights, image_size=640, confidence=0.1, batch=8, device="cpu")
+    found = rows_of(detector, images)
     assert sum(map(len, found)) > 30
     assert found == as_predict_finds(weights, images)
 
@@ -243,6 +245,33 @@ def test_leaving_out_the_unsure_boxes_changes_nothing(confidence: float) -> None
     assert less.shape[2] < 500
     full, short = (non_max_suppression(x.clone(), confidence, 0.5) for x in (output, less))
     assert all(torch.equal(some, others) for some, others in zip(full, short, strict=True))
+
+
+@pytest.mark.parametrize("sure", range(10))
+def test_so_many_sure_boxes_are_found_whatever_their_number(sure: int) -> None:
+    import_ultralytics()
+    import torch
+    from ultralytics.utils.nms import non_max_suppression
+
+    places = torch.arange(500) * 50.0  # far from each other
+    boxes = torch.stack((places, places, torch.full((500,), 20.0), torch.full((500,), 20.0)))
+    scores = torch.full((5, 500), 0.1)
+    scores[2, 100 : 100 + sure] = 0.9
+    output = torch.cat((boxes, scores)).unsqueeze(0)
+    [found] = non_max_suppression(only_candidates(output, 0.5), 0.5, 0.5)
+    assert len(found) == sure
+    assert set(found[:, 5].tolist()) <= {2}
+
+
+@pytest.mark.parametrize("batch", [1, 5, 8])
+def test_a_gpu_finds_what_the_cpu_finds(
+    detector: Detector, scenes: list[tuple[np.ndarray, tuple[Shape, ...]]], batch: int
+) -> None:
+    if not (gpu := choose_device("auto")).startswith("cuda"):
+        pytest.skip("needs a GPU that torch sees")
+    there = Detector(WEIGHTS, image_size=IMAGE_SIZE, confidence=0.4, batch=batch, device=gpu)
+    images = [image for image, _ in scenes]
+    assert_alike(there.detect(images), detector.detect(images))
 
 
 def test_only_the_wanted_classes_come_back(
