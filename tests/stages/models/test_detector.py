@@ -161,11 +161,10 @@ def as_predict_finds(weights: Path, images: list[np.ndarray]) -> list[list[tuple
     import torch
 
     def predict() -> list[list[tuple[float, ...]]]:
+        options = {"conf": 0.1, "iou": 0.7, "imgsz": 640, "device": "cpu", "verbose": False}
+        model.predict(images[0], **options)  # sets up, and with it threads of its own number
         torch.set_num_threads(1)
-        results = [
-            model.predict(image, conf=0.1, iou=0.7, imgsz=640, device="cpu", verbose=False)[0]
-            for image in images
-        ]
+        results = [model.predict(image, **options)[0] for image in images]
         return [[tuple(row) for row in result.boxes.data.tolist()] for result in results]
 
     with ThreadPoolExecutor(1) as thread:  # torch counts the threads of each thread apart
