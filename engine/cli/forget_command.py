@@ -58,7 +58,7 @@ def _forget(
         context = finish_context(pipeline, config, folder, lambda: iter([record]))
         yield from pipeline.forget(context, record)
     if pipeline.finish is not None and has_results:
-        yield from anyio.run(run_finish, pipeline, config, folder, record.id)
+        yield from anyio.run(run_finish, pipeline, config, folder, {record.id})
     yield f"{record.folder}: {size(_delete(folder, record))} deleted"
     ledger = Ledger(folder / FILE)
     try:

@@ -130,8 +130,11 @@ def execute(
     log_json: str | None,
     web: WebAddress | None = None,
     listeners: Sequence[Callable[[Event], None]] = (),
+    *,
+    resident: bool = False,
 ) -> int:
-    """Run the pipeline, with a view, a final report, and more listeners; returns the exit code."""
+    """Run the pipeline, with a view, a final report, and more listeners; returns the exit code.
+    `resident` as for `run_pipeline`."""
     from engine.flow.run import run_pipeline
     from engine.views.choose import choose_view
     from engine.views.json_log import JsonLog, printing_aside
@@ -165,7 +168,10 @@ def execute(
         port = bound_port(web) if web is not None else None
         with printing_aside() if log is not None and log.is_standard_output else nullcontext():
             report = run_pipeline(
-                pipeline, config, workdir, sources, events=events, prepare=prepare
+                *(pipeline, config, workdir, sources),
+                events=events,
+                prepare=prepare,
+                resident=resident,
             )
     finally:
         if log is not None:

@@ -86,6 +86,13 @@ class LimitSettings(Settings):
         gt=0,
     )
 
+    finish_every: float = setting(
+        600.0,
+        "Seconds after which a worker that is never idle builds the results of all; 0: never.",
+        affects_output=False,
+        ge=0,
+    )
+
     @model_validator(mode="after")
     def _budget_can_be_spent(self) -> Self:
         if self.failure_minimum > self.failure_window:

@@ -73,10 +73,21 @@ class FinishContext:
     """Every item of the work folder, from this run and earlier ones, ordered by id; streamed."""
     run: Callable[[], RunRecord] = RunRecord
     """What the run did whose end this is."""
+    is_over: bool = True
+    """Whether the run has come to its end; false where a resident run goes on meanwhile."""
 
 
 Finish = Callable[[FinishContext], Sequence[str]]
-"""Runs once, in a thread, when every item has ended. Returns lines for the end-of-run report."""
+"""Runs in a thread, when every item has ended. Returns lines for the end-of-run report. Where the
+pipeline has no `finish_item`, a resident run has it run now and then while it goes on."""
+
+
+FinishItem = Callable[[FinishContext, ItemRecord], object]
+"""Brings the pipeline's results into agreement with one item that has ended: done, and they show
+it; dropped or failed, and they show nothing of it. Runs in a thread, for one item at a time, after
+the ledger has the end and before anybody is told of it; once more where the item comes again, or a
+run was killed meanwhile. What it takes may not grow with the number of items: so it leaves
+`context.items` alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +197,8 @@ class Pipeline(Steps):
     summary: str
     steps: Sequence[Step]
     finish: Finish | None = None
+    finish_item: FinishItem | None = None
+    """Makes the results of each item as soon as that has ended, before the finish makes all."""
     forget: Forget | None = None
     """What `penstock forget` does before it makes the finish build its results without the item."""
     canonical: Callable[[str], str] = str.strip

@@ -17,8 +17,10 @@ from engine.flow.attempt import Conclusion, Entry
 from engine.flow.division import Judge
 from engine.flow.entry.endings import Endings
 from engine.flow.entry.entering_again import enter_again
+from engine.flow.entry.item_finishes import ItemFinishes
 from engine.flow.entry.job_items import item_of, with_parameters
 from engine.flow.entry.lists import Lists
+from engine.flow.entry.telling import Telling
 from engine.flow.handing import DiskRoom, RoomyHanding
 from engine.flow.inbox import Inlet
 from engine.flow.journey import Journey
@@ -37,9 +39,7 @@ from engine.sources.jobs import Jobs, Taken
 from engine.sources.reading import Feed
 from engine.telemetry.events import (
     Events,
-    ItemEnded,
     ItemEntered,
-    ItemGivenUp,
     Repaired,
     SourceEnded,
 )
@@ -68,6 +68,7 @@ class Routing:
         budget: FailureBudget,
         events: Events,
         jobs: Jobs,
+        finishes: ItemFinishes,
         stop: Callable[[StopRun], None],
         cut_short: Callable[[str], None],
         *,
@@ -84,13 +85,15 @@ class Routing:
         self._budget = budget
         self._events = events
         self._jobs = jobs
+        self._finishes = finishes
         self.stop = stop
         self._cut_short = cut_short
-        self.ended = {"done": 0, "dropped": 0, "failed": 0, "reused": 0}
-        self.with_gaps: set[str] = set()
-        """Those that are done without parts that failed."""
-        self._endings = Endings(self._tell)
-        self._enter_again = partial(enter_again, endings=self._endings, jobs=jobs, commit=commit)
+        telling = Telling(finishes, commit, events, jobs)
+        self.ended = telling.ended
+        self._endings = Endings(telling.tell)
+        self._enter_again = partial(
+            enter_again, endings=self._endings, jobs=jobs, finishes=finishes, commit=commit
+        )
         self._reading = Feed(disk, lambda: self._in_flight)
         self._lists = Lists(pipeline, workdir, commit, self._reading, self._admit)
         self._in_flight = 0
@@ -161,8 +164,11 @@ class Routing:
 
     async def _take(self, taken: Taken) -> None:
         await self._jobs.room()
+        await self._finishes.room()
         item = item_of(self._pipeline, self._workdir, taken.job)
         await self._admit(await with_parameters(self._pipeline, item), None, 0, taken)
+        if taken.is_withdrawn:  # meanwhile
+            await self._jobs.withdraw(taken, self.give_up)
 
     async def splitting(self, journey: Journey, step: str, fingerprint: str) -> Handing:
         """The run's side of an attempt of `step` that makes parts of the item."""
@@ -345,8 +351,6 @@ class Routing:
 
     def _end(self, journey: Journey, outcome: Settled) -> None:
         item, reused = journey.item.id, not journey.ran
-        if outcome == "done" and self._has_parts:
-            self._commit.note(lambda ledger: ledger.parts.note_gaps(item, self.with_gaps))
         self._commit.after(lambda: self._endings.ended(item, outcome, reused))
         self._parts.forget(journey)
         if not reused:
@@ -373,18 +377,6 @@ class Routing:
         self._commit.after(lambda: self._endings.ended(item, None, False))
         self._parts.forget(journey)
         self._left()
-
-    def _tell(self, item: str, outcome: Settled | None, reused: bool) -> None:
-        """The item has ended, or was given up, and the ledger has it."""
-        if outcome is None:
-            self._commit.note(lambda ledger: ledger.leave(item))
-            self._events.emit(ItemGivenUp(item))
-            self._jobs.gave_up(item)
-            return
-        self.ended[outcome] += 1
-        self.ended["reused"] += reused
-        self._events.emit(ItemEnded(item, outcome, reused))
-        self._jobs.ended(item, outcome)
 
     def _left(self) -> None:
         """Count one entry or change less; at zero, nothing can come any more."""

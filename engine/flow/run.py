@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from anyio.abc import TaskGroup
 
 from engine.config.load import Config, fingerprint_settings, settings_as_dict
 from engine.config.trust import seal
 from engine.contract.errors import PenstockError, StopRun, root_cause
 from engine.contract.pipeline import Pipeline
 from engine.flow.division import judges_of
-from engine.flow.finishing import import_first, installed_versions, run_finish
+from engine.flow.entry.item_finishes import ItemFinishes
+from engine.flow.finishing import WholeFinish, import_first, installed_versions, item_finish
 from engine.flow.journey.graph import Graph
 from engine.flow.pool import Pool, inbox_for
 from engine.flow.report import RunOutcome, RunReport, report_of
@@ -72,10 +74,12 @@ class Run:
         begun: Begun,
         news: Sequence[Event],
         ingredients: Mapping[str, Ingredients],
+        *,
+        resident: bool = False,
     ) -> None:
         """`commit` writes the ledger, in which the run has `begun`; `news` are the events of that,
         for listeners that subscribe before the run is executed. `ingredients` are those of the
-        steps that have some."""
+        steps that have some. `resident` as for `run_pipeline`."""
         self.pipeline = pipeline
         self.config = config
         self.workdir = workdir
@@ -94,6 +98,9 @@ class Run:
             )
             for name in pipeline.names
         }
+        self._finish_of_all = WholeFinish(pipeline, config, workdir, self._stop)
+        self._is_resident = resident
+        self._finishes = ItemFinishes(item_finish(pipeline, config, workdir), events, self._stop)
         self._routing = Routing(
             pipeline,
             self._graph(ingredients),
@@ -105,6 +112,7 @@ class Run:
             FailureBudget(limits.failure_budget, limits.failure_window, limits.failure_minimum),
             events,
             self._jobs,
+            self._finishes,
             self._stop,
             self._cut_short,
             judges=judges_of(pipeline, config, workdir),
@@ -183,7 +191,6 @@ class Run:
             self._number,
             (self._outcome, self._why, self._seconds),
             items=self._routing.ended,
-            with_gaps=len(self._routing.with_gaps),
             pools=self.snapshot(),
             optional=self._optional,
             finish=lines,
@@ -234,8 +241,11 @@ class Run:
                     helpers.start_soon(task)
                 helpers.start_soon(self._resize_pools)
                 helpers.start_soon(self._commit.watch)
+                helpers.start_soon(self._finishes.run)
                 helpers.start_soon(self._jobs.tell)
                 helpers.start_soon(self._jobs.take_back, self.give_up)
+                if self._is_resident:
+                    self._go_on_for_ever(helpers)
                 history = History(self._commit, self._number, self.snapshot, self.workdir)
                 helpers.start_soon(history.keep)
                 with self._in_hand:
@@ -246,6 +256,7 @@ class Run:
                             for pool in self.pools.values():
                                 tasks.start_soon(pool.run, name=pool.name)
                     await self._commit.flush()  # the finish reads the ledger, and so do listeners
+                    await self._finishes.all_done()
                     await self._jobs.all_told()
                     lines = await self._finish()
                 self._went_through = True
@@ -256,6 +267,12 @@ class Run:
                 raise cause from group
             self._stop(cause)
         return lines
+
+    def _go_on_for_ever(self, helpers: TaskGroup) -> None:
+        """What a resident run does now and then, since it may never get to its end."""
+        if self._finish_of_all.is_repeated:
+            self.events.subscribe(self._finish_of_all)
+            helpers.start_soon(self._finish_of_all.now_and_then)
 
     async def _watch_signals(self) -> None:
         heard = [signal.SIGINT, signal.SIGTERM]
@@ -292,7 +309,7 @@ class Run:
         if self.pipeline.finish is None or self._outcome != "done":
             return ()
         self._finishing = True
-        return await run_finish(self.pipeline, self.config, self.workdir)
+        return await self._finish_of_all.at_the_end()
 
 
 @asynccontextmanager
@@ -302,12 +319,14 @@ async def opened_run(
     workdir: Path,
     sources: Sources,
     events: Events,
+    *,
+    resident: bool = False,
 ) -> AsyncIterator[Run]:
     """A run that has begun in the ledger of `workdir`, to be executed within the block.
 
     `sources` is a Source, or any iterable of sources as a person types them, of pairs (id, source),
-    of Jobs. Raises PenstockError where the run cannot be made, as with a ledger of another
-    pipeline.
+    of Jobs. `resident` as for `run_pipeline`. Raises PenstockError where the run cannot be made, as
+    with a ledger of another pipeline.
     """
     freed = make_room(workdir)
     news: list[Event] = [RoomMade(freed)] if freed else []
@@ -331,7 +350,8 @@ async def opened_run(
             news += [Repaired(id_, stage, left) for id_, stage in begun.unended]
             try:
                 found = await find_ingredients(pipeline, config, workdir, commit)
-                run = Run(pipeline, config, workdir, sources, events, commit, begun, news, found)
+                made_for = pipeline, config, workdir, sources, events
+                run = Run(*made_for, commit, begun, news, found, resident=resident)
                 last.push_async_callback(run.close)
                 yield run
             except PenstockError:
@@ -352,20 +372,22 @@ def run_pipeline(
     events: Events | None = None,
     on_part: Callable[[PartEnded], object] | None = None,
     prepare: Callable[[Run], Sequence[Background]] = lambda run: (),
+    resident: bool = False,
 ) -> RunReport:
     """Run `pipeline` over `sources` in `workdir`, to its end. Blocks.
 
     `on_part` is called with each part that ends, by the rules for listeners of `events`. `prepare`
     is called with the run before it starts, to subscribe to its events, and returns the tasks to
-    run beside it, such as a view that refreshes. Raises WorkFolderError where the folder is in use,
-    and PenstockError where a stage cannot start.
+    run beside it, such as a view that refreshes. A `resident` run is one whose source need not end:
+    what a run does at its end it does now and then. Raises WorkFolderError where the folder is in
+    use, and PenstockError where a stage cannot start.
     """
     told = events or Events()
     if on_part is not None:
         told.subscribe(ended_parts(on_part))
 
     async def execute(folder: Path) -> RunReport:
-        async with opened_run(pipeline, config, folder, sources, told) as run:
+        async with opened_run(pipeline, config, folder, sources, told, resident=resident) as run:
             return await run.execute(prepare(run))
 
     with locked(workdir.resolve()) as folder:

@@ -171,15 +171,6 @@ class PartRows:
         )
         return {outcome for (outcome,) in found}
 
-    def note_gaps(self, item: str, lacking: set[str]) -> None:
-        """Add the whole item to those that lack parts, if any of its own has failed."""
-        found = self._db.execute(
-            "SELECT 1 FROM items WHERE id > ? AND id < ? AND outcome = 'failed' LIMIT 1",
-            (f"{item}/", f"{item}0"),
-        )
-        if found.fetchone() is not None:
-            lacking.add(item)
-
     def gathered(self, parent: str, split: str, stage: str, deciding: Collection[str]) -> Gathered:
         """What the parts came to at `stage`. A part that has not ended well there has failed or was
         dropped there or before, by a stage in `deciding`, or was not to reach it."""

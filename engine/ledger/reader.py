@@ -159,11 +159,12 @@ class LedgerReader:
         abandoned = int(rows.fetchone()[0])
         return replace(counts, pending=counts.pending - abandoned, abandoned=abandoned)
 
-    def gaps(self) -> int:
-        """The number of whole items that are done without some of their parts: those had failed."""
+    def gaps(self, run: int | None = None) -> int:
+        """The number of items, in this run or of all, that are done without parts that failed."""
         if not self._knows_parts():
             return 0
-        rows = self._db.execute(f"SELECT count(DISTINCT whole.id) FROM items i{WHOLE} WHERE {GAP}")
+        found = f"SELECT count(DISTINCT whole.id) FROM items i{WHOLE} WHERE {GAP}"
+        rows = self._db.execute(f"{found} AND (?1 IS NULL OR whole.entered_run = ?1)", (run,))
         return int(rows.fetchone()[0])
 
     def _count(self, name: str, which: str) -> StageCounts:

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from inspect import isawaitable, iscoroutine
 
@@ -41,8 +41,8 @@ class Taken:
 class Jobs:
     """The jobs that a run has read from its source, until their ends are reported to it.
 
-    `read` yields them. The run calls `bind` with the item of a job, `ended` with the end of an
-    item, and `settle` with the end of a job that became no item. `tell` passes the ends to the
+    `read` yields them. The run calls `bind` with the item of a job, `ending` with an item that has
+    ended, and `settle` with the end of a job. `tell` passes the ends to the
     source, one call after the other, in that order. `close` reports all other jobs as lost.
     `take_back` reads the jobs that the source does not want any more, and the run calls `gave_up`
     with the items that have left it.
@@ -106,10 +106,10 @@ class Jobs:
         if self._told:
             self._source.entered(taken.job, item)
 
-    def ended(self, item: str, outcome: Settled) -> None:
-        """The item of this id has ended, and the ledger has it."""
-        for taken in self._of.pop(item, ()):
-            self.settle(taken, outcome)
+    def ending(self, item: str) -> Sequence[Taken]:
+        """The jobs of the item of this id, which has ended, as the ledger has it: each is to be
+        settled. A job that names the item from now on is none of them."""
+        return self._of.pop(item, ())
 
     def wants(self, item: str) -> bool:
         """Whether a job waits for the end of the item of this id."""
@@ -133,7 +133,7 @@ class Jobs:
 
     async def withdraw(self, taken: Taken, give_up: Callable[[str], Awaitable[object]]) -> None:
         """Have the job's item given up, if no other job shares it. A job on its way into the run is
-        marked: call this again once it has entered."""
+        marked: call this again once it has entered. One whose item has ended is told of that."""
         item = next((id_ for id_, jobs in self._of.items() if taken in jobs), None)
         if item is None:
             taken.is_withdrawn = True

@@ -57,6 +57,15 @@ class ItemGivenUp(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ItemUnfinished(Event):
+    """The item's steps have ended, but the pipeline's finish of it has not: its job is told as
+    failed, for this reason. Given again, only the finish is tried again."""
+
+    item: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class PartEntered(Event):
     """The step `split` has made a part of the item `parent`, at `position`, or it goes on from an
     earlier run. `item` is the part's id."""

@@ -9,6 +9,7 @@ from engine.telemetry.events import (
     DiskRecovered,
     Event,
     GateClosed,
+    ItemUnfinished,
     ListenerFailed,
     Repaired,
     RoomMade,
@@ -87,6 +88,8 @@ def notable(event: Event, longest_id: int = 200) -> str | None:
             return f"{event.stage}: worker {event.worker} replaced: {event.why}"
         case Repaired():
             return f"repaired {_name(event.item, longest_id)} in {event.stage}: {event.what}"
+        case ItemUnfinished():
+            return f"failed in the finish: {_name(event.item, longest_id)}: {event.reason}"
         case ListenerFailed():
             return f"{event.listener} failed, and the run goes on: {event.reason}"
         case Stopping():

@@ -11,7 +11,7 @@ from stages.lesson.assemble import Assemble
 from stages.lesson.checks import lesson_checks
 from stages.lesson.clip import SectionClip
 from stages.lesson.costs import lesson_costs
-from stages.lesson.films import finish
+from stages.lesson.films import finish, finish_item
 from stages.lesson.page import answer, lesson_sections
 from stages.lesson.pictures.image import LessonImage
 from stages.lesson.scripts.mapping import ScriptMap
@@ -69,6 +69,7 @@ lesson = Pipeline(
         Step(Assemble, after=["sections", "clip"], inputs={"clips": "clip"}),
     ],
     finish=finish,
+    finish_item=finish_item,
     canonical=_canonical,
     precheck=_precheck,
     parameters=_parameters,

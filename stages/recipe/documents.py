@@ -6,17 +6,22 @@ WORKDIR/documents/
                           the document
     schema.json           the JSON Schema that they were written by
     VIDEO/frames/…        the frames of each video, by its id
+
+All but documents.jsonl are there as soon as their video has ended.
 """
 
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
 from engine import FinishContext, Item, ItemRecord, shown
-from stages.files.folders import INFO, built_whole, link_or_copy
+from stages.files.folders import INFO, built_whole
 from stages.files.json_lines import json_line
+from stages.files.named import Named, place, sync_folder
 from stages.persistence.persist import Persist, vectors_counted
 from stages.persistence.records import DOCUMENT, DOCUMENTS
 from stages.persistence.settling import settle_sinks
@@ -37,7 +42,7 @@ def finish(context: FinishContext) -> list[str]:
     lines = [*_build(context), *speech_counted(context.items())]
     steps = (AnalyseFrame.name, WriteDocument.name)
     told = [*lines_of_counts(context.items(), steps), *vectors_counted(context.items())]
-    if cast(StoreSettings, context.settings[Persist.name]).dry_run:
+    if _is_dry_run(context):
         told = told or ["dry run: these settings make no paid call"]
         return [*lines, *told, "dry run: nothing was sent, and the sinks are as they were"]
     return [*lines, *settle_sinks(context, stored_records), *_figures(context)]
@@ -49,31 +54,67 @@ def _figures(context: FinishContext) -> list[str]:
     return [one.line() for one in found]
 
 
+def finish_item(context: FinishContext, record: ItemRecord) -> None:
+    """Put a video's document and frames into the folder, or take them out where it is not done. The
+    lines of documents.jsonl are those of the last finish of all."""
+    if _is_dry_run(context):
+        return
+    target = context.workdir / DOCUMENTS
+    names = Named(target)
+    if not names.is_there:
+        list(_build(context))
+        return
+    had, name = names.name_of(record.id), None
+    if _has_document(record):
+        name = names.claim(record.id, _own_names(record, had))
+        _place(record, target, name)
+    else:
+        shutil.rmtree(target / record.id, ignore_errors=True)
+    if had is not None and had != name:
+        for ending in ("json", "md"):
+            (target / f"{had}.{ending}").unlink(missing_ok=True)
+        if name is None:
+            names.release(record.id)
+    sync_folder(target)
+
+
 def _build(context: FinishContext) -> Iterator[str]:
-    target, names = context.workdir / DOCUMENTS, set[str]()
+    target, taken = context.workdir / DOCUMENTS, set[str]()
     partial: list[str] = []
     with (
         built_whole(target) as folder,
         (folder / "documents.jsonl").open("w", encoding="utf-8") as lines,
     ):
+        names = Named(folder)
+        names.begin()
         (folder / "schema.json").write_text(f"{json.dumps(_schema(context), indent=2)}\n", "utf-8")
-        for record in _finished(context):
-            source = record.folder / WriteDocument.name
-            told = json.loads((source / DOCUMENT).read_text("utf-8"))
-            name = _name(record, names)
-            for file, ending in ((DOCUMENT, "json"), (PAGE, "md")):
-                link_or_copy(source / file, folder / f"{name}.{ending}")
-            (folder / record.id / "frames").mkdir(parents=True)
-            for picture in sorted((source / "frames").iterdir()):
-                link_or_copy(picture, folder / record.id / "frames" / picture.name)
+        for record in filter(_has_document, context.items()):
+            told = json.loads((record.folder / WriteDocument.name / DOCUMENT).read_text("utf-8"))
+            name = next(name for name in _numbered(record) if name.lower() not in taken)
+            taken.add(name.lower())
+            names.note(record.id, name)
+            _place(record, folder, name)
             head = {"video": record.id, "source": shown(record.source), "file": f"{name}.json"}
             lines.write(json_line(head | told))
             if told["partial"]:
                 partial.append(f"{name}: partial: {told['problems'][0]}")
-    yield f"documents: {counted(len(names), 'document')} in {target}"
+    yield f"documents: {counted(len(taken), 'document')} in {target}"
     yield from partial[:5]
     if len(partial) > 5:
         yield f"{len(partial) - 5} more are partial"
+
+
+def _place(record: ItemRecord, folder: Path, name: str) -> None:
+    """Put the document and the frames of a video into the folder."""
+    source, frames = record.folder / WriteDocument.name, folder / record.id / "frames"
+    frames.mkdir(parents=True, exist_ok=True)
+    pictures = sorted((source / "frames").iterdir())
+    for picture in pictures:
+        place(picture, frames / picture.name)
+    for left in {file.name for file in frames.iterdir()} - {file.name for file in pictures}:
+        (frames / left).unlink()
+    for file, ending in ((PAGE, "md"), (DOCUMENT, "json")):
+        place(source / file, folder / f"{name}.{ending}")
 
 
 def _schema(context: FinishContext) -> Mapping[str, Any]:
@@ -82,22 +123,35 @@ def _schema(context: FinishContext) -> Mapping[str, Any]:
     return RECIPE if file is None else read_schema(Path(file).expanduser())
 
 
-def _name(record: ItemRecord, names: set[str]) -> str:
-    """The title of the video as a file's name, with a number where two have the same."""
+def _numbered(record: ItemRecord) -> Iterator[str]:
+    """The names for the video's files: its title, then with numbers where several have the same."""
+    stem = _stem(record)
+    yield stem
+    yield from (f"{stem}-{number}" for number in count(2))
+
+
+def _own_names(record: ItemRecord, had: str | None) -> Iterator[str]:
+    """The same, without looking at all that have the title: what it `had`, the title, the title
+    with the end of its id."""
+    stem = _stem(record)
+    if had is not None and re.fullmatch(rf"{re.escape(stem)}(-\d+)?", had):
+        yield had
+    yield from (stem, f"{stem}-{record.id[-6:]}")
+
+
+def _stem(record: ItemRecord) -> str:
+    """The title of the video as a file's name."""
     info = record.folder / WriteDocument.name / INFO
     title = json.loads(info.read_text("utf-8")).get("title") if info.is_file() else None
     words = re.sub(r"[^\w.-]+", "-", title if isinstance(title, str) else "").strip("-.")[:80]
-    stem = words or record.id
-    name, number = stem, 2
-    while name.lower() in names:
-        name, number = f"{stem}-{number}", number + 1
-    names.add(name.lower())
-    return name
+    return words or record.id
 
 
-def _finished(context: FinishContext) -> Iterator[ItemRecord]:
-    for record in context.items():
-        item = Item(record.id, record.source, record.folder)
-        is_done = record.outcome == "done" and item.has_output(WriteDocument.name)
-        if is_done and (record.folder / WriteDocument.name / DOCUMENT).is_file():
-            yield record
+def _has_document(record: ItemRecord) -> bool:
+    item = Item(record.id, record.source, record.folder)
+    is_done = record.outcome == "done" and item.has_output(WriteDocument.name)
+    return is_done and (record.folder / WriteDocument.name / DOCUMENT).is_file()
+
+
+def _is_dry_run(context: FinishContext) -> bool:
+    return cast(StoreSettings, context.settings[Persist.name]).dry_run

@@ -10,7 +10,7 @@ from stages.net.addresses import canonical_source
 from stages.persistence.persist import Persist
 from stages.persistence.settling import forget
 from stages.persistence.store import StoreSettings
-from stages.recipe.documents import finish
+from stages.recipe.documents import finish, finish_item
 from stages.recipe.embed import EmbedNotes
 from stages.recipe.frames.frames import ChosenFrames
 from stages.recipe.news import news
@@ -94,6 +94,7 @@ recipe = Pipeline(
         ),
     ],
     finish=finish,
+    finish_item=finish_item,
     forget=forget,
     news=news,
     sections=sections,

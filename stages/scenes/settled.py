@@ -17,8 +17,10 @@ from stages.speech.transcribe import speech_counted
 
 def finish(context: FinishContext) -> list[str]:
     """Build the results' folder, then settle the sinks, or say what a dry run has counted. Returns
-    lines for the report."""
+    lines for the report. While a resident run goes on, it only builds the folder."""
     built = build_results(context)
+    if not context.is_over:
+        return built
     counting = (speech_counted, words_counted, vectors_counted)
     counted = [line for count in counting for line in count(context.items())]
     if cast(StoreSettings, context.settings[Persist.name]).dry_run:

@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from anyio import to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from engine import AttemptEnded, Event, ItemRecord, Job, Source, UsageError, read_item
+from engine import (
+    AttemptEnded,
+    Event,
+    ItemRecord,
+    ItemUnfinished,
+    Job,
+    Source,
+    UsageError,
+    read_item,
+)
 from stages.service.profiles import AskedJob
 
 if TYPE_CHECKING:
@@ -46,6 +55,8 @@ class _Held:
     job: Job | None = None
     item: str | None = None
     is_lost: bool = False
+    unfinished: str | None = None
+    """Why its results could not be made."""
     parts: int = 0
     told: float = field(default=0.0)
 
@@ -111,13 +122,15 @@ class BullSource(Source):
     def ended(self, job: Job, outcome: Literal["done", "dropped", "failed"]) -> None:
         held: _Held = job.handle
         record = read_item(self._workdir, held.item) if held.item is not None else None
-        self._settle(held, lambda: _result(outcome, record))
+        self._settle(held, lambda: _result(outcome, record, held.unfinished))
 
     def lost(self, job: Job) -> None:
         self._settle(job.handle, _given_back)
 
     def __call__(self, event: Event) -> None:
         """Listens to the run: tells the producer how far a job is."""
+        if isinstance(event, ItemUnfinished) and event.item in self._items:
+            self._items[event.item].unfinished = event.reason
         if not isinstance(event, AttemptEnded) or event.outcome != "done":
             return
         held = self._items.get(event.item.partition("/")[0])
@@ -260,8 +273,10 @@ def _given_back() -> Mapping[str, Any]:
     raise GivenBackError("the worker gave it back")
 
 
-def _result(outcome: str, record: ItemRecord | None) -> Mapping[str, Any]:
+def _result(outcome: str, record: ItemRecord | None, unfinished: str | None) -> Mapping[str, Any]:
     """What the producer gets. Raises FailedError for an item that failed."""
+    if outcome == "failed" and unfinished is not None:
+        raise FailedError(f"finish: {unfinished}")
     if outcome == "failed":
         where = f"{record.stage}: {record.reason}" if record is not None else "it failed"
         raise FailedError(where)

@@ -93,5 +93,6 @@ def worker(
             *(profiles.pipeline, profiles.config, workdir, source),
             *(quiet, log_json, None),
             listeners=[source],
+            resident=True,
         )
     sys.exit(code)

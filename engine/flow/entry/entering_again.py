@@ -3,6 +3,7 @@
 import logging
 
 from engine.flow.entry.endings import Endings
+from engine.flow.entry.item_finishes import ItemFinishes
 from engine.flow.journey.admission import Again
 from engine.ledger.group_commit import GroupCommit
 from engine.sources.jobs import Jobs, Taken
@@ -18,6 +19,7 @@ async def enter_again(
     *,
     endings: Endings,
     jobs: Jobs,
+    finishes: ItemFinishes,
     commit: GroupCommit,
 ) -> None:
     """The item is in this run already: this list, or another one, named it before. The job `taken`
@@ -42,4 +44,7 @@ async def enter_again(
         endings.lose(parent)
     if taken is not None:
         jobs.name(taken, again.item)
-        jobs.settle(taken, outcome)
+        if outcome is None:
+            jobs.settle(taken, None)
+        else:
+            finishes.ended(again.item, outcome, lambda told: jobs.settle(taken, told))

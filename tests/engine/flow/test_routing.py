@@ -14,6 +14,7 @@ from anyio import wait_all_tasks_blocked
 
 from engine import Pipeline, StopRun
 from engine.flow.attempt import Conclusion, Entry
+from engine.flow.entry.item_finishes import ItemFinishes
 from engine.flow.inbox import Closed, Inbox
 from engine.flow.journey.graph import Graph
 from engine.flow.routing import Routing
@@ -65,6 +66,7 @@ class Bench:
             FailureBudget(0.5, 10, 1),
             events,
             self.jobs,
+            ItemFinishes(None, events, self.stop),
             self.stop,
             lambda item: None,
             most_failed={},

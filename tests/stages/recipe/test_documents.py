@@ -1,0 +1,71 @@
+"""The documents of videos, each as soon as it has ended; and all of them anew at a run's end."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stages.recipe.pipeline import recipe
+from tests.stages.results import Finished, texts
+
+
+class Documents(Finished):
+    def make(self, video: str, title: str, frames: int = 2) -> str:
+        told = json.dumps({"video": video, "partial": False, "problems": []})
+        files = {f"frames/{number:02}.jpg": f"{video} {number}" for number in range(frames)}
+        files |= {"document.json": told, "document.md": title}
+        files |= {"info.json": json.dumps({"title": title})}
+        return self.put(f"https://example.com/{video}", "write", files)
+
+    @property
+    def found(self) -> dict[str, str]:
+        found = texts(self.workdir / "documents")
+        return {name: text for name, text in found.items() if name != "documents.jsonl"}
+
+
+@pytest.fixture
+def documents(tmp_path: Path) -> Documents:
+    return Documents(recipe, tmp_path)
+
+
+def test_each_document_is_there_as_soon_as_its_video_has_ended(documents: Documents) -> None:
+    soup, stew = documents.make("1", "Soup"), documents.make("2", "Stew")
+    documents.finish_item(soup)
+    documents.finish_item(stew)
+    one_by_one = documents.found
+    assert {f"{soup}/frames/00.jpg", f"{stew}/frames/01.jpg", "Soup.md"} < set(one_by_one)
+    documents.finish()
+    assert documents.found == one_by_one
+    documents.finish_item(documents.make("1", "Broth"))
+    assert set(documents.found) == {name.replace("Soup", "Broth") for name in one_by_one}
+    documents.fail(soup)
+    for _ in range(2):
+        documents.finish_item(soup)
+        assert not any(soup in name or "Broth" in name for name in documents.found)
+    assert "Stew.json" in documents.found
+
+
+def test_a_frame_that_is_not_chosen_any_more_goes(documents: Documents) -> None:
+    documents.finish_item(documents.make("0", "First"))
+    soup = documents.make("1", "Soup", frames=3)
+    documents.finish_item(soup)
+    (documents.records[soup].folder / "write" / "frames" / "01.jpg").unlink()
+    documents.finish_item(soup)
+    assert [name[-6:] for name in documents.found if soup in name] == ["00.jpg", "02.jpg"]
+
+
+def test_videos_of_one_title_have_a_name_each(documents: Documents) -> None:
+    ids = [documents.make(str(number), "Soup") for number in range(3)]
+    documents.finish_item(ids[0])
+    documents.finish()
+    numbered = documents.found
+    assert {"Soup.md", "Soup-2.md", "Soup-3.md"} < set(numbered)
+    for item in ids:
+        documents.finish_item(item)
+    assert documents.found == numbered
+    new = documents.make("new", "Soup")
+    documents.finish_item(new)
+    assert set(documents.found) - set(numbered) == {
+        f"{new}/frames/00.jpg", f"{new}/frames/01.jpg",
+        f"Soup-{new[-6:]}.json", f"Soup-{new[-6:]}.md",
+    }  # fmt: skip
