@@ -172,8 +172,8 @@ def _copy_of_openvino(model: Any) -> Any:
 
 
 def _wait_for(device: Any) -> None:
-    """Wait until what was asked of a GPU until now is done, such as copying weights to it: queues of
-    their own do not wait for it."""
+    """Wait until what was asked of a GPU until now is done, such as copying weights to it: queues
+    of their own do not wait for it."""
     import torch
 
     if device.type == "cuda":
