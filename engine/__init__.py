@@ -68,6 +68,7 @@ from engine.telemetry.events import (
     RunEnded,
     RunStarted,
     SourceEnded,
+    Stopping,
 )
 from engine.telemetry.text import writable
 
@@ -150,6 +151,7 @@ __all__ = [
     "StandIn",
     "Step",
     "StopRun",
+    "Stopping",
     "Throttled",
     "Transient",
     "UsageError",

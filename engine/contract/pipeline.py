@@ -24,7 +24,8 @@ class ItemRecord:
     `kind` say which stage ended the item and why. `parent` is the id of the item that produced this
     one, None for an item of the source. `expanded` is the number of items that this one produced,
     None for an ordinary item. `parameters` are the latest that the item came with. `gaps` is the
-    number of parts that failed and that the item is done without. `source` and `reason` may be
+    number of parts that failed and that the item is done without. `retryable` says of one that
+    failed whether another try may help. `source` and `reason` may be
     passed on: passwords and signatures are removed from the addresses in them.
     """
 
@@ -39,6 +40,7 @@ class ItemRecord:
     expanded: int | None
     parameters: Mapping[str, Any] = NO_PARAMETERS
     gaps: int = 0
+    retryable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,7 @@ class Settling:
                 seconds=attempt.seconds,
                 kind=failure.kind if failure else None,
                 reason=failure.reason if failure else None,
+                delay=conclusion.delay,
             )
         )
 

@@ -335,14 +335,15 @@ class LedgerReader:
         rows = self._db.execute(
             f"SELECT i.id, i.source, {self._parameters()}, i.parent, i.outcome,"
             f" (SELECT max(expanded) FROM stages s WHERE s.item = i.id), {self._gaps()},"
-            " s.stage, s.reason, s.kind"
+            " s.stage, s.reason, s.kind, s.retryable"
             " FROM items i LEFT JOIN stages s ON s.item = i.id AND s.outcome = i.outcome"
             f" AND i.outcome IN ('dropped', 'failed') WHERE {self._whole('i.')}"
             f"{'' if only is None else ' AND i.id = ?'} ORDER BY i.id, s.stage",
             () if only is None else (only,),
         )
         last = None
-        for id_, source, parameters, parent, outcome, expanded, gaps, stage, reason, kind in rows:
+        for id_, source, parameters, parent, outcome, expanded, gaps, *ending in rows:
+            stage, reason, kind, retryable = ending
             if id_ == last:
                 continue  # several stages ended the item this way: the first one counts
             last = id_
@@ -358,6 +359,7 @@ class LedgerReader:
                 expanded=expanded,
                 parameters=Parameters(parameters or ""),
                 gaps=gaps,
+                retryable=bool(retryable),
             )
 
     def _gaps(self) -> str:

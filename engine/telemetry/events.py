@@ -130,7 +130,8 @@ class AttemptStarted(Event):
 class AttemptEnded(Event):
     """`outcome` is how the attempt ended; `final` says whether the stage has ended with the item.
 
-    `seconds` is the service time. `kind` and `reason` are None for done, unless the stage was
+    `seconds` is the service time. `delay` is the number of seconds until the next attempt, at the
+    soonest; None where there is none. `kind` and `reason` are None for done, unless the stage was
     skipped: done, rightly without an output.
     """
 
@@ -143,6 +144,7 @@ class AttemptEnded(Event):
     seconds: float
     kind: str | None = None
     reason: str | None = None
+    delay: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

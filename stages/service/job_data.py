@@ -7,7 +7,7 @@ from typing import Any
 from engine import UsageError
 
 PATH, URL = "videoPath", "url"
-PROFILE, OPTIONS = "profile", "options"
+PROFILE, OPTIONS, CANCEL = "profile", "options", "cancel"
 
 
 def source_of(data: object, roots: Sequence[Path]) -> str:
@@ -39,6 +39,11 @@ def options_of(data: object) -> object:
     """The options that a job gives, unchecked."""
     given = data.get(OPTIONS) if isinstance(data, Mapping) else None
     return {} if given is None else given
+
+
+def is_cancelled(data: object) -> bool:
+    """Whether the job's data say that nobody wants it any more."""
+    return isinstance(data, Mapping) and data.get(CANCEL) is True
 
 
 def _address(value: str) -> str:

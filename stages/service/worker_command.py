@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from engine import UsageError, execute
+from stages.service.durations import Duration
 from stages.service.profiles import load_profiles
 
 CONFIG = Path("config.toml")
@@ -48,10 +49,19 @@ CONFIG = Path("config.toml")
 )
 @click.option(
     "--lock",
-    type=click.FloatRange(1, 3600),
-    default=30.0,
+    type=Duration(1.0),
+    default="30s",
     show_default=True,
-    help="Seconds after which another worker may take over from one that is gone.",
+    metavar="TIME",
+    help="After this another worker may take over from one that is gone.",
+)
+@click.option(
+    "--drain",
+    type=Duration(),
+    default="20s",
+    show_default=True,
+    metavar="TIME",
+    help="At its end it gives back what takes longer than this.",
 )
 @click.option("--config", metavar="FILE", help="Settings; default config.toml where there is one.")
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="A setting.")
@@ -65,6 +75,7 @@ def worker(
     roots: tuple[Path, ...],
     jobs: int,
     lock: float,
+    drain: float,
     config: str | None,
     overrides: tuple[str, ...],
     quiet: bool,
@@ -88,7 +99,8 @@ def worker(
     file = Path(config) if config is not None else CONFIG if CONFIG.is_file() else None
     profiles = load_profiles(names, file, os.environ, overrides, found=config is None)
     read = partial(profiles.read, roots=roots)
-    with BullSource(url, name, workdir, read, at_once=jobs, lock=lock).connected() as source:
+    source = BullSource(url, name, workdir, read, at_once=jobs, lock=lock, drain=drain)
+    with source.connected():
         code = execute(
             *(profiles.pipeline, profiles.config, workdir, source),
             *(quiet, log_json, None),

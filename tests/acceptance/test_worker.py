@@ -64,8 +64,9 @@ def test_jobs_outlive_their_worker(
         asked = 0
         for event in events(process):
             asked += event["event"] == "AttemptStarted" and event["stage"] == "download"
-            if asked == 4 and producer.state(done) == "completed":
+            if asked == 4:
                 break
+        assert producer.wait_until(done, "completed", "failed").failedReason is None
         process.send_signal(number)
         held.release.set()
         list(events(process))

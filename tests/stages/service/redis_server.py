@@ -83,6 +83,17 @@ class Producer:
             time.sleep(0.01)
         return self.job(id_)
 
+    def update(self, id_: str, data: Mapping[str, Any]) -> None:
+        """Change the job's data."""
+        self._portal.call(self._update, id_, data)
+
+    def update_soon(self, id_: str, data: Mapping[str, Any]) -> None:
+        """The same, for a thread that may not wait."""
+        self._portal.start_task_soon(self._update, id_, data)
+
+    async def _update(self, id_: str, data: Mapping[str, Any]) -> None:
+        await (await self._job(id_)).updateData(dict(data))
+
     def steal(self, id_: str) -> None:
         """Have another worker hold the job's lock."""
         self._portal.start_task_soon(self._steal, id_)

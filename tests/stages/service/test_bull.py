@@ -9,13 +9,23 @@ from typing import Any
 
 import pytest
 
-from engine import Event, ItemEnded, ItemGivenUp, Job, Pipeline, UsageError
+from engine import (
+    AttemptStarted,
+    Event,
+    Item,
+    ItemEnded,
+    ItemGivenUp,
+    Job,
+    Pipeline,
+    UsageError,
+    checkpoint,
+)
 from engine.contract.item import item_id
 from stages.service.bull import BullSource
 from stages.service.job_data import source_of
 from stages.service.profiles import AskedJob
 from tests.engine.toy_parts import at, cut, gather
-from tests.engine.toys import executions, line, query, run_within, toy
+from tests.engine.toys import Toy, executions, line, query, run_within, toy
 from tests.stages.service.redis_server import Producer, producing, redis_server
 
 pytest.importorskip("bullmq")
@@ -84,6 +94,15 @@ class Ends:
         return self.left == 0
 
 
+class Hanging(Toy):
+    """An attempt that does not end by itself."""
+
+    def act(self, item: Item, out: Path) -> Any:
+        while True:
+            checkpoint()
+            threading.Event().wait(0.01)
+
+
 @pytest.fixture
 def producer(redis: str, request: pytest.FixtureRequest) -> Iterator[Producer]:
     with producing(redis, request.node.name) as one:
@@ -135,8 +154,8 @@ def test_what_is_wrong_with_a_job_fails_it_at_once(
 def test_a_run_that_ends_gives_back_what_it_has_not_done(
     redis: str, producer: Producer, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    """v waits for an hour; the next worker goes on where it was."""
-    pipeline = line(toy("a"), toy("b", "a", does={address("v"): ["throttled", 1, 3600]}))
+    """v waits for a while; the next worker goes on where it was."""
+    pipeline = line(toy("a"), toy("b", "a", does={address("v"): ["throttled", 1, 50]}))
     id_ = producer.add({"url": address("v")}, attempts=1)
 
     def throttled(event: Event) -> bool:
@@ -152,7 +171,7 @@ def test_a_run_that_ends_gives_back_what_it_has_not_done(
 def test_a_lost_lock_has_the_run_give_the_job_up(
     redis: str, producer: Producer, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    pipeline = line(toy("a"), toy("b", "a", does={address("v"): ["throttled", 1, 3600]}))
+    pipeline = line(toy("a"), toy("b", "a", does={address("v"): ["throttled", 1, 50]}))
     id_ = producer.add({"url": address("v")}, attempts=3)
     gone = threading.Event()
 
@@ -164,6 +183,71 @@ def test_a_lost_lock_has_the_run_give_the_job_up(
 
     work(redis, request.node.name, tmp_path, pipeline, until, lock=1.0)
     assert query(tmp_path, "SELECT outcome FROM items") == [("pending",)]
+
+
+def test_a_job_that_has_to_wait_for_long_waits_in_the_queue(
+    redis: str, producer: Producer, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    pipeline = line(toy("a"), toy("b", "a", does={address("v"): ["throttled", 1, 3600]}))
+    id_ = producer.add({"url": address("v")}, attempts=1)
+    work(redis, request.node.name, tmp_path, pipeline, lambda event: isinstance(event, ItemGivenUp))
+    job = producer.wait_until(id_, "delayed")
+    assert 3_000_000 < job.delay <= 3_600_000
+    assert executions(tmp_path)["a", item_id(address("v"))] == 1
+
+
+def test_a_job_that_its_data_cancel_is_not_begun(
+    redis: str, producer: Producer, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    data = {"url": address("v")}
+    cancelled, other = producer.add(data, attempts=5), producer.add({"url": address("w")})
+    producer.update(cancelled, data | {"cancel": True})
+    work(redis, request.node.name, tmp_path, line(toy("a")), Ends(1))
+    assert producer.wait_until(cancelled, "failed").failedReason == "cancelled"
+    assert producer.wait_until(other, "completed")
+    assert query(tmp_path, "SELECT count(*) FROM items") == [(1,)]
+
+
+def test_a_job_is_cancelled_while_it_is_done(
+    redis: str, producer: Producer, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    pipeline = line(toy("a"), toy("b", "a", base=Hanging))
+    data = {"url": address("v")}
+    id_ = producer.add(data, attempts=5)
+
+    def until(event: Event) -> bool:
+        if isinstance(event, AttemptStarted) and event.stage == "b":
+            producer.update_soon(id_, data | {"cancel": True})
+        return isinstance(event, ItemGivenUp)
+
+    work(redis, request.node.name, tmp_path, pipeline, until)
+    assert producer.wait_until(id_, "failed").failedReason == "cancelled"
+
+
+def test_what_cannot_be_mended_fails_for_good(
+    redis: str, producer: Producer, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    pipeline = line(toy("a", does={address("v"): ["permanent"]}))
+    id_ = producer.add({"url": address("v")}, attempts=5)
+    work(redis, request.node.name, tmp_path, pipeline, Ends(1))
+    job = producer.wait_until(id_, "failed")
+    assert (job.failedReason, job.attemptsMade, job.stacktrace) == ("a: told to", 1, [])
+
+
+def test_what_does_not_end_within_the_drain_is_given_back(
+    redis: str, producer: Producer, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    pipeline = line(toy("a"), toy("b", "a", base=Hanging))
+    id_ = producer.add({"url": address("v")}, attempts=1)
+
+    def until(event: Event) -> bool:
+        return isinstance(event, AttemptStarted) and event.stage == "b"
+
+    work(redis, request.node.name, tmp_path, pipeline, until, drain=0.1)
+    assert producer.state(id_) in ("waiting", "delayed")
+    work(redis, request.node.name, tmp_path, line(toy("a"), toy("b", "a")), Ends(1))
+    assert producer.wait_until(id_, "completed").attemptsMade == 1
+    assert executions(tmp_path)["a", item_id(address("v"))] == 1
 
 
 def test_progress_is_told(

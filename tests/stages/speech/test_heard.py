@@ -91,8 +91,9 @@ def test_where_requests_go():
 
 
 def test_a_server_without_times_is_asked_for_plain_json_from_then_on():
-    api = TranscriptionAPI("http://x/v1", "m", "word", language="en")
-    sent = api.request(SpeechClip(b"sound", "flac"))
+    api = TranscriptionAPI("http://x/v1", "m", "word")
+    sent = api.request(SpeechClip(b"sound", "flac", language="en"))
+    assert b'name="language"\r\n\r\nen' in sent.content
     assert b"verbose_json" in sent.content
     assert b'name="timestamp_granularities[]"\r\n\r\nword' in sent.content
     assert not api.adapt(sent, "file")
