@@ -27,6 +27,7 @@ from stages.persistence.records import DOCUMENT, DOCUMENTS
 from stages.persistence.settling import settle_sinks
 from stages.persistence.store import StoreSettings
 from stages.recipe.figures import figures_of, keep_figures
+from stages.recipe.frames.frames import FRAMES, ChosenFrames
 from stages.recipe.uploads import stored_records
 from stages.recipe.writing.analyse import AnalyseFrame
 from stages.recipe.writing.recipe_schema import RECIPE
@@ -40,7 +41,8 @@ def finish(context: FinishContext) -> list[str]:
     """Build the folder, then settle the sinks, or say what a dry run has counted. Returns lines for
     the report."""
     lines = [*_build(context), *speech_counted(context.items())]
-    steps = (AnalyseFrame.name, WriteDocument.name)
+    lines += _other_choices(context)
+    steps = (ChosenFrames.name, AnalyseFrame.name, WriteDocument.name)
     told = [*lines_of_counts(context.items(), steps), *vectors_counted(context.items())]
     if _is_dry_run(context):
         told = told or ["dry run: these settings make no paid call"]
@@ -76,6 +78,23 @@ def finish_item(context: FinishContext, record: ItemRecord) -> None:
         if name is None:
             names.release(record.id)
     sync_folder(target)
+
+
+def _other_choices(context: FinishContext) -> Iterator[str]:
+    """A line where a model was to choose the frames of videos, and its answers were of no use."""
+    settings = cast(ChosenFrames.Settings, context.settings[ChosenFrames.name])
+    if settings.model is None or settings.model.dry_run:
+        return
+    notes = [note for record in _finished(context) if (note := _note(record)) is not None]
+    if notes:
+        videos = counted(len(notes), "video")
+        yield f"frames: those of {videos} are chosen by their looks: {notes[0]}"
+
+
+def _note(record: ItemRecord) -> str | None:
+    file = record.folder / ChosenFrames.name / FRAMES
+    note: str | None = json.loads(file.read_text("utf-8")).get("note") if file.is_file() else None
+    return note
 
 
 def _build(context: FinishContext) -> Iterator[str]:

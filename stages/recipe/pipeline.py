@@ -26,7 +26,8 @@ from stages.vision.words_settings import TAKEN
 
 
 def _resolve_recipe(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
-    return _resolve_uploads(_resolve_vectors(_resolve_words(_resolve_sound(settings))))
+    words = _resolve_choice(_resolve_words(_resolve_sound(settings)))
+    return _resolve_uploads(_resolve_vectors(words))
 
 
 def _resolve_sound(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
@@ -49,6 +50,13 @@ def _resolve_words(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
         taken = {name: getattr(analyse, name) for name in TAKEN}
         write = write.model_copy(update=taken)
     return settings | {WriteDocument.name: write}
+
+
+def _resolve_choice(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
+    """Have the frames chosen by who looks at them, where a model is to choose."""
+    frames = cast(ChosenFrames.Settings, settings[ChosenFrames.name])
+    analyse = cast(AnalyseFrame.Settings, settings[AnalyseFrame.name])
+    return settings | {ChosenFrames.name: frames.asking(analyse)}
 
 
 def _resolve_vectors(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:

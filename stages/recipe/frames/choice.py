@@ -37,6 +37,9 @@ EMPTY = 2.5
 """How many times longer than an equal share of the video a stretch without a chosen frame may
 be."""
 
+LITTLE = 0.005
+"""The newness, less for what is blurred, up to which a candidate counts as showing nothing new."""
+
 ALIKE_BITS = 4
 """Bits of a perceptual hash by which two pictures of one thing differ at most."""
 
@@ -60,21 +63,23 @@ def choose_looks(looks: Sequence[FrameLook], most: int) -> list[int]:
         return list(range(count))
     seen = _Seen(looks)
     weights = _weights(looks)
-    chosen = [_best_of(weights, range(min(AROUND, count - 1)))]
-    if most > 1:
-        before = max(count - 1 - AROUND, chosen[0])
-        chosen.append(_best_of(weights, range(count - 1, before, -1)))
+    chosen = _ends(weights)[:most]
     for place in chosen:
         seen.add(place)
     while len(chosen) < most:
         newness = seen.newness()
         places = _allowed(looks, chosen, most)
         best = max(places, key=lambda place: (newness[place] * weights[place], -place))
-        if newness[best] <= 0:  # nothing new is left
+        if newness[best] * weights[best] <= LITTLE:  # nothing new is left that is sharp
             best = _middle(looks, chosen, weights)
         chosen.append(best)
         seen.add(best)
     return sorted(chosen)
+
+
+def ends_of(looks: Sequence[FrameLook]) -> list[int]:
+    """The places of the first and of the last look that are chosen: the best of those nearby."""
+    return _ends(_weights(looks))
 
 
 def is_alike(one: FrameLook, other: FrameLook) -> bool:
@@ -169,6 +174,13 @@ def _best_of(weights: Sequence[float], places: Sequence[int]) -> int:
     return max(places, key=lambda place: weights[place])
 
 
+def _ends(weights: Sequence[float]) -> list[int]:
+    count = len(weights)
+    first = _best_of(weights, range(min(AROUND, max(count - 1, 1))))
+    last = range(count - 1, max(count - 1 - AROUND, first), -1)
+    return [first, _best_of(weights, last)] if last else [first]
+
+
 def _allowed(looks: Sequence[FrameLook], chosen: Sequence[int], most: int) -> Sequence[int]:
     """The places to choose from next: all, or those of the widest gap, where as many frames are
     left as there are gaps too wide."""
@@ -190,11 +202,12 @@ def _allowed(looks: Sequence[FrameLook], chosen: Sequence[int], most: int) -> Se
 
 
 def _middle(looks: Sequence[FrameLook], chosen: Sequence[int], weights: Sequence[float]) -> int:
-    """The best place near the middle of the widest gap between chosen ones."""
+    """The sharpest place near the middle of the widest gap between chosen ones."""
     gaps = [(one, later) for one, later in pairwise(sorted(chosen)) if later > one + 1]
     if not gaps:  # all that is left stands before the first or after the last
         return next(place for place in range(len(looks)) if place not in chosen)
     begin, end = max(gaps, key=lambda gap: looks[gap[1]].time - looks[gap[0]].time)
     middle = (begin + end) // 2
-    around = [place for place in range(middle - 1, middle + 2) if begin < place < end]
+    near = range(middle - AROUND, middle + AROUND + 1)
+    around = [place for place in near if begin < place < end]
     return max(around, key=lambda place: (weights[place], -abs(place - middle)))

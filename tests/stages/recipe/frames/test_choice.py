@@ -19,9 +19,9 @@ TABLE = cv2.resize(
 GRAIN = np.random.default_rng(2).normal(0, 12, (180, 320, 1))
 
 
-def picture(*things: int, blurred: bool = False) -> np.ndarray:
+def picture(*things: int, blurred: bool = False, grain: bool = True) -> np.ndarray:
     """A table with these things on it, each of a place and a colour of its own."""
-    drawn = np.clip(TABLE + GRAIN, 0, 255).astype(np.uint8)
+    drawn = np.clip(TABLE + GRAIN * grain, 0, 255).astype(np.uint8)
     for thing in things:
         dice = np.random.default_rng(thing)
         colour = tuple(int(one) for one in dice.choice([0, 255], 3))
@@ -29,8 +29,8 @@ def picture(*things: int, blurred: bool = False) -> np.ndarray:
     return cv2.GaussianBlur(drawn, (0, 0), 6) if blurred else drawn
 
 
-def look(second: float, *things: int, blurred: bool = False) -> FrameLook:
-    return look_of(second, picture(*things, blurred=blurred))
+def look(second: float, *things: int, blurred: bool = False, grain: bool = True) -> FrameLook:
+    return look_of(second, picture(*things, blurred=blurred, grain=grain))
 
 
 def test_what_comes_and_goes_is_chosen_wherever_it_is() -> None:
@@ -48,6 +48,17 @@ def test_of_what_shows_the_same_a_sharp_one_is_chosen() -> None:
     assert chosen[0] == 2
     assert chosen[1] == 8
     assert chosen[2] in (11, 12, 13)
+
+
+@pytest.mark.parametrize("begin", [11, 18, 25])
+def test_no_blurred_one_is_chosen_for_being_blurred(begin: int) -> None:
+    """Out of focus the rim of a thing is nothing that was shown before, and nothing else is new."""
+    blurred = range(begin, begin + 3)
+    looks = [
+        look(second, *((3,) if second > 8 else ()), blurred=second in blurred, grain=False)
+        for second in range(36)
+    ]
+    assert not {*choose_looks(looks, 7)} & {*blurred}
 
 
 def test_a_still_video_is_spread_over_and_is_one_answer() -> None:
