@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import random
-import threading
 import time
 import wave
 from collections import Counter
@@ -14,15 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from benchmarks.scenes_material import recording, spoken
-from benchmarks.servers import Allowance, in_a_process
+from benchmarks.servers import Allowance
+from benchmarks.steered import SteeredHandler, SteeredServer, Steering, steered
 from stages.sound.track import RATE
 
 IMAGES, SPEECH = "/v1/images/generations", "/v1/audio/speech"
@@ -50,47 +48,29 @@ class MediaTally:
     most_images: int
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(SteeredHandler):
     server: "_Server"
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802
         began, server = time.monotonic(), self.server
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.body()
         draws = self.path == IMAGES
         judged = server.judge(body, draws)
         if judged != "answered":
-            told = {"error": {"message": judged}}
-            self._send(500 if judged == "failed" else 429, json.dumps(told).encode())
+            self.told({"error": {"message": judged}}, 500 if judged == "failed" else 429)
             return
         due = began + (server.pace.image if draws else server.pace.voice)
         time.sleep(max(0.0, due - time.monotonic()))
         server.left(draws)
         content = server.drawn if draws else server.spoken
-        self._send(200, content, "application/json" if draws else "audio/wav")
-
-    def _send(self, status: int, content: bytes, kind: str = "application/json") -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Nothing is logged."""
+        self.send(content, "application/json" if draws else "audio/wav")
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 256
-
+class _Server(SteeredServer[MediaPace, MediaTally]):
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.lock = threading.Lock()
+        super().__init__(_Handler)
         picture = base64.b64encode(_picture()).decode()
         self.drawn = json.dumps({"data": [{"b64_json": picture}]}).encode()
-        self.restart(MediaPace(0.0, 0.0, 1.0))
 
     def restart(self, pace: MediaPace) -> None:
         with self.lock:
@@ -155,40 +135,12 @@ def _sound(seconds: float) -> bytes:
     return file.getvalue()
 
 
-class MediaServices:
-    """The server in its process. `url` is the address of both APIs."""
-
-    def __init__(self, pipe: Connection, url: str) -> None:
-        self._pipe = pipe
-        self.url = url
-
-    def restart(self, pace: MediaPace) -> None:
-        """Forget what was seen, and take this pace from now on."""
-        self._pipe.send(pace)
-        self._pipe.recv()
-
-    def tally(self) -> MediaTally:
-        """What it has seen since it was restarted."""
-        self._pipe.send(None)
-        found: MediaTally = self._pipe.recv()
-        return found
-
-
-def _serve(pipe: Connection) -> None:
-    server = _Server()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    pipe.send(f"http://127.0.0.1:{server.server_address[1]}/v1")
-    while True:
-        asked = pipe.recv()
-        if asked is None:
-            pipe.send(server.tally())
-        else:
-            server.restart(asked)
-            pipe.send("restarted")
+MediaServices = Steering[MediaPace, MediaTally]
+"""The server in its process. `url` is the address of both APIs."""
 
 
 @contextmanager
 def drawing_and_speaking() -> Iterator[MediaServices]:
     """The server for the length of the block."""
-    with in_a_process(_serve) as (pipe, address):
-        yield MediaServices(pipe, address)
+    with steered(_Server, MediaPace(0.0, 0.0, 1.0)) as services:
+        yield services

@@ -1,25 +1,24 @@
-"""A service that looks at frames, writes documents and makes vectors, each in its own time.
+"""A service that looks at frames, writes documents, makes vectors and stores files, each in its own
+time: it speaks OpenAI's API and as much of S3's as an upload needs, and counts what is paid twice.
 
-It runs in a process of its own, speaks OpenAI's API, and counts what is paid twice.
+All uploads go over one shared link: several at once share it evenly.
 """
 
 import hashlib
 import json
+import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from multiprocessing.connection import Connection
+from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.servers import in_a_process
+from benchmarks.steered import SteeredHandler, SteeredServer, Steering, steered
 
 DIMENSIONS = 8
 
-NOTES = {"description": "A pan.", "things": ["2 eggs"], "actions": ["frying"], "text_seen": []}
 OMELETTE = {
     "title": "Omelette",
     "description": "Eggs, folded.",
@@ -33,54 +32,123 @@ OMELETTE = {
 @dataclass(frozen=True, slots=True)
 class Tempo:
     """Seconds of a call that looks at a frame, that writes, that makes vectors; and of an upload of
-    the video, and of a frame."""
+    the video, and of a frame, each alone on the link. `refused` is the share, 0 to 1, of calls that
+    get a 429; the first frame that is asked about fails the first `failing` times.
+    """
 
     looking: float = 0.0
     writing: float = 0.0
     embedding: float = 0.0
     video: float = 0.0
     frame: float = 0.0
+    refused: float = 0.0
+    failing: int = 0
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+@dataclass(frozen=True, slots=True)
+class RecipeTally:
+    """Calls that were answered, that got a 429, and that failed; answers to what had been answered
+    before; and files that were stored, each once."""
+
+    answered: int
+    refused: int
+    failed: int
+    paid_twice: int
+    stored: int
+
+
+class SharedLink:
+    """One line for all: several that are carried at once get equal shares of it."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._carried = 0
+        self._served = 0.0
+        """Seconds of the whole link that each has had that was carried from the beginning on."""
+        self._at = time.monotonic()
+
+    def carry(self, seconds: float) -> None:
+        """Return when what takes so long alone has gone over the link."""
+        with self._changed:
+            self._advance()
+            done = self._served + seconds
+            self._carried += 1
+            self._changed.notify_all()
+            while (left := (done - self._served) * self._carried) > 1e-6:
+                self._changed.wait(left)
+                self._advance()
+            self._carried -= 1
+            self._changed.notify_all()
+
+    def _advance(self) -> None:
+        now = time.monotonic()
+        if self._carried:
+            self._served += (now - self._at) / self._carried
+        self._at = now
+
+
+class _Handler(SteeredHandler):
     server: "_Server"
 
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+    def do_POST(self) -> None:  # noqa: N802
+        body = self.body()
         asked = json.loads(body)
-        with self.server.lock:
-            self.server.paid[hashlib.sha256(body).hexdigest()] += 1
+        pictures = [one for one in _urls(asked) if one.startswith("data:image")]
+        judged = self.server.judge(body, pictures)
+        if judged != "answered":
+            status = 500 if judged == "failed" else 429
+            self.told({"error": {"message": judged}}, status, {"Retry-After": "0"})
+            return
         tempo = self.server.tempo
         if self.path.endswith("/embeddings"):
             time.sleep(tempo.embedding)
             vector = [1.0] * DIMENSIONS
-            data = [{"index": n, "embedding": vector} for n in range(len(asked["input"]))]
-            self._answer({"data": data})
-        elif "image_url" in body.decode():
+            self.told(
+                {"data": [{"index": n, "embedding": vector} for n in range(len(asked["input"]))]}
+            )
+        elif pictures:
             time.sleep(tempo.looking)
-            self._answer(_said(NOTES))
+            self.told(_said(notes_of(pictures[0])))
         else:
             time.sleep(tempo.writing)
-            self._answer(_said(OMELETTE))
+            self.told(_said(OMELETTE))
 
-    def do_PUT(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        tempo = self.server.tempo
-        time.sleep(tempo.video if self.path.endswith("video") else tempo.frame)
-        self._answer({})
+    def do_HEAD(self) -> None:  # noqa: N802
+        size = self.server.files.get(self.path)
+        self.send(b"", "text/plain", 404 if size is None else 200, STORED_AS)
 
-    def _answer(self, told: dict[str, Any]) -> None:
-        content = json.dumps(told).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+    def do_PUT(self) -> None:  # noqa: N802
+        content, tempo = self.body(), self.server.tempo
+        self.server.link.carry(tempo.video if self.path.endswith(".mp4") else tempo.frame)
+        with self.server.lock:
+            self.server.files[self.path] = len(content)
+        self.send(b"", "text/plain", 200, STORED_AS)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Nothing is logged."""
+
+STORED_AS = {"ETag": '"1"', "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
+
+
+def notes_of(picture: str) -> dict[str, Any]:
+    """Notes of a frame as a model makes them: other ones of another picture."""
+    seen = hashlib.sha256(picture.encode()).hexdigest()[:8]
+    return {
+        "description": f"A pan, as in picture {seen}.",
+        "things": ["2 eggs", f"bowl {seen[:4]}"],
+        "actions": [f"frying {seen[4:]}"],
+        "text_seen": [],
+    }
+
+
+def _urls(told: Any) -> Iterator[str]:
+    """Every picture's address in a request."""
+    if isinstance(told, dict):
+        if isinstance(told.get("url"), str):
+            yield told["url"]
+        for inner in told.values():
+            yield from _urls(inner)
+    elif isinstance(told, list):
+        for inner in told:
+            yield from _urls(inner)
 
 
 def _said(told: dict[str, Any]) -> dict[str, Any]:
@@ -88,52 +156,52 @@ def _said(told: dict[str, Any]) -> dict[str, Any]:
     return {"choices": [{"message": message, "finish_reason": "stop"}]}
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 256
-
+class _Server(SteeredServer[Tempo, RecipeTally]):
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.lock = threading.Lock()
-        self.tempo = Tempo()
-        self.paid: Counter[str] = Counter()
+        super().__init__(_Handler)
+        self.link = SharedLink()
+
+    def restart(self, pace: Tempo) -> None:
+        with self.lock:
+            self.tempo = pace
+            self.files: dict[str, int] = {}
+            self._paid: Counter[str] = Counter()
+            self._ends: Counter[str] = Counter()
+            self._failing: str | None = None
+            self._dice = random.Random(0)
+
+    def judge(self, body: bytes, pictures: list[str]) -> str:
+        """How the call is answered."""
+        with self.lock:
+            if self.tempo.failing and pictures and self._failing is None:
+                self._failing = pictures[0]
+            judged = "answered"
+            if self._dice.random() < self.tempo.refused:
+                judged = "refused"
+            elif self._failing in pictures and self._ends["failed"] < self.tempo.failing:
+                judged = "failed"
+            else:
+                self._paid[hashlib.sha256(body).hexdigest()] += 1
+            self._ends[judged] += 1
+            return judged
+
+    def tally(self) -> RecipeTally:
+        with self.lock:
+            return RecipeTally(
+                answered=self._ends["answered"],
+                refused=self._ends["refused"],
+                failed=self._ends["failed"],
+                paid_twice=sum(count - 1 for count in self._paid.values()),
+                stored=len(self.files),
+            )
 
 
-class RecipeService:
-    """The service in its process; `origin` is its address."""
-
-    def __init__(self, pipe: Connection, origin: str) -> None:
-        self._pipe = pipe
-        self.origin = origin
-
-    def restart(self, tempo: Tempo) -> None:
-        """Forget what was paid, and take this long from now on."""
-        self._pipe.send(asdict(tempo))
-        self._pipe.recv()
-
-    def paid_twice(self) -> int:
-        """Requests that were the same as an earlier one, since it was restarted."""
-        self._pipe.send(None)
-        found: int = self._pipe.recv()
-        return found
-
-
-def _serve(pipe: Connection) -> None:
-    server = _Server()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    pipe.send(f"http://127.0.0.1:{server.server_port}")
-    while True:
-        told = pipe.recv()
-        with server.lock:
-            if told is None:
-                pipe.send(sum(count - 1 for count in server.paid.values()))
-                continue
-            server.tempo, server.paid = Tempo(**told), Counter()
-        pipe.send("restarted")
+RecipeService = Steering[Tempo, RecipeTally]
+"""The service in its process; `origin` is its address, and that of the store."""
 
 
 @contextmanager
 def cooking() -> Iterator[RecipeService]:
     """The service for the length of the block."""
-    with in_a_process(_serve) as (pipe, origin):
-        yield RecipeService(pipe, origin)
+    with steered(_Server, Tempo()) as service:
+        yield service

@@ -88,7 +88,7 @@ def replayed(replay: Replay, number: int) -> Round:
     clock, name = replay.clock, f"{number}"
     in_turn = replay.in_turn()
     own = replay.ours(f"{name}-own")
-    chunks = [clock.planned(one) for one in replay.speech.heard().seconds]
+    chunks = [clock.planned(one) for one in replay.speech.tally().seconds]
     afterwards = replay.ours(f"{name}-own", *replay.described())
     shorter = replay.ours(
         f"{name}-shorter",
@@ -101,7 +101,7 @@ def replayed(replay: Replay, number: int) -> Round:
         f"stages.transcribe.requests_per_minute={clock.faster * SLOW_RATE}",
         pace=replace(SPEECH, requests_per_minute=SLOW_RATE),
     )
-    turned_away = replay.speech.heard().turned_away
+    turned_away = replay.speech.tally().turned_away
     streamed = replay.ours(f"{name}-streamed", *replay.described())
     return Round(in_turn, own, shorter, slow, chunks, turned_away, streamed, afterwards)
 

@@ -4,17 +4,14 @@ It has OpenAI's protocol. It reads of the sound how long it is, and answers with
 all of it. `transcribing` is such a server for the length of a block.
 """
 
-import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from multiprocessing.connection import Connection
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from benchmarks.servers import Allowance, in_a_process
+from benchmarks.servers import Allowance
+from benchmarks.steered import SteeredHandler, SteeredServer, Steering, steered
 
 _OPUS_RATE = 48_000
 _WORD, _SEGMENT = 0.5, 10.0
@@ -72,17 +69,15 @@ def told(seconds: float) -> dict[str, Any]:
     return {"language": "english", "text": text, "segments": segments, "words": words}
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(SteeredHandler):
     server: "_Server"
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802
         began = time.monotonic()
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.body()
         server = self.server
         if not server.admits():
-            self._answer(429, {"error": {"message": "slow down", "code": "rate_limit_exceeded"}})
+            self.told({"error": {"message": "slow down", "code": "rate_limit_exceeded"}}, 429)
             return
         seconds = seconds_of(body)
         content = told(seconds)
@@ -90,28 +85,12 @@ class _Handler(BaseHTTPRequestHandler):
         time.sleep(max(0.0, due - time.monotonic()))
         with server.lock:
             server.heard.seconds.append(seconds)
-        self._answer(200, content)
-
-    def _answer(self, status: int, told: dict[str, Any]) -> None:
-        content = json.dumps(told).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Nothing is logged."""
+        self.told(content)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 256
-
+class _Server(SteeredServer[Pace, CallsHeard]):
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.lock = threading.Lock()
-        self.restart(Pace(0.0))
+        super().__init__(_Handler)
 
     def restart(self, pace: Pace) -> None:
         with self.lock:
@@ -120,6 +99,10 @@ class _Server(ThreadingHTTPServer):
             allowed = pace.requests_per_minute
             self._allowance = None if allowed is None else Allowance(allowed)
 
+    def tally(self) -> CallsHeard:
+        with self.lock:
+            return replace(self.heard, seconds=list(self.heard.seconds))
+
     def admits(self) -> bool:
         with self.lock:
             admitted = self._allowance is None or self._allowance.take()
@@ -127,43 +110,12 @@ class _Server(ThreadingHTTPServer):
             return admitted
 
 
-class SpeechService:
-    """The server in its process. `url` is its API's address."""
-
-    def __init__(self, pipe: Connection, url: str) -> None:
-        self._pipe = pipe
-        self.url = url
-
-    def restart(self, pace: Pace) -> None:
-        """Forget what was heard, and take this pace from now on."""
-        self._pipe.send(pace)
-        self._pipe.recv()
-
-    def heard(self) -> CallsHeard:
-        """What it has seen since it was restarted."""
-        self._pipe.send(None)
-        found: CallsHeard = self._pipe.recv()
-        return found
-
-
-def _serve(pipe: Connection) -> None:
-    server = _Server()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    pipe.send(f"http://127.0.0.1:{server.server_address[1]}/v1")
-    while True:
-        asked = pipe.recv()
-        if asked is None:
-            with server.lock:
-                pipe.send(server.heard)
-        else:
-            server.restart(asked)
-            pipe.send("restarted")
+SpeechService = Steering[Pace, CallsHeard]
+"""The server in its process. `url` is its API's address."""
 
 
 @contextmanager
 def transcribing(pace: Pace) -> Iterator[SpeechService]:
     """A transcription server for the length of the block."""
-    with in_a_process(_serve) as (pipe, address):
-        service = SpeechService(pipe, address)
-        service.restart(pace)
+    with steered(_Server, pace) as service:
         yield service
