@@ -45,11 +45,17 @@ def by_meaning(
     latest = latest_model(db)
     if latest is None:
         return RankedByMeaning()
-    name, made_by = latest
     try:
-        embedder = find_embedder(made_by)
-        if embedder.name != name:
-            raise NoMeaning(f"its vectors were made by {name}, and here is {embedder.name}")
-        return RankedByMeaning((ByMeaning(db, embedder, words),))
+        return RankedByMeaning((ByMeaning(db, same_model(latest, find_embedder), words),))
     except PenstockError as error:
         return RankedByMeaning(problem=str(error))
+
+
+def same_model(latest: tuple[str, MadeBy], find_embedder: Callable[[MadeBy], Embedder]) -> Embedder:
+    """The model of that name, which made a database's vectors. Raises NoMeaning where what is here
+    is another one."""
+    name, made_by = latest
+    embedder = find_embedder(made_by)
+    if embedder.name != name:
+        raise NoMeaning(f"its vectors were made by {name}, and here is {embedder.name}")
+    return embedder

@@ -9,7 +9,7 @@ from typing import Any
 from stages.search.query import match_expression
 from stages.search.ranking import Neighbours, RankedScene, fused, merged, relative
 from stages.search.snippet import Snippet, snippet_of
-from stages.sinks.texts import COLUMNS, MARKS, Column, segments_of, texts_of
+from stages.sinks.texts import COLUMNS, MARKS, Column, segments_of
 
 SHOWN_FIRST: tuple[Column, ...] = ("said", "described", "seen", "heard")
 """The order in which columns are shown that have as much of what was looked for: a description may
@@ -99,7 +99,7 @@ def _hit(
         "SELECT min(begins), max(ends) FROM scenes WHERE video = ? AND scene BETWEEN ? AND ?",
         (best.video, *answer.places),
     ).fetchone()
-    texts = _marked(db, best.key, expression) or texts_of(record)
+    texts = _marked(db, best.key, expression) or _texts(db, best.key)
     column, snippet = _shown(texts, (best.column,) if best.column else columns)
     first, last = answer.places
     return Hit(
@@ -126,6 +126,11 @@ def _marked(db: sqlite3.Connection, key: int, expression: str) -> dict[Column, s
         (*MARKS * len(COLUMNS), expression, key),
     ).fetchone()
     return dict(zip(COLUMNS, row, strict=True)) if row else None
+
+
+def _texts(db: sqlite3.Connection, key: int) -> dict[Column, str]:
+    row = db.execute(f"SELECT {', '.join(COLUMNS)} FROM words WHERE rowid = ?", (key,)).fetchone()
+    return dict(zip(COLUMNS, row, strict=True))
 
 
 def _shown(texts: Mapping[Column, str], columns: tuple[Column, ...]) -> tuple[Column, Snippet]:

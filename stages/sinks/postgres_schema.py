@@ -63,7 +63,7 @@ def make_tables(db: "Connection[Any]", schema: str, *, vectors: bool) -> None:
     """Make what is missing, in a transaction with the writers' lock. Raises OtherVersion."""
     if db.execute("SELECT to_regnamespace(%s)", (schema,)).fetchone() == (None,):
         db.execute(f'CREATE SCHEMA "{schema}"'.encode())
-    if not _is_there(db, "penstock"):
+    if not has_tables(db):
         db.execute(TABLES.encode())
     elif db.execute("SELECT version FROM penstock").fetchone() != (VERSION,):
         raise OtherVersion
@@ -82,6 +82,10 @@ def look_in(db: "Connection[Any]", schema: str) -> None:
         " WHERE e.extname = 'vector')), true)",
         (schema,),
     )
+
+
+def has_tables(db: "Connection[Any]") -> bool:
+    return _is_there(db, "penstock")
 
 
 def has_vectors(db: "Connection[Any]") -> bool:

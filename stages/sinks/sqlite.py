@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stages.sinks.sink import VideoRecords
+from stages.sinks.sink import Record, VideoRecords
 from stages.sinks.sqlite_file import explained, open_to_write
 from stages.sinks.texts import COLUMNS, Column, spaced, texts_of
 
@@ -38,6 +38,16 @@ class SqliteSink:
             before = self._delete(records.video)
             self._insert(records)
             self._drop_vectors(before)
+
+    def copy(
+        self, video: str, document: Record, scenes: Iterable[tuple[Record, Mapping[Column, str]]]
+    ) -> None:
+        """Put in scenes of a video that is not there, as another sink has them: each record with
+        its texts. For a copy that is asked and thrown away: it has no generation."""
+        with self._transaction():
+            self._db.execute("INSERT INTO videos VALUES (?, '', ?)", (video, json.dumps(document)))
+            for record, texts in scenes:
+                self._insert_scene(video, record, texts)
 
     def remove(self, video: str) -> bool:
         with self._transaction():
@@ -103,22 +113,22 @@ class SqliteSink:
         return row[0] if row else None
 
     def _insert(self, records: VideoRecords) -> None:
-        self._db.execute(
-            "INSERT INTO videos VALUES (?, ?, ?)",
-            (records.video, records.generation, json.dumps(records.document)),
-        )
+        told = (records.video, records.generation, json.dumps(records.document))
+        self._db.execute("INSERT INTO videos VALUES (?, ?, ?)", told)
         for record in records.scenes:
-            place = (records.video, record["index"], record["start"], record["end"])
-            key = self._db.execute(
-                "INSERT INTO scenes (video, scene, begins, ends, record) VALUES (?, ?, ?, ?, ?)",
-                (*place, json.dumps(record)),
-            ).lastrowid
-            texts = texts_of(record)
-            self._db.execute(
-                "INSERT INTO words (rowid, said, seen, heard, described) VALUES (?, ?, ?, ?, ?)",
-                (key, *(spaced(texts[column]) for column in COLUMNS)),
-            )
-            self._db.executemany("INSERT INTO facets VALUES (?, ?, ?)", _facets(key, texts))
+            self._insert_scene(records.video, record, texts_of(record))
+
+    def _insert_scene(self, video: str, record: Record, texts: Mapping[Column, str]) -> None:
+        place = (video, record["index"], record["start"], record["end"])
+        key = self._db.execute(
+            "INSERT INTO scenes (video, scene, begins, ends, record) VALUES (?, ?, ?, ?, ?)",
+            (*place, json.dumps(record)),
+        ).lastrowid
+        self._db.execute(
+            "INSERT INTO words (rowid, said, seen, heard, described) VALUES (?, ?, ?, ?, ?)",
+            (key, *(spaced(texts[column]) for column in COLUMNS)),
+        )
+        self._db.executemany("INSERT INTO facets VALUES (?, ?, ?)", _facets(key, texts))
 
     def _delete(self, video: str) -> list[tuple[bytes]]:
         """Take the video's rows out; returns the digests of the texts that it had."""

@@ -2,15 +2,17 @@
 
 import json
 import re
-import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine import UsageError
+from engine import PenstockError, UsageError
 from stages.persistence.records import DOCUMENTS, WRITE
 from stages.persistence.store import DATABASE
 from stages.scenes.collect import Collect
@@ -19,7 +21,9 @@ from stages.search.query import PLACE_OF, PLACES
 from stages.sinks.texts import MARKS
 
 if TYPE_CHECKING:
-    from stages.search.searching import Hit, Ranker
+    from stages.search.embedding import Embedder
+    from stages.search.postgres_scenes import AskedOnce, PostgresScenes
+    from stages.search.searching import Hit, Ranker, SearchQuestion
 
 BOLD, NORMAL = "\x1b[1m", "\x1b[0m"
 
@@ -46,6 +50,15 @@ BOLD, NORMAL = "\x1b[1m", "\x1b[0m"
     is_flag=True,
     help="Send the question, and the key, to the server that the database names.",
 )
+@click.option(
+    "--postgres",
+    metavar="VARIABLE",
+    help="In a Postgres database: the environment variable that holds its URL, such as "
+    "DATABASE_URL.",
+)
+@click.option(
+    "--schema", metavar="NAME", default="penstock", show_default=True, help="The schema there."
+)
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def search(
     folder: Path,
@@ -56,6 +69,8 @@ def search(
     limit: int,
     words_only: bool,
     trusted: bool,
+    postgres: str | None,
+    schema: str,
     as_json: bool,
 ) -> None:
     """Find scenes of a work folder DIR by WORDS, and by what these mean; also during the run.
@@ -66,19 +81,15 @@ def search(
     Scenes next to each other are one answer. DIR may also be an SQLite file that several work
     folders share.
     """
-    from stages.search.searching import SearchQuestion, search
-    from stages.sinks.sqlite_file import opened_to_read
+    from stages.search.searching import SearchQuestion
 
-    seconds = seconds_of(after) if after is not None else 0.0
-    with opened_to_read(database_of(folder)) as db:
-        question = SearchQuestion(
-            words=" ".join(words),
-            columns=tuple(PLACES[place] for place in dict.fromkeys(places)),
-            video=find_video(db, video, folder) if video is not None else None,
-            after=seconds,
-        )
-        rankers = () if words_only else told_by_meaning(db, question.words, trusted=trusted)
-        hits = search(db, question, limit, rankers)
+    question = SearchQuestion(
+        words=" ".join(words),
+        columns=tuple(PLACES[place] for place in dict.fromkeys(places)),
+        after=seconds_of(after) if after is not None else 0.0,
+    )
+    asked = AskedScenes(folder, question, video, limit, words_only, trusted)
+    hits = asked.in_sqlite() if postgres is None else asked.in_postgres(postgres, schema)
     if as_json:
         click.echo(json.dumps([as_dict(hit, folder) for hit in hits], indent=2))
         return
@@ -88,14 +99,83 @@ def search(
         click.echo("penstock: nothing was found", err=True)
 
 
-def told_by_meaning(db: sqlite3.Connection, words: str, *, trusted: bool) -> "Sequence[Ranker]":
-    """The ranking by meaning, where there can be one; else none, and the reason is told."""
-    from stages.search.asking import by_meaning, embedder_of
+@dataclass(frozen=True)
+class AskedScenes:
+    """A question as a person asks it of a work folder."""
 
-    meaning = by_meaning(db, words, lambda made_by: embedder_of(made_by, trusted=trusted))
-    if meaning.problem is not None:
-        click.echo(f"penstock: by words alone: {meaning.problem}", err=True)
-    return meaning.rankers
+    folder: Path
+    question: "SearchQuestion"
+    video: str | None
+    limit: int
+    words_only: bool
+    trusted: bool
+
+    def in_sqlite(self) -> "list[Hit]":
+        """The answers from the folder's own database."""
+        from stages.search.asking import by_meaning
+        from stages.search.searching import search
+        from stages.sinks.sqlite_file import opened_to_read
+
+        with opened_to_read(database_of(self.folder)) as db:
+            documents = db.execute("SELECT id, document FROM videos") if self.video else ()
+            question = self._of_video({id_: json.loads(text) for id_, text in documents})
+            rankers: Sequence[Ranker] = ()
+            if not self.words_only:
+                meaning = by_meaning(db, question.words, self._embedder)
+                _tell(meaning.problem)
+                rankers = meaning.rankers
+            return search(db, question, self.limit, rankers)
+
+    def in_postgres(self, variable: str, schema: str) -> "list[Hit]":
+        """The answers from what a Postgres sink holds. Raises UsageError where it cannot be
+        read."""
+        from stages.search.asking import by_meaning
+        from stages.search.postgres_scenes import PostgresScenes
+        from stages.search.searching import search
+        from stages.sinks.sqlite_file import opened_to_read
+
+        with (
+            closing(PostgresScenes(variable, schema)) as scenes,
+            TemporaryDirectory(prefix="penstock-search-") as temporary,
+        ):
+            question = self._of_video(scenes.documents() if self.video else {})
+            asked = None if self.words_only else self._asked_of(scenes, question.words)
+            copy = Path(temporary) / DATABASE
+            scenes.copy(question, asked, copy)
+            with opened_to_read(copy) as db:
+                found = by_meaning(db, question.words, lambda _: asked) if asked else None
+                return search(db, question, self.limit, found.rankers if found else ())
+
+    def _asked_of(self, scenes: "PostgresScenes", words: str) -> "AskedOnce | None":
+        """What made the vectors there, asked for the question's; None where it cannot be, and the
+        reason is told."""
+        from stages.search.asking import same_model
+        from stages.search.postgres_scenes import AskedOnce
+
+        latest = scenes.latest_model()
+        if latest is None:
+            return None
+        try:
+            return AskedOnce(same_model(latest, self._embedder), words)
+        except PenstockError as error:
+            _tell(str(error))
+            return None
+
+    def _of_video(self, known: Mapping[str, Mapping[str, Any]]) -> "SearchQuestion":
+        if self.video is None:
+            return self.question
+        return replace(self.question, video=find_video(known, self.video, self.folder))
+
+    def _embedder(self, made_by: Mapping[str, Any]) -> "Embedder":
+        from stages.search.asking import embedder_of
+
+        return embedder_of(made_by, trusted=self.trusted)
+
+
+def _tell(problem: str | None) -> None:
+    """Say why there is no ranking by meaning, if there could be one."""
+    if problem is not None:
+        click.echo(f"penstock: by words alone: {problem}", err=True)
 
 
 def database_of(folder: Path) -> Path:
@@ -107,17 +187,15 @@ def database_of(folder: Path) -> Path:
     if not (folder / DATABASE).is_file():
         raise UsageError(
             f"{folder} has no {DATABASE} to search: either no video is finished yet, or "
-            "stages.persist.database says where it is; then give that file"
+            "stages.persist.database says where it is; then give that file; what is in Postgres "
+            "is searched with --postgres DATABASE_URL"
         )
     return folder / DATABASE
 
 
-def find_video(db: sqlite3.Connection, name: str, folder: Path) -> str:
-    """The id of the video that a person calls `name`: by its id, address, file, or title. Raises
-    UsageError where there is none, or several have that title."""
-    known: dict[str, dict[str, Any]] = {
-        id_: json.loads(document) for id_, document in db.execute("SELECT id, document FROM videos")
-    }
+def find_video(known: Mapping[str, Mapping[str, Any]], name: str, folder: Path) -> str:
+    """The id of the video that a person calls `name`, by its id, address, file, or title, among the
+    documents that are known. Raises UsageError where there is none, or several have that title."""
     if name in known:
         return name
     if (by_source := _id_of(name)) in known:
