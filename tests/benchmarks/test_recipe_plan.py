@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.frame_footage import film_footage, planned
+from benchmarks.recipe_clock import TABLE, RecipeClock
 from benchmarks.recipe_plan import (
     DOCUMENT,
     STORED,
-    TABLE,
-    RecipeClock,
     faulty,
     in_turn,
     ours,
