@@ -7,10 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engine import Item, ItemRecord, Stage, Transient, UsageError
+from engine import Item, ItemRecord, Loan, Stage, Transient, UsageError
+from stages.calls.sent_calls import SentCalls
 from stages.persistence.links import with_links
 from stages.persistence.records import read_records
 from stages.persistence.store import Store, StoreSettings, Vectors, expected_vectors, find_embedder
+from stages.persistence.vectors import counted_calls
 from stages.sinks.sink import VideoRecords
 from stages.vision.counted import counted
 
@@ -35,6 +37,7 @@ class Persist(Stage):
     settings: "Persist.Settings"
     _store: Store | None = None
     """None in a dry run."""
+    _calls: Loan[SentCalls] | None = None
 
     def find_ingredients(self, earlier: Mapping[str, Any] | None) -> Mapping[str, Any]:
         """What makes vectors. Raises UsageError where one is asked for by name and is missing."""
@@ -45,8 +48,10 @@ class Persist(Stage):
 
     def open(self) -> None:
         """Raises UsageError where a sink cannot be used."""
+        self._calls = counted_calls(self.workdir, self.name)
         if not self.settings.dry_run:
-            self._store = Store(self.settings, self.workdir, find_embedder(self.settings))
+            embedder = find_embedder(self.settings, self._calls.thing)
+            self._store = Store(self.settings, self.workdir, embedder)
 
     def process(self, item: Item, out: Path) -> None:
         records = self.records(item)
@@ -71,8 +76,11 @@ class Persist(Stage):
         return with_links(records, item.input("scenes"), video, frames)
 
     def close(self) -> None:
+        """What became of this run's requests is kept under WORKDIR/cache."""
         if self._store is not None:
             self._store.close()
+        if self._calls is not None:
+            self._calls.give_back()
 
 
 def vectors_counted(records: Iterable[ItemRecord]) -> Iterator[str]:

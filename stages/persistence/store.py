@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import engine
 from engine import ConfigError, setting
+from stages.calls.sent_calls import SentCalls
 from stages.persistence.vectors import KeptVectors
 from stages.search.api_embedder import ApiEmbedder, api_name, batches, cut
 from stages.search.embedding import (
@@ -230,13 +231,16 @@ def searched_file(settings: StoreSettings, workdir: Path) -> Path | None:
     return _place(settings.database, workdir / DATABASE) if "sqlite" in settings.sinks else None
 
 
-def find_embedder(settings: StoreSettings) -> Embedder | None:
-    """The embedder that is set; None where there is to be none, or, with "auto", none is here.
-    Raises NoMeaning where one is asked for by name and is not to be had."""
+def find_embedder(settings: StoreSettings, calls: SentCalls | None = None) -> Embedder | None:
+    """The embedder that is set; None where there is to be none, or, with "auto", none is here. An
+    API's requests are counted in `calls`. Raises NoMeaning where one is asked for by name and is
+    not to be had."""
     if settings.meaning == "off" or not keeps_vectors(settings):
         return None
     if settings.meaning == "api":
-        return ApiEmbedder(settings.model or API_MODEL, settings.base_url, settings.api_key_env)
+        return ApiEmbedder(
+            settings.model or API_MODEL, settings.base_url, settings.api_key_env, calls
+        )
     revision = settings.revision or (LOCAL_REVISION if settings.model is None else None)
     try:
         return LocalEmbedder(

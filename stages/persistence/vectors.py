@@ -5,10 +5,12 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
+from pathlib import Path
 from queue import SimpleQueue
 
-from engine import borrow
+from engine import Loan, borrow
 from stages.calls.kept_answers import InFlight
+from stages.calls.sent_calls import SentCalls, write_calls
 from stages.search.embedding import Embedded, Embedder
 from stages.sinks.sink import VectorSink
 
@@ -75,6 +77,13 @@ class KeptVectors:
             lacking = sink.without_vector(name, texts)
             sink.keep_vectors(name, list(first.vectors_of(name, lacking).items()))
         return missing
+
+
+def counted_calls(workdir: Path, step: str) -> Loan[SentCalls]:
+    """What becomes of the requests for vectors of all workers of a step: kept for the run's figures
+    when the last one has given it back."""
+    key = ("requests for vectors", workdir, step)
+    return borrow(key, SentCalls, lambda calls: write_calls(workdir, step, calls))
 
 
 def _texts_in_flight() -> InFlight[str, threading.Event]:

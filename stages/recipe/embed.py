@@ -7,8 +7,10 @@ from typing import Any, ClassVar
 from pydantic import PrivateAttr
 
 import engine
-from engine import Item, Skip, Stage
+from engine import Item, Loan, Skip, Stage
+from stages.calls.sent_calls import SentCalls
 from stages.persistence.store import Store, StoreSettings, find_embedder
+from stages.persistence.vectors import counted_calls
 from stages.recipe.writing.analyse import NOTES
 from stages.recipe.writing.rows import frame_row
 from stages.sinks.texts import texts_of
@@ -46,6 +48,7 @@ class EmbedNotes(Stage):
     settings: "EmbedNotes.Settings"
     _store: Store | None = None
     """None where no vectors are made."""
+    _calls: Loan[SentCalls] | None = None
 
     def find_ingredients(self, earlier: Any) -> dict[str, Any]:
         """What makes vectors. Raises UsageError where one is asked for by name and is missing."""
@@ -55,9 +58,11 @@ class EmbedNotes(Stage):
         return {"embeddings": embedder.name if embedder else None}
 
     def open(self) -> None:
-        embedder = None if self.settings.store.dry_run else find_embedder(self.settings.store)
+        self._calls = counted_calls(self.workdir, self.name)
+        store = self.settings.store
+        embedder = None if store.dry_run else find_embedder(store, self._calls.thing)
         if embedder is not None:
-            self._store = Store(self.settings.store, self.workdir, embedder)
+            self._store = Store(store, self.workdir, embedder)
 
     def process(self, item: Item, out: Path) -> None:
         if self._store is None:
@@ -72,5 +77,8 @@ class EmbedNotes(Stage):
         (out / EMBEDDED).write_text(f"{json.dumps(told)}\n")
 
     def close(self) -> None:
+        """What became of this run's requests is kept under WORKDIR/cache."""
         if self._store is not None:
             self._store.close()
+        if self._calls is not None:
+            self._calls.give_back()

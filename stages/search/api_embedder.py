@@ -1,6 +1,9 @@
 """Vectors by an API: OpenAI's `/embeddings`, and any server that speaks it."""
 
+import json
 import os
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -9,6 +12,7 @@ import anyio
 
 from engine import Permanent, StopRun, Throttled, Transient
 from stages.calls.route import open_client
+from stages.calls.sent_calls import SentCalls
 from stages.search.embedding import API_KEY, API_URL, Embedded, NoMeaning
 
 if TYPE_CHECKING:
@@ -28,16 +32,22 @@ LONGEST = 8192
 SECONDS = 60.0
 """How long one request may take."""
 
+_counting = threading.Lock()
+
 
 class ApiEmbedder:
     """A model behind `base_url`/embeddings."""
 
-    def __init__(self, model: str, base_url: str, key_name: str | None) -> None:
-        """Raises NoMeaning where the public server's key is missing."""
+    def __init__(
+        self, model: str, base_url: str, key_name: str | None, calls: SentCalls | None = None
+    ) -> None:
+        """What becomes of its requests is counted in `calls`, which several may share. Raises
+        NoMeaning where the public server's key is missing."""
         self._model = model
         self._url = base_url.rstrip("/")
         self._key_name = key_name or API_KEY
         self._key = os.environ.get(self._key_name, "").strip() or None
+        self._calls = calls or SentCalls()
         self.host = urlsplit(base_url).netloc
         self.name = api_name(model, base_url)
         self.made_by: Mapping[str, Any] = {
@@ -58,19 +68,41 @@ class ApiEmbedder:
             yield Embedded(given, anyio.run(self._ask, [cut(text) for text in given]))
 
     async def _ask(self, texts: Sequence[str]) -> "NDArray[np.float32]":
+        body = {"model": self._model, "input": texts, "encoding_format": "float"}
+        content = json.dumps(body, ensure_ascii=False).encode()
+        began, answer = time.monotonic(), None
+        try:
+            answer = await self._post(content)
+            self._check(answer)
+            vectors = _vectors(answer, len(texts), self.host)
+        except BaseException as error:
+            with _counting:
+                self._count(content, answer)
+                self._calls.paused += isinstance(error, Throttled)
+                self._calls.failed += not isinstance(error, Throttled)
+            raise
+        with _counting:
+            self._count(content, answer)
+            self._calls.answer(time.monotonic() - began)
+        return vectors
+
+    def _count(self, content: bytes, answer: "httpx.Response | None") -> None:
+        self._calls.up += len(content)
+        self._calls.down += len(answer.content) if answer is not None else 0
+
+    async def _post(self, content: bytes) -> "httpx.Response":
         import httpx
 
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        body = {"model": self._model, "input": texts, "encoding_format": "float"}
+        headers = {"Content-Type": "application/json"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
         try:
             async with open_client(self._url, headers) as client:
                 with anyio.fail_after(SECONDS):
-                    answer = await client.post(f"{self._url}/embeddings", json=body)
+                    return await client.post(f"{self._url}/embeddings", content=content)
         except (httpx.HTTPError, TimeoutError) as error:
             told = str(error) or type(error).__name__
             raise Transient(f"{self.host}: no embeddings: {told}", kind="embeddings") from error
-        self._check(answer)
-        return _vectors(answer, len(texts), self.host)
 
     def _check(self, answer: "httpx.Response") -> None:
         status = answer.status_code

@@ -14,7 +14,8 @@ def as_markdown(document: Mapping[str, Any], notes: list[str]) -> str:
     lines += [""] if notes else []
     for name, value in document.items():
         if name not in TITLES and value not in (None, "", [], {}):
-            lines += [*_field(name, value), ""]
+            told = [*_field(name, value)]
+            lines += [*told, ""] if told else []
     return "\n".join(lines).rstrip() + "\n"
 
 

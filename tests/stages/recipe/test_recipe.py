@@ -14,6 +14,7 @@ from engine import AttemptEnded, Events
 from engine.cli.main import main
 from stages.recipe.news import news
 from stages.recipe.pipeline import recipe
+from stages.recipe.writing.markdown import as_markdown
 from stages.recipe.writing.recipe_schema import RECIPE
 from tests.stages.recipe.cooking import (
     documents,
@@ -212,6 +213,29 @@ def test_faults_and_pauses_cost_nothing_that_was_answered(tmp_path: Path, video:
     assert len(asked) == 8
 
 
+def test_requests_for_vectors_are_among_the_figures(tmp_path: Path, video: Path) -> None:
+    def fault(number: int, request: Request) -> Answer | None:
+        if not request.path.endswith("/embeddings"):
+            return None
+        asked.append(request)
+        if len(asked) == 1:
+            return problem(503)
+        data = [{"index": n, "embedding": [1.0, 0.5]} for n in range(len(request.body["input"]))]
+        return Answer(200, json.dumps({"data": data}).encode())
+
+    asked: list[Request] = []
+    with serving(says=says, fault=fault) as server:
+        told = {"persist__meaning": "api", "persist__base_url": f"{server.origin}/v1"}
+        report = run(tmp_path / "work", openai(server), video, **told)
+        assert report.items["done"] == 1
+        sent = len(server.requests)
+    assert len(asked) == 3
+    line = (
+        f"calls answered: {(sent - 1) / sent:.1%} ({sent - 1} of {sent}); target: over 99%, MISSED"
+    )
+    assert line in report.finish
+
+
 @pytest.mark.parametrize(
     ("answers", "partial", "amiss"),
     [
@@ -275,6 +299,12 @@ def test_another_prompt_writes_anew_and_looks_at_nothing_again(tmp_path: Path, v
     assert more[0].body["messages"][0]["content"].startswith("Write a how-to.")
     assert more[0].body["response_format"]["json_schema"]["strict"] is False
     assert '"name"' in again[0].body["messages"][0]["content"]
+
+
+def test_what_holds_nothing_leaves_no_empty_lines() -> None:
+    times = {"preparation": None, "cooking": None}
+    page = as_markdown({"title": "Toast", "times": times, "servings": 2}, [])
+    assert page == "# Toast\n\n**Servings**: 2\n"
 
 
 def test_a_dry_run_counts_the_calls_and_sends_none(tmp_path: Path, video: Path) -> None:
