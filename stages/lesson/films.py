@@ -82,7 +82,9 @@ def finish_item(context: FinishContext, record: ItemRecord) -> None:
 
 
 def _build(context: FinishContext) -> Sequence[tuple[ItemRecord, str]]:
-    """Make the folder anew; returns the lessons in it, with the names of their files."""
+    """Make the folder anew; returns the lessons in it, with the names of their files. Those of a
+    lesson that a dry run has counted since, after its script was changed, are as they were."""
+    target = context.workdir / FILMS
     done = [item for item in context.items() if _is_film(item)]
     stems = Counter(_stem(item) for item in done)
     named = [
@@ -90,12 +92,23 @@ def _build(context: FinishContext) -> Sequence[tuple[ItemRecord, str]]:
         (item, _stem(item) if stems[_stem(item)] == 1 else _own_name(item))
         for item in done
     ]
-    with built_whole(context.workdir / FILMS) as folder:
+    before, taken = Named(target), {name for _, name in named}
+    counted = [item for item in context.items() if item.outcome == "done" and not _is_film(item)]
+    with built_whole(target) as folder:
         names = Named(folder)
         names.begin()
         for item, name in named:
             names.note(item.id, name)
             _place(item, folder, name, link_or_copy)
+        for item in counted:
+            stood = before.name_of(item.id)
+            if stood is None or stood in taken:
+                continue
+            files = [_called(stood, file) for file in FILES]
+            if all((target / file).is_file() for file in files):
+                names.note(item.id, stood)
+                for file in files:
+                    link_or_copy(target / file, folder / file)
     return named
 
 

@@ -85,7 +85,8 @@ def _other_choices(context: FinishContext) -> Iterator[str]:
     settings = cast(ChosenFrames.Settings, context.settings[ChosenFrames.name])
     if settings.model is None or settings.model.dry_run:
         return
-    notes = [note for record in _finished(context) if (note := _note(record)) is not None]
+    finished = (record for record in context.items() if _has_document(record))
+    notes = [note for record in finished if (note := _note(record)) is not None]
     if notes:
         videos = counted(len(notes), "video")
         yield f"frames: those of {videos} are chosen by their looks: {notes[0]}"

@@ -194,6 +194,9 @@ def test_a_dry_run_counts_and_harms_nothing(tmp_path: Path, script: Path) -> Non
         assert "voice would make 1 call" in told
         assert "2 more answers kept already" in told
         assert (work / "videos" / "tides.mp4").read_bytes() == film
+        other = write(tmp_path / "other", {"seconds": 1, "title": "Hush"})
+        assert run(work, other.rename(other.with_name("hush.json")), *sets).exit_code == 0
+        assert (work / "videos" / "tides.mp4").read_bytes() == film, "as it was"
         assert run(work, more, *sets).exit_code == 0
         assert len(facts(work)["sections"]) == 3
         assert set(service.paid.values()) == {1}
