@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from engine.config.profiles import JobProfile, load_profile
     from engine.flow.report import RunReport
     from engine.flow.run import run_pipeline
+    from engine.gates.shared import GatesAway, SharedGate, SharedLimits, Shut, shared_gate
     from engine.ledger.lock import LOCK_FILES, locked
     from engine.ledger.reader import read_item
     from engine.sources.lists import open_list
@@ -86,9 +87,13 @@ if TYPE_CHECKING:
 _LATER = {
     "LOCK_FILES": "engine.ledger.lock",
     "Config": "engine.config.load",
+    "GatesAway": "engine.gates.shared",
     "JobProfile": "engine.config.profiles",
     "JoinedSources": "engine.sources.source",
     "RunReport": "engine.flow.report",
+    "SharedGate": "engine.gates.shared",
+    "SharedLimits": "engine.gates.shared",
+    "Shut": "engine.gates.shared",
     "Source": "engine.sources.source",
     "execute": "engine.cli.run_command",
     "load_config": "engine.config.load",
@@ -97,6 +102,7 @@ _LATER = {
     "open_list": "engine.sources.lists",
     "read_item": "engine.ledger.reader",
     "run_pipeline": "engine.flow.run",
+    "shared_gate": "engine.gates.shared",
 }
 
 __all__ = [
@@ -116,6 +122,7 @@ __all__ = [
     "Events",
     "FinishContext",
     "Flag",
+    "GatesAway",
     "Item",
     "ItemEnded",
     "ItemEntered",
@@ -143,6 +150,9 @@ __all__ = [
     "RunStarted",
     "Section",
     "Settings",
+    "SharedGate",
+    "SharedLimits",
+    "Shut",
     "Skip",
     "Source",
     "SourceEnded",
@@ -171,6 +181,7 @@ __all__ = [
     "read_item",
     "run_pipeline",
     "setting",
+    "shared_gate",
     "shown",
     "shown_in",
     "writable",

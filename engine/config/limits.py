@@ -1,8 +1,9 @@
 """The settings of [limits], which hold for a whole run."""
 
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
-from pydantic import ByteSize, ConfigDict, Field, model_validator
+from pydantic import ByteSize, ConfigDict, Field, field_validator, model_validator
 
 from engine.contract.stage import Settings, setting
 
@@ -47,9 +48,21 @@ class LimitSettings(Settings):
         affects_output=False,
         example={"cuda:0": 2},
     )
+    shared_gates: str | None = setting(
+        None,
+        "The Redis by which machines keep to one rate together; none: each keeps to its own.",
+        affects_output=False,
+        needs_trust=True,
+        example="redis://127.0.0.1:6379",
+    )
     free_disk: ByteSize = setting(
         "2 GB",
         "Take nothing new while less than this is free on the work folder's disk; 0: never wait.",
+        affects_output=False,
+    )
+    network_folder: bool = setting(
+        False,
+        "Take a work folder on a network file system, whose locks you trust.",
         affects_output=False,
     )
     sync: bool = setting(
@@ -92,6 +105,19 @@ class LimitSettings(Settings):
         affects_output=False,
         ge=0,
     )
+
+    @field_validator("shared_gates")
+    @classmethod
+    def _no_secrets(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "")
+        if value is not None and (parts.scheme not in ("redis", "rediss") or not parts.hostname):
+            raise ValueError("give an address such as redis://127.0.0.1:6379")
+        if parts.username or parts.password or parts.query:
+            raise ValueError(
+                "give the address without user name, password or query: they come from the "
+                "environment variables REDIS_USERNAME and REDIS_PASSWORD"
+            )
+        return value
 
     @model_validator(mode="after")
     def _budget_can_be_spent(self) -> Self:

@@ -5,6 +5,7 @@ each entry that is no setting.
 """
 
 import logging
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -65,9 +66,13 @@ def problem_line(
 
     `hidden` hides the value too: somebody may have put a secret into the wrong setting.
     """
-    secret = hidden or (field is not None and is_secret(field))
+    secret = hidden or (field is not None and is_secret(field)) or _has_password(entry.value)
     shown = "" if secret else f" = {_shown(entry.value)}"
     return f"{entry.origin}: {entry.name}{shown}: {problem}"
+
+
+def _has_password(value: object) -> bool:
+    return isinstance(value, str) and bool(re.search(r"://[^/\s]*@", value))
 
 
 def from_file(

@@ -14,8 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
+from engine.config.limits import LimitSettings
 from engine.config.load import load_config, settings_as_dict
-from engine.config.schema import section_of
+from engine.config.schema import LIMITS, STAGES, section_of
 from engine.contract.errors import UsageError
 from engine.contract.pipeline import Pipeline
 
@@ -66,9 +69,15 @@ def check_stored(
     except UsageError:  # such as another program's file: it allows nothing
         own = loaded(None, None)
     strange = [
-        f"{section_of(stage)}.{key} = {json.dumps(taken['stages'][stage][key])}"
-        for stage, key in _sensitive(pipeline)
-        if taken["stages"][stage][key] != own["stages"][stage][key]
+        f"{section_of(stage)}.{key} = {json.dumps(taken[STAGES][stage][key])}"
+        for stage in pipeline.names
+        for key in _sensitive(pipeline[stage].stage.Settings)
+        if taken[STAGES][stage][key] != own[STAGES][stage][key]
+    ]
+    strange += [
+        f"{LIMITS}.{key} = {json.dumps(taken[LIMITS][key])}"
+        for key in _sensitive(LimitSettings)
+        if taken[LIMITS][key] != own[LIMITS][key]
     ]
     if strange:
         raise UsageError(
@@ -78,13 +87,12 @@ def check_stored(
         )
 
 
-def _sensitive(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
-    """The step and the name of every setting made with `setting(needs_trust=True)`."""
-    for name in pipeline.names:
-        for key, field in pipeline[name].stage.Settings.model_fields.items():
-            extra = field.json_schema_extra
-            if isinstance(extra, dict) and extra.get("needs_trust"):
-                yield name, key
+def _sensitive(settings: type[BaseModel]) -> Iterator[str]:
+    """The name of every setting made with `setting(needs_trust=True)`."""
+    for key, field in settings.model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and extra.get("needs_trust"):
+            yield key
 
 
 def _key() -> bytes | None:

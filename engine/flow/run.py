@@ -28,6 +28,8 @@ from engine.gates.failure_budget import FailureBudget
 from engine.gates.hosts import Gates
 from engine.gates.leftovers import make_room
 from engine.gates.resources import Resources
+from engine.gates.shared import shared_gate, shared_gates_at
+from engine.ledger.file_system import refuse_network
 from engine.ledger.group_commit import GroupCommit
 from engine.ledger.history import History
 from engine.ledger.lock import locked
@@ -119,7 +121,8 @@ class Run:
             most_failed={name: stages[name].options.most_failed for name in pipeline.names},
             synced=limits.sync,
         )
-        gates = Gates(Capacities(limits.rate, limits.concurrency, limits.keys), events)
+        capacities = Capacities(limits.rate, limits.concurrency, limits.keys)
+        self._gates = gates = Gates(capacities, events, shared_gate)
         resources = Resources(limits.resources)
         outputs = FolderOutputs(synced=limits.sync)
         self.pools = {
@@ -242,6 +245,7 @@ class Run:
                 helpers.start_soon(self._resize_pools)
                 helpers.start_soon(self._commit.watch)
                 helpers.start_soon(self._finishes.run)
+                helpers.start_soon(self._gates.tell)
                 helpers.start_soon(self._jobs.tell)
                 helpers.start_soon(self._jobs.take_back, self.give_up)
                 if self._is_resident:
@@ -328,12 +332,13 @@ async def opened_run(
     of Jobs. `resident` as for `run_pipeline`. Raises PenstockError where the run cannot be made, as
     with a ledger of another pipeline.
     """
-    freed = make_room(workdir)
-    news: list[Event] = [RoomMade(freed)] if freed else []
-    settings, versions = settings_as_dict(config), installed_versions(pipeline)
-    ledger = Ledger(workdir / FILE)
-    commit = GroupCommit(ledger)
     async with AsyncExitStack() as last:
+        await last.enter_async_context(shared_gates_at(config.limits.shared_gates))
+        freed = make_room(workdir)
+        news: list[Event] = [RoomMade(freed)] if freed else []
+        settings, versions = settings_as_dict(config), installed_versions(pipeline)
+        ledger = Ledger(workdir / FILE)
+        commit = GroupCommit(ledger)
         try:
             begun = await commit.do(
                 lambda ledger: ledger.begin_run(
@@ -390,5 +395,6 @@ def run_pipeline(
         async with opened_run(pipeline, config, folder, sources, told, resident=resident) as run:
             return await run.execute(prepare(run))
 
+    refuse_network(workdir, allowed=config.limits.network_folder)
     with locked(workdir.resolve()) as folder:
         return anyio.run(execute, folder)

@@ -43,6 +43,14 @@ class Capacities:
         own = self.own.get(key)
         return self.concurrency if own is None or own.concurrency is None else own.concurrency
 
+    def shared_by(self, machines: int) -> "Capacities":
+        """What each of so many machines has of the same rates, where they take turns."""
+        own = {
+            key: _Own(one.rate and one.rate / machines, one.concurrency)
+            for key, one in self.own.items()
+        }
+        return Capacities(self.rate / machines, self.concurrency, own)
+
     def without_rates(self) -> "Capacities":
         """The same capacities without limits on the rate."""
         own = {key: _Own(0.0, one.concurrency) for key, one in self.own.items()}

@@ -1,11 +1,15 @@
-"""Shared gates: a rate, a concurrency and a breaker for each key, usually a host."""
+"""The gates of a run: a rate, a concurrency and a breaker for each key, usually a host."""
 
 import math
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import anyio
 
 from engine.gates.capacity import Capacities
+from engine.gates.permits import Permits
+from engine.gates.shared import SharedGate, SharedLimits
 from engine.telemetry.events import Events, GateClosed
 
 FIRST_PAUSE = 30.0
@@ -25,6 +29,9 @@ where that is likely."""
 SWEEP = 1000
 """The number of gates from which gates without state to keep are deleted."""
 
+
+JITTER = 1.0
+"""Seconds by which two machines may disagree about when a gate opens, without a word about it."""
 
 LEAST_PAUSE = 0.01
 """The least seconds that a gate closes for, doubled each time up to FIRST_PAUSE: so a useless wait
@@ -160,12 +167,14 @@ class GateState:
 
 
 class _Gate(GateState):
-    """One key's gate, with the tasks that wait for it."""
+    """One key's gate, with the tasks that wait for it, and the permits that it has of the gate of
+    all machines, if there is one."""
 
-    def __init__(self, spacing: float, concurrency: int) -> None:
+    def __init__(self, spacing: float, concurrency: int, shared: SharedGate | None) -> None:
         super().__init__(spacing, concurrency)
         self.waiting = 0
         self.changed = anyio.Event()
+        self.permits = None if shared is None else Permits(shared, SharedLimits(spacing))
 
     def notify(self) -> None:
         self.changed.set()
@@ -177,12 +186,22 @@ class Gates:
 
     A gate lets through as many items as `capacities` allow for its key. When an item is told to
     slow down the gate closes for all; then it lets one through alone, and opens fully once that one
-    has not been turned away.
+    has not been turned away. Rates and closures are those of all machines where the run shares its
+    gates; the numbers inside are each machine's own.
     """
 
-    def __init__(self, capacities: Capacities, events: Events) -> None:
+    def __init__(
+        self,
+        capacities: Capacities,
+        events: Events,
+        share: Callable[[str], SharedGate | None] = lambda key: None,
+    ) -> None:
+        """`share` finds the gate of all machines of a name, None where there is none."""
         self._capacities = capacities
         self._events = events
+        self._share = share
+        self._closures: deque[tuple[SharedGate, float]] = deque()
+        self._news = anyio.Event()
         self._gates: dict[str, _Gate] = {}
         self._sweep_at = SWEEP
 
@@ -195,7 +214,10 @@ class Gates:
 
         Go in only to work: an item that waits for something else inside holds all others back.
         """
-        return self._gate(key).enter(self._now())
+        gate, now = self._gate(key), self._now()
+        if gate.permits is not None and not (gate.is_open(now) and gate.permits.use(now)):
+            return False
+        return gate.enter(now)
 
     def entries(self, key: str) -> int:
         """The number of entries: right after `enter` it is the number of that entry."""
@@ -206,14 +228,32 @@ class Gates:
         gate = self._gate(key)
         gate.waiting += 1
         try:
-            while not gate.is_open(self._now()):
-                pause = gate.opens_at() - self._now()
-                if pause > 0:
-                    await anyio.sleep(pause)
+            await self._opened(gate)
+            while gate.permits is not None and (shut := await gate.permits.obtain()):
+                if shut > JITTER:
+                    self.close(key, shut, "another machine was told to slow down")
                 else:
-                    await gate.changed.wait()
+                    await anyio.sleep(shut)
+                await self._opened(gate)
         finally:
             gate.waiting -= 1
+
+    async def _opened(self, gate: _Gate) -> None:
+        while not gate.is_open(self._now()):
+            pause = gate.opens_at() - self._now()
+            if pause > 0:
+                await anyio.sleep(pause)
+            else:
+                await gate.changed.wait()
+
+    async def tell(self) -> None:
+        """Close the gates of all machines as those here are closed, for ever."""
+        while True:
+            await self._news.wait()
+            self._news = anyio.Event()
+            while self._closures:
+                gate, seconds = self._closures.popleft()
+                await gate.close(seconds)
 
     def slowed(self, key: str) -> float:
         """The total seconds for which the other side has slowed the gate: each time from its
@@ -273,6 +313,9 @@ class Gates:
             pause = self.close(key, pause, reason)
         else:
             pause, alone = self.close(key, after, reason), False
+            if gate.permits is not None:  # a refusal that may be the item's own is not passed on
+                self._closures.append((gate.permits.shared, pause))
+                self._news.set()
         return replace(before, seconds=pause, times=before.times + 1, alone=alone)
 
     def closure(self, key: str) -> Closure | None:
@@ -300,7 +343,11 @@ class Gates:
             if len(self._gates) >= self._sweep_at:
                 self._sweep()
             capacities = self._capacities
-            self._gates[key] = _Gate(capacities.spacing_of(key), capacities.concurrency_of(key))
+            self._gates[key] = _Gate(
+                capacities.spacing_of(key),
+                capacities.concurrency_of(key),
+                self._share(f"host {key}"),
+            )
         return self._gates[key]
 
     def _sweep(self) -> None:

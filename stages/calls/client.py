@@ -10,11 +10,12 @@ from urllib.parse import quote, urlsplit
 import anyio
 from anyio.to_thread import run_sync
 
-from engine import Loan, StopRun, Throttled
+from engine import GatesAway, Loan, StopRun, Throttled
 from stages.calls.api import PaidAPI, Q, R, RawReply, Request, UnexpectedReply
 from stages.calls.errors import Crowded, Refused, ServerFailed, SlowDown, TimedOut, TryAgain
+from stages.calls.pace import TokenEstimate
 from stages.calls.problem import Problem, problem_within, read_problem
-from stages.calls.rate import Away, CallGate, DaySpent, PausedTooLong, TokenEstimate
+from stages.calls.rate import Away, CallGate, DaySpent, PausedTooLong
 from stages.calls.route import open_client
 from stages.calls.sent_calls import SentCalls
 
@@ -28,6 +29,9 @@ sound, and room."""
 _MORE_KNOCKS = 1
 """Failed probes ("knocks") of an absent server that a call waits for,
 beyond the number of its tries."""
+
+_GATES_AWAY = 30.0
+"""Seconds after which an item is taken up again that waited for the shared gates for too long."""
 
 _BEHIND = 0.05
 """Seconds that a call stays behind the others after its probe failed."""
@@ -151,7 +155,7 @@ class ApiClient(Generic[Q, R]):
                 if failures >= self.attempts:
                     raise failed(error, error.away) from None
                 if error.wait:
-                    self.gate.pause(error.wait)
+                    await self.gate.pause(error.wait)
                 # The next probe is for a call that has waited.
                 next_knock = self.gate.next_knock + _BEHIND if error.knocked else 0.0
                 await anyio.sleep(max(_backoff(failures), next_knock))
@@ -165,9 +169,11 @@ class ApiClient(Generic[Q, R]):
             except SlowDown as error:
                 if first_refusal is None:
                     first_refusal = anyio.current_time()
-                self.gate.pause(error.problem.wait)
+                await self.gate.pause(error.problem.wait)
             except Away as away:
                 raise failed(away, True) from None
+            except GatesAway as away:
+                raise Throttled(str(away), after=_GATES_AWAY, key=self.host) from None
             except DaySpent as spent:
                 raise Throttled(
                     f"the {spent.most:,} requests of {self.step}.requests_per_day are sent; "

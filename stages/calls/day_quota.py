@@ -48,6 +48,13 @@ class DayQuota:
             return _midnight(now, self._zone, days=1) - now
         return self._sent[len(self._sent) - self.most] + DAY - now
 
+    def borders(self) -> list[float]:
+        """The midnights around now, in seconds since 1970, where a day is one of the calendar: so
+        many that a clock that is wrong by hours does no harm."""
+        if self._zone is None:
+            return []
+        return [_midnight(self._clock(), self._zone, days) for days in (-1, 0, 1, 2)]
+
     def spend(self) -> float:
         """A request is about to be sent; returns its time, for `note`."""
         now = self._clock()

@@ -1,19 +1,16 @@
 """The pace of requests to a paid server: calls in flight, requests and tokens a minute, pauses."""
 
-import math
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
 import anyio
 from anyio.to_thread import run_sync
 
+from engine import Shut
 from stages.calls.day_quota import DayQuota
+from stages.calls.pace import CallPace, OwnPace, TokenEstimate
 from stages.calls.slots import Slots
-
-if TYPE_CHECKING:
-    from aiolimiter import AsyncLimiter
 
 _FIRST_GUESS = 1.0
 _LONGEST_GUESS = 60.0
@@ -53,19 +50,6 @@ class Away(Exception):
     """The server is away: every probe of it failed. The message is that of the last one."""
 
 
-class TokenEstimate:
-    """The tokens that a call of one kind is expected to take: a first guess, then the mean cost of
-    the calls so far."""
-
-    def __init__(self, first: float) -> None:
-        self.value = first
-        self._calls = 0
-
-    def learn(self, tokens: int) -> None:
-        self._calls += 1
-        self.value += (tokens - self.value) / self._calls
-
-
 class CallGate:
     """The gate that every call to one model of a server passes.
 
@@ -88,16 +72,14 @@ class CallGate:
         tokens_per_minute: float | None,
         expected_tokens: float,
         timeout: float = 60.0,
+        pace: CallPace | None = None,
     ) -> None:
         self.slots = Slots(concurrency, timeout)
         self._estimate = TokenEstimate(expected_tokens)
-        self._requests: AsyncLimiter | None = None
-        self._tokens: AsyncLimiter | None = None
-        self._rates = [math.inf, math.inf]
+        self._pace = pace or OwnPace()
         self._first_guess = _FIRST_GUESS
         self._day: DayQuota | None = None
         self.tighten(concurrency, requests_per_minute, tokens_per_minute, timeout)
-        self._owed = 0.0
         self._opens = 0.0
         self._refusals = 0
         self.answers = 0
@@ -124,20 +106,11 @@ class CallGate:
         day: DayQuota | None = None,
     ) -> None:
         """Keep to these limits as well: the lowest of all count, and the longest `timeout`."""
-        from aiolimiter import AsyncLimiter
-
         self.slots.tighten(concurrency, timeout)
-        if requests_per_minute is not None and requests_per_minute < self._rates[0]:
-            self._rates[0] = requests_per_minute
-            burst = max(1.0, requests_per_minute / 120)
-            self._requests = AsyncLimiter(burst, 60 * burst / requests_per_minute)
-            self._first_guess = min(_FIRST_GUESS, 60 / requests_per_minute)
-        if tokens_per_minute is not None and tokens_per_minute < self._rates[1]:
-            self._rates[1] = tokens_per_minute
-            # The bucket has room for one call at least: larger ones would wait in several parts.
-            expected = min(self._estimate.value, tokens_per_minute)
-            burst = max(expected, tokens_per_minute / 12)
-            self._tokens = AsyncLimiter(burst, 60 * burst / tokens_per_minute)
+        expected = self._estimate.value
+        self._pace.tighten(requests_per_minute, tokens_per_minute, expected, day)
+        if requests_per_minute is not None:
+            self._first_guess = min(self._first_guess, 60 / requests_per_minute)
         if day is not None and (self._day is None or day.most < self._day.most):
             self._day = day
 
@@ -158,16 +131,7 @@ class CallGate:
         requests have been sent.
         """
         async with self.slots.slot():
-            await self._open(patience, since, knocks)
-            if self._requests is not None:
-                await self._requests.acquire()
-            charged = (estimate or self._estimate).value
-            if self._tokens is not None:
-                await self._take_tokens(charged)
-            # Another call may have been told to slow down while this one waited.
-            await self._open(patience, since, knocks)
-            if self._day is not None:
-                await _take_of_day(self._day)
+            charged = await self._take(patience, since, knocks, estimate or self._estimate)
             knocking = self.away
             self._knocking |= knocking
             try:
@@ -193,7 +157,7 @@ class CallGate:
         self._refusals = max(0, self._refusals - 1)
         if tokens is None:
             return
-        self._owed += tokens - charged
+        self._pace.settle(tokens - charged)
         (estimate or self._estimate).learn(tokens)
 
     def reached(self) -> None:
@@ -229,8 +193,9 @@ class CallGate:
         """Seconds until the next probe of the server that is away."""
         return max(0.0, self._next_knock - anyio.current_time())
 
-    def pause(self, seconds: float | None) -> float:
-        """Holds back every call for `seconds`, an hour at most, or for a guess if None or 0.
+    async def pause(self, seconds: float | None) -> float:
+        """Holds back every call for `seconds`, an hour at most, or for a guess if None or 0; with a
+        shared pace, those of all machines.
 
         The guess starts at the interval between two requests, a second where no rate is known. Each
         refusal doubles it and each answer halves it: it stays short for a server that refuses at
@@ -246,7 +211,27 @@ class CallGate:
             seconds = min(_LONGEST_GUESS, guess) * random.uniform(0.75, 1.0)
             self._refusals += guess < _LONGEST_GUESS
         self._opens = max(self._opens, now + min(seconds, _LONGEST_PAUSE))
+        await self._pace.close(self._opens - now)
         return self._opens - now
+
+    async def _take(
+        self, patience: float, since: int, knocks: int, estimate: TokenEstimate
+    ) -> float:
+        """Waits for a call's turn; the tokens that it is charged."""
+        while True:
+            await self._open(patience, since, knocks)
+            taken = await self._pace.take(estimate, patience)
+            if isinstance(taken, Shut):
+                if taken.spent and self._day is not None:
+                    raise DaySpent(taken.seconds, self._day.most)
+                self._opens = max(self._opens, anyio.current_time() + taken.seconds)
+            elif anyio.current_time() >= self._opens:
+                break
+            # Else another call was told to slow down meanwhile, here or on another machine.
+        await self._open(patience, since, knocks)
+        if self._day is not None:
+            await _take_of_day(self._day)
+        return taken
 
     async def _open(self, patience: float, since: int, knocks: int) -> None:
         while True:
@@ -269,17 +254,6 @@ class CallGate:
     def _tell(self) -> None:
         self._news.set()
         self._news = anyio.Event()
-
-    async def _take_tokens(self, charged: float) -> None:
-        assert self._tokens is not None
-        due = charged + self._owed
-        self._owed = 0.0
-        while due > 0:
-            part = min(due, self._tokens.max_rate)
-            await self._tokens.acquire(part)
-            due -= part
-        # Negative where earlier calls were charged too much: the next ones get the rest back.
-        self._owed += due
 
 
 async def _take_of_day(day: DayQuota) -> None:

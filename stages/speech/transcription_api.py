@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stages.calls.api import Request, UnexpectedReply
-from stages.calls.openai_address import openai_address
+from stages.calls.keys import openai_address
 from stages.sound.track import RATE
 from stages.speech.audio_file import encode
 from stages.speech.heard import Heard, SpeechClip, heard

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from engine import writable
 from stages.calls.api import PaidAPI, Request, UnexpectedReply
-from stages.calls.openai_address import is_azure, openai_address
+from stages.calls.keys import is_azure, openai_address
 from stages.vision.forms import gemini_schema
 from stages.vision.text import description_in
 from stages.vision.video_clip import VideoClip

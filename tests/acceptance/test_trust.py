@@ -49,7 +49,7 @@ def tamper(work: Path, change: Callable[[Settings], object]) -> None:
     with sqlite3.connect(work / "penstock.db") as db:
         (text,) = db.execute("SELECT settings FROM runs").fetchone()
         changed = json.loads(text)
-        change(changed["stages"])
+        change(changed["stages"] | {"limits": changed["limits"]})
         db.execute("UPDATE runs SET settings = ?", (json.dumps(changed, sort_keys=True),))
 
 
@@ -61,6 +61,7 @@ def test_a_run_of_ones_own_is_retried_without_a_question(work: Path) -> None:
     ("change", "told"),
     [
         (lambda stages: stages["filter"].update(weights="/evil.pt"), "stages.filter.weights"),
+        (lambda all_: all_["limits"].update(shared_gates="redis://evil"), "limits.shared_gates"),
         (lambda s: s["describe"].update(base_url="http://evil/v1"), "stages.describe.base_url"),
         (lambda s: s["describe"].update(api_key_env="X_API_KEY"), "stages.describe.api_key_env"),
         (lambda s: s["download"].update(options={"exec": "x"}), "stages.download.options"),

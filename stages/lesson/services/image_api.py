@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 from stages.calls.api import Request, UnexpectedReply
-from stages.calls.openai_address import is_azure, openai_address
+from stages.calls.keys import is_azure, openai_address
 from stages.lesson.services.answers import MediaAnswer, decoded, tokens_in
 from stages.lesson.services.gemini import gemini_address, gemini_media, gemini_request
 

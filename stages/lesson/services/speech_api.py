@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from stages.calls.api import RawReply, Request, UnexpectedReply
-from stages.calls.openai_address import is_azure, openai_address
+from stages.calls.keys import is_azure, openai_address
 from stages.lesson.services.answers import MediaAnswer
 from stages.lesson.services.gemini import gemini_address, gemini_media, gemini_request
 

@@ -7,9 +7,12 @@ from zoneinfo import ZoneInfo
 import anyio
 import pytest
 
+from engine.gates.shared import shared_gates_at
 from stages.calls.day_quota import DAY, DayKind, DayQuota
 from stages.calls.gates import Limits, share_gate
-from stages.calls.rate import CallGate, DaySpent, TokenEstimate
+from stages.calls.pace import TokenEstimate
+from stages.calls.rate import CallGate, DaySpent, PausedTooLong
+from tests.stages.service.redis_server import redis_server
 from tests.virtual_time import run_in_virtual_time
 
 SERVER = "https://vision.example/v1"
@@ -92,3 +95,42 @@ def test_a_day_that_is_spent_is_no_wait_inside_the_gate(tmp_path: Path) -> None:
         assert told.value.seconds == pytest.approx(DAY, abs=60)
 
     anyio.run(main)
+
+
+def test_machines_share_the_pace_the_pauses_and_the_day(tmp_path: Path) -> None:
+    pytest.importorskip("redis")
+
+    async def main(address: str) -> None:
+        async with shared_gates_at(address):
+            one, other = _of_a_machine(), _of_a_machine()
+            began = anyio.current_time()
+            for gate in (one, other, one):
+                async with gate.turn(0):
+                    gate.answered(200, 100)
+            assert anyio.current_time() - began >= 2 * 0.49
+            await one.pause(30)
+            with pytest.raises(PausedTooLong):
+                async with other.turn(patience=5):
+                    pass
+
+    with redis_server(tmp_path) as address:
+        anyio.run(main, address)
+        names = _names_in(address)
+    assert [name for name in names if "vision.example eye" in name]
+    assert not [name for name in names if "sk-secret" in name]
+
+
+def _of_a_machine() -> CallGate:
+    """What `share_gate` makes on each machine, here on one event loop."""
+    loan = share_gate(Limits(8, 120, None, 60), server=SERVER, key="sk-secret", model="eye")
+    loan.give_back()  # so that the next one is made anew
+    return loan.thing
+
+
+def _names_in(address: str) -> list[str]:
+    from redis import Redis
+
+    with Redis.from_url(address, decode_responses=True) as client:
+        names = [str(name) for name in client.keys("*")]
+        assert all(client.ttl(name) > 0 for name in names), "nothing is kept for ever"
+    return names

@@ -16,14 +16,12 @@ SECONDS = 60
 
 
 @contextmanager
-def redis_server(folder: Path, *options: str) -> Iterator[str]:
-    """Its address; the server forgets everything at its end."""
+def redis_server(folder: Path, *options: str, port: int | None = None) -> Iterator[str]:
+    """Its address; the server is killed at the end of the block, and forgets everything."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("needs redis-server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = port or free_port()
     line = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
     server = subprocess.Popen([*line, *options], stdout=subprocess.DEVNULL)
     try:
@@ -32,6 +30,12 @@ def redis_server(folder: Path, *options: str) -> Iterator[str]:
     finally:
         server.kill()
         server.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def _wait_for(port: int) -> None:

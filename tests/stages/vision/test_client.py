@@ -197,7 +197,7 @@ def test_an_error_page_becomes_one_line() -> None:
 def test_a_gate_that_is_closed_for_long_says_so_at_once() -> None:
     async def main() -> None:
         gate = CallGate(2, None, None, expected_tokens=100)
-        gate.pause(3600)
+        await gate.pause(3600)
         with pytest.raises(PausedTooLong) as told:
             async with gate.turn(patience=5):
                 pass
@@ -209,15 +209,17 @@ def test_a_gate_that_is_closed_for_long_says_so_at_once() -> None:
 def test_pauses_grow_while_the_server_does_not_say_how_long() -> None:
     async def main() -> None:
         gate = CallGate(2, None, None, expected_tokens=100)
-        first = gate.pause(None)
+        first = await gate.pause(None)
         assert 0.7 < first <= 1
-        assert gate.pause(None) <= first  # answers to what was sent before the pause are no news
+        assert (
+            await gate.pause(None) <= first
+        )  # answers to what was sent before the pause are no news
         await anyio.sleep(first)
-        assert 1.4 < gate.pause(None) <= 2
+        assert 1.4 < await gate.pause(None) <= 2
         gate.answered(None, 100)
         gate.answered(None, 100)
         await anyio.sleep(2)
-        assert gate.pause(None) <= 1
+        assert await gate.pause(None) <= 1
 
     run_in_virtual_time(main)
 
@@ -226,7 +228,7 @@ def test_a_lone_refusal_costs_the_time_of_one_request() -> None:
     async def main() -> None:
         gate = CallGate(2, 600, None, expected_tokens=100)
         for _ in range(3):  # each refusal is followed by an answer, so the guess does not grow
-            pause = gate.pause(None)
+            pause = await gate.pause(None)
             assert 0.05 < pause <= 0.1
             await anyio.sleep(pause)
             gate.answered(None, 100)
@@ -240,7 +242,7 @@ def test_refusals_that_outnumber_answers_slow_down_ever_more() -> None:
         pauses = []
         for _ in range(8):
             for _ in range(2):
-                pauses.append(gate.pause(None))
+                pauses.append(await gate.pause(None))
                 await anyio.sleep(pauses[-1])
             gate.answered(None, 100)
         assert pauses[-1] > 100 * pauses[0]
