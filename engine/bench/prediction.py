@@ -55,13 +55,14 @@ def predict(
     items: int,
     *,
     cores: int | None = None,
+    machines: int = 1,
     seed: int = 0,
 ) -> Trial:
-    """The model's prediction for the configuration on `items` items."""
+    """The model's prediction for the configuration on `items` items, of each of the `machines`."""
     from engine.bench.model.simulation import simulate
 
     workers = {**fixed, **configuration.workers}
-    found = simulate(recording, workers, items=items, cores=cores, seed=seed)
+    found = simulate(recording, workers, items=items, cores=cores, machines=machines, seed=seed)
     return Trial(
         configuration,
         items,

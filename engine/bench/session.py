@@ -46,6 +46,7 @@ class Options:
     ledger: Path | None
     check: int
     cores: int | None
+    machines: int
     quiet: bool
     command: str
 
@@ -123,9 +124,16 @@ class Session:
         self._progress.say(f"Simulating {count} configurations with {items} items.")
         for configuration in self._grid:
             for seed in range(options.repeats):
-                self._predicted.append(
-                    predict(recording, configuration, fixed, items, cores=options.cores, seed=seed)
+                found = predict(
+                    recording,
+                    configuration,
+                    fixed,
+                    items,
+                    cores=options.cores,
+                    machines=options.machines,
+                    seed=seed,
                 )
+                self._predicted.append(found)
         chosen = worth_checking(self._grid, self._predicted, options.check)
         if chosen:
             self._measure(chosen, [Rung(len(chosen), items)])

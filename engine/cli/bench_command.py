@@ -90,6 +90,12 @@ def bench_command(pipeline: Pipeline) -> click.Command:
             type=click.IntRange(1),
             help="With --simulate --check 0: as if the machine had so many cores.",
         ),
+        click.Option(
+            ["--machines"],
+            type=click.IntRange(1),
+            default=1,
+            help="With --simulate --check 0: as if so many machines shared the items.",
+        ),
         *settings_options(pipeline),
         quiet_option(),
     ]
@@ -123,6 +129,8 @@ def _bench(pipeline: Pipeline, given: dict[str, Any]) -> int:
         raise UsageError("--ledger is for --simulate: give that too")
     if cores is not None and (not simulate or check):
         raise UsageError("--cores is for the model alone: give --simulate --check 0 too")
+    if given["machines"] > 1 and (not simulate or check):
+        raise UsageError("--machines is for the model alone: give --simulate --check 0 too")
     file, flags = config_file(given["config"]), flag_settings(pipeline, given)
     found = given["config"] is None
     config = _settings(pipeline, file, given["overrides"], flags, found=found)
@@ -144,6 +152,7 @@ def _bench(pipeline: Pipeline, given: dict[str, Any]) -> int:
         ledger=Path(given["ledger"]) if given["ledger"] is not None else None,
         check=check,
         cores=cores,
+        machines=given["machines"],
         quiet=given["quiet"],
         command=_command(pipeline, sys.argv[1:], given["overrides"]),
     )

@@ -334,7 +334,8 @@ def report(workdir: str, out: str | None, web: int | None, web_host: str | None)
 
 @main.command(cls=PlanCommand)
 @click.argument("ledger", metavar="LEDGER", type=click.Path())
-@click.option("--within", metavar="TIME", required=True, help="Time for them: 24h, 90m, 7d.")
+@click.option("--within", metavar="TIME", help="Time for them: 24h, 90m, 7d.")
+@click.option("--machines", type=int, help="So many machines, in the place of --within.")
 @click.option(
     "--rate",
     "rates",
@@ -342,16 +343,13 @@ def report(workdir: str, out: str | None, web: int | None, web_host: str | None)
     metavar="NAME=N/UNIT",
     help="How many may start at a host, or be spent: example.org=300/h, requests=600/m.",
 )
+@click.option(
+    "--each", multiple=True, metavar="NAME=N/UNIT", help="The same, of every machine for itself."
+)
+@click.option("--cluster", is_flag=True, help="The machines are one run, with one coordinator.")
 @click.option("--cores", type=int, help="Cores of a machine; default: of the recorded one.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def plan(
-    ledger: str,
-    items: int,
-    within: str,
-    rates: tuple[str, ...],
-    cores: int | None,
-    as_json: bool,
-) -> None:
+def plan(**given: Any) -> None:
     """Say what a larger run takes, from the LEDGER of a small one.
 
     LEDGER is a work folder, or its penstock.db. The answer is workers, machines, what the pipeline
@@ -359,7 +357,7 @@ def plan(
     """
     from engine.cli.plan_command import show_plan
 
-    show_plan(ledger, items, within, rates, cores, as_json)
+    show_plan(**given)
 
 
 @main.command()

@@ -11,6 +11,7 @@ import click
 
 from engine.bench.model.reading import read_recording
 from engine.bench.plan.footprint import read_footprint
+from engine.bench.plan.limits import Fleet
 from engine.bench.plan.planning import Plan, make_plan
 from engine.bench.plan.quantities import rate_of, seconds_of
 from engine.bench.plan.report import render_plan
@@ -23,19 +24,29 @@ from engine.ledger.schema import FILE
 def show_plan(
     ledger: str,
     items: int,
-    within: str,
+    within: str | None,
     rates: Sequence[str],
     cores: int | None,
     as_json: bool,
+    machines: int | None,
+    each: Sequence[str],
+    cluster: bool,
 ) -> None:
-    """Print a plan for `items` items within that time, from the ledger.
+    """Print a plan for `items` items within that time, or on so many machines, from the ledger.
 
     Raises UsageError for an invalid duration or rate, and WorkFolderError where there is nothing to
     learn from.
     """
-    seconds = seconds_of(within, "--within")
-    allowed = dict(rate_of(rate, "--rate") for rate in rates)
-    for name, value in (("--items", items), ("--cores", cores)):
+    if (within is None) == (machines is None):
+        raise UsageError("give --within, for the machines that it takes, or --machines, for a time")
+    seconds = seconds_of(within, "--within") if within is not None else None
+    fleet = Fleet(
+        cores,
+        rates=dict(rate_of(rate, "--rate") for rate in rates),
+        each=dict(rate_of(rate, "--each") for rate in each),
+        cluster=cluster,
+    )
+    for name, value in (("--items", items), ("--cores", cores), ("--machines", machines)):
         if value is not None and value < 1:
             raise UsageError(f"{name} {value}: give at least 1")
     folder = Path(ledger)
@@ -48,7 +59,7 @@ def show_plan(
     pipeline = registry.pipeline(last.pipeline)
     recording = read_recording(folder, pipeline)
     footprint = read_footprint(folder, pipeline, [item.id for item in recording.items])
-    plan = make_plan(recording, footprint, items, seconds, rates=allowed, cores=cores)
+    plan = make_plan(recording, footprint, items, seconds, machines=machines, fleet=fleet)
     if as_json:
         click.echo(json.dumps(plan_as_dict(plan), indent=2))
         return

@@ -88,6 +88,7 @@ def read_recording(workdir: Path, pipeline: Pipeline) -> Recording:
         opening=_opening(of_run, past, busy, pipeline, started),
         handover=_handover(of_run),
         capacities=Capacities(limits.rate, limits.concurrency, limits.keys),
+        shares_gates=limits.shared_gates is not None,
         start_up=max(0.0, started - run.started),
         finish=max(0.0, run.ended - ended) if run.ended is not None else 0.0,
         seconds=ended - started,

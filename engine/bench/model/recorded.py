@@ -109,6 +109,8 @@ class Recording:
     opening: Mapping[str, float] = field(default_factory=dict)
     handover: float = 0.0
     capacities: Capacities = field(default_factory=Capacities)
+    shares_gates: bool = False
+    """Whether the rates of `capacities` are those of all machines together."""
     start_up: float = 0.0
     finish: float = 0.0
     seconds: float = 0.0

@@ -3,9 +3,10 @@
 The model, a discrete-event simulation of the engine, is `engine.bench.model`.
 """
 
+import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.bench.model.recorded import RecordedItem, Recording
 from engine.bench.model.run import ModelRun
@@ -39,9 +40,14 @@ def simulate(
     queues: Mapping[str, int] | None = None,
     cores: float | None = None,
     rates: Mapping[str, float] | None = None,
+    machines: int = 1,
     seed: int = 0,
 ) -> Prediction:
     """Replay `items` items with these workers; None: all recorded items, in their order.
+
+    On several `machines`, each with these workers and cores, they share the items, `rates`, and the
+    recorded rates where the recorded run shared its gates. Machines take turns at a gate, so one
+    with its part of the rates stands for all; the throughput is that of all.
 
     The recorded number of items is replayed once each; a larger number is drawn with replacement, a
     smaller one without, by `seed`. A stage that `workers` or `queues` does not name, and `cores`
@@ -55,16 +61,19 @@ def simulate(
             raise ValueError(f"no stage {name!r} was recorded; there are: {recording.stages}")
         if count < 1:
             raise ValueError(f"stage {name!r} needs at least 1, not {count}")
-    chosen = _draw(recording.items, items, seed)
+    count = len(recording.items) if items is None else items
+    chosen = _draw(recording.items, math.ceil(count / machines), seed)
+    if recording.shares_gates:
+        recording = replace(recording, capacities=recording.capacities.shared_by(machines))
     run = ModelRun(
         recording,
         {**recording.workers, **workers},
         {**recording.queues, **(queues or {})},
         cores if cores is not None else recording.cores,
-        rates or {},
+        {key: rate / machines for key, rate in (rates or {}).items()},
     )
     run.execute(chosen)
-    return _prediction(recording.stages, run, len(chosen))
+    return _prediction(recording.stages, run, len(chosen) * machines)
 
 
 def _draw(recorded: Sequence[RecordedItem], count: int | None, seed: int) -> Sequence[RecordedItem]:

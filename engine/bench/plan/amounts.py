@@ -72,6 +72,14 @@ class Amounts:
         columns = [self._column("processor", stage) for stage in self._stages]
         return self._estimate(np.sum(columns, axis=0), self._ordinary)
 
+    def attempts(self) -> Estimate:
+        """Attempts at all stages."""
+        counted = [
+            np.array([float(sum(len(visit.services) for visit in visits)) for visits in found])
+            for found in self._of_stage.values()
+        ]
+        return self._estimate(np.sum(counted, axis=0), self._ordinary)
+
     def of_stage(self, what: Measure, stage: str) -> Estimate:
         """A worker's seconds or core seconds; or the share of items that reach the stage, are
         dropped by it or fail in it, and of their parts where it stands at those."""

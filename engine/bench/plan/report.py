@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from engine.bench.plan.amounts import Estimate
-from engine.bench.plan.planning import Limit, Plan
+from engine.bench.plan.limits import Limit
+from engine.bench.plan.planning import Plan
 from engine.telemetry.text import duration, pace, size
 
 if TYPE_CHECKING:
@@ -17,14 +18,19 @@ WIDTH = 100
 def render_plan(plan: Plan, *, width: int = WIDTH, color: bool = False) -> str:
     """The plan as text that ends in a line break."""
     blocks = [
-        f"{plan.items:,} items within {duration(plan.within)}, if they are as the "
-        f"{plan.recorded:,} recorded ones{_with_parts(plan)}:\n",
+        f"{_head(plan)}, if they are as the {plan.recorded:,} recorded ones{_with_parts(plan)}:\n",
         _as_text(_takes(plan), width, color),
         _as_text(_stages(plan), width, color),
         _as_text(_limits(plan), width, color),
         _lines(_sentences(plan)),
     ]
     return "\n".join(blocks)
+
+
+def _head(plan: Plan) -> str:
+    if plan.is_for_machines:
+        return f"{plan.items:,} items on {_machines(plan)} take {duration(plan.within)}"
+    return f"{plan.items:,} items within {duration(plan.within)}"
 
 
 def _with_parts(plan: Plan) -> str:
@@ -82,18 +88,24 @@ def _limits(plan: Plan) -> "Table":
             limit.what,
             duration(limit.seconds.value),
             f"{duration(limit.seconds.low)} to {duration(limit.seconds.high)}",
-            duration(limit.seconds.value / (plan.machines if limit.divides else 1)),
+            duration(limit.on(plan.machines)),
         )
     return table
 
 
 def _sentences(plan: Plan) -> Iterator[str]:
     first = plan.binds
-    yield f"What binds first is {first.what}: {duration(first.seconds.value)} on one machine."
+    counted = plan.machines if plan.is_for_machines else 1
+    where = "one machine" if counted == 1 else f"{counted:,} machines"
+    yield f"What binds first is {first.what}: {duration(first.on(counted))} on {where}."
+    if plan.enough is not None:
+        many, then = plan.enough
+        those = "One machine is enough" if many == 1 else f"More than {many:,} machines do not help"
+        yield f"{those}: then {then.what} binds, {duration(then.seconds.value)}."
     for limit in plan.limits:
-        if not limit.divides and limit.seconds.value > plan.within:
+        if not limit.divides and limit.seconds.value > plan.within and not plan.is_for_machines:
             yield _too_late(limit, plan)
-    if plan.machines > 1:
+    if plan.machines > 1 and not plan.cluster:
         yield "Each machine takes a part of the list, and a work folder of its own."
     yield (
         f"With these workers the model of the engine does {pace(plan.pace)} on a machine, where "

@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -276,3 +277,12 @@ def test_more_workers_and_room_are_never_slower_in_a_line(
     assert simulate(made, raised, queues=dict.fromkeys("abc", queue + 1)).seconds <= before + 1e-6
     slowest = max(s / w for s, w in zip(seconds, workers, strict=True))
     assert before >= count * slowest - 1e-6
+
+
+def test_machines_share_a_rate_and_nothing_else() -> None:
+    items = [item(str(n), a=Visit([Service(0.5)], key="h")) for n in range(400)]
+    made = recording(tandem("a"), items, workers=2, capacities=Capacities(6.0), shares_gates=True)
+    paces = [simulate(made, {}, items=400, machines=count).throughput for count in (1, 2, 4)]
+    assert paces == pytest.approx([4, 6, 6], rel=0.05)
+    apart = replace(made, shares_gates=False)
+    assert simulate(apart, {}, items=400, machines=4).throughput == pytest.approx(16, rel=0.05)

@@ -18,9 +18,11 @@ from engine.bench.model.reading import read_recording
 from engine.bench.model.recorded import RecordedItem, Recording, Service, Visit
 from engine.bench.model.simulation import simulate
 from engine.bench.plan.footprint import Footprint, read_footprint
-from engine.bench.plan.planning import FULL, Plan, make_plan
+from engine.bench.plan.limits import Fleet
+from engine.bench.plan.planning import Plan, make_plan
 from engine.bench.plan.quantities import rate_of, seconds_of
 from engine.bench.plan.report import render_plan
+from engine.bench.plan.sizing import FULL
 from engine.cli.main import main
 from engine.config.limits import KeyLimits
 from engine.contract import registry
@@ -61,7 +63,7 @@ def test_more_than_one_machine_can_do_is_shared_out() -> None:
     made = recording(tandem("a"), alike(a=Service(0.1, 1.5)), cores=2)
     plan = make_plan(made, Footprint(), 864_000, DAY)
     assert plan.machines == 9
-    assert make_plan(made, Footprint(), 864_000, DAY, cores=64).machines == 1
+    assert make_plan(made, Footprint(), 864_000, DAY, fleet=Fleet(cores=64)).machines == 1
 
 
 def test_a_stage_that_can_have_one_worker_takes_a_machine_for_each() -> None:
@@ -77,19 +79,19 @@ def test_hosts_bind_whatever_the_machines() -> None:
     """Of ten items nine go to h: 900 of 1000, at 300 an hour three hours."""
     items = [item(str(n), a=Visit([Service(1.0)], key="h" if n % 10 else "i")) for n in range(100)]
     made = recording(tandem("a"), items)
-    plan = make_plan(made, Footprint(), 1000, 7200, rates={"h": 300 / 3600})
+    plan = make_plan(made, Footprint(), 1000, 7200, fleet=Fleet(rates={"h": 300 / 3600}))
     assert plan.binds.what == "h: 300 an hour started"
     assert plan.binds.seconds.value == pytest.approx(3 * 3600)
     assert plan.binds.seconds.low < 3 * 3600 < plan.binds.seconds.high
     assert not plan.in_time
-    assert make_plan(made, Footprint(), 1000, 11000, rates={"h": 300 / 3600}).in_time
+    assert make_plan(made, Footprint(), 1000, 11000, fleet=Fleet(rates={"h": 300 / 3600})).in_time
     limited = recording(tandem("a"), items, capacities=Capacities(0.1))
     own = make_plan(limited, Footprint(), 1000, 7200)
     assert own.binds.what == "h: limits.rate = 0.1"
     assert own.binds.seconds.value == pytest.approx(9000)
     assert own.machines == 2  # each keeps to a rate of its own
     with pytest.raises(UsageError, match="--rate j: nothing that was recorded goes there"):
-        make_plan(made, Footprint(), 1000, 7200, rates={"j": 1.0})
+        make_plan(made, Footprint(), 1000, 7200, fleet=Fleet(rates={"j": 1.0}))
 
 
 def test_a_host_with_a_rate_of_its_own_binds_by_that() -> None:
@@ -132,7 +134,7 @@ def test_costs_and_disk_add_up() -> None:
         costs={str(n): {"requests": 2.0 * n} for n in range(4)},
         rest=40,
     )
-    plan = make_plan(made, footprint, 1000, DAY, rates={"requests": 1.0})
+    plan = make_plan(made, footprint, 1000, DAY, fleet=Fleet(rates={"requests": 1.0}))
     assert plan.costs["requests"].value == 3000
     assert plan.disk is not None
     assert plan.disk.value == 1000 * (100 + 15 + 10)
@@ -154,7 +156,7 @@ def test_a_plan_counts_parts_as_work_of_their_items() -> None:
     """f has 2 seconds with each of 10 or 30 parts, of which those of h go at most 5 a second."""
     items = [in_parts(10 if n % 2 else 30, str(n), key="h") for n in range(40)]
     made = recording(tandem("c", "f", "g"), items, each={"f": "c"})
-    plan = make_plan(made, Footprint(), 864, DAY, rates={"h": 5.0})
+    plan = make_plan(made, Footprint(), 864, DAY, fleet=Fleet(rates={"h": 5.0}))
     c, f, g = plan.stages
     assert [one.seconds.value for one in plan.stages] == [1, 40, 3]
     assert f.parts is not None and f.parts.value == 20
@@ -409,3 +411,51 @@ def test_no_work_folder_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
         f"penstock: {tmp_path} is not a work folder: it has no penstock.db; give the folder that a "
         "run wrote\n"
     )
+
+
+def test_so_many_machines_take_a_time_and_what_they_share_binds_them() -> None:
+    """A million items of 3.6 core seconds are 1,000 core hours: 1,000 machines of 2 cores take half
+    an hour, at 90% 2,000 seconds. 100 requests a second of one each take 10,000 seconds."""
+    made = recording(tandem("a"), alike(a=Service(0.1, 3.6)), cores=2)
+    many = Footprint(costs={str(n): {"requests": 1.0, "bytes": 1e6} for n in range(50)})
+    free = make_plan(made, many, 1_000_000, None, machines=1000)
+    assert (free.machines, free.enough) == (1000, None)
+    assert 2000 <= free.within < 2300
+    assert free.binds.what == "2 cores"
+    fleet = Fleet(rates={"requests": 100.0}, each={"bytes": 1e6})
+    bound = make_plan(made, many, 1_000_000, None, machines=1000, fleet=fleet)
+    assert 10_000 <= bound.within < 11_500
+    assert bound.binds.what == "requests: 360,000 an hour in all"
+    assert bound.enough is not None
+    assert bound.enough[0] == 180  # 1,800,000 seconds of one machine's cores over 10,000
+    [link] = [limit for limit in bound.limits if limit.what.startswith("bytes")]
+    assert (link.divides, link.on(1000)) == (True, pytest.approx(1000))
+    text = render_plan(bound)
+    assert text.startswith("1,000,000 items on 1,000 machines take 2 h 46 min")
+    assert "More than 180 machines do not help: then requests" in text
+
+
+def test_a_coordinator_passes_on_every_attempt_of_a_cluster() -> None:
+    made = recording(tandem("a", "b"), alike(a=1.0, b=1.0), handover=0.001)
+    apart = make_plan(made, Footprint(), 100_000, None, machines=50)
+    cluster = make_plan(made, Footprint(), 100_000, None, machines=50, fleet=Fleet(cluster=True))
+    [own] = [limit for limit in cluster.limits if limit.what.startswith("the coordinator")]
+    assert (own.what, own.divides) == ("the coordinator: 1 ms an attempt", False)
+    assert own.seconds.value == pytest.approx(200)
+    assert not [limit for limit in apart.limits if limit.what.startswith("the coordinator")]
+    assert "a work folder of its own" not in render_plan(cluster)
+
+
+def test_a_rate_that_machines_share_does_not_grow_with_them() -> None:
+    items = [item(str(n), a=Visit([Service(1.0)], key="h")) for n in range(50)]
+    made = recording(tandem("a"), items, capacities=Capacities(2.0), shares_gates=True)
+    plan = make_plan(made, Footprint(), 1000, None, machines=10)
+    assert (plan.binds.what, plan.binds.divides) == ("h: limits.rate = 2 in all", False)
+    assert plan.within >= 500
+
+
+@pytest.mark.parametrize("given", [[], ["--within", "1h", "--machines", "2"]])
+def test_a_time_or_machines_are_asked_for(tmp_path: Path, given: list[str]) -> None:
+    refused = CliRunner().invoke(main, ["plan", str(tmp_path), "--items", "9", *given])
+    assert refused.exit_code == 2
+    assert "give --within, for the machines that it takes, or --machines" in refused.output
