@@ -14,6 +14,7 @@ from stages.crawl.describe import Describe
 from stages.crawl.extract import Extract
 from stages.crawl.filter import Filter
 from stages.fetch.download import Download
+from stages.fetch.flags import FETCHING
 from stages.net.addresses import canonical_source
 
 
@@ -60,16 +61,7 @@ crawl = Pipeline(
             {"stages.download.reread": True},
             once=True,
         ),
-        Flag(
-            "--allow-private",
-            "Fetch also from this machine and private networks.",
-            {"stages.download.allow_private": True},
-        ),
-        Flag(
-            "--no-local",
-            "Take no files of this machine: for lists from elsewhere.",
-            {"stages.download.local_files": False},
-        ),
+        *FETCHING,
     ],
     checks=crawl_checks,
     sections=crawl_sections,

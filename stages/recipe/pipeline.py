@@ -6,6 +6,7 @@ from pydantic import BaseModel
 
 from engine import SOURCE, Flag, Pipeline, Step
 from stages.fetch.download import Download
+from stages.fetch.flags import FETCHING
 from stages.net.addresses import canonical_source
 from stages.persistence.persist import Persist
 from stages.persistence.settling import forget
@@ -133,16 +134,7 @@ recipe = Pipeline(
             },
             once=True,
         ),
-        Flag(
-            "--allow-private",
-            "Fetch also from this machine and private networks.",
-            {"stages.download.allow_private": True},
-        ),
-        Flag(
-            "--no-local",
-            "Take no files of this machine: for lists from elsewhere.",
-            {"stages.download.local_files": False},
-        ),
+        *FETCHING,
     ],
     unit="video",
     takes="URL",
