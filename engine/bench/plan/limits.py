@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from engine.bench.model.recorded import Recording
 from engine.bench.plan.amounts import Amounts, Estimate
 from engine.contract.errors import UsageError
+from engine.telemetry.text import size
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,11 @@ def limits_of(recording: Recording, amounts: Amounts, fleet: Fleet, items: int) 
             limits.append(Limit(f"{stage}: {what} at most", alone, divides=True))
     for name, rate in fleet.rates.items():
         needed, word = _amount(amounts, name, "--rate")
-        what = f"{name}: {_per_hour(rate)} {word}"
+        what = f"{name}: {_per_hour(rate, name)} {word}"
         limits.append(Limit(what, needed.times(items / rate), divides=False))
     for name, rate in fleet.each.items():
         needed, _ = _amount(amounts, name, "--each")
-        what = f"{name}: {_per_hour(rate)} a machine"
+        what = f"{name}: {_per_hour(rate, name)} a machine"
         limits.append(Limit(what, needed.times(items / rate), divides=True))
     limits += _by_settings(recording, amounts, fleet, items)
     if fleet.cluster and recording.handover:
@@ -91,5 +92,7 @@ def _by_settings(
         yield Limit(what, amounts.starts(name).times(items / rate), divides)
 
 
-def _per_hour(rate: float) -> str:
+def _per_hour(rate: float, name: str) -> str:
+    if name.startswith("bytes"):
+        return f"{size(round(3600 * rate))} an hour"
     return f"{3600 * rate:,.0f} an hour" if 3600 * rate >= 10 else f"{86400 * rate:,.3g} a day"

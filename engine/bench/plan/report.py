@@ -106,7 +106,7 @@ def _sentences(plan: Plan) -> Iterator[str]:
         if not limit.divides and limit.seconds.value > plan.within and not plan.is_for_machines:
             yield _too_late(limit, plan)
     if plan.machines > 1 and not plan.cluster:
-        yield "Each machine takes a part of the list, and a work folder of its own."
+        yield "Each machine takes a part of the list, or of one queue, into a folder of its own."
     yield (
         f"With these workers the model of the engine does {pace(plan.pace)} on a machine, where "
         f"{pace(plan.needed)} is needed."

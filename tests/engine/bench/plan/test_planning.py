@@ -443,7 +443,7 @@ def test_a_coordinator_passes_on_every_attempt_of_a_cluster() -> None:
     assert (own.what, own.divides) == ("the coordinator: 1 ms an attempt", False)
     assert own.seconds.value == pytest.approx(200)
     assert not [limit for limit in apart.limits if limit.what.startswith("the coordinator")]
-    assert "a work folder of its own" not in render_plan(cluster)
+    assert "a folder of its own" not in render_plan(cluster)
 
 
 def test_a_rate_that_machines_share_does_not_grow_with_them() -> None:
