@@ -24,7 +24,9 @@ class Known:
     ordinary output; `parts` is that of the parts, for the step that made them and for those that
     stand there, else None; `gaps` is that of the parts that failed, for the latter; `is_open` says
     of those that some parts have not ended: it is to be gathered again, most likely to the same;
-    `some_ended_ill` that some failed or were dropped, and so may not have got to the step.
+    `some_ended_ill` that some failed or were dropped, and so may not have got to the step;
+    `all_there` that every part has what the step made of it, whole, in its folder: looked at only
+    where some are open, and the step reads what is not kept.
     """
 
     outcome: Settled | None = None
@@ -39,6 +41,7 @@ class Known:
     gaps: int | None = None
     is_open: bool = False
     some_ended_ill: bool = False
+    all_there: bool = False
 
     @property
     def is_skipped(self) -> bool:

@@ -363,8 +363,11 @@ class Ends:
             return False  # it reads its part's own
         if self.may_run(splitting):
             return True  # some parts are gone, and all have to be looked at
+        mine = self.known.get(reader, Known())
+        if mine.all_there and self.held_below(reader, mine) is not None:
+            return False  # each part has what it made; what is left to do comes after that
         below = [(name, self.known.get(name)) for name in self.graph.home[splitting]]
-        return not all(known and self._stands_below(name, known) for name, known in below)
+        return not all(one and self._stands_below(name, one) for name, one in below)
 
     def _expected_before(self, stage: str) -> dict[str, End | None]:
         """The ends to expect of all that `stage` reads."""
@@ -379,8 +382,7 @@ class Ends:
         return self.above._expected_anywhere(stage)
 
     def _expected(self, stage: str) -> End | None:
-        """The end of `stage`, or the one to expect if it ends well; None if
-        the item does not reach it."""
+        """The end of `stage`, or the one to expect if it ends well; None if it is not reached."""
         if stage in self.ended:
             return self.ended[stage]
         if self.graph.level[stage] != self.item.split:

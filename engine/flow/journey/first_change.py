@@ -71,8 +71,8 @@ def with_disk(graph: Graph, item: Item, known: Mapping[str, Known]) -> dict[str,
 def with_standing(
     ledger: Ledger, graph: Graph, item: Item, known: Mapping[str, Known]
 ) -> dict[str, Known]:
-    """`known`, and of what the item's parts came to, whether some of them have not ended, and
-    whether some ended ill."""
+    """`known`, and of what the item's parts came to, whether some of them have not ended, whether
+    some ended ill, and whether all of it is there."""
     both = dict(known)
     for split in graph.splits[item.split]:
         here = [name for name in graph.home[split] if name in known]
@@ -80,10 +80,36 @@ def with_standing(
         is_open, ill = "pending" in outcomes, not outcomes.isdisjoint(("failed", "dropped"))
         if is_open or ill:
             more = {
-                name: replace(known[name], is_open=is_open, some_ended_ill=ill) for name in here
+                name: replace(
+                    known[name],
+                    is_open=is_open,
+                    some_ended_ill=ill,
+                    all_there=not ill and _are_all_there(ledger, graph, item, known, name),
+                )
+                for name in here
             }
             both |= more
     return both
+
+
+def _are_all_there(
+    ledger: Ledger, graph: Graph, item: Item, known: Mapping[str, Known], name: str
+) -> bool:
+    """Whether each part of the item has what the step `name` made of it. Not looked at where it
+    makes no difference: where the step reads nothing of the item's that is not kept."""
+    split = graph.level[name]
+    if not any(graph.level[one] == item.split for one in graph.discarded_for(name) if one != split):
+        return False
+    rows = [*ledger.parts.all(item.id, split)]
+    return len(rows) == known.get(split, Known()).parts and all(
+        _has_output(ledger, item.part(split, row.position, row.parameters), name) for row in rows
+    )
+
+
+def _has_output(ledger: Ledger, part: Item, stage: str) -> bool:
+    mark, known = output_mark(part, stage), ledger.parts.known(part).get(stage, Known())
+    stands = known.outcome == "done" and mark is not None and mark.fingerprint == known.fingerprint
+    return stands and is_whole(part, stage)
 
 
 def repairs_of(journey: Journey, change: Change) -> list[Repaired]:

@@ -127,6 +127,10 @@ class Graph:
         text = json.dumps(recipes, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
+    def discarded_for(self, stage: str) -> list[str]:
+        """The stages with `keep = false` whose outputs `stage` reads."""
+        return [name for name in self.reads[stage] if name in self.discarding]
+
     def gatherers(self, stage: str) -> list[str]:
         """The steps that gather what `stage`, which stands at parts, makes of them."""
         above = self.level[self.level[stage]] if self.level[stage] else None

@@ -3,6 +3,7 @@ else."""
 
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,49 @@ def test_parts_are_not_made_again_for_a_step_that_has_them(tmp_path: Path) -> No
     assert not any(stage == "h" for stage, _ in executions(tmp_path))
     run_within(SECONDS, line(*steps), tmp_path, ["a"], keep)
     assert set(executions(tmp_path).values()) == {1}
+
+
+def drain_at(stage: str, count: int = 1) -> Callable[[Run], None]:
+    """Stop the run as so many attempts of this stage have ended."""
+
+    def also(run: Run) -> None:
+        left = count
+
+        def listen(event: Event) -> None:
+            nonlocal left
+            left -= isinstance(event, AttemptEnded) and event.stage == stage
+            if not left:
+                run.drain("interrupted", "as told")
+
+        run.events.subscribe(listen)
+
+    return also
+
+
+READ_AND_GONE = [cut("c"), toy("s"), at("c", "f", "c", "s"), at("c", "h", "f"), gather("g", "h")]
+"""All parts read s, of which nothing is kept; and there is more to do with them."""
+
+
+def test_what_all_parts_have_read_is_not_made_again_for_steps_behind(tmp_path: Path) -> None:
+    keep = ["stages.s.keep=false", "stages.h.workers=1"]
+    pipeline = line(*READ_AND_GONE)
+    run_within(SECONDS, pipeline, tmp_path, ["a"], *keep, also=drain_at("f", 3))
+    assert len(list(tmp_path.glob("items/*/c.parts/*/f"))) == 3
+    assert len(list(tmp_path.glob("items/*/c.parts/*/h"))) < 3
+    assert not list(tmp_path.glob("items/*/s"))
+    run_within(SECONDS, pipeline, tmp_path, ["a"], *keep)
+    assert set(executions(tmp_path).values()) == {1}
+
+
+def test_it_is_made_again_where_a_part_has_to_read_it_again(tmp_path: Path) -> None:
+    keep = ["stages.s.keep=false", "stages.h.workers=1"]
+    pipeline = line(*READ_AND_GONE)
+    run_within(SECONDS, pipeline, tmp_path, ["a"], *keep, also=drain_at("f", 3))
+    [lost] = tmp_path.glob("items/*/c.parts/00000002/f")
+    shutil.rmtree(lost)
+    run_within(SECONDS, pipeline, tmp_path, ["a"], *keep)
+    again = [call for call, count in executions(tmp_path).items() if count > 1]
+    assert [stage for stage, _ in sorted(again)] == ["f", "s"]
 
 
 def test_parts_that_wait_keep_what_they_came_to_earlier(tmp_path: Path) -> None:
