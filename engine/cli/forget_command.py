@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from difflib import get_close_matches
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import anyio
 import click
@@ -93,11 +93,13 @@ def _find(reader: LedgerReader, pipeline: Pipeline, name: str) -> ItemRecord:
     with suppress(UsageError):  # it is no source, but may be an id
         source = pipeline.canonical(name)
         ids |= {item_id(source), earlier_id(source)}
-    known = []
+    known, of_that_name = [], []
     for record in reader.item_records():
         if record.id in ids or record.source == shown(name):
             return record
         known.append(record.id)
-    near = get_close_matches(name, known, 1)
-    meant = f"; did you mean {near[0]}?" if near else ""
+        if PurePath(record.source).name == name:
+            of_that_name.append(record.id)
+    near = of_that_name[:1] or get_close_matches(name, known, 1)
+    meant = f"; did you mean {near[0]}?" if near else "; give its id, or its source as it was given"
     raise UsageError(f"{reader.workdir} knows no {pipeline.unit} {name!r}{meant}")

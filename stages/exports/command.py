@@ -86,9 +86,13 @@ def export(workdir: Path, form: str, out: Path | None, split: float) -> None:
 
 def _opened(workdir: Path, form: str, split: float) -> Dataset | ScenesFolder:
     """What a run has made there that this format is for. Raises UsageError where it has not."""
-    if form in OF_SCENES:
-        return ScenesFolder(workdir / RESULTS)
-    return Dataset(workdir / DATASET, split)
+    is_of_scenes = form in OF_SCENES
+    wanted, other = (RESULTS, DATASET) if is_of_scenes else (DATASET, RESULTS)
+    if (workdir / other).is_dir() and not (workdir / wanted).exists():
+        fitting = ", ".join(OF_A_CRAWL if is_of_scenes else OF_SCENES)
+        what = "a crawl's dataset" if is_of_scenes else "scenes"
+        raise UsageError(f"{workdir} holds {what}, which {form} is not for; these are: {fitting}")
+    return ScenesFolder(workdir / RESULTS) if is_of_scenes else Dataset(workdir / DATASET, split)
 
 
 def _refuse_others_folder(out: Path, whence: Path) -> None:

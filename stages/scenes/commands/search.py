@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -194,8 +194,9 @@ def database_of(folder: Path) -> Path:
 
 
 def find_video(known: Mapping[str, Mapping[str, Any]], name: str, folder: Path) -> str:
-    """The id of the video that a person calls `name`, by its id, address, file, or title, among the
-    documents that are known. Raises UsageError where there is none, or several have that title."""
+    """The id of the video that a person calls `name`, by its id, address, file or the name of that,
+    or title, among the documents that are known. Raises UsageError where there is none, or several
+    are called so."""
     if name in known:
         return name
     if (by_source := _id_of(name)) in known:
@@ -204,6 +205,7 @@ def find_video(known: Mapping[str, Mapping[str, Any]], name: str, folder: Path) 
         id_
         for id_, document in known.items()
         if name in (document.get("source"), document.get("webpage_url"), document.get("title"))
+        or name == PurePosixPath(document.get("source") or "").name
     ]
     if len(called) == 1:
         return called[0]

@@ -43,6 +43,7 @@ def test_what_is_wrong_is_said_and_nothing_is_lost(made):
     answer = forget(work, "secrets")
     assert (answer.exit_code, len(answer.output.splitlines())) == (2, 1)
     assert "knows no video 'secrets'" in answer.output
+    assert "-secret-mp4-" in forget(work, "secret.mp4").output.partition("did you mean ")[2]
     assert forget(made, "secret").exit_code == 2
     with locked(work):
         answer = forget(work, made / "secret.mp4")

@@ -54,7 +54,7 @@ def test_json_is_for_machines(folder):
 
 def test_options_narrow_it_down(folder):
     assert "scene 2  " in asked(folder, "onions", "--after", "0:20").output
-    for name in ("street", "Street", "https://example.com/street.mp4"):
+    for name in ("street", "Street", "https://example.com/street.mp4", "street.mp4"):
         assert "dog" in asked(folder, "dog", "--video", name).output
     assert len(json.loads(asked(folder, "--json", "--limit", "1", "the onions dog").output)) == 1
     nothing = asked(folder, "dog", "--in", "speech")

@@ -121,7 +121,7 @@ def test_what_cannot_be_exported_is_said_in_one_line(folder, tmp_path):
     for arguments, told in [
         ((tmp_path, "srt"), "holds no scenes; run `penstock scenes`"),
         ((folder, "srt", "--split", "0.2"), "--split holds out videos of a crawl's dataset"),
-        ((folder, "coco"), "holds no dataset; run a crawl"),
+        ((folder, "coco"), "holds scenes, which coco is not for; these are: srt, vtt"),
         ((folder, "vtt", "--out", str(folder / "scenes" / "x")), "lies in the scenes itself"),
     ]:
         answer = export(*arguments)
