@@ -202,7 +202,7 @@ def _answer(asked: PlantedQuestion, place: int | None) -> Expectation:
     return Expectation(
         asked.film,
         asked.words,
-        f"scene {asked.scene}",
+        f"scene {asked.scene + 1}",
         f"answer {place}" if place else f"not in the first {SHOWN}",
         place is not None,
     )

@@ -29,10 +29,12 @@ class Audio(Stage):
     Of `video` it reads info.json and the file that it names. Raises Skip, of kind "no_audio", where
     the video has no sound, or none that can be decoded: everything else goes on without. The chunks
     stage finds the same speech where nobody has listened here, later.
+
+    The samples of an hour take 115 MB, and seconds to decode again: they are not kept.
     """
 
     inputs = "video"
-    defaults: ClassVar[dict[str, Any]] = {"workers": 2}
+    defaults: ClassVar[dict[str, Any]] = {"workers": 2, "keep": False}
     item_failures = frozenset({"missing_file", "damaged"})
 
     class Settings(engine.Settings):

@@ -247,7 +247,8 @@ def clock(seconds: float) -> str:
 
 def as_text(hit: "Hit", folder: Path) -> str:
     """The answer in two lines: video, scenes, time, and what was found there; the thumbnail."""
-    scenes = str(hit.first) if hit.first == hit.last else f"{hit.first}-{hit.last}"
+    first, last = hit.first + 1, hit.last + 1  # a person counts from one, as on the page
+    scenes = str(first) if first == last else f"{first}-{last}"
     label = hit.record.get("label")  # what documents call their entries: "steps 3"
     place = _printable(label) if isinstance(label, str) else f"scene {scenes}"
     # Text from elsewhere must not steer the terminal; the marks do.

@@ -34,7 +34,7 @@ def test_a_hit_has_video_scene_time_snippet_and_thumbnail(folder):
     told = asked(folder, "chop", "onions")
     assert told.exit_code == 0
     first, second = told.output.splitlines()
-    assert first == "kitchen  scene 1-2  0:20  speech: Chopping onions makes you cry."
+    assert first == "kitchen  scene 2-3  0:20  speech: Chopping onions makes you cry."
     assert second.strip() == str(folder / "scenes/kitchen/scenes/000002/thumbnail.jpg")
     assert "items/street/collect" in asked(folder, "dog").output
 
@@ -53,7 +53,7 @@ def test_json_is_for_machines(folder):
 
 
 def test_options_narrow_it_down(folder):
-    assert "scene 2  " in asked(folder, "onions", "--after", "0:20").output
+    assert "scene 3  " in asked(folder, "onions", "--after", "0:20").output
     for name in ("street", "Street", "https://example.com/street.mp4", "street.mp4"):
         assert "dog" in asked(folder, "dog", "--video", name).output
     assert len(json.loads(asked(folder, "--json", "--limit", "1", "the onions dog").output)) == 1

@@ -46,7 +46,7 @@ def test_clips_that_are_asked_for_later_redo_nothing_else(tmp_path):
     work = tmp_path / "work"
     run(work, video)
     [item] = (work / "items").iterdir()
-    others = [*item.glob("scenes.parts/*/fuse/record.json"), *item.glob("audio/audio.wav")]
+    others = [*item.glob("scenes.parts/*/fuse/record.json"), *item.glob("scenes/scenes.json")]
     before = {path: path.stat().st_mtime_ns for path in others}
     assert len(before) == 3
     assert not list(item.rglob("clip.json"))
