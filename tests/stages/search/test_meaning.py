@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from itertools import pairwise
@@ -115,18 +116,33 @@ class Embeddings(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def server(monkeypatch) -> Iterator[Any]:
-    monkeypatch.setenv("EMBED_KEY", "secret")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Embeddings) as made:
-        made.asked, made.keys, made.answers = [], [], []  # type: ignore[attr-defined]
-        made.arrived, made.go_on = threading.Semaphore(0), threading.Event()  # type: ignore[attr-defined]
-        made.url = f"http://127.0.0.1:{made.server_port}/v1"  # type: ignore[attr-defined]
+class EmbeddingsServer(ThreadingHTTPServer):
+    """What it was asked, with which keys; the `answers` that it gives instead, in order."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Embeddings)
+        self.asked: list[list[str]] = []
+        self.keys: list[str | None] = []
+        self.answers: list[tuple[int, dict[str, str], Any]] = []
+        self.arrived, self.go_on = threading.Semaphore(0), threading.Event()
+        self.url = f"http://127.0.0.1:{self.server_port}/v1"
+
+
+@contextmanager
+def embedding() -> Iterator[EmbeddingsServer]:
+    with EmbeddingsServer() as made:
         thread = threading.Thread(target=made.serve_forever, args=(0.02,))
         thread.start()
         yield made
         made.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def server(monkeypatch) -> Iterator[EmbeddingsServer]:
+    monkeypatch.setenv("EMBED_KEY", "secret")
+    with embedding() as made:
+        yield made
 
 
 def test_an_api_is_asked_once_for_each_text(tmp_path, server):

@@ -1,8 +1,6 @@
 """Questions from the live page that are answered by meaning, too."""
 
-import threading
 from collections.abc import Iterator, Sequence
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from stages.scenes.page.searching import PageSearch
 from stages.search.api_embedder import ApiEmbedder
 from stages.search.embedding import Embedded
 from stages.sinks.sqlite import SqliteSink
-from tests.stages.search.test_meaning import Embeddings
+from tests.stages.search.test_meaning import embedding
 from tests.stages.sinks.records import scene, video
 
 FILMS = video(
@@ -25,13 +23,8 @@ FILMS = video(
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("EMBED_KEY", "secret")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Embeddings) as made:
-        made.asked, made.keys, made.answers = [], [], []  # type: ignore[attr-defined]
-        thread = threading.Thread(target=made.serve_forever, args=(0.02,))
-        thread.start()
+    with embedding() as made:
         yield made
-        made.shutdown()
-        thread.join()
 
 
 @pytest.fixture
