@@ -35,6 +35,21 @@ def test_what_two_chunks_share_is_said_once_also_where_it_repeats() -> None:
     assert said(joined([first, second])) == "ask not ask not what you can"
 
 
+def test_a_word_that_two_chunks_hear_at_other_times_is_said_once() -> None:
+    """A model places words that come before or after a pause off by more than a word."""
+    shared = Stretch(26, 30)
+    one = ((25, 25.5, "the"), (25.5, 26.2, "other"), (26.7, 27.3, "way."))
+    two = ((26.1, 26.5, "other"), (28.6, 29.2, "way"), (29.3, 29.6, "in"), (29.6, 30.2, "short"))
+    first = chunk(0, 30, *one, (29.1, 29.5, "In"), shares=shared)
+    assert said(joined([first, chunk(26, 50, *two)])) in (
+        "the other way. in short",
+        "the other way. In short",
+    )
+    late = chunk(0, 30, *one[:-1], (28.6, 29.2, "way."), (29.3, 29.6, "In"), shares=shared)
+    early = chunk(26, 50, two[0], (26.7, 27.3, "way"), *two[2:])
+    assert said(joined([late, early])).lower().replace(".", "") == "the other way in short"
+
+
 def test_where_a_neighbour_failed_all_of_a_chunk_counts() -> None:
     words = ((8.0, 9.0, "one"), (11.0, 12.0, "two"))
     lost = chunk(12, 20)
