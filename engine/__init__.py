@@ -25,7 +25,7 @@ from engine.contract.errors import (
     WorkFolderError,
 )
 from engine.contract.item import Item, MissingOutput, id_with_options
-from engine.contract.job import Job
+from engine.contract.job import Job, JobOutcome
 from engine.contract.lending import Loan, borrow
 from engine.contract.parts import Parts
 from engine.contract.pipeline import (
@@ -130,6 +130,7 @@ __all__ = [
     "ItemRecord",
     "ItemUnfinished",
     "Job",
+    "JobOutcome",
     "JobProfile",
     "JoinedSources",
     "Loan",

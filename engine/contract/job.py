@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -99,6 +99,14 @@ class Job:
     `again` has what failed with the item tried once more, as `penstock retry` does; otherwise an
     item that has failed is told as failed at once.
 
+    `priority`: where items wait for a worker, those of a higher one go first, and those of one in
+    the order in which they came. So where such keep coming, the others wait. The items of a list
+    have the list's. If several jobs name one item, the highest of theirs holds.
+
+    `deadline`, in seconds since the epoch: if the item has not ended by then, this job is not
+    waited for any longer, and has "expired". Unless another job or a list waits for the item, it is
+    given up: it stays pending, and what it had done stands.
+
     `handle` is the source's own means to recognise the job, such as a message's number; the engine
     does not look at it.
     """
@@ -107,6 +115,8 @@ class Job:
     id: str | None = None
     parameters: Mapping[str, Any] = NO_PARAMETERS
     again: bool = False
+    priority: int = 0
+    deadline: float | None = None
     handle: Any = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -127,6 +137,10 @@ class Job:
         raise TypeError(
             f"a source gave {given!r}; give a string, a pair (id, source), or an engine.Job"
         )
+
+
+JobOutcome = Literal["done", "dropped", "failed", "expired"]
+"""How a job ended: as its item did, or by its deadline."""
 
 
 Given = str | tuple[str, str] | Job

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Mapping
 from functools import partial
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def inbox_for(options: StageOptions, *, is_root: bool, of_parts: bool) -> Inbox[
     stands at the level of parts."""
     free_held = FREE_HELD if is_root else 0
     whole_of = _whole_of if of_parts else None
-    return Inbox(options.queue, first_workers(options), free_held, whole_of)
+    return Inbox(options.queue, first_workers(options), free_held, whole_of, _PRIORITY)
 
 
 class Pool:
@@ -388,6 +389,9 @@ class Pool:
 
 def _joins_batches(entry: Entry) -> bool:
     return not entry.alone
+
+
+_PRIORITY = attrgetter("journey.priority")
 
 
 def _whole_of(entry: Entry) -> str | None:

@@ -165,6 +165,8 @@ class Routing:
     async def _take(self, taken: Taken) -> None:
         await self._jobs.room()
         await self._finishes.room()
+        if self._jobs.has_expired(taken):
+            return
         item = item_of(self._pipeline, self._workdir, taken.job)
         await self._admit(await with_parameters(self._pipeline, item), None, 0, taken)
         if taken.is_withdrawn:  # meanwhile
@@ -206,6 +208,7 @@ class Routing:
         self._entered += 1
         self._endings.entered(journey)
         if taken is not None:
+            journey.priority = taken.job.priority
             self._jobs.bind(taken, journey.item.id)
         self._events.emit(ItemEntered(journey.item.id, shown(item.source), parent))
         for repair in admitted.repairs:
@@ -376,6 +379,7 @@ class Routing:
         item = journey.item.id
         self._commit.after(lambda: self._endings.ended(item, None, False))
         self._parts.forget(journey)
+        self._budget.left(item)
         self._left()
 
     def _left(self) -> None:

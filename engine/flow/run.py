@@ -88,8 +88,7 @@ class Run:
         self.events = events
         self._jobs = Jobs(as_source(sources), self._stop)
         self._commit = commit
-        self._number = begun.run
-        self._news = news
+        self._number, self._news = begun.run, news
         stages, limits = config.stages, config.limits
         self._optional = frozenset(name for name in stages if stages[name].options.optional)
         inboxes = {
@@ -147,8 +146,7 @@ class Run:
         self._outcome: RunOutcome = "done"
         self._why: str | None = None
         self._in_hand = anyio.CancelScope()
-        self._finishing = False
-        self._went_through = False
+        self._finishing = self._went_through = False
         self._seconds: float | None = None
 
     def _graph(self, ingredients: Mapping[str, Ingredients]) -> Graph:
@@ -248,6 +246,7 @@ class Run:
                 helpers.start_soon(self._gates.tell)
                 helpers.start_soon(self._jobs.tell)
                 helpers.start_soon(self._jobs.take_back, self.give_up)
+                helpers.start_soon(self._jobs.expire, self.give_up)
                 if self._is_resident:
                     self._go_on_for_ever(helpers)
                 history = History(self._commit, self._number, self.snapshot, self.workdir)

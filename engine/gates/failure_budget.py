@@ -52,9 +52,13 @@ class FailureBudget:
     def ended(self, item: str, outcome: str) -> str | None:
         """The item has ended; returns why the run has to stop, or None."""
         counts = item in self._counting or outcome != "failed"
+        self.left(item)
+        return self.record(outcome == "failed") if counts else None
+
+    def left(self, item: str) -> None:
+        """The item has left the run without an end."""
         self._counting.discard(item)
         self._under_way.pop(item, None)
-        return self.record(outcome == "failed") if counts else None
 
     def record(self, failed: bool) -> str | None:
         """Count one item that ended; returns why the run has to stop, or None."""

@@ -1,7 +1,11 @@
 """The jobs of a source that are under way, and the reports to the source of their ends."""
 
+import heapq
+import itertools
 import logging
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
@@ -11,7 +15,7 @@ import anyio
 import anyio.lowlevel
 
 from engine.contract.errors import StopRun
-from engine.contract.job import Job
+from engine.contract.job import Job, JobOutcome
 from engine.ledger.records import Settled
 from engine.sources.reading import amapped, mapped, read_lazily
 from engine.sources.source import Source, wants_to_know
@@ -23,6 +27,9 @@ log = logging.getLogger("penstock.engine")
 MOST_DUE = 1000
 """The most reports to a source that may be due before it is read on."""
 
+LONGEST_WAIT = 60.0
+"""Seconds after which the clock, which may be set, is looked at again for the next deadline."""
+
 LETTING_GO = 5.0
 """Seconds that a source has at the end of a run to take the remaining reports."""
 
@@ -30,12 +37,14 @@ LETTING_GO = 5.0
 class Taken:
     """A job that was read. Not the job itself: a source may give the same object twice."""
 
-    __slots__ = ("is_withdrawn", "job")
+    __slots__ = ("has_expired", "is_withdrawn", "job")
 
     def __init__(self, job: Job) -> None:
         self.job = job
         self.is_withdrawn = False
         """The source did not want it any more before its item had entered."""
+        self.has_expired = False
+        """Its deadline passed before its item had ended."""
 
 
 class Jobs:
@@ -47,8 +56,8 @@ class Jobs:
     `take_back` reads the jobs that the source does not want any more, and the run calls `gave_up`
     with the items that have left it.
 
-    Everything but reading happens on the event loop. Nothing is kept for a source that defines
-    neither `ended` nor `lost`.
+    Everything but reading happens on the event loop. A source that defines neither `ended` nor
+    `lost` is told nothing.
     """
 
     def __init__(self, source: Source, stop: Callable[[StopRun], None]) -> None:
@@ -61,7 +70,11 @@ class Jobs:
         self._out: dict[Taken, None] = {}
         """The jobs without an end so far, in the order in which they were read."""
         self._of: dict[str, list[Taken]] = {}
-        self._due: deque[tuple[Taken, Settled | None]] = deque()
+        self._due: deque[tuple[Taken, JobOutcome | None]] = deque()
+        self._deadlines: list[tuple[float, int, Taken]] = []
+        """A heap; the numbers keep jobs of one deadline in order."""
+        self._numbers = itertools.count()
+        self._deadline_came = anyio.Event()
         self._telling = False
         self._changed = anyio.Event()
         self._thread = CallThread("penstock-source-told")
@@ -77,13 +90,12 @@ class Jobs:
         """Called in the reading thread, so that no job is lost between that
         thread and the event loop."""
         taken = Taken(Job.of(job))
-        if self._told:
-            with self._lock:
-                closed = self._closed
-                if not closed:
-                    self._out[taken] = None
-            if closed:
-                self._lose_late(job)
+        with self._lock:
+            closed = self._closed
+            if not closed:
+                self._out[taken] = None
+        if closed and self._told:
+            self._lose_late(job)
         return taken
 
     def _lose_late(self, job: Job) -> None:
@@ -97,9 +109,41 @@ class Jobs:
 
     def bind(self, taken: Taken, item: str) -> None:
         """Report the job when the item of this id ends."""
-        if self._told:
-            self._of.setdefault(item, []).append(taken)
+        self._of.setdefault(item, []).append(taken)
         self.name(taken, item)
+        deadline = taken.job.deadline
+        if deadline is not None:
+            if len(self._deadlines) > 2 * len(self._out) + 100:  # most of them have ended
+                self._deadlines = [one for one in self._deadlines if one[2] in self._out]
+                heapq.heapify(self._deadlines)
+            heapq.heappush(self._deadlines, (deadline, next(self._numbers), taken))
+            self._deadline_came.set()
+
+    def has_expired(self, taken: Taken) -> bool:
+        """Whether the job's deadline has passed before its item could enter: then it is settled."""
+        deadline = taken.job.deadline
+        taken.has_expired = deadline is not None and deadline <= time.time()
+        if taken.has_expired:
+            self.settle(taken, None)
+        return taken.has_expired
+
+    async def expire(self, give_up: Callable[[str], Awaitable[object]]) -> None:
+        """Withdraw jobs as their deadlines pass, until cancelled."""
+        while True:
+            left = math.inf
+            while self._deadlines:
+                deadline, _, taken = self._deadlines[0]
+                left = min(deadline - time.time(), LONGEST_WAIT)
+                if taken in self._out and left > 0:
+                    break
+                heapq.heappop(self._deadlines)
+                left = math.inf
+                if taken in self._out:
+                    taken.has_expired = True
+                    await self.withdraw(taken, give_up)
+            self._deadline_came = anyio.Event()
+            with anyio.move_on_after(left):
+                await self._deadline_came.wait()
 
     def name(self, taken: Taken, item: str) -> None:
         """Tell the source the id of the job's item."""
@@ -145,10 +189,12 @@ class Jobs:
 
     def settle(self, taken: Taken, outcome: Settled | None) -> None:
         """The job's item has ended with this outcome; None: this run will not end it."""
-        if self._told and taken in self._out:
+        if taken in self._out:
             del self._out[taken]
-            self._due.append((taken, outcome))
-            self._change()
+            if self._told:
+                told = "expired" if outcome is None and taken.has_expired else outcome
+                self._due.append((taken, told))
+                self._change()
 
     async def room(self) -> None:
         """Return when fewer than MOST_DUE reports are due."""
@@ -189,7 +235,7 @@ class Jobs:
             log.warning("the source does not answer; jobs that it is not told of: %d", left)
         self._thread.close()
 
-    async def _tell(self, taken: Taken, outcome: Settled | None) -> None:
+    async def _tell(self, taken: Taken, outcome: JobOutcome | None) -> None:
         source, job = self._source, taken.job
         try:
             if outcome is None:

@@ -3,9 +3,9 @@
 from collections.abc import AsyncGenerator, Awaitable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-from engine.contract.job import Given, Job
+from engine.contract.job import Given, Job, JobOutcome
 from engine.sources.reading import amapped, mapped, read_lazily
 
 
@@ -28,7 +28,8 @@ class Source(Protocol):
 
     - `ended(job, outcome)`: its item has ended, and the ledger has committed that. An item that is
       a list has ended when its items have too; an item that earlier runs brought to its end has
-      ended at once. If two jobs name one item, there is a call for each.
+      ended at once. If two jobs name one item, there is a call for each. "expired": the job's
+      deadline has passed, and its item has not ended.
     - `lost(job)`: this run gives the job up before its end. It was stopped or interrupted, or the
       ledger was lost, or the item is in the run with other parameters, or the job was withdrawn. A
       later run that gets the job again (in the last case but one: gets it first) goes on with it.
@@ -62,10 +63,9 @@ class Source(Protocol):
         event loop, so it has to return at once."""
         return
 
-    def ended(
-        self, job: Job, outcome: Literal["done", "dropped", "failed"]
-    ) -> Awaitable[None] | None:
-        """The job's item has ended, and the ledger has it. `job` is the object that was read."""
+    def ended(self, job: Job, outcome: JobOutcome) -> Awaitable[None] | None:
+        """The job's item has ended, and the ledger has it; or the job has expired. `job` is the
+        object that was read."""
         return None
 
     def lost(self, job: Job) -> Awaitable[None] | None:
@@ -116,9 +116,7 @@ class JoinedSources(Source):
         origin = _origin(job)
         origin.source.entered(origin.job, item)
 
-    def ended(
-        self, job: Job, outcome: Literal["done", "dropped", "failed"]
-    ) -> Awaitable[None] | None:
+    def ended(self, job: Job, outcome: JobOutcome) -> Awaitable[None] | None:
         origin = _origin(job)
         return origin.source.ended(origin.job, outcome)
 

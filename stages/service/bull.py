@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from anyio import to_thread
 
@@ -19,6 +19,7 @@ from engine import (
     ItemRecord,
     ItemUnfinished,
     Job,
+    JobOutcome,
     Source,
     Stopping,
     read_item,
@@ -123,7 +124,7 @@ class BullSource(Source):
         with self._lock:
             self._by_item[item].append(doing)
 
-    def ended(self, job: Job, outcome: Literal["done", "dropped", "failed"]) -> None:
+    def ended(self, job: Job, outcome: JobOutcome) -> None:
         doing = self._gone(job)
         record = read_item(self._workdir, doing.item) if doing.item is not None else None
         self._queue.end(doing.taken, lambda: _result(outcome, record, doing.unfinished))

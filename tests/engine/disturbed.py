@@ -1,6 +1,7 @@
 """Runs that are drained, cancelled or resized, or that give items up, at a random moment, and are
 watched at every event."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Protocol
 
 import anyio
 
-from engine import Pipeline
+from engine import Job, Pipeline
 from engine.flow.report import RunReport
 from engine.flow.run import Run, opened_run
 from engine.telemetry.events import (
@@ -41,11 +42,23 @@ class Case(Protocol):
 @dataclass
 class Disturbance:
     """At the `moment`-th event of a run: drain it, cancel it, resize its pools, or give up every
-    other item that is under way. The run has these further settings."""
+    other item that is under way. Or, "expire": every other job has a deadline that passes after so
+    many milliseconds, and each a priority. The run has these further settings."""
 
     kind: str
     moment: int
     overrides: Sequence[str] = ()
+
+
+def jobs_of(case: Case, disturbance: Disturbance | None) -> Sequence[str | Job]:
+    """The case's source; where jobs expire, it has priorities too."""
+    if disturbance is None or disturbance.kind != "expire":
+        return case.sources
+    at = time.time() + disturbance.moment / 1000
+    return [
+        Job(source, priority=number % 3, deadline=at if number % 2 else None)
+        for number, source in enumerate(case.sources)
+    ]
 
 
 class Watch:
@@ -92,7 +105,7 @@ class Watch:
             self.scope.cancel()
         elif kind == "give up":
             self.unwanted.set()
-        else:
+        elif kind == "resize":
             self.disturbance = None
             for number, pool in enumerate(self.run.pools.values()):
                 pool.resize(1 + (number + self.events) % 4)
@@ -108,12 +121,13 @@ def run_once(
     """One run of the case, None if it was cancelled; nothing may be overfull, leak, or hang."""
     pipeline, events, failures = case.pipeline, Events(), toys.Failures()
     config = configured(pipeline, *case.overrides(), *more)
+    jobs = jobs_of(case, disturbance)
 
     async def main() -> tuple[RunReport | None, list[str]]:
         report = None
         before = {task.id for task in anyio.get_running_tasks()}
         with anyio.fail_after(SECONDS), anyio.CancelScope() as scope:
-            async with opened_run(pipeline, config, workdir, case.sources, events) as run:
+            async with opened_run(pipeline, config, workdir, jobs, events) as run:
                 watch = Watch(run, disturbance, scope)
                 events.subscribe(watch)
                 events.subscribe(failures)

@@ -49,6 +49,13 @@ class Endings:
         self._open[item] = _Open(journey)
         if parent is not None:
             self._wait(parent, item)
+            if parent in self._open:
+                journey.priority = self._open[parent].journey.priority
+
+    def hurry(self, item: str, priority: int) -> None:
+        """The item, which is under way, is wanted with this priority too."""
+        journey = self._open[item].journey
+        journey.priority = max(journey.priority, priority)
 
     def journeys(self, item: str, is_wanted: Callable[[str], bool]) -> list[Journey]:
         """The undecided journeys that end with the item's if that is given up: its own, and those

@@ -37,6 +37,7 @@ async def enter_again(
         if parent is not None:
             endings.held_again(again.item, parent)
         if taken is not None:
+            endings.hurry(again.item, taken.job.priority)
             jobs.bind(taken, again.item)
         return
     outcome, _ = await commit.do(lambda ledger: ledger.standing(again.item))

@@ -25,6 +25,14 @@ class Closed(Exception):
     """No more items come out of this inbox."""
 
 
+class _Place(asyncio.Future[bool]):
+    """A place in a line for room, of an entry of this priority."""
+
+    def __init__(self, priority: int) -> None:
+        super().__init__(loop=asyncio.get_running_loop())
+        self.priority = priority
+
+
 class _Shared(Generic[T]):
     """The state that the two ends of an inbox share: the rules, and the tasks that wait.
 
@@ -34,7 +42,7 @@ class _Shared(Generic[T]):
 
     __slots__ = ("closed", "draining", "fillers", "held_by", "promised", "rules", "takers")
 
-    def __init__(self, rules: "InboxState[T, asyncio.Future[bool]]") -> None:
+    def __init__(self, rules: "InboxState[T, _Place]") -> None:
         self.rules = rules
         self.closed = False
         self.draining = False
@@ -44,20 +52,20 @@ class _Shared(Generic[T]):
         self.held_by: list[Callable[[Callable[[T], bool]], None]] = []
 
     async def stand_in(
-        self, line: deque[asyncio.Future[bool]], has_room: Callable[[], bool]
+        self, line: deque[_Place], has_room: Callable[[], bool], priority: int = 0
     ) -> None:
-        """Wait in line until there is room, or draining. A task that is woken and finds the room
-        taken keeps its place. It leaves the line when it has used its place; then the next one is
-        woken."""
-        loop = asyncio.get_running_loop()
-        place: asyncio.Future[bool] = loop.create_future()
-        line.append(place)
+        """Wait in line, before those of lower priorities, until there is room, or draining. A task
+        that is woken and finds the room taken keeps its place. It leaves the line when it has used
+        its place; then the next one is woken."""
+        place = _Place(priority)
+        before = (at for at, other in enumerate(line) if other.priority < priority)
+        line.insert(next(before, len(line)), place)
         try:
             while not self.draining:
                 await place
                 if has_room():
                     break
-                position, place = line.index(place), loop.create_future()
+                position, place = line.index(place), _Place(priority)
                 line[position] = place
         except BaseException:
             line.remove(place)
@@ -144,7 +152,8 @@ class Inlet(Generic[T]):
         """Wait for room, then put `entry` in. False, and nothing done, when draining."""
         shared = self._shared
         if not shared.rules.admits():
-            await shared.stand_in(shared.rules.putters, shared.rules.has_room)
+            priority = shared.rules.priority_of(entry)
+            await shared.stand_in(shared.rules.putters, shared.rules.has_room, priority)
         if shared.draining:
             return False
         shared.rules.put(entry)
@@ -308,7 +317,9 @@ class Inbox(Generic[T]):
         workers: int,
         free_held: int = 0,
         whole_of: Callable[[T], str | None] | None = None,
+        priority_of: Callable[[T], int] | None = None,
     ) -> None:
-        shared: _Shared[T] = _Shared(InboxState(bound, workers, free_held, whole_of))
+        rules = InboxState[T, _Place](bound, workers, free_held, whole_of, priority_of)
+        shared: _Shared[T] = _Shared(rules)
         self.inlet = Inlet(shared)
         self.outlet = Outlet(shared, self.inlet)

@@ -29,14 +29,18 @@ class InboxState(Generic[T, W]):
     (With rounds numbered at entry, as in start-time fair queueing, each of those would be in the
     current round, before its second part.) Held items come back at the front, out of turn.
 
+    Those of a higher priority go first: `turns` has those of the highest that are ready, which is
+    `priority`; `lower` has the turns of the others, by priority. So where all are of one, there is
+    one line. A part follows the one before it in the line where that stood.
+
     `putters` and `unholders` wait to come in and to come back, first in, first out; a W represents
     one of them. Each worker puts in one item at a time, so a long item has no more parts in line
     than it has workers, and a short one there waits for few.
     """
 
     __slots__ = (
-        "_whole_of", "behind", "bound", "free_held", "held", "in_hand", "putters", "ready", "turns",
-        "unholders", "workers",
+        "_priority_of", "_whole_of", "behind", "bound", "free_held", "held", "in_hand", "lower",
+        "priority", "putters", "ready", "turns", "unholders", "workers",
     )  # fmt: skip
 
     def __init__(
@@ -45,13 +49,17 @@ class InboxState(Generic[T, W]):
         workers: int,
         free_held: int = 0,
         whole_of: Callable[[T], str | None] | None = None,
+        priority_of: Callable[[T], int] | None = None,
     ) -> None:
         self.bound = bound
         self.workers = workers
         self.free_held = free_held
         self._whole_of = whole_of
+        self._priority_of = priority_of
         self.ready = 0
+        self.priority = 0
         self.turns: deque[tuple[T, str | None]] = deque()
+        self.lower: dict[int, deque[tuple[T, str | None]]] = {}
         self.behind: dict[str, deque[T]] = {}
         self.in_hand = 0
         self.held = 0
@@ -93,12 +101,33 @@ class InboxState(Generic[T, W]):
         self.ready += 1
         whole = self._whole_of(entry) if self._whole_of is not None else None
         if whole is None:
-            self.turns.append((entry, None))
+            self._line_of(entry).append((entry, None))
         elif whole in self.behind:
             self.behind[whole].append(entry)
         else:
             self.behind[whole] = deque()
-            self.turns.append((entry, whole))
+            self._line_of(entry).append((entry, whole))
+
+    def priority_of(self, entry: T) -> int:
+        return self._priority_of(entry) if self._priority_of is not None else 0
+
+    def _line_of(self, entry: T) -> deque[tuple[T, str | None]]:
+        """The turns of those that have the priority of this one, which is about to join them."""
+        priority = self.priority_of(entry)
+        if priority == self.priority:
+            return self.turns
+        if priority < self.priority and self.turns:
+            return self.lower.setdefault(priority, deque())
+        if self.turns:
+            self.lower[self.priority] = self.turns
+        self.priority, self.turns = priority, deque()
+        return self.turns
+
+    def _let_lower_ones(self) -> None:
+        """None of the highest priority is ready any more: the next lower one has its turns."""
+        if self.lower:
+            self.priority = max(self.lower)
+            self.turns = self.lower.pop(self.priority)
 
     def next(self) -> T:
         """The item that `take` would take."""
@@ -110,7 +139,9 @@ class InboxState(Generic[T, W]):
         self.ready -= 1
         self.in_hand += 1
         if whole is not None:
-            self._let_follow(whole)
+            self._let_follow(whole, self.turns)
+        if not self.turns:
+            self._let_lower_ones()
         return entry
 
     def withdraw(self, suits: Callable[[T], bool]) -> None:
@@ -120,19 +151,29 @@ class InboxState(Generic[T, W]):
             whole: deque(entry for entry in behind if not suits(entry))
             for whole, behind in self.behind.items()
         }
-        turns, self.turns = self.turns, deque()
-        for entry, whole in turns:
-            if not suits(entry):
-                self.turns.append((entry, whole))
-            elif whole is not None:
-                self._let_follow(whole)
-        self.ready = len(self.turns) + sum(map(len, self.behind.values()))
+        lines = {self.priority: self.turns, **self.lower}
+        self.lower = {priority: self._without(suits, line) for priority, line in lines.items()}
+        self.lower = {priority: line for priority, line in self.lower.items() if line}
+        self.turns = deque()
+        self.ready = sum(map(len, self.lower.values())) + sum(map(len, self.behind.values()))
+        self._let_lower_ones()
 
-    def _let_follow(self, whole: str) -> None:
-        """The next part of this whole item, if one is ready, gets the last turn."""
+    def _without(
+        self, suits: Callable[[T], bool], line: deque[tuple[T, str | None]]
+    ) -> deque[tuple[T, str | None]]:
+        left: deque[tuple[T, str | None]] = deque()
+        for entry, whole in line:
+            if not suits(entry):
+                left.append((entry, whole))
+            elif whole is not None:
+                self._let_follow(whole, left)
+        return left
+
+    def _let_follow(self, whole: str, line: deque[tuple[T, str | None]]) -> None:
+        """The next part of this whole item, if one is ready, gets the last turn in the line."""
         behind = self.behind[whole]
         if behind:
-            self.turns.append((behind.popleft(), whole))
+            line.append((behind.popleft(), whole))
         else:
             del self.behind[whole]
 
@@ -150,7 +191,7 @@ class InboxState(Generic[T, W]):
         """A held item comes back."""
         self.held -= 1
         self.ready += 1
-        self.turns.appendleft((entry, None))
+        self._line_of(entry).appendleft((entry, None))
 
     def leave(self) -> None:
         """An item in hand leaves the pool."""

@@ -121,6 +121,7 @@ def admit_part(
     known = with_own(part, own, with_disk(graph, part, known))
     known = with_standing(ledger, graph, part, known)
     journey, change = first_change(graph, part, known, above=above, own=own)
+    journey.priority = above.priority
     journey, change = with_parts(ledger, journey, change)
     repairs = repairs_of(journey, change)
     _record(ledger, journey, change, run)

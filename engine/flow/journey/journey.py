@@ -22,6 +22,8 @@ class Journey(Ends):
     """The list that produced it."""
     depth: int = 0
     """The number of lists that the item is nested in: 0 for an item of the source."""
+    priority: int = 0
+    """Where it waits, it goes before those of lower ones."""
     ran: bool = False
     """Whether any stage had work to do in this run."""
     parts_under_way: int = 0

@@ -153,7 +153,7 @@ def cases(draw: st.DrawFn, most_steps: int = 7, depth: int = 2) -> Case:
         if plan.name not in read:
             plan.options = {**plan.options, "keep": True}  # a result is kept: else it is refused
     splitting = [plan.name for plan in plans if plan.splits]
-    kinds = st.sampled_from(["drain", "cancel", "resize", "give up"])
+    kinds = st.sampled_from(["drain", "cancel", "resize", "give up", "expire"])
     changes = [(), *((f"stages.{name}.value=7",) for name in names)]
     changes += [(f"stages.{name}.more={more}",) for name in splitting for more in (1, 2)]
     disturbance = st.builds(Disturbance, kinds, st.integers(0, 120), st.sampled_from(changes))

@@ -100,7 +100,7 @@ def cases(draw: st.DrawFn) -> Case:
     read = {before for plan in plans for before in plan.after}
     for plan in plans:
         plan.options["keep"] |= plan.name not in read  # a result is kept: anything else is refused
-    kinds = st.sampled_from(["drain", "cancel", "resize", "give up"])
+    kinds = st.sampled_from(["drain", "cancel", "resize", "give up", "expire"])
     disturbance = st.builds(Disturbance, kinds, st.integers(0, 80))
     return Case(
         plans=plans,

@@ -63,6 +63,61 @@ def test_who_is_withdrawn_leaves_its_turn_to_the_next_part() -> None:
     assert taken_from(inbox) == "b1"
 
 
+def by_case(entry: str) -> int:
+    """Capitals are more urgent, and ! is most."""
+    return 2 * (entry == "!") + entry[0].isupper()
+
+
+def test_the_urgent_go_first_and_those_of_one_priority_by_turns() -> None:
+    inbox = InboxState[str, None](bound=9, workers=9, whole_of=whole_of, priority_of=by_case)
+    for entry in ["a0", "a1", "x", "A0", "A1", "Y", "a2", "!"]:
+        inbox.put(entry)
+    assert inbox.take() == "!"
+    assert [inbox.take() for _ in range(2)] == ["A0", "Y"]
+    inbox.hold()
+    inbox.put("z")
+    inbox.put("Z")
+    assert [inbox.take() for _ in range(3)] == ["A1", "Z", "a0"]
+    inbox.unhold("Y")
+    inbox.withdraw(lambda entry: entry == "x")
+    assert inbox.ready == 4
+    assert taken_from(inbox) == "Y z a1 a2"
+
+
+@given(st.lists(st.sampled_from([*"abABxyXY!", "take", "hold", "unhold", "withdraw"])))
+def test_whatever_comes_the_most_urgent_that_is_ready_is_taken(steps: list[str]) -> None:
+    inbox = InboxState[str, None](bound=99, workers=9, whole_of=whole_of, priority_of=by_case)
+    ready: list[str] = []
+    hand: list[str] = []
+    held: list[str] = []
+    for number, step in enumerate(steps):
+        if step == "take":
+            if ready:
+                taken = inbox.take()
+                assert by_case(taken) == max(map(by_case, ready))
+                ready.remove(taken)
+                hand.append(taken)
+        elif step == "hold":
+            if hand:
+                inbox.hold()
+                held.append(hand.pop())
+        elif step == "unhold":
+            if held:
+                inbox.unhold(held[-1])
+                ready.append(held.pop())
+        elif step == "withdraw":
+            inbox.withdraw(lambda entry: entry[0] in "aX")
+            ready = [entry for entry in ready if entry[0] not in "aX"]
+        else:
+            entry = f"{step}{number}" if step in "abAB" else step
+            inbox.put(entry)
+            ready.append(entry)
+        assert (inbox.ready, inbox.in_hand, inbox.held) == (len(ready), len(hand), len(held))
+        if ready:
+            assert inbox.next() in ready
+    assert sorted(inbox.take() for _ in range(inbox.ready)) == sorted(ready)
+
+
 def test_the_parts_of_a_pools_items_take_turns_by_whole_item_however_deep_they_are(
     tmp_path: Path,
 ) -> None:
