@@ -1,6 +1,5 @@
 """`penstock forget`: an item out of the results, the stores beside them, its folder, the ledger."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from difflib import get_close_matches
@@ -17,15 +16,14 @@ from engine.contract.errors import UsageError
 from engine.contract.item import earlier_id, item_id
 from engine.contract.pipeline import ItemRecord, Pipeline
 from engine.contract.showing import shown
-from engine.flow.finishing import finish_context, run_finish
+from engine.flow.finishing import finish_context, item_finish, run_finish
+from engine.ledger.forgetting import has_results
 from engine.ledger.lock import locked
+from engine.ledger.outputs.taking_out import bytes_in, clear_aside, set_aside
 from engine.ledger.reader import LedgerReader
 from engine.ledger.schema import FILE, told
 from engine.ledger.writer import Ledger
 from engine.telemetry.text import size
-
-DOOMED = ".forgotten"
-"""Where an item's folder is while it is being deleted."""
 
 
 def forget_item(workdir: str, name: str, trusted: bool) -> None:
@@ -39,26 +37,26 @@ def forget_item(workdir: str, name: str, trusted: bool) -> None:
     with LedgerReader(folder) as reader:
         last = last_run(reader)
         pipeline = registry.pipeline(last.pipeline)
-        has_results = any(run.outcome == "done" for run in reader.runs())
     with locked(folder), told(folder / FILE):
         with LedgerReader(folder) as reader:
             record = _find(reader, pipeline, name)
         config = stored_config(folder, last, pipeline, trusted, ())
         click.echo(f"forgetting {record.id}: {record.source}")
-        for line in _forget(folder, pipeline, config, record, has_results):
+        for line in _forget(folder, pipeline, config, record):
             click.echo(f"  {line}")
     if (folder / REPORT).is_file():
         click.echo(f"{folder / REPORT} was written before: penstock report writes it anew")
 
 
-def _forget(
-    folder: Path, pipeline: Pipeline, config: Config, record: ItemRecord, has_results: bool
-) -> Iterator[str]:
+def _forget(folder: Path, pipeline: Pipeline, config: Config, record: ItemRecord) -> Iterator[str]:
     if pipeline.forget is not None:
         context = finish_context(pipeline, config, folder, lambda: iter([record]))
         yield from pipeline.forget(context, record)
-    if pipeline.finish is not None and has_results:
+    item_gone = item_finish(pipeline, config, folder)
+    if pipeline.finish is not None and has_results(folder):
         yield from anyio.run(run_finish, pipeline, config, folder, {record.id})
+    elif item_gone is not None:
+        item_gone(record.id, gone=True)
     yield f"{record.folder}: {size(_delete(folder, record))} deleted"
     ledger = Ledger(folder / FILE)
     try:
@@ -71,19 +69,11 @@ def _forget(
 
 
 def _delete(workdir: Path, record: ItemRecord) -> int:
-    """Delete the item's folder; returns its bytes. Nothing of it ever looks whole: it is first
-    moved away."""
-    doomed = workdir / DOOMED
-    shutil.rmtree(doomed, ignore_errors=True)  # of one that was killed
-    if record.folder.is_symlink():
-        record.folder.unlink()  # the engine makes no links, and must not delete what it leads to
-        return 0
-    if not record.folder.is_dir():
-        return 0
-    counted = sum(path.lstat().st_size for path in record.folder.rglob("*"))
-    doomed.mkdir()
-    record.folder.rename(doomed / record.id)
-    shutil.rmtree(doomed)
+    """Delete the item's folder; returns its bytes."""
+    clear_aside(workdir)  # of one that was killed
+    counted = bytes_in(record.folder)
+    set_aside(workdir, record.folder)
+    clear_aside(workdir)
     return counted
 
 

@@ -14,6 +14,7 @@ import click
 
 from engine.cli.home import ensure_home
 from engine.cli.options import items_names, set_option, view_options, web_options
+from engine.cli.removing import forget, prune
 from engine.contract import registry
 from engine.contract.errors import PenstockError, PipelineError, StopRun, UsageError
 from engine.contract.showing import shown_in
@@ -294,24 +295,8 @@ def retry(
     )
 
 
-@main.command()
-@click.argument("workdir", metavar="DIR", type=click.Path())
-@click.argument("item")
-@click.option(
-    "--trust",
-    "trusted",
-    is_flag=True,
-    help="Use the folder's settings also where they are not those of a run of yours.",
-)
-def forget(workdir: str, item: str, trusted: bool) -> None:
-    """Take an ITEM, by its id or source, out of a work folder and all that was made of it.
-
-    Out of the results, of the stores that the pipeline writes to, its folder and the ledger. Given
-    again to a run, the source is done anew.
-    """
-    from engine.cli.forget_command import forget_item
-
-    forget_item(workdir, item, trusted)
+main.add_command(forget)
+main.add_command(prune)
 
 
 @main.command(

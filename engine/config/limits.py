@@ -3,9 +3,22 @@
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import ByteSize, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from engine.contract.stage import Settings, setting
+from engine.telemetry.text import seconds_of
+
+
+def as_seconds(value: object) -> object:
+    """Seconds of a time such as "7d"; any other value as it stands."""
+    return seconds_of(value) if isinstance(value, str) and not value.isdigit() else value
 
 
 class KeyLimits(Settings):
@@ -99,6 +112,12 @@ class LimitSettings(Settings):
         gt=0,
     )
 
+    ttl: Annotated[float, BeforeValidator(as_seconds)] = setting(
+        0.0,
+        'Time, such as "7d", after which a worker takes out items that have ended; 0: never.',
+        affects_output=False,
+        ge=0,
+    )
     finish_every: float = setting(
         600.0,
         "Seconds after which a worker that is never idle builds the results of all; 0: never.",

@@ -203,6 +203,9 @@ class Pipeline(Steps):
     """Makes the results of each item as soon as that has ended, before the finish makes all."""
     forget: Forget | None = None
     """What `penstock forget` does before it makes the finish build its results without the item."""
+    kept: Sequence[str] = ()
+    """Folders of the work folder's cache with a file for each answer that is kept for all items. A
+    file's time is that of its last use: `penstock prune` deletes those of long ago."""
     canonical: Callable[[str], str] = str.strip
     """Turns the text that a person typed into the source of an item. Raises UsageError."""
     precheck: Callable[[str, Mapping[str, BaseModel]], None] | None = None

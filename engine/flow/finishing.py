@@ -5,9 +5,11 @@ import logging
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from importlib import import_module, metadata
 from pathlib import Path
 from platform import python_version
+from typing import Protocol
 
 import anyio
 from anyio import to_thread
@@ -16,7 +18,7 @@ from engine.config.load import Config
 from engine.contract.errors import PenstockError, StopRun
 from engine.contract.pipeline import FinishContext, ItemRecord, Pipeline, RunRecord
 from engine.ledger.reader import LedgerReader, read_item
-from engine.telemetry.events import Event, ItemEnded, ItemEntered, ItemGivenUp
+from engine.telemetry.events import Event, ItemEnded, ItemEntered, ItemGivenUp, Pruned
 from engine.telemetry.text import one_line
 from engine.workers.call_thread import CallThread
 from engine.workers.result import result_of
@@ -87,9 +89,16 @@ def finish_context(
     )
 
 
-def item_finish(pipeline: Pipeline, config: Config, workdir: Path) -> Callable[[str], None] | None:
-    """The pipeline's finish of the item of an id, None where it has none. It blocks, and raises
-    StopRun for a full disk, FinishError where the content of the item's folder is at fault."""
+class FinishOne(Protocol):
+    """The pipeline's finish of the item of an id. `gone`: the item is about to be taken out of the
+    work folder, so the results show it no longer. It blocks, and raises StopRun for a full disk,
+    FinishError where the content of the item's folder is at fault."""
+
+    def __call__(self, item: str, *, gone: bool = False) -> None: ...
+
+
+def item_finish(pipeline: Pipeline, config: Config, workdir: Path) -> FinishOne | None:
+    """None where the pipeline has none."""
     finish = pipeline.finish_item
     if finish is None:
         return None
@@ -100,10 +109,12 @@ def item_finish(pipeline: Pipeline, config: Config, workdir: Path) -> Callable[[
 
     context = finish_context(pipeline, config, workdir, items, is_over=False)
 
-    def finish_one(item: str) -> None:
+    def finish_one(item: str, *, gone: bool = False) -> None:
         record = read_item(workdir, item)
         if record is None or record.outcome == "pending":
             return  # it has been taken up again, or out, meanwhile
+        if gone:
+            record = replace(record, outcome="dropped", kind="gone", reason="it is taken out")
         try:
             finish(context, record)
         except _UNREADABLE as error:
@@ -128,7 +139,10 @@ class WholeFinish:
         config: Config,
         workdir: Path,
         stop: Callable[[StopRun], None],
+        made: Callable[[], object],
     ) -> None:
+        """`made` is called when it has made the results of all, while the run goes on."""
+        self._made = made
         self._where = pipeline, config, workdir
         self._every = config.limits.finish_every
         self.is_repeated = (
@@ -146,9 +160,9 @@ class WholeFinish:
             self._under_way.add(event.item)
         elif isinstance(event, ItemEnded | ItemGivenUp):
             self._under_way.discard(event.item)
-            if isinstance(event, ItemEnded) and self._since is None:
-                self._since = anyio.current_time()
-            self._changed.set()
+        if isinstance(event, ItemEnded | Pruned) and self._since is None:
+            self._since = anyio.current_time()
+        self._changed.set()
 
     async def at_the_end(self) -> Sequence[str]:
         """Returns the lines for the report. Raises as `run_finish` does."""
@@ -158,12 +172,14 @@ class WholeFinish:
     async def now_and_then(self) -> None:
         """Until cancelled. Where it fails, that is said, and it is tried again when it is next due;
         a full disk stops the run."""
+        await import_first(self._where[0])
         while True:
             await self._until_due()
             self._since, began = None, anyio.current_time()
             try:
                 async with self._one_at_a_time:
                     await run_finish(*self._where, is_over=False)
+                self._made()
             except StopRun as stop:
                 self._stop(stop)
                 return

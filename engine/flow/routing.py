@@ -15,12 +15,12 @@ from engine.contract.pipeline import Pipeline
 from engine.contract.showing import shown
 from engine.flow.attempt import Conclusion, Entry
 from engine.flow.division import Judge
+from engine.flow.ending.item_finishes import ItemFinishes
+from engine.flow.ending.telling import Telling
 from engine.flow.entry.endings import Endings
 from engine.flow.entry.entering_again import enter_again
-from engine.flow.entry.item_finishes import ItemFinishes
 from engine.flow.entry.job_items import item_of, with_parameters
 from engine.flow.entry.lists import Lists
-from engine.flow.entry.telling import Telling
 from engine.flow.handing import DiskRoom, RoomyHanding
 from engine.flow.inbox import Inlet
 from engine.flow.journey import Journey

@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from engine.config.trust import seal
 from engine.contract.errors import PenstockError, StopRun, root_cause
 from engine.contract.pipeline import Pipeline
 from engine.flow.division import judges_of
-from engine.flow.entry.item_finishes import ItemFinishes
+from engine.flow.ending.item_finishes import ItemFinishes
+from engine.flow.ending.pruning import Pruning
 from engine.flow.finishing import WholeFinish, import_first, installed_versions, item_finish
 from engine.flow.journey.graph import Graph
 from engine.flow.pool import Pool, inbox_for
@@ -99,7 +101,8 @@ class Run:
             )
             for name in pipeline.names
         }
-        self._finish_of_all = WholeFinish(pipeline, config, workdir, self._stop)
+        made = partial(commit.note, lambda ledger: ledger.note_finish(begun.run))
+        self._finish_of_all = WholeFinish(pipeline, config, workdir, self._stop, made)
         self._is_resident = resident
         self._finishes = ItemFinishes(item_finish(pipeline, config, workdir), events, self._stop)
         self._routing = Routing(
@@ -238,15 +241,10 @@ class Run:
             async with anyio.create_task_group() as helpers:
                 if threading.current_thread() is threading.main_thread():
                     helpers.start_soon(self._watch_signals)
-                for task in background:
+                told = self._commit.watch, self._finishes.run, self._gates.tell
+                for task in (*background, self._resize_pools, *told):
                     helpers.start_soon(task)
-                helpers.start_soon(self._resize_pools)
-                helpers.start_soon(self._commit.watch)
-                helpers.start_soon(self._finishes.run)
-                helpers.start_soon(self._gates.tell)
-                helpers.start_soon(self._jobs.tell)
-                helpers.start_soon(self._jobs.take_back, self.give_up)
-                helpers.start_soon(self._jobs.expire, self.give_up)
+                helpers.start_soon(self._jobs.attend, self.give_up)
                 if self._is_resident:
                     self._go_on_for_ever(helpers)
                 history = History(self._commit, self._number, self.snapshot, self.workdir)
@@ -276,6 +274,9 @@ class Run:
         if self._finish_of_all.is_repeated:
             self.events.subscribe(self._finish_of_all)
             helpers.start_soon(self._finish_of_all.now_and_then)
+        if ttl := self.config.limits.ttl:
+            told = self._commit, self._finishes, self.events, self._stop
+            helpers.start_soon(Pruning(self.workdir, ttl, *told).keep)
 
     async def _watch_signals(self) -> None:
         heard = [signal.SIGINT, signal.SIGTERM]

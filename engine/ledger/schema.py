@@ -82,8 +82,9 @@ what those of a release that did not record it count as made from."""
 
 
 ADDED = {
-    "runs": {"cores": "INTEGER", "seal": "TEXT"},
+    "runs": {"cores": "INTEGER", "seal": "TEXT", "finished": "REAL"},
     "items": {
+        "used": "REAL",
         "parameters": "TEXT",
         "split": "TEXT",
         "position": "INTEGER",
@@ -104,7 +105,8 @@ ADDED = {
     "pool_samples": dict.fromkeys(POOL_COLUMNS, ""),
 }
 """Columns that the first ledgers lacked, NULL where nothing was measured, and for an item without
-parameters."""
+parameters. An item was last `used` when a run was asked for it, or ended it; a run has `finished`
+when it last made the results of all items while it went on."""
 
 
 KILLED = "CREATE INDEX IF NOT EXISTS attempts_killed ON attempts (item, stage) WHERE killed"

@@ -146,6 +146,10 @@ class Ledger:
             "UPDATE runs SET ended = ?, outcome = ? WHERE id = ?", (time.time(), outcome, run)
         )
 
+    def note_finish(self, run: int) -> None:
+        """Record that the run, which goes on, has made the results of all items."""
+        self._db.execute("UPDATE runs SET finished = ? WHERE id = ?", (time.time(), run))
+
     def close_attempts_of_dead_runs(self, run: int) -> list[tuple[str, str]]:
         """Mark the unended attempts of killed runs as interrupted; returns
         their items and stages."""
@@ -204,18 +208,20 @@ class Ledger:
             self._db.execute("INSERT OR IGNORE INTO expansions VALUES (?, ?)", (parent, item.id))
         row = self._db.execute("SELECT entered_run FROM items WHERE id = ?", (item.id,)).fetchone()
         if row is not None and row[0] == run:
+            self._db.execute("UPDATE items SET used = ? WHERE id = ?", (time.time(), item.id))
             return None
         self._db.execute(
-            "INSERT INTO items (id, source, parent, entered_run, parameters)"
-            " VALUES (?, CAST(? AS TEXT), ?, ?, ?)"
+            "INSERT INTO items (id, source, parent, entered_run, parameters, used)"
+            " VALUES (?, CAST(? AS TEXT), ?, ?, ?, ?)"
             " ON CONFLICT (id) DO UPDATE SET entered_run = excluded.entered_run,"
-            " source = excluded.source, parameters = excluded.parameters",
+            " source = excluded.source, parameters = excluded.parameters, used = excluded.used",
             (
                 item.id,
                 item.source.encode("utf-8", "surrogateescape"),
                 parent,
                 run,
                 item.parameters.text or None,
+                time.time(),
             ),
         )
         return known_ends(self._db, item.id)
@@ -310,7 +316,8 @@ class Ledger:
             self._db.execute("DELETE FROM stages WHERE item = ? AND stage = ?", (item, stage))
 
     def _end_item(self, item: str, outcome: str) -> None:
-        self._db.execute("UPDATE items SET outcome = ? WHERE id = ?", (outcome, item))
+        change = "UPDATE items SET outcome = ?, used = ? WHERE id = ?"
+        self._db.execute(change, (outcome, time.time(), item))
 
     def children(self, parent: str) -> list[Job]:
         """The items that the list `parent` produced, ordered by id, as jobs with their ids.

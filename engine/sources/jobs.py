@@ -164,6 +164,14 @@ class Jobs:
         for taken in self._of.pop(item, ()):
             self.settle(taken, None)
 
+    async def attend(self, give_up: Callable[[str], Awaitable[object]]) -> None:
+        """Tell the source of ends, and withdraw jobs that it does not want any more and those whose
+        deadlines pass, until cancelled. `give_up` has an item leave the run."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.tell)
+            tasks.start_soon(self.take_back, give_up)
+            tasks.start_soon(self.expire, give_up)
+
     async def take_back(self, give_up: Callable[[str], Awaitable[object]]) -> None:
         """Read the jobs that the source does not want any more, and withdraw them."""
         if type(self._source).withdrawn is Source.withdrawn:

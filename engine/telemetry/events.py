@@ -66,6 +66,14 @@ class ItemUnfinished(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Pruned(Event):
+    """Items that had ended long ago are out of the work folder; `bytes` of outputs are deleted."""
+
+    items: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class PartEntered(Event):
     """The step `split` has made a part of the item `parent`, at `position`, or it goes on from an
     earlier run. `item` is the part's id."""

@@ -1,5 +1,7 @@
 """Text and figures as people read them: one line, a duration, a size, a rate."""
 
+import re
+
 
 def one_line(text: str, limit: int = 200) -> str:
     """`text` without line breaks and control characters, cut to `limit` characters.
@@ -8,6 +10,10 @@ def one_line(text: str, limit: int = 200) -> str:
     """
     flat = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return flat if len(flat) <= limit else f"{flat[: limit - 1]}…"
+
+
+UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+"""Seconds of each unit of time."""
 
 
 def duration(seconds: float) -> str:
@@ -20,6 +26,14 @@ def duration(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600} h {whole % 3600 // 60:02} min"
     return f"{whole // 86400} d {whole % 86400 // 3600:02} h"
+
+
+def seconds_of(text: str) -> float:
+    """The seconds of a time such as "90s", "30 min", "12h", "7d" or "2w". Raises ValueError."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|min|h|d|w)\s*", text)
+    if found is None:
+        raise ValueError(f'{text!r} is no time such as "30min", "12h" or "7d"')
+    return float(found[1]) * UNITS[found[2]]
 
 
 def size(count: int) -> str:

@@ -11,6 +11,7 @@ from engine.telemetry.events import (
     GateClosed,
     ItemUnfinished,
     ListenerFailed,
+    Pruned,
     Repaired,
     RoomMade,
     Stopping,
@@ -90,6 +91,8 @@ def notable(event: Event, longest_id: int = 200) -> str | None:
             return f"repaired {_name(event.item, longest_id)} in {event.stage}: {event.what}"
         case ItemUnfinished():
             return f"failed in the finish: {_name(event.item, longest_id)}: {event.reason}"
+        case Pruned():
+            return f"{counted(event.items, 'old item')} taken out: {size(event.bytes)} of outputs"
         case ListenerFailed():
             return f"{event.listener} failed, and the run goes on: {event.reason}"
         case Stopping():

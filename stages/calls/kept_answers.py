@@ -11,7 +11,7 @@ import tempfile
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -113,11 +113,15 @@ class KeptAnswers(ABC, Generic[A]):
     async def read(self, key: str) -> A | None:
         """The answer on disk. None where there is none, where a power cut left it incomplete, or
         where it holds no valid answer."""
+        path = self._path(key)
         try:
-            async with aiofiles.open(self._path(key), encoding="utf-8") as file:
-                return self._parsed(await file.read())
+            async with aiofiles.open(path, encoding="utf-8") as file:
+                answer = self._parsed(await file.read())
         except (FileNotFoundError, ValueError):
             return None
+        with suppress(OSError):
+            os.utime(path)  # used now, so `penstock prune` spares it
+        return answer
 
     async def get(self, key: str, ask: Callable[[], Awaitable[A]]) -> A:
         """The answer on disk, or else the result of `ask`, which is on disk before it is returned.

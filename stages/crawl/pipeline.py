@@ -46,6 +46,7 @@ crawl = Pipeline(
         ),
     ],
     finish=build_dataset,
+    kept=["replies"],
     canonical=canonical_source,
     resolve=_resolve_crawl,
     flags=[

@@ -70,6 +70,7 @@ lesson = Pipeline(
     ],
     finish=finish,
     finish_item=finish_item,
+    kept=["images", "voices"],
     canonical=_canonical,
     precheck=_precheck,
     parameters=_parameters,

@@ -105,6 +105,7 @@ recipe = Pipeline(
     finish=finish,
     finish_item=finish_item,
     forget=forget,
+    kept=["replies", "transcripts"],
     news=news,
     sections=sections,
     canonical=canonical_source,

@@ -118,6 +118,7 @@ scenes = Pipeline(
     ],
     finish=finish,
     forget=forget,
+    kept=["replies", "transcripts"],
     canonical=canonical_source,
     resolve=_resolve_scenes,
     sections=page.sections,

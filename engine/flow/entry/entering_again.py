@@ -2,8 +2,8 @@
 
 import logging
 
+from engine.flow.ending.item_finishes import ItemFinishes
 from engine.flow.entry.endings import Endings
-from engine.flow.entry.item_finishes import ItemFinishes
 from engine.flow.journey.admission import Again
 from engine.ledger.group_commit import GroupCommit
 from engine.sources.jobs import Jobs, Taken

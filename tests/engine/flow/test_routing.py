@@ -14,7 +14,7 @@ from anyio import wait_all_tasks_blocked
 
 from engine import Pipeline, StopRun
 from engine.flow.attempt import Conclusion, Entry
-from engine.flow.entry.item_finishes import ItemFinishes
+from engine.flow.ending.item_finishes import ItemFinishes
 from engine.flow.inbox import Closed, Inbox
 from engine.flow.journey.graph import Graph
 from engine.flow.routing import Routing

@@ -3,6 +3,7 @@
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 import anyio
 
@@ -31,7 +32,7 @@ class ItemFinishes:
 
     def __init__(
         self,
-        finish: Callable[[str], object] | None,
+        finish: Callable[..., object] | None,
         events: Events,
         stop: Callable[[StopRun], None],
     ) -> None:
@@ -49,6 +50,12 @@ class ItemFinishes:
             return
         self._due.append((item, outcome, told))
         self._change()
+
+    async def take_out(self, item: str) -> None:
+        """Have the results show the item no longer: it is about to be taken out. Raises the errors
+        of `finish`."""
+        if self._finish is not None:
+            await self._thread.call(partial(self._finish, item, gone=True))
 
     async def room(self) -> None:
         """Return when fewer than MOST_DUE are due."""

@@ -1,6 +1,6 @@
 """The end of an item is told, after the pipeline's finish of it: to listeners, to the source."""
 
-from engine.flow.entry.item_finishes import ItemFinishes
+from engine.flow.ending.item_finishes import ItemFinishes
 from engine.ledger.group_commit import GroupCommit
 from engine.ledger.records import Settled
 from engine.sources.jobs import Jobs
