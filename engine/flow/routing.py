@@ -193,10 +193,13 @@ class Routing:
         if self._draining:
             await anyio.sleep_forever()  # the run drains, and is about to cancel the feeding task
         self._in_flight += 1
-        again = taken is not None and taken.job.again and item.id not in self._endings
         where = self._graph, item, parent, depth, self._run, self._suspects
+        again = taken is not None and taken.job.again
+        anew, is_over = taken is not None and self._jobs.is_resident, item.id not in self._endings
         try:
-            admitted = await self._commit.do(lambda ledger: admit(ledger, *where, again=again))
+            admitted = await self._commit.do(
+                lambda ledger: admit(ledger, *where, again=again, by_identity=anew, is_over=is_over)
+            )
         except BaseException:
             self._in_flight -= 1
             raise

@@ -88,7 +88,7 @@ class Run:
         self.config = config
         self.workdir = workdir
         self.events = events
-        self._jobs = Jobs(as_source(sources), self._stop)
+        self._jobs = Jobs(as_source(sources), self._stop, resident=resident)
         self._commit = commit
         self._number, self._news = begun.run, news
         stages, limits = config.stages, config.limits
@@ -103,7 +103,6 @@ class Run:
         }
         made = partial(commit.note, lambda ledger: ledger.note_finish(begun.run))
         self._finish_of_all = WholeFinish(pipeline, config, workdir, self._stop, made)
-        self._is_resident = resident
         self._finishes = ItemFinishes(item_finish(pipeline, config, workdir), events, self._stop)
         self._routing = Routing(
             pipeline,
@@ -245,7 +244,7 @@ class Run:
                 for task in (*background, self._resize_pools, *told):
                     helpers.start_soon(task)
                 helpers.start_soon(self._jobs.attend, self.give_up)
-                if self._is_resident:
+                if self._jobs.is_resident:
                     self._go_on_for_ever(helpers)
                 history = History(self._commit, self._number, self.snapshot, self.workdir)
                 helpers.start_soon(history.keep)

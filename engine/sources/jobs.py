@@ -60,8 +60,12 @@ class Jobs:
     `lost` is told nothing.
     """
 
-    def __init__(self, source: Source, stop: Callable[[StopRun], None]) -> None:
-        """`stop` is called, with the reason, if a report to the source fails."""
+    def __init__(
+        self, source: Source, stop: Callable[[StopRun], None], *, resident: bool = False
+    ) -> None:
+        """`stop` is called, with the reason, if a report to the source fails. `resident`: the
+        source need not end, and may give one address again and again."""
+        self.is_resident = resident
         self._source = source
         self._stop = stop
         self._told = wants_to_know(source)

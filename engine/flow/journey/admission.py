@@ -34,6 +34,9 @@ from engine.ledger.retrying import discard_void_outputs
 from engine.ledger.writer import Ledger
 from engine.telemetry.events import Repaired
 
+NO_RUN = 0
+"""The number of no run: they count from 1."""
+
 
 @dataclass(frozen=True, slots=True)
 class Admission:
@@ -64,11 +67,15 @@ def admit(
     suspects: Suspects,
     *,
     again: bool = False,
+    by_identity: bool = False,
+    is_over: bool = True,
 ) -> Admission | Again:
     """Enter `item` into this run, under its id in the ledger, unless it has entered already.
-    `again`: what has failed with it is tried once more, also where that was in this run."""
-    item, is_renewed = ledger.find(item, run)
-    if again:
+    `again`: what has failed with it is tried once more, also where that was in this run.
+    `by_identity`: an address of this run with another signature is the same item, not a second one;
+    if that one `is_over` and has failed, it is tried with this signature."""
+    item, is_renewed = ledger.find(item, NO_RUN if by_identity else run)
+    if is_over and (again or (by_identity and is_renewed)):
         _try_again(ledger, graph, item)
     item = replace(item, depth=depth)
     known = ledger.admit(item, parent, run)

@@ -1,20 +1,22 @@
 """Which item an address is: signed anew or twice, or entered by an earlier version; and who is told
 its password."""
 
+import queue
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from engine import Item
+from engine import Item, Job, Source
 from engine.contract.item import earlier_id, item_id
+from engine.flow.run import run_pipeline
 from engine.ledger.reader import LedgerReader
 from engine.ledger.schema import FILE
 from engine.ledger.writer import Ledger
 from engine.telemetry.events import Event
 from engine.views.json_log import JsonLog
 from tests.engine import toys
-from tests.engine.toys import Toy, executions, line, query, run, toy
+from tests.engine.toys import Toy, configured, executions, line, query, run, toy
 
 
 @pytest.fixture
@@ -65,6 +67,32 @@ def test_what_one_list_names_twice_with_two_signatures_is_two_items(fast: Path) 
     run(pipeline, fast, [plain])
     assert items(fast)[0] == (item_id(plain), plain)
     assert set(executions(fast).values()) == {1}
+
+
+def test_a_queue_that_gives_an_address_signed_anew_means_the_same_video(fast: Path) -> None:
+    """In a resident run it is answered from what stands; one that failed is tried once more."""
+    old, new = SIGNED.format("a", "old"), SIGNED.format("a", "new")
+    failing = SIGNED.format("b", "old")
+    mended = SIGNED.format("b", "new")
+    heard: queue.SimpleQueue[str] = queue.SimpleQueue()
+    told: list[tuple[str, str]] = []
+
+    class Queue(Source):
+        def items(self) -> Iterator[Job]:
+            for source in (old, new, failing, mended):
+                yield Job(source)
+                told.append((source, heard.get(timeout=60)))
+
+        def ended(self, job: Job, outcome: str) -> None:
+            heard.put(outcome)
+
+    pipeline = line(toy("a", does={failing: ["permanent"]}))
+    run_pipeline(pipeline, configured(pipeline), fast, Queue(), resident=True)
+    assert told == [
+        (old, "done"), (new, "done"), (failing, "failed"), (mended, "done"),
+    ]  # fmt: skip
+    assert items(fast) == [(item_id(old), old), (item_id(failing), mended)]
+    assert executions(fast) == {("a", item_id(old)): 1, ("a", item_id(failing)): 2}
 
 
 def test_what_an_earlier_version_entered_keeps_its_id(fast: Path) -> None:
