@@ -60,8 +60,8 @@ def finish(context: FinishContext) -> Sequence[str]:
 def finish_item(context: FinishContext, record: ItemRecord) -> None:
     """Put the files of a lesson into `videos/`, or take them out where it is not done. Its name is
     its script's, unless another lesson has that: then the end of its id is added. A finish of all
-    adds that to both."""
-    if _is_dry_run(context):
+    adds that to both. Those of a lesson that a dry run has counted since are as they were."""
+    if _is_dry_run(context) or (record.outcome == "done" and not _is_film(record)):
         return
     target = context.workdir / FILMS
     names = Named(target)
