@@ -16,12 +16,12 @@ from tests.stages.service.redis_server import free_port, redis_server
 from tests.stages.vision_server import Answer, Request, VisionServer, serving
 
 pytest.importorskip("redis")
-pytestmark = [pytest.mark.slow, pytest.mark.processes]
+pytestmark = [pytest.mark.slow, pytest.mark.processes, pytest.mark.timeout(400)]
 
 Serve = Callable[..., list[str]]
 
 SPACING = 0.5
-LIMIT = 60
+LIMIT = 150
 """Seconds until something has to have happened."""
 
 

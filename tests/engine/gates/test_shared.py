@@ -172,6 +172,23 @@ def test_a_day_of_a_calendar_ends_at_its_border(server: str) -> None:
     run(main)
 
 
+def test_a_clock_that_is_put_back_holds_nobody_up(server: str) -> None:
+    async def main() -> None:
+        from redis.asyncio import Redis
+
+        limits = SharedLimits(spacing=0.05)
+        async with machine(server, "clock") as gate, Redis.from_url(server) as client:
+            await entered(gate, limits, 1)
+            [name] = await client.keys("*{clock}")
+            for field in ("seen", "next"):  # as if an hour had been taken off since
+                await client.hincrby(name, field, 3600 * 1_000_000)
+            began = anyio.current_time()
+            await entered(gate, limits, 2)
+            assert 0.04 < anyio.current_time() - began < 30
+
+    run(main)
+
+
 @asynccontextmanager
 async def shared_clock(server: str) -> AsyncIterator[Callable[[], Coroutine[Any, Any, float]]]:
     from redis.asyncio import Redis
