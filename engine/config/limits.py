@@ -68,6 +68,13 @@ class LimitSettings(Settings):
         needs_trust=True,
         example="redis://127.0.0.1:6379",
     )
+    cluster: str | None = setting(
+        None,
+        'The Ray cluster of steps with placement = "ray"; unset: RAY_ADDRESS, or one of its own.',
+        affects_output=False,
+        needs_trust=True,
+        example="10.0.0.1:6379",
+    )
     free_disk: ByteSize = setting(
         "2 GB",
         "Take nothing new while less than this is free on the work folder's disk; 0: never wait.",

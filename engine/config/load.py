@@ -281,6 +281,9 @@ def _impossible(
     problems = []
     for key, value in options:
         objection = _objection(pipeline, name, key, value)
+        if key == "placement" and value == "ray" and options.workers == "auto":
+            objection = f'stage {name!r} has workers = "auto", which goes by this machine alone: '
+            objection += "give a number"
         entry = entries.get(f"{section_of(name)}.{key}")
         if objection is not None and entry is None:
             raise PipelineError(f"stage {name!r}: its default for {key} is refused: {objection}")
@@ -301,8 +304,10 @@ def _objection(pipeline: Pipeline, name: str, option: str, value: Any) -> str | 
         return f"stage {name!r} takes one item at a time: leave it at 1"
     if option == "keep" and not value and not pipeline.successors(name):
         return f"nothing comes after stage {name!r}: what it makes is the result"
-    if option == "placement" and value == "process" and stage.is_async():
+    if option == "placement" and value != "thread" and stage.is_async():
         return f'stage {name!r} is async and runs on the loop: use "thread"'
+    if option == "resources" and not any(value.values()):
+        return f"a worker of stage {name!r} has to take something of its node, such as CPU = 1"
     if option == "optional" and value and stage.splits():
         return (
             f"stage {name!r} splits, and without its parts nothing after it has anything to do: "

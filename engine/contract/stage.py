@@ -7,13 +7,33 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    TypeAdapter,
+)
 
 from engine.contract.deadline import check_deadlines
 from engine.contract.errors import Ending, PenstockError
 from engine.contract.item import Item
 from engine.contract.item_options import PER_ITEM, with_options
 from engine.contract.parts import Parts
+
+_SIZE = TypeAdapter(ByteSize)
+
+
+def _bytes(value: Any) -> Any:
+    """A size in words as a number of bytes; anything else as it is."""
+    return float(_SIZE.validate_python(value)) if isinstance(value, str) else value
+
+
+Amount = Annotated[float, Field(ge=0), BeforeValidator(_bytes)]
+"""A number, or bytes as "2 GB"."""
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -86,8 +106,14 @@ class StageOptions(Settings):
         ge=0,
         description="Seconds a batch may wait to fill, once it has its first item.",
     )
-    placement: Literal["thread", "process"] = Field(
-        "thread", description='Where the work runs: "thread" or "process".'
+    placement: Literal["thread", "process", "ray"] = Field(
+        "thread",
+        description='Where the work runs: "thread", "process", or "ray": processes on a cluster.',
+    )
+    resources: dict[str, Amount] = Field(
+        {"CPU": 1},
+        description='What a worker takes of its node, with placement = "ray": CPU, GPU, memory.',
+        examples=[{"CPU": 1, "GPU": 1, "memory": "2 GB"}],
     )
     optional: bool = Field(
         False, description="Whether an item goes on without this stage's output when it fails."

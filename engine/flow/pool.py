@@ -5,7 +5,6 @@ A pool does not know the graph: it reports the end of every attempt to the run, 
 blocked the worker.
 """
 
-import random
 from collections import deque
 from collections.abc import Mapping
 from functools import partial
@@ -16,6 +15,7 @@ from typing import Any
 
 import anyio
 
+from engine.cluster.cluster import RayCluster
 from engine.config.limits import LimitSettings
 from engine.config.load import StageConfig
 from engine.contract.errors import BatchFault
@@ -25,10 +25,9 @@ from engine.flow.handing import PoolHanding
 from engine.flow.holding import ALONE, Holding
 from engine.flow.in_hand import InHand
 from engine.flow.inbox import Closed, Inbox, Outlet
-from engine.flow.settling import Settling
+from engine.flow.settling import Settling, retry_policy
 from engine.gates.hosts import Gates
 from engine.gates.resources import Resources
-from engine.gates.retry import RetryPolicy
 from engine.ledger.outputs.drafts import Draft, Outputs
 from engine.telemetry.events import AttemptStarted, Events, PoolResized
 from engine.telemetry.meter import Meter
@@ -74,35 +73,31 @@ class Pool:
         inputs: Mapping[str, str | None],
         inbox: Outlet[Entry],
         ingredients: Mapping[str, Any] | None = None,
+        cluster: RayCluster | None = None,
     ) -> None:
         """`name` is the step's, `inputs` are the steps whose outputs the stage reads, by role,
         `inbox` is the outlet of the inbox from `inbox_for`, and `ingredients` are the stage's own
-        answer. Made on the event loop."""
+        answer. `cluster` is where a step with `placement = "ray"` works. Made on the event loop."""
         self.stage = stage
         self.name = name
         self._inputs = inputs
         self.options = config.options
-        policy = RetryPolicy(
-            attempts=self.options.attempts,
-            patience=self.options.patience,
-            first=limits.backoff,
-            cap=limits.backoff_cap,
-            jitter=random.random,
-        )
+        policy = retry_policy(self.options, limits)
         self._events = events
         self._hooks = hooks
         self._outputs = outputs
         factory = StageFactory(stage, config.settings, workdir, name, ingredients)
         self._gated = stage.gate is not Stage.gate
         self._probe = factory()  # never opened: it only answers `gate` and `needs`
-        needs = self._probe.needs()
+        # On a cluster it is the cluster that shares out its devices, by what a worker asks for.
+        needs = {} if self.options.placement == "ray" else self._probe.needs()
         self._share = resources.share(name, needs) if needs else None
         self._splits = stage.splits()
         self._target = first_workers(self.options)
         self._inbox = inbox
         self._lingers = self.options.batch > 1 and self.options.linger > 0
         self._is_plain = self.options.batch == 1 and not self._gated and self._share is None
-        self._team = Team(factory, config.options, events, self._serve_next, inbox.release)
+        self._team = Team(factory, config.options, events, self._serve_next, inbox.release, cluster)
         self._busy, self._starved, self._needing = Meter(), Meter(), Meter()
         self._holding = Holding(inbox, gates)
         self._settling = Settling(stage, name, policy, gates, self._holding, events, hooks)

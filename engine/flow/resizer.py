@@ -1,7 +1,9 @@
 """Applies the `workers = "auto"` policy to the pools of a run: often at first, seldom once calm."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+
+import anyio
 
 from engine.flow.autosize import Autosizer, Window, maximum_workers, pause_before_next
 from engine.flow.pool import Pool
@@ -26,6 +28,13 @@ class Resizer:
     def has_work(self) -> bool:
         """Whether any pool has `workers = "auto"`."""
         return any(pool.options.workers == "auto" for pool in self._pools.values())
+
+    async def keep(self, goes_on: Callable[[], bool]) -> None:
+        """Resize the pools again and again, as long as it `goes_on`."""
+        while self.has_work and goes_on():
+            await anyio.sleep(self.pause)
+            if goes_on():  # otherwise a new worker would find nothing to take
+                self.resize()
 
     @property
     def pause(self) -> float:

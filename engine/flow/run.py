@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
+from engine.cluster.cluster import RayCluster
 from engine.config.load import Config, fingerprint_settings, settings_as_dict
 from engine.config.trust import seal
 from engine.contract.errors import PenstockError, StopRun, root_cause
@@ -126,6 +127,7 @@ class Run:
         self._gates = gates = Gates(capacities, events, shared_gate)
         resources = Resources(limits.resources)
         outputs = FolderOutputs(synced=limits.sync)
+        self._cluster = RayCluster(limits.cluster, workdir)
         self.pools = {
             name: Pool(
                 pipeline[name].stage,
@@ -141,6 +143,7 @@ class Run:
                 inputs=pipeline.inputs(name),
                 inbox=inboxes[name].outlet,
                 ingredients=ingredients[name].found if name in ingredients else None,
+                cluster=self._cluster,
             )
             for name in pipeline.names
         }
@@ -202,6 +205,7 @@ class Run:
     async def close(self) -> None:
         """Tell the source of the remaining jobs, and listeners that the run has ended, if it did
         not break off. The ledger is closed by now."""
+        await self._cluster.close()
         await self._jobs.close()
         if self._seconds is not None:
             self.events.emit(RunEnded(self._number, self._outcome, self._seconds))
@@ -241,8 +245,9 @@ class Run:
                 if threading.current_thread() is threading.main_thread():
                     helpers.start_soon(self._watch_signals)
                 told = self._commit.watch, self._finishes.run, self._gates.tell
-                for task in (*background, self._resize_pools, *told):
+                for task in (*background, *told):
                     helpers.start_soon(task)
+                helpers.start_soon(Resizer(self.pools).keep, lambda: self._outcome == "done")
                 helpers.start_soon(self._jobs.attend, self.give_up)
                 if self._jobs.is_resident:
                     self._go_on_for_ever(helpers)
@@ -253,6 +258,7 @@ class Run:
                         tasks.start_soon(self._routing.feed)
                         if await self._routing.has_work():
                             await import_first(self.pipeline)
+                            await self._cluster.open()
                             for pool in self.pools.values():
                                 tasks.start_soon(pool.run, name=pool.name)
                     await self._commit.flush()  # the finish reads the ledger, and so do listeners
@@ -300,13 +306,6 @@ class Run:
             told = "taking nothing new, finishing what is in hand; once more to stop now"
             why = "nothing new was taken, and what was in hand was finished"
             self.drain("interrupted", f"{name}: {why}", f"{name}: {told}")
-
-    async def _resize_pools(self) -> None:
-        resizer = Resizer(self.pools)
-        while resizer.has_work and self._outcome == "done":
-            await anyio.sleep(resizer.pause)
-            if self._outcome == "done":  # otherwise a new worker would find nothing to take
-                resizer.resize()
 
     async def _finish(self) -> Sequence[str]:
         if self.pipeline.finish is None or self._outcome != "done":

@@ -1,13 +1,15 @@
 """Turns an attempt's result into consequences: for its item, for its gate, for the run."""
 
+import random
 import time
 from collections import Counter
 
 import anyio
 from anyio.abc import TaskGroup
 
+from engine.config.limits import LimitSettings
 from engine.contract.errors import Drop, Ending, Fault, Permanent, Skip, Throttled, Withdrawn
-from engine.contract.stage import Stage
+from engine.contract.stage import Stage, StageOptions
 from engine.flow.attempt import Attempt, Conclusion, Hooks
 from engine.flow.holding import Holding
 from engine.gates.hosts import Gates, pause_after
@@ -19,6 +21,17 @@ from engine.workers.base import UNWANTED
 
 LONE_REFUSALS = 3
 """Refusals of one item from which the item itself counts as refused, if others went well."""
+
+
+def retry_policy(options: StageOptions, limits: LimitSettings) -> RetryPolicy:
+    """When the attempts of a step with these options follow one another."""
+    return RetryPolicy(
+        attempts=options.attempts,
+        patience=options.patience,
+        first=limits.backoff,
+        cap=limits.backoff_cap,
+        jitter=random.random,
+    )
 
 
 class Settling:

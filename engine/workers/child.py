@@ -9,26 +9,16 @@ there was one.
 
 import logging
 import math
-import os
 import pickle
-import shutil
-import signal
-import sys
-import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import anyio
-from anyio import to_thread
-from anyio.abc import Process
-from anyio.streams.buffered import BufferedByteReceiveStream
 
 from engine.contract.errors import Ending, PenstockError
 from engine.contract.parts import MadePart
 from engine.ledger.outputs.drafts import Handing
-from engine.telemetry.children import forget_child, note_child
-from engine.workers.base import GRACE, StageFactory, StageOpenError
+from engine.workers.base import StageFactory, StageOpenError
 from engine.workers.import_path import import_path, importable
 from engine.workers.packing import (
     PackedError,
@@ -38,17 +28,10 @@ from engine.workers.packing import (
     unpack_refusal,
 )
 from engine.workers.result import gave_up
-
-HEADER = 8
-"""Bytes that hold the length of a message."""
+from engine.workers.transport import LocalProcess, Transport
 
 SLACK = 1.0
 """Seconds after a deadline in which the stage itself may still report the miss."""
-
-_START = (
-    "import sys; folder = sys.argv[1]; sys.path[:] = sys.argv[2:]; del sys.argv[1:]; "
-    "from engine.workers.process_child import main; main(folder)"
-)
 
 
 class WorkerDiedError(PenstockError):
@@ -63,39 +46,34 @@ class OverdueError(PenstockError):
         self.ending = ending
 
 
+Launch = Callable[[StageFactory, Sequence[str]], Awaitable[Transport]]
+"""Starts a process for the stage of a factory, which imports from the folders of a `sys.path`."""
+
+
+async def launch_here(factory: StageFactory, path: Sequence[str]) -> Transport:
+    """A process on this machine."""
+    return await LocalProcess.start(factory.name, path)
+
+
 class Child:
     """One process, for one request at a time. If nobody waits for a reply any more, the process is
     killed: the late reply would be taken for that of the next request."""
 
-    def __init__(self, process: Process, stage: str, folder: str) -> None:
-        """`folder` holds the process's temporary files, and is removed with the process."""
-        assert process.stdout is not None
+    def __init__(self, process: Transport) -> None:
         self._process = process
-        self._folder = folder
-        self._replies = BufferedByteReceiveStream(process.stdout)
         self.killed = False
-        note_child(process.pid, stage)
 
     @classmethod
-    async def start(cls, factory: StageFactory, found_path: Sequence[str]) -> "Child":
+    async def start(
+        cls, factory: StageFactory, found_path: Sequence[str], launch: Launch = launch_here
+    ) -> "Child":
         """Start a process and open its stage. Raises what `open` raises, and WorkerDiedError.
 
         `found_path` is this process's `sys.path`, read when nothing was being imported."""
         stage = factory.stage
         name = importable(stage)
         path = import_path(found_path, stage.__module__, "engine")
-        folder = tempfile.mkdtemp(prefix="penstock-")
-        # A session of its own, so that Ctrl-C reaches only the run, which lets the child finish.
-        process = await anyio.open_process(
-            [sys.executable, "-P", "-c", _START, folder, *path],
-            stderr=None,
-            # Without it the new process reads C's own list of variables, which libraries change
-            # from their threads (OpenMP does when a model first computes). What they have just
-            # freed makes the start fail: "[Errno 14] Bad address".
-            env=os.environ.copy(),
-            start_new_session=True,
-        )
-        child = cls(process, factory.name, folder)
+        child = cls(await launch(factory, path))
         try:
             settings = pack_settings(factory.settings)
             error = await child.ask(
@@ -161,49 +139,28 @@ class Child:
         raise OverdueError(missed)
 
     async def _send(self, message: tuple[Any, ...]) -> None:
-        body = pickle.dumps(message)
-        assert self._process.stdin is not None
-        await self._process.stdin.send(len(body).to_bytes(HEADER) + body)
+        await self._process.send(pickle.dumps(message))
 
     async def _receive(self) -> Any:
-        size = int.from_bytes(await self._replies.receive_exactly(HEADER))
-        return pickle.loads(await self._replies.receive_exactly(size))
+        return pickle.loads(await self._process.receive())
 
     def kill(self) -> None:
         """Kill the process and the processes that the stage has started."""
         self.killed = True
-        if self._process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
+
+    async def is_alive(self) -> bool:
+        """Whether the process is there, where nothing is asked of it."""
+        return not self.killed and await self._process.is_alive()
 
     async def close(self) -> None:
         """Have the process close its stage and end; kill it after GRACE seconds."""
-        with anyio.CancelScope(shield=True):
-            with anyio.move_on_after(GRACE):
-                assert self._process.stdin is not None
-                await self._process.stdin.aclose()
-                await self._process.wait()
-            if self._process.returncode is None:
-                self.kill()
-            await self._process.aclose()
-            forget_child(self._process.pid)
-            await to_thread.run_sync(shutil.rmtree, self._folder, True)
+        await self._process.close()
 
     async def _obituary(self) -> str:
-        with anyio.CancelScope(shield=True):
-            with anyio.move_on_after(GRACE):
-                await self._process.wait()
-            self.kill()  # it may have closed its pipe without ending
-            code = await self._process.wait()
+        text = await self._process.obituary()
         self.killed = True
-        if code >= 0:
-            return f"the worker process exited with code {code}"
-        try:
-            name = signal.Signals(-code).name
-        except ValueError:
-            name = "a signal"
-        hint = "; the machine may be out of memory" if -code == signal.SIGKILL else ""
-        return f"the worker process was killed by {name} ({-code}){hint}"
+        return text
 
 
 async def _error_of(handing: Handing, part: MadePart, content: str) -> PackedError | None:

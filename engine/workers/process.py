@@ -1,13 +1,14 @@
-"""A worker that is a process: it survives a stage that crashes, and can kill one that hangs."""
+"""A worker that is a process: it survives a stage that crashes, and can kill one that hangs. Its
+process runs here, or on a node of a cluster, as its nursery has it."""
 
 import sys
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
 
-from engine.contract.errors import Fault
+from engine.contract.errors import Fault, StopRun
 from engine.contract.item import Item
 from engine.ledger.outputs.drafts import Draft
 from engine.telemetry.cores import available_cores
@@ -33,11 +34,11 @@ class Nursery:
         self.begun = False
         """Whether a worker has opened, or is about to: the others start with their first item."""
         self._spare: list[Child] = []
-        self._all: set[Child] = set()
+        self.all: set[Child] = set()
         self._starting = anyio.Semaphore(max(1, available_cores() // 2))
         # Read here, before stages open: OpenCV, while it is imported, puts a folder into the path
         # whose `typing` would hide Python's own.
-        self._path = list(sys.path)
+        self.path = list(sys.path)
 
     async def child(self) -> Child:
         """A process with an open stage. Raises what `Child.start` raises."""
@@ -46,8 +47,28 @@ class Nursery:
         async with self._starting:
             if self._spare:  # another one has become free meanwhile
                 return self._spare.pop()
-            child = await Child.start(self.factory, self._path)
-        self._all.add(child)
+            child = await Child.start(self.factory, self.path)
+        self.all.add(child)
+        return child
+
+    def join(self) -> None:
+        """A worker has opened."""
+
+    async def leave(self) -> None:
+        """A worker has closed."""
+
+    async def first(self) -> Child | None:
+        """The process of the pool's first worker, which shows wrong settings at once; None where
+        its first item is to start it. Raises as `child` does."""
+        return await self.child()
+
+    @asynccontextmanager
+    async def attempting(self, items: Sequence[Item]) -> AsyncGenerator[None, None]:
+        """The time of an attempt at the items, in one of the processes."""
+        yield
+
+    async def rest(self, child: Child) -> Child | None:
+        """The process that a worker keeps until its next attempt, after one in `child`."""
         return child
 
     async def let_go(self, child: Child, *, spare: bool = False) -> None:
@@ -56,13 +77,13 @@ class Nursery:
         if spare and not child.killed:
             self._spare.append(child)
             return
-        self._all.discard(child)
+        self.all.discard(child)
         await child.close()
 
     async def close(self) -> None:
         """End all processes that are left."""
         self._spare.clear()
-        for child in list(self._all):
+        for child in list(self.all):
             await self.let_go(child)
 
 
@@ -78,11 +99,12 @@ class ProcessWorker(SeparateWorker):
         self._child: Child | None = None
 
     async def open(self) -> None:
+        self._nursery.join()
         if self._nursery.begun:
             return
         self._nursery.begun = True
         try:
-            self._child = await self._nursery.child()
+            self._child = await self._nursery.first()
         except WorkerDiedError as died:
             raise StageOpenError(self._nursery.factory.name, died) from None
 
@@ -94,6 +116,8 @@ class ProcessWorker(SeparateWorker):
             await self._ready()
         except WorkerDiedError as died:
             return self._crashed(died)
+        except StopRun as stop:
+            return Result(stop=stop)
         return await super().process(draft)
 
     async def process_batch(self, drafts: Sequence[Draft]) -> list[Result]:
@@ -108,7 +132,8 @@ class ProcessWorker(SeparateWorker):
     async def _attempt(self, draft: Draft, out: Path) -> Result:
         try:
             child = await self._ready()
-            packed = await self._ask(child, draft, out)
+            async with self._nursery.attempting([draft.item]):
+                packed = await self._ask(child, draft, out)
         except WorkerDiedError as died:
             return self._crashed(died)
         except OverdueError as overdue:
@@ -116,6 +141,7 @@ class ProcessWorker(SeparateWorker):
             return Result(ending=overdue.ending)
         word, value, cost = packed
         if word != "list":
+            self._child = await self._nursery.rest(child)
             return unpack(packed)
         self._child = None  # from now on the process reads the list
         produced = _long_list(self._nursery, child, value, self.timeout)
@@ -135,13 +161,15 @@ class ProcessWorker(SeparateWorker):
     async def _attempt_batch(self, items: list[Item], outs: list[Path]) -> list[Result]:
         try:
             child = await self._ready()
-            reply = await child.ask("process_batch", items, outs, within=self.timeout)
+            async with self._nursery.attempting(items):
+                reply = await child.ask("process_batch", items, outs, within=self.timeout)
         except WorkerDiedError:
             self.broken = True
             raise
         except OverdueError as overdue:
             self.broken = True
             raise TimeoutError(f"gave up the batch after {self.timeout:g} seconds") from overdue
+        self._child = await self._nursery.rest(child)
         if isinstance(reply, tuple):  # an error of the whole batch
             whole = unpack(reply)
             raise whole.stop or whole.ending or WorkerDiedError("it ended with no reason")
@@ -160,6 +188,7 @@ class ProcessWorker(SeparateWorker):
         if self._child is not None:
             child, self._child = self._child, None
             await self._nursery.let_go(child)
+        await self._nursery.leave()
 
 
 async def _long_list(

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, cast
 
 from pydantic import BaseModel
 
+from engine.cluster.frames import HEADER
 from engine.contract.deadline import Deadline, watcher
 from engine.contract.errors import PenstockError
 from engine.contract.item import Item
@@ -29,7 +30,6 @@ from engine.contract.stage import Cancelled, Stage
 from engine.ledger.outputs.folders import mark_outlived
 from engine.telemetry.processor_time import measured
 from engine.workers.base import StageFactory
-from engine.workers.child import HEADER
 from engine.workers.handing import FolderTaker, split
 from engine.workers.packing import (
     Packed,

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 from anyio.abc import TaskGroup
 
+from engine.cluster.cluster import RayCluster
 from engine.contract.errors import PenstockError
 from engine.contract.stage import StageOptions
 from engine.telemetry.events import Events, WorkerReplaced
@@ -14,6 +15,7 @@ from engine.telemetry.meter import Meter
 from engine.workers.base import StageFactory, StageOpenError, Worker
 from engine.workers.loop import LoopWorker, SharedStage
 from engine.workers.process import Nursery, ProcessWorker
+from engine.workers.remote import RemoteNursery
 from engine.workers.thread import ThreadWorker
 
 log = logging.getLogger("penstock.engine")
@@ -33,8 +35,10 @@ class Team:
         events: Events,
         serve: Serve,
         release: Callable[[int], None],
+        cluster: RayCluster | None = None,
     ) -> None:
-        """`release(count)` has at most `count` idle workers return from `serve`."""
+        """`release(count)` has at most `count` idle workers return from `serve`. `cluster` is where
+        a step with `placement = "ray"` works."""
         self._factory = factory
         self._options = options
         self._events = events
@@ -43,6 +47,9 @@ class Team:
         self._shared = SharedStage(factory()) if factory.stage.is_async() else None
         self._name = factory.name
         self._nursery = Nursery(factory)
+        if options.placement == "ray":
+            assert cluster is not None
+            self._nursery = RemoteNursery(factory, cluster, options.resources)
         self._apart: ProcessWorker | None = None
         self._target = 0
         self._hired = 0
@@ -143,6 +150,6 @@ class Team:
         timeout = self._options.timeout
         if self._shared is not None:
             return LoopWorker(self._shared.stage, timeout)
-        if self._options.placement == "process":
+        if self._options.placement in ("process", "ray"):
             return ProcessWorker(self._factory, timeout, self._nursery)
         return ThreadWorker(self._factory, timeout, f"penstock-{self._name}-{number}")

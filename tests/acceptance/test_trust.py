@@ -62,6 +62,7 @@ def test_a_run_of_ones_own_is_retried_without_a_question(work: Path) -> None:
     [
         (lambda stages: stages["filter"].update(weights="/evil.pt"), "stages.filter.weights"),
         (lambda all_: all_["limits"].update(shared_gates="redis://evil"), "limits.shared_gates"),
+        (lambda all_: all_["limits"].update(cluster="evil:6379"), "limits.cluster"),
         (lambda s: s["describe"].update(base_url="http://evil/v1"), "stages.describe.base_url"),
         (lambda s: s["describe"].update(api_key_env="X_API_KEY"), "stages.describe.api_key_env"),
         (lambda s: s["download"].update(options={"exec": "x"}), "stages.download.options"),

@@ -17,6 +17,8 @@ from engine.contract.item import PARTS, Item, hidden_name
 from engine.ledger.outputs.mark import OutputMark, read_mark, write_mark
 from engine.ledger.outputs.syncing import sync, sync_tree
 
+OUTLIVED = "scratch-outlived"
+
 
 def open_scratch(item: Item, stage: str, number: int = 1) -> Path:
     """A fresh, empty folder for one attempt, beside the place of its output.
@@ -151,7 +153,13 @@ def mark_outlived(item: Item, stage: str) -> None:
     """Record that the run died while `stage` was at work on the item, and that this worker process
     survived it: so the item did not kill the run. The mark is swept like a scratch folder."""
     with suppress(OSError):
-        (item.folder / hidden_name(stage, "scratch-outlived")).mkdir()
+        (item.folder / hidden_name(stage, OUTLIVED)).mkdir()
+
+
+def unmark_outlived(item: Item, stage: str) -> None:
+    """Remove the mark, if it is there."""
+    with suppress(OSError):
+        (item.folder / hidden_name(stage, OUTLIVED)).rmdir()
 
 
 def abandoned_stages(item: Item, stages: Sequence[str]) -> list[str]:
@@ -161,7 +169,7 @@ def abandoned_stages(item: Item, stages: Sequence[str]) -> list[str]:
     return [
         stage
         for stage in stages
-        if f".{stage}" in begun and hidden_name(stage, "scratch-outlived") not in names
+        if f".{stage}" in begun and hidden_name(stage, OUTLIVED) not in names
     ]
 
 

@@ -64,7 +64,7 @@ def test_it_holds_every_setting_in_order_and_the_options_only_where_they_differ(
     document = tomllib.loads(render_config([TOY, CHOIR]))
     assert list(document) == ["limits", "defaults", "stages"]
     # Tables are written under headers of their own where they hold anything.
-    empty = {"keys", "resources", "shared_gates"}
+    empty = {"keys", "resources", "shared_gates", "cluster"}
     limits = [key for key in LimitSettings.model_fields if key not in empty]
     assert list(document["limits"]) == limits
     assert document["defaults"] == {}

@@ -1,0 +1,269 @@
+"""Steps whose workers are processes on a cluster's nodes: what is done there, and what is lost when
+a process, an actor or a node is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from pydantic import SecretStr
+
+from engine import SOURCE, Item, Pipeline, Settings, Stage, Step, UsageError, setting
+from engine.cluster import seats
+from engine.contract.item import item_id
+from engine.flow.run import Run
+from engine.telemetry.events import Event, Repaired
+from tests.engine.toys import leftovers, line, note, query, run, tree, until
+from tests.ray_cluster import add_node, blind_node, two_nodes
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+class Far(Stage):
+    """Writes what is before it, and the key that it was given. With an item that is to wait, it
+    waits for its end, the first time."""
+
+    optional_inputs = "before"
+
+    class Settings(Settings):
+        key: SecretStr = setting(SecretStr("none"), "Not for the eyes of others.")
+
+    settings: "Far.Settings"
+
+    def process(self, item: Item, out: Path) -> None:
+        note(self.workdir / "tried", f"{self.name} {item.source} {os.getpid()}")
+        if item.source.startswith("wait") and len(tried(self.workdir, item.source, self.name)) == 1:
+            signal.pause()
+        before = (item.input("before") / "said").read_text() if item.has_input("before") else ""
+        key = self.settings.key.get_secret_value()
+        (out / "said").write_text(f"{before}{self.name} {item.source} {key}\n")
+
+
+def tried(workdir: Path, source: str, step: str = "a") -> list[int]:
+    """The processes that have tried the item at the step, in order."""
+    try:
+        lines = (workdir / "tried").read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    return [int(line.split()[2]) for line in lines if line.split()[:2] == [step, source]]
+
+
+ONE = line(Step(Far, SOURCE, name="a"))
+THREE = line(
+    Step(Far, SOURCE, name="a"),
+    Step(Far, "a", name="b", inputs={"before": "a"}),
+    Step(Far, "b", name="c", inputs={"before": "b"}),
+)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    with two_nodes() as made:
+        yield made
+
+
+def placed(cluster: Any, pipeline: Pipeline, **options: Any) -> list[str]:
+    """The settings of a pipeline on the cluster."""
+    given = {"placement": "ray", "workers": 2, **options}
+    return [
+        f"limits.cluster={cluster.address}",
+        *(
+            f"stages.{step}.{name}={value}"
+            for step in pipeline.names
+            for name, value in given.items()
+        ),
+    ]
+
+
+def spot(cluster: Any) -> Any:
+    """A further node, which alone has what "spot" stands for."""
+    return add_node(cluster, num_cpus=1, resources={"spot": 1}, node_ip_address="127.0.0.3")
+
+
+Beside = Callable[[Run], Sequence[Callable[[], Awaitable[None]]]]
+
+
+def when_tried(workdir: Path, source: str, act: Callable[[Run, int], object]) -> Beside:
+    """A task beside the run: it calls `act` with the process that is the first to try the item."""
+
+    def prepare(run: Run) -> Sequence[Callable[[], Awaitable[None]]]:
+        async def wait() -> None:
+            await until(lambda: tried(workdir, source))
+            act(run, tried(workdir, source)[0])
+
+        return [wait]
+
+    return prepare
+
+
+def endings(workdir: Path, source: str) -> list[tuple[str, str | None]]:
+    sql = "SELECT outcome, message FROM attempts WHERE item = ? ORDER BY id"
+    return query(workdir, sql, item_id(source))
+
+
+def check_lost_one_attempt(workdir: Path, reason: str) -> None:
+    """All is done, and only the attempt at "wait" was made twice."""
+    (_, message), (outcome, _) = endings(workdir, "wait")
+    assert outcome == "done"
+    assert reason in str(message)
+    assert len(tried(workdir, "wait")) == 2
+    assert query(workdir, "SELECT count(*) FROM attempts WHERE outcome != 'done'") == [(1,)]
+    assert query(workdir, "SELECT count(*) FROM items WHERE outcome != 'done'") == [(0,)]
+    assert leftovers(workdir) == []
+
+
+def test_pools_that_do_not_fit_have_their_turns_and_give_what_threads_give(
+    cluster: Any, tmp_path: Path
+) -> None:
+    sources = [f"v{number}" for number in range(6)]
+    options = ["defaults.queue=1", *(f"stages.{step}.key=swordfish" for step in "abc")]
+    run(THREE, tmp_path / "here", sources, *options)
+    run(THREE, tmp_path / "there", sources, *options, *placed(cluster, THREE))
+    assert tree(tmp_path / "there") == tree(tmp_path / "here")
+
+
+def test_a_killed_process_costs_its_item_an_attempt(cluster: Any, tmp_path: Path) -> None:
+    kill = when_tried(tmp_path, "wait", lambda run, process: os.kill(process, signal.SIGKILL))
+    run(ONE, tmp_path, ["v0", "wait", "v1"], *placed(cluster, ONE), prepare=kill)
+    check_lost_one_attempt(tmp_path, "killed by SIGKILL")
+
+
+def test_a_killed_actor_costs_its_item_an_attempt(cluster: Any, tmp_path: Path) -> None:
+    def kill(_: Run, process: int) -> None:
+        actor = psutil.Process(process).parent()
+        assert actor is not None
+        actor.kill()
+
+    beside = when_tried(tmp_path, "wait", kill)
+    run(ONE, tmp_path, ["v0", "wait", "v1"], *placed(cluster, ONE), prepare=beside)
+    check_lost_one_attempt(tmp_path, "lost, with its actor or its node")
+    assert not psutil.pid_exists(tried(tmp_path, "wait")[0])
+
+
+def test_a_lost_node_costs_its_items_an_attempt(cluster: Any, tmp_path: Path) -> None:
+    doomed = spot(cluster)
+    options = placed(cluster, ONE, workers=1, resources="{spot = 1}")
+
+    def kill(_: Run, process: int) -> None:
+        cluster.remove_node(doomed, allow_graceful=False)
+        added.append(spot(cluster))
+
+    added: list[Any] = []
+    beside = when_tried(tmp_path, "wait", kill)
+    run(ONE, tmp_path, ["v0", "wait", "v1"], *options, prepare=beside)
+    check_lost_one_attempt(tmp_path, "lost, with its actor or its node 127.0.0.3")
+    cluster.remove_node(added[0])
+
+
+def test_a_run_whose_last_able_node_is_lost_stops_and_goes_on_later(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seats, "WITHOUT", 1.0)
+    doomed = spot(cluster)
+    options = placed(cluster, ONE, workers=1, resources="{spot = 1}")
+    remove = when_tried(
+        tmp_path, "wait", lambda run, _: cluster.remove_node(doomed, allow_graceful=False)
+    )
+    report = run(ONE, tmp_path, ["v0", "wait", "v1"], *options, prepare=remove)
+    assert report.outcome == "stopped"
+    assert "no node of the cluster can hold a worker of step 'a' any more" in str(report.why)
+    run(ONE, tmp_path, ["v0", "wait", "v1"], *placed(cluster, ONE))
+    assert query(tmp_path, "SELECT count(*) FROM items WHERE outcome != 'done'") == [(0,)]
+
+
+def test_without_a_cluster_one_of_this_machine_is_started_and_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    run(ONE, tmp_path, ["v0", "v1"], "stages.a.placement=ray")
+    assert query(tmp_path, "SELECT count(*) FROM items WHERE outcome = 'done'") == [(2,)]
+    assert not list(Path("/tmp").glob(f"penstock-ray-{os.getpid()}-*"))
+
+
+def test_what_no_node_has_is_refused_when_the_run_starts(cluster: Any, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        run(ONE, tmp_path, ["v0"], *placed(cluster, ONE, resources="{CPU = 1, GPU = 2}"))
+    assert str(refused.value) == (
+        "stages.a.resources: a worker takes CPU 1, GPU 2, and no node of the cluster has that (most"
+        " on one: CPU 1, GPU 0); ask for less, or start such a node first"
+    )
+
+
+def test_a_node_that_does_not_see_the_work_folder_is_named(cluster: Any, tmp_path: Path) -> None:
+    options = placed(cluster, ONE, workers=1, resources="{blind = 1}")
+    with blind_node(cluster, tmp_path, "127.0.0.4"), pytest.raises(UsageError) as refused:
+        run(ONE, tmp_path, ["v0"], *options)
+    assert str(refused.value) == (
+        f"node 127.0.0.4 of the cluster does not see {tmp_path}/items: mount the same file system "
+        "there, under the same path"
+    )
+
+
+def test_an_attempt_that_nobody_waits_for_is_cut_short(cluster: Any, tmp_path: Path) -> None:
+    async def give_up(run: Run) -> None:
+        await until(lambda: tried(tmp_path, "wait"))
+        assert await run.give_up(item_id("wait"))
+
+    options = placed(cluster, ONE)
+    run(ONE, tmp_path, ["wait", "v1"], *options, prepare=lambda run: [lambda: give_up(run)])
+    assert not psutil.pid_exists(tried(tmp_path, "wait")[0])
+    assert query(tmp_path, "SELECT source, outcome FROM items ORDER BY source") == [
+        ("v1", "done"),
+        ("wait", "pending"),
+    ]
+
+
+def test_a_pool_that_is_resized_takes_places_and_gives_them_up(
+    cluster: Any, tmp_path: Path
+) -> None:
+    there: list[int] = []
+
+    async def resize(run: Run) -> None:
+        await until(lambda: tried(tmp_path, "wait0"))
+        run.pools["a"].resize(2)
+        await until(lambda: tried(tmp_path, "wait1"))
+        there.extend(tried(tmp_path, "wait0") + tried(tmp_path, "wait1"))
+        run.pools["a"].resize(1)
+        for process in there:
+            os.kill(process, signal.SIGKILL)
+
+    options = placed(cluster, ONE, workers=1)
+    sources = ["wait0", "wait1", *(f"v{number}" for number in range(6))]
+    run(ONE, tmp_path, sources, *options, prepare=lambda run: [lambda: resize(run)])
+    later = {process for source in sources for process in tried(tmp_path, source)} - set(there)
+    assert len(set(there)) == 2
+    assert query(tmp_path, "SELECT count(*) FROM items WHERE outcome != 'done'") == [(0,)]
+    assert later
+
+
+def test_a_killed_coordinator_is_taken_up_again(cluster: Any, tmp_path: Path) -> None:
+    options = placed(cluster, ONE)
+    command = [sys.executable, "-m", __name__, str(tmp_path), *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as coordinator:
+        while not tried(tmp_path, "wait"):
+            assert coordinator.poll() is None
+        coordinator.kill()
+    process = tried(tmp_path, "wait")[0]
+    psutil.wait_procs([psutil.Process(process)] if psutil.pid_exists(process) else [], 30)
+    assert not psutil.pid_exists(process)
+    repaired: list[str] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Repaired):
+            repaired.append(event.what)
+
+    run(ONE, tmp_path, ["v0", "wait", "v1"], *options, listen=listen)
+    assert query(tmp_path, "SELECT count(*) FROM items WHERE outcome != 'done'") == [(0,)]
+    assert len(tried(tmp_path, "wait")) == 2
+    assert not [what for what in repaired if "suspicion" in what or "alone" in what]
+    assert query(tmp_path, "SELECT count(*) FROM stages WHERE kind = 'crashed'") == [(0,)]
+    assert leftovers(tmp_path) == []
+
+
+if __name__ == "__main__":
+    run(ONE, Path(sys.argv[1]), ["v0", "wait", "v1"], *sys.argv[2:])
