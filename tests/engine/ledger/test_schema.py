@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.ledger.forgetting import has_results, read_old_items
 from engine.ledger.reader import LedgerReader
 from engine.ledger.schema import FILE, SCHEMA_VERSION, columns_of, opened_to_read
 from engine.ledger.writer import Ledger
@@ -87,3 +88,10 @@ def test_who_writes_brings_a_first_ledger_up_to_date(first: Path) -> None:
     with LedgerReader(first) as reader:
         ((_, sample),) = reader.samples(1)
         assert [pool.held for pool in sample.pools] == [7]
+
+
+def test_what_is_old_in_it_is_known_by_its_attempts(first: Path) -> None:
+    """It does not say when an item was last asked for; the attempt at it ended at 11.0."""
+    assert read_old_items(first, before=11.5) == ["a"]
+    assert read_old_items(first, before=10.5) == []
+    assert has_results(first)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.telemetry.text import duration, one_line, pace, size
+from engine.telemetry.text import duration, one_line, pace, seconds_of, size
 
 
 def test_one_line_cannot_steer_a_terminal() -> None:
@@ -38,3 +38,17 @@ def test_sizes(count: int, text: str) -> None:
 )
 def test_paces(per_second: float, text: str) -> None:
     assert pace(per_second) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("1.5 min", 90), (" 12h", 43200), ("7d", 604800), ("2w", 1209600)],
+)
+def test_times_that_people_write(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "7", "d", "-7d", "7 days", "1h30", "7d!"])
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(ValueError, match="is no time such as"):
+        seconds_of(text)
