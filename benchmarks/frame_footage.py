@@ -72,7 +72,9 @@ def planned(seed: int, seconds: float = 60.0, events: int = 5) -> EventFootage:
         if not any(one.start >= begin - 0.7 and one.end <= begin + length + 0.7 for one in found):
             blurred.append((begin, begin + length))
     whole = EventFootage(seconds, found, blurred, seed)
-    return whole if all(_has_a_sharp_second(whole, one) for one in found) else planned(seed + 1000)
+    if all(_has_a_sharp_second(whole, one) for one in found):
+        return whole
+    return planned(seed + 1000, seconds, events)
 
 
 def _has_a_sharp_second(footage: EventFootage, event: PlantedEvent) -> bool:

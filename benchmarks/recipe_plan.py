@@ -36,6 +36,8 @@ from engine import Events, RunReport, load_config, run_pipeline
 from engine.bench.intervals import interval
 from stages.recipe.figures import STORING, WRITING
 from stages.recipe.frames import frames as frames_stage
+from stages.recipe.frames.candidates import FrameCandidate
+from stages.recipe.frames.choice import FrameLook
 from stages.recipe.pipeline import recipe
 from stages.recipe.writing.analyse import AnalyseFrame
 from stages.sinks.sink import VideoRecords
@@ -130,14 +132,21 @@ def scripted(
 
 @contextmanager
 def held_back(clock: RecipeClock) -> Iterator[None]:
-    """Extraction and database take as long as in the table, their real work included."""
+    """Extraction, which ends with the choice of frames, and database take as long as in the table,
+    their real work included."""
     find, write = frames_stage.find_candidates, SqliteSink.write
+    choose, begins = frames_stage.choose_looks, dict[int, float]()
 
-    def found(*told: Any) -> list[Any]:
+    def found(*told: Any) -> list[FrameCandidate]:
         began = time.monotonic()
         candidates = list(find(*told))
-        _wait(began, clock.real("extraction"))
+        begins[id(candidates[0].look)] = began
         return candidates
+
+    def chosen(looks: Sequence[FrameLook], most: int) -> list[int]:
+        places = choose(looks, most)
+        _wait(begins.pop(id(looks[0])), clock.real("extraction"))
+        return places
 
     def put(sink: SqliteSink, records: VideoRecords) -> None:
         began = time.monotonic()
@@ -146,6 +155,7 @@ def held_back(clock: RecipeClock) -> Iterator[None]:
 
     with (
         patch.object(frames_stage, "find_candidates", found),
+        patch.object(frames_stage, "choose_looks", chosen),
         patch.object(SqliteSink, "write", put),
     ):
         yield
@@ -299,7 +309,7 @@ def _measured(
         "gaps after mending": amiss.left,
         "documents": amiss.documents,
     }
-    own, five = taken[OWN], taken[FIVE]
+    own = taken[OWN]
     return Measurement(
         "recipe_plan",
         "From an uploaded video to its recipe: a table of others, replayed",
@@ -313,8 +323,6 @@ def _measured(
         [
             _over("document, over its critical path", own, DOCUMENT, clock.words_path),
             _over("stored, over its critical path", own, STORED, clock.stored_path),
-            _over("five: the last document, over their critical path", five, DOCUMENT, document),
-            _over("five: all stored, over their critical path", five, STORED, stored),
             Target("answers paid twice", interval([float(twice)]), 0),
             Target("answers paid twice with faults", interval([float(tally.paid_twice)]), 0),
             Target("gaps left after mending", interval([float(amiss.left)]), 0),
