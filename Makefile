@@ -22,7 +22,7 @@ define without_windows
 	fi
 endef
 
-.PHONY: demo test slow torture lint bench aimock azurite lock clean
+.PHONY: demo test slow torture lint bench aimock azurite bullmq lock clean
 
 demo: $(STAMP)
 	$(VENV)/bin/penstock demo
@@ -68,6 +68,11 @@ aimock: $(STAMP)
 # Azure Blob Storage by those who made it, as a server on this machine; tests skip without it.
 azurite: $(STAMP)
 	npm install --silent --no-fund --no-audit --prefix $(VENV)/azurite azurite@3.37
+
+# BullMQ as sites in Node.js have it, for tests of jobs, which skip without it.
+bullmq: $(STAMP)
+	npm install --silent --no-fund --no-audit --prefix $(VENV)/bullmq \
+	    bullmq@6.7 ioredis@5 ws@8 json-schema-to-typescript@15
 
 # Writes constraints.txt anew: the newest versions that pyproject.toml allows.
 lock:

@@ -21,6 +21,7 @@ from engine.flow.entry.endings import Endings
 from engine.flow.entry.entering_again import enter_again
 from engine.flow.entry.job_items import item_of, with_parameters
 from engine.flow.entry.lists import Lists
+from engine.flow.entry.suspects_turn import SuspectsTurn
 from engine.flow.handing import DiskRoom, RoomyHanding
 from engine.flow.inbox import Inlet
 from engine.flow.journey import Journey
@@ -75,10 +76,11 @@ class Routing:
         most_failed: Mapping[str, float],
         judges: Mapping[str, Judge],
         synced: bool,
+        resident: bool = False,
     ) -> None:
         """`commit` records everything, in the run that has `begun`; `inlets` are the pools', by
         step; `most_failed` is that of the steps that split, `judges` judge whole items by their
-        parts, and parts are `synced` to the disk. Made on the event loop."""
+        parts, and parts are `synced` to the disk. A `resident` run may never end."""
         self._pipeline = pipeline
         self._graph = graph
         self._workdir = workdir
@@ -108,6 +110,7 @@ class Routing:
         """Entries in pools, and changes on their way from one pool to the next."""
         self._attempt_numbers = numbers = itertools.count(begun.last_attempt + 1)
         self._suspects = Suspects(begun.suspects, begun.died, graph.names, lambda: next(numbers))
+        self._turn = SuspectsTurn(self._suspects, resident=resident)
         self._alone: AttemptRow | None = None
         """The attempt at a suspect, as long as nothing else has been in hand beside it."""
         self._offering = Offering(inlets)
@@ -148,10 +151,12 @@ class Routing:
         if self._draining:
             return
         self._in_flight += 1
+        self._turn.begin_reading()
         try:
             async with self._feeders:
                 try:
                     await self._reading.feed(self._jobs.read(), self._take, 0)
+                    self._turn.reading = 0
                 except StopRun as stop:
                     self.stop(stop)
                 else:
@@ -165,6 +170,7 @@ class Routing:
     async def _take(self, taken: Taken) -> None:
         await self._jobs.room()
         await self._finishes.room()
+        await self._turn.over()
         if self._jobs.has_expired(taken):
             return
         item = item_of(self._pipeline, self._workdir, taken.job)
@@ -345,11 +351,10 @@ class Routing:
         return held
 
     def _try_a_suspect(self) -> None:
-        """Once nothing else is under way, and nothing more can come, try
-        one of the held suspects."""
-        if self._draining or self._at_work or self._in_flight != self._suspects.items_held:
+        """Once nothing else is under way, and nothing more can come, try one of the suspects."""
+        if self._draining or self._at_work:
             return
-        held = self._suspects.next()
+        held = self._turn.next(self._in_flight)
         if held is not None:
             self._at_work += 1
             entry = Entry(held.journey, attempt=1 + held.deaths, alone=True, suspect=True)

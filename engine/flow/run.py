@@ -122,6 +122,7 @@ class Run:
             judges=judges_of(pipeline, config, workdir),
             most_failed={name: stages[name].options.most_failed for name in pipeline.names},
             synced=limits.sync,
+            resident=resident,
         )
         capacities = Capacities(limits.rate, limits.concurrency, limits.keys)
         self._gates = gates = Gates(capacities, events, shared_gate)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import anyio
 from anyio import to_thread
@@ -32,6 +33,14 @@ stands, so it goes on."""
 
 LOOK = 1.0
 """Seconds between two looks at whether jobs in hand have been cancelled."""
+
+ASK = 2
+"""Seconds for which an idle worker waits to be told of a job before it asks: what it would be told
+may have gone to a worker that stands still."""
+
+ANSWER = 30
+"""Seconds without an answer before a connection counts as lost. BullMQ waits for up to 10 s for a
+job: a client that gives up sooner, as redis-py does after 5, would wait again for ever."""
 
 BUSY = 5.0
 """Seconds until a job is given again that the run would not have now."""
@@ -156,8 +165,9 @@ class BullQueue:
             self._name,
             self._process,
             {
-                "connection": self._url,
+                "connection": _patient(self._url),
                 "autorun": False,
+                "drainDelay": ASK,
                 "concurrency": self._at_once,
                 "lockDuration": milliseconds,
                 "stalledInterval": milliseconds,
@@ -286,6 +296,15 @@ class BullQueue:
                 await taken.bull.updateProgress(dict(progress))
         except Exception as error:
             log.warning("the progress of job %s could not be told: %s", taken.id, error)
+
+
+def _patient(url: str) -> str:
+    """The address with the time for an answer, which its query may set otherwise."""
+    parts = urlsplit(url)
+    if "socket_timeout" in parse_qs(parts.query):
+        return url
+    query = f"{parts.query}&" if parts.query else ""
+    return urlunsplit(parts._replace(query=f"{query}socket_timeout={ANSWER}"))
 
 
 async def _called(function: Callable[..., object], arguments: tuple[Any, ...]) -> None:

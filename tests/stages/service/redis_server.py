@@ -15,38 +15,69 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 SECONDS = 60
 
 
+class RedisServer:
+    """A Redis on a port of its own, which may be killed and started again. A context manager."""
+
+    def __init__(self, folder: Path, *options: str, port: int | None = None) -> None:
+        program = shutil.which("redis-server")
+        if program is None:
+            pytest.skip("needs redis-server")
+        self.port = port or free_port()
+        place = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)]
+        self._line = [program, *place, "--save", "", *options]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> "RedisServer":
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._line, stdout=subprocess.DEVNULL)
+        until = time.monotonic() + SECONDS
+        while not self._answers():
+            assert time.monotonic() < until, "Redis did not start"
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def pause(self, seconds: float) -> None:
+        """Answer nobody for so long."""
+        from redis import Redis
+
+        with Redis(port=self.port) as client:
+            client.client_pause(int(seconds * 1000))
+
+    def _answers(self) -> bool:
+        from redis import Redis, RedisError
+
+        try:
+            with Redis(port=self.port) as client:
+                return bool(client.ping())
+        except RedisError:
+            return False
+
+
 @contextmanager
 def redis_server(folder: Path, *options: str, port: int | None = None) -> Iterator[str]:
     """Its address; the server is killed at the end of the block, and forgets everything."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("needs redis-server")
-    port = port or free_port()
-    line = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    server = subprocess.Popen([*line, *options], stdout=subprocess.DEVNULL)
-    try:
-        _wait_for(port)
-        yield f"redis://127.0.0.1:{port}"
-    finally:
-        server.kill()
-        server.wait()
+    with RedisServer(folder, *options, port=port) as server:
+        yield server.url
 
 
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
-
-
-def _wait_for(port: int) -> None:
-    until = time.monotonic() + SECONDS
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            assert time.monotonic() < until, "Redis did not start"
-            time.sleep(0.01)
 
 
 class Producer:
