@@ -171,7 +171,9 @@ class BullSource(Source):
     def understand(self, taken: TakenJob) -> None:
         job = self._read(taken.bull.data).job
         taken.handle = doing = _Doing(taken, job)
-        doing.job = replace(job, again=True, handle=doing)
+        # A lower number goes first there, and none at all before any: a higher one goes first here.
+        urgency = -int(taken.bull.priority or 0)
+        doing.job = replace(job, again=True, priority=urgency, handle=doing)
 
     def take(self, taken: TakenJob) -> None:
         self._coming.put(taken.handle)
@@ -183,6 +185,8 @@ class BullSource(Source):
 
 def _result(outcome: str, record: ItemRecord | None, unfinished: str | None) -> Mapping[str, Any]:
     """What the producer gets. Raises FailedError or FailedForGoodError for an item that failed."""
+    if outcome == "expired":
+        raise FailedForGoodError("expired: its deadline has passed")
     if outcome == "failed" and unfinished is not None:
         raise FailedError(f"finish: {unfinished}")
     if outcome == "failed":

@@ -1,13 +1,14 @@
 """What a job's data say: the video that it is about, the profile, and options."""
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from engine import UsageError
 
 PATH, URL = "videoPath", "url"
-PROFILE, OPTIONS, CANCEL = "profile", "options", "cancel"
+PROFILE, OPTIONS, DEADLINE, CANCEL = "profile", "options", "deadline", "cancel"
 
 
 def source_of(data: object, roots: Sequence[Path]) -> str:
@@ -39,6 +40,17 @@ def options_of(data: object) -> object:
     """The options that a job gives, unchecked."""
     given = data.get(OPTIONS) if isinstance(data, Mapping) else None
     return {} if given is None else given
+
+
+def deadline_of(data: object) -> float | None:
+    """When nobody waits for the job any longer, in seconds since the epoch; None where that is not
+    said. Raises UsageError."""
+    given = data.get(DEADLINE) if isinstance(data, Mapping) else None
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int | float) or not isfinite(given):
+        raise UsageError(f"{DEADLINE!r} is a number of milliseconds since the epoch")
+    return given / 1000
 
 
 def is_cancelled(data: object) -> bool:

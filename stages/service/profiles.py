@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from engine import Config, Job, JobProfile, Pipeline, UsageError, id_with_options, load_profile
-from stages.service.job_data import options_of, profile_of, source_of
+from stages.service.job_data import deadline_of, options_of, profile_of, source_of
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class ServedProfiles:
         options = {name: one for name, one in options.items() if one != self._plain(name)}
         self._check(source)
         id_ = id_with_options(source, options) if options else None
-        return AskedJob(profile.name, Job(source, id_, options))
+        return AskedJob(profile.name, Job(source, id_, options, deadline=deadline_of(data)))
 
     def _named(self, name: str | None) -> tuple[JobProfile, Mapping[str, Any]]:
         name = name if name is not None else self.first.name

@@ -22,7 +22,7 @@ from engine import (
 )
 from engine.contract.item import item_id
 from stages.service.bull import BullSource
-from stages.service.job_data import source_of
+from stages.service.job_data import deadline_of, source_of
 from stages.service.profiles import AskedJob
 from tests.engine.toy_parts import at, cut, gather
 from tests.engine.toys import Toy, executions, line, query, run_within, toy
@@ -40,7 +40,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def read(data: object) -> AskedJob:
-    return AskedJob("toy", Job(source_of(data, [])))
+    return AskedJob("toy", Job(source_of(data, []), deadline=deadline_of(data)))
 
 
 @contextmanager
@@ -248,6 +248,26 @@ def test_what_does_not_end_within_the_drain_is_given_back(
     work(redis, request.node.name, tmp_path, line(toy("a"), toy("b", "a")), Ends(1))
     assert producer.wait_until(id_, "completed").attemptsMade == 1
     assert executions(tmp_path)["a", item_id(address("v"))] == 1
+
+
+def test_a_job_has_an_urgency_and_a_deadline(
+    redis: str, producer: Producer, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Of a lower number in BullMQ first; and one that nobody waits for any more has expired."""
+    late = producer.add({"url": address("late"), "deadline": 1}, attempts=5)
+    for name, priority in (("last", 9), ("next", 2), ("first", 0)):
+        producer.add({"url": address(name)}, priority=priority)
+    came: list[str] = []
+
+    def until(event: Event) -> bool:
+        if isinstance(event, AttemptStarted):
+            came.append(event.item)
+        return ended(event)
+
+    ended = Ends(3)
+    work(redis, request.node.name, tmp_path, line(toy("a")), until)
+    assert came == [item_id(address(name)) for name in ("first", "next", "last")]
+    assert producer.wait_until(late, "failed").failedReason == "expired: its deadline has passed"
 
 
 def test_progress_is_told(

@@ -84,6 +84,8 @@ def test_a_job_may_set_what_its_profile_allows(file: Path) -> None:
     [
         ({"profile": "talk"}, "no profile 'talk' here; there are: talks"),
         ({"profile": 7}, "'profile' is no text"),
+        ({"deadline": "soon"}, "'deadline' is a number of milliseconds"),
+        ({"deadline": True}, "'deadline' is a number of milliseconds"),
         ({"options": ["de"]}, "an object of settings"),
         ({"options": {"transcribe.languag": "de"}}, "did you mean 'transcribe.language'?"),
         ({"options": {"transcribe.model": "big"}}, "'talks' allows no option 'transcribe.model'"),

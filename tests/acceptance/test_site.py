@@ -1,0 +1,105 @@
+"""The site of docs/site.md, as it stands there: with real Node.js, Redis and worker."""
+
+import json
+import re
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jsonschema
+import pytest
+
+from tests.acceptance.command import PENSTOCK, SHAPES, settings, started
+from tests.stages.service.node import NODE_MODULES, node
+from tests.stages.service.redis_server import redis_server
+
+pytest.importorskip("bullmq")
+pytestmark = pytest.mark.slow
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+WATCHING = """
+import WebSocket from 'ws';
+import { watch } from './watch.mjs';
+const [site, id] = process.argv.slice(2);
+watch(site, id, (job) => console.log(JSON.stringify(job)), WebSocket);
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The page's files, beside the packages."""
+    node()
+    page = (DOCS / "site.md").read_text()
+    for name, text in re.findall(r"```js\n// (\w+\.mjs)\n(.*?)```", page, re.DOTALL):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "watching.mjs").write_text(WATCHING)
+    (tmp_path / "node_modules").symlink_to(NODE_MODULES)
+    return tmp_path
+
+
+@contextmanager
+def running(folder: Path, redis: str) -> Iterator[str]:
+    """The site's address."""
+    environment = {"REDIS_URL": redis, "PORT": "0"}
+    with started([node(), str(folder / "server.mjs")], environment) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+
+
+@contextmanager
+def working(redis: str, work: Path) -> Iterator["subprocess.Popen[str]"]:
+    command = [
+        *(str(PENSTOCK), "worker", "--queue", redis, "--name", "videos", "--profile", "crawl"),
+        *("--out", str(work), "--quiet"),
+        *settings(SHAPES, {"stages.download.allow_private": True}),
+    ]
+    with started(command) as process:
+        yield process
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 130
+
+
+def seen(folder: Path, site: str, id_: str) -> list[dict[str, Any]]:
+    """What a browser hears of a job, until it has ended."""
+    command = [node(), str(folder / "watching.mjs"), site, id_]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+    return [json.loads(line) for line in ran.stdout.splitlines()]
+
+
+def test_a_user_hears_that_a_video_is_done(
+    folder: Path, clips: list[Path], serve: Callable[..., list[str]]
+) -> None:
+    schema = json.loads((DOCS / "job.schema.json").read_text())
+    with (
+        redis_server(folder, "--maxmemory-policy", "noeviction") as redis,
+        working(redis, folder / "work"),
+        running(folder, redis) as site,
+    ):
+        [url] = serve(clips[:1])
+        posted = httpx.post(f"{site}/videos", json={"url": url})
+        assert posted.status_code == 202
+        *before, last = seen(folder, site, posted.json()["id"])
+        assert {one["state"] for one in before} <= {"waiting", "active"}
+        assert last["state"] == "completed"
+        job = {"data": {"url": url}, "progress": last["progress"], "result": last["result"]}
+        jsonschema.validate(job, schema)
+        assert (folder / "work" / "items" / last["result"]["item"]).is_dir()
+
+        wrong = httpx.post(f"{site}/videos", json={"url": "file:///etc/passwd"}).json()["id"]
+        assert seen(folder, site, wrong)[-1]["why"] == "'url' begins with http:// or https://"
+        assert httpx.get(f"{site}/videos/999").status_code == 404
+        assert httpx.post(f"{site}/videos", content="{").status_code == 400
+        assert httpx.delete(f"{site}/videos/{wrong}").status_code == 202
+
+
+def test_types_are_made_of_the_schema(folder: Path) -> None:
+    command = [NODE_MODULES / ".bin" / "json2ts", DOCS / "job.schema.json"]
+    made = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    for name in ("JobData", "JobProgress", "JobResult"):
+        assert f"export interface {name} {{" in made
+    assert 'outcome: "done" | "dropped";' in made
