@@ -177,13 +177,20 @@ class BullQueue:
         )
         self._worker.on("error", lambda error, *about: log.warning("the queue: %s", error))
         self._worker.on("lockRenewalFailed", self._locks_lost)
+        raised: BaseException | None = None
         async with anyio.create_task_group() as self._tasks:
             try:
                 yield
+            except anyio.get_cancelled_exc_class():
+                raise
+            except BaseException as error:  # the group would put it into one of its own
+                raised = error
             finally:
                 with anyio.CancelScope(shield=True):
                     await self._close()
                 self._tasks.cancel_scope.cancel()
+        if raised is not None:
+            raise raised
 
     def _begin(self) -> None:
         assert self._worker is not None

@@ -91,6 +91,10 @@ def worker(
     """
     if find_spec("bullmq") is None:
         raise UsageError("a queue takes the package bullmq: pip install 'penstock[jobs]'")
+    if ":" in name or not name:
+        raise UsageError(
+            f"--name {name!r}: the name of a BullMQ queue is not empty and has no colon"
+        )
     for root in roots:
         if not root.is_dir():
             raise UsageError(f"--root {root}: there is no such folder")

@@ -18,14 +18,17 @@ from engine import (
     Job,
     Pipeline,
     UsageError,
+    WorkFolderError,
     checkpoint,
+    locked,
+    run_pipeline,
 )
 from engine.contract.item import item_id
 from stages.service.bull import BullSource
 from stages.service.job_data import deadline_of, source_of
 from stages.service.profiles import AskedJob
 from tests.engine.toy_parts import at, cut, gather
-from tests.engine.toys import Toy, executions, line, query, run_within, toy
+from tests.engine.toys import Toy, configured, executions, line, query, run_within, toy
 from tests.stages.service.redis_server import Producer, producing, redis_server
 
 pytest.importorskip("bullmq")
@@ -287,6 +290,19 @@ def test_a_redis_that_may_throw_jobs_away_is_refused(tmp_path: Path) -> None:
         source(url, "any", tmp_path),
     ):
         pass
+
+
+def test_a_second_worker_on_a_folder_is_refused_and_takes_no_job(
+    redis: str, producer: Producer, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    id_ = producer.add({"url": address("v")})
+    with (
+        locked(tmp_path),
+        pytest.raises(WorkFolderError, match="in use"),
+        source(redis, request.node.name, tmp_path) as jobs,
+    ):
+        run_pipeline(line(toy("a")), configured(line(toy("a"))), tmp_path, jobs)
+    assert producer.state(id_) == "waiting"
 
 
 def test_no_redis_is_one_line(tmp_path: Path) -> None:

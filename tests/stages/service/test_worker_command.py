@@ -28,6 +28,7 @@ def test_a_file_with_other_pipelines_settings_is_read(
         (("--lock", "500ms"), "'500ms' is no length of time"),
         (("--lock", "0.5"), "'0.5' is too short: 1s is the least"),
         (("--profile", "recipe"), "profiles 'scenes' and 'recipe' differ in their pipelines"),
+        (("--name", "a:b"), "--name 'a:b': the name of a BullMQ queue"),
         (("--root", "/nowhere"), "--root /nowhere: there is no such folder"),
     ],
 )
