@@ -221,7 +221,8 @@ class BullQueue:
         closing = asyncio.ensure_future(self._worker.close())
         await asyncio.wait([closing], timeout=LEAVING)
         if not closing.done():
-            log.warning("the queue does not answer; its jobs go to another worker in %g s", LEAVING)
+            told = "the queue does not answer; its jobs go to another worker after %g s"
+            log.warning(told, self._lock)
             self._worker.cancelProcessing()
             await asyncio.wait([closing], timeout=LEAVING)
 
