@@ -62,13 +62,14 @@ class Pruning:
                 self._stop(stop)
                 return
             except (PenstockError, OSError) as error:
-                log.warning("old items could not be taken out, they will be: %s", error)
+                log.warning("old items stay for now: %s", error)
 
     async def _prune(self) -> None:
         before = time.time() - self._ttl
         items = size = 0
         for item in await to_thread.run_sync(read_old_items, self._workdir, before):
-            await self._finishes.take_out(item)
+            if not await self._left_results(item):
+                continue
             folder = Item.at(self._workdir, item, item).folder
             counted = await to_thread.run_sync(bytes_in, folder)
             if await self._commit.do(self._taking_out(item, folder, before)):
@@ -76,6 +77,19 @@ class Pruning:
             await to_thread.run_sync(clear_aside, self._workdir, item)
         if items:
             self._events.emit(Pruned(items, size))
+
+    async def _left_results(self, item: str) -> bool:
+        """Take the item out of the results; false where that fails, which is said, and tried again
+        with the next look."""
+        try:
+            await self._finishes.take_out(item)
+        except StopRun:
+            raise
+        except Exception as error:
+            told = None if isinstance(error, PenstockError) else error
+            log.warning("%s stays for now: %s", item, error, exc_info=told)
+            return False
+        return True
 
     def _taking_out(self, item: str, folder: Path, before: float) -> Callable[[Ledger], bool]:
         def take_out(ledger: Ledger) -> bool:

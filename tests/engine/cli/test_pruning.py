@@ -196,10 +196,13 @@ class Resident(Source):
 def test_a_resident_run_takes_out_what_is_old_and_does_it_anew_when_it_is_asked_for(
     fast: Path,
 ) -> None:
-    """The results of each item go with it."""
+    """The results of each item go with it; where that fails it stays, and the run goes on."""
     made: list[tuple[str, str]] = []
+    broken = [RuntimeError("odd")]
 
     def finish_item(context: FinishContext, record: ItemRecord) -> None:
+        if record.outcome == "dropped" and broken:
+            raise broken.pop()
         made.append((record.source, record.outcome))
 
     source, events, pruned = Resident(), Events(), []
@@ -226,6 +229,7 @@ def test_a_resident_run_takes_out_what_is_old_and_does_it_anew_when_it_is_asked_
         wanted, config, fast, source, events=events, resident=True,
         prepare=prepare,
     )  # fmt: skip
+    assert not broken
     assert pruned == [(1, set(), [])] * 2
     assert made == [("v", "done"), ("v", "dropped")] * 2
     assert executions(fast)["a", item_id("v")] == 2
