@@ -2,8 +2,8 @@
 
 A sink may have been deleted, set anew or written by a run that was killed; and a video that was
 done may have failed since. So what the ledger has as done is put where it is missing, and what it
-has as failed or dropped is taken out. Videos that this work folder does not know are left alone: a
-sink may be shared.
+has as failed or dropped is taken out. A sink may be shared: videos that this work folder does not
+know are left alone there, and so is what another one has put there of a video that failed here.
 """
 
 import json
@@ -56,17 +56,22 @@ def settle_sinks(context: FinishContext, records_of: RecordsOf) -> Iterator[str]
 def _settle(
     store: Store, name: str, context: FinishContext, records_of: RecordsOf
 ) -> tuple[int, int]:
-    sink = store.sinks[name]
-    held = sink.generations()
+    sink, is_shared = store.sinks[name], name in store.shared
+    held, ours = sink.generations(), store.written.read() if is_shared else {}
     written = removed = 0
     for record in context.items():
-        item = Item(record.id, record.source, record.folder)
+        item, there = Item(record.id, record.source, record.folder), held.get(record.id)
+        known = ours.get(record.id, set())
         if record.outcome == "done" and item.has_output(Persist.name):
             generation = _generation(item)
-            if generation is not None and held.get(record.id) != generation:
+            if generation is not None and there != generation:
                 store.write_to(name, records_of(item))
                 written += 1
-        elif record.outcome in ("dropped", "failed") and record.id in held:
+            elif generation is not None and is_shared and generation not in known:
+                store.written.note(record.id, generation)  # written before that was noted
+        elif record.outcome in ("dropped", "failed") and there is not None:
+            if is_shared and there not in known:
+                continue
             sink.remove(record.id)
             removed += 1
     return written, removed

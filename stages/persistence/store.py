@@ -11,6 +11,7 @@ import engine
 from engine import ConfigError, setting
 from stages.calls.sent_calls import SentCalls
 from stages.persistence.vectors import KeptVectors
+from stages.persistence.written import WrittenHere
 from stages.search.api_embedder import ApiEmbedder, api_name, batches, cut
 from stages.search.embedding import (
     API_KEY,
@@ -173,6 +174,10 @@ class Store:
                 self._vectors = opening.enter_context(closing(vectors))
             self._opened = opening.pop_all()
         self.sinks: Mapping[str, Sink] = sinks
+        places = {"sqlite": settings.database, "parquet": settings.parquet}
+        self.shared = [name for name in sinks if name not in places or places[name] is not None]
+        """The sinks that do not lie in the work folder: others may write there too."""
+        self.written = WrittenHere(workdir)
 
     def close(self) -> None:
         self._opened.close()
@@ -186,6 +191,8 @@ class Store:
         """Put the video into one sink; with vectors of its texts, where it takes them, which are
         made meanwhile. A text that has one already is not embedded again."""
         sink = self.sinks[name]
+        if name in self.shared:
+            self.written.note(records.video, records.generation)
         if sink in self._keeping:
             texts = [text for one in records.scenes for text in texts_of(one).values() if text]
             self.embed(texts, meanwhile=lambda: sink.write(records))

@@ -75,3 +75,17 @@ def test_fewer_scenes_leave_no_orphans_and_a_database_may_lie_elsewhere(tmp_path
     assert not (work / "search.db").exists()
     run(tmp_path / "other", videos[1], sets=place)
     assert held(database) == {"cut": 1, "whole": 1}, "one file for several folders"
+
+
+def test_what_failed_here_stays_where_another_folder_has_put_it(tmp_path, videos):
+    work, database = tmp_path / "work", tmp_path / "all" / "scenes.db"
+    place = [f"stages.persist.database={database}"]
+    run(work, videos[0], sets=place)
+    (work / "cache" / "persisted.jsonl").unlink()  # as an earlier version leaves it
+    run(work, videos[0], sets=place)
+    videos[0].write_bytes(b"no video any more")
+    failed = run(tmp_path / "other", videos[0], sets=place)
+    assert failed.items["failed"] == 1
+    assert held(database) == {"cut": 2}
+    assert run(work, videos[0], sets=[*place, "stages.scenes.threshold=4"]).items["failed"] == 1
+    assert held(database) == {}, "it failed where it had been done"
