@@ -123,15 +123,17 @@ class _Seen:
 
 def _unlike(pictures: "NDArray[np.float32]", other: "NDArray[np.float32]") -> "NDArray[np.float32]":
     """How unlike each block of each picture is to the block of `other` that is most like it, of
-    those up to SWAY blocks away: a camera that moves shows nothing new by that."""
+    those up to SWAY blocks away: a camera that moves shows nothing new by that. `other` is one
+    picture for all, or one for each."""
     import numpy as np
 
-    rows, columns = other.shape[:2]
-    padded = np.pad(other, ((SWAY, SWAY), (SWAY, SWAY), (0, 0)), "edge")
+    rows, columns = other.shape[-3:-1]
+    whole = [(0, 0)] * (other.ndim - 3)
+    padded = np.pad(other, (*whole, (SWAY, SWAY), (SWAY, SWAY), (0, 0)), "edge")
     found = np.full(pictures.shape[:3], np.inf, np.float32)
     for down in range(2 * SWAY + 1):
         for across in range(2 * SWAY + 1):
-            moved = padded[down : down + rows, across : across + columns]
+            moved = padded[..., down : down + rows, across : across + columns, :]
             found = np.minimum(found, np.abs(pictures - moved).mean(axis=3))
     return np.asarray(found, np.float32)
 
@@ -159,14 +161,25 @@ def _new_in(look: FrameLook, others: Sequence[FrameLook]) -> float:
 def _weights(looks: Sequence[FrameLook]) -> list[float]:
     """What the newness of each counts: less where it is blurred, or passes in a moment."""
     found = []
-    for place, look in enumerate(looks):
+    for place, (look, new) in enumerate(zip(looks, _new_beside(looks), strict=True)):
         around = looks[max(0, place - AROUND) : place + AROUND + 1]
         sharpest = max(one.sharpness for one in around)
         share = look.sharpness / sharpest if sharpest > 0 else 1.0
-        beside = [looks[at] for at in (place - 1, place + 1) if 0 <= at < len(looks)]
-        passing = bool(beside) and _new_in(look, beside) > NOISE
-        found.append(min(1.0, share / SHARP) ** 2 * (PASSING if passing else 1.0))
+        found.append(min(1.0, share / SHARP) ** 2 * (PASSING if new > NOISE else 1.0))
     return found
+
+
+def _new_beside(looks: Sequence[FrameLook]) -> list[float]:
+    """How much each shows that neither the one before nor the one after it does."""
+    import numpy as np
+
+    if len(looks) < 2:
+        return [0.0] * len(looks)
+    pictures = np.stack([look.small for look in looks])
+    left = np.full(pictures.shape[:3], np.inf, np.float32)
+    left[1:] = _unlike(pictures[1:], pictures[:-1])
+    left[:-1] = np.minimum(left[:-1], _unlike(pictures[:-1], pictures[1:]))
+    return _worst_blocks(left)
 
 
 def _best_of(weights: Sequence[float], places: Sequence[int]) -> int:
