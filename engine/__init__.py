@@ -68,6 +68,7 @@ from engine.telemetry.events import (
     RunEnded,
     RunStarted,
     SourceEnded,
+    StepOpened,
     Stopping,
 )
 from engine.telemetry.text import writable
@@ -81,15 +82,21 @@ if TYPE_CHECKING:
     from engine.gates.shared import GatesAway, SharedGate, SharedLimits, Shut, shared_gate
     from engine.ledger.lock import LOCK_FILES, locked
     from engine.ledger.reader import read_item
+    from engine.page.port import Port
+    from engine.page.server import AppServer
     from engine.sources.lists import open_list
+    from engine.sources.own_tables import OwnTables
     from engine.sources.source import JoinedSources, Source
 
 _LATER = {
+    "AppServer": "engine.page.server",
     "LOCK_FILES": "engine.ledger.lock",
     "Config": "engine.config.load",
     "GatesAway": "engine.gates.shared",
     "JobProfile": "engine.config.profiles",
     "JoinedSources": "engine.sources.source",
+    "OwnTables": "engine.sources.own_tables",
+    "Port": "engine.page.port",
     "RunReport": "engine.flow.report",
     "SharedGate": "engine.gates.shared",
     "SharedLimits": "engine.gates.shared",
@@ -108,6 +115,7 @@ _LATER = {
 __all__ = [
     "LOCK_FILES",
     "SOURCE",
+    "AppServer",
     "AttemptEnded",
     "AttemptRecord",
     "AttemptStarted",
@@ -135,6 +143,7 @@ __all__ = [
     "JoinedSources",
     "Loan",
     "MissingOutput",
+    "OwnTables",
     "PageContext",
     "PageFile",
     "PartEnded",
@@ -144,6 +153,7 @@ __all__ = [
     "Permanent",
     "Pipeline",
     "PipelineError",
+    "Port",
     "Produced",
     "RunEnded",
     "RunRecord",
@@ -161,6 +171,7 @@ __all__ = [
     "StageOptions",
     "StandIn",
     "Step",
+    "StepOpened",
     "StopRun",
     "Stopping",
     "Throttled",

@@ -257,7 +257,7 @@ class Run:
                 with self._in_hand:
                     async with anyio.create_task_group() as tasks:
                         tasks.start_soon(self._routing.feed)
-                        if await self._routing.has_work():
+                        if self._jobs.is_resident or await self._routing.has_work():
                             await import_first(self.pipeline)
                             await self._cluster.open()
                             for pool in self.pools.values():
@@ -328,8 +328,7 @@ async def opened_run(
     """A run that has begun in the ledger of `workdir`, to be executed within the block.
 
     `sources` is a Source, or any iterable of sources as a person types them, of pairs (id, source),
-    of Jobs. `resident` as for `run_pipeline`. Raises PenstockError where the run cannot be made, as
-    with a ledger of another pipeline.
+    of Jobs. `resident` as for `run_pipeline`. Raises PenstockError, as for another one's ledger.
     """
     async with AsyncExitStack() as last:
         await last.enter_async_context(shared_gates_at(config.limits.shared_gates))
@@ -383,8 +382,8 @@ def run_pipeline(
     `on_part` is called with each part that ends, by the rules for listeners of `events`. `prepare`
     is called with the run before it starts, to subscribe to its events, and returns the tasks to
     run beside it, such as a view that refreshes. A `resident` run is one whose source need not end:
-    what a run does at its end it does now and then. Raises WorkFolderError where the folder is in
-    use, and PenstockError where a stage cannot start.
+    every step opens at once, and what a run does at its end it does now and then. Raises
+    WorkFolderError where the folder is in use, PenstockError where a stage cannot start.
     """
     told = events or Events()
     if on_part is not None:

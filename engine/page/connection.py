@@ -1,4 +1,4 @@
-"""One connection to the live page: their number is bounded, and a silent one is closed.
+"""One connection to a page or a service: their number is bounded, and a silent one is closed.
 
 The run in the same process needs the file descriptors that connections take.
 """
@@ -13,16 +13,16 @@ MOST = 100
 """The most connections at once; further ones are closed at once."""
 
 SHARE = 8
-"""The page takes at most one in SHARE of the file descriptors that the process may have."""
+"""They take at most one in SHARE of the file descriptors that the process may have."""
 
 PATIENCE = 10.0
 """Seconds that a connection has to send a whole request, from its opening or its last response."""
 
 
-def most_connections() -> int:
-    """The most connections at once: MOST, or fewer where a process may open few files."""
+def most_connections(most: int = MOST) -> int:
+    """The most connections at once: `most`, or fewer where a process may open few files."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MOST if soft == resource.RLIM_INFINITY else max(1, min(MOST, soft // SHARE))
+    return most if soft == resource.RLIM_INFINITY else max(1, min(most, soft // SHARE))
 
 
 class Connection(H11Protocol):
@@ -31,8 +31,12 @@ class Connection(H11Protocol):
     _refused = False
     _deadline: asyncio.TimerHandle | None = None
 
+    def __init__(self, *given: Any, most: int = MOST, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._most = most
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        if len(self.connections) >= most_connections():
+        if len(self.connections) >= most_connections(self._most):
             self._refused = True
             transport.abort()
             return

@@ -10,19 +10,15 @@ The ledger is read in a thread, only while a browser is connected, and so rarely
 twentieth of one core at most.
 """
 
-import contextlib
 import json
-import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.lowlevel
-import uvicorn
 from anyio import to_thread
 from pydantic import BaseModel
 from starlette.applications import Starlette
@@ -35,7 +31,6 @@ from starlette.routing import Route
 from engine.contract.pipeline import Pipeline, Section
 from engine.ledger.lock import is_locked
 from engine.page.answers import HEADERS, SectionAnswers
-from engine.page.connection import Connection, most_connections
 from engine.page.data import Book, PageData, State
 from engine.page.metrics import Metrics
 from engine.page.page import (
@@ -49,6 +44,7 @@ from engine.page.page import (
     sections_of,
 )
 from engine.page.port import LOOPBACK, Port
+from engine.page.server import AppServer
 from engine.telemetry.events import Event, Stopping
 from engine.telemetry.statistics import PoolStatistics
 from engine.telemetry.text import one_line
@@ -65,9 +61,6 @@ REST = 20
 
 HEARTBEAT = 15.0
 """Seconds without news after which a client gets an empty comment, to keep the connection open."""
-
-BACKLOG = 16
-"""Connections that are accepted at once before they are counted."""
 
 GOODBYE = 5.0
 """The most seconds that the end of a run waits for a read of the ledger that is going on."""
@@ -91,14 +84,6 @@ class Seen:
 
     def __str__(self) -> str:
         return f"{self.generation}.{self.attempts}.{self.items}"
-
-
-class _Server(uvicorn.Server):
-    """uvicorn on a running event loop; the run handles the signals."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 class LivePage:
@@ -144,23 +129,9 @@ class LivePage:
 
     async def serve(self) -> None:
         """Serve until cancelled; then tell the connected clients how the run ended."""
-        server = _Server(
-            uvicorn.Config(
-                self._app(),
-                http=Connection,
-                backlog=BACKLOG,
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                log_level="critical",
-                access_log=False,
-                server_header=False,
-                limit_concurrency=most_connections() + 1,
-                timeout_graceful_shutdown=1,
-            )
-        )
+        server = AppServer(self._app())
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_serve_shielded, server, self._port.socket)
+            tasks.start_soon(server.serve, self._port.socket)
             try:
                 await self._refresh_forever()
             finally:
@@ -168,7 +139,7 @@ class LivePage:
                     await self._say_goodbye()
                 self._over = True
                 self._changed.set()
-                server.should_exit = True
+                server.stop()
 
     def _app(self) -> Starlette:
         # A site whose name was made to lead to this machine must not read what is here.
@@ -303,14 +274,6 @@ class LivePage:
             news["curves"] = self._curves
         text = json.dumps(news, separators=(",", ":"))
         return text, Seen(timeline.generation, len(timeline), len(timeline.items))
-
-
-async def _serve_shielded(server: uvicorn.Server, listening: socket.socket) -> None:
-    with anyio.CancelScope(shield=True):  # it ends by `should_exit`, which closes the connections
-        await server.serve(sockets=[listening])
-        for connection in list(server.server_state.connections):
-            connection.transport.abort()  # a client that did not read its response
-        await anyio.lowlevel.checkpoint()
 
 
 async def _script(text: Callable[[], str], request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""The port that a run's page is served at."""
+"""The port that a run's page, or a service, is served at."""
 
 import errno
 import ipaddress
@@ -8,14 +8,19 @@ from engine.contract.errors import UsageError
 
 LOOPBACK = "127.0.0.1"
 
+OPTIONS = ("--web", "--web-host")
+
 
 class Port:
     """A port of this machine, bound before the run that is served there begins."""
 
-    def __init__(self, number: int, host: str | None = None) -> None:
-        """Bind the port, 0 for any free one. Raises UsageError where it cannot be bound."""
+    def __init__(
+        self, number: int, host: str | None = None, options: tuple[str, str] = OPTIONS
+    ) -> None:
+        """Bind the port, 0 for any free one. Raises UsageError where it cannot be bound; `options`
+        are those of the command line that name port and host."""
         self.host = host or LOOPBACK
-        self.socket = _listen(self.host, number)
+        self.socket = _listen(self.host, number, options)
 
     @property
     def url(self) -> str:
@@ -33,7 +38,8 @@ class Port:
         self.socket.close()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, options: tuple[str, str]) -> socket.socket:
+    port_option, host_option = options
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -41,7 +47,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listening = socket.socket(family, kind, protocol)
     except OSError as error:
         raise UsageError(
-            f"--web-host {host}: {error.strerror}; give an address of this machine"
+            f"{host_option} {host}: {error.strerror}; give an address of this machine"
         ) from None
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -52,6 +58,8 @@ def _listen(host: str, port: int) -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             why = "is taken; give another port, or 0 for any that is free"
         else:
-            why = f"is not to be had ({error.strerror}); give another --web or --web-host"
-        raise UsageError(f"--web {port}: port {port} of {host} {why}") from None
+            why = (
+                f"is not to be had ({error.strerror}); give another {port_option} or {host_option}"
+            )
+        raise UsageError(f"{port_option} {port}: port {port} of {host} {why}") from None
     return listening

@@ -187,6 +187,13 @@ class PoolResized(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class StepOpened(Event):
+    """The step's first worker is ready: what its stage loads as it opens is loaded."""
+
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerReplaced(Event):
     stage: str
     worker: int

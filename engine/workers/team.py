@@ -10,7 +10,7 @@ from anyio.abc import TaskGroup
 from engine.cluster.cluster import RayCluster
 from engine.contract.errors import PenstockError
 from engine.contract.stage import StageOptions
-from engine.telemetry.events import Events, WorkerReplaced
+from engine.telemetry.events import Events, StepOpened, WorkerReplaced
 from engine.telemetry.meter import Meter
 from engine.workers.base import StageFactory, StageOpenError, Worker
 from engine.workers.loop import LoopWorker, SharedStage
@@ -54,6 +54,7 @@ class Team:
         self._target = 0
         self._hired = 0
         self._count = 0
+        self._has_opened = False
         self._tasks: TaskGroup | None = None
         self.alive = Meter()
 
@@ -144,6 +145,9 @@ class Team:
             if isinstance(error, PenstockError) or not isinstance(error, Exception):
                 raise
             raise StageOpenError(self._name, error) from error
+        if not self._has_opened:
+            self._has_opened = True
+            self._events.emit(StepOpened(self._name))
         return worker
 
     def _make(self, number: int) -> Worker:

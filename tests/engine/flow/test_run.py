@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -15,10 +16,20 @@ from typing import Any
 import anyio
 import pytest
 
-from engine import FinishContext, Item, PenstockError, Pipeline, StopRun, WorkFolderError
+from engine import (
+    FinishContext,
+    Item,
+    Job,
+    PenstockError,
+    Pipeline,
+    Source,
+    StepOpened,
+    StopRun,
+    WorkFolderError,
+)
 from engine.contract.item import MARK, item_id
 from engine.flow.journey.graph import Graph
-from engine.flow.run import Run
+from engine.flow.run import Run, run_pipeline
 from engine.ledger.lock import locked
 from engine.ledger.outputs.folders import sweep_scratch
 from engine.ledger.schema import FILE
@@ -27,6 +38,7 @@ from engine.telemetry.events import (
     DiskLow,
     DiskRecovered,
     Event,
+    Events,
     ItemEntered,
     Repaired,
     RunStarted,
@@ -37,6 +49,7 @@ from tests.engine import toys
 from tests.engine.toys import (
     LoopToy,
     Toy,
+    configured,
     engine_threads,
     executions,
     line,
@@ -777,3 +790,25 @@ def test_what_runs_beside_is_told_nothing_and_ended(fast: Path) -> None:
 
     run(line(toy("a")), fast, ["v"], prepare=lambda run: [beside])
     assert ended == ["ended"]
+
+
+def test_a_resident_run_opens_its_steps_before_its_first_item(fast: Path) -> None:
+    told: list[Event] = []
+    opened = threading.Event()
+
+    class Late(Source):
+        def items(self) -> Iterator[Job]:
+            assert opened.wait(20), "the steps do not open"
+            yield Job("v")
+
+    def listen(event: Event) -> None:
+        told.append(event)
+        if sum(isinstance(one, StepOpened) for one in told) == 2:
+            opened.set()
+
+    pipeline, events = line(toy("a"), toy("b", "a")), Events()
+    events.subscribe(listen)
+    report = run_pipeline(
+        pipeline, configured(pipeline), fast, Late(), events=events, resident=True
+    )
+    assert report.items["done"] == 1

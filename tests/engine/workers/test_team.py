@@ -10,7 +10,7 @@ from anyio import wait_all_tasks_blocked
 
 from engine import Item, PenstockError, StageOptions, UsageError
 from engine.ledger.outputs.drafts import Draft, FolderOutputs
-from engine.telemetry.events import Event, Events, WorkerReplaced
+from engine.telemetry.events import Event, Events, StepOpened, WorkerReplaced
 from engine.workers.base import StageFactory, StageOpenError, Worker
 from engine.workers.process import ProcessWorker
 from engine.workers.result import Result
@@ -182,7 +182,10 @@ async def test_a_worker_that_hung_is_replaced_under_its_number(
         bench.send_away(1, bench.draft("hang free"))
         await until(lambda: 1 in bench.at_work and bench.at_work[1] is not hung)
         assert hung.broken
-        assert bench.told == [WorkerReplaced("obedient", 1, "it died or hung")]
+        assert bench.told == [
+            StepOpened("obedient"),
+            WorkerReplaced("obedient", 1, "it died or hung"),
+        ]
         bench.send_away(1, bench.draft("done "))
         await until(lambda: len(bench.results) == 2 and bench.at_work)
         late, done = bench.results

@@ -3,10 +3,13 @@
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from engine import Job, JobOutcome, Source, run_pipeline
 from engine.contract.errors import StopRun
 from engine.contract.item import Item, item_id
 from engine.ledger.outputs.folders import mark_outlived, open_scratch
@@ -14,7 +17,7 @@ from engine.ledger.schema import FILE
 from engine.ledger.writer import Ledger
 from tests.engine import toys
 from tests.engine.killer_command import EXITS, ITEMS, KILLS
-from tests.engine.toys import leftovers, line, outcomes, query, run, toy
+from tests.engine.toys import configured, leftovers, line, outcomes, query, run, toy
 
 
 def runs_until_one_ends(kind: str, workdir: Path, attempts: int, most: int = 20) -> int:
@@ -137,6 +140,23 @@ def test_suspicion_outlasts_a_run_that_does_not_come_to_it(tmp_path: Path) -> No
     assert tried_alone(tmp_path) == []
     assert list(suspects(tmp_path)) == [(item_id("v1"), "a")]
     run(line(toy("a")), tmp_path, ["v1", "v0"])
+    assert tried_alone(tmp_path) == [(item_id("v1"), "done")]
+
+
+def test_a_resident_run_does_not_wait_for_the_end_of_its_source(tmp_path: Path) -> None:
+    die(tmp_path, "v1", of_it=True)
+    told = threading.Event()
+
+    class Endless(Source):
+        def items(self) -> Iterator[Job]:
+            yield Job("v1")
+            assert told.wait(60), "the item is never tried"
+
+        def ended(self, job: Job, outcome: JobOutcome) -> None:
+            told.set()
+
+    pipeline = line(toy("a"))
+    run_pipeline(pipeline, configured(pipeline), tmp_path, Endless(), resident=True)
     assert tried_alone(tmp_path) == [(item_id("v1"), "done")]
 
 
