@@ -1,0 +1,1 @@
+"""The pipelines behind HTTP: jobs that are posted, one resident run for all of them."""

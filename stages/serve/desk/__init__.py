@@ -1,0 +1,1 @@
+"""What the addresses of the service share: who asks, uploads, results, links, and refusals."""

@@ -1,0 +1,99 @@
+"""The addresses for what has come of jobs."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from anyio import to_thread
+from fastapi import APIRouter, Path, Query
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, Field
+
+from stages.serve.desk.problems import RESPONSES, HttpRefusal
+from stages.serve.desk.results import file_of, files_of, records_of
+from stages.serve.queue.jobs_table import JobRow
+from stages.serve.routes.asking import FoundJob, TheDesk
+
+PAGE = 100
+MOST_PAGE = 1000
+
+FILE_HEADERS = {
+    "Cache-Control": "private, max-age=60",
+    # What a video's site or a model has written is never run as a page of this service.
+    "Content-Security-Policy": "sandbox; default-src 'none'; media-src 'self'; img-src 'self'",
+}
+
+routes = APIRouter(tags=["results"], responses=RESPONSES)
+"""The addresses for results, below /jobs and /files."""
+
+
+class RecordsPage(BaseModel):
+    """Some of a job's records, in order."""
+
+    records: list[Any]
+    next: str | None = Field(description="The address of the next page.")
+
+
+class FileLink(BaseModel):
+    """A file, and an address at which anybody gets it for an hour."""
+
+    name: str
+    size: int = Field(description="Bytes.")
+    url: str
+
+
+class FileList(BaseModel):
+    """A job's files, ordered by name."""
+
+    files: Sequence[FileLink]
+
+
+@routes.get("/jobs/{id}/results", response_model=RecordsPage)
+async def get_results(
+    desk: TheDesk,
+    row: FoundJob,
+    begin: Annotated[int, Query(alias="from", ge=0, le=2**53)] = 0,
+    limit: Annotated[int, Query(ge=1, le=MOST_PAGE)] = PAGE,
+) -> RecordsPage:
+    """The records of a job that is done: scenes, frames, or whatever its pipeline makes."""
+    folder = desk.folder(_done(row))
+    records, following = await to_thread.run_sync(records_of, folder, begin, limit)
+    at = f"/jobs/{row.id}/results?from={following}&limit={limit}"
+    return RecordsPage(records=records, next=at if following is not None else None)
+
+
+@routes.get("/jobs/{id}/files", response_model=FileList)
+async def list_files(desk: TheDesk, row: FoundJob) -> FileList:
+    """The files of a job that is done, with links that work for an hour and take no token."""
+    found = await to_thread.run_sync(files_of, desk.folder(_done(row)))
+    links = [
+        FileLink(name=one.name, size=one.size, url=desk.signer.link(row.id, one.name))
+        for one in found
+    ]
+    return FileList(files=links)
+
+
+@routes.get("/files/{id}/{name:path}", response_class=FileResponse)
+async def get_file(
+    desk: TheDesk,
+    id_: Annotated[str, Path(alias="id", max_length=64)],
+    name: Annotated[str, Path(max_length=4096)],
+    expires: Annotated[int, Query(ge=0, le=2**53)] = 0,
+    signature: Annotated[str, Query(max_length=128)] = "",
+) -> FileResponse:
+    """A file, by a link of GET /jobs/ID/files; a piece of it with Range."""
+    if not desk.signer.holds(id_, name, expires, signature):
+        raise HttpRefusal(403, "this link has expired, or is none; take one from /jobs/ID/files")
+    row = await to_thread.run_sync(desk.table.find, None, id_)
+    path = await to_thread.run_sync(file_of, desk.folder(row), name) if row is not None else None
+    if path is None:
+        raise HttpRefusal(404, "the file is there no more; see /jobs/ID/files")
+    return FileResponse(path, headers=FILE_HEADERS)
+
+
+def _done(row: JobRow) -> JobRow:
+    """Raises HttpRefusal where the job has no results."""
+    if row.is_open:
+        raise HttpRefusal(409, f"the job is {row.state}; ask again when it is done")
+    if row.state != "done" or row.item is None:
+        raise HttpRefusal(409, f"the job is {row.state}, and has no results; GET it to see why")
+    return row

@@ -1,0 +1,137 @@
+"""Webhooks: the end of a job, told to an address that its request names.
+
+By Standard Webhooks (https://www.standardwebhooks.com): an HMAC over id, time and body, in the
+headers webhook-id, webhook-timestamp and webhook-signature.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import logging
+import random
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import urlsplit, urlunsplit
+
+import anyio
+import httpx
+from anyio import to_thread
+
+from engine import UsageError, shown
+from stages.net.addresses import canonical_url, is_private
+from stages.serve.desk.desk import Desk
+from stages.serve.desk.job_views import job_view
+from stages.serve.queue.calls_table import DueCall
+
+log = logging.getLogger("penstock.serve")
+
+TIMEOUT = 10.0
+"""Seconds that a call may take."""
+
+FIRST, LONGEST = 5.0, 3600.0
+"""Seconds before the second call, doubled with each, up to the longest."""
+
+LASTS = 3 * 24 * 3600.0
+"""Seconds after the job's end for which a call is tried again."""
+
+AT_ONCE = 8
+
+LOOK = 1.0
+"""Seconds between two looks at what is due."""
+
+Resolve = Callable[[str, int], list[str]]
+
+
+class PrivateWebhook(Exception):
+    """The address leads to this machine, or to a private network."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSender:
+    """Makes the calls that are due, one after the other for a job, until one is answered with a
+    2xx. Redirects are not followed, and an address is judged each time that it is called."""
+
+    desk: Desk
+    allow_private: bool
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
+            while True:
+                due = await to_thread.run_sync(self._due)
+                async with anyio.create_task_group() as tasks:
+                    for call in due:
+                        tasks.start_soon(self._call, client, call)
+                if not due:
+                    await anyio.sleep(LOOK)
+
+    def _due(self) -> list[DueCall]:
+        if self.desk.jobs.table is None:
+            return []
+        return self.desk.jobs.table.calls.due(time.time(), AT_ONCE)
+
+    async def _call(self, client: httpx.AsyncClient, call: DueCall) -> None:
+        table = self.desk.table
+        row = await to_thread.run_sync(table.find, None, call.job)
+        secret = self.desk.tokens.secret(call.owner)
+        if row is None or secret is None:
+            await to_thread.run_sync(table.calls.give_up, call)
+            return
+        body = json.dumps({"type": "job.ended", "data": job_view(row, None).model_dump()})
+        why = await self._try(client, call, body.encode(), secret)
+        if why is None:
+            await to_thread.run_sync(table.calls.done, call)
+            return
+        log.warning("webhook %s of job %s: %s", shown(call.url), call.job, why)
+        if time.time() - call.since > LASTS:
+            await to_thread.run_sync(table.calls.give_up, call)
+            return
+        wait = min(LONGEST, FIRST * 2 ** min(call.tries, 20)) * random.uniform(0.5, 1.5)
+        await to_thread.run_sync(table.calls.put_off, call, time.time() + wait)
+
+    async def _try(
+        self, client: httpx.AsyncClient, call: DueCall, body: bytes, secret: str
+    ) -> str | None:
+        """Call; returns why it did not go well."""
+        try:
+            url, host = await to_thread.run_sync(partial(placed, call.url, self.allow_private))
+            answer = await client.post(
+                url,
+                content=body,
+                headers={"Host": host, **signed(secret, f"job_{call.job}", body)},
+                extensions={"sni_hostname": host.rpartition(":")[0] or host},
+            )
+        except (httpx.HTTPError, OSError, PrivateWebhook, UsageError, ValueError) as error:
+            return f"{type(error).__name__}: {error}"
+        return None if answer.is_success else f"answered {answer.status_code}"
+
+
+def placed(url: str, allow_private: bool) -> tuple[str, str]:
+    """The address with its host's IP address in the place of the name, and the name, for the
+    headers: what was judged is what is called. Blocks. Raises PrivateWebhook and OSError."""
+    parts = urlsplit(canonical_url(url))
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+    addresses = [str(one[4][0]) for one in found]
+    if not allow_private and any(map(is_private, addresses)):
+        raise PrivateWebhook(f"{parts.hostname} is no public address")
+    address = addresses[0]
+    place = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, place, parts.path, parts.query, "")), host
+
+
+def signed(secret: str, id_: str, body: bytes, now: float | None = None) -> dict[str, str]:
+    """The headers of a call with this body."""
+    at = str(int(time.time() if now is None else now))
+    made = hmac.new(secret.encode(), f"{id_}.{at}.".encode() + body, hashlib.sha256).digest()
+    return {
+        "Content-Type": "application/json",
+        "webhook-id": id_,
+        "webhook-timestamp": at,
+        "webhook-signature": f"v1,{base64.b64encode(made).decode()}",
+    }

@@ -1,0 +1,82 @@
+"""The page in a real browser: a dropped video becomes a job, whose parts and result come."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.engine.toy_parts import at, cut
+from tests.engine.toys import fast_folder, line, toy
+from tests.stages.serve.serving import Serving, serving
+from tests.stages.serve.test_results import Writing
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt install chromium")
+
+ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+DROP = """async (file) => {
+  const given = new DataTransfer();
+  given.items.add(new File([new Uint8Array(9 << 20)], file));
+  const how = { dataTransfer: given, bubbles: true, cancelable: true };
+  document.dispatchEvent(new DragEvent("drop", how));
+}"""
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Serving]:
+    pipeline = line(cut("a"), at("a", "b"), toy("c", base=Writing))
+    with fast_folder() as folder, serving(pipeline, folder) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=20_000)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=[(1280, 900), (390, 840)], ids=["desktop", "phone"])
+def page(service: Serving, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """Whatever the browser has to complain of fails."""
+    width, height = request.param
+    context = browser.new_context(viewport={"width": width, "height": height})
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("dialog", lambda dialog: complaints.append(dialog.message))
+    page.goto(str(service.client.base_url))
+    expect(page.locator("#state")).to_have_text("ready")
+    yield page
+    assert complaints == []
+    context.close()
+
+
+def test_a_dropped_video_becomes_a_job(page: Page, service: Serving) -> None:
+    name = "<img src=x onerror=alert(1)>.mp4"
+    page.evaluate(DROP, name)
+    expect(page.locator("#about")).to_contain_text("done")
+    expect(page.locator("#name")).to_have_text("img-src-x-onerror-alert-1-.mp4")
+    expect(page.locator(".record")).to_have_count(25)
+    page.locator("#files-box summary").click()
+    link = page.locator("#files a", has_text="records.jsonl")
+    with page.expect_download() as download:
+        link.click()
+    assert Path(download.value.path()).read_text().count("\n") == 25
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_an_address_becomes_a_job(page: Page, service: Serving) -> None:
+    given = page.get_by_label("or give an address")
+    given.fill("https://example.org/<b>talk</b>.mp4")
+    given.press("Enter")
+    expect(page.locator("#about")).to_contain_text("done")
+    expect(page.locator("#name")).to_contain_text("talk")
+    expect(page.locator("#jobs .chip.done").first).to_be_visible()

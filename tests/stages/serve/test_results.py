@@ -1,0 +1,72 @@
+"""What has come of a job: records page by page, and files by links that expire."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import Item
+from stages.serve.desk import signing
+from tests.engine import toys
+from tests.engine.toys import Toy, line, toy
+from tests.stages.serve.serving import Serving, serving
+
+RECORDS = 25
+
+
+class Writing(Toy):
+    """Leaves records, a page that would run a script, and a link out of the folder."""
+
+    def act(self, item: Item, out: Path) -> Any:
+        lines = [json.dumps({"number": number, "<b>": "ü"}) for number in range(RECORDS)]
+        (out / "records.jsonl").write_text("\n".join(lines) + "\n")
+        (out / "page.html").write_text("<script>alert(1)</script>")
+        (out / "secret").symlink_to("/etc/passwd")
+        return super().act(item, out)
+
+
+@pytest.fixture
+def service() -> Iterator[Serving]:
+    with toys.fast_folder() as folder, serving(line(toy("a", base=Writing)), folder) as one:
+        yield one
+
+
+def test_records_come_in_pages(service: Serving) -> None:
+    job = service.ended(service.posted())
+    at, numbers = f"{job['links']['results']}?limit=10", []
+    while at:
+        page = service.client.get(at).json()
+        numbers += [record["number"] for record in page["records"]]
+        at = page["next"]
+    assert numbers == list(range(RECORDS))
+
+
+def test_a_link_gives_its_file_and_no_other(
+    service: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = service.ended(service.posted())
+    files = service.client.get(job["links"]["files"]).json()["files"]
+    links = {file["name"]: file["url"] for file in files}
+    assert set(links) == {"a/page.html", "a/records.jsonl", "a/value.json"}
+    page = service.client.get(links["a/page.html"])
+    assert page.text == "<script>alert(1)</script>"
+    assert "sandbox" in page.headers["Content-Security-Policy"]
+    piece = service.client.get(links["a/records.jsonl"], headers={"Range": "bytes=0-9"})
+    assert (piece.status_code, piece.text) == (206, '{"number":')
+    for other in ("a/secret", "../../penstock.db", ".penstock", "a/value.json"):
+        at = links["a/page.html"].replace("a/page.html", other)
+        assert service.client.get(at).status_code in (403, 404)
+    monkeypatch.setattr(signing, "LASTS", -1.0)
+    [old, *_] = service.client.get(job["links"]["files"]).json()["files"]
+    assert service.client.get(old["url"]).status_code == 403
+
+
+def test_a_job_that_is_not_done_has_no_results(service: Serving) -> None:
+    id_ = service.posted()
+    service.ended(id_)
+    assert service.client.get("/jobs/none/results").status_code == 404
+    refused = service.client.delete(f"/jobs/{id_}")
+    assert refused.status_code == 409
+    assert refused.headers["Content-Type"] == "application/problem+json"
