@@ -1,8 +1,10 @@
 """The service: an app, and the thread in which it is served beside the run."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from engine import AppServer, Port
 from stages.serve.desk.desk import Desk
-from stages.serve.desk.problems import HttpRefusal, answer_problems
+from stages.serve.desk.problems import answer_problems
 from stages.serve.desk.signing import LinkSigner
 from stages.serve.desk.tokens import Tokens
 from stages.serve.desk.uploads import Uploads
@@ -31,6 +33,8 @@ from stages.serve.routes import (
 from stages.serve.webhooks import WebhookSender
 from stages.service.profiles import ServedProfiles
 
+log = logging.getLogger("penstock.serve")
+
 MOST_CONNECTIONS = 1000
 
 GOODBYE = 3
@@ -38,6 +42,9 @@ GOODBYE = 3
 
 SWEEP = 3600.0
 """Seconds between two looks for leftovers of uploads."""
+
+START, LATER = 1.0, 60.0
+"""Seconds until the next look before the run holds the work folder, and after one that failed."""
 
 LOCAL = ["127.0.0.1", "localhost", "::1", "[::1]"]
 
@@ -138,8 +145,24 @@ async def _server(app: FastAPI) -> AppServer:
 async def _helpers(desk: Desk) -> None:
     """What goes on beside the answers: webhooks, and leftovers of uploads that are swept."""
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(WebhookSender(desk, desk.allow_private).run)
-        while True:
-            with suppress(HttpRefusal, OSError):
-                await to_thread.run_sync(desk.sweep)
-            await anyio.sleep(SWEEP)
+        tasks.start_soon(_again_and_again, WebhookSender(desk, desk.allow_private).send_due)
+        tasks.start_soon(_again_and_again, partial(_sweep, desk))
+
+
+async def _again_and_again(work: Callable[[], Awaitable[float]]) -> None:
+    """Until cancelled: `work` returns the number of seconds to wait. What goes wrong, such as a
+    full disk, is said, and goes on a little later."""
+    while True:
+        try:
+            wait = await work()
+        except Exception as error:
+            log.warning("the service goes on: %s", error, exc_info=error)
+            wait = LATER
+        await anyio.sleep(wait)
+
+
+async def _sweep(desk: Desk) -> float:
+    if desk.jobs.table is None:
+        return START
+    await to_thread.run_sync(desk.sweep)
+    return SWEEP

@@ -58,16 +58,18 @@ class WebhookSender:
     desk: Desk
     allow_private: bool
 
-    async def run(self) -> None:
-        """Until cancelled."""
-        async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
-            while True:
-                due = await to_thread.run_sync(self._due)
-                async with anyio.create_task_group() as tasks:
-                    for call in due:
-                        tasks.start_soon(self._call, client, call)
-                if not due:
-                    await anyio.sleep(LOOK)
+    async def send_due(self) -> float:
+        """Make the calls that are due; returns the seconds until the next look."""
+        due = await to_thread.run_sync(self._due)
+        if not due:
+            return LOOK
+        async with (
+            httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client,
+            anyio.create_task_group() as tasks,
+        ):
+            for call in due:
+                tasks.start_soon(self._call, client, call)
+        return 0.0
 
     def _due(self) -> list[DueCall]:
         if self.desk.jobs.table is None:
