@@ -13,7 +13,7 @@ RECORDS = (
     ("collect", "scenes.jsonl"),
     ("dedup", "frames.jsonl"),
     ("write", "document.json"),
-    ("assemble", "lesson.json"),
+    ("lesson", "lesson.json"),
 )
 """The steps that leave a job's records, each with their file: a record a line, or one in all. The
 first one that is there counts."""

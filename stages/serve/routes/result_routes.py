@@ -1,13 +1,16 @@
 """The addresses for what has come of jobs."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
+from fastapi import Path as InPath
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
+from stages.serve.desk.desk import Desk
 from stages.serve.desk.problems import RESPONSES, HttpRefusal
 from stages.serve.desk.results import file_of, files_of, records_of
 from stages.serve.queue.jobs_table import JobRow
@@ -55,7 +58,7 @@ async def get_results(
     limit: Annotated[int, Query(ge=1, le=MOST_PAGE)] = PAGE,
 ) -> RecordsPage:
     """The records of a job that is done: scenes, frames, or whatever its pipeline makes."""
-    folder = desk.folder(_done(row))
+    folder = await _results(desk, row)
     records, following = await to_thread.run_sync(records_of, folder, begin, limit)
     at = f"/jobs/{row.id}/results?from={following}&limit={limit}"
     return RecordsPage(records=records, next=at if following is not None else None)
@@ -64,7 +67,7 @@ async def get_results(
 @routes.get("/jobs/{id}/files", response_model=FileList)
 async def list_files(desk: TheDesk, row: FoundJob) -> FileList:
     """The files of a job that is done, with links that work for an hour and take no token."""
-    found = await to_thread.run_sync(files_of, desk.folder(_done(row)))
+    found = await to_thread.run_sync(files_of, await _results(desk, row))
     links = [
         FileLink(name=one.name, size=one.size, url=desk.signer.link(row.id, one.name))
         for one in found
@@ -75,8 +78,8 @@ async def list_files(desk: TheDesk, row: FoundJob) -> FileList:
 @routes.get("/files/{id}/{name:path}", response_class=FileResponse)
 async def get_file(
     desk: TheDesk,
-    id_: Annotated[str, Path(alias="id", max_length=64)],
-    name: Annotated[str, Path(max_length=4096)],
+    id_: Annotated[str, InPath(alias="id", max_length=64)],
+    name: Annotated[str, InPath(max_length=4096)],
     expires: Annotated[int, Query(ge=0, le=2**53)] = 0,
     signature: Annotated[str, Query(max_length=128)] = "",
 ) -> FileResponse:
@@ -90,10 +93,14 @@ async def get_file(
     return FileResponse(path, headers=FILE_HEADERS)
 
 
-def _done(row: JobRow) -> JobRow:
-    """Raises HttpRefusal where the job has no results."""
+async def _results(desk: Desk, row: JobRow) -> Path:
+    """The folder of what has come of the job. Raises HttpRefusal where there is nothing."""
     if row.is_open:
         raise HttpRefusal(409, f"the job is {row.state}; ask again when it is done")
     if row.state != "done" or row.item is None:
         raise HttpRefusal(409, f"the job is {row.state}, and has no results; GET it to see why")
-    return row
+    folder = desk.folder(row)
+    if not await to_thread.run_sync(folder.is_dir):
+        told = "its results were taken out of the work folder; post it again to have them made anew"
+        raise HttpRefusal(410, told)
+    return folder

@@ -1,6 +1,7 @@
 """What has come of a job: records page by page, and files by links that expire."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,3 +71,12 @@ def test_a_job_that_is_not_done_has_no_results(service: Serving) -> None:
     refused = service.client.delete(f"/jobs/{id_}")
     assert refused.status_code == 409
     assert refused.headers["Content-Type"] == "application/problem+json"
+
+
+def test_results_that_were_taken_away_are_said_to_be(service: Serving) -> None:
+    job = service.ended(service.posted("pruned"))
+    shutil.rmtree(service.run.workdir / "items" / job["item"])
+    for kind in ("results", "files"):
+        gone = service.client.get(job["links"][kind])
+        assert gone.status_code == 410
+        assert "post it again" in gone.json()["detail"]
