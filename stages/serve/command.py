@@ -73,6 +73,13 @@ STEADY = ("limits.failure_budget=1",)
     show_default=True,
     help="Megabytes of the largest upload.",
 )
+@click.option(
+    "--remember",
+    type=click.FloatRange(0.01),
+    default=90.0,
+    show_default=True,
+    help="Days after its end in which a job, and its idempotency key, are known.",
+)
 @click.option("--config", metavar="FILE", help="Settings; default config.toml where there is one.")
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="A setting.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
@@ -87,6 +94,7 @@ def serve(
     jobs: int,
     most_jobs: int,
     upload_limit: int,
+    remember: float,
     config: str | None,
     overrides: tuple[str, ...],
     quiet: bool,
@@ -109,7 +117,7 @@ def serve(
     from stages.serve.service import ServiceOptions, served
 
     tokens = Tokens.read(token_file) if token_file is not None else Tokens(())
-    options = ServiceOptions(tokens, roots, jobs, most_jobs, upload_limit << 20)
+    options = ServiceOptions(tokens, roots, jobs, most_jobs, upload_limit << 20, remember * 86400)
     file = Path(config) if config is not None else CONFIG if CONFIG.is_file() else None
     profiles = load_profiles(names, file, os.environ, [*STEADY, *overrides], found=config is None)
     bound = Port(port, host, OPTIONS)

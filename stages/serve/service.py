@@ -71,13 +71,15 @@ def service_app(desk: Desk, hosts: list[str]) -> FastAPI:
 @dataclass(frozen=True, slots=True)
 class ServiceOptions:
     """Who may ask, below which folders jobs may name files, how many jobs are worked on at once,
-    how many may be under way, waiting ones among them, and the bytes of the largest upload."""
+    how many may be under way, waiting ones among them, the bytes of the largest upload, and the
+    seconds after its end in which a job is known."""
 
     tokens: Tokens = field(default_factory=lambda: Tokens(()))
     roots: Sequence[Path] = ()
     at_once: int = 4
     most_jobs: int = 1000
     most_bytes: int = 10 << 30
+    remembered: float = 90 * 86400.0
 
 
 @contextmanager
@@ -99,6 +101,7 @@ def served(
         options.roots,
         options.most_jobs,
         allow_private=any(getattr(one.settings, "allow_private", False) for one in stages),
+        remembered=options.remembered,
     )
     jobs.prepare = desk.prepare
     try:

@@ -36,6 +36,8 @@ class Desk:
     roots: Sequence[Path]
     most_jobs: int
     allow_private: bool
+    remembered: float
+    """Seconds after its end in which a job, and its idempotency key, are known."""
     _feeds: dict[str, JobFeed] = field(default_factory=dict)
 
     @property
@@ -90,8 +92,10 @@ class Desk:
         self.signer.use(self.workdir)
 
     def sweep(self) -> None:
-        """Remove uploads that nobody wants. Blocks. Raises HttpRefusal before the start."""
+        """Remove uploads that nobody wants, and forget jobs that ended long ago. Blocks. Raises
+        HttpRefusal before the start."""
         self.uploads.sweep(self.table.uploads_in_use())
+        self.table.forget(time.time() - self.remembered)
 
     # Progress
 

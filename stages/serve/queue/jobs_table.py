@@ -185,6 +185,19 @@ class JobsTable:
             }
         )
 
+    def forget(self, before: float) -> int:
+        """Forget the jobs that ended before that time, with their idempotency keys, but for those
+        whose webhooks are not taken yet; returns their number."""
+        return self._tables.write(
+            lambda db: (
+                db.execute(
+                    "DELETE FROM served_jobs WHERE ended < ?"
+                    " AND id NOT IN (SELECT job FROM served_calls)",
+                    (before,),
+                ).rowcount
+            )
+        )
+
     def counts(self) -> dict[str, int]:
         """The number of jobs by state."""
         return self._tables.read(

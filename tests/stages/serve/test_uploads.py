@@ -110,6 +110,18 @@ def test_leftovers_are_swept(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {wanted.id, fresh.id}
 
 
+def test_jobs_that_ended_long_ago_are_forgotten(fast: Path) -> None:
+    """And nothing of those that are under way."""
+    with serving(line(toy("a")), fast, remembered=0.0, at_once=1) as service:
+        key = {"Idempotency-Key": "k"}
+        first = service.posted(headers=key)
+        service.ended(first)
+    with serving(line(toy("a")), fast, remembered=0.0) as service:
+        while service.client.get(f"/jobs/{first}").status_code != 404:
+            pass  # until it has swept
+        assert service.posted(headers=key) != first
+
+
 @pytest.mark.parametrize(
     ("given", "name"),
     [
