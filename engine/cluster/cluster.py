@@ -100,7 +100,7 @@ class RayCluster:
 
         try:
             process = RemoteProcess(ray, actor, await self._look(actor), end)
-            await process.start(path)
+            await process.start(path, hides_gpus=not resources.get("GPU"))
         except BaseException:
             end()
             raise

@@ -29,11 +29,6 @@ WITHIN = 10.0
 OBJECT_STORE = 100 * 1024 * 1024
 """Bytes of shared memory of a cluster that a run starts for itself: messages are small."""
 
-QUIETLY = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # tells nobody that it is used
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # who asks for no GPU sees none
-}
-
 FOLDER = "penstock-ray-"
 
 AUTO, LOCAL = "auto", "local"
@@ -47,8 +42,7 @@ async def connected(address: str | None) -> AsyncIterator[Any]:
 
     Raises UsageError where there is no Ray, and where the cluster cannot be reached.
     """
-    for name, value in QUIETLY.items():
-        os.environ.setdefault(name, value)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # tells nobody that it is used
     try:
         ray = await to_thread.run_sync(_imported)
     except ImportError as error:

@@ -70,13 +70,16 @@ class Host:
         address = ray.util.get_node_ip_address()
         return NodeSight(address, installed(), text_of(Path(proof)))
 
-    async def start(self, path: list[str]) -> None:
-        """Start the process; `path` are folders that it imports from after its own `sys.path`."""
+    async def start(self, path: list[str], *, hides_gpus: bool) -> None:
+        """Start the process; `path` are folders that it imports from after its own `sys.path`.
+        `hides_gpus`: it is to see none, which Ray leaves to each node's settings."""
+        hidden = {"CUDA_VISIBLE_DEVICES": ""} if hides_gpus else {}
         self._folder = tempfile.mkdtemp(prefix="penstock-")
         self._process = await asyncio.create_subprocess_exec(
             *[sys.executable, "-P", "-c", _START, self._folder, *path],
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            env=os.environ | hidden,
             start_new_session=True,
         )
         self._reading = asyncio.create_task(self._read())

@@ -55,10 +55,11 @@ class RemoteProcess:
         self._out: list[bytes] = []
         self._came = deque[bytes]()
 
-    async def start(self, path: Sequence[str]) -> None:
-        """Start the process; `path` are folders that it imports from after the node's own. Raises
-        EndOfStream where the node is lost."""
-        await self._answer(self._actor.start.remote(list(path)))
+    async def start(self, path: Sequence[str], *, hides_gpus: bool) -> None:
+        """Start the process; `path` are folders that it imports from after the node's own, and
+        `hides_gpus` is for one that has asked for none. Raises EndOfStream where the node is
+        lost."""
+        await self._answer(self._actor.start.remote(list(path), hides_gpus=hides_gpus))
 
     async def send(self, body: bytes) -> None:
         self._out.append(body)

@@ -1,5 +1,6 @@
 """The places of one step at the cluster: taken, given up, and waited for by turns."""
 
+import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -15,8 +16,13 @@ from engine.contract.errors import StopRun
 
 T = TypeVar("T")
 
+log = logging.getLogger("penstock.engine")
+
 LOOK = 0.25
 """Seconds between two looks at whether the cluster has room by now: Ray tells nobody."""
+
+TELL = 120.0
+"""Seconds without any place after which a step that waits for one says so, once."""
 
 WITHOUT = 60.0
 """Seconds that a run goes on while no node could hold a worker of a step: one may come in the place
@@ -92,7 +98,7 @@ class Seats(Generic[T]):
         step has something idle itself, and after `patience` seconds. Raises StopRun where no node
         could hold it for long."""
         began, group = time.monotonic(), None
-        lacking_since = math.inf
+        lacking_since, tell_at = math.inf, began + TELL
         self._standing.waiting += 1
         try:
             while not self._idle and time.monotonic() - began < patience:
@@ -107,6 +113,13 @@ class Seats(Generic[T]):
                     taken, group = group, None
                     return taken
                 lacking_since = await self._still_possible(lacking_since)
+                if self.places == 0 and time.monotonic() > tell_at:
+                    tell_at = math.inf
+                    log.warning(
+                        "step %s has waited %.0f seconds for a place on the cluster, and has none; "
+                        "`ray status` says what is free, and what waits",
+                        *(self._step, TELL),
+                    )
                 other = self._cluster.turns.to_give_up(self._standing, time.monotonic())
                 if other is not None:
                     await other.give_up()

@@ -306,6 +306,8 @@ def _objection(pipeline: Pipeline, name: str, option: str, value: Any) -> str | 
         return f"nothing comes after stage {name!r}: what it makes is the result"
     if option == "placement" and value != "thread" and stage.is_async():
         return f'stage {name!r} is async and runs on the loop: use "thread"'
+    if option == "resources" and value.get("GPU", 0) > 1 and value["GPU"] % 1:
+        return f"a worker of stage {name!r} takes a part of one GPU, or whole ones"
     if option == "resources" and not any(value.values()):
         return f"a worker of stage {name!r} has to take something of its node, such as CPU = 1"
     if option == "optional" and value and stage.splits():

@@ -56,6 +56,12 @@ def test_a_worker_takes_something_of_its_node() -> None:
         configured(PIPELINE, PLACED, "stages.obedient.resources={CPU = 0}")
 
 
+def test_gpus_over_one_are_whole() -> None:
+    configured(PIPELINE, PLACED, "stages.obedient.resources={GPU = 2}")
+    with pytest.raises(UsageError, match="takes a part of one GPU, or whole ones"):
+        configured(PIPELINE, PLACED, "stages.obedient.resources={GPU = 1.5}")
+
+
 def test_memory_is_a_size_in_words() -> None:
     config = configured(PIPELINE, PLACED, 'stages.obedient.resources={GPU = 0.5, memory = "2 GB"}')
     assert config.stages["obedient"].options.resources == {"GPU": 0.5, "memory": 2e9}

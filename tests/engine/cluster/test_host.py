@@ -63,7 +63,7 @@ class Far:
 
     async def opened(self, **settings: Any) -> Child:
         async def launch(factory: StageFactory, path: Sequence[str]) -> RemoteProcess:
-            await self.process.start(path)
+            await self.process.start(path, hides_gpus=True)
             return self.process
 
         factory = StageFactory(Obedient, Obedient.Settings(**settings), self.workdir)
