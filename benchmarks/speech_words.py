@@ -148,10 +148,9 @@ def in_chunks(film: Path, model: str, work: Path, sets: Sequence[str]) -> tuple[
 
 def in_one(told: Talk, model: str) -> tuple[str, int]:
     """What the same model hears in a single call with the same settings."""
-    whisper = LocalWhisper(
-        model, device="cpu", compute_type="auto", beam_size=1, language="en", prompt=None
-    )
-    heard = anyio.run(whisper.hear, SpeechClip(encode(told.samples, "flac"), "flac"))
+    whisper = LocalWhisper(model, device="cpu", compute_type="auto", beam_size=1)
+    clip = SpeechClip(encode(told.samples, "flac"), "flac", language="en")
+    heard = anyio.run(whisper.hear, clip)
     return " ".join(one["text"].strip() for one in heard.segments), 1
 
 
