@@ -21,7 +21,8 @@ class UploadFrame(Uploading):
     """Put the picture of a chosen frame into the object store. Of `files` it reads frame.jpg."""
 
     name = "frame_upload"
-    defaults: ClassVar[dict[str, Any]] = {**Uploading.defaults, "workers": 16}
+    # Frames that wait for the line must not hold up those that are still to be looked at.
+    defaults: ClassVar[dict[str, Any]] = {**Uploading.defaults, "workers": 16, "queue": 256}
 
     class Settings(engine.Settings):
         """There are none of its own: [stages.upload] says where to."""
