@@ -42,6 +42,7 @@ from engine.contract.pipeline import (
 )
 from engine.contract.registry import pipeline as find_pipeline
 from engine.contract.registry import pipelines as installed_pipelines
+from engine.contract.run_loop import has_run_loop, on_run_loop
 from engine.contract.showing import shown, shown_in
 from engine.contract.stage import (
     Cancelled,
@@ -184,11 +185,13 @@ __all__ = [
     "deadline",
     "execute",
     "find_pipeline",
+    "has_run_loop",
     "id_with_options",
     "installed_pipelines",
     "load_config",
     "load_profile",
     "locked",
+    "on_run_loop",
     "open_list",
     "read_item",
     "run_pipeline",

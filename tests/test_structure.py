@@ -24,7 +24,7 @@ PUBLIC = {
     "to write stages": "Item Parts Produced Stage StageOptions Settings Cancelled Deadline"
     " MissingOutput Loan available_cores writable borrow checkpoint deadline setting shown"
     " shown_in",
-    "to share rates over machines": "GatesAway SharedGate SharedLimits Shut shared_gate",
+    "to share rates": "GatesAway SharedGate SharedLimits Shut has_run_loop on_run_loop shared_gate",
     "to end otherwise": "Ending Drop Permanent Skip StandIn StopRun Throttled Transient",
     "to write pipelines": "SOURCE AttemptRecord Check FinishContext Flag ItemRecord PageContext"
     " PageFile Pipeline RunRecord Section Step",

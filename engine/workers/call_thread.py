@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 from weakref import WeakSet
 
+from engine.contract.run_loop import run_loop
 from engine.ledger.bell import bell
 
 T = TypeVar("T")
@@ -86,6 +87,7 @@ class CallThread:
         self._calls: queue.SimpleQueue[Call[Any] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._bell = bell()
+        self._loop = asyncio.get_running_loop()
 
     def begin(self, function: Callable[..., T], *arguments: Any) -> Call[T]:
         """Have `function(*arguments)` run in the thread. It runs even if
@@ -110,6 +112,7 @@ class CallThread:
         self._calls.put(None)
 
     def _run(self) -> None:
+        run_loop.set(self._loop)
         while (call := self._calls.get()) is not None:
             call.run()
             self._bell.ring(call.end)

@@ -27,6 +27,11 @@ R = TypeVar("R", bound=PaidAnswer)
 R_co = TypeVar("R_co", bound=PaidAnswer, covariant=True)
 
 
+LONGEST_ANSWER = 64_000_000
+"""The most bytes of an answer that are read: a picture of 4,096 pixels a side, or ten minutes of
+sound, and room."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """The body of a request, and the names of the parameters in it."""
@@ -37,6 +42,8 @@ class Request:
     answer: Literal["JSON", "bytes"] = "JSON"
     """What is expected in return. A server that is to send bytes may send JSON all the same: an
     error, say."""
+    most_bytes: int = LONGEST_ANSWER
+    """Of the answer, at most."""
 
 
 @dataclass(frozen=True, slots=True)

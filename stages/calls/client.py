@@ -22,9 +22,8 @@ from stages.calls.sent_calls import SentCalls
 _FIRST_BACKOFF = 0.5
 _LONGEST_BACKOFF = 30.0
 
-_LONGEST_ANSWER = 64_000_000
-"""The most bytes of an answer that are read: a picture of 4,096 pixels a side, or ten minutes of
-sound, and room."""
+_LARGE = 1_000_000
+"""Bytes of an answer from which it is parsed in a thread: the event loop has other work."""
 
 _MORE_KNOCKS = 1
 """Failed probes ("knocks") of an absent server that a call waits for,
@@ -232,7 +231,8 @@ class ApiClient(Generic[Q, R]):
         if 200 <= status < 300 and request.answer == "bytes" and "json" not in kind:
             return self._reply(RawReply(content, kind), content)
         if 200 <= status < 300:
-            payload = self._parsed(content)
+            is_large = len(content) > _LARGE
+            payload = await run_sync(self._parsed, content) if is_large else self._parsed(content)
             problem = problem_within(payload, headers)
             if problem is None:
                 return self._reply(payload, content)
@@ -266,10 +266,9 @@ class ApiClient(Generic[Q, R]):
                 ) as response:
                     async for part in response.aiter_bytes():
                         body += part
-                        if len(body) > _LONGEST_ANSWER:
-                            raise TryAgain(
-                                f"{self.host} answered more than {_LONGEST_ANSWER // 1_000_000} MB"
-                            )
+                        if len(body) > request.most_bytes:
+                            most = request.most_bytes // 1_000_000
+                            raise TryAgain(f"{self.host} answered more than {most} MB")
         except TimeoutError:
             raise TimedOut(
                 f"no answer from {self.host} within the {self.timeout:g} s of call_timeout"

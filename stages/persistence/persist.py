@@ -50,7 +50,7 @@ class Persist(Stage):
         """Raises UsageError where a sink cannot be used."""
         self._calls = counted_calls(self.workdir, self.name)
         if not self.settings.dry_run:
-            embedder = find_embedder(self.settings, self._calls.thing)
+            embedder = find_embedder(self.settings, self._calls.thing, self.workdir)
             self._store = Store(self.settings, self.workdir, embedder)
 
     def process(self, item: Item, out: Path) -> None:

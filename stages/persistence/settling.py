@@ -40,7 +40,7 @@ def settle_sinks(context: FinishContext, records_of: RecordsOf) -> Iterator[str]
     """Make each sink agree with the ledger. Yields a line for each that did not, and one where
     searching will be by words alone though nobody has asked for that."""
     settings = cast(StoreSettings, context.settings[Persist.name])
-    embedder = find_embedder(settings)
+    embedder = find_embedder(settings, workdir=context.workdir)
     with closing(Store(settings, context.workdir, embedder)) as store:
         for name in store.sinks:
             written, removed = _settle(store, name, context, records_of)

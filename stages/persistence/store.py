@@ -22,6 +22,7 @@ from stages.search.embedding import (
     Embedder,
     NoMeaning,
 )
+from stages.search.embedding_limits import EmbeddingLimits
 from stages.search.local_embedder import LocalEmbedder
 from stages.sinks.cosmos import CosmosSink
 from stages.sinks.parquet import ParquetSink
@@ -45,7 +46,9 @@ LOCAL_SINKS: Mapping[SinkName, str] = {"sqlite": DATABASE, "parquet": PARQUET}
 """Where the sinks are that lie in the work folder, unless a setting says otherwise."""
 
 
-class StoreSettings(engine.Settings):
+class SinkSettings(engine.Settings):
+    """Where records and vectors go, and who makes the vectors."""
+
     sinks: tuple[SinkName, ...] = setting(
         ("sqlite",),
         'Where records go: "sqlite", which `penstock search` asks, "parquet", "cosmos", '
@@ -126,6 +129,10 @@ class StoreSettings(engine.Settings):
         affects_output=False,
         needs_trust=True,
     )
+
+
+class StoreSettings(EmbeddingLimits, SinkSettings):
+    """Those of the sinks, and how an API is asked for vectors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,15 +245,22 @@ def searched_file(settings: StoreSettings, workdir: Path) -> Path | None:
     return _place(settings.database, workdir / DATABASE) if "sqlite" in settings.sinks else None
 
 
-def find_embedder(settings: StoreSettings, calls: SentCalls | None = None) -> Embedder | None:
+def find_embedder(
+    settings: StoreSettings, calls: SentCalls | None = None, workdir: Path | None = None
+) -> Embedder | None:
     """The embedder that is set; None where there is to be none, or, with "auto", none is here. An
-    API's requests are counted in `calls`. Raises NoMeaning where one is asked for by name and is
-    not to be had."""
+    API's requests are counted in `calls`, those of a day in `workdir`. Raises NoMeaning where one
+    is asked for by name and is not to be had."""
     if settings.meaning == "off" or not keeps_vectors(settings):
         return None
     if settings.meaning == "api":
         return ApiEmbedder(
-            settings.model or API_MODEL, settings.base_url, settings.api_key_env, calls
+            settings.model or API_MODEL,
+            settings.base_url,
+            settings.api_key_env,
+            calls,
+            settings,
+            workdir,
         )
     revision = settings.revision or (LOCAL_REVISION if settings.model is None else None)
     try:

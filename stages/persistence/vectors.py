@@ -20,7 +20,7 @@ class KeptVectors:
     is kept in the first one before all else.
 
     Those that name one `place` never have vectors made of one text side by side, from whatever
-    thread of this process. Close it after use.
+    thread of this process. Close it after use, and with it the embedder.
     """
 
     def __init__(self, embedder: Embedder, sinks: Sequence[VectorSink], place: Hashable) -> None:
@@ -32,7 +32,10 @@ class KeptVectors:
             sink.use_model(embedder.name, embedder.made_by)
 
     def close(self) -> None:
-        self._loan.give_back()
+        try:
+            self._embedder.close()
+        finally:
+            self._loan.give_back()
 
     def make(self, texts: Sequence[str], meanwhile: Callable[[], None] = lambda: None) -> int:
         """Make and keep vectors of the texts that have none in any sink; returns their number. What

@@ -60,7 +60,8 @@ class EmbedNotes(Stage):
     def open(self) -> None:
         self._calls = counted_calls(self.workdir, self.name)
         store = self.settings.store
-        embedder = None if store.dry_run else find_embedder(store, self._calls.thing)
+        calls = self._calls.thing
+        embedder = None if store.dry_run else find_embedder(store, calls, self.workdir)
         if embedder is not None:
             self._store = Store(store, self.workdir, embedder)
 

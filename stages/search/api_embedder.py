@@ -1,24 +1,20 @@
 """Vectors by an API: OpenAI's `/embeddings`, and any server that speaks it."""
 
-import json
-import os
-import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-import anyio
-
-from engine import Permanent, StopRun, Throttled, Transient
-from stages.calls.route import open_client
+from engine import Loan, Permanent, StopRun, Transient, borrow, has_run_loop, on_run_loop
+from stages.calls.client import ApiClient
+from stages.calls.connecting import open_api_client
+from stages.calls.errors import CallFailed, ServerFailed
+from stages.calls.keys import read_key
+from stages.calls.outages import put_off
 from stages.calls.sent_calls import SentCalls
 from stages.search.embedding import API_KEY, API_URL, Embedded, NoMeaning
-
-if TYPE_CHECKING:
-    import httpx
-    import numpy as np
-    from numpy.typing import NDArray
+from stages.search.embedding_limits import ONE_TRY, EmbeddingLimits
+from stages.search.embeddings_api import Embeddings, EmbeddingsAPI
 
 MOST_TEXTS = 2048
 """Texts of a request, at most."""
@@ -29,25 +25,43 @@ MOST_TOKENS = 300_000
 LONGEST = 8192
 """Tokens of a text, at most, counted likewise."""
 
-SECONDS = 60.0
-"""How long one request may take."""
+EXPECTED_TOKENS = 1000.0
+"""The first estimate of what a request takes, until replies report it."""
 
-_counting = threading.Lock()
+KIND = "embeddings"
+"""The kind of an ending by the server's fault."""
+
+EmbeddingsClient = ApiClient[Sequence[str], Embeddings]
 
 
 class ApiEmbedder:
-    """A model behind `base_url`/embeddings."""
+    """A model behind `base_url`/embeddings.
+
+    In a thread of a run its requests go from the run's event loop, through the gate of their host,
+    key and model, by one client for all that share `calls`: `close` it there. Elsewhere each
+    request goes by itself.
+    """
 
     def __init__(
-        self, model: str, base_url: str, key_name: str | None, calls: SentCalls | None = None
+        self,
+        model: str,
+        base_url: str,
+        key_name: str | None,
+        calls: SentCalls | None = None,
+        limits: EmbeddingLimits = ONE_TRY,
+        workdir: Path | None = None,
     ) -> None:
-        """What becomes of its requests is counted in `calls`, which several may share. Raises
-        NoMeaning where the public server's key is missing."""
+        """What becomes of its requests is counted in `calls`, which several may share, and those of
+        a day in `workdir`, where there is one. Raises NoMeaning where the public server's key is
+        missing, and UsageError where what is there is none."""
         self._model = model
         self._url = base_url.rstrip("/")
         self._key_name = key_name or API_KEY
-        self._key = os.environ.get(self._key_name, "").strip() or None
+        self._key = read_key(self._key_name)
         self._calls = calls or SentCalls()
+        self._limits = limits
+        self._workdir = workdir
+        self._loan: Loan[EmbeddingsClient] | None = None
         self.host = urlsplit(base_url).netloc
         self.name = api_name(model, base_url)
         self.made_by: Mapping[str, Any] = {
@@ -65,61 +79,80 @@ class ApiEmbedder:
         """Raises Throttled, Transient, Permanent and StopRun, as a stage does."""
         for some in batches([cut(text) for text in texts]):
             given = texts[some.start : some.stop]
-            yield Embedded(given, anyio.run(self._ask, [cut(text) for text in given]))
+            made = self._made([cut(text) for text in given])
+            try:
+                units = made.units()
+                if len(units) != len(given):
+                    raise ValueError(f"{len(units)} vectors for {len(given)} texts")
+            except ValueError as error:
+                told = f"{self.host} gave no usable embeddings: {error}"
+                raise Transient(told, kind=KIND) from error
+            yield Embedded(given, units)
 
-    async def _ask(self, texts: Sequence[str]) -> "NDArray[np.float32]":
-        body = {"model": self._model, "input": texts, "encoding_format": "float"}
-        content = json.dumps(body, ensure_ascii=False).encode()
-        began, answer = time.monotonic(), None
-        try:
-            answer = await self._post(content)
-            self._check(answer)
-            vectors = _vectors(answer, len(texts), self.host)
-        except BaseException as error:
-            with _counting:
-                self._count(content, answer)
-                self._calls.paused += isinstance(error, Throttled)
-                self._calls.failed += not isinstance(error, Throttled)
-            raise
-        with _counting:
-            self._count(content, answer)
-            self._calls.answer(time.monotonic() - began)
-        return vectors
+    def close(self) -> None:
+        if self._loan is not None:
+            self._loan.give_back()
+            self._loan = None
 
-    def _count(self, content: bytes, answer: "httpx.Response | None") -> None:
-        self._calls.up += len(content)
-        self._calls.down += len(answer.content) if answer is not None else 0
-
-    async def _post(self, content: bytes) -> "httpx.Response":
-        import httpx
-
-        headers = {"Content-Type": "application/json"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
-        try:
-            async with open_client(self._url, headers) as client:
-                with anyio.fail_after(SECONDS):
-                    return await client.post(f"{self._url}/embeddings", content=content)
-        except (httpx.HTTPError, TimeoutError) as error:
-            told = str(error) or type(error).__name__
-            raise Transient(f"{self.host}: no embeddings: {told}", kind="embeddings") from error
-
-    def _check(self, answer: "httpx.Response") -> None:
-        status = answer.status_code
-        told = " ".join(answer.text.split())[:300]
-        if status < 400:
-            return
-        if status == 429 and "insufficient_quota" not in told:
-            after = _seconds(answer.headers.get("Retry-After"))
-            raise Throttled(f"{self.host} says slow down", after=after, key=self.host)
-        if status in (401, 402, 403, 404, 429):
+    def _made(self, texts: Sequence[str]) -> Embeddings:
+        limits = self._limits
+        if has_run_loop():
+            if self._loan is None:
+                self._loan = borrow(
+                    ("client for vectors", id(self._calls), self.name),
+                    lambda: on_run_loop(self._connect),
+                    lambda client: on_run_loop(client.close),
+                )
+            return on_run_loop(_ask, self._loan.thing, texts)
+        if limits.requests_per_minute or limits.tokens_per_minute or limits.requests_per_day:
             raise StopRun(
-                f"{self.host} gives no embeddings ({status}: {told}); check model, base_url and "
-                f"the key in {self._key_name}"
+                "limits on the rate of requests for vectors hold in the run's own process: "
+                'set placement = "thread" for persist and embed, or no such limits'
             )
-        if status >= 500 or status == 408:
-            raise Transient(f"{self.host} gives no embeddings: {status}", kind="embeddings")
-        raise Permanent(f"{self.host} refuses the texts ({status}: {told})", kind="embeddings")
+        return on_run_loop(self._ask_once, texts)
+
+    async def _ask_once(self, texts: Sequence[str]) -> Embeddings:
+        client = await self._connect()
+        try:
+            return await _ask(client, texts)
+        finally:
+            await client.close()
+
+    async def _connect(self) -> EmbeddingsClient:
+        limits = self._limits
+        day = self._workdir and limits.day_quota(
+            self._workdir,
+            server=self._url,
+            model=self._model,
+            key_name=self._key_name,
+            day="24 hours",
+        )
+        client = open_api_client(
+            EmbeddingsAPI(self._url, self._model),
+            limits,
+            server=self._url,
+            model=self._model,
+            key=self._key,
+            key_name=self._key_name,
+            step="persist",
+            requests_per_minute=limits.requests_per_minute,
+            tokens_per_minute=limits.tokens_per_minute,
+            day=day or None,
+            expected_tokens=EXPECTED_TOKENS,
+        )
+        client.calls = self._calls
+        return client
+
+
+async def _ask(client: EmbeddingsClient, texts: Sequence[str]) -> Embeddings:
+    try:
+        return await client.ask(texts)
+    except ServerFailed as fault:
+        if fault.is_the_questions(client.gate.answers):
+            raise Transient(f"{fault}, and it answers others", kind=KIND) from None
+        raise put_off(client, str(fault), KIND) from None
+    except CallFailed as error:
+        raise Permanent(str(error), kind=KIND) from None
 
 
 def api_name(model: str, base_url: str) -> str:
@@ -143,27 +176,3 @@ def batches(texts: Sequence[str]) -> Iterator[range]:
         size += length
     if texts:
         yield range(first, len(texts))
-
-
-def _vectors(answer: "httpx.Response", count: int, host: str) -> "NDArray[np.float32]":
-    """The vectors in the order of the texts, of length 1."""
-    import numpy as np
-
-    try:
-        found: list[Any] = sorted(answer.json()["data"], key=lambda one: one["index"])
-        vectors = np.array([one["embedding"] for one in found], np.float32)
-        if [one["index"] for one in found] != list(range(count)) or vectors.ndim != 2:
-            raise ValueError(f"{len(found)} vectors for {count} texts")
-    except (ValueError, KeyError, TypeError) as error:
-        raise Transient(f"{host} gave no usable embeddings: {error}", kind="embeddings") from error
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    whole: NDArray[np.float32] = vectors / np.maximum(lengths, np.float32(1e-12))
-    return whole
-
-
-def _seconds(text: str | None) -> float | None:
-    """What Retry-After asks for in seconds; None for a date, or nothing."""
-    try:
-        return max(float(text), 0.0) if text is not None else None
-    except ValueError:
-        return None

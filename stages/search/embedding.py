@@ -39,6 +39,9 @@ class Embedder(Protocol):
         """The vectors of the texts, piece by piece as they come, each text once and in order. To be
         kept at once: an API is paid for them."""
 
+    def close(self) -> None:
+        """Give back what it holds of the run it was used in; it may be used again."""
+
 
 class NoMeaning(UsageError):
     """Nothing here makes vectors: the message says what is missing, and what to do."""

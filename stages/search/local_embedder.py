@@ -65,6 +65,9 @@ class LocalEmbedder:
             piece = texts[first : first + PIECE]
             yield Embedded(piece, self._vectors(piece))
 
+    def close(self) -> None:
+        """It holds nothing of a run: a loaded model is kept."""
+
     def load(self) -> None:
         """Load the model now. Raises NoMeaning where it cannot be loaded."""
         _ = self._model

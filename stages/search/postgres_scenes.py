@@ -55,6 +55,9 @@ class AskedOnce:
     def embed(self, texts: Sequence[str]) -> Iterator[Embedded]:
         yield Embedded(texts, self.vector.reshape(1, -1))
 
+    def close(self) -> None:
+        """It holds nothing."""
+
 
 class PostgresScenes:
     """What the Postgres sink has put into a schema. Close it after use."""

@@ -38,6 +38,9 @@ class Remembering:
     def embed(self, texts: Sequence[str]) -> Iterator[Embedded]:
         yield from self._made
 
+    def close(self) -> None:
+        """It holds nothing."""
+
 
 class PageSearch:
     """Answers questions from a database. It keeps the model that it has loaded, and the vectors of

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -93,6 +94,7 @@ class Embeddings(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         server: Any = self.server
+        server.times.append(time.monotonic())
         server.asked.append(body["input"])
         server.keys.append(self.headers["Authorization"])
         status, headers, answer = server.answers.pop(0) if server.answers else (200, {}, None)
@@ -117,11 +119,12 @@ class Embeddings(BaseHTTPRequestHandler):
 
 
 class EmbeddingsServer(ThreadingHTTPServer):
-    """What it was asked, with which keys; the `answers` that it gives instead, in order."""
+    """What it was asked, when, with which keys; the `answers` that it gives instead, in order."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Embeddings)
         self.asked: list[list[str]] = []
+        self.times: list[float] = []
         self.keys: list[str | None] = []
         self.answers: list[tuple[int, dict[str, str], Any]] = []
         self.arrived, self.go_on = threading.Semaphore(0), threading.Event()
@@ -145,8 +148,13 @@ def server(monkeypatch) -> Iterator[EmbeddingsServer]:
         yield made
 
 
+def api_settings(server: EmbeddingsServer, **others: Any) -> StoreSettings:
+    named = {"model": "m", "base_url": server.url, "api_key_env": "EMBED_KEY"}
+    return StoreSettings(meaning="api", **named, **others)
+
+
 def test_an_api_is_asked_once_for_each_text(tmp_path, server):
-    settings = StoreSettings(meaning="api", model="m", base_url=server.url, api_key_env="EMBED_KEY")
+    settings = api_settings(server)
     texts = [scene(place, description=text) for place, text in enumerate(("aaa", "bbb", "ccc"))]
     host = server.url.removeprefix("http://").removesuffix("/v1")
     assert expected_vectors(settings, tmp_path, video("v", *texts)) == Vectors(host, 1, 3, 9)
@@ -177,7 +185,7 @@ def test_an_api_is_asked_once_for_each_text(tmp_path, server):
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_text_that_another_asks_for_is_waited_for(tmp_path, server, fails):
     """Two videos have one text in common, and their vectors are made in the same moment."""
-    settings = StoreSettings(meaning="api", model="m", base_url=server.url, api_key_env="EMBED_KEY")
+    settings = api_settings(server, call_attempts=1)
     if fails:
         server.answers.append((503, {}, {}))
 
@@ -205,15 +213,24 @@ def test_a_text_that_another_asks_for_is_waited_for(tmp_path, server, fails):
     assert embed("slow", "both", "own") == fails
 
 
+TWO = [{"index": place, "embedding": [1, 0]} for place in range(2)]
+
+
 @pytest.mark.parametrize(
     ("answer", "error", "told"),
     [
-        ((429, {"Retry-After": "7"}, {}), Throttled, "slow down"),
-        ((429, {}, {"error": {"code": "insufficient_quota"}}), StopRun, "check model"),
+        ((429, {"Retry-After": "7"}, {}), Throttled, "a pause of 7 s"),
+        ((429, {}, {"error": {"code": "insufficient_quota"}}), StopRun, "quota or credit"),
         ((401, {}, {"error": "bad key"}), StopRun, "EMBED_KEY"),
         ((503, {}, {}), Transient, "503"),
-        ((200, {}, {"data": []}), Transient, "0 vectors for 1 texts"),
-        ((200, {}, {"nothing": 1}), Transient, "no usable embeddings"),
+        ((200, {}, {"data": []}), Transient, "0 vectors out of order"),
+        ((200, {}, {"nothing": 1}), Transient, "no embeddings"),
+        ((200, {}, {"data": TWO}), Transient, "2 vectors for 1 texts"),
+        (
+            (200, {}, {"data": [{"index": 0, "embedding": 1}]}),
+            Transient,
+            "no vectors of one length",
+        ),
     ],
 )
 def test_what_a_server_answers_is_told_apart(server, answer, error, told):
@@ -222,7 +239,7 @@ def test_what_a_server_answers_is_told_apart(server, answer, error, told):
     with pytest.raises(error, match=told) as raised:
         list(embedder.embed(["text"]))
     if error is Throttled:
-        assert raised.value.after == 7
+        assert raised.value.after == pytest.approx(7, abs=1)
 
 
 def test_the_public_server_needs_a_key(monkeypatch):

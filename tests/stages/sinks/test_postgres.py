@@ -90,6 +90,9 @@ class Counting:
         self.asked += texts
         yield Embedded(texts, np.eye(3, dtype=np.float32)[: len(texts)])
 
+    def close(self) -> None:
+        pass
+
 
 def test_vectors_are_made_once_for_all_sinks(schema, tmp_path):
     embedder = Counting()
