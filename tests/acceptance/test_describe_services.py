@@ -43,6 +43,7 @@ def aimock(tmp_path: Path) -> Iterator[str]:
         yield url
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backend", "path"), BACKENDS)
 def test_a_crawl_is_described_through_the_faults_of_the_service(
     tmp_path: Path,

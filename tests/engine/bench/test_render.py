@@ -92,6 +92,7 @@ def test_the_page_needs_nothing_from_elsewhere(pages: dict[str, Path]) -> None:
     assert "&lt;/script&gt;" in own
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 def test_the_page_in_a_browser(pages: dict[str, Path]) -> None:
     """It loads without a complaint, fits a phone, and follows the dark mode."""

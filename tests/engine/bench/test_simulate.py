@@ -26,6 +26,7 @@ def workers(ratings: list[dict[str, Any]]) -> list[int]:
     return [standing["workers"]["work"] for standing in ratings]
 
 
+@pytest.mark.slow
 def test_the_best_on_the_model_are_run_for_real() -> None:
     ran = penstock(
         *("bench", "toybench", "--from", listed(*ITEMS), *SIMULATE),

@@ -61,6 +61,7 @@ def test_a_killed_run_is_taken_up_where_it_was(folders: Folders) -> None:
     check_whole_items(folders, kills=8, seed=8)
 
 
+@pytest.mark.slow
 def test_a_killed_run_with_parts_is_taken_up_where_it_was(folders: Folders) -> None:
     check_parts(folders, kills=4, seed=3)
 

@@ -649,6 +649,7 @@ def traced() -> int:
     return sum(trace.size for trace in traces if trace.size < 500_000)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     (3, 12) <= sys.version_info < (3, 12, 7),
     reason="this Python never lets go of the names in a path (python/cpython#113993)",

@@ -36,6 +36,7 @@ def test_each_event_is_a_line_that_can_be_read_at_once(tmp_path: Path) -> None:
         "seconds": 0.5,
         "kind": "gone",
         "reason": 'no\n"x" \u00e9',
+        "delay": None,
     }
     log.close()
     events.emit(RunEnded(1, "done", 1.0))

@@ -91,6 +91,7 @@ def test_new_weights_under_an_old_name_are_noticed(tmp_path: Path, weights: Path
     assert detections(work) == before, "it is the same network, after all"
 
 
+@pytest.mark.slow
 def test_a_folder_of_an_earlier_release_is_taken_up(
     tmp_path: Path, weights: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -239,6 +239,7 @@ for runtime in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_processes_share_one_export_and_no_runtime_reports_home(tmp_path: Path) -> None:
     runtimes = [runtime for runtime in RUNTIMES if find_spec(runtime) is not None]
     if not runtimes:

@@ -42,7 +42,9 @@ class RedisServer:
         self._process = subprocess.Popen(self._line, stdout=subprocess.DEVNULL)
         until = time.monotonic() + SECONDS
         while not self._answers():
-            assert time.monotonic() < until, "Redis did not start"
+            if time.monotonic() > until:
+                self.kill()
+                raise AssertionError("Redis did not start")
             time.sleep(0.01)
 
     def kill(self) -> None:
@@ -58,11 +60,13 @@ class RedisServer:
             client.client_pause(int(seconds * 1000))
 
     def _answers(self) -> bool:
-        from redis import Redis, RedisError
+        from redis import AuthenticationError, Redis, RedisError
 
         try:
             with Redis(port=self.port) as client:
                 return bool(client.ping())
+        except AuthenticationError:
+            return True  # it asks for a password
         except RedisError:
             return False
 

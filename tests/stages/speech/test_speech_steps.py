@@ -63,6 +63,7 @@ def run(tmp_path: Path, film: Path) -> Run:
     def run(server: SpeechServer | None, *sets: str, video: Path = film) -> Any:
         told = ["stages.transcribe.backend=openai", "stages.transcribe.call_attempts=2"]
         told += ["stages.chunks.chunk_seconds=21", "stages.chunks.max_seconds=30"]
+        told += ["stages.audio.keep=true"]  # to be looked at
         told += [f"stages.transcribe.base_url={server.url}"] if server is not None else []
         config = load_config(scenes, None, {}, [*SETS, *told, *sets], {})
         return run_pipeline(scenes, config, tmp_path, [str(video)])
@@ -123,6 +124,7 @@ def test_no_word_is_lost_or_doubled_and_no_call_paid_twice(run, tmp_path, whispe
     assert first["made_by"]["speech"] == "openai:whisper-1"
 
 
+@pytest.mark.slow
 def test_words_that_a_server_loses_are_asked_for_again_alone(run, tmp_path, whisper):
     with hearing(whisper, loses_after=15.0) as server:
         run(server)
