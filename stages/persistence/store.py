@@ -226,10 +226,11 @@ def expected_vectors(settings: StoreSettings, workdir: Path, records: VideoRecor
             name = api_name(settings.model or API_MODEL, settings.base_url)
             texts = database.without_vector(name, texts)
     texts = list(dict.fromkeys(texts))
+    requests = batches([cut(text) for text in texts], settings.tokens_per_minute)
     undescribed = sum(not one.get("description") for one in records.scenes)
     return Vectors(
         host,
-        calls=len(list(batches([cut(text) for text in texts]))) or min(1, undescribed),
+        calls=len(list(requests)) or min(1, undescribed),
         texts=len(texts) + undescribed,
         bytes=sum(len(cut(text).encode()) for text in texts) + undescribed * DESCRIBED_BYTES,
     )

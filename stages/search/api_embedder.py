@@ -77,7 +77,7 @@ class ApiEmbedder:
 
     def embed(self, texts: Sequence[str]) -> Iterator[Embedded]:
         """Raises Throttled, Transient, Permanent and StopRun, as a stage does."""
-        for some in batches([cut(text) for text in texts]):
+        for some in batches([cut(text) for text in texts], self._limits.tokens_per_minute):
             given = texts[some.start : some.stop]
             made = self._made([cut(text) for text in given])
             try:
@@ -165,12 +165,14 @@ def cut(text: str) -> str:
     return text.encode()[:LONGEST].decode(errors="ignore")
 
 
-def batches(texts: Sequence[str]) -> Iterator[range]:
-    """The places of the texts of each request, in order: as many as it may have."""
+def batches(texts: Sequence[str], tokens_per_minute: float | None = None) -> Iterator[range]:
+    """The places of the texts of each request, in order: as many as it may have, and no more than a
+    minute's tokens, where a server would refuse it each time; but one text at least."""
+    most = min(MOST_TOKENS, tokens_per_minute or MOST_TOKENS)
     first = size = 0
     for place, text in enumerate(texts):
         length = len(text.encode())
-        if place > first and (place - first == MOST_TEXTS or size + length > MOST_TOKENS):
+        if place > first and (place - first == MOST_TEXTS or size + length > most):
             yield range(first, place)
             first, size = place, 0
         size += length

@@ -242,6 +242,14 @@ def test_what_a_server_answers_is_told_apart(server, answer, error, told):
         assert raised.value.after == pytest.approx(7, abs=1)
 
 
+def test_no_request_has_more_than_a_minute_of_tokens(tmp_path, server):
+    settings = api_settings(server, tokens_per_minute=4)
+    texts = ["aa", "bb", "cccccc", "d"]
+    records = video("v", *(scene(place, description=text) for place, text in enumerate(texts)))
+    assert expected_vectors(settings, tmp_path, records).calls == 3
+    assert [list(some) for some in batches(texts, 4)] == [[0, 1], [2], [3]]
+
+
 def test_the_public_server_needs_a_key(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(UsageError, match="OPENAI_API_KEY"):
