@@ -1,6 +1,5 @@
 """`penstock serve`: one resident run whose items are jobs that are posted."""
 
-import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,9 +7,7 @@ from pathlib import Path
 import click
 
 from engine import UsageError
-from stages.service.profiles import load_profiles
-
-CONFIG = Path("config.toml")
+from stages.service.options import job_options, served_profiles, settings_options
 
 OPTIONS = ("--port", "--host")
 
@@ -19,23 +16,8 @@ STEADY = ("limits.failure_budget=1",)
 
 
 @click.command
-@click.option(
-    "--profile",
-    "names",
-    metavar="NAME",
-    multiple=True,
-    required=True,
-    help="What is done with a video: [profiles.NAME] of the settings, or a pipeline; may be given "
-    "again, and the first is that of jobs that name none.",
-)
-@click.option(
-    "--out",
-    "workdir",
-    metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("penstock-serve"),
-    show_default=True,
-    help="The work folder, on a disk of this machine: it holds the accepted jobs, too.",
+@job_options(
+    "penstock-serve", "The work folder, on a disk of this machine: it holds the accepted jobs, too."
 )
 @click.option("--host", metavar="HOST", help="The address to be reached at; default 127.0.0.1.")
 @click.option(
@@ -46,17 +28,6 @@ STEADY = ("limits.failure_budget=1",)
     metavar="FILE",
     type=click.Path(path_type=Path),
     help="Who may ask: a TOML file of tokens.",
-)
-@click.option(
-    "--root",
-    "roots",
-    metavar="DIR",
-    multiple=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="A folder below which jobs may name files; may be given again.",
-)
-@click.option(
-    "--jobs", type=click.IntRange(1, 1000), default=4, show_default=True, help="Jobs at once."
 )
 @click.option(
     "--queue",
@@ -80,10 +51,7 @@ STEADY = ("limits.failure_budget=1",)
     show_default=True,
     help="Days after its end in which a job, and its idempotency key, are known.",
 )
-@click.option("--config", metavar="FILE", help="Settings; default config.toml where there is one.")
-@click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="A setting.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
-@click.option("--log-json", metavar="FILE", help="Append every event to FILE.")
+@settings_options()
 def serve(
     names: tuple[str, ...],
     workdir: Path,
@@ -109,17 +77,13 @@ def serve(
     """
     if find_spec("fastapi") is None:
         raise UsageError("a service takes the package fastapi: pip install 'penstock[serve]'")
-    for root in roots:
-        if not root.is_dir():
-            raise UsageError(f"--root {root}: there is no such folder")
     from engine import Port, execute
     from stages.serve.desk.tokens import Tokens
     from stages.serve.service import ServiceOptions, served
 
     tokens = Tokens.read(token_file) if token_file is not None else Tokens(())
     options = ServiceOptions(tokens, roots, jobs, most_jobs, upload_limit << 20, remember * 86400)
-    file = Path(config) if config is not None else CONFIG if CONFIG.is_file() else None
-    profiles = load_profiles(names, file, os.environ, [*STEADY, *overrides], found=config is None)
+    profiles = served_profiles(names, roots, config, [*STEADY, *overrides])
     bound = Port(port, host, OPTIONS)
     try:
         if bound.is_public and not tokens:

@@ -70,7 +70,7 @@ def _file(value: str, roots: Sequence[Path]) -> str:
     path = Path(value).resolve()
     if not any(path.is_relative_to(root.resolve()) for root in roots):
         named = "name the folder of the videos with --root" if not roots else "see --root"
-        raise UsageError(f"{PATH!r} is below no folder that this worker takes files from; {named}")
+        raise UsageError(f"{PATH!r} is below no folder that jobs may name files from; {named}")
     if not path.is_file():
         raise UsageError(f"{PATH!r}: there is no such file on this machine")
     return str(path)
