@@ -41,11 +41,14 @@ class MediaPace:
 
 @dataclass(frozen=True)
 class MediaTally:
-    """Calls by how they ended, calls answered more than once, and the most pictures at once."""
+    """Calls by how they ended, calls answered more than once, the most pictures at once, and when
+    the first was asked for and the last answered, by this machine's monotonic clock."""
 
     answers: dict[str, int]
     paid_twice: int
     most_images: int
+    first_asked: float
+    last_answered: float
 
 
 class _Handler(SteeredHandler):
@@ -79,6 +82,7 @@ class _Server(SteeredServer[MediaPace, MediaTally]):
             self._answers: Counter[str] = Counter()
             self._paid: Counter[str] = Counter()
             self._images = self._most = 0
+            self._first = self._last = 0.0
             allowed = pace.images_per_minute
             self._allowance = None if allowed is None else Allowance(allowed)
             self._dice = random.Random(0)
@@ -86,6 +90,8 @@ class _Server(SteeredServer[MediaPace, MediaTally]):
     def judge(self, body: bytes, draws: bool) -> str:
         """How the call is answered; one that is comes back by `left`."""
         with self.lock:
+            if draws:
+                self._first = self._first or time.monotonic()
             roll = self._dice.random()
             judged = "answered"
             if draws and self._allowance is not None and not self._allowance.take():
@@ -104,11 +110,13 @@ class _Server(SteeredServer[MediaPace, MediaTally]):
     def left(self, draws: bool) -> None:
         with self.lock:
             self._images -= draws
+            if draws:
+                self._last = time.monotonic()
 
     def tally(self) -> MediaTally:
         with self.lock:
             twice = sum(count - 1 for count in self._paid.values())
-            return MediaTally(dict(self._answers), twice, self._most)
+            return MediaTally(dict(self._answers), twice, self._most, self._first, self._last)
 
 
 def _picture() -> bytes:

@@ -13,6 +13,11 @@ REQUESTS_AT_ONCE = 0.5
 TOKENS_AT_ONCE = 5.0
 """Seconds whose requests, and whose tokens, may go at once."""
 
+LATE_BY, LATE_SHARE = 0.05, 0.01
+"""Seconds, and the share of the interval, at most, by which requests go later than a slow rate
+allows. Some arrive sooner after the one before than they were sent; a server that counts strictly
+refuses these, and a refused one costs the whole interval."""
+
 
 class TokenEstimate:
     """The tokens that a call of one kind is expected to take: a first guess, then the mean cost of
@@ -25,6 +30,14 @@ class TokenEstimate:
     def learn(self, tokens: int) -> None:
         self._calls += 1
         self.value += (tokens - self.value) / self._calls
+
+
+def seconds_between(requests_per_minute: float) -> float:
+    """Seconds from one request to the next."""
+    interval = 60 / requests_per_minute
+    if interval <= REQUESTS_AT_ONCE:
+        return interval  # several may go at once: a server that allows that is not so strict
+    return interval + min(LATE_BY, LATE_SHARE * interval)
 
 
 class CallPace(Protocol):
@@ -71,7 +84,7 @@ class OwnPace:
         if requests_per_minute is not None and requests_per_minute < self._rates[0]:
             self._rates[0] = requests_per_minute
             burst = max(1.0, requests_per_minute * REQUESTS_AT_ONCE / 60)
-            self._requests = AsyncLimiter(burst, 60 * burst / requests_per_minute)
+            self._requests = AsyncLimiter(burst, burst * seconds_between(requests_per_minute))
         if tokens_per_minute is not None and tokens_per_minute < self._rates[1]:
             self._rates[1] = tokens_per_minute
             # The bucket has room for one call at least: larger ones would wait in several parts.
@@ -117,9 +130,10 @@ class SharedPace:
         expected_tokens: float,
         day: DayQuota | None,
     ) -> None:
-        for place, rate in enumerate((requests_per_minute, tokens_per_minute)):
-            if rate is not None:
-                self._spacing[place] = max(self._spacing[place], 60 / rate)
+        if requests_per_minute is not None:
+            self._spacing[0] = max(self._spacing[0], seconds_between(requests_per_minute))
+        if tokens_per_minute is not None:
+            self._spacing[1] = max(self._spacing[1], 60 / tokens_per_minute)
         if day is not None and (self._day is None or day.most < self._day.most):
             self._day = day
 

@@ -11,7 +11,7 @@ import engine
 from engine import Item, Permanent, Stage, StandIn, setting
 from stages.lesson.captions import captions_of, write_vtt
 from stages.lesson.clip import CLIP, PICTURES, SOUND, padded
-from stages.lesson.film import FilmChapter, FilmPiece, write_film
+from stages.lesson.film import FilmChapter, FilmPiece, language_code, write_film
 from stages.lesson.pictures.card import draw_card
 from stages.lesson.pictures.fonts import NoFontError
 from stages.lesson.scripts.sections import LESSON, read_section
@@ -60,6 +60,9 @@ class Assemble(Stage):
         audio_bitrate: int = setting(128, "Kilobits a second of AAC.", ge=32, le=320)
 
     settings: "Assemble.Settings"
+
+    def open(self) -> None:
+        language_code("en")  # what this imports takes long, and now the first calls are under way
 
     def process(self, item: Item, out: Path) -> None:
         if any(is_counted(part.input("clips")) for part in item.parts("clips")):

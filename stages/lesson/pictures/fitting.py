@@ -16,6 +16,11 @@ MOST_PIXELS = 100_000_000
 MOST_CUT = 0.05
 """The share of a drawn picture that may be cut off to fill the lesson's, in place of bars."""
 
+PNG = b"\x89PNG\r\n\x1a\n"
+
+SHAPING = (b"tRNS", b"eXIf")
+"""Chunks of a PNG that change how it is shown."""
+
 
 class UnreadablePictureError(PenstockError):
     """It is no picture, or a damaged one."""
@@ -42,6 +47,9 @@ def fit_drawn(size: tuple[int, int], target: Path) -> Callable[[MediaAnswer, str
         except UnreadablePictureError as error:
             why = f"what the service answered is no picture: {error}"
             raise Transient(why, kind="no_picture") from None
+        if drawn.size == size and _is_plain_png(answer.content):
+            target.write_bytes(answer.content)  # to compress it again would take long
+            return
         ratio = drawn.width * size[1] / (drawn.height * size[0])
         fitting = ImageOps.fit if 1 - min(ratio, 1 / ratio) <= MOST_CUT else ImageOps.pad
         if drawn.size != size:
@@ -49,6 +57,12 @@ def fit_drawn(size: tuple[int, int], target: Path) -> Callable[[MediaAnswer, str
         drawn.save(target, compress_level=1)
 
     return fit
+
+
+def _is_plain_png(content: bytes) -> bool:
+    """Whether it is a PNG that is shown as it is: in colours, none transparent, and upright."""
+    is_png, colours = content.startswith(PNG), content[25:26]
+    return is_png and colours == b"\2" and not any(chunk in content for chunk in SHAPING)
 
 
 def _opened(source: "Path | io.BytesIO") -> "Image":

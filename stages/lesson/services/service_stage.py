@@ -18,9 +18,10 @@ class ServiceStage(Stage):
     """One instance serves the whole pool. Every paid answer is kept under WORKDIR/cache, so that
     none is paid twice, in whichever section or script it is wanted."""
 
-    # Sections may have to wait for the few calls a minute, or a day, of a plan; each call has a
-    # time limit of its own.
-    defaults: ClassVar[dict[str, Any]] = {"workers": 8, "timeout": 86400.0, "patience": 172800.0}
+    # Twice as many workers as calls: the next sections wait at the gate while answers are kept and
+    # read, so that no call's slot stands empty. Sections may have to wait for the few calls a
+    # minute, or a day, of a plan; each call has a time limit of its own.
+    defaults: ClassVar[dict[str, Any]] = {"workers": 16, "timeout": 86400.0, "patience": 172800.0}
 
     settings: ServiceSettings
     asker: MediaAsker | None = None

@@ -1,6 +1,7 @@
 """One gate over the steps of a run, and requests a day."""
 
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -37,6 +38,27 @@ def test_steps_with_one_server_key_and_model_share_a_gate_at_the_lowest_rates() 
         assert anew.thing.slots.limit == 8
         anew.give_back()
         other.give_back()
+
+    run_in_virtual_time(main)
+
+
+@pytest.mark.parametrize(
+    ("per_minute", "least", "most"), [(6, 10.02, 10.06), (60, 1.005, 1.02), (600, 0.099, 0.101)]
+)
+def test_calls_that_go_one_by_one_never_arrive_too_soon(
+    per_minute: float, least: float, most: float
+) -> None:
+    """A strict server refuses the call that comes some milliseconds before its time."""
+
+    async def main() -> None:
+        gate = CallGate(1, per_minute, None, expected_tokens=0)
+        sent = []
+        for _ in range(12):
+            async with gate.turn(0):
+                sent.append(anyio.current_time())
+        intervals = [b - a for a, b in pairwise(sent[6:])]
+        assert least <= min(intervals)
+        assert max(intervals) <= most
 
     run_in_virtual_time(main)
 

@@ -177,3 +177,28 @@ def test_a_picture_of_nearly_the_form_fills_the_lessons(tmp_path: Path) -> None:
 
     assert shown(1920, 1088) == (255, 255, 255)
     assert shown(1024, 1024) == (0, 0, 0), "bars, where much would be cut off"
+
+
+def test_a_picture_that_fits_stays_as_the_service_made_it(tmp_path: Path) -> None:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (180, 320, 3), np.uint8))
+    sideways = Image.Exif()
+    sideways[0x0112] = 3
+
+    def fitted(picture: Image.Image, kind: str, **options: Any) -> tuple[bytes, Image.Image]:
+        file = io.BytesIO()
+        picture.save(file, kind, **options)
+        fit_drawn((320, 180), tmp_path / "a.png")(MediaAnswer(file.getvalue(), "image/*"), "")
+        with Image.open(tmp_path / "a.png") as made:
+            assert (made.format, made.mode) == ("PNG", "RGB")
+            return file.getvalue(), made.copy()
+
+    content, _ = fitted(picture, "PNG")
+    assert (tmp_path / "a.png").read_bytes() == content
+    _, upside_down = fitted(picture, "PNG", exif=sideways)
+    assert upside_down.tobytes() == picture.rotate(180).tobytes()
+    clear = picture.convert("RGBA")
+    clear.putalpha(0)
+    _, black = fitted(clear, "PNG")
+    assert not any(black.tobytes())
+    _, from_webp = fitted(picture, "WEBP", lossless=True)
+    assert from_webp.tobytes() == picture.tobytes()
