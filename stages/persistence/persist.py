@@ -1,6 +1,7 @@
 """The persist stage: a finished video goes into the sinks, and can be searched from then on."""
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,6 +17,8 @@ from stages.persistence.vectors import counted_calls
 from stages.sinks.sink import VideoRecords
 from stages.vision.counted import counted
 
+log = logging.getLogger("penstock.persist")
+
 WRITTEN = "persist.json"
 
 
@@ -24,8 +27,9 @@ class Persist(Stage):
 
     Of `scenes` it reads scenes.jsonl and info.json, of `summary`, where there is one, summary.json,
     of `upload` and of the parts of `frame_upload` upload.json: links to what it names. It writes
-    persist.json: which generation of the video is in which sinks. With `dry_run` it leaves the
-    sinks as they are, and counts what would be sent for vectors.
+    persist.json: which generation of the video is in which sinks, and `later`, those where another
+    run has put a later one meanwhile. With `dry_run` it leaves the sinks as they are, and counts
+    what would be sent for vectors.
     """
 
     inputs = "scenes"
@@ -54,16 +58,24 @@ class Persist(Stage):
             self._store = Store(self.settings, self.workdir, embedder)
 
     def process(self, item: Item, out: Path) -> None:
+        turns = {}
+        for name, sink in self._store.sinks.items() if self._store is not None else ():
+            with _tried_again(name):  # before the records are read: see `Sink`
+                turns[name] = sink.begin()
         records = self.records(item)
         if self._store is None:
             line: dict[str, Any] = {
                 "counted": asdict(expected_vectors(self.settings, self.workdir, records))
             }
         else:
-            for name in self._store.sinks:
+            later = []
+            for name, turn in turns.items():
                 with _tried_again(name):
-                    self._store.write_to(name, records)
-            line = {"generation": records.generation, "sinks": list(self._store.sinks)}
+                    if not self._store.write_to(name, records, turn):
+                        log.info("%s: %s has it of a later run, which stays", item.id, name)
+                        later.append(name)
+            line = {"generation": records.generation, "sinks": list(turns)}
+            line |= {"later": later} if later else {}
         (out / WRITTEN).write_text(json.dumps(line) + "\n")
 
     def records(self, item: Item) -> VideoRecords:

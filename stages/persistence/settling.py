@@ -3,18 +3,20 @@
 A sink may have been deleted, set anew or written by a run that was killed; and a video that was
 done may have failed since. So what the ledger has as done is put where it is missing, and what it
 has as failed or dropped is taken out. A sink may be shared: videos that this work folder does not
-know are left alone there, and so is what another one has put there of a video that failed here.
+know are left alone there, and so is what another one has put there of a video that failed here, or
+has put there later than this one. What is put in again keeps the turn in which it was first
+written, so that it never takes the place of what another work folder is about to write.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from typing import cast
 
 from engine import FinishContext, Item, ItemRecord
 from stages.persistence.persist import WRITTEN, Persist
 from stages.persistence.store import LOCAL_SINKS, Store, StoreSettings, find_embedder
-from stages.sinks.sink import VideoRecords
+from stages.sinks.sink import Sink, VideoRecords, WrittenVideo
 
 RecordsOf = Callable[[Item], VideoRecords]
 """A finished video, as its pipeline puts it into the sinks."""
@@ -57,24 +59,36 @@ def _settle(
     store: Store, name: str, context: FinishContext, records_of: RecordsOf
 ) -> tuple[int, int]:
     sink, is_shared = store.sinks[name], name in store.shared
-    held, ours = sink.generations(), store.written.read() if is_shared else {}
+    held, ours = sink.written(), store.written.read(name) if is_shared else {}
     written = removed = 0
     for record in context.items():
         item, there = Item(record.id, record.source, record.folder), held.get(record.id)
-        known = ours.get(record.id, set())
+        known = ours.get(record.id, {})
         if record.outcome == "done" and item.has_output(Persist.name):
             generation = _generation(item)
-            if generation is not None and there != generation:
-                store.write_to(name, records_of(item))
-                written += 1
-            elif generation is not None and is_shared and generation not in known:
-                store.written.note(record.id, generation)  # written before that was noted
-        elif record.outcome in ("dropped", "failed") and there is not None:
-            if is_shared and there not in known:
+            if generation is None:
                 continue
-            sink.remove(record.id)
-            removed += 1
+            if there is None or there.generation != generation:
+                turn = _turn(sink, generation, there, known) if is_shared else sink.begin()
+                written += turn is not None and store.write_to(name, records_of(item), turn)
+            elif is_shared and not known:
+                store.written.note(name, record.id, there)  # written before that was noted
+        elif record.outcome in ("dropped", "failed") and there is not None:
+            if is_shared and known.get(there.turn) != there.generation:
+                continue
+            removed += sink.remove(record.id, set(known) if is_shared else None)
     return written, removed
+
+
+def _turn(
+    sink: Sink, generation: str, there: WrittenVideo | None, known: Mapping[int, str]
+) -> int | None:
+    """The turn in which this generation was put into a shared sink, to put it in again; None where
+    what is there is later."""
+    turn = max((turn for turn, noted in known.items() if noted == generation), default=0)
+    if there is not None and there.turn > turn:
+        return None
+    return turn or sink.begin()
 
 
 def _generation(item: Item) -> str | None:

@@ -27,7 +27,7 @@ from stages.search.local_embedder import LocalEmbedder
 from stages.sinks.cosmos import CosmosSink
 from stages.sinks.parquet import ParquetSink
 from stages.sinks.postgres import PostgresSink
-from stages.sinks.sink import Sink, VideoRecords
+from stages.sinks.sink import Sink, VideoRecords, WrittenVideo
 from stages.sinks.sqlite import SqliteSink
 from stages.sinks.texts import texts_of
 
@@ -191,20 +191,27 @@ class Store:
 
     def write(self, records: VideoRecords) -> None:
         """Put the video into every sink."""
-        for name in self.sinks:
-            self.write_to(name, records)
+        for name, sink in self.sinks.items():
+            self.write_to(name, records, sink.begin())
 
-    def write_to(self, name: str, records: VideoRecords) -> None:
+    def write_to(self, name: str, records: VideoRecords, turn: int) -> bool:
         """Put the video into one sink; with vectors of its texts, where it takes them, which are
-        made meanwhile. A text that has one already is not embedded again."""
-        sink = self.sinks[name]
+        made meanwhile. A text that has one already is not embedded again. Returns whether it is
+        there: not where the sink has it of a later turn."""
+        sink, stands = self.sinks[name], False
         if name in self.shared:
-            self.written.note(records.video, records.generation)
+            self.written.note(name, records.video, WrittenVideo(records.generation, turn))
+
+        def write() -> None:
+            nonlocal stands
+            stands = sink.write(records, turn)
+
         if sink in self._keeping:
             texts = [text for one in records.scenes for text in texts_of(one).values() if text]
-            self.embed(texts, meanwhile=lambda: sink.write(records))
+            self.embed(texts, meanwhile=write)
         else:
-            sink.write(records)
+            write()
+        return stands
 
     def embed(self, texts: Sequence[str], meanwhile: Callable[[], None] = lambda: None) -> int:
         """As `KeptVectors.make` does it; nothing where no vectors are made."""

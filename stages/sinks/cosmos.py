@@ -2,16 +2,20 @@
 
     {"id": "video", "kind": "video", "video_id": …, "generation": …, …the document}
     {"id": "GENERATION-000012", "kind": "scene", "video_id": …, "generation": …, …the record}
+    {"id": "turns", "kind": "turns", "video_id": "penstock turns", "given": the last turn}
 
-A video that fits into one transaction (100 operations, 2 MB) changes at once. A longer one is
-written beside its old generation, then the document names the new one, then the old items go: who
-reads the scenes of the generation that the document names never finds a mixture, and `read` does
-so.
+GENERATION has the turn of the write before the hash of the records, TURN.HASH: so those of two
+writers never have the same. A video that fits into one transaction (100 operations, 2 MB) changes
+at once. A longer one is written beside its old generation, then the document names the new one,
+then the items of lower turns go: who reads the scenes of the generation that the document names
+never finds a mixture; nor too few where the document names the same generation afterwards, as
+`read` makes sure. The document is put only in the place of the one that was
+seen: of two writers at once the higher turn stands.
 """
 
 import json
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
@@ -20,13 +24,21 @@ from anyio.from_thread import start_blocking_portal
 
 from engine import Permanent, StopRun, Throttled, Transient, UsageError
 from stages.sinks.cosmos_batches import ItemTooLarge, Operation, batches
-from stages.sinks.sink import Record, VideoRecords
+from stages.sinks.sink import Record, VideoRecords, WrittenVideo, next_turn
 
 if TYPE_CHECKING:
     from azure.cosmos.aio import ContainerProxy, CosmosClient
 
 VIDEO = "video"
 """The id of the document in its partition."""
+
+TURNS = "turns"
+TURNS_OF = "penstock turns"
+"""The id and the partition of the item with the last turn that was given: no video's id has a
+blank."""
+
+CHANGED = frozenset({404, 409, 412})
+"""Statuses of what another writer has made, changed or deleted since it was looked at."""
 
 PAGE = 100
 """Items of a page, at most, when reading."""
@@ -72,14 +84,17 @@ class CosmosSink:
         self._portal.call(self._client.close)
         self._opened.close()
 
-    def write(self, records: VideoRecords) -> None:
-        self._portal.call(self._write, records)
+    def begin(self) -> int:
+        return self._portal.call(self._begin)
 
-    def remove(self, video: str) -> bool:
-        return self._portal.call(self._remove, video)
+    def write(self, records: VideoRecords, turn: int | None = None) -> bool:
+        return self._portal.call(self._write, records, turn)
 
-    def generations(self) -> Mapping[str, str]:
-        return self._portal.call(self._generations)
+    def remove(self, video: str, turns: Collection[int] | None = None) -> bool:
+        return self._portal.call(self._remove, video, turns)
+
+    def written(self) -> Mapping[str, WrittenVideo]:
+        return self._portal.call(self._written)
 
     def read(self, video: str) -> list[dict[str, Any]]:
         """The scenes' items of the video, in order, read page by page; [] where it is not there."""
@@ -106,47 +121,89 @@ class CosmosSink:
             await self._client.close()
             raise
 
-    async def _write(self, records: VideoRecords) -> None:
-        there = {item["id"]: item["generation"] async for item in self._ids(records.video)}
-        items = [_scene(records, record) for record in records.scenes]
-        old = there.keys() - {VIDEO} - {item["id"] for item in items}
-        if there.get(VIDEO) == records.generation and not old and len(there) == len(items) + 1:
-            return
-        new: list[Operation] = [("upsert", (item,)) for item in items if item["id"] not in there]
-        new.append(("upsert", (_document(records),)))
-        await self._send(records.video, [*new, *(("delete", (id_,)) for id_ in sorted(old))])
+    async def _begin(self) -> int:
+        while True:
+            query = "SELECT c.id, c.given, c._etag FROM c"
+            found = [item async for item in self._query(query, TURNS_OF)]
+            turn = next_turn(found[0]["given"] if found else 0)
+            item = {"id": TURNS, "kind": TURNS, "video_id": TURNS_OF, "given": turn}
+            if await self._send(TURNS_OF, [_in_the_place_of(found[0] if found else None, item)]):
+                return turn
 
-    async def _remove(self, video: str) -> bool:
-        there = [item["id"] async for item in self._ids(video)]
-        there.sort(key=lambda id_: id_ != VIDEO)  # the document first: then the video is not there
-        await self._send(video, [("delete", (id_,)) for id_ in there])
-        return VIDEO in there
+    async def _write(self, records: VideoRecords, turn: int | None) -> bool:
+        turn = turn if turn is not None else await self._begin()
+        generation = f"{turn}.{records.generation}"
+        items = [_scene(records, generation, record) for record in records.scenes]
+        mine = {item["id"] for item in items}
+        while True:
+            there = {item["id"]: item async for item in self._ids(records.video)}
+            document = there.pop(VIDEO, None)
+            now = _told(document) if document is not None else WrittenVideo("", -1)
+            if now.turn > turn:  # somebody later has it: nothing of this write is to stay
+                await self._delete(records.video, mine & there.keys())
+                return False
+            if now.generation == records.generation and document is not None:
+                whole = [
+                    one for one in there.values() if one["generation"] == document["generation"]
+                ]
+                if len(whole) == len(items):
+                    await self._delete(records.video, _older(there, now.turn))
+                    return True
+            new: list[Operation] = [("upsert", (one,)) for one in items if one["id"] not in there]
+            new.append(_in_the_place_of(document, _document(records, generation)))
+            old = sorted(_older(there, turn))
+            if await self._send(records.video, [*new, *(("delete", (id_,)) for id_ in old)]):
+                return True
 
-    async def _send(self, video: str, operations: list[Operation]) -> None:
+    async def _remove(self, video: str, turns: Collection[int] | None) -> bool:
+        while True:
+            there = {item["id"]: item async for item in self._ids(video)}
+            document = there.pop(VIDEO, None)
+            if turns is not None and (document is None or _told(document).turn not in turns):
+                return False
+            if turns is not None and document is not None:
+                # What a later writer has in the making stays.
+                there = {id_: there[id_] for id_ in _older(there, _told(document).turn + 1)}
+            first: list[Operation] = []
+            if document is not None:  # the document first: then the video is not there
+                first.append(("delete", (VIDEO,), {"if_match_etag": document["_etag"]}))
+            if await self._send(video, [*first, *(("delete", (id_,)) for id_ in sorted(there))]):
+                return document is not None
+
+    async def _delete(self, video: str, ids: Collection[str]) -> None:
+        await self._send(video, [("delete", (id_,)) for id_ in sorted(ids)])
+
+    async def _send(self, video: str, operations: list[Operation]) -> bool:
+        """False where another writer has changed meanwhile what these are about: look again."""
         try:
             for batch in batches(operations):
                 with self._explained():
                     await self._container.execute_item_batch(batch, partition_key=video)
         except ItemTooLarge as error:
             raise Permanent(f"{video}: {error}", kind="too_large") from error
+        except _OthersWereQuicker:
+            return False
+        return True
 
     async def _ids(self, video: str) -> AsyncIterator[dict[str, Any]]:
-        async for item in self._query("SELECT c.id, c.generation FROM c", video):
+        async for item in self._query("SELECT c.id, c.generation, c._etag FROM c", video):
             yield item
 
     async def _read(self, video: str) -> list[dict[str, Any]]:
-        found = [item async for item in self._query("SELECT * FROM c", video)]
-        current = [item["generation"] for item in found if item["id"] == VIDEO]
-        scenes = [
-            item for item in found if item["kind"] == "scene" and item["generation"] in current
-        ]
-        return sorted(scenes, key=lambda item: int(item["index"]))
+        while True:
+            found = [item async for item in self._query("SELECT * FROM c", video)]
+            current = [item["generation"] for item in found if item["id"] == VIDEO]
+            now = [item["generation"] async for item in self._ids(video) if item["id"] == VIDEO]
+            if now != current:  # between two pages its scenes may have been taken out
+                continue
+            scenes = [one for one in found if one["kind"] == "scene" and one["generation"] in now]
+            return sorted(scenes, key=lambda item: int(item["index"]))
 
-    async def _generations(self) -> dict[str, str]:
+    async def _written(self) -> dict[str, WrittenVideo]:
         query = "SELECT c.video_id, c.generation FROM c WHERE c.kind = 'video'"
         with self._explained():
             pages = self._container.query_items(query, max_item_count=PAGE)
-            return {item["video_id"]: item["generation"] async for item in pages}
+            return {item["video_id"]: _told(item) async for item in pages}
 
     async def _query(self, select: str, video: str) -> AsyncIterator[dict[str, Any]]:
         with self._explained():
@@ -176,6 +233,8 @@ class CosmosSink:
         responses = getattr(error, "operation_responses", None) or ()
         statuses = {status, *(int(one.get("statusCode", 0)) for one in responses)}
         told = " ".join(str(error.message).split())[:300]
+        if statuses & CHANGED and responses:
+            raise _OthersWereQuicker from error
         if 429 in statuses:
             wait = (getattr(error, "headers", None) or {}).get("x-ms-retry-after-ms")
             after = float(wait) / 1000 if wait else None
@@ -189,17 +248,41 @@ class CosmosSink:
         raise Transient(f"{self.host} failed ({status}: {told})", kind="cosmos") from error
 
 
-def _scene(records: VideoRecords, record: Record) -> dict[str, Any]:
-    id_ = f"{records.generation}-{record['index']:06}"
-    return _item(records, record, id_, "scene")
+class _OthersWereQuicker(Exception):
+    """Another writer has changed what a batch is about."""
 
 
-def _document(records: VideoRecords) -> dict[str, Any]:
-    return _item(records, records.document, VIDEO, "video")
+def _told(item: Mapping[str, Any]) -> WrittenVideo:
+    """What an item's generation says; one without a turn was written before there were any."""
+    turn, _, generation = item["generation"].rpartition(".")
+    return WrittenVideo(generation, int(turn or 0))
 
 
-def _item(records: VideoRecords, content: Record, id_: str, kind: str) -> dict[str, Any]:
-    mark = {"video_id": records.video, "generation": records.generation, "kind": kind, "id": id_}
+def _older(items: Mapping[str, Mapping[str, Any]], turn: int) -> set[str]:
+    """The ids of those that were written in lower turns."""
+    return {id_ for id_, item in items.items() if _told(item).turn < turn}
+
+
+def _in_the_place_of(there: Mapping[str, Any] | None, item: dict[str, Any]) -> Operation:
+    """Puts the item there if there still is what was seen."""
+    if there is None:
+        return "create", (item,)
+    return "replace", (item["id"], item), {"if_match_etag": there["_etag"]}
+
+
+def _scene(records: VideoRecords, generation: str, record: Record) -> dict[str, Any]:
+    id_ = f"{generation}-{record['index']:06}"
+    return _item(records, generation, record, id_, "scene")
+
+
+def _document(records: VideoRecords, generation: str) -> dict[str, Any]:
+    return _item(records, generation, records.document, VIDEO, "video")
+
+
+def _item(
+    records: VideoRecords, generation: str, content: Record, id_: str, kind: str
+) -> dict[str, Any]:
+    mark = {"video_id": records.video, "generation": generation, "kind": kind, "id": id_}
     # Lone surrogates, which JSON's escapes let through, are no text to the service.
     text = json.dumps({**content, **mark}, ensure_ascii=False).encode("utf-8", "replace")
     item: dict[str, Any] = json.loads(text)

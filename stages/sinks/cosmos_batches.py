@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-Operation = tuple[str, tuple[Any, ...]]
-"""("upsert", (item,)) or ("delete", (id,)), as the client takes them."""
+Operation = tuple[str, tuple[Any, ...]] | tuple[str, tuple[Any, ...], dict[str, Any]]
+"""("upsert", (item,)), ("create", (item,)) or ("delete", (id,)), as the client takes them; or
+("replace", (id, item), {"if_match_etag": etag})."""
 
 MOST_OPERATIONS = 100
 
@@ -30,8 +31,8 @@ def batches(operations: Iterable[Operation]) -> Iterator[list[Operation]]:
     for operation in operations:
         more = size_of(operation)
         if more > MOST_ITEM_BYTES:
-            id_ = operation[1][0]["id"] if operation[0] == "upsert" else operation[1][0]
-            raise ItemTooLarge(id_, more)
+            value = operation[1][-1]
+            raise ItemTooLarge(value["id"] if isinstance(value, dict) else value, more)
         if batch and (len(batch) == MOST_OPERATIONS or size + more > MOST_BYTES):
             yield batch
             batch, size = [], 2
@@ -44,6 +45,10 @@ def batches(operations: Iterable[Operation]) -> Iterator[list[Operation]]:
 def size_of(operation: Operation) -> int:
     """Bytes of the operation in a request, with its comma: as JSON with spaces, which is never
     shorter than the request's."""
-    name, (value,) = operation
-    field = "resourceBody" if name == "upsert" else "id"
-    return len(json.dumps({"operationType": name.title(), field: value})) + 2
+    name, values = operation[0], operation[1]
+    told: dict[str, Any] = {"operationType": name.title()}
+    for value in values:
+        told["resourceBody" if isinstance(value, dict) else "id"] = value
+    if len(operation) == 3:
+        told["ifMatch"] = operation[2]["if_match_etag"]
+    return len(json.dumps(told)) + 2

@@ -1,21 +1,24 @@
 """The Parquet sink: a folder with one file a video, one row a scene.
 
 FOLDER/VIDEO.parquet    replaced whole; the schema's metadata has the video's document
+FOLDER/.turns           the last turn that was given to a writer; also the writers' lock
 
 The folder is a dataset for anything that reads Parquet: pyarrow, DuckDB, Polars, pandas.
 """
 
 import errno
+import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+import secrets
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine import StopRun, UsageError
 from stages.sinks.rows import row_of
-from stages.sinks.sink import VideoRecords
+from stages.sinks.sink import VideoRecords, WrittenVideo, next_turn
 from stages.sinks.texts import COLUMNS
 
 if TYPE_CHECKING:
@@ -23,8 +26,10 @@ if TYPE_CHECKING:
 
 GENERATION = b"penstock.generation"
 DOCUMENT = b"penstock.video"
+TURN = b"penstock.turn"
 
 ENDING = ".parquet"
+TURNS = ".turns"
 
 
 class ParquetSink:
@@ -42,27 +47,44 @@ class ParquetSink:
     def __exit__(self, *_: object) -> None:
         """There is nothing to close."""
 
-    def write(self, records: VideoRecords) -> None:
+    def begin(self) -> int:
+        path = self.folder / TURNS
+        with _explained(path), self._alone() as turns:
+            text = os.pread(turns, 100, 0)
+            turn = next_turn(int(text) if text.strip().isdigit() else 0)
+            os.pwrite(turns, f"{turn:020}\n".encode(), 0)
+            return turn
+
+    def write(self, records: VideoRecords, turn: int | None = None) -> bool:
         import pyarrow.parquet as pq
 
+        turn = turn if turn is not None else self.begin()
         path = self.folder / f"{records.video}{ENDING}"
         with _explained(path):
-            if path.is_file() and _generation(path) == records.generation:
-                return
-            new = path.with_name(f".{path.name}.{os.getpid()}")
+            there = _written(path) if path.is_file() else None
+            if there is not None and (there.generation, there.turn) == (records.generation, turn):
+                return True
+            new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
             try:
-                pq.write_table(_table(records), new)
+                pq.write_table(_table(records, turn), new)
                 _sync(new)
-                new.replace(path)
+                with self._alone():
+                    if path.is_file() and _written(path).turn > turn:
+                        return False
+                    new.replace(path)
+                    _sync(self.folder)
             finally:
                 new.unlink(missing_ok=True)
-            _sync(self.folder)
+        return True
 
-    def remove(self, video: str) -> bool:
+    def remove(self, video: str, turns: Collection[int] | None = None) -> bool:
         path = self.folder / f"{video}{ENDING}"
-        with _explained(path):
-            for left in self.folder.glob(f".{path.name}.*"):  # of a process that was killed
-                left.unlink(missing_ok=True)
+        with _explained(path), self._alone():
+            if turns is not None and path.is_file() and _written(path).turn not in turns:
+                return False
+            if turns is None:
+                for left in self.folder.glob(f".{path.name}.*"):  # of a process that was killed
+                    left.unlink(missing_ok=True)
             try:
                 path.unlink()
             except FileNotFoundError:
@@ -70,13 +92,27 @@ class ParquetSink:
             _sync(self.folder)
         return True
 
-    def generations(self) -> Mapping[str, str]:
+    def written(self) -> Mapping[str, WrittenVideo]:
         with _explained(self.folder):
-            files = [path for path in self.folder.glob(f"*{ENDING}") if path.name[0] != "."]
-            return {path.name.removesuffix(ENDING): _generation(path) for path in files}
+            found = {}
+            for path in self.folder.glob(f"*{ENDING}"):
+                with suppress(FileNotFoundError):  # another process has just taken it out
+                    if path.name[0] != ".":
+                        found[path.name.removesuffix(ENDING)] = _written(path)
+            return found
+
+    @contextmanager
+    def _alone(self) -> Iterator[int]:
+        """Hold the writers' lock; gives the open file of turns."""
+        turns = os.open(self.folder / TURNS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(turns, fcntl.LOCK_EX)
+            yield turns
+        finally:
+            os.close(turns)
 
 
-def _table(records: VideoRecords) -> "pa.Table":
+def _table(records: VideoRecords, turn: int) -> "pa.Table":
     import pyarrow as pa
 
     text = pa.string()
@@ -95,6 +131,7 @@ def _table(records: VideoRecords) -> "pa.Table":
         metadata={
             GENERATION: records.generation.encode(),
             DOCUMENT: json.dumps(records.document).encode(),
+            TURN: str(turn).encode(),
         },
     )
     rows = [
@@ -104,16 +141,17 @@ def _table(records: VideoRecords) -> "pa.Table":
     return pa.Table.from_pylist(rows, schema=schema)
 
 
-def _generation(path: Path) -> str:
-    """The generation of the video in this file, "" where it is no whole file of ours."""
+def _written(path: Path) -> WrittenVideo:
+    """What is in this file; the generation "" where it is no whole file of ours."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         found = pq.read_schema(path).metadata or {}
     except pa.ArrowInvalid:
-        return ""
-    return bytes(found.get(GENERATION, b"")).decode()
+        return WrittenVideo("")
+    turn = bytes(found.get(TURN, b"0")).decode()
+    return WrittenVideo(bytes(found.get(GENERATION, b"")).decode(), int(turn))
 
 
 def _sync(path: Path) -> None:

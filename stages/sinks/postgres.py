@@ -6,13 +6,13 @@ reads sees a video whole, as it was or as it is now.
 
 import json
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine import Transient, UsageError, writable
 from stages.sinks.postgres_connection import PostgresConnection
 from stages.sinks.postgres_schema import OtherVersion, has_vectors, make_index, make_tables
-from stages.sinks.sink import Record, VideoRecords
+from stages.sinks.sink import Record, VideoRecords, WrittenVideo, next_turn
 from stages.sinks.sqlite import digest_of
 from stages.sinks.texts import COLUMNS, texts_of
 
@@ -55,23 +55,36 @@ class PostgresSink:
     def __exit__(self, *_: object) -> None:
         self._server.close()
 
-    def write(self, records: VideoRecords) -> None:
+    def begin(self) -> int:
         with self._server.writing() as db:
-            if _generation(db, records.video) == records.generation:
-                return
+            return _next_turn(db)
+
+    def write(self, records: VideoRecords, turn: int | None = None) -> bool:
+        with self._server.writing() as db:
+            turn = turn if turn is not None else _next_turn(db)
+            there = _written(db, records.video)
+            if there is not None and there.turn > turn:
+                return False
+            if there is not None and there.generation == records.generation:
+                db.execute("UPDATE videos SET turn = %s WHERE id = %s", (turn, records.video))
+                return True
             before = _delete(db, records.video)
-            _insert(db, records)
+            _insert(db, records, turn)
             _drop_vectors(db, before)
+        return True
 
-    def remove(self, video: str) -> bool:
+    def remove(self, video: str, turns: Collection[int] | None = None) -> bool:
         with self._server.writing() as db:
-            found = _generation(db, video) is not None
+            there = _written(db, video)
+            if there is None or (turns is not None and there.turn not in turns):
+                return False
             _drop_vectors(db, _delete(db, video))
-        return found
+        return True
 
-    def generations(self) -> Mapping[str, str]:
+    def written(self) -> Mapping[str, WrittenVideo]:
         with self._server.writing() as db:
-            return dict(db.execute("SELECT id, generation FROM videos").fetchall())
+            rows = db.execute("SELECT id, generation, turn FROM videos").fetchall()
+        return {video: WrittenVideo(generation, turn) for video, generation, turn in rows}
 
     def without_vector(self, model: str, texts: Iterable[str]) -> list[str]:
         known = {digest_of(text): text for text in texts}
@@ -113,15 +126,23 @@ class PostgresSink:
             )
 
 
-def _generation(db: "Connection[Any]", video: str) -> str | None:
-    row = db.execute("SELECT generation FROM videos WHERE id = %s", (video,)).fetchone()
-    return row[0] if row else None
+def _next_turn(db: "Connection[Any]") -> int:
+    """In a transaction with the writers' lock."""
+    row = db.execute("SELECT given FROM turns").fetchone()
+    turn = next_turn(row[0] if row is not None else 0)
+    db.execute("UPDATE turns SET given = %s", (turn,))
+    return turn
 
 
-def _insert(db: "Connection[Any]", records: VideoRecords) -> None:
+def _written(db: "Connection[Any]", video: str) -> WrittenVideo | None:
+    row = db.execute("SELECT generation, turn FROM videos WHERE id = %s", (video,)).fetchone()
+    return WrittenVideo(*row) if row else None
+
+
+def _insert(db: "Connection[Any]", records: VideoRecords, turn: int) -> None:
     db.execute(
-        "INSERT INTO videos VALUES (%s, %s, %s)",
-        (records.video, records.generation, _json(records.document)),
+        "INSERT INTO videos (id, generation, document, turn) VALUES (%s, %s, %s, %s)",
+        (records.video, records.generation, _json(records.document), turn),
     )
     scenes, facets = [], []
     for record in records.scenes:

@@ -1,10 +1,11 @@
 """The tables of the Postgres sink, in a schema of their own.
 
-    videos    one row a video: its generation and its document
+    videos    one row a video: its generation, its document, and the turn that wrote it
     scenes    one row a scene: its times, its texts by column, the words in them, and its record
     facets    which text, by its digest, a scene has in a column
     vectors   what a model made of a text, by the text's digest; pgvector's type, with an index
     models    how to make such vectors, by the model's name
+    turns     the last turn that was given to a writer
 
 Not in `public`: Supabase lets everybody who has a project's public key read what is there.
 """
@@ -48,6 +49,13 @@ CREATE TABLE penstock (version integer NOT NULL);
 INSERT INTO penstock VALUES ({VERSION});
 """
 
+TURNS = """
+ALTER TABLE videos ADD COLUMN turn bigint NOT NULL DEFAULT 0;
+CREATE TABLE turns (given bigint NOT NULL);
+INSERT INTO turns VALUES (0);
+"""
+"""Apart from the other tables: those that were made without it get it."""
+
 VECTORS = """
 CREATE TABLE vectors (
     model text NOT NULL, digest bytea NOT NULL, vector vector NOT NULL, PRIMARY KEY (model, digest)
@@ -67,6 +75,8 @@ def make_tables(db: "Connection[Any]", schema: str, *, vectors: bool) -> None:
         db.execute(TABLES.encode())
     elif db.execute("SELECT version FROM penstock").fetchone() != (VERSION,):
         raise OtherVersion
+    if not _is_there(db, "turns"):
+        db.execute(TURNS.encode())
     if vectors and not has_vectors(db):
         # In a schema that every search path has: other programs use it too.
         db.execute("CREATE EXTENSION IF NOT EXISTS vector SCHEMA public")

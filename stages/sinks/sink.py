@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,24 +33,49 @@ class VideoRecords:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenVideo:
+    """What a sink has of a video: a generation, and the turn in which it was written."""
+
+    generation: str
+    turn: int = 0
+    """0: by a version that knew no turns."""
+
+
+def next_turn(given: int) -> int:
+    """The turn after the last one that a sink has given. It follows the clock where that is ahead,
+    so that a sink which was made anew gives no turn a second time; where it is not, as on a machine
+    whose clock is slow, it is still the higher one."""
+    return max(given + 1, int(time.time() * 1000))
+
+
 class Sink(AbstractContextManager["Sink"], Protocol):
     """A store of videos that others read. Leaving it as a context closes it.
 
     A video is there whole, in one generation, or not at all: whoever reads at any moment, and
-    wherever the process is killed, finds the old scenes or the new ones. Several processes may
-    write at once. Methods raise UsageError where the store cannot be used as it is set, StopRun
-    where the disk is full.
+    wherever the process is killed, finds the old scenes or the new ones. Methods raise UsageError
+    where the store cannot be used as it is set, StopRun where the disk is full.
+
+    Several processes may write at once, also from several machines, and also the same video. The
+    sink itself says who is the later one: it gives turns, each higher than all before, and of the
+    same video a lower turn never takes the place of a higher one, however late it comes. So no
+    clocks are compared, and who stood still for a while does no harm.
     """
 
-    def write(self, records: VideoRecords) -> None:
-        """Put the video in the place of what is there under its id. Scenes that it no longer has
-        are gone. To write it again changes nothing."""
+    def begin(self) -> int:
+        """The turn of a write that begins now, before the records are read."""
 
-    def remove(self, video: str) -> bool:
-        """Take the video out; returns whether it was there."""
+    def write(self, records: VideoRecords, turn: int | None = None) -> bool:
+        """Put the video in the place of what is there under its id, unless that is of a later
+        turn; returns whether it is there now. Scenes that it no longer has are gone. To write it
+        again changes nothing. None: in a turn of its own."""
 
-    def generations(self) -> Mapping[str, str]:
-        """The videos that are there, whoever wrote them, and the generation of each."""
+    def remove(self, video: str, turns: Collection[int] | None = None) -> bool:
+        """Take the video out, whoever has written it; with `turns` only where it was written in one
+        of these. Returns whether it was taken out."""
+
+    def written(self) -> Mapping[str, WrittenVideo]:
+        """The videos that are there, whoever wrote them."""
 
 
 class VectorSink(Sink, Protocol):

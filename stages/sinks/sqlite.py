@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stages.sinks.sink import Record, VideoRecords
+from stages.sinks.sink import Record, VideoRecords, WrittenVideo, next_turn
 from stages.sinks.sqlite_file import explained, open_to_write
 from stages.sinks.texts import COLUMNS, Column, spaced, texts_of
 
@@ -31,13 +31,23 @@ class SqliteSink:
     def __exit__(self, *_: object) -> None:
         self._db.close()
 
-    def write(self, records: VideoRecords) -> None:
+    def begin(self) -> int:
         with self._transaction():
-            if self._generation(records.video) == records.generation:
-                return
+            return self._next_turn()
+
+    def write(self, records: VideoRecords, turn: int | None = None) -> bool:
+        with self._transaction():
+            turn = turn if turn is not None else self._next_turn()
+            there = self._written(records.video)
+            if there is not None and there.turn > turn:
+                return False
+            if there is not None and there.generation == records.generation:
+                self._db.execute("UPDATE videos SET turn = ? WHERE id = ?", (turn, records.video))
+                return True
             before = self._delete(records.video)
-            self._insert(records)
+            self._insert(records, turn)
             self._drop_vectors(before)
+        return True
 
     def copy(
         self, video: str, document: Record, scenes: Iterable[tuple[Record, Mapping[Column, str]]]
@@ -45,19 +55,25 @@ class SqliteSink:
         """Put in scenes of a video that is not there, as another sink has them: each record with
         its texts. For a copy that is asked and thrown away: it has no generation."""
         with self._transaction():
-            self._db.execute("INSERT INTO videos VALUES (?, '', ?)", (video, json.dumps(document)))
+            told = (video, json.dumps(document))
+            self._db.execute(
+                "INSERT INTO videos (id, generation, document) VALUES (?, '', ?)", told
+            )
             for record, texts in scenes:
                 self._insert_scene(video, record, texts)
 
-    def remove(self, video: str) -> bool:
+    def remove(self, video: str, turns: Collection[int] | None = None) -> bool:
         with self._transaction():
-            found = self._generation(video) is not None
+            there = self._written(video)
+            if there is None or (turns is not None and there.turn not in turns):
+                return False
             self._drop_vectors(self._delete(video))
-        return found
+        return True
 
-    def generations(self) -> Mapping[str, str]:
+    def written(self) -> Mapping[str, WrittenVideo]:
         with explained(self.path):
-            return dict(self._db.execute("SELECT id, generation FROM videos"))
+            rows = self._db.execute("SELECT id, generation, turn FROM videos")
+            return {video: WrittenVideo(generation, turn) for video, generation, turn in rows}
 
     def without_vector(self, model: str, texts: Iterable[str]) -> list[str]:
         """Those of the texts that the model has made no vector of, each once."""
@@ -108,13 +124,23 @@ class SqliteSink:
                     self._db.execute("ROLLBACK")
                 raise
 
-    def _generation(self, video: str) -> str | None:
-        row = self._db.execute("SELECT generation FROM videos WHERE id = ?", (video,)).fetchone()
-        return row[0] if row else None
+    def _next_turn(self) -> int:
+        (given,) = self._db.execute("SELECT given FROM turns").fetchone()
+        turn = next_turn(given)
+        self._db.execute("UPDATE turns SET given = ?", (turn,))
+        return turn
 
-    def _insert(self, records: VideoRecords) -> None:
-        told = (records.video, records.generation, json.dumps(records.document))
-        self._db.execute("INSERT INTO videos VALUES (?, ?, ?)", told)
+    def _written(self, video: str) -> WrittenVideo | None:
+        row = self._db.execute(
+            "SELECT generation, turn FROM videos WHERE id = ?", (video,)
+        ).fetchone()
+        return WrittenVideo(*row) if row else None
+
+    def _insert(self, records: VideoRecords, turn: int) -> None:
+        told = (records.video, records.generation, json.dumps(records.document), turn)
+        self._db.execute(
+            "INSERT INTO videos (id, generation, document, turn) VALUES (?, ?, ?, ?)", told
+        )
         for record in records.scenes:
             self._insert_scene(records.video, record, texts_of(record))
 

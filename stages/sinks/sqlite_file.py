@@ -1,11 +1,12 @@
 """The SQLite file of scenes: its tables, and how it is opened.
 
-    videos    one row a video: its generation and its document
+    videos    one row a video: its generation, its document, and the turn that wrote it
     scenes    one row a scene: its times and its record
     words     the texts of the scenes by column, for full-text search; a rowid is a scene's key
     facets    which text, by its digest, a scene has in a column
     vectors   what a model made of a text, by the text's digest
     models    how to make such vectors, by the model's name; the one used last is searched by
+    turns     the last turn that was given to a writer
 
 One file with a rollback journal: it may be copied, and read on a disk that cannot be written. What
 a process that was killed had begun is taken back by whoever opens the file next.
@@ -55,6 +56,15 @@ PRAGMA user_version = {VERSION};
 COMMIT;
 """
 
+TURNS = """
+BEGIN IMMEDIATE;
+ALTER TABLE videos ADD COLUMN turn INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE turns (given INTEGER NOT NULL);
+INSERT INTO turns VALUES (0);
+COMMIT;
+"""
+"""Apart from the other tables: a file that was made without it gets it."""
+
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
@@ -99,6 +109,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
             _check(db, path)
             if _version(db) != VERSION:
                 db.executescript(SCHEMA)
+            _add_turns(db)
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA secure_delete = ON")  # what is taken out is overwritten
         except BaseException:
@@ -122,6 +133,22 @@ def opened_to_read(path: Path) -> Iterator[sqlite3.Connection]:
             raise UsageError(f"{path} is empty: nothing has been written to it yet")
         db.execute("BEGIN")
         yield db
+
+
+def _add_turns(db: sqlite3.Connection) -> None:
+    try:
+        if not _has_turns(db):
+            db.executescript(TURNS)
+    except sqlite3.OperationalError:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        if not _has_turns(db):  # else another process was quicker
+            raise
+
+
+def _has_turns(db: sqlite3.Connection) -> bool:
+    found = db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'turns'").fetchone()
+    return bool(found[0])
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:

@@ -89,3 +89,26 @@ def test_what_failed_here_stays_where_another_folder_has_put_it(tmp_path, videos
     assert held(database) == {"cut": 2}
     assert run(work, videos[0], sets=[*place, "stages.scenes.threshold=4"]).items["failed"] == 1
     assert held(database) == {}, "it failed where it had been done"
+
+
+def test_two_folders_that_both_did_a_video_do_not_write_it_in_turns(tmp_path, videos):
+    """What stands is the later one's, also when the earlier one ends another run."""
+    one, other, database = tmp_path / "one", tmp_path / "other", tmp_path / "all" / "scenes.db"
+    place = [f"stages.persist.database={database}"]
+    longer = [*place, "stages.scenes.min_length=2"]
+    run(one, videos[0], sets=place)
+    assert held(database) == {"cut": 2}
+    run(other, videos[0], sets=longer)
+    assert held(database) == {"cut": 1}
+    again = run(one, videos[0], videos[1], sets=place)
+    assert held(database) == {"cut": 1, "whole": 1}, "the older one does not come back"
+    assert not [line for line in again.finish if line.startswith("sqlite")]
+
+    database.unlink()
+    run(one, videos[0], sets=place)
+    assert held(database)["cut"] == 2, "where nothing is there, what is done is put there"
+    run(other, videos[0], sets=longer)
+    assert held(database)["cut"] == 1, "and the later one takes its place again"
+    videos[0].write_bytes(b"no video any more")
+    assert run(one, videos[0], sets=longer).items["failed"] == 1
+    assert held(database)["cut"] == 1, "it failed where it was not done last"

@@ -11,7 +11,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from typing import Any
+
+from stages.sinks.cosmos import TURNS_OF
 
 MOST_OPERATIONS = 100
 MOST_BYTES = 2 << 20
@@ -19,12 +22,14 @@ MOST_BYTES = 2 << 20
 
 class CosmosServer(ThreadingHTTPServer):
     """`items` by partition and id; `batches` are the numbers of operations of those that were
-    applied."""
+    applied, but for the turns of writers."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.items: dict[str, dict[str, dict[str, Any]]] = {}
         self.batches: list[int] = []
+        self._numbers = count(1)
+        self.one_at_a_time = threading.Lock()
         self.largest_page = 0
         self.throttle = 0
         self.die_after: int | None = None
@@ -38,18 +43,34 @@ class CosmosServer(ThreadingHTTPServer):
         """All of the operations, or none: as the service does, which names the one at fault."""
         new = dict(self.items.get(video, {}))
         for place, one in enumerate(operations):
-            body = one.get("resourceBody", {})
-            if one["operationType"] == "Upsert" and body["video_id"] == video:
-                new[body["id"]] = body
-            elif one["operationType"] == "Delete" and one["id"] in new:
-                del new[one["id"]]
-            else:
+            status = self._apply(new, video, one)
+            if status >= 400:
                 failed = [{"statusCode": 424} for _ in operations]
-                failed[place] = {"statusCode": 404}
+                failed[place] = {"statusCode": status}
                 return failed
         self.items[video] = new
-        self.batches.append(len(operations))
+        if video != TURNS_OF:
+            self.batches.append(len(operations))
         return [{"statusCode": 200} for _ in operations]
+
+    def _apply(self, new: dict[str, dict[str, Any]], video: str, one: dict[str, Any]) -> int:
+        body, kind = one.get("resourceBody", {}), one["operationType"]
+        id_ = one.get("id") or body["id"]
+        there = new.get(id_)
+        if kind == "Create" and there is not None:
+            return 409
+        if kind in ("Replace", "Delete"):
+            if there is None:
+                return 404
+            if one.get("ifMatch", there["_etag"]) != there["_etag"]:
+                return 412
+        if kind == "Delete":
+            del new[id_]
+        elif body["video_id"] == video:
+            number = next(self._numbers)
+            rid = there["_rid"] if there is not None else number
+            new[id_] = {**body, "_rid": rid, "_etag": f'"{number}"'}
+        return 200
 
 
 @contextmanager
@@ -104,7 +125,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(413, {"message": "Request size is too large"})
         else:
             [video] = json.loads(self.headers["x-ms-documentdb-partitionkey"])
-            results = self.server.apply(video, operations)
+            with self.server.one_at_a_time:
+                results = self.server.apply(video, operations)
             failed = any(one["statusCode"] >= 400 for one in results)
             self._answer(207 if failed else 200, results)
 
@@ -117,9 +139,10 @@ class _Handler(BaseHTTPRequestHandler):
             found = [item for item in every if item["kind"] == "video"]
         first = int(self.headers.get("x-ms-continuation") or 0)
         most = int(self.headers.get("x-ms-max-item-count") or 100)
-        page = found[first : first + most]
+        found = sorted((one for one in found if one["_rid"] > first), key=lambda one: one["_rid"])
+        page = found[:most]
         self.server.largest_page = max(self.server.largest_page, len(page))
-        more = {"x-ms-continuation": str(first + most)} if first + most < len(found) else {}
+        more = {"x-ms-continuation": str(page[-1]["_rid"])} if len(page) < len(found) else {}
         self._answer(200, {"_rid": "r", "Documents": page, "_count": len(page)}, more)
 
     def _answer(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:

@@ -126,7 +126,7 @@ def test_a_connection_that_was_lost_is_made_anew(postgres, schema):
         with pytest.raises(Transient, match="does not answer"):
             sink.write(video("b"))
         sink.write(video("b"))
-        assert set(sink.generations()) == {"a", "b"}
+        assert set(sink.written()) == {"a", "b"}
 
 
 def test_what_is_wrong_is_told_in_one_line_without_the_password(postgres, schema, monkeypatch):

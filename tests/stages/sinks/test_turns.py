@@ -1,0 +1,223 @@
+"""Two writers of one video: the sink has the later one's records, whole, however they come."""
+
+import io
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from stages.sinks.cosmos import CosmosSink
+from stages.sinks.parquet import ParquetSink
+from stages.sinks.postgres import PostgresSink
+from stages.sinks.sink import Sink
+from stages.sinks.sqlite import SqliteSink
+from tests.stages.sinks.cosmos_server import cosmos_server
+from tests.stages.sinks.records import said, scene, video
+from tests.stages.sinks.test_sinks import in_postgres, in_sqlite
+
+KINDS = ["sqlite", "parquet", "postgres", "cosmos"]
+HERE = Path(__file__).parents[3]
+
+
+def opened(kind: str, place: str) -> Sink:
+    match kind:
+        case "sqlite":
+            return SqliteSink(Path(place))
+        case "parquet":
+            return ParquetSink(Path(place))
+        case "postgres":
+            return PostgresSink("DATABASE_URL", place, vectors=False)
+        case _:
+            return CosmosSink(place, "COSMOS_KEY", "penstock", "scenes")
+
+
+def spoken(name: str, text: str, scenes: int = 2):
+    return video(name, *(scene(place, speech=said(text)) for place in range(scenes)))
+
+
+def in_cosmos(place: str) -> dict[str, list[str]]:
+    with CosmosSink(place, "COSMOS_KEY", "penstock", "scenes") as sink:
+        return {
+            name: [one["speech"]["segments"][0]["text"] for one in sink.read(name)]
+            for name in sink.written()
+        }
+
+
+def files_in(folder: Path) -> dict[str, list[str]]:
+    """Each file is opened once: pyarrow, given a path, would open it a second time for the rows."""
+    return {
+        path.stem: pq.read_table(io.BytesIO(path.read_bytes()))["said"].to_pylist()
+        for path in folder.glob("[!.]*.parquet")
+    }
+
+
+@pytest.fixture(params=KINDS)
+def shared(request, tmp_path, monkeypatch) -> Iterator[tuple[str, str, Callable[[], dict]]]:
+    """A kind of sink, its place, and what it holds."""
+    kind, place = request.param, str(tmp_path / request.param)
+    if kind == "postgres":
+        url, name = (request.getfixturevalue(one) for one in ("postgres", "schema"))
+        yield kind, name, partial(in_postgres, url, name)
+    elif kind == "cosmos":
+        pytest.importorskip("azure.cosmos")
+        monkeypatch.setenv("COSMOS_KEY", "c2VjcmV0")
+        with cosmos_server() as server:
+            yield kind, server.url, partial(in_cosmos, server.url)
+    else:
+        yield kind, place, partial(in_sqlite if kind == "sqlite" else files_in, Path(place))
+
+
+def test_who_began_later_stands_whoever_comes_last(shared):
+    kind, place, contents = shared
+    with opened(kind, place) as one, opened(kind, place) as other:
+        first, second = one.begin(), other.begin()
+        assert first < second
+        assert other.write(spoken("a", "new", 3), second)
+        assert not one.write(spoken("a", "old"), first)
+        assert contents() == {"a": ["new"] * 3}
+
+        first, second = one.begin(), other.begin()
+        assert one.write(spoken("a", "older"), first)
+        assert other.write(spoken("a", "newer"), second)
+        assert contents() == {"a": ["newer"] * 2}
+        assert one.written()["a"].turn == second
+
+
+def test_only_what_was_put_there_in_these_turns_is_taken_out(shared):
+    kind, place, contents = shared
+    with opened(kind, place) as one, opened(kind, place) as other:
+        first, second = one.begin(), other.begin()
+        one.write(spoken("a", "old"), first)
+        other.write(spoken("a", "new"), second)
+        assert not one.remove("a", {first})
+        assert contents() == {"a": ["new"] * 2}
+        assert other.remove("a", {first, second})
+        assert not other.remove("a", {first, second})
+        assert contents() == {}
+        assert other.begin() > second, "what is gone gives no turn free"
+
+
+def test_a_sink_made_before_there_were_turns_gets_them(tmp_path, postgres, schema):
+    """Its videos are older than any that is put there from now on."""
+    import psycopg
+
+    path = tmp_path / "search.db"
+    for kind, place in (("sqlite", str(path)), ("postgres", schema)):
+        with opened(kind, place) as sink:
+            sink.write(spoken("a", "old"))
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript("DROP TABLE turns; ALTER TABLE videos DROP COLUMN turn;")
+    with psycopg.connect(postgres) as db:
+        db.execute(f"DROP TABLE {schema}.turns")
+        db.execute(f"ALTER TABLE {schema}.videos DROP COLUMN turn")
+    for kind, place in (("sqlite", str(path)), ("postgres", schema)):
+        with opened(kind, place) as sink:
+            assert sink.written()["a"].turn == 0
+            assert sink.write(spoken("a", "new"), sink.begin())
+    assert in_sqlite(path) == in_postgres(postgres, schema) == {"a": ["new"] * 2}
+
+
+STANDING = """
+import sys
+from tests.stages.sinks.test_turns import opened, spoken
+
+kind, place = sys.argv[1:]
+with opened(kind, place) as sink:
+    turn = sink.begin()
+    print("begun", flush=True)
+    sys.stdin.readline()
+    print(sink.write(spoken("a", "old", 5), turn), flush=True)
+"""
+
+
+def test_a_machine_that_stood_still_overwrites_nothing(shared):
+    """It stops within its write, another one does the video meanwhile, and it goes on."""
+    kind, place, contents = shared
+    process = started(STANDING, kind, place)
+    assert process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout.readline() == "begun\n"
+    os.kill(process.pid, signal.SIGSTOP)
+    with opened(kind, place) as sink:
+        assert sink.write(spoken("a", "new", 3))
+    os.kill(process.pid, signal.SIGCONT)
+    told, _ = process.communicate("go on\n", timeout=60)
+    assert told == "False\n"
+    assert contents() == {"a": ["new"] * 3}
+
+
+WRITING = """
+import sys
+from tests.stages.sinks.test_turns import opened, spoken
+
+kind, place, name, times = sys.argv[1:]
+with opened(kind, place) as sink:
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for number in range(int(times)):
+        turn = sink.begin()
+        text = f"{name} {turn}"
+        sink.write(spoken("a", text, 60 + turn % 90), turn)
+        print(turn, flush=True)
+"""
+
+
+def test_two_processes_at_one_video_are_never_read_mixed(shared):
+    """Whoever reads meanwhile finds all scenes of one write; at the end it is the last turn's."""
+    kind, place, contents = shared
+    with opened(kind, place) as sink:
+        sink.write(spoken("a", "x 0", 60), 0)
+    times = 8
+    processes = [started(WRITING, kind, place, name, str(times)) for name in ("one", "two")]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    told: list[str] = []
+
+    def ended() -> None:
+        threads = [
+            threading.Thread(target=lambda p=p: told.append(p.communicate("go\n", timeout=120)[0]))
+            for p in processes
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    writing = threading.Thread(target=ended)
+    writing.start()
+    reads = 0
+    while writing.is_alive():
+        check_whole(contents()["a"])
+        reads += 1
+    writing.join()
+    turns = [int(line) for text in told for line in text.split()]
+    assert len(turns) == len(set(turns)) == 2 * times
+    found = contents()["a"]
+    check_whole(found)
+    assert int(found[0].split()[1]) == max(turns)
+    assert reads
+
+
+def check_whole(texts: list[str]) -> None:
+    [text] = set(texts)
+    assert len(texts) == 60 + int(text.split()[1]) % 90
+
+
+def started(code: str, *arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=HERE,
+    )
