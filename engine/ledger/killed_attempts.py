@@ -1,4 +1,4 @@
-"""The ledger's record of attempts that were under way when a run was killed."""
+"""The ledger's record of attempts that were under way when a run was killed or broke off."""
 
 import sqlite3
 import time
@@ -17,6 +17,31 @@ class KilledAttempts:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
+
+    def close_before(self, run: int) -> list[tuple[str, str]]:
+        """Mark the unended attempts of the runs before this one, which were killed, as interrupted;
+        returns their items and stages."""
+        rows = self._db.execute(
+            "SELECT item, stage FROM attempts WHERE ended IS NULL AND run < ?", (run,)
+        ).fetchall()
+        self._db.execute(
+            "UPDATE attempts SET ended = started, outcome = 'interrupted'"
+            " WHERE ended IS NULL AND run < ?",
+            (run,),
+        )
+        self._db.execute(
+            "UPDATE runs SET outcome = 'killed' WHERE ended IS NULL AND id < ?", (run,)
+        )
+        return rows
+
+    def break_off(self, run: int) -> None:
+        """Mark the unended attempts of a run that ends by itself, as when another step does not
+        open: nobody has killed it, and no item is suspected."""
+        self._db.execute(
+            "UPDATE attempts SET ended = ?, outcome = 'interrupted'"
+            " WHERE ended IS NULL AND run = ?",
+            (time.time(), run),
+        )
 
     def run_before(self, run: int) -> int | None:
         """The number of the run before this one, if that run was killed."""

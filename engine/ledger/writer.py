@@ -136,12 +136,14 @@ class Ledger:
         return Begun(
             run,
             self.last_attempt(),
-            self.close_attempts_of_dead_runs(run),
+            self.killed.close_before(run),
             self.killed.suspects(),
             self.killed.run_before(run),
         )
 
     def end_run(self, run: int, outcome: str) -> None:
+        """Record the end of a run, and of the attempts that it broke off."""
+        self.killed.break_off(run)
         self._db.execute(
             "UPDATE runs SET ended = ?, outcome = ? WHERE id = ?", (time.time(), outcome, run)
         )
@@ -149,22 +151,6 @@ class Ledger:
     def note_finish(self, run: int) -> None:
         """Record that the run, which goes on, has made the results of all items."""
         self._db.execute("UPDATE runs SET finished = ? WHERE id = ?", (time.time(), run))
-
-    def close_attempts_of_dead_runs(self, run: int) -> list[tuple[str, str]]:
-        """Mark the unended attempts of killed runs as interrupted; returns
-        their items and stages."""
-        rows = self._db.execute(
-            "SELECT item, stage FROM attempts WHERE ended IS NULL AND run < ?", (run,)
-        ).fetchall()
-        self._db.execute(
-            "UPDATE attempts SET ended = started, outcome = 'interrupted'"
-            " WHERE ended IS NULL AND run < ?",
-            (run,),
-        )
-        self._db.execute(
-            "UPDATE runs SET outcome = 'killed' WHERE ended IS NULL AND id < ?", (run,)
-        )
-        return rows
 
     # Items
 

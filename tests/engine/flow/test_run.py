@@ -17,14 +17,18 @@ import anyio
 import pytest
 
 from engine import (
+    SOURCE,
     FinishContext,
     Item,
     Job,
     PenstockError,
     Pipeline,
     Source,
+    Stage,
+    Step,
     StepOpened,
     StopRun,
+    UsageError,
     WorkFolderError,
 )
 from engine.contract.item import MARK, item_id
@@ -407,6 +411,38 @@ def test_attempts_of_a_killed_run_are_interrupted(fast: Path) -> None:
     assert "a killed run had it in hand" in repair.what
     assert query(fast, "SELECT outcome FROM attempts") == [("interrupted",)]
     assert query(fast, "SELECT outcome FROM runs") == [("killed",), ("done",)]
+
+
+IN_HAND = threading.Event()
+
+
+class Patient(Stage):
+    """Is done with v1 at once, and with nothing else ever."""
+
+    async def process(self, item: Item, out: Path) -> None:
+        if item.source != "v1":
+            IN_HAND.set()
+            await anyio.sleep_forever()
+
+
+class Late(Stage):
+    """Cannot start, and finds that out when another step has an item in hand."""
+
+    def open(self) -> None:
+        assert IN_HAND.wait(60)
+        raise UsageError("no such class")
+
+
+def test_nobody_killed_a_run_that_broke_off_by_itself(fast: Path) -> None:
+    IN_HAND.clear()
+    with pytest.raises(UsageError, match="no such class"):
+        run(line(Step(Patient, SOURCE, name="a"), Step(Late, "a", name="b")), fast, ["v1", "v2"])
+    assert query(fast, "SELECT outcome, killed FROM attempts WHERE stage = 'a' ORDER BY item") == [
+        ("done", None),
+        ("interrupted", None),
+    ]
+    ran, repairs = one_repair(fast, line(toy("a"), toy("b", "a")), "v1", "v2")
+    assert (ran, repairs) == (["a", "b"], [])
 
 
 # Two runs on one folder

@@ -138,8 +138,8 @@ def test_attempts_that_a_dead_run_left_open_are_closed(ledger: Ledger) -> None:
     row = AttemptRow(ledger.last_attempt() + 1, first, item.id, "a", 1, 1, started=1.0)
     ledger.start_attempt(row)
     second = ledger.start_run("toy", {}, {})
-    assert ledger.close_attempts_of_dead_runs(second) == [(item.id, "a")]
-    assert ledger.close_attempts_of_dead_runs(second) == []
+    assert ledger.killed.close_before(second) == [(item.id, "a")]
+    assert ledger.killed.close_before(second) == []
     workdir = ledger.path.parent
     assert query(workdir, "SELECT id, outcome FROM attempts") == [(row.id, "interrupted")]
     assert query(workdir, "SELECT outcome FROM runs") == [("killed",), (None,)]
