@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import anyio
@@ -84,6 +85,16 @@ class Seats(Generic[T]):
             self._standing.idle.pop(0)
             await self._close(self._idle.pop(0))
 
+    @property
+    def idle_for(self) -> float:
+        """Seconds since the last thing to become idle did; infinite where none is idle."""
+        return time.monotonic() - self._standing.idle[-1] if self._idle else math.inf
+
+    def put_back(self, thing: T) -> None:
+        """The thing, which was resumed, is idle again: nothing was done with it."""
+        self._idle.append(thing)
+        self._standing.idle.append(time.monotonic())
+
     def forget(self, thing: T) -> None:
         """The thing has ended, or is about to; it may be idle."""
         self._since.pop(thing, None)
@@ -150,8 +161,9 @@ class Seats(Generic[T]):
         """A worker process in a place that `room` gave. Raises UsageError where its node cannot
         run it, and EndOfStream where that is lost."""
 
-        def leave() -> None:
-            self._withdraw(group)
-            self._standing.places -= 1
+        return await self._cluster.start(group, self._resources, path, partial(self.leave, group))
 
-        return await self._cluster.start(group, self._resources, path, leave)
+    def leave(self, group: Any) -> None:
+        """Give up a place that `room` gave."""
+        self._withdraw(group)
+        self._standing.places -= 1

@@ -281,9 +281,6 @@ def _impossible(
     problems = []
     for key, value in options:
         objection = _objection(pipeline, name, key, value)
-        if key == "placement" and value == "ray" and options.workers == "auto":
-            objection = f'stage {name!r} has workers = "auto", which goes by this machine alone: '
-            objection += "give a number"
         entry = entries.get(f"{section_of(name)}.{key}")
         if objection is not None and entry is None:
             raise PipelineError(f"stage {name!r}: its default for {key} is refused: {objection}")

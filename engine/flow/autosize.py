@@ -32,6 +32,10 @@ CPU_FULL = 0.95
 MOST = 32
 """The most workers of a stage that sets no maximum, on a machine with up to half as many cores."""
 
+MOST_ON_CLUSTER = 1000
+"""The same for a step on a cluster. Workers for which that has no place are not at work: so a pool
+stops at twice what fits, at most."""
+
 UNPROVEN = 16
 """Up to this size, and to two workers per core, a pool whose threads wait grows without proof of a
 gain, since waiting for proof would cost more than a few workers too many. A pool whose threads
@@ -77,7 +81,8 @@ class Window:
     `waiting` is the number of items in the inbox now, `queue` its bound, `ended` the attempts that
     ended in these `seconds`. `open` is the mean number of workers that were ready to work,
     `at_work` of those that waited neither for items nor for room nor for a resource. `automatic` is
-    false for a pool whose number of workers a person chose; `on_loop` is true for an async stage.
+    false for a pool whose number of workers a person chose; `off_cores` is true for
+    work that is not limited by this machine's cores: of an async stage, or on a cluster.
     `wanted` is the mean number of cores that the pool's threads, here and in its processes, had or
     waited for, None where that is not known.
     """
@@ -91,7 +96,7 @@ class Window:
     open: float
     at_work: float
     automatic: bool
-    on_loop: bool
+    off_cores: bool
     wanted: float | None = None
     minimum: int = 1
 
@@ -105,7 +110,7 @@ class Window:
         workers: int,
         maximum: int,
         automatic: bool,
-        on_loop: bool,
+        off_cores: bool,
         wanted: float | None = None,
     ) -> "Window":
         """The `seconds` between two of a pool's statistics; `workers` is its target size."""
@@ -121,7 +126,7 @@ class Window:
             open=passed.worker_seconds / seconds if seconds > 0 else 0.0,
             at_work=max(0.0, at_work) / seconds if seconds > 0 else 0.0,
             automatic=automatic,
-            on_loop=on_loop,
+            off_cores=off_cores,
             wanted=wanted,
         )
 
@@ -149,6 +154,8 @@ class Resize:
 def maximum_workers(max_workers: int | None, cores: int, placement: str) -> int:
     """The most workers that "auto" gives a stage, whose own maximum is `max_workers`. A process
     counts as keeping a core busy where its processor time is not measured."""
+    if placement == "ray":
+        return max_workers or MOST_ON_CLUSTER
     return max_workers or (2 * cores if placement == "process" else max(MOST, 2 * cores))
 
 
@@ -236,7 +243,7 @@ class _Sizer:
 
     def _free(self, window: Window) -> int:
         """The size up to which the pool grows without proof of a gain."""
-        if window.on_loop:
+        if window.off_cores:
             return MOST
         seems_to_wait = window.wanted is None or window.wanted < WAITS * window.at_work
         if seems_to_wait and not self._computes:
@@ -267,11 +274,11 @@ class _Sizer:
         if self._held_for or (needs_proof and self._rate is None):
             return None
         most = min(window.maximum, max(2 * size, self._shrunk_from))
-        if not window.on_loop:
+        if not window.off_cores:
             most = min(most, max(self._room_on_cores(size, cpu), self._shrunk_from))
         if not needs_proof:
             most = min(most, max(free, self._shrunk_from))
-        if most <= size or (cpu >= CPU_FULL and not window.on_loop):
+        if most <= size or (cpu >= CPU_FULL and not window.off_cores):
             return None
         if needs_proof and self._rate is not None:
             self._before = size, self._rate

@@ -31,7 +31,7 @@ from engine.gates.resources import Resources
 from engine.ledger.outputs.drafts import Draft, Outputs
 from engine.telemetry.events import AttemptStarted, Events, PoolResized
 from engine.telemetry.meter import Meter
-from engine.telemetry.statistics import PoolStatistics
+from engine.telemetry.statistics import CLUSTER, PoolStatistics
 from engine.workers.base import StageFactory, Worker
 from engine.workers.result import Items, Result, killer, result_of
 from engine.workers.team import Team
@@ -90,13 +90,15 @@ class Pool:
         self._gated = stage.gate is not Stage.gate
         self._probe = factory()  # never opened: it only answers `gate` and `needs`
         # On a cluster it is the cluster that shares out its devices, by what a worker asks for.
-        needs = {} if self.options.placement == "ray" else self._probe.needs()
+        is_placed = self.options.placement == "ray"
+        needs = {} if is_placed else self._probe.needs()
         self._share = resources.share(name, needs) if needs else None
         self._splits = stage.splits()
         self._target = first_workers(self.options)
         self._inbox = inbox
         self._lingers = self.options.batch > 1 and self.options.linger > 0
-        self._is_plain = self.options.batch == 1 and not self._gated and self._share is None
+        self._needs = (CLUSTER,) if is_placed else tuple(needs)
+        self._is_plain = self.options.batch == 1 and not self._gated and not self._needs
         self._team = Team(factory, config.options, events, self._serve_next, inbox.release, cluster)
         self._busy, self._starved, self._needing = Meter(), Meter(), Meter()
         self._holding = Holding(inbox, gates)
@@ -155,7 +157,7 @@ class Pool:
             attempts=counts["attempts"],
             most=self.stage.max_workers,
             needing=self._needing.seconds,
-            needs=tuple(self._share.needs) if self._share is not None else (),
+            needs=self._needs,
             timed_out=self._settling.timed_out,
             holds=self._holding.holds(),
             bound=self._team.bound(),
@@ -191,15 +193,16 @@ class Pool:
 
     async def _take_turns(self, first: Entry, worker: Worker, number: int) -> list[Attempt]:
         """Work on the entry, in hand, and on more if they make a batch, when it is the step's turn
-        at what the stage needs."""
+        at what the stage needs, or at the cluster."""
         taken = [first]
         if self._lingers and not first.alone and first.turn is None:
             await self._linger(taken)
-        if self._share is None:
+        access = self._share or worker.access
+        if access is None:
             return await self._work_on(taken, worker, number)
-        if not self._share.enter_nowait():
+        if not access.enter_nowait():
             with self._needing:
-                await self._share.enter()
+                await access.enter()
         try:
             if not self._inbox.is_draining:
                 return await self._work_on(taken, worker, number)
@@ -207,7 +210,7 @@ class Pool:
                 self._inbox.hold()  # its attempt has not begun, and must not begin
             return []
         finally:
-            self._share.leave()
+            access.leave()
 
     async def _linger(self, taken: list[Entry]) -> None:
         """Take more in hand for a batch, until it is full or its first has waited long enough."""

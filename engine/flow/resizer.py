@@ -63,6 +63,9 @@ class Resizer:
     ) -> Window:
         now, stage = pool.statistics(), pool.stage
         earlier, self._before[name] = self._before[name], now
+        is_placed = pool.options.placement == "ray"
+        if is_placed:
+            wanted = None  # its processes are not of this machine
         # A process whose processor time is measured is sized like a thread.
         placement = pool.options.placement if wanted is None else "thread"
         return Window.between(
@@ -72,6 +75,6 @@ class Resizer:
             workers=pool.target,
             maximum=maximum_workers(stage.max_workers, self._cores, placement),
             automatic=pool.options.workers == "auto",
-            on_loop=stage.is_async(),
+            off_cores=stage.is_async() or is_placed,
             wanted=None if wanted is None or seconds <= 0 else wanted.get(name, 0.0) / seconds,
         )

@@ -16,6 +16,9 @@ CORES_FULL = 0.9
 LEAST_WAIT = 0.1
 """A stage that waited for something for less of its time than this is not spoken of."""
 
+CLUSTER = "the cluster"
+"""What a step on a cluster needs, by name: a place there."""
+
 FLEETING = {"kept": False}
 """Marks a field that the ledger does not keep."""
 
@@ -63,8 +66,8 @@ class PoolStatistics:
 
     `worker_seconds` is the time that its workers were open for work, summed. Each moment of it is
     `busy` (in the stage's own code), `starved` (waiting for an item), `needing` (waiting with an
-    item for what the stage needs, such as a GPU), `blocked` (waiting for room in a successor's
-    inbox) or the engine's own overhead. All are in seconds.
+    item for what the stage needs, such as a GPU or a place on a cluster), `blocked` (waiting for
+    room in a successor's inbox) or the engine's own overhead. All are in seconds.
     """
 
     stage: str
@@ -99,7 +102,7 @@ class PoolStatistics:
     bound: str | None = None
     """The stage's own statement of its limit, other than its workers."""
     needs: Sequence[str] = field(default=(), metadata=FLEETING)
-    """The names of the resources that the stage needs."""
+    """The names of what the stage needs: resources, or CLUSTER."""
 
     @property
     def ended(self) -> int:
@@ -272,6 +275,13 @@ def _is_short(pool: PoolStatistics) -> bool:
 
 
 def _shortage(pool: PoolStatistics) -> str:
+    if CLUSTER in pool.needs:
+        return (
+            f"The cluster is the bottleneck: {pool.stage} waits for {CLUSTER}, {_workers(pool)} "
+            f"busy {pool.utilisation:.0%} of the time and waited {pool.share(pool.needing):.0%} of "
+            "it for a place there; add nodes, ask for less in "
+            f"stages.{pool.stage}.resources, or give other steps fewer workers."
+        )
     return (
         f"{_what_it_needs(pool)} is the bottleneck, which {pool.stage} shares with other stages: "
         f"{_workers(pool)} busy {pool.utilisation:.0%} of the time and waited "

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from anyio import to_thread
 from pydantic import BaseModel
@@ -85,6 +85,19 @@ def discard(draft: Draft) -> None:
     draft.remove()
 
 
+class Access(Protocol):
+    """Access to what several workers use by turns: entered before an attempt, and left after it."""
+
+    def enter_nowait(self) -> bool:
+        """Enter, where that takes no waiting; returns whether it did."""
+
+    async def enter(self) -> None:
+        """Wait until it is one's turn. Whoever is cancelled meanwhile has taken nothing."""
+
+    def leave(self) -> None:
+        """Give up the turn."""
+
+
 class Worker(ABC):
     """Runs a stage's code. One call at a time; each is given up after `timeout` seconds, without
     those that it waits for the run to take a part.
@@ -96,6 +109,9 @@ class Worker(ABC):
 
     broken = False
     """True if this worker can take no more items and has to be replaced."""
+
+    access: Access | None = None
+    """What the worker itself has to wait for before an attempt, such as a place on a cluster."""
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout

@@ -12,7 +12,7 @@ from engine.contract.errors import Fault, StopRun
 from engine.contract.item import Item
 from engine.ledger.outputs.drafts import Draft
 from engine.telemetry.cores import available_cores
-from engine.workers.base import SeparateWorker, StageFactory, StageOpenError
+from engine.workers.base import Access, SeparateWorker, StageFactory, StageOpenError
 from engine.workers.child import Child, OverdueError, WorkerDiedError
 from engine.workers.packing import Packed, unpack
 from engine.workers.result import Result
@@ -40,8 +40,13 @@ class Nursery:
         # whose `typing` would hide Python's own.
         self.path = list(sys.path)
 
-    async def child(self) -> Child:
-        """A process with an open stage. Raises what `Child.start` raises."""
+    def access(self) -> Access | None:
+        """What one worker waits for before each attempt, if for anything."""
+        return None
+
+    async def child(self, access: Access | None = None) -> Child:
+        """A process with an open stage, for the worker with this `access`. Raises what
+        `Child.start` raises."""
         if self._spare:
             return self._spare.pop()
         async with self._starting:
@@ -96,6 +101,7 @@ class ProcessWorker(SeparateWorker):
     ) -> None:
         super().__init__(timeout)
         self._nursery = nursery or Nursery(factory)
+        self.access = self._nursery.access()
         self._child: Child | None = None
 
     async def open(self) -> None:
@@ -121,8 +127,11 @@ class ProcessWorker(SeparateWorker):
         return await super().process(draft)
 
     async def process_batch(self, drafts: Sequence[Draft]) -> list[Result]:
-        with suppress(WorkerDiedError):  # it is started again, and then the batch has the error
-            await self._ready()
+        try:
+            with suppress(WorkerDiedError):  # it is started again: then the batch has the error
+                await self._ready()
+        except StopRun as stop:
+            return [Result(stop=stop)] * len(drafts)
         return await super().process_batch(drafts)
 
     def _crashed(self, died: WorkerDiedError) -> Result:
@@ -177,7 +186,7 @@ class ProcessWorker(SeparateWorker):
 
     async def _ready(self) -> Child:
         if self._child is None:
-            self._child = await self._nursery.child()
+            self._child = await self._nursery.child(self.access)
         return self._child
 
     def cut_short(self) -> None:

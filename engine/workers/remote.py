@@ -13,7 +13,7 @@ from engine.cluster.seats import Seats
 from engine.contract.errors import StopRun
 from engine.contract.item import Item
 from engine.ledger.outputs.folders import mark_outlived, unmark_outlived
-from engine.workers.base import StageFactory
+from engine.workers.base import Access, StageFactory
 from engine.workers.child import Child, WorkerDiedError
 from engine.workers.import_path import importable
 from engine.workers.process import Nursery
@@ -22,6 +22,10 @@ from engine.workers.transport import Transport
 AT_START = 1.0
 """Seconds that a pool waits for room when it starts, to show wrong settings at once."""
 
+
+FRESH = 1.0
+"""Seconds without work after which a process is asked whether it is still there: that is a message
+more. One that dies sooner costs its next item an attempt, as a process on this machine does."""
 
 STARTS = 5
 """Processes in a row that may be lost with their nodes while they start."""
@@ -55,38 +59,59 @@ class RemoteNursery(Nursery):
         importable(self.factory.stage)  # before there is a place to give back
         await self._seats.check()
         with suppress(NodeLostError):  # the first item finds another node
-            child = await self._found(AT_START)
-            if child is not None:
-                await self._seats.rest(child)
+            found = await self._look(AT_START)
+            if found is not None:
+                await self._seats.rest(await self._started(found))
 
-    async def child(self) -> Child:
+    def access(self) -> "Seat":
+        return Seat(self)
+
+    async def child(self, access: Access | None = None) -> Child:
+        found = access.taken() if isinstance(access, Seat) else None
         lost, told = 0, ""
         while lost < STARTS:
+            found = found or await self.found()
+            if isinstance(found, Child):
+                return found
             try:
-                child = await self._found()
+                return await self._started(found)
             except NodeLostError as error:  # there was no item in hand: it costs no attempt
-                lost, told = lost + 1, str(error)
-            else:
-                if child is not None:
-                    return child
+                found, lost, told = None, lost + 1, str(error)
         raise StopRun(
             f"worker processes of step {self.factory.name!r} do not start on the cluster: {told}; "
             "see Ray's logs on the nodes, and run again"
         )
 
-    async def _found(self, patience: float = math.inf) -> Child | None:
-        """A process for an attempt; None after `patience` seconds without room, and where one that
-        was idle went meanwhile."""
-        child = self._seats.resume()
-        if child is None:
+    def found_nowait(self) -> Child | None:
+        """A process that was at work just now; None where there is none."""
+        return self._seats.resume() if self._seats.idle_for < FRESH else None
+
+    async def found(self) -> Any:
+        """A process for an attempt, or a place for one. Raises StopRun as `Seats.room` does."""
+        while (found := await self._look()) is None:
+            pass
+        return found
+
+    async def _look(self, patience: float = math.inf) -> Any | None:
+        """A process, or a place for one; None after `patience` seconds without room, and where a
+        process that was idle went meanwhile."""
+        if self._seats.idle_for == math.inf:
             place = await self._seats.room(patience)
             if place is not None:
-                return await self._started(place)
-            child = self._seats.resume()
-        if child is not None and not await child.is_alive():
+                return place
+        is_fresh = self._seats.idle_for < FRESH
+        child = self._seats.resume()
+        if child is not None and not is_fresh and not await child.is_alive():
             await self.let_go(child)
             return None
         return child
+
+    def give_back(self, found: Any) -> None:
+        """A process, or a place for one, was not needed."""
+        if isinstance(found, Child):
+            self._seats.put_back(found)
+        else:
+            self._seats.leave(found)
 
     async def _started(self, place: Any) -> Child:
         async def launch(factory: StageFactory, path: Sequence[str]) -> Transport:
@@ -120,6 +145,39 @@ class RemoteNursery(Nursery):
             return
         self._seats.forget(child)
         await super().let_go(child)
+
+
+class Seat:
+    """One worker's `Access` to the places of its step. What it has found is for the attempt that
+    follows, and given back where none does."""
+
+    def __init__(self, nursery: RemoteNursery) -> None:
+        self._nursery = nursery
+        self._found: Any | None = None
+        self._stop: StopRun | None = None
+
+    def enter_nowait(self) -> bool:
+        self._found = self._nursery.found_nowait()
+        return self._found is not None
+
+    async def enter(self) -> None:
+        try:
+            self._found = await self._nursery.found()
+        except StopRun as stop:  # told as the end of the attempt
+            self._stop = stop
+
+    def leave(self) -> None:
+        found, self._found = self._found, None
+        if found is not None:
+            self._nursery.give_back(found)
+
+    def taken(self) -> Any | None:
+        """What was found, for the attempt; None where the worker has not entered. Raises StopRun
+        where nothing will be found any more."""
+        if self._stop is not None:
+            raise self._stop
+        found, self._found = self._found, None
+        return found
 
 
 def _for_each(act: Callable[[Item, str], None], items: Sequence[Item], step: str) -> None:

@@ -33,7 +33,7 @@ class VirtualStage:
     link: float = math.inf
     opening: float = 0.0
     gate: int | None = None
-    on_loop: bool = False
+    off_cores: bool = False
     automatic: bool = True
 
 
@@ -63,7 +63,7 @@ class _Measured:
             open=open_,
             at_work=at_work,
             automatic=stage.automatic,
-            on_loop=stage.on_loop,
+            off_cores=stage.off_cores,
             wanted=wanted,
         )
 

@@ -46,11 +46,6 @@ def test_a_run_that_finds_all_done_connects_to_none(tmp_path: Path) -> None:
     assert run(PIPELINE, tmp_path, ["done"], PLACED, "limits.cluster=nowhere").outcome == "done"
 
 
-def test_workers_on_a_cluster_are_a_number() -> None:
-    with pytest.raises(UsageError, match='has workers = "auto", which goes by this machine alone'):
-        configured(PIPELINE, PLACED, "stages.obedient.workers=auto")
-
-
 def test_a_worker_takes_something_of_its_node() -> None:
     with pytest.raises(UsageError, match="has to take something of its node, such as CPU = 1"):
         configured(PIPELINE, PLACED, "stages.obedient.resources={CPU = 0}")

@@ -28,19 +28,19 @@ DOWNLOAD_BOUND = [
     VirtualStage(wait=2.0, work=0.05, link=6.0),
     VirtualStage(work=0.1),
     VirtualStage(work=0.1, maximum=1, opening=2.0),
-    VirtualStage(wait=0.4, work=0.01, on_loop=True),
+    VirtualStage(wait=0.4, work=0.01, off_cores=True),
 ]
 DECODE_BOUND = [
     VirtualStage(wait=0.5, work=0.02),
     VirtualStage(work=0.8),
     VirtualStage(work=0.1, maximum=1, opening=2.0),
-    VirtualStage(wait=0.4, work=0.01, on_loop=True),
+    VirtualStage(wait=0.4, work=0.01, off_cores=True),
 ]
 DESCRIBE_BOUND = [
     VirtualStage(wait=0.5, work=0.02),
     VirtualStage(work=0.1),
     VirtualStage(work=0.1, maximum=1, opening=2.0),
-    VirtualStage(wait=3.0, work=0.01, link=7.0, on_loop=True),
+    VirtualStage(wait=3.0, work=0.01, link=7.0, off_cores=True),
 ]
 WORKLOADS = {"download": DOWNLOAD_BOUND, "decode": DECODE_BOUND, "describe": DESCRIBE_BOUND}
 
@@ -92,7 +92,7 @@ def random_stages(chance: random.Random) -> tuple[list[VirtualStage], int]:
             wait=chance.uniform(0.2, 5),
             work=chance.uniform(0.005, 0.05),
             link=chance.uniform(2, 30),
-            on_loop=True,
+            off_cores=True,
         ),
     ]
     return stages[: chance.choice([2, 4, 4])], chance.choice([1, 2, 4, 8])
@@ -151,7 +151,7 @@ def test_it_never_answers_out_of_bounds_and_always_the_same(seed: int, cores: in
                 open=float(size),
                 at_work=at_work,
                 automatic=automatic[name],
-                on_loop=name == "d",
+                off_cores=name == "d",
             )
         cpu = chance.choice([0.0, chance.random(), 1.0])
         answer = one.decide(pools, cpu)
@@ -177,7 +177,7 @@ def test_it_follows_a_change_of_load() -> None:
 
 
 def test_it_gives_back_what_a_slow_source_does_not_need_and_takes_it_again() -> None:
-    stages = [VirtualStage(wait=4.0, on_loop=True), VirtualStage(work=0.2)]
+    stages = [VirtualStage(wait=4.0, off_cores=True), VirtualStage(work=0.2)]
     run = VirtualRun(stages, cores=4)
     run.run(100)
     assert run.sizes[0] >= 16
@@ -228,7 +228,7 @@ PRESSED = Window(
     open=4.0,
     at_work=4.0,
     automatic=True,
-    on_loop=False,
+    off_cores=False,
 )
 
 
@@ -255,7 +255,13 @@ def test_it_grows_no_further_than_the_processor_goes() -> None:
     assert first_answer(PRESSED, cpu=0.6) == 6
     assert first_answer(PRESSED, cpu=0.9) == 5, "one more: threads also wait for the disk"
     assert first_answer(replace(PRESSED, workers=8, open=8.0, at_work=8.0), cpu=0.9) is None
-    assert first_answer(replace(PRESSED, on_loop=True), cpu=1.0) == 8
+    assert first_answer(replace(PRESSED, off_cores=True), cpu=1.0) == 8
+
+
+def test_workers_without_a_place_on_a_cluster_are_not_too_few() -> None:
+    placed = replace(PRESSED, off_cores=True, maximum=maximum_workers(None, 2, "ray"))
+    assert first_answer(placed, cores=2, cpu=1.0) == 8
+    assert first_answer(replace(placed, workers=8, open=8.0), cores=2, cpu=1.0) is None
 
 
 def test_threads_that_compute_get_one_more_than_there_are_cores_and_those_that_wait_many() -> None:
@@ -342,7 +348,9 @@ def test_a_window_is_what_passed_between_two_statistics() -> None:
         waiting=6,
         attempts=17,
     )
-    window = Window.between(earlier, now, 10.0, workers=4, maximum=9, automatic=True, on_loop=False)
+    window = Window.between(
+        earlier, now, 10.0, workers=4, maximum=9, automatic=True, off_cores=False
+    )
     assert (window.workers, window.waiting, window.queue, window.maximum) == (4, 6, 8, 9)
     assert (window.open, window.at_work, window.ended) == (3.0, 2.0, 7)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from engine.telemetry.statistics import PoolStatistics, bottleneck, bottleneck_sentence
+from engine.telemetry.statistics import CLUSTER, PoolStatistics, bottleneck, bottleneck_sentence
 
 
 def pool(
@@ -64,6 +64,15 @@ def test_what_stages_take_turns_at_is_named_where_they_wait_for_it() -> None:
         "cuda:0 is the bottleneck, which detect shares with other stages: its 2 workers were busy "
         "52% of the time and waited 45% of it for a turn; give one of them another, or raise "
         "limits.resources if it can take more at once."
+    )
+
+
+def test_a_step_that_waits_for_the_cluster_says_so() -> None:
+    text = sentence(pool("look", 2, busy=60, needing=120.0, needs=[CLUSTER]), pool("sum", busy=5))
+    assert text == (
+        "The cluster is the bottleneck: look waits for the cluster, its 2 workers were busy 30% of "
+        "the time and waited 60% of it for a place there; add nodes, ask for less in "
+        "stages.look.resources, or give other steps fewer workers."
     )
 
 

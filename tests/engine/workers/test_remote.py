@@ -20,6 +20,7 @@ from engine.cluster import seats
 from engine.contract.item import item_id
 from engine.flow.run import Run
 from engine.telemetry.events import Event, Repaired
+from engine.telemetry.statistics import CLUSTER, PoolStatistics
 from tests.engine.toys import leftovers, line, note, query, run, tree, until
 from tests.ray_cluster import add_node, blind_node, two_nodes
 
@@ -56,6 +57,10 @@ def tried(workdir: Path, source: str, step: str = "a") -> list[int]:
 
 
 ONE = line(Step(Far, SOURCE, name="a"))
+TWO = line(
+    Step(Far, SOURCE, name="a"),
+    Step(Far, "a", name="b", inputs={"before": "a"}),
+)
 THREE = line(
     Step(Far, SOURCE, name="a"),
     Step(Far, "a", name="b", inputs={"before": "a"}),
@@ -254,6 +259,51 @@ def test_a_pool_that_is_resized_takes_places_and_gives_them_up(
     assert len(set(there)) == 2
     assert query(tmp_path, "SELECT count(*) FROM items WHERE outcome != 'done'") == [(0,)]
     assert later
+
+
+def test_auto_gives_a_pool_a_process_on_each_node_and_no_more_than_twice_what_fits(
+    cluster: Any, tmp_path: Path
+) -> None:
+    """The only item that ends waits until two others are in hand, in two processes."""
+    targets: list[int] = []
+
+    async def let_go(run: Run) -> None:
+        await until(lambda: tried(tmp_path, "wait0") and tried(tmp_path, "wait1"))
+        targets.append(run.pools["a"].target)
+        for process in {*tried(tmp_path, "wait0"), *tried(tmp_path, "wait1")}:
+            os.kill(process, signal.SIGKILL)
+
+    options = placed(cluster, ONE, workers="auto")
+    sources = ["wait0", "wait1", *(f"v{number}" for number in range(30))]
+    run(ONE, tmp_path, sources, *options, prepare=lambda run: [lambda: let_go(run)])
+    assert 2 <= targets[0] <= 4
+    assert query(tmp_path, "SELECT count(*) FROM items WHERE outcome != 'done'") == [(0,)]
+
+
+def test_waiting_for_a_place_is_no_attempt_and_not_busy(cluster: Any, tmp_path: Path) -> None:
+    """The one place is the first step's, which does not end, and the second waits for it."""
+    waited: list[PoolStatistics] = []
+
+    async def look(run: Run) -> None:
+        await until(lambda: tried(tmp_path, "wait"))
+        await until(lambda: run.pools["b"].statistics().needing > 0.2)
+        waited.append(run.pools["b"].statistics())
+        for step in "ab":
+            await until(lambda step=step: tried(tmp_path, "wait", step))
+            os.kill(tried(tmp_path, "wait", step)[0], signal.SIGKILL)
+
+    alone = spot(cluster)
+    options = placed(cluster, TWO, workers=1, resources="{spot = 1}")
+    run(TWO, tmp_path, ["v0", "wait"], *options, prepare=lambda run: [lambda: look(run)])
+    cluster.remove_node(alone)
+    (pool,) = waited
+    assert (pool.busy, pool.in_hand, pool.needs) == (0.0, 1, (CLUSTER,))
+    began, kept = query(
+        tmp_path,
+        "SELECT max(started), max(ended) FROM attempts WHERE stage = 'a' AND outcome != 'done'"
+        " UNION ALL SELECT min(started), 0 FROM attempts WHERE stage = 'b'",
+    )
+    assert kept[0] > began[1], "the attempt begins with its place"
 
 
 def test_a_killed_coordinator_is_taken_up_again(cluster: Any, tmp_path: Path) -> None:
