@@ -22,6 +22,7 @@ from engine.contract.errors import (
     Throttled,
     Transient,
     UsageError,
+    Withdrawn,
     WorkFolderError,
 )
 from engine.contract.item import Item, MissingOutput, id_with_options
@@ -178,6 +179,7 @@ __all__ = [
     "Throttled",
     "Transient",
     "UsageError",
+    "Withdrawn",
     "WorkFolderError",
     "available_cores",
     "borrow",

@@ -25,7 +25,7 @@ PUBLIC = {
     " MissingOutput Loan available_cores writable borrow checkpoint deadline setting shown"
     " shown_in",
     "to share rates": "GatesAway SharedGate SharedLimits Shut has_run_loop on_run_loop shared_gate",
-    "to end otherwise": "Ending Drop Permanent Skip StandIn StopRun Throttled Transient",
+    "to end otherwise": "Ending Drop Permanent Skip StandIn StopRun Throttled Transient Withdrawn",
     "to write pipelines": "SOURCE AttemptRecord Check FinishContext Flag ItemRecord PageContext"
     " PageFile Pipeline RunRecord Section Step",
     "to bring items": "Job JobOutcome JoinedSources Source id_with_options",

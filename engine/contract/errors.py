@@ -96,8 +96,9 @@ class Throttled(Ending):
 
 
 class Withdrawn(Ending):
-    """This attempt is not wanted any more: its item is decided, or the run takes nothing new.
-    Raised by the engine where a splitting stage would hand over the next part."""
+    """This attempt is not wanted any more: its item is decided, or the run takes nothing new; then
+    the item stays pending. Raised by the engine where a splitting stage would hand over the next
+    part, and by a stage after its `drain`, never otherwise."""
 
 
 class Fault(Ending):

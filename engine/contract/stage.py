@@ -322,6 +322,10 @@ class Stage:
         open; None where more workers may help. Called on the event loop, for async stages only."""
         return None
 
+    def drain(self) -> None:
+        """Called on the event loop, once the run takes nothing new, for async stages only: what has
+        not been begun for an item in hand may be given up, by Withdrawn. Do not block."""
+
     @classmethod
     def is_async(cls) -> bool:
         """Whether this stage runs on the event loop."""

@@ -105,7 +105,7 @@ class Pool:
         self._settling = Settling(stage, name, policy, gates, self._holding, events, hooks)
         self._tasks = anyio.create_task_group()
         self._in_hand = InHand()
-        self.cut_short = self._in_hand.cut_short
+        self.cut_short, self.drain = self._in_hand.cut_short, self._team.drain
 
     async def run(self) -> None:
         """Work until the inbox is closed and empty, or drained. Raises what `open` raises."""

@@ -234,6 +234,8 @@ class Run:
         self._outcome, self._why = outcome, why
         self.events.emit(Stopping(told or why))
         self._routing.drain()
+        for pool in self.pools.values():
+            pool.drain()
 
     def _stop(self, why: StopRun) -> None:
         self.drain("stopped", str(why))

@@ -1,6 +1,7 @@
 """Workers that are slots on the event loop, and the one stage instance that they share."""
 
 import inspect
+import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from engine.workers.result import (
 )
 from engine.workers.time_limit import TimeLimit
 
+log = logging.getLogger(__name__)
+
 
 class SharedStage:
     """The one instance of an async stage, which the workers of its pool share."""
@@ -41,6 +44,13 @@ class SharedStage:
             raise
         except (Exception, SystemExit) as error:
             raise StageOpenError(self.stage.name, error) from error
+
+    def drain(self) -> None:
+        """Tell the stage that the run takes nothing new. Does not raise."""
+        try:
+            self.stage.drain()
+        except Exception as error:
+            log.warning("stage %s: drain() failed: %s", self.stage.name, error)
 
     async def close(self) -> None:
         """Close the stage. Does not raise, and waits for GRACE seconds at most."""

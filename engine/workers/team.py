@@ -67,6 +67,11 @@ class Team:
         all workers; else None."""
         return self._shared.stage.bound() if self._shared is not None else None
 
+    def drain(self) -> None:
+        """Tell an instance that serves all workers that the run takes nothing new."""
+        if self._shared is not None:
+            self._shared.drain()
+
     async def run(self, workers: int) -> None:
         """Keep `workers` workers at work until `serve` returns false for each. Raises what a
         stage's `open` raises: a PenstockError as it is, anything else as StageOpenError."""

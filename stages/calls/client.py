@@ -3,14 +3,15 @@
 import json
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any, Generic
 from urllib.parse import quote, urlsplit
 
 import anyio
 from anyio.to_thread import run_sync
 
-from engine import GatesAway, Loan, StopRun, Throttled
+from engine import GatesAway, Loan, StopRun, Throttled, Withdrawn
 from stages.calls.api import PaidAPI, Q, R, RawReply, Request, UnexpectedReply
 from stages.calls.errors import Crowded, Refused, ServerFailed, SlowDown, TimedOut, TryAgain
 from stages.calls.pace import TokenEstimate
@@ -98,6 +99,8 @@ class ApiClient(Generic[Q, R]):
         self._proving = anyio.Lock()
         self._key = key
         self._stop: str | None = None
+        self._drained = False
+        self._waiting: set[anyio.CancelScope] = set()
         # `_post` bounds the whole call; httpx would bound each read.
         self._http = open_client(
             api.url, api.headers(key) if key else {}, setting=f"{step}.base_url"
@@ -107,6 +110,27 @@ class ApiClient(Generic[Q, R]):
         await self._http.aclose()
         if self._loan is not None:
             self._loan.give_back()
+
+    def drain(self) -> None:
+        """The run takes nothing new: calls that wait for their turn are not sent any more. `ask`
+        raises Withdrawn for them."""
+        self._drained = True
+        for waiting in self._waiting:
+            waiting.cancel()
+
+    @contextmanager
+    def _may_be_withdrawn(self) -> Iterator[None]:
+        """For the time that a call waits, and is not sent."""
+        waiting = anyio.CancelScope()
+        if not self._drained:
+            self._waiting.add(waiting)
+            try:
+                with waiting:
+                    yield
+                    return
+            finally:
+                self._waiting.discard(waiting)
+        raise Withdrawn("the run takes nothing new, and this call was not sent yet")
 
     def bound(self) -> str | None:
         """That the server did not get through as many calls at once as are set, as `Stage.bound`
@@ -157,7 +181,8 @@ class ApiClient(Generic[Q, R]):
                     await self.gate.pause(error.wait)
                 # The next probe is for a call that has waited.
                 next_knock = self.gate.next_knock + _BEHIND if error.knocked else 0.0
-                await anyio.sleep(max(_backoff(failures), next_knock))
+                with self._may_be_withdrawn():
+                    await anyio.sleep(max(_backoff(failures), next_knock))
             except Crowded:
                 crowded += 1
                 if crowded >= _MOST_CROWDED:
@@ -191,7 +216,10 @@ class ApiClient(Generic[Q, R]):
     async def _call(self, question: Q, patience: float, since: int) -> R:
         self._check_may_send()
         knocks = self.attempts + _MORE_KNOCKS
-        async with self.gate.turn(patience, since, knocks, self.estimate) as charged:
+        async with AsyncExitStack() as held:
+            turn = self.gate.turn(patience, since, knocks, self.estimate)
+            with self._may_be_withdrawn():
+                charged = await held.enter_async_context(turn)
             knocking, limit, began = self.gate.away, self.gate.slots.limit, anyio.current_time()
             self._check_may_send()  # other calls may have been sent or refused since
             request = self.api.request(question)

@@ -75,6 +75,10 @@ class Describe(Stage):
         client = self._describer.client if self._describer is not None else None
         return None if client is None else client.bound()
 
+    def drain(self) -> None:
+        if self._describer is not None and self._describer.client is not None:
+            self._describer.client.drain()
+
     async def close(self) -> None:
         if self._describer is not None and self._describer.client is not None:
             await self._describer.client.close()

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 from anyio.to_thread import run_sync
 
-from engine import Item, Permanent, StopRun, Throttled, Transient
+from engine import Item, Permanent, StopRun, Throttled, Transient, Withdrawn
 from stages.calls.client import ApiClient
 from stages.calls.errors import CallFailed, Refused, ServerFailed
 from stages.calls.outages import put_off
@@ -204,7 +204,8 @@ class _Video:
             self.lines[file] = line(file, self.by, error=str(error), refused=refused)
             if isinstance(error, ServerFailed):
                 self.faults.append(error)
-        except (StopRun, Throttled, OSError) as stop:  # OSError: a reply that cannot be written
+        # OSError: a reply that cannot be written
+        except (StopRun, Throttled, Withdrawn, OSError) as stop:
             self.stops.append(stop)
 
     async def _take(self, file: str, value: int, original: Original) -> Line:

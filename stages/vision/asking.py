@@ -44,6 +44,11 @@ class Asker:
         if self.client is not None:
             await self.client.close()
 
+    def drain(self) -> None:
+        """The run takes nothing new: what waits for its turn is not sent any more."""
+        if self.client is not None:
+            self.client.drain()
+
     def bound(self) -> str | None:
         """What bounds the calls, as `Stage.bound` says it."""
         return self.client.bound() if self.client is not None else None

@@ -69,6 +69,10 @@ class WordsStage(Stage):
     def bound(self) -> str | None:
         return self.asker.bound() if self.asker is not None else None
 
+    def drain(self) -> None:
+        if self.asker is not None:
+            self.asker.drain()
+
     async def close(self) -> None:
         """What became of this run's requests is kept under WORKDIR/cache."""
         if self.asker is not None:

@@ -40,6 +40,10 @@ class ServiceStage(Stage):
     def bound(self) -> str | None:
         return self.asker.bound() if self.asker is not None else None
 
+    def drain(self) -> None:
+        if self.asker is not None:
+            self.asker.drain()
+
     async def close(self) -> None:
         if self.asker is not None:
             await self.asker.close()

@@ -2,6 +2,10 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +215,40 @@ def test_max_requests_stops_the_run_and_the_next_goes_on(tmp_path: Path, script:
         assert run(tmp_path / "work", script, *sets).exit_code == 0
         assert set(service.paid.values()) == {1}
         assert len(service.asked("images")) == 2
+
+
+def test_a_stop_sends_nothing_more_and_what_is_sent_is_kept(tmp_path: Path) -> None:
+    """Sections that wait for their turn at the gate are no reason to go on, and to go on paying."""
+    sections = [{"text": f"Number {n}.", "image": f"picture {n}"} for n in range(6)]
+    script = write(tmp_path / "script", *sections)
+    sent, answers = threading.Semaphore(0), threading.Event()
+
+    def held_up(number: int, request: Request) -> Answer | None:
+        if "images" in request.path:
+            sent.release()
+            answers.wait(60)
+        return None
+
+    with media_service(held_up) as service:
+        sets = [*SETS, *service.settings(), "stages.image.concurrency=2"]
+        command = [sys.executable, "-m", "engine", "lesson", str(script)]
+        command += ["--out", str(tmp_path / "w"), *(f"--set={one}" for one in sets)]
+        run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert sent.acquire(timeout=60)
+        assert sent.acquire(timeout=60)
+        run.send_signal(signal.SIGINT)
+        assert run.stderr is not None
+        while "stopping" not in run.stderr.readline():
+            assert run.poll() is None
+        answers.set()
+        run.communicate(timeout=60)
+        assert run.returncode == 130
+        assert len(service.asked("images")) == 2
+        kept = service.kept(tmp_path / "w")
+        assert len([one for one in kept if "picture" in one]) == 2
+        assert subprocess.run(command, capture_output=True).returncode == 0
+        assert max(service.paid.values()) == 1
+        assert len(service.asked("images")) == len(sections)
 
 
 def test_no_espeak_is_asked_for_where_no_section_needs_it(
