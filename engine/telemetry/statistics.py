@@ -258,12 +258,19 @@ def bottleneck_sentence(pools: Mapping[str, PoolStatistics], processor: float | 
             f"Waiting is the bottleneck, no stage: {held_for.stage} {_what_holds_it(held_for)}, "
             f"while {calm}; more workers would not help."
         )
+    bound = max((one for one in pools.values() if one.bound), key=_busy_time, default=None)
+    if bound is not None:
+        return f"{bound.stage} is the bottleneck, though not for want of workers: {bound.bound}."
     if busiest.lacks_items:
         return f"No stage was the bottleneck: {calm}, as there were too few items to keep it so."
     return (
         f"The source is the bottleneck, no stage: {calm} and waited for items "
         f"{busiest.share(busiest.starved):.0%} of it; more items at once would be done as fast."
     )
+
+
+def _busy_time(pool: PoolStatistics) -> float:
+    return pool.busy
 
 
 def _is_short(pool: PoolStatistics) -> bool:

@@ -133,11 +133,11 @@ class ApiClient(Generic[Q, R]):
         raise Withdrawn("the run takes nothing new, and this call was not sent yet")
 
     def bound(self) -> str | None:
-        """That the server did not get through as many calls at once as are set, as `Stage.bound`
-        says it; None where it did."""
+        """What its calls wait for, as `Stage.bound` says it: a server that did not get through as
+        many at once as are set, or the settings; None where they seldom wait."""
         slots = self.gate.slots
         if slots.lowest == slots.most:
-            return None
+            return self.gate.bound(self.step)
         calls = f"{slots.lowest} call{'s' if slots.lowest > 1 else ''} at once"
         return (
             f"{self.host} did not get through {slots.most} calls within {self.step}.call_timeout, "

@@ -10,7 +10,7 @@ from anyio.to_thread import run_sync
 from engine import Shut
 from stages.calls.day_quota import DayQuota
 from stages.calls.pace import CallPace, OwnPace, TokenEstimate
-from stages.calls.slots import Slots
+from stages.calls.slots import Slots, TimeInside
 
 _FIRST_GUESS = 1.0
 _LONGEST_GUESS = 60.0
@@ -19,6 +19,9 @@ _LONGEST_GUESS = 60.0
 _LONGEST_PAUSE = 3600.0
 """Seconds: a server may name any date. After this long it is asked again."""
 
+
+_MOSTLY = 0.5
+"""The share of the time from which on what calls wait for is what bounds them."""
 
 _IN_A_ROW = 3
 """Faults in a row, without an answer in between, from which the server
@@ -77,6 +80,7 @@ class CallGate:
         self.slots = Slots(concurrency, timeout)
         self._estimate = TokenEstimate(expected_tokens)
         self._pace = pace or OwnPace()
+        self._under_way, self._pacing = TimeInside(), TimeInside()
         self._first_guess = _FIRST_GUESS
         self._day: DayQuota | None = None
         self.tighten(concurrency, requests_per_minute, tokens_per_minute, timeout)
@@ -130,16 +134,30 @@ class CallGate:
         Away after `knocks` failed probes, not counting the first `since`; DaySpent where the day's
         requests have been sent.
         """
-        async with self.slots.slot():
-            charged = await self._take(patience, since, knocks, estimate or self._estimate)
-            knocking = self.away
-            self._knocking |= knocking
-            try:
-                yield charged
-            finally:
-                if knocking:
-                    self._knocking = False
-                    self._tell()
+        with self._under_way:
+            async with self.slots.slot():
+                charged = await self._take(patience, since, knocks, estimate or self._estimate)
+                knocking = self.away
+                self._knocking |= knocking
+                try:
+                    yield charged
+                finally:
+                    if knocking:
+                        self._knocking = False
+                        self._tell()
+
+    def bound(self, step: str) -> str | None:
+        """What calls waited for, in most of the time that there were any: a phrase that names the
+        setting of `step`. None where they seldom waited."""
+        least = self._under_way.seconds * _MOSTLY
+        if not least:
+            return None
+        if self._pacing.seconds >= least:
+            return f"its calls waited for {step}.requests_per_minute, or tokens_per_minute"
+        if self.slots.waiting.seconds >= least:
+            at_once = f"{self.slots.most} call{'s' if self.slots.most > 1 else ''} at once"
+            return f"its calls waited for a turn: {step}.concurrency lets it have {at_once}"
+        return None
 
     def answered(
         self,
@@ -220,7 +238,8 @@ class CallGate:
         """Waits for a call's turn; the tokens that it is charged."""
         while True:
             await self._open(patience, since, knocks)
-            taken = await self._pace.take(estimate, patience)
+            with self._pacing:
+                taken = await self._pace.take(estimate, patience)
             if isinstance(taken, Shut):
                 if taken.spent and self._day is not None:
                     raise DaySpent(taken.seconds, self._day.most)

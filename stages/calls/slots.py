@@ -7,6 +7,30 @@ from contextlib import asynccontextmanager
 import anyio
 
 
+class TimeInside:
+    """The seconds in which at least one call was inside of the block."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+        self._inside = 0
+        self._since = 0.0
+
+    def __enter__(self) -> None:
+        if not self._inside:
+            self._since = anyio.current_time()
+        self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        self._inside -= 1
+        if not self._inside:
+            self._seconds += anyio.current_time() - self._since
+
+    @property
+    def seconds(self) -> float:
+        running = anyio.current_time() - self._since if self._inside else 0.0
+        return self._seconds + running
+
+
 class Slots:
     """At most `most` calls in flight, first come, first served; fewer after time-outs.
 
@@ -27,6 +51,8 @@ class Slots:
         self._inside = 0
         self._line: deque[anyio.Event] = deque()
         self._answers: deque[float] = deque()
+        self.waiting = TimeInside()
+        """How long calls waited in line."""
 
     def tighten(self, most: int, timeout: float) -> None:
         """At most `most` from now on; `timeout` where that is longer."""
@@ -80,7 +106,8 @@ class Slots:
         turn = anyio.Event()
         self._line.append(turn)
         try:
-            await turn.wait()
+            with self.waiting:
+                await turn.wait()
         except BaseException:
             if turn.is_set():  # it got a slot and was cancelled at the same time
                 self._inside -= 1

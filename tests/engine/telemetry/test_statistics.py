@@ -173,6 +173,14 @@ def test_what_bounds_a_stage_other_than_its_workers_is_what_the_sentence_ends_wi
     assert text.endswith(f"of the time; {bound}.")
 
 
+def test_a_stage_that_waits_for_its_server_is_the_bottleneck_though_few_workers_are_busy() -> None:
+    image = replace(pool("image", 16, busy=90, starved=310), bound="its calls waited for a turn")
+    assert sentence(image, pool("clip", busy=37, starved=63)) == (
+        "image is the bottleneck, though not for want of workers: its calls waited for a turn."
+    )
+    assert sentence(image, pool("clip", busy=87, starved=13)).startswith("clip is the bottleneck")
+
+
 def test_a_run_of_too_few_items_shows_no_bottleneck() -> None:
     one = replace(pool("fetch", 4, busy=20, starved=380, done=1), attempts=1)
     assert sentence(one, pool("weigh", busy=5, starved=95)) == (

@@ -63,6 +63,35 @@ def test_calls_that_go_one_by_one_never_arrive_too_soon(
     run_in_virtual_time(main)
 
 
+@pytest.mark.parametrize(
+    ("concurrency", "per_minute", "told"),
+    [
+        (2, None, "its calls waited for a turn: stages.image.concurrency lets it have 2 calls"),
+        (2, 30, "its calls waited for stages.image.requests_per_minute"),
+        (6, None, None),
+    ],
+)
+def test_what_calls_waited_for_most_of_the_time_is_named(
+    concurrency: int, per_minute: float | None, told: str | None
+) -> None:
+    async def main() -> None:
+        gate = CallGate(concurrency, per_minute, None, expected_tokens=0)
+        assert gate.bound("stages.image") is None
+
+        async def call() -> None:
+            async with gate.turn(0):
+                await anyio.sleep(2)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(6):
+                tasks.start_soon(call)
+        found = gate.bound("stages.image")
+        assert (found or "").startswith(told or "")
+        assert (found is None) == (told is None)
+
+    run_in_virtual_time(main)
+
+
 def test_each_kind_of_call_is_charged_what_its_own_calls_cost() -> None:
     async def main() -> None:
         gate = CallGate(1, None, 60_000, expected_tokens=0)
