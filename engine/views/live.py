@@ -95,8 +95,8 @@ class LiveView:
         """The run, a bar that fills once the total is known, and the time left."""
         known = self._progress.source_ended
         bar = ProgressBar(
-            total=max(standing.entered, 1) if known else None,
-            completed=standing.total_ended,
+            total=1.0 if known else None,
+            completed=standing.share_ended,
             width=self.console.width // 4,
             pulse=not known,
             animation_time=standing.elapsed,

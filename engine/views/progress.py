@@ -66,6 +66,15 @@ class Standing:
         return sum(self.ended.values())
 
     @property
+    def share_ended(self) -> float:
+        """The share of what has entered that has ended, 0 to 1: of items, and of their parts as far
+        as it is told how many there will be."""
+        ended, entered = self.total_ended, self.entered
+        if self.parts_in_all is not None and self.parts_ended is not None:
+            ended, entered = ended + self.parts_ended, entered + self.parts_in_all
+        return min(1.0, ended / entered) if entered else 0.0
+
+    @property
     def bottleneck(self) -> str | None:
         """The stage that is the bottleneck now, None if there is none."""
         stage = bottleneck(self.recent)

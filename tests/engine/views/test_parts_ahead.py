@@ -135,11 +135,13 @@ def test_the_number_of_parts_is_shown_as_far_as_it_is_known() -> None:
     assert shown() == "3 parts", "the other page may have any number"
     told.expect("b", 4)
     assert shown() == "3 of 24 parts"
+    assert progress.look().share_ended == pytest.approx(3 / 26), "the bar fills with parts"
     told.end(made[3], "abandoned")
     assert shown() == "3 of 23 parts, 1 part abandoned"
     told.split("a", 12)
     told.item_ended("a")
     assert shown() == "3 of 7 parts, 1 part abandoned"
+    assert progress.look().share_ended == pytest.approx(4 / 9)
     told.items("c")
     assert shown() == "3 of about 11 parts, 1 part abandoned"
 
