@@ -8,15 +8,15 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from engine import PenstockError
-from stages.lesson.scripts.mapping import NotThereError, ScriptMap
+from stages.lesson.scripts.mapping import NotThereError, ScriptMap, Way
 from stages.lesson.scripts.places import (
     Lines,
     line_at,
@@ -108,13 +108,17 @@ def read_script(path: Path, shape: ScriptMap = AS_IT_STANDS) -> Script:
     text = _text(path)
     given = _parsed(path.name, text)
     try:
-        script = Script.model_validate(shape.read(given))
+        shaped = shape.read(given)
     except NotThereError as error:
         where = f"{path.name}, line {Lines(text).of(error.way)}"
         raise ScriptError(f"{where}: {place_in_words(error.way)}: {error}") from None
+    wrong = list(_wrong_files(shaped, path.parent.resolve(), shape))
+    try:
+        script = Script.model_validate(shaped)
     except ValidationError as error:
-        raise ScriptError("\n".join(_told(path.name, text, shape, error))) from None
-    _check_files(script, path, text, shape)
+        wrong += _wrong_fields(shape, error)
+    if wrong:
+        raise ScriptError("\n".join(_told(path.name, text, wrong)))
     return script
 
 
@@ -197,16 +201,30 @@ def _no_number(name: str) -> Any:
     raise _WrongNumber(name)
 
 
-def _told(name: str, text: str, shape: ScriptMap, error: ValidationError) -> list[str]:
+class _Wrong(NamedTuple):
+    """What is wrong, and the way to it in the file."""
+
+    way: Way
+    why: str
+
+
+def _wrong_fields(shape: ScriptMap, error: ValidationError) -> Iterator[_Wrong]:
     errors = error.errors(include_url=False)
     if len(errors) > 1:  # a list whose members are all wrong is called too short as well
         errors = [one for one in errors if one["type"] != "too_short"]
-    lines, told = Lines(text), []
-    for one in errors[:MOST_TOLD]:
-        way = shape.back(one["loc"])
-        place = f"{place_in_words(way)}: " if way else ""
-        told.append(f"{name}, line {lines.of(way)}: {place}{_message(one, shape)}")
-    more = len(errors) - MOST_TOLD
+    for one in errors:
+        yield _Wrong(shape.back(one["loc"]), _message(one, shape))
+
+
+def _told(name: str, text: str, wrong: Sequence[_Wrong]) -> list[str]:
+    """A line for each, in the order of the file's lines."""
+    lines = Lines(text)
+    placed = sorted(((lines.of(way), way, why) for way, why in wrong), key=lambda one: one[0])
+    told = [
+        f"{name}, line {line}: {place_in_words(way)}{': ' * bool(way)}{why}"
+        for line, way, why in placed[:MOST_TOLD]
+    ]
+    more = len(wrong) - MOST_TOLD
     return told if more <= 0 else [*told, f"{name}: and {more} more"]
 
 
@@ -244,26 +262,18 @@ def _message(error: Any, shape: ScriptMap) -> str:
     return WRONG.get(kind, str(error["msg"]))
 
 
-def _check_files(script: Script, path: Path, text: str, shape: ScriptMap) -> None:
-    """Raise where a file is missing. They stand beside the script, or below: one from elsewhere may
+def _wrong_files(shaped: Any, home: Path, shape: ScriptMap) -> Iterator[_Wrong]:
+    """The files that are missing. They stand beside the script, or below: one from elsewhere may
     not have any file of this machine read out or shown."""
-    wrong: list[tuple[Any, str]] = []
-    home = path.parent.resolve()
-    for number, section in enumerate(script.sections):
+    sections = shaped.get("sections") if isinstance(shaped, dict) else None
+    for number, section in enumerate(sections if isinstance(sections, list) else ()):
         for field in ("image_file", "voice_file"):
-            name = getattr(section, field)
-            why = _why_no_file(home, name) if name is not None else None
-            if why is not None:
-                wrong.append((shape.back(("sections", number, field)), f"{shown_name(name)} {why}"))
-    if not wrong:
-        return
-    lines = Lines(text)
-    told = [
-        f"{path.name}, line {lines.of(way)}: {place_in_words(way)}: {why}"
-        for way, why in wrong[:MOST_TOLD]
-    ]
-    more = len(wrong) - MOST_TOLD
-    raise ScriptError("\n".join([*told, f"{path.name}: and {more} more"] if more > 0 else told))
+            name = section.get(field) if isinstance(section, dict) else None
+            if not isinstance(name, str) or not name.strip():
+                continue  # the check of the fields says so
+            if (why := _why_no_file(home, name.strip())) is not None:
+                way = shape.back(("sections", number, field))
+                yield _Wrong(way, f"{shown_name(name.strip())} {why}")
 
 
 def _why_no_file(home: Path, name: str) -> str | None:

@@ -70,7 +70,10 @@ WRONG = {
         one('{"text": "a", "narration": "b"}'),
         "sections[0].narration: says the same as text",
     ),
-    "images": (one('{"text": "a", "image": "b", "image_file": "c"}'), "has both image and image_f"),
+    "images": (
+        one('{"text": "a", "image": "b", "image_file": "talk.json"}'),
+        "has both image and image_file",
+    ),
     "silent": (one("{}"), "line 3: sections[0]: has no text; give one, or seconds for"),
     "number": ('{"title": 7, "sections": [{"text": "a"}]}', "line 1: title: is no text"),
     "language": ('{"title": "T", "language": "?", "sections": [{"text": "a"}]}', "no language"),

@@ -62,6 +62,23 @@ def test_every_error_is_told_up_to_ten(tmp_path: Path) -> None:
     assert lines[-1].endswith("more")
 
 
+def test_fields_and_files_are_told_together_in_the_order_of_the_lines(tmp_path: Path) -> None:
+    text = """{"title": "T", "sections": [
+ {"text": "a", "image_file": "gone.png"},
+ {"txt": "a", "seconds": 1, "voice_file": " "},
+ {"text": 5, "voice_file": "gone.wav"}], "langage": "en"}"""
+    with pytest.raises(ScriptError) as error:
+        read_script(written(tmp_path, text))
+    assert [line.removeprefix("talk.json, line ") for line in str(error.value).splitlines()] == [
+        "2: sections[0].image_file: gone.png is not there",
+        "3: sections[1].voice_file: is empty",
+        "3: sections[1].txt: is no field of a script; check its spelling, or take it out",
+        "4: sections[2].voice_file: gone.wav is not there",
+        "4: sections[2].text: is no text; put it in quotes",
+        "4: langage: is no field of a script; check its spelling, or take it out",
+    ]
+
+
 def test_a_script_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "talk.json"
     path.write_bytes(b'{"title": "\xff"}')
