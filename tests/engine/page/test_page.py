@@ -191,6 +191,17 @@ def test_parts_stand_beside_items_and_are_named_by_them(tmp_path: Path) -> None:
     assert json.loads(Elements(html).scripts[0])["timeline"]["items"] == [source, "b"]
 
 
+def test_a_bar_shows_the_parts_while_items_are_under_way(tmp_path: Path) -> None:
+    steps = [cut("c"), at("c", "f", does={"a/1": ["permanent"]}), gather("g", "f")]
+    run(line(*steps), tmp_path, ["a"], "stages.c.most_failed=1")
+    ended = Elements(render_file(line(*steps), tmp_path, running=False))
+    assert len([one for one in ended.attributes("div") if "bar" in one.get("class", "")]) == 1
+    with made_ledger(tmp_path) as ledger:
+        ledger._db.execute("UPDATE items SET outcome = 'pending' WHERE position IS NULL")
+    html = render_file(line(*steps), tmp_path, running=True)
+    assert 'class="bar of-parts" role="img" aria-label="parts: 2 done, 0 dropped, 1 failed' in html
+
+
 def test_the_page_of_items_without_parts_does_not_speak_of_them(tmp_path: Path) -> None:
     pipeline = line(toy("a"))
     run(pipeline, tmp_path, ["v1"])
