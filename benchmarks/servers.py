@@ -191,13 +191,23 @@ def in_a_process(
     serve: Callable[..., None], *arguments: object
 ) -> Iterator[tuple[Connection, Any]]:
     """Has `serve(*arguments, pipe)` serve in a process of its own for the length of the block;
-    gives this end of the pipe, and what came through it first: where it serves."""
+    gives this end of the pipe, and what came through it first: where it serves. Raises RuntimeError
+    where the process ends before that; a later end is an EOFError of the pipe."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=serve, args=(*arguments, there), daemon=True)
     process.start()
+    there.close()  # the process has its own: with this one open, its end would go unnoticed
     try:
-        yield here, here.recv()
+        try:
+            first = here.recv()
+        except EOFError:
+            process.join()
+            name = getattr(serve, "__name__", repr(serve))
+            raise RuntimeError(
+                f"{name} ended, with exit code {process.exitcode}, before it served"
+            ) from None
+        yield here, first
     finally:
         process.terminate()
         process.join()
