@@ -179,7 +179,7 @@ def execute(
         if port is not None:
             port.close()
     if not quiet:
-        _show(pipeline, workdir, report)
+        _show(pipeline, workdir, report, resident=resident)
     elif report.outcome == "stopped":
         click.echo(f"penstock: stopped: {report.why}", err=True)
     for line in report.discrepancies:
@@ -211,7 +211,9 @@ def bound_port(web: WebAddress) -> "Port":
     return port
 
 
-def _show(pipeline: Pipeline, workdir: Path, report: "RunReport") -> None:
+def _show(
+    pipeline: Pipeline, workdir: Path, report: "RunReport", *, resident: bool = False
+) -> None:
     from shutil import get_terminal_size
 
     from engine.views.levels import Levels
@@ -235,6 +237,7 @@ def _show(pipeline: Pipeline, workdir: Path, report: "RunReport") -> None:
         levels=Levels.of(pipeline),
         parts=report.parts,
         gaps=report.gaps,
+        resident=resident,
     )
     color = sys.stdout.isatty()
     width = min(get_terminal_size().columns, 120)

@@ -223,10 +223,15 @@ def bottleneck(pools: Mapping[str, PoolStatistics]) -> str | None:
     return busiest.stage if busiest is not None and busiest.utilisation > 0 else None
 
 
-def bottleneck_sentence(pools: Mapping[str, PoolStatistics], processor: float | None = None) -> str:
+def bottleneck_sentence(
+    pools: Mapping[str, PoolStatistics], processor: float | None = None, *, resident: bool = False
+) -> str:
     """A sentence that names the bottleneck, its symptoms, and a remedy. `processor` is the used
-    share of the cores' time, 0 to 1; None if it is not known."""
+    share of the cores' time, 0 to 1; None if it is not known. A `resident` run's source is not
+    there to keep it busy: that jobs are few is no fault."""
     if all(pool.busy <= 0 for pool in pools.values()):
+        if resident:
+            return "No stage was the bottleneck: no job has come that took any work."
         return "No stage was the bottleneck: none of them had anything to do."
     busiest = max(pools.values(), key=lambda pool: pool.utilisation)
     if busiest.hangs:
@@ -261,6 +266,11 @@ def bottleneck_sentence(pools: Mapping[str, PoolStatistics], processor: float | 
     bound = max((one for one in pools.values() if one.bound), key=_busy_time, default=None)
     if bound is not None:
         return f"{bound.stage} is the bottleneck, though not for want of workers: {bound.bound}."
+    if resident:
+        return (
+            f"No stage was the bottleneck: {calm}, and waited for jobs "
+            f"{busiest.share(busiest.starved):.0%} of it; there is room for more."
+        )
     if busiest.lacks_items:
         return f"No stage was the bottleneck: {calm}, as there were too few items to keep it so."
     return (

@@ -56,6 +56,7 @@ class Summary:
     levels: Levels = WHOLE_ITEMS
     parts: StageCounts = NO_PARTS
     gaps: int = 0
+    resident: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +86,13 @@ def render_summary(summary: Summary, *, width: int = WIDTH, color: bool = False)
         _failures(summary, width),
         _about_parts(summary),
         _lines(held_sentences(summary.holds, running=False, now=time.time())),
-        _lines([bottleneck_sentence(summary.pools, summary.processor), _pace(summary)]),
+        _lines([_bottleneck(summary), _pace(summary)]),
         _lines(summary.notes),
     )
+
+
+def _bottleneck(summary: Summary) -> str:
+    return bottleneck_sentence(summary.pools, summary.processor, resident=summary.resident)
 
 
 def render_status(status: Status, *, width: int = WIDTH, color: bool = False) -> str:

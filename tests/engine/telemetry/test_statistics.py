@@ -187,3 +187,17 @@ def test_a_run_of_too_few_items_shows_no_bottleneck() -> None:
         "No stage was the bottleneck: fetch, the busiest stage, was busy only 5% of the time, as "
         "there were too few items to keep it so."
     )
+
+
+def test_a_service_that_waits_for_jobs_is_not_said_to_have_a_slow_source() -> None:
+    one = replace(pool("weigh", 2, busy=10, starved=190, done=40), attempts=40)
+    assert sentence(one).startswith("The source is the bottleneck")
+    told = bottleneck_sentence({"weigh": one}, resident=True)
+    assert told == (
+        "No stage was the bottleneck: weigh, the busiest stage, was busy only 5% of the time, and "
+        "waited for jobs 95% of it; there is room for more."
+    )
+    busy = bottleneck_sentence({"weigh": pool("weigh", 1, busy=95)}, resident=True)
+    assert busy.startswith("weigh is the bottleneck")
+    idle = bottleneck_sentence({"weigh": pool("weigh")}, resident=True)
+    assert idle == "No stage was the bottleneck: no job has come that took any work."
