@@ -28,6 +28,7 @@ from engine.contract.errors import (
 from engine.contract.item import Item, MissingOutput, id_with_options
 from engine.contract.job import Job, JobOutcome
 from engine.contract.lending import Loan, borrow
+from engine.contract.paid import note_paid_request
 from engine.contract.parts import Parts
 from engine.contract.pipeline import (
     AttemptRecord,
@@ -193,6 +194,7 @@ __all__ = [
     "load_config",
     "load_profile",
     "locked",
+    "note_paid_request",
     "on_run_loop",
     "open_list",
     "read_item",

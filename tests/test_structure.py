@@ -24,7 +24,8 @@ PUBLIC = {
     "to write stages": "Item Parts Produced Stage StageOptions Settings Cancelled Deadline"
     " MissingOutput Loan available_cores writable borrow checkpoint deadline setting shown"
     " shown_in",
-    "to share rates": "GatesAway SharedGate SharedLimits Shut has_run_loop on_run_loop shared_gate",
+    "to share rates": "GatesAway SharedGate SharedLimits Shut has_run_loop on_run_loop shared_gate"
+    " note_paid_request",
     "to end otherwise": "Ending Drop Permanent Skip StandIn StopRun Throttled Transient Withdrawn",
     "to write pipelines": "SOURCE AttemptRecord Check FinishContext Flag ItemRecord PageContext"
     " PageFile Pipeline RunRecord Section Step",

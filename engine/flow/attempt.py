@@ -111,9 +111,10 @@ class Hooks(Protocol):
 class Attempt:
     """One attempt at one item: its row in the ledger, its draft, and its result.
 
-    `seconds` is the service time, `gate` the key of the gate that it went through. If the item was
-    turned away, `pause` is its wait in seconds, and `closed` the gate that turned it away, if there
-    is one; `alone_for` is that of `RetryPolicy.judge`.
+    `seconds` is the service time, `paid` the number of its paid requests, `gate` the key of the
+    gate that it went through. If the item was turned away, `pause` is its wait in seconds, and
+    `closed` the gate that turned it away, if there is one; `alone_for` is that of
+    `RetryPolicy.judge`.
     """
 
     entry: Entry
@@ -121,6 +122,7 @@ class Attempt:
     draft: Draft
     gate: str | None
     seconds: float = 0.0
+    paid: float = 0.0
     pause: float = 0.0
     closed: str | None = None
     alone_for: float | None = None

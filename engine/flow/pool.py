@@ -19,6 +19,7 @@ from engine.cluster.cluster import RayCluster
 from engine.config.limits import LimitSettings
 from engine.config.load import StageConfig
 from engine.contract.errors import BatchFault
+from engine.contract.paid import new_tally
 from engine.contract.stage import Stage, StageOptions
 from engine.flow.attempt import Attempt, Entry, Hooks, Stay
 from engine.flow.handing import PoolHanding
@@ -295,7 +296,7 @@ class Pool:
     # Attempts
 
     async def _attempt(self, worker: Worker, number: int, entry: Entry) -> Attempt:
-        attempt, handing = self._start(entry, number), None
+        attempt, handing, tally = self._start(entry, number), None, new_tally()
         if self._splits:
             attempt.draft.handing = handing = await self._handing(attempt)
         with self._busy as began:
@@ -303,7 +304,7 @@ class Pool:
                 attempt.result = await self._try_suspect(worker, number, attempt)
             else:
                 attempt.result = await self._in_hand.process(worker, number, attempt.draft)
-        attempt.seconds = self._busy.changed - began
+        attempt.seconds, attempt.paid = self._busy.changed - began, tally.requests
         if handing is not None:
             attempt.seconds -= handing.waited
             attempt.row.blocked = handing.waited
@@ -327,13 +328,14 @@ class Pool:
     async def _attempt_together(
         self, worker: Worker, number: int, entries: list[Entry]
     ) -> list[Attempt]:
-        attempts = [self._start(entry, number) for entry in entries]
+        attempts, tally = [self._start(entry, number) for entry in entries], new_tally()
         with self._busy as began:
             drafts = [attempt.draft for attempt in attempts]
             results = await self._in_hand.process_batch(worker, number, drafts)
+        paid = tally.requests / len(attempts)
         seconds = (self._busy.changed - began) / len(attempts)
         for attempt, result in zip(attempts, results, strict=True):
-            attempt.result, attempt.seconds = result, seconds
+            attempt.result, attempt.seconds, attempt.paid = result, seconds, paid
             attempt.row.cost = result.processor
             attempt.entry.alone |= isinstance(result.ending, BatchFault)
             self._settling.leave_gate(attempt)  # all leave before any has to wait for room

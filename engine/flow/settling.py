@@ -171,6 +171,7 @@ class Settling:
                 kind=failure.kind if failure else None,
                 reason=failure.reason if failure else None,
                 delay=conclusion.delay,
+                paid=attempt.paid,
             )
         )
 

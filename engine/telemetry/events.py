@@ -139,7 +139,8 @@ class AttemptEnded(Event):
     """`outcome` is how the attempt ended; `final` says whether the stage has ended with the item.
 
     `seconds` is the service time. `delay` is the number of seconds until the next attempt, at the
-    soonest; None where there is none. `kind` and `reason` are None for done, unless the stage was
+    soonest; None where there is none. `paid` are the requests that paid servers answered, in a
+    batch an equal share of them. `kind` and `reason` are None for done, unless the stage was
     skipped: done, rightly without an output.
     """
 
@@ -153,6 +154,7 @@ class AttemptEnded(Event):
     kind: str | None = None
     reason: str | None = None
     delay: float | None = None
+    paid: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import anyio
 from anyio import to_thread
 
 from engine.contract.item import Item
+from engine.contract.paid import PaidTally, paid_tally
 from engine.contract.stage import Cancellation, Stage, current_attempt
 from engine.ledger.outputs.drafts import Draft
 from engine.telemetry.processor_time import measured
@@ -70,14 +71,14 @@ class ThreadWorker(Worker):
         if self._stage.splits():
             assert draft.handing is not None
             relay = Relay(draft.handing, attempt)
-        call = self._thread.begin(_process, self._stage, draft, attempt, relay)
+        call = self._thread.begin(_process, self._stage, draft, attempt, relay, paid_tally.get())
         result = await self._within_limit(call, attempt, [draft], relay)
         return result or Result(ending=gave_up(self.timeout))
 
     async def process_batch(self, drafts: Sequence[Draft]) -> list[Result]:
         assert self._stage is not None
         attempt = Cancellation()
-        call = self._thread.begin(_process_batch, self._stage, drafts, attempt)
+        call = self._thread.begin(_process_batch, self._stage, drafts, attempt, paid_tally.get())
         results = await self._within_limit(call, attempt, drafts)
         if results is None:
             error = TimeoutError(f"gave up the batch after {self.timeout:g} seconds")
@@ -140,8 +141,15 @@ class ThreadWorker(Worker):
             log_close_error(self._stage.name, error)
 
 
-def _process(stage: Stage, draft: Draft, attempt: Cancellation, relay: Relay | None) -> Result:
+def _process(
+    stage: Stage,
+    draft: Draft,
+    attempt: Cancellation,
+    relay: Relay | None,
+    tally: PaidTally | None,
+) -> Result:
     current_attempt.set(attempt)
+    paid_tally.set(tally)
     try:
         out = draft.open()
     except Exception as error:
@@ -166,8 +174,11 @@ def _result(stage: Stage, item: Item, out: Path) -> Result:
         return result_of(error)
 
 
-def _process_batch(stage: Stage, drafts: Sequence[Draft], attempt: Cancellation) -> list[Result]:
+def _process_batch(
+    stage: Stage, drafts: Sequence[Draft], attempt: Cancellation, tally: PaidTally | None
+) -> list[Result]:
     current_attempt.set(attempt)
+    paid_tally.set(tally)
     failures = open_all(drafts)
     opened = [draft for draft in drafts if draft.folder is not None]
     items = [draft.item for draft in opened]

@@ -4,6 +4,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from engine import note_paid_request
+
 MOST_KEPT = 100_000
 """Answered requests whose seconds are kept; of more, these are the first ones."""
 
@@ -23,6 +25,7 @@ class SentCalls:
     def answer(self, seconds: float) -> None:
         """One was answered."""
         self.answered += 1
+        note_paid_request()
         if len(self.seconds) < MOST_KEPT:
             self.seconds.append(round(seconds, 4))
 

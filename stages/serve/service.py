@@ -27,6 +27,7 @@ from stages.serve.routes import (
     job_routes,
     metrics,
     page_routes,
+    quota_routes,
     result_routes,
     upload_routes,
 )
@@ -42,6 +43,9 @@ GOODBYE = 3
 
 SWEEP = 3600.0
 """Seconds between two looks for leftovers of uploads."""
+
+KEEP = 1.0
+"""Seconds between two times that costs of jobs under way are brought to the disk."""
 
 START, LATER = 1.0, 60.0
 """Seconds until the next look before the run holds the work folder, and after one that failed."""
@@ -60,7 +64,8 @@ def service_app(desk: Desk, hosts: list[str]) -> FastAPI:
     )
     answer_problems(app)
     app.state.desk = desk
-    for part in (job_routes, result_routes, upload_routes, health, metrics, page_routes):
+    parts = (job_routes, result_routes, upload_routes, quota_routes, health, metrics, page_routes)
+    for part in parts:
         app.include_router(part.routes)
     app.add_middleware(RequestsGuard)
     # A site whose name was made to lead to this machine must not reach what is here.
@@ -146,10 +151,12 @@ async def _server(app: FastAPI) -> AppServer:
 
 
 async def _helpers(desk: Desk) -> None:
-    """What goes on beside the answers: webhooks, and leftovers of uploads that are swept."""
+    """What goes on beside the answers: webhooks, leftovers of uploads that are swept, and costs
+    that are written down."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_again_and_again, WebhookSender(desk, desk.allow_private).send_due)
         tasks.start_soon(_again_and_again, partial(_sweep, desk))
+        tasks.start_soon(_again_and_again, partial(_keep_costs, desk))
 
 
 async def _again_and_again(work: Callable[[], Awaitable[float]]) -> None:
@@ -169,3 +176,9 @@ async def _sweep(desk: Desk) -> float:
         return START
     await to_thread.run_sync(desk.sweep)
     return SWEEP
+
+
+async def _keep_costs(desk: Desk) -> float:
+    if desk.jobs.table is not None:
+        await to_thread.run_sync(desk.jobs.table.costs.keep)
+    return KEEP

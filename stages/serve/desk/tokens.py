@@ -27,17 +27,19 @@ class TokenTable(BaseModel):
     token: str = Field(min_length=SHORTEST, pattern=r"^[!-~]+$")
     jobs: int | None = Field(None, ge=1)
     requests: int | None = Field(None, ge=1)
+    cost: int | None = Field(None, ge=1)
     webhook_secret: str | None = Field(None, min_length=SHORTEST)
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever asks. `jobs` may be under way at once, `requests` may be made in a minute; None: any
-    number."""
+    """Whoever asks. `jobs` may be under way at once, `requests` may be made in a minute, and `cost`
+    is the number of paid requests that its jobs may make in a day; None: any number."""
 
     name: str
     jobs: int | None = None
     requests: int | None = None
+    cost: int | None = None
     webhook_secret: str | None = field(default=None, repr=False)
 
 
@@ -123,4 +125,4 @@ def _caller(path: Path, name: str, table: Any) -> tuple[str, Caller]:
             for one in error.errors(include_input=False)
         )
         raise UsageError(f"--token-file {path}: [{name}]: {wrong}") from None
-    return read.token, Caller(name, read.jobs, read.requests, read.webhook_secret)
+    return read.token, Caller(name, read.jobs, read.requests, read.cost, read.webhook_secret)

@@ -12,6 +12,8 @@ from typing import Any, Literal
 from engine import Job, OwnTables
 from stages.serve.queue.calls_table import SCHEMA as CALLS
 from stages.serve.queue.calls_table import CallsTable, have_called, note_call
+from stages.serve.queue.costs_table import SCHEMA as COSTS
+from stages.serve.queue.costs_table import CostsTable
 
 State = Literal["queued", "running", "done", "dropped", "failed", "expired", "cancelled"]
 
@@ -45,6 +47,10 @@ class QueueFull(Exception):
 
 class QuotaReached(Exception):
     """The caller has as many jobs under way as it may."""
+
+
+class CostReached(Exception):
+    """The caller's jobs have cost as much today as they may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,23 +117,34 @@ class JobsTable:
 
     def __init__(self, workdir: Path) -> None:
         """The jobs that a killed server had in hand are queued again."""
-        self._tables = OwnTables(workdir, SCHEMA + CALLS)
+        self._tables = OwnTables(workdir, SCHEMA + CALLS + COSTS)
         self.calls = CallsTable(self._tables)
+        self.costs = CostsTable(self._tables)
         self._tables.write(
             lambda db: db.execute("UPDATE served_jobs SET state = 'queued' WHERE state = 'running'")
         )
 
     def close(self) -> None:
-        self._tables.close()
+        try:
+            self.costs.keep()
+        finally:
+            self._tables.close()
 
-    def accept(self, asked: JobAsked, most: int, most_of_owner: int | None) -> tuple[JobRow, bool]:
+    def accept(
+        self,
+        asked: JobAsked,
+        most: int,
+        most_of_owner: int | None,
+        most_cost: float | None = None,
+    ) -> tuple[JobRow, bool]:
         """The new job that is asked for; or the one that the same request with the same key has
         led to before, and then False.
 
         Raises KeyReused, QueueFull where `most` jobs are under way, QuotaReached where
-        `most_of_owner` are of this caller.
+        `most_of_owner` are of this caller, CostReached where its jobs have cost `most_cost` today.
         """
-        return self._tables.write(lambda db: _accept(db, asked, most, most_of_owner))
+        spent = most_cost is not None and self.costs.spent(asked.owner) >= most_cost
+        return self._tables.write(lambda db: _accept(db, asked, most, most_of_owner, spent))
 
     def take(self) -> JobRow | None:
         """The next job, which is running from now on; None where none waits."""
@@ -208,7 +225,7 @@ class JobsTable:
 
 
 def _accept(
-    db: Connection, asked: JobAsked, most: int, most_of_owner: int | None
+    db: Connection, asked: JobAsked, most: int, most_of_owner: int | None, spent: bool
 ) -> tuple[JobRow, bool]:
     if asked.key is not None:
         before = db.execute(
@@ -223,6 +240,8 @@ def _accept(
         raise QueueFull
     if most_of_owner is not None and _open(db, asked.owner) >= most_of_owner:
         raise QuotaReached
+    if spent:
+        raise CostReached
     made = _one(
         db,
         "INSERT INTO served_jobs (id, owner, key, digest, data, source, asked_id, parameters,"

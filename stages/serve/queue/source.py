@@ -188,6 +188,7 @@ class ServedJobs(Source):
 
     def _settle(self, taken: _Taken, row: JobRow) -> None:
         assert self.table is not None
+        self.table.costs.keep()
         if self.table.settle(row):
             self._told(row.id, END, {"state": row.state})
         self._let_go(taken)
@@ -220,6 +221,8 @@ class ServedJobs(Source):
             case AttemptEnded():
                 self.attempts[event.stage, event.outcome] += 1
                 self.seconds[event.stage] += event.seconds
+                if event.paid:
+                    self._paid(event.item.partition("/")[0], event.paid)
                 if event.outcome != "done":
                     return
                 step = {"step": event.stage, "part": "/" in event.item}
@@ -227,6 +230,12 @@ class ServedJobs(Source):
             case PartEnded():
                 part = {"of": event.split, "position": event.position, "outcome": event.outcome}
                 self._tell(event.item.partition("/")[0], PART, part)
+
+    def _paid(self, item: str, paid: float) -> None:
+        """Of several jobs for one item the first pays."""
+        sharing = tuple(self._items.get(item, ()))
+        if sharing and self.table is not None:
+            self.table.costs.note(sharing[0].row.owner, paid)
 
     def _tell(self, item: str, kind: str, told: Mapping[str, Any]) -> None:
         for taken in tuple(self._items.get(item, ())):

@@ -18,6 +18,7 @@ from stages.serve.desk.problems import RESPONSES, HttpRefusal, busy
 from stages.serve.desk.tokens import Caller
 from stages.serve.queue.feeds import RUN, number_in
 from stages.serve.queue.jobs_table import (
+    CostReached,
     JobAsked,
     JobRow,
     KeyReused,
@@ -27,6 +28,7 @@ from stages.serve.queue.jobs_table import (
 )
 from stages.serve.routes.asking import Asking, FoundJob, TheDesk
 from stages.serve.routes.event_stream import HEARTBEAT, EventStream
+from stages.serve.routes.quota_routes import cost_refusal
 
 Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)]
 
@@ -128,7 +130,7 @@ async def _accepted(
     asked = JobAsked(caller.name, key, digest, data, job, webhook)
     try:
         row, is_new = await to_thread.run_sync(
-            desk.table.accept, asked, desk.most_jobs, caller.jobs
+            desk.table.accept, asked, desk.most_jobs, caller.jobs, caller.cost
         )
     except KeyReused:
         told = "this Idempotency-Key came with another request before; take a new one"
@@ -138,6 +140,8 @@ async def _accepted(
     except QuotaReached:
         told = f"{caller.jobs} of your jobs are under way, as many as may be; wait for one to end"
         raise busy(told, 10, 429) from None
+    except CostReached:
+        raise cost_refusal(caller) from None
     if is_new:
         desk.jobs.accepted()
     return row

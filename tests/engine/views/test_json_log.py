@@ -37,6 +37,7 @@ def test_each_event_is_a_line_that_can_be_read_at_once(tmp_path: Path) -> None:
         "kind": "gone",
         "reason": 'no\n"x" \u00e9',
         "delay": None,
+        "paid": 0.0,
     }
     log.close()
     events.emit(RunEnded(1, "done", 1.0))

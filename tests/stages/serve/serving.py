@@ -50,6 +50,12 @@ class Serving:
             threading.Event().wait(0.01)
         return job
 
+    def seen_by(self, id_: str, headers: Any) -> Any:
+        """A caller's job, once it has ended."""
+        while (job := self.client.get(f"/jobs/{id_}", headers=headers).json())["ended"] is None:
+            threading.Event().wait(0.01)
+        return job
+
     def ended(self, id_: str) -> Any:
         """The job, once it has ended."""
         *_, (kind, _, job) = self.events(id_)

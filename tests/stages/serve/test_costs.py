@@ -1,0 +1,89 @@
+"""What a caller's jobs cost counts against its quota of the day, also over a restart."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import SOURCE, Item, Stage, Step, note_paid_request
+from stages.serve.desk.tokens import Tokens
+from tests.engine import toys
+from tests.engine.toys import line
+from tests.stages.serve.serving import serving
+
+SITE = {"Authorization": "Bearer the-token-of-the-site"}
+OTHER = {"Authorization": "Bearer the-token-of-another"}
+FILE = """
+[site]
+token = "the-token-of-the-site"
+cost = 5
+
+[other]
+token = "the-token-of-another"
+"""
+
+
+class Paying(Stage):
+    """Makes three paid requests for each item."""
+
+    name = "paying"
+
+    def process(self, item: Item, out: Path) -> None:
+        for _ in range(3):
+            note_paid_request()
+
+
+class PayingAtOnce(Paying):
+    """The same on the event loop."""
+
+    async def process(self, item: Item, out: Path) -> None:  # type: ignore[override]
+        super().process(item, out)
+
+
+@pytest.fixture
+def fast() -> Iterator[Path]:
+    with toys.fast_folder() as folder:
+        yield folder
+
+
+@pytest.fixture
+def tokens(tmp_path: Path) -> Tokens:
+    (tmp_path / "tokens.toml").write_text(FILE)
+    return Tokens.read(tmp_path / "tokens.toml")
+
+
+@pytest.mark.parametrize("stage", [Paying, PayingAtOnce])
+def test_a_quota_of_costs_is_kept_over_a_restart(
+    stage: type[Stage], fast: Path, tokens: Tokens
+) -> None:
+    pipeline = line(Step(stage, SOURCE))
+
+    def quota(service: Any, headers: Any) -> tuple[float, float | None]:
+        told = service.client.get("/quota", headers=headers).json()
+        assert datetime.fromisoformat(told["resets"]) > datetime.now(UTC)
+        return told["used"], told["left"]
+
+    with serving(pipeline, fast, tokens=tokens) as service:
+        assert quota(service, SITE) == (0, 5)
+        service.seen_by(service.posted("a", headers=SITE), SITE)
+        assert quota(service, SITE) == (3, 2)
+        assert quota(service, OTHER) == (0, None)
+        service.seen_by(service.posted("a", headers=SITE), SITE)
+        assert quota(service, SITE) == (3, 2), "what stands costs nothing"
+    with serving(pipeline, fast, tokens=tokens) as service:
+        assert quota(service, SITE) == (3, 2)
+        key = {**SITE, "Idempotency-Key": "one"}
+        id_ = service.posted("b", headers=key)
+        service.seen_by(id_, SITE)
+        assert quota(service, SITE) == (6, 0), "what is under way is finished"
+        refused = service.post("c", headers=SITE)
+        assert refused.status_code == 429
+        assert "none of the 5 paid requests" in refused.json()["detail"]
+        assert 0 < int(refused.headers["Retry-After"]) <= 24 * 3600 + 1
+        assert service.posted("b", headers=key) == id_, "that job was accepted before"
+        service.seen_by(service.posted("c", headers=OTHER), OTHER)
+        assert quota(service, OTHER) == (3, None)
+    with serving(pipeline, fast, tokens=tokens) as service:
+        assert service.post("d", headers=SITE).status_code == 429
