@@ -7,7 +7,7 @@ WORKDIR/documents/
     schema.json           the JSON Schema that they were written by
     VIDEO/frames/…        the frames of each video, by its id
 
-All but documents.jsonl are there as soon as their video has ended.
+All of a video is there as soon as it has ended, its line too.
 """
 
 import json
@@ -26,6 +26,7 @@ from stages.persistence.persist import Persist, vectors_counted
 from stages.persistence.records import DOCUMENT, DOCUMENTS
 from stages.persistence.settling import settle_sinks
 from stages.persistence.store import StoreSettings
+from stages.recipe.document_lines import LINES, set_line
 from stages.recipe.figures import figures_of, keep_figures
 from stages.recipe.frames.frames import FRAMES, ChosenFrames
 from stages.recipe.uploads import stored_records
@@ -57,8 +58,7 @@ def _figures(context: FinishContext) -> list[str]:
 
 
 def finish_item(context: FinishContext, record: ItemRecord) -> None:
-    """Put a video's document and frames into the folder, or take them out where it is not done. The
-    lines of documents.jsonl are those of the last finish of all."""
+    """Put a video's document and frames into the folder, or take them out where it is not done."""
     if _is_dry_run(context):
         return
     target = context.workdir / DOCUMENTS
@@ -75,8 +75,10 @@ def finish_item(context: FinishContext, record: ItemRecord) -> None:
     if had is not None and had != name:
         for ending in ("json", "md"):
             (target / f"{had}.{ending}").unlink(missing_ok=True)
-        if name is None:
-            names.release(record.id)
+    line = _line(record, name) if name is not None else None
+    set_line(target, record.id, line, is_new=had is None and name is not None)
+    if had is not None and name is None:
+        names.release(record.id)
     sync_folder(target)
 
 
@@ -103,25 +105,31 @@ def _build(context: FinishContext) -> Iterator[str]:
     partial: list[str] = []
     with (
         built_whole(target) as folder,
-        (folder / "documents.jsonl").open("w", encoding="utf-8") as lines,
+        (folder / LINES).open("w", encoding="utf-8") as lines,
     ):
         names = Named(folder)
         names.begin()
         (folder / "schema.json").write_text(f"{json.dumps(_schema(context), indent=2)}\n", "utf-8")
         for record in filter(_has_document, context.items()):
-            told = json.loads((record.folder / WriteDocument.name / DOCUMENT).read_text("utf-8"))
             name = next(name for name in _numbered(record) if name.lower() not in taken)
             taken.add(name.lower())
             names.note(record.id, name)
             _place(record, folder, name)
-            head = {"video": record.id, "source": shown(record.source), "file": f"{name}.json"}
-            lines.write(json_line(head | told))
+            told = _line(record, name)
+            lines.write(json_line(told))
             if told["partial"]:
                 partial.append(f"{name}: partial: {told['problems'][0]}")
     yield f"documents: {counted(len(taken), 'document')} in {target}"
     yield from partial[:5]
     if len(partial) > 5:
         yield f"{len(partial) - 5} more are partial"
+
+
+def _line(record: ItemRecord, name: str) -> dict[str, Any]:
+    file = record.folder / WriteDocument.name / DOCUMENT
+    told: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    head = {"video": record.id, "source": shown(record.source), "file": f"{name}.json"}
+    return head | told
 
 
 def _place(record: ItemRecord, folder: Path, name: str) -> None:

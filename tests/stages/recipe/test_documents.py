@@ -11,7 +11,7 @@ from tests.stages.results import Finished, texts
 
 class Documents(Finished):
     def make(self, video: str, title: str, frames: int = 2) -> str:
-        told = json.dumps({"video": video, "partial": False, "problems": []})
+        told = json.dumps({"made": video, "partial": False, "problems": []})
         files = {f"frames/{number:02}.jpg": f"{video} {number}" for number in range(frames)}
         files |= {"document.json": told, "document.md": title}
         files |= {"info.json": json.dumps({"title": title})}
@@ -21,6 +21,14 @@ class Documents(Finished):
     def found(self) -> dict[str, str]:
         found = texts(self.workdir / "documents")
         return {name: text for name, text in found.items() if name != "documents.jsonl"}
+
+    @property
+    def lines(self) -> dict[str, str]:
+        """By video the file that its line names: each has one line."""
+        text = (self.workdir / "documents" / "documents.jsonl").read_text()
+        found = [json.loads(line) for line in text.splitlines()]
+        assert len({one["video"] for one in found}) == len(found)
+        return {one["video"]: one["file"] for one in found}
 
 
 @pytest.fixture
@@ -69,3 +77,35 @@ def test_videos_of_one_title_have_a_name_each(documents: Documents) -> None:
         f"{new}/frames/00.jpg", f"{new}/frames/01.jpg",
         f"Soup-{new[-6:]}.json", f"Soup-{new[-6:]}.md",
     }  # fmt: skip
+
+
+def test_a_line_is_there_as_soon_as_its_video_has_ended(documents: Documents) -> None:
+    """A run that never ends has all lines: of what came, was made anew, failed."""
+    soup, stew, tea = (documents.make(name[0], name) for name in ("Soup", "Wtew", "Tea"))
+    documents.finish_item(soup)
+    documents.finish_item(stew)
+    documents.finish_item(tea)
+    names = {soup: "Soup.json", stew: "Wtew.json", tea: "Tea.json"}
+    assert documents.lines == names
+    documents.finish_item(stew)
+    assert documents.lines == names
+    documents.finish_item(documents.make("S", "Broth"))
+    assert documents.lines == names | {soup: "Broth.json"}
+    documents.fail(stew)
+    documents.finish_item(stew)
+    assert documents.lines == {soup: "Broth.json", tea: "Tea.json"}
+    documents.finish()
+    assert documents.lines == {soup: "Broth.json", tea: "Tea.json"}
+
+
+def test_half_a_line_that_a_kill_left_is_made_whole(documents: Documents) -> None:
+    soup, stew = documents.make("1", "Soup"), documents.make("2", "Stew")
+    documents.finish_item(soup)
+    documents.finish_item(stew)
+    file = documents.workdir / "documents" / "documents.jsonl"
+    file.write_bytes(file.read_bytes()[:-20])
+    tea = documents.make("3", "Tea")
+    documents.finish_item(tea)
+    assert documents.lines == {soup: "Soup.json", tea: "Tea.json"}
+    documents.finish_item(stew)  # as its end was not told
+    assert documents.lines == {soup: "Soup.json", tea: "Tea.json", stew: "Stew.json"}
