@@ -84,7 +84,7 @@ def work(redis: str, folder: str, rate: float, workers: Mapping[str, int]) -> No
         assert isinstance(data, dict)
         return AskedJob("toils", Job(data["url"]))
 
-    source = BullSource(redis, QUEUE, Path(folder), read, at_once=AT_ONCE, lock=30)
+    source = BullSource(redis, QUEUE, Path(folder), read, pipeline=TOILS, at_once=AT_ONCE, lock=30)
     with source.connected():
         run_pipeline(TOILS, config, Path(folder), source)
 

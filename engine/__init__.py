@@ -90,11 +90,13 @@ if TYPE_CHECKING:
     from engine.sources.lists import open_list
     from engine.sources.own_tables import OwnTables
     from engine.sources.source import JoinedSources, Source
+    from engine.views.item_path import ItemPaths
 
 _LATER = {
     "AppServer": "engine.page.server",
     "LOCK_FILES": "engine.ledger.lock",
     "Config": "engine.config.load",
+    "ItemPaths": "engine.views.item_path",
     "GatesAway": "engine.gates.shared",
     "JobProfile": "engine.config.profiles",
     "JoinedSources": "engine.sources.source",
@@ -138,6 +140,7 @@ __all__ = [
     "ItemEnded",
     "ItemEntered",
     "ItemGivenUp",
+    "ItemPaths",
     "ItemRecord",
     "ItemUnfinished",
     "Job",

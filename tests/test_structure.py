@@ -34,7 +34,8 @@ PUBLIC = {
     "to run them": "Config JobProfile RunReport LOCK_FILES execute find_pipeline"
     " installed_pipelines load_config load_profile locked open_list read_item run_pipeline",
     "to listen": "AttemptEnded AttemptStarted Event Events ItemEnded ItemEntered ItemGivenUp"
-    " ItemUnfinished PartEnded PartEntered RunEnded RunStarted SourceEnded StepOpened Stopping",
+    " ItemPaths ItemUnfinished PartEnded PartEntered RunEnded RunStarted SourceEnded StepOpened"
+    " Stopping",
     "to serve": "AppServer OwnTables Port",
 }
 """What `engine` offers to the authors of stages and pipelines, and to programs that embed it."""

@@ -94,7 +94,7 @@ def served(
     """The source of a run, whose jobs are posted at the port during the block. It has to listen to
     that run. The service has a thread of its own: it answers whatever the run does."""
     doors = _Doors()
-    jobs = ServedJobs(workdir, frozenset(profiles.pipeline.names), options.at_once, doors)
+    jobs = ServedJobs(workdir, profiles.pipeline, options.at_once, doors)
     stages = profiles.config.stages.values()
     desk = Desk(
         jobs,

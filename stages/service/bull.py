@@ -16,10 +16,12 @@ from engine import (
     AttemptEnded,
     AttemptStarted,
     Event,
+    ItemPaths,
     ItemRecord,
     ItemUnfinished,
     Job,
     JobOutcome,
+    Pipeline,
     Source,
     Stopping,
     read_item,
@@ -75,14 +77,17 @@ class BullSource(Source):
         workdir: Path,
         read: Read,
         *,
+        pipeline: Pipeline,
         at_once: int,
         lock: float,
         drain: float = 20.0,
     ) -> None:
-        """`lock` is the number of seconds for which a job is this worker's without a renewal."""
+        """`pipeline` is the run's; `lock` is the number of seconds for which a job is this worker's
+        without a renewal."""
         self._workdir = workdir
         self._read = read
         self._drain = drain
+        self._paths = ItemPaths(pipeline)
         self._coming: queue.SimpleQueue[_Doing | None] = queue.SimpleQueue()
         self._back: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -143,6 +148,7 @@ class BullSource(Source):
 
     def __call__(self, event: Event) -> None:
         """Listens to the run."""
+        self._paths(event)
         if isinstance(event, Stopping):
             self._queue.leave(self._drain)
         elif isinstance(event, AttemptStarted | AttemptEnded | ItemUnfinished):
@@ -164,7 +170,10 @@ class BullSource(Source):
         now = time.monotonic()
         if now - doing.told >= PROGRESS:
             doing.told = now
-            self._queue.tell(doing.taken, {"stage": event.stage, "parts": doing.parts})
+            path = self._paths.of(event.item.partition("/")[0])
+            bound = path.told() if path is not None else {}
+            told = {"stage": event.stage, "parts": doing.parts, **bound}
+            self._queue.tell(doing.taken, told)
 
     # The queue's side, on the loop of its own thread
 

@@ -65,7 +65,13 @@ def worker(
 
     profiles = served_profiles(names, roots, config, overrides)
     read = partial(profiles.read, roots=roots)
-    source = BullSource(url, name, workdir, read, at_once=jobs, lock=lock, drain=drain)
+    source = BullSource(
+        *(url, name, workdir, read),
+        pipeline=profiles.pipeline,
+        at_once=jobs,
+        lock=lock,
+        drain=drain,
+    )
     with source.connected():
         code = execute(
             *(profiles.pipeline, profiles.config, workdir, source),

@@ -7,6 +7,14 @@ from hypothesis import strategies as st
 from benchmarks.scenes_path import RunLog, TimedAttempt, by_step, critical_path
 from benchmarks.speech_service import seconds_of, told
 from benchmarks.word_alignment import WordCount, counted
+from engine.telemetry.events import (
+    AttemptEnded,
+    AttemptStarted,
+    Event,
+    ItemEntered,
+    PartEntered,
+)
+from engine.views.item_path import ItemPaths
 from stages.scenes.pipeline import scenes
 from stages.sound.track import RATE
 from stages.speech.audio_file import encode
@@ -95,3 +103,24 @@ def test_every_word_is_accounted_for(said: list[str], heard: list[str]) -> None:
     found = counted(said, heard)
     assert found.said - found.lost + found.doubled + found.made_up == found.heard
     assert counted(said, said) == WordCount(len(said), len(said), 0, 0, 0, 0)
+
+
+def test_the_path_of_an_item_under_way_comes_to_the_same(log: RunLog) -> None:
+    """What progress tells, by events, is at the end what the benchmark finds in the log."""
+    now = [0.0]
+    paths = ItemPaths(scenes, lambda: now[0])
+    paths(ItemEntered("v", "v", None))
+    told: list[tuple[float, int, Event]] = []
+    for one in log.attempts:
+        told.append((one.start, 1, AttemptStarted(one.item, one.step, 0, 1)))
+        ended = AttemptEnded(one.item, one.step, 0, 1, "done", True, one.end - one.start)
+        told.append((one.end, 0, ended))
+    for place, (part, (parent, split, at)) in enumerate(log.entered.items()):
+        told.append((at, 0, PartEntered(part, parent, split, place)))
+    for when, _, event in sorted(told, key=lambda one: one[:2]):
+        now[0] = when
+        paths(event)
+    found = paths.of("v")
+    assert found is not None
+    assert list(found.steps.items()) == list(by_step(critical_path(scenes, log)).items())
+    assert found.waited == 22.5 - 18.75

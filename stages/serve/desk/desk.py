@@ -14,7 +14,7 @@ from stages.serve.desk.tokens import Tokens
 from stages.serve.desk.uploads import Uploads
 from stages.serve.queue.feeds import JobFeed
 from stages.serve.queue.jobs_table import JobRow, JobsTable
-from stages.serve.queue.source import END, PART, STEP, ServedJobs
+from stages.serve.queue.source import END, PART, PROGRESS, STEP, ServedJobs
 from stages.service.job_data import PATH, URL
 from stages.service.profiles import AskedJob, ServedProfiles
 
@@ -119,6 +119,9 @@ class Desk:
         feed = self.opened_feed(id_)
         if kind == STEP:
             feed.step = told["step"]
+        if kind == PROGRESS:
+            feed.path = told
+            told = {"step": feed.step, "parts": feed.parts, **told}
         feed.parts += kind == PART
         feed.tell(kind, told)
 

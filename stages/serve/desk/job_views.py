@@ -42,6 +42,16 @@ class JobProgress(BaseModel):
 
     step: str | None = Field(description="The step that has last done something for it.")
     parts: int = Field(description="The number of its parts that have ended.")
+    bound: str | None = Field(
+        None, description="What bounds it so far: a step, or `waiting`. None: not known yet."
+    )
+    path: dict[str, float] = Field(
+        default_factory=dict,
+        description="The critical path so far: seconds by step, one after the other.",
+    )
+    waited: float = Field(
+        0.0, description="The rest of its seconds: waiting for workers, gates, retries."
+    )
 
 
 class JobView(BaseModel):
@@ -69,7 +79,9 @@ class JobPage(BaseModel):
 
 def job_view(row: JobRow, feed: JobFeed | None) -> JobView:
     at = f"/jobs/{row.id}"
-    progress = JobProgress(step=feed.step, parts=feed.parts) if feed and row.is_open else None
+    progress = None
+    if feed and row.is_open:
+        progress = JobProgress(step=feed.step, parts=feed.parts, **(feed.path or {}))
     return JobView(
         id=row.id,
         state=row.state,

@@ -37,6 +37,7 @@ class JobFeed:
     latest: int = 0
     step: str | None = None
     parts: int = 0
+    path: Mapping[str, Any] | None = None
     is_over: bool = False
     _changed: anyio.Event = field(default_factory=anyio.Event)
 

@@ -13,10 +13,12 @@ from typing import Any
 from engine import (
     AttemptEnded,
     Event,
+    ItemPaths,
     ItemUnfinished,
     Job,
     JobOutcome,
     PartEnded,
+    Pipeline,
     Source,
     StepOpened,
     Stopping,
@@ -30,7 +32,10 @@ Told = Callable[[str, str, Mapping[str, Any]], None]
 """Hears news of a job: its id, the kind, and what there is to tell. Called by any thread, and
 returns at once."""
 
-NEWS, STEP, PART, END = "job", "step", "part", "end"
+NEWS, STEP, PART, PROGRESS, END = "job", "step", "part", "progress", "end"
+
+PAUSE = 1.0
+"""Seconds between two reports of a job's critical path, at least."""
 
 
 @dataclass(slots=True, eq=False)
@@ -40,6 +45,7 @@ class _Taken:
     row: JobRow
     item: str | None = None
     unfinished: str | None = None
+    told: float = 0.0
     is_cancelled: bool = False
     job: Job = field(init=False)
 
@@ -55,10 +61,11 @@ class ServedJobs(Source):
     the run: then the jobs stay as they are, and the next server goes on with them.
     """
 
-    def __init__(self, workdir: Path, steps: frozenset[str], at_once: int, told: Told) -> None:
-        """`steps` are the pipeline's: once all are open the service is ready."""
+    def __init__(self, workdir: Path, pipeline: Pipeline, at_once: int, told: Told) -> None:
+        """Once all steps of the pipeline are open the service is ready."""
         self._workdir = workdir
-        self._to_open = set(steps)
+        self._to_open = set(pipeline.names)
+        self._paths = ItemPaths(pipeline)
         self._at_once = at_once
         self._told = told
         self._back: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -209,6 +216,7 @@ class ServedJobs(Source):
             self._changed.notify_all()
 
     def __call__(self, event: Event) -> None:
+        self._paths(event)
         match event:
             case StepOpened():
                 self._to_open.discard(event.stage)
@@ -227,6 +235,7 @@ class ServedJobs(Source):
                     return
                 step = {"step": event.stage, "part": "/" in event.item}
                 self._tell(event.item.partition("/")[0], STEP, step)
+                self._progress(event.item.partition("/")[0])
             case PartEnded():
                 part = {"of": event.split, "position": event.position, "outcome": event.outcome}
                 self._tell(event.item.partition("/")[0], PART, part)
@@ -236,6 +245,16 @@ class ServedJobs(Source):
         sharing = tuple(self._items.get(item, ()))
         if sharing and self.table is not None:
             self.table.costs.note(sharing[0].row.owner, paid)
+
+    def _progress(self, item: str) -> None:
+        now = time.monotonic()
+        due = [one for one in tuple(self._items.get(item, ())) if now - one.told >= PAUSE]
+        path = self._paths.of(item) if due else None
+        if path is None:
+            return
+        for taken in due:
+            taken.told = now
+            self._told(taken.row.id, PROGRESS, path.told())
 
     def _tell(self, item: str, kind: str, told: Mapping[str, Any]) -> None:
         for taken in tuple(self._items.get(item, ())):

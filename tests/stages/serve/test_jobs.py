@@ -160,7 +160,7 @@ def test_news_are_told_and_told_again(fast: Path, go: threading.Event) -> None:
         assert (kind, job["progress"]["parts"]) == ("job", 3)
         told = [next(again)]
         go.set()
-        assert {kind for kind, _, _ in list(reading)[:-1]} <= {"step", "part"}
+        assert {kind for kind, _, _ in list(reading)[:-1]} <= {"step", "part", "progress"}
         told += again
         positions = [part["position"] for kind, _, part in told if kind == "part"]
         assert sorted(positions) == [0, 1, 2]
@@ -175,3 +175,20 @@ def test_a_state_that_has_not_changed_is_not_sent_again(fast: Path) -> None:
         known = {"If-None-Match": first.headers["ETag"]}
         again = service.client.get(f"/jobs/{id_}", headers=known)
         assert (again.status_code, again.content) == (304, b"")
+
+
+def test_progress_says_what_bounds_the_job(fast: Path, go: threading.Event) -> None:
+    """By polling and as an event, once a second at most."""
+    with serving(line(toy("a"), toy("z", "a", base=Waiting)), fast) as service:
+        id_ = service.posted("slow")
+        job = service.seen(id_, lambda job: job["progress"] and job["progress"]["bound"])
+        assert job["progress"]["bound"] in ("a", "waiting")
+        assert set(job["progress"]["path"]) <= {"a", "z"}
+        again = service.events(id_, f"{RUN}-0")
+        kinds = {}
+        while "progress" not in kinds:
+            kind, _, told = next(again)
+            kinds[kind] = told
+        assert kinds["progress"] == job["progress"]
+        go.set()
+        assert [kind for kind, _, _ in again][-1] == "end"

@@ -48,7 +48,7 @@ def read(data: object) -> AskedJob:
 
 @contextmanager
 def source(url: str, name: str, workdir: Path, **options: Any) -> Iterator[BullSource]:
-    how = {"at_once": 4, "lock": 30.0} | options
+    how = {"pipeline": line(toy("a")), "at_once": 4, "lock": 30.0} | options
     with BullSource(url, name, workdir, read, **how).connected() as one:
         yield one
 
@@ -63,7 +63,7 @@ def work(
     **options: Any,
 ) -> None:
     """Run the pipeline over the queue until an event makes `until` true; then it drains."""
-    with source(url, name, workdir, **options) as jobs:
+    with source(url, name, workdir, pipeline=pipeline, **options) as jobs:
         runs: list[Any] = []
 
         def listen(event: Event) -> None:
@@ -281,6 +281,9 @@ def test_progress_is_told(
     work(redis, request.node.name, tmp_path, pipeline, Ends(1))
     progress = producer.wait_until(id_, "completed").progress
     assert progress["stage"] in ("a", "b", "c")
+    assert progress["bound"] in ("a", "b", "c", "waiting")
+    assert set(progress["path"]) <= {"a", "b", "c"}
+    assert len(json.dumps(progress)) < 500
 
 
 def test_a_redis_that_may_throw_jobs_away_is_refused(tmp_path: Path) -> None:

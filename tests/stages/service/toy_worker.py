@@ -34,7 +34,8 @@ def read(data: object) -> AskedJob:
 def main(url: str, name: str, folder: str, own: str, lock: str) -> int:
     workdir = Path(folder) / own
     pipeline = line(toy("first"), toy("call", "first", base=Call))
-    source = BullSource(url, name, workdir, read, at_once=8, lock=float(lock), drain=5.0)
+    how = {"at_once": 8, "lock": float(lock), "drain": 5.0}
+    source = BullSource(url, name, workdir, read, pipeline=pipeline, **how)
     with source.connected():
         config = configured(pipeline, "stages.call.workers=4")
         return execute(
