@@ -9,7 +9,7 @@ defaults, the stage's own.
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -50,10 +50,12 @@ class StageConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """A pipeline's whole configuration; `stages` is in topological order."""
+    """A pipeline's whole configuration; `stages` is in topological order. `given` are the settings
+    before the pipeline has taken those of one step from another."""
 
     stages: dict[str, StageConfig]
     limits: LimitSettings
+    given: Mapping[str, BaseModel] = field(default_factory=dict)
 
 
 def load_config(
@@ -106,9 +108,12 @@ def load_config(
             stages[name] = StageConfig(options, settings)
     if problems or limits is None:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
-    resolved = pipeline.resolve({name: stage.settings for name, stage in stages.items()})
+    given = {name: stage.settings for name, stage in stages.items()}
+    resolved = pipeline.resolve(dict(given))
     return Config(
-        {name: StageConfig(stage.options, resolved[name]) for name, stage in stages.items()}, limits
+        {name: StageConfig(stage.options, resolved[name]) for name, stage in stages.items()},
+        limits,
+        given,
     )
 
 

@@ -47,7 +47,7 @@ class JobProfile:
         found: dict[str, Any] = {}
         for step, values in steps.items():
             found |= self._checked(step, values)
-        return found
+        return found | self._following(found)
 
     def as_options(self, first: "JobProfile") -> dict[str, Any]:
         """The options that items of this profile have in a run with the configuration of `first`.
@@ -70,6 +70,23 @@ class JobProfile:
         if differing is not None:
             raise _apart(first, self, differing)
         return options
+
+    def _following(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings that the pipeline takes from these for other steps, as options too. Raises
+        UsageError where a job can have no own value of one."""
+        own = {name: with_options(one, name, options) for name, one in self.config.given.items()}
+        able, found = per_item_settings(self.pipeline), dict[str, Any]()
+        for step, settings in self.pipeline.resolve(own).items() if options else ():
+            was, told = self.config.stages[step].settings, settings.model_dump(mode="json")
+            changed = [key for key, value in settings if value != getattr(was, key)]
+            for name in (f"{step}.{key}" for key in changed):
+                if name not in able:
+                    raise UsageError(
+                        f"option {', '.join(options)!r} changes {name}, too, of which a job has no "
+                        "own value here; leave it out, or have a profile of its own for it"
+                    )
+                found[name] = told[name.partition(".")[2]]
+        return found
 
     def _checked(self, step: str, values: Mapping[str, Any]) -> dict[str, Any]:
         settings = self.config.stages[step].settings

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
-from engine import ConfigError, UsageError
+from engine import ConfigError, JobProfile, Pipeline, Settings, UsageError, setting
 from engine.contract.item import item_id
 from stages.service.profiles import ServedProfiles, load_profiles
+from tests.engine.toys import configured, toy
 
 ADDRESS = "https://example.org/talk.mp4"
 
@@ -183,3 +185,29 @@ def test_a_mistake_in_a_profile_is_a_line_with_its_place(
 def test_an_unknown_profile_is_a_line(file: Path) -> None:
     with pytest.raises(UsageError, match="named 'talk'; did you mean 'talks'"):
         served(file, "talk")
+
+
+def test_an_option_that_another_step_follows_holds_there_or_is_refused(tmp_path: Path) -> None:
+    told = TALKS.replace("limits.rate = 2.0", 'chunks.prefer = "subtitles"', 1)
+    talks = served(written(tmp_path, told), "talks")
+    with pytest.raises(UsageError) as refused:
+        talks.read({"url": ADDRESS, "options": {"transcribe.language": "fr"}}, [])
+    assert str(refused.value) == (
+        "option 'transcribe.language' changes download.options, too, of which a job has no own "
+        "value here; leave it out, or have a profile of its own for it"
+    )
+    job = talks.read({"url": ADDRESS, "options": {"scenes.max_length": 9}}, []).job
+    assert job.parameters == {"scenes.max_length": 9.0}
+
+    def follow(given: dict[str, BaseModel]) -> dict[str, BaseModel]:
+        value = given["a"].value  # type: ignore[attr-defined]
+        return given | {"b": given["b"].model_copy(update={"value": 2 * value})}
+
+    class Own(Settings):
+        value: int = setting(1, "A number.", per_item=True)
+
+    steps = [toy("a", Settings=Own), toy("b", "a", Settings=Own)]
+    pipeline = Pipeline("toy", "A toy.", steps, resolve=follow)
+    profile = JobProfile("toy", pipeline, configured(pipeline), ("a.value",))
+    assert profile.options({"a.value": 5}) == {"a.value": 5, "b.value": 10}
+    assert profile.options({"a.value": 1}) == {}
