@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 
+from engine.bench.model.places import Nodes
 from engine.config.schema import did_you_mean, section_of
 from engine.contract.errors import UsageError
 from engine.contract.pipeline import Pipeline
@@ -45,6 +46,27 @@ class Configuration:
 
     def __str__(self) -> str:
         return " ".join(f"{stage}={count}" for stage, count in self.pairs)
+
+
+def parse_nodes(count: int | None, text: str) -> Nodes | None:
+    """So many nodes of a cluster, each with what a text such as "CPU=8,GPU=1" says; None for none.
+
+    Raises UsageError.
+    """
+    if count is None:
+        if text:
+            raise UsageError(f"--node {text}: give --nodes, the number of them, too")
+        return None
+    each: dict[str, float] = {}
+    for pair in filter(None, text.split(",")):
+        name, _, many = pair.partition("=")
+        try:
+            each[name.strip()] = float(many)
+        except ValueError:
+            raise UsageError(
+                f"--node {text}: {pair!r} is no amount of a resource; give it as CPU=8,GPU=1"
+            ) from None
+    return Nodes(count, each)
 
 
 def parse_tries(texts: Sequence[str], pipeline: Pipeline) -> Mapping[str, tuple[int, ...]]:

@@ -12,6 +12,7 @@ from engine.config.load import Config
 from engine.contract.errors import UsageError
 
 if TYPE_CHECKING:
+    from engine.bench.model.places import Nodes
     from engine.bench.model.recorded import Recording
 
 CLOSE = 0.10
@@ -56,13 +57,17 @@ def predict(
     *,
     cores: int | None = None,
     machines: int = 1,
+    nodes: "Nodes | None" = None,
     seed: int = 0,
 ) -> Trial:
-    """The model's prediction for the configuration on `items` items, of each of the `machines`."""
+    """The model's prediction for the configuration on `items` items, of each of the `machines`, or
+    of one run with these `nodes` of a cluster."""
     from engine.bench.model.simulation import simulate
 
     workers = {**fixed, **configuration.workers}
-    found = simulate(recording, workers, items=items, cores=cores, machines=machines, seed=seed)
+    found = simulate(
+        recording, workers, items=items, cores=cores, machines=machines, nodes=nodes, seed=seed
+    )
     return Trial(
         configuration,
         items,

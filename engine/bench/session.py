@@ -23,6 +23,7 @@ from engine.contract.pipeline import Pipeline
 from engine.telemetry.text import duration, pace
 
 if TYPE_CHECKING:
+    from engine.bench.model.places import Nodes
     from engine.bench.model.recorded import Recording
 
 SHORT = 20.0
@@ -47,6 +48,7 @@ class Options:
     check: int
     cores: int | None
     machines: int
+    nodes: "Nodes | None"
     quiet: bool
     command: str
 
@@ -131,6 +133,7 @@ class Session:
                     items,
                     cores=options.cores,
                     machines=options.machines,
+                    nodes=options.nodes,
                     seed=seed,
                 )
                 self._predicted.append(found)

@@ -16,7 +16,7 @@ from typing import Any
 import click
 from filelock import FileLock, Timeout
 
-from engine.bench.configuration import parse_tries
+from engine.bench.configuration import parse_nodes, parse_tries
 from engine.cli.options import (
     config_file,
     flag_settings,
@@ -96,6 +96,17 @@ def bench_command(pipeline: Pipeline) -> click.Command:
             default=1,
             help="With --simulate --check 0: as if so many machines shared the items.",
         ),
+        click.Option(
+            ["--nodes"],
+            type=click.IntRange(1),
+            help="With --simulate --check 0: the cluster's nodes, for steps that were on one.",
+        ),
+        click.Option(
+            ["--node"],
+            metavar="CPU=8,GPU=1",
+            default="",
+            help="With --nodes: what each has of what workers take; what is not named is plenty.",
+        ),
         *settings_options(pipeline),
         quiet_option(),
     ]
@@ -131,6 +142,8 @@ def _bench(pipeline: Pipeline, given: dict[str, Any]) -> int:
         raise UsageError("--cores is for the model alone: give --simulate --check 0 too")
     if given["machines"] > 1 and (not simulate or check):
         raise UsageError("--machines is for the model alone: give --simulate --check 0 too")
+    if given["nodes"] is not None and (not simulate or check):
+        raise UsageError("--nodes is for the model alone: give --simulate --check 0 too")
     file, flags = config_file(given["config"]), flag_settings(pipeline, given)
     found = given["config"] is None
     config = _settings(pipeline, file, given["overrides"], flags, found=found)
@@ -153,6 +166,7 @@ def _bench(pipeline: Pipeline, given: dict[str, Any]) -> int:
         check=check,
         cores=cores,
         machines=given["machines"],
+        nodes=parse_nodes(given["nodes"], given["node"]),
         quiet=given["quiet"],
         command=_command(pipeline, sys.argv[1:], given["overrides"]),
     )

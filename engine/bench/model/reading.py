@@ -60,7 +60,7 @@ def read_recording(workdir: Path, pipeline: Pipeline) -> Recording:
     run = _longest(ours, runs)
     of_run = [attempt for attempt in ours if attempt.run == run.id]
     busy = _occupied(ours)
-    apart = {n for n, stage in config.stages.items() if stage.options.placement == "process"}
+    apart = {n for n, stage in config.stages.items() if stage.options.placement != "thread"}
     cores = run.cores or available_cores()
     helpers = helper_cores(of_run, busy, pipeline.names, apart)
     items = list(replayable(ours, past, busy, helpers, pipeline, config, workdir))
@@ -87,6 +87,11 @@ def read_recording(workdir: Path, pipeline: Pipeline) -> Recording:
         optional=[name for name, stage in config.stages.items() if stage.options.optional],
         opening=_opening(of_run, past, busy, pipeline, started),
         handover=_handover(of_run),
+        placed={
+            name: stage.options.resources
+            for name, stage in config.stages.items()
+            if stage.options.placement == "ray"
+        },
         capacities=Capacities(limits.rate, limits.concurrency, limits.keys),
         shares_gates=limits.shared_gates is not None,
         start_up=max(0.0, started - run.started),

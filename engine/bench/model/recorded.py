@@ -108,6 +108,8 @@ class Recording:
     """The stages whose failure does not end the item."""
     opening: Mapping[str, float] = field(default_factory=dict)
     handover: float = 0.0
+    placed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """What a worker takes of its node, for stages that work on a cluster."""
     capacities: Capacities = field(default_factory=Capacities)
     shares_gates: bool = False
     """Whether the rates of `capacities` are those of all machines together."""

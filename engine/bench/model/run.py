@@ -45,6 +45,7 @@ from engine.bench.model.journey import (
     ModelJourney,
 )
 from engine.bench.model.pieces import pieces_of
+from engine.bench.model.places import Nodes, Places
 from engine.bench.model.pool import ModelEntry, ModelPool
 from engine.bench.model.processor import Processor
 from engine.bench.model.recorded import RecordedItem, Recording, Service
@@ -67,9 +68,11 @@ class ModelRun:
         rates: Mapping[str, float],
         *,
         links: Mapping[str, float] | None = None,
+        nodes: Nodes | None = None,
         listen: Callable[[ModelEntry, float], None] | None = None,
     ) -> None:
         """`links`: the number of items of a stage that can wait at full speed; further ones share.
+        `nodes` are where placed stages work; None: they have a core for each worker.
         `listen` is called at the end of every attempt with its entry, whose `since` is its start,
         and the time."""
         names = recording.stages
@@ -92,7 +95,11 @@ class ModelRun:
         self._links = {
             self.numbers[name]: Processor[ModelEntry](many) for name, many in (links or {}).items()
         }
-        self._shared = [(self.processor, self._end)]
+        placed = {self.numbers[name]: takes for name, takes in recording.placed.items()}
+        self._places = Places(nodes, placed)
+        far = nodes.count * nodes.each.get("CPU", math.inf) if nodes else math.inf
+        self._far: Processor[ModelEntry] = Processor(far)
+        self._shared = [(self.processor, self._end), (self._far, self._end)]
         self._shared += [(link, self._compute) for link in self._links.values()]
         self._gates = ModelGates(recording.capacities, rates, self._events, self._unhold)
         self.seconds = 0.0
@@ -233,7 +240,7 @@ class ModelRun:
             changed = True
             while changed:
                 changed = False
-                if pool.idle > 0 and pool.ready:
+                if pool.idle > 0 and pool.ready and self._places.has_room(stage):
                     self._take(pool)
                     changed = True
                 line = pool.next_line()
@@ -268,6 +275,7 @@ class ModelRun:
 
     def _start(self, entry: ModelEntry) -> None:
         entry.since = self._events.now
+        self._places.take(entry.stage)
         self.pools[entry.stage].busy.begin(entry.since)
         journey, services = entry.journey, entry.visit.services
         journey.begun |= 1 << entry.stage
@@ -302,7 +310,8 @@ class ModelRun:
         service = entry.service
         if service.processor > 0:
             self.pools[entry.stage].computing.begin(self._events.now)
-            self.processor.begin(entry, service.processor, service.cores, self._events.now)
+            processor = self._far if entry.stage in self._places else self.processor
+            processor.begin(entry, service.processor, service.cores, self._events.now)
         else:
             self._worked(entry)
 
@@ -340,6 +349,7 @@ class ModelRun:
         stage, journey, visit, now = entry.stage, entry.journey, entry.visit, self._events.now
         pool = self.pools[stage]
         pool.busy.end(now)
+        self._touched += self._places.give(stage)
         pool.ended += 1
         if self._listen is not None:
             self._listen(entry, now)

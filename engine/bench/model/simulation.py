@@ -8,6 +8,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from engine.bench.model.places import Nodes
 from engine.bench.model.recorded import RecordedItem, Recording
 from engine.bench.model.run import ModelRun
 
@@ -41,6 +42,7 @@ def simulate(
     cores: float | None = None,
     rates: Mapping[str, float] | None = None,
     machines: int = 1,
+    nodes: Nodes | None = None,
     seed: int = 0,
 ) -> Prediction:
     """Replay `items` items with these workers; None: all recorded items, in their order.
@@ -48,6 +50,9 @@ def simulate(
     On several `machines`, each with these workers and cores, they share the items, `rates`, and the
     recorded rates where the recorded run shared its gates. Machines take turns at a gate, so one
     with its part of the rates stands for all; the throughput is that of all.
+
+    Stages that were on a cluster take nothing of `cores`: they share `nodes`, as far as these have
+    places; None: every worker has its place.
 
     The recorded number of items is replayed once each; a larger number is drawn with replacement, a
     smaller one without, by `seed`. A stage that `workers` or `queues` does not name, and `cores`
@@ -71,6 +76,7 @@ def simulate(
         {**recording.queues, **(queues or {})},
         cores if cores is not None else recording.cores,
         {key: rate / machines for key, rate in (rates or {}).items()},
+        nodes=nodes,
     )
     run.execute(chosen)
     return _prediction(recording.stages, run, len(chosen) * machines)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.bench.model.places import Nodes
 from engine.bench.model.recorded import RecordedItem, Recording, Service, Visit
 from engine.bench.model.simulation import simulate
 from engine.config.limits import KeyLimits
@@ -286,3 +287,27 @@ def test_machines_share_a_rate_and_nothing_else() -> None:
     assert paces == pytest.approx([4, 6, 6], rel=0.05)
     apart = replace(made, shares_gates=False)
     assert simulate(apart, {}, items=400, machines=4).throughput == pytest.approx(16, rel=0.05)
+
+
+def test_a_step_on_a_cluster_has_its_nodes_and_not_the_cores_of_the_coordinator() -> None:
+    items = [item(str(n), a=Service(0.0, 0.5)) for n in range(200)]
+    here = recording(tandem("a"), items, workers=4, cores=1)
+    there = replace(here, placed={"a": {"CPU": 1.0}})
+    assert simulate(here, {}).throughput == pytest.approx(2, rel=0.05)
+    assert simulate(there, {}).throughput == pytest.approx(8, rel=0.05)
+    paces = [simulate(there, {}, nodes=Nodes(many, {"CPU": 1})).throughput for many in (1, 2, 8)]
+    assert paces == pytest.approx([2, 4, 8], rel=0.05)
+
+
+def test_what_no_node_has_twice_one_worker_has_at_a_time() -> None:
+    items = [item(str(n), a=Service(0.5)) for n in range(200)]
+    made = recording(tandem("a"), items, workers=4, placed={"a": {"CPU": 2.0, "GPU": 1.0}})
+    assert simulate(made, {}, nodes=Nodes(2, {"CPU": 3.0})).throughput == pytest.approx(4, rel=0.05)
+    assert simulate(made, {}, nodes=Nodes(1, {"GPU": 2.0})).throughput == pytest.approx(4, rel=0.05)
+
+
+def test_steps_that_do_not_fit_together_have_their_turns() -> None:
+    items = [item(str(n), a=Service(0.5), b=Service(0.5)) for n in range(200)]
+    placed = {"a": {"CPU": 1.0}, "b": {"CPU": 1.0}}
+    made = recording(tandem("a", "b"), items, workers=2, placed=placed)
+    assert simulate(made, {}, nodes=Nodes(1, {"CPU": 1})).throughput == pytest.approx(1, rel=0.05)
