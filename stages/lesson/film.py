@@ -15,7 +15,7 @@ import av
 
 from stages.lesson.captions import TimedText
 from stages.lesson.voices.pcm import RATE, read_wav
-from stages.media.media_file import open_media
+from stages.media.media_file import open_for_copying, open_media
 
 TICKS = 1000
 """Of a second, for captions and chapters."""
@@ -113,7 +113,7 @@ def language_code(language: str) -> str:
 
 
 def first_time_base(path: Path) -> Fraction:
-    with open_media(path) as clip:
+    with open_for_copying(path) as clip:
         return clip.streams.video[0].time_base or Fraction(1, 25)
 
 
@@ -125,7 +125,7 @@ def _by_time(streams: Sequence[Iterator[Any]]) -> Iterator[Any]:
 def _video_packets(pieces: Sequence[FilmPiece], stream: Any) -> Iterator[Any]:
     begin = Fraction(0)
     for piece in pieces:
-        with open_media(piece.pictures) as clip:
+        with open_for_copying(piece.pictures) as clip:
             source = clip.streams.video[0]
             rate = Fraction(source.average_rate or 25)
             base = source.time_base or Fraction(1, rate)

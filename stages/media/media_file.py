@@ -108,6 +108,12 @@ def open_media(path: Path, max_pixels: int = MOST_PIXELS) -> "InputContainer":
     return _open(path, max_pixels=str(max_pixels))
 
 
+def open_for_copying(path: Path) -> "InputContainer":
+    """Open a video of our own making, whose packets are copied. FFmpeg decodes nothing of it, which
+    takes most of the time of opening one. Raises av.FFmpegError where it cannot be read."""
+    return _open(path, codec_whitelist="none")
+
+
 def open_sound(content: bytes) -> "InputContainer":
     """Open a file of sound that lies in memory: FLAC, MP3, Ogg or WAV. Raises av.FFmpegError for
     another."""
