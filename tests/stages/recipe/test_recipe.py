@@ -98,6 +98,15 @@ def test_the_document_is_asked_for_by_the_schema(done: Done) -> None:
     assert form["schema"] == RECIPE
 
 
+def test_each_request_is_counted_where_it_is_sent(done: Done) -> None:
+    """What a caller's quota of costs goes by."""
+    paid = Counter({one.stage: 0 for one in done.ended})
+    for one in done.ended:
+        paid[one.stage] += int(one.paid)
+    assert sum(paid.values()) == len(done.requests)
+    assert paid["analyse"] == sum(looks(one) for one in done.requests)
+
+
 def test_a_second_run_sends_nothing(done: Done) -> None:
     assert done.again.items["reused"] == 1
     assert done.sent_again == []
