@@ -3,16 +3,29 @@
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+SPACE, HERE, THERE, PORT = "penstock", "10.77.0.1", "10.77.0.2", "6399"
+
+JOINING = (
+    f"link add pstk0 type veth peer name pstk1 netns {SPACE}",
+    f"addr add {HERE}/24 dev pstk0",
+    "link set pstk0 up",
+    f"-n {SPACE} addr add {THERE}/24 dev pstk1",
+    f"-n {SPACE} link set pstk1 up",
+    f"-n {SPACE} link set lo up",
+)
+"""What joins the namespace to this one's network."""
 
 OBJECT_STORE = 80 * 1024 * 1024
 """Bytes of shared memory of a node: about the least that Ray takes."""
@@ -63,6 +76,58 @@ def blind_node(cluster: Any, folder: Path, address: str) -> Iterator[None]:
             yield
         finally:
             node.terminate()
+
+
+@contextmanager
+def node_in_a_network_of_its_own() -> Iterator[str]:
+    """The address of a cluster of a head, which has no processor, and a node with one of "far" in
+    a network namespace of its own, joined by a veth pair. Skips where that takes rights."""
+    if subprocess.run(["ip", "netns", "add", SPACE], capture_output=True).returncode != 0:
+        pytest.skip("a network namespace takes root, and iproute2")
+    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
+    start += ["--object-store-memory", str(OBJECT_STORE)]
+    head = [*start, "--head", "--node-ip-address", HERE, "--port", PORT, "--num-cpus", "0"]
+    head += ["--include-dashboard", "false", "--temp-dir", f"{folder}/h"]
+    far = ["ip", "netns", "exec", SPACE, *start, "--address", f"{HERE}:{PORT}", "--num-cpus", "1"]
+    far += ["--node-ip-address", THERE, "--resources", '{"far": 1}', "--temp-dir", f"{folder}/n"]
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def begin(words: Sequence[str]) -> None:
+        environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0"}
+        begun.append(
+            subprocess.Popen(
+                words,
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        )
+
+    try:
+        for words in JOINING:
+            subprocess.run(["ip", *words.split()], check=True)
+        begin(head)
+        _wait_for_port(HERE, int(PORT))
+        begin(far)
+        yield f"{HERE}:{PORT}"
+    finally:
+        for process in reversed(begun):
+            process.terminate()
+            process.wait()
+        subprocess.run(["ip", "netns", "del", SPACE], check=False)
+        subprocess.run(["ip", "link", "del", "pstk0"], check=False, capture_output=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_for_port(host: str, port: int) -> None:
+    while True:
+        try:
+            socket.create_connection((host, port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.2)
 
 
 def _has(cluster: Any, resource: str) -> bool:

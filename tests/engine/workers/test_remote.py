@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -289,7 +290,7 @@ def test_waiting_for_a_place_is_no_attempt_and_not_busy(cluster: Any, tmp_path: 
         await until(lambda: run.pools["b"].statistics().needing > 0.2)
         waited.append(run.pools["b"].statistics())
         for step in "ab":
-            await until(lambda step=step: tried(tmp_path, "wait", step))
+            await until(partial(tried, tmp_path, "wait", step))
             os.kill(tried(tmp_path, "wait", step)[0], signal.SIGKILL)
 
     alone = spot(cluster)
