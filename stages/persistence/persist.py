@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +12,14 @@ from engine import Item, ItemRecord, Loan, Stage, Transient, UsageError
 from stages.calls.sent_calls import SentCalls
 from stages.persistence.links import with_links
 from stages.persistence.records import read_records
-from stages.persistence.store import Store, StoreSettings, Vectors, expected_vectors, find_embedder
+from stages.persistence.store import (
+    Store,
+    StoreSettings,
+    Vectors,
+    embedded_texts,
+    expected_vectors,
+    find_embedder,
+)
 from stages.persistence.vectors import counted_calls
 from stages.sinks.sink import VideoRecords
 from stages.vision.counted import counted
@@ -64,9 +71,7 @@ class Persist(Stage):
                 turns[name] = sink.begin()
         records = self.records(item)
         if self._store is None:
-            line: dict[str, Any] = {
-                "counted": asdict(expected_vectors(self.settings, self.workdir, records))
-            }
+            line: dict[str, Any] = {"counted": self._expected(records)}
         else:
             later = []
             for name, turn in turns.items():
@@ -77,6 +82,12 @@ class Persist(Stage):
             line = {"generation": records.generation, "sinks": list(turns)}
             line |= {"later": later} if later else {}
         (out / WRITTEN).write_text(json.dumps(line) + "\n")
+
+    def _expected(self, records: VideoRecords) -> dict[str, Any]:
+        """Scenes without a description count with one."""
+        texts = embedded_texts(records.scenes)
+        to_come = sum(not one.get("description") for one in records.scenes)
+        return asdict(expected_vectors(self.settings, self.workdir, texts, to_come))
 
     def records(self, item: Item) -> VideoRecords:
         """The video as it is put into the sinks."""
@@ -95,19 +106,25 @@ class Persist(Stage):
             self._calls.give_back()
 
 
-def vectors_counted(records: Iterable[ItemRecord]) -> Iterator[str]:
-    """A line on what a dry run would have sent for vectors."""
+COUNTED = (f"persist/{WRITTEN}",)
+"""Where a dry run has counted the vectors of a video, in its folder: `vectors_counted`."""
+
+
+def vectors_counted(records: Iterable[ItemRecord], files: Sequence[str] = COUNTED) -> Iterator[str]:
+    """A line on what a dry run would have sent for vectors, by what these files of each video's
+    folder have counted."""
     whole: Vectors | None = None
     for record in records:
-        file = record.folder / Persist.name / WRITTEN
-        told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        if "counted" in told:
-            one = Vectors(**told["counted"])
-            whole = one if whole is None else whole + one
+        for name in files:
+            file = record.folder / name
+            told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+            if "counted" in told:
+                one = Vectors(**told["counted"])
+                whole = one if whole is None else whole + one
     if whole is not None and whole.texts:
         yield (
-            f"dry run: persist would make {counted(whole.calls, 'call')} for vectors of "
-            f"{counted(whole.texts, 'text')} to {whole.host}, about {whole.bytes // 4:,} tokens"
+            f"dry run: vectors of {counted(whole.texts, 'text')} would take "
+            f"{counted(whole.calls, 'call')} to {whole.host}, about {whole.bytes // 4:,} tokens"
         )
 
 

@@ -1,10 +1,10 @@
 """The sinks that are set, and what makes vectors for them: everything that a video is put into."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import engine
@@ -207,8 +207,7 @@ class Store:
             stands = sink.write(records, turn)
 
         if sink in self._keeping:
-            texts = [text for one in records.scenes for text in texts_of(one).values() if text]
-            self.embed(texts, meanwhile=write)
+            self.embed(embedded_texts(records.scenes), meanwhile=write)
         else:
             write()
         return stands
@@ -221,12 +220,19 @@ class Store:
         return self._vectors.make(texts, meanwhile)
 
 
-def expected_vectors(settings: StoreSettings, workdir: Path, records: VideoRecords) -> Vectors:
-    """What an API would be sent of these records; scenes without a description count with one."""
+def embedded_texts(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The texts of these records that vectors are made of."""
+    return [text for row in rows for text in texts_of(row).values() if text]
+
+
+def expected_vectors(
+    settings: StoreSettings, workdir: Path, texts: Sequence[str], to_come: int = 0
+) -> Vectors:
+    """What an API would be sent: these texts, but for those that have a vector, and so many that
+    are still to come."""
     host = urlsplit(settings.base_url).netloc
     if settings.meaning != "api" or not keeps_vectors(settings):
         return Vectors(host)
-    texts = [text for one in records.scenes for text in texts_of(one).values() if text]
     file = _place(settings.database, workdir / DATABASE)
     if "sqlite" in settings.sinks and file.is_file():
         with SqliteSink(file) as database:
@@ -234,12 +240,11 @@ def expected_vectors(settings: StoreSettings, workdir: Path, records: VideoRecor
             texts = database.without_vector(name, texts)
     texts = list(dict.fromkeys(texts))
     requests = batches([cut(text) for text in texts], settings.tokens_per_minute)
-    undescribed = sum(not one.get("description") for one in records.scenes)
     return Vectors(
         host,
-        calls=len(list(requests)) or min(1, undescribed),
-        texts=len(texts) + undescribed,
-        bytes=sum(len(cut(text).encode()) for text in texts) + undescribed * DESCRIBED_BYTES,
+        calls=len(list(requests)) or min(1, to_come),
+        texts=len(texts) + to_come,
+        bytes=sum(len(cut(text).encode()) for text in texts) + to_come * DESCRIBED_BYTES,
     )
 
 

@@ -27,6 +27,7 @@ from stages.persistence.records import DOCUMENT, DOCUMENTS
 from stages.persistence.settling import settle_sinks
 from stages.persistence.store import StoreSettings
 from stages.recipe.document_lines import LINES, set_line
+from stages.recipe.embed import EMBEDDED, EmbedDocument, EmbedNotes
 from stages.recipe.figures import figures_of, keep_figures
 from stages.recipe.frames.frames import FRAMES, ChosenFrames
 from stages.recipe.uploads import stored_records
@@ -37,6 +38,9 @@ from stages.recipe.writing.write import PAGE, WriteDocument
 from stages.speech.transcribe import speech_counted
 from stages.vision.counted import counted, lines_of_counts
 
+COUNTED_HERE = tuple(f"{step.name}/{EMBEDDED}" for step in (EmbedNotes, EmbedDocument))
+"""Where a dry run counts vectors: the steps that make them. `persist` finds them made."""
+
 
 def finish(context: FinishContext) -> list[str]:
     """Build the folder, then settle the sinks, or say what a dry run has counted. Returns lines for
@@ -44,7 +48,10 @@ def finish(context: FinishContext) -> list[str]:
     lines = [*_build(context), *speech_counted(context.items())]
     lines += _other_choices(context)
     steps = (ChosenFrames.name, AnalyseFrame.name, WriteDocument.name)
-    told = [*lines_of_counts(context.items(), steps), *vectors_counted(context.items())]
+    told = [
+        *lines_of_counts(context.items(), steps),
+        *vectors_counted(context.items(), COUNTED_HERE),
+    ]
     if _is_dry_run(context):
         told = told or ["dry run: these settings make no paid call"]
         return [*lines, *told, "dry run: nothing was sent, and the sinks are as they were"]

@@ -12,7 +12,7 @@ from stages.persistence.persist import Persist
 from stages.persistence.settling import forget
 from stages.persistence.store import StoreSettings
 from stages.recipe.documents import finish, finish_item
-from stages.recipe.embed import EmbedNotes
+from stages.recipe.embed import Embedding, EmbedDocument, EmbedNotes
 from stages.recipe.frames.frames import ChosenFrames
 from stages.recipe.news import news
 from stages.recipe.page import sections
@@ -61,9 +61,9 @@ def _resolve_choice(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
 
 
 def _resolve_vectors(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
-    """Make vectors of the notes by what makes those of the document."""
-    store = cast(StoreSettings, settings[Persist.name])
-    return settings | {EmbedNotes.name: EmbedNotes.Settings.like(store)}
+    """Make vectors by what the step that persists would make them by."""
+    like = Embedding.Settings.like(cast(StoreSettings, settings[Persist.name]))
+    return settings | {EmbedNotes.name: like, EmbedDocument.name: like}
 
 
 def _resolve_uploads(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
@@ -89,11 +89,12 @@ recipe = Pipeline(
             inputs={"frames": "frames", "notes": "analyse", "transcript": "transcript"},
         ),
         Step(EmbedNotes, after="analyse", inputs={"notes": "analyse"}),
+        Step(EmbedDocument, after="write", inputs={"document": "write"}),
         Step(UploadFrame, after="frames", inputs={"files": "frames"}, each="frames"),
         Step(Upload, after="download", inputs={"files": "download"}),
         Step(
             Persist,
-            after=["write", "embed", "upload", "frame_upload"],
+            after=["write", "embed", "embed_document", "upload", "frame_upload"],
             inputs={
                 "scenes": "write",
                 "summary": None,

@@ -107,7 +107,7 @@ class ApiEmbedder:
         if limits.requests_per_minute or limits.tokens_per_minute or limits.requests_per_day:
             raise StopRun(
                 "limits on the rate of requests for vectors hold in the run's own process: "
-                'set placement = "thread" for persist and embed, or no such limits'
+                'set placement = "thread" for all steps that make them, or no such limits'
             )
         return on_run_loop(self._ask_once, texts)
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from stages.recipe.writing.material import Material
 
+_FRAME = "frame"
+
 
 def rows_of(document: Mapping[str, Any], material: Material) -> list[dict[str, Any]]:
     """A record for the document as a whole, for each entry of its lists, and for each frame with
@@ -22,7 +24,12 @@ def rows_of(document: Mapping[str, Any], material: Material) -> list[dict[str, A
 def frame_row(notes: Mapping[str, Any]) -> dict[str, Any]:
     """The record of a frame: what was seen in it."""
     seen = {name: value for name, value in notes.items() if name not in ("at", "made_by")}
-    return {"label": "frame", "start": notes["at"], "end": notes["at"], "objects": seen}
+    return {"label": _FRAME, "start": notes["at"], "end": notes["at"], "objects": seen}
+
+
+def is_of_frame(row: Mapping[str, Any]) -> bool:
+    """Whether a record tells of a frame, and not of the document."""
+    return row.get("label") == _FRAME
 
 
 def picture_name(number: int) -> str:

@@ -141,7 +141,7 @@ class WriteDocument(WordsStage):
                 written = await self._asked(subject, material)
             except WouldAsk as would:
                 await run_sync(write_counts, out, [self.count(would.question)])
-                await run_sync(_expect_rows, out, 1 + len(material.frames))
+                await run_sync(_expect_row, out)
                 return
             if self.settings.dry_run:
                 await run_sync(write_counts, out, [self.count(subject)])
@@ -198,9 +198,9 @@ class WriteDocument(WordsStage):
         )
 
 
-def _expect_rows(out: Path, count: int) -> None:
-    """Rows without words, for whoever counts what would be made of them."""
-    write_lines(out / SCENES, ({"index": n, "start": 0.0, "end": 0.0} for n in range(count)))
+def _expect_row(out: Path) -> None:
+    """A row without words, for whoever counts what would be made of the document."""
+    write_lines(out / SCENES, [{"index": 0, "start": 0.0, "end": 0.0}])
 
 
 def _save(out: Path, frames: Path, written: Written, material: Material) -> None:

@@ -20,7 +20,14 @@ from hypothesis import strategies as st
 
 from engine import StopRun, Throttled, Transient, UsageError
 from engine.cli.main import main
-from stages.persistence.store import Store, StoreSettings, Vectors, expected_vectors, find_embedder
+from stages.persistence.store import (
+    Store,
+    StoreSettings,
+    Vectors,
+    embedded_texts,
+    expected_vectors,
+    find_embedder,
+)
 from stages.search.api_embedder import LONGEST, MOST_TEXTS, MOST_TOKENS, ApiEmbedder, batches, cut
 from stages.search.local_embedder import LocalEmbedder
 from tests.stages.sinks.records import scene, video
@@ -153,11 +160,15 @@ def api_settings(server: EmbeddingsServer, **others: Any) -> StoreSettings:
     return StoreSettings(meaning="api", **named, **others)
 
 
+def expected(settings: StoreSettings, work: Path, *rows: dict[str, Any]) -> Vectors:
+    return expected_vectors(settings, work, embedded_texts(rows))
+
+
 def test_an_api_is_asked_once_for_each_text(tmp_path, server):
     settings = api_settings(server)
     texts = [scene(place, description=text) for place, text in enumerate(("aaa", "bbb", "ccc"))]
     host = server.url.removeprefix("http://").removesuffix("/v1")
-    assert expected_vectors(settings, tmp_path, video("v", *texts)) == Vectors(host, 1, 3, 9)
+    assert expected(settings, tmp_path, *texts) == Vectors(host, 1, 3, 9)
     assert not (tmp_path / "search.db").exists()
     store = Store(settings, tmp_path, find_embedder(settings))
     store.write(video("v", *texts))
@@ -166,9 +177,9 @@ def test_an_api_is_asked_once_for_each_text(tmp_path, server):
     store.close()
     assert server.asked == [["aaa", "bbb", "ccc"], ["new"]]
     assert set(server.keys) == {"Bearer secret"}
-    later = video("x", scene(0, description="bbb"), scene(1, description="newer"))
-    assert expected_vectors(settings, tmp_path, later) == Vectors(host, 1, 1, 5)
-    assert expected_vectors(settings, tmp_path, video("w", texts[0])) == Vectors(host)
+    later = scene(0, description="bbb"), scene(1, description="newer")
+    assert expected(settings, tmp_path, *later) == Vectors(host, 1, 1, 5)
+    assert expected(settings, tmp_path, texts[0]) == Vectors(host)
     assert b"secret" not in (tmp_path / "search.db").read_bytes()
 
     hits, told = search(tmp_path, "zzz")
@@ -245,8 +256,7 @@ def test_what_a_server_answers_is_told_apart(server, answer, error, told):
 def test_no_request_has_more_than_a_minute_of_tokens(tmp_path, server):
     settings = api_settings(server, tokens_per_minute=4)
     texts = ["aa", "bb", "cccccc", "d"]
-    records = video("v", *(scene(place, description=text) for place, text in enumerate(texts)))
-    assert expected_vectors(settings, tmp_path, records).calls == 3
+    assert expected_vectors(settings, tmp_path, texts).calls == 3
     assert [list(some) for some in batches(texts, 4)] == [[0, 1], [2], [3]]
 
 

@@ -177,16 +177,24 @@ def _down(client: socket.socket, server: socket.socket) -> None:
 
 @contextmanager
 def refusing(
-    status: int, body: str, *, looks: int = 404, conditions_alone: bool = False
+    status: int,
+    body: str,
+    *,
+    looks: int = 404,
+    conditions_alone: bool = False,
+    after: threading.Event | None = None,
 ) -> Iterator[str]:
     """A server that answers every request with this status, but a look with `looks`; with
-    `conditions_alone` it takes files that come without put-if-absent."""
+    `conditions_alone` it takes files that come without put-if-absent, with `after` it says all but
+    looks only once this is set."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def _answer(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if after is not None and self.command != "HEAD":
+                after.wait()
             taken = conditions_alone and "If-None-Match" not in self.headers
             answer = b"" if taken or self.command == "HEAD" else body.encode()
             self.send_response(looks if self.command == "HEAD" else 200 if taken else status)
