@@ -1,6 +1,7 @@
 """The subcommand of a pipeline: `penstock PIPELINE SOURCE… --from FILE --out DIR`."""
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -27,6 +28,7 @@ from engine.contract.pipeline import Pipeline
 from engine.sources.lists import open_list
 from engine.sources.source import Sources
 from engine.telemetry.events import Event, Events
+from engine.telemetry.text import counted
 
 if TYPE_CHECKING:  # the help does not load the modules of a run
     from engine.flow.report import RunReport
@@ -182,11 +184,22 @@ def execute(
         _show(pipeline, workdir, report, resident=resident)
     elif report.outcome == "stopped":
         click.echo(f"penstock: stopped: {report.why}", err=True)
+    elif line := _failures(pipeline, workdir, report):
+        click.echo(f"penstock: {line}", err=True)
     for line in report.discrepancies:
         click.echo(f"penstock: the ledger does not add up: {line}; please report this", err=True)
     if log is not None and log.problem is not None:
         click.echo(f"penstock: {log.problem}", err=True)
     return report.exit_code
+
+
+def _failures(pipeline: Pipeline, workdir: Path, report: "RunReport") -> str:
+    """A line on what failed in the run, in place of its report; "" where nothing did."""
+    failed, gaps = report.items["failed"], report.with_gaps
+    told = [f"{counted(failed, pipeline.unit)} failed"] if failed else []
+    told += [f"{counted(gaps, pipeline.unit)} ended with gaps"] if gaps else []
+    why = f"penstock status {shlex.quote(str(workdir))} says why"
+    return "; ".join([*told, why]) if told else ""
 
 
 def _beside(events: Events, listener: object, task: "Background") -> "Background":

@@ -23,6 +23,8 @@ class UploadFrame(Uploading):
     name = "frame_upload"
     # Frames that wait for the line must not hold up those that are still to be looked at.
     defaults: ClassVar[dict[str, Any]] = {**Uploading.defaults, "workers": 16, "queue": 256}
+    # They are small, and shown while the video is still on its way, whatever its size.
+    goes_first = True
 
     class Settings(engine.Settings):
         """There are none of its own: [stages.upload] says where to."""

@@ -55,10 +55,12 @@ class Stored:
 class Bucket:
     """One folder of one bucket, open until `close`. Errors are the endings of a stage."""
 
-    def __init__(self, settings: UploadSettings) -> None:
-        """Call it on the run's event loop. Raises UsageError where the extra or a key is missing or
-        cannot be used."""
+    def __init__(self, settings: UploadSettings, *, first: bool = False) -> None:
+        """Its files go `first` on the line to the store, or after those that do. Call it on the
+        run's event loop. Raises UsageError where the extra or a key is missing or cannot be
+        used."""
         assert settings.url is not None
+        self._first = first
         self._settings = settings
         self.place = StorePlace.of(settings.url)
         self.host = self.place.host(settings.endpoint, settings.region)
@@ -120,7 +122,7 @@ class Bucket:
         data = await run_sync(content.file.read_bytes)
         if hashlib.sha256(data).hexdigest() != content.sha256:
             raise _changed(content)
-        async with self._line.turn():
+        async with self._line.turn(first=self._first):
             if self._conditional:
                 try:
                     return await self._send(content, data, mode="create")
@@ -131,7 +133,7 @@ class Bucket:
             return await self._send(content, data)
 
     async def _put_pieces(self, content: Content) -> Stored:
-        pieces = _Pieces(content, self._line)
+        pieces = _Pieces(content, self._line, self._first)
         try:
             return await self._send(
                 content,
@@ -196,9 +198,10 @@ class Bucket:
 class _Pieces:
     """A large file's pieces, in order; a turn on the line for each."""
 
-    def __init__(self, content: Content, line: Line) -> None:
+    def __init__(self, content: Content, line: Line, first: bool) -> None:
         self._content = content
         self._line = line
+        self._first = first
         self._inside = False
         self._closed = False
 
@@ -216,7 +219,7 @@ class _Pieces:
     async def _next(self, file: BinaryIO) -> bytes:
         self._leave()
         piece = await run_sync(file.read, PIECE)
-        await self._line.enter(small=False)
+        await self._line.enter(first=self._first)
         self._inside = True
         if self._closed:  # the upload was cancelled meanwhile
             self._leave()

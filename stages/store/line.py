@@ -1,4 +1,4 @@
-"""The line to an object store: uploads take turns on it, and small files go first."""
+"""The line to an object store: uploads take turns on it, and some go first."""
 
 from collections import Counter, deque
 from collections.abc import AsyncIterator
@@ -11,29 +11,34 @@ from engine import Loan, borrow
 
 
 class Line:
-    """At most `streams` turns at once. Who asks for a small file's turn gets it before all who ask
-    for a piece of a large one; among equals first come, first served.
+    """At most `streams` turns at once. Who is to go first gets one before all others; among equals
+    first come, first served.
 
-    A large file takes a turn for each of its pieces. So the frames of a video that has just begun
-    do not wait for the whole file of another, only for a piece of it.
+    A large file takes a turn for each of its pieces. So the frames of a video, which go first, do
+    not wait for the whole file of another, only for a piece of it, nor for any file that waits.
     """
 
     def __init__(self, streams: int) -> None:
         self.streams = streams
         self._inside = 0
-        self._small: deque[anyio.Event] = deque()
-        self._pieces: deque[anyio.Event] = deque()
+        self._first: deque[anyio.Event] = deque()
+        self._others: deque[anyio.Event] = deque()
         self._keys: dict[str, anyio.Lock] = {}
         self._wanted: Counter[str] = Counter()
+
+    @property
+    def waiting(self) -> int:
+        """The number of those that wait for a turn."""
+        return len(self._first) + len(self._others)
 
     def tighten(self, streams: int) -> None:
         """At most `streams` from now on."""
         self.streams = min(self.streams, streams)
 
-    async def enter(self, *, small: bool) -> None:
+    async def enter(self, *, first: bool) -> None:
         """Wait for a turn; `leave` ends it, from any task."""
-        waiting = self._small if small else self._pieces
-        if self._inside < self.streams and not self._small and not waiting:
+        waiting = self._first if first else self._others
+        if self._inside < self.streams and not self._first and not waiting:
             self._inside += 1
             return
         turn = anyio.Event()
@@ -49,14 +54,14 @@ class Line:
 
     def leave(self) -> None:
         self._inside -= 1
-        while self._inside < self.streams and (self._small or self._pieces):
+        while self._inside < self.streams and (self._first or self._others):
             self._inside += 1
-            (self._small or self._pieces).popleft().set()
+            (self._first or self._others).popleft().set()
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """A small file's turn, for the length of the block."""
-        await self.enter(small=True)
+    async def turn(self, *, first: bool) -> AsyncIterator[None]:
+        """A turn for the length of the block."""
+        await self.enter(first=first)
         try:
             yield
         finally:

@@ -31,6 +31,8 @@ class Uploading(Stage):
     # What else is made of an item does not wait for a store that is away: `penstock retry` puts the
     # files there later.
     defaults: ClassVar[dict[str, Any]] = {"workers": 8, "optional": True}
+    goes_first: ClassVar[bool] = False
+    """Whether its files pass those of other steps on the line to the store."""
     _bucket: Bucket | None = None
 
     @property
@@ -45,7 +47,7 @@ class Uploading(Stage):
     async def open(self) -> None:
         """Raises UsageError where the store cannot be used as it is set."""
         if self.store.url is not None:
-            self._bucket = Bucket(self.store)
+            self._bucket = Bucket(self.store, first=self.goes_first)
 
     async def process(self, item: Item, out: Path) -> None:
         bucket = self._bucket

@@ -142,6 +142,16 @@ def test_files_that_are_no_videos_fail_and_say_why(tmp_path: Path, clips: list[P
         assert row["reason"] in ran.said
 
 
+def test_a_quiet_run_says_what_failed_in_one_line(tmp_path: Path, clips: list[Path]) -> None:
+    text, work = tmp_path / "text.mp4", tmp_path / "the work"
+    text.write_text("this is not a video\n")
+    ran = crawl(text, clips[0], "--quiet", out=work)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == f"penstock: 1 video failed; penstock status '{work}' says why\n"
+    ran = crawl(clips[0], "--quiet", out=work)
+    assert (ran.code, ran.said) == (0, "")
+
+
 def test_files_whose_names_are_no_utf_8_are_taken_too(tmp_path: Path, clips: list[Path]) -> None:
     good, bad = tmp_path / os.fsdecode(b"caf\xe9.mp4"), tmp_path / os.fsdecode(b"th\xe9.mp4")
     good.write_bytes(clips[0].read_bytes())

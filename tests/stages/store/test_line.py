@@ -1,4 +1,4 @@
-"""Turns on the line to a store: small files first, never more than there are streams."""
+"""Turns on the line to a store: who goes first, and never more than there are streams."""
 
 import anyio
 from hypothesis import given
@@ -8,19 +8,19 @@ from stages.store.line import Line, share_line
 from tests.virtual_time import run_in_virtual_time
 
 
-def test_a_small_file_waits_for_a_piece_of_a_large_one_and_not_for_all_of_it():
+def test_a_file_that_goes_first_waits_for_a_piece_of_a_large_one_and_not_for_all_of_it():
     order: list[str] = []
 
     async def large(line: Line) -> None:
         for piece in range(3):
-            await line.enter(small=False)
+            await line.enter(first=False)
             await anyio.sleep(1)
             order.append(f"piece {piece}")
             line.leave()
 
     async def small(line: Line, name: str) -> None:
         await anyio.sleep(0.5)
-        async with line.turn():
+        async with line.turn(first=True):
             await anyio.sleep(1)
             order.append(name)
 
@@ -42,11 +42,11 @@ def test_a_small_file_waits_for_a_piece_of_a_large_one_and_not_for_all_of_it():
 def test_streams_are_bounded_and_none_is_lost(asked, streams):
     inside, most = 0, 0
 
-    async def one(line: Line, small: bool, after: int, leaves: bool) -> None:
+    async def one(line: Line, first: bool, after: int, leaves: bool) -> None:
         nonlocal inside, most
         await anyio.sleep(after)
         with anyio.move_on_after(0.5 if leaves else None):
-            await line.enter(small=small)
+            await line.enter(first=first)
             inside += 1
             most = max(most, inside)
             try:
@@ -58,10 +58,10 @@ def test_streams_are_bounded_and_none_is_lost(asked, streams):
     async def run() -> None:
         line = Line(streams)
         async with anyio.create_task_group() as tasks:
-            for small, after, leaves in asked:
-                tasks.start_soon(one, line, small, after, leaves)
+            for first, after, leaves in asked:
+                tasks.start_soon(one, line, first, after, leaves)
         for _ in range(streams):
-            await line.enter(small=False)  # all turns are free again
+            await line.enter(first=False)  # all turns are free again
 
     run_in_virtual_time(run)
     assert most <= streams

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -13,6 +14,7 @@ import pytest
 
 from engine import Permanent, Skip, Throttled, Transient, UsageError
 from stages.store.bucket import PIECE, Bucket
+from stages.store.line import share_line
 from stages.store.settings import UploadSettings
 from stages.store.upload import content_of
 from tests.stages.store.servers import (
@@ -236,3 +238,35 @@ def test_a_file_that_changes_meanwhile_is_not_there_half(s3, bucket, tmp_path, s
     with pytest.raises(Transient, match="changed while it was uploaded"):
         anyio.run(put)
     assert (objects(s3, bucket), uploads(s3, bucket)) == ({}, [])
+
+
+@pytest.mark.parametrize("size", [1000, 2 * PIECE])
+def test_a_video_of_any_size_waits_for_what_goes_first(s3, bucket, tmp_path, size):
+    """The order does not go by the size of files: a small video is not a frame."""
+    video, frame = tmp_path / "video.mp4", tmp_path / "frame.jpg"
+    video.write_bytes(b"a" * size)
+    frame.write_bytes(b"b" * 1000)
+    settings = UploadSettings(url=f"s3://{bucket}", endpoint=s3, streams=1)
+    there: list[str] = []
+
+    async def put(opened: Bucket, file: Path) -> None:
+        await opened.put(content_of(file), tmp_path / f"{file.name}.mark")
+        there.append(file.name)
+
+    async def run() -> None:
+        with (
+            closing(Bucket(settings)) as videos,
+            closing(Bucket(settings, first=True)) as frames,
+            share_line(f"{videos.host} {bucket}", 1) as loan,
+        ):
+            line = loan.thing
+            await line.enter(first=True)
+            async with anyio.create_task_group() as tasks:
+                for waiting, opened, file in ((1, videos, video), (2, frames, frame)):
+                    tasks.start_soon(put, opened, file)
+                    while line.waiting < waiting:  # noqa: ASYNC110
+                        await anyio.sleep(0.01)
+                line.leave()
+
+    anyio.run(run)
+    assert there == ["frame.jpg", "video.mp4"]
