@@ -148,10 +148,11 @@ def held_back(clock: RecipeClock) -> Iterator[None]:
         _wait(begins.pop(id(looks[0])), clock.real("extraction"))
         return places
 
-    def put(sink: SqliteSink, records: VideoRecords) -> None:
+    def put(sink: SqliteSink, records: VideoRecords, turn: int) -> bool:
         began = time.monotonic()
-        write(sink, records)
+        stands = write(sink, records, turn)
         _wait(began, clock.real("database"))
+        return stands
 
     with (
         patch.object(frames_stage, "find_candidates", found),
