@@ -1,5 +1,6 @@
 """The configurations to try: numbers of workers for some of a pipeline's stages."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -61,11 +62,13 @@ def parse_nodes(count: int | None, text: str) -> Nodes | None:
     for pair in filter(None, text.split(",")):
         name, _, many = pair.partition("=")
         try:
-            each[name.strip()] = float(many)
+            each[name.strip()] = amount = float(many)
         except ValueError:
+            amount = math.nan
+        if not (name.strip() and 0 <= amount < math.inf):
             raise UsageError(
                 f"--node {text}: {pair!r} is no amount of a resource; give it as CPU=8,GPU=1"
-            ) from None
+            )
     return Nodes(count, each)
 
 

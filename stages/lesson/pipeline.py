@@ -26,6 +26,8 @@ def _canonical(text: str) -> str:
         raise UsageError("-: a script is a file, beside its pictures; write it into one first")
     if Path(text.strip()).is_dir():
         raise UsageError(f"{text} is a folder; name the scripts in it")
+    if "://" not in text and not text.startswith("~") and not Path(text.strip()).exists():
+        raise UsageError(f"{text!r}: there is no such file; `penstock lesson init` writes a script")
     source = canonical_source(text)
     path = local_path(source)
     if path is None:

@@ -140,6 +140,7 @@ def test_a_configuration_that_cannot_run_leaves_the_others() -> None:
 
 
 LINE = ("bench", "toybench", "a")
+MODEL = ("--try", "work=1", "--simulate", "--check", "0")
 
 
 @pytest.mark.parametrize(
@@ -155,6 +156,12 @@ LINE = ("bench", "toybench", "a")
         ((*LINE, "--try", "work=1", "--repeat", "0"), "'--repeat'"),
         ((*LINE, "--try", "work=1", "--ledger", "x"), "--ledger is for --simulate"),
         ((*LINE, "--try", "work=1", "--cores", "8"), "--cores is for the model alone"),
+        ((*LINE, "--try", "work=1", "--nodes", "2"), "--nodes is for the model alone"),
+        ((*LINE, "--try", "work=1", "--node", "CPU=8"), "--node CPU=8: give --nodes, the number"),
+        *(
+            ((*LINE, *MODEL, "--nodes", "2", "--node", wrong), f"--node {wrong}: '{wrong}' is no")
+            for wrong in ("CPU", "CPU=many", "CPU=-1", "CPU=nan", "GPU=inf", "=1")
+        ),
         ((*LINE, "--try", "work=1", "--out", "/proc/out"), "/proc/out cannot be written"),
         (
             (*LINE, "--try", "work=1", "--set", "stages.work.refuse=true", "--quiet"),

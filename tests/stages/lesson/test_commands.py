@@ -112,7 +112,7 @@ def test_a_wrong_script_is_told_in_a_line_and_nothing_is_made(which: str, tmp_pa
         ("-", "-: a script is a file"),
         ("/dev/null", "/dev/null is no file with a script in it"),
         ("/", "/ is a folder"),
-        ("gone.json", "'gone.json' is neither a file"),
+        ("gone.json", "'gone.json': there is no such file"),
         ("https://example.org/a.json", "download it first"),
     ],
 )

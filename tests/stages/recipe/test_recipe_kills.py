@@ -8,12 +8,14 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from stages.persistence.store import DATABASE, StoreSettings, find_embedder
+from stages.sinks.sqlite import SqliteSink
 from tests.acceptance.outcome import check_nothing_ran_twice, check_paid_once, kept_answers
 from tests.stages.recipe.cooking import QUICK, make_video, run, says
 from tests.stages.vision_server import Answer, Request, VisionServer, openai, serving
@@ -33,11 +35,13 @@ class Kitchen:
     out: Path
     every: frozenset[str]
     asked: threading.Condition
+    others: Sequence[str] = ()
+    """Settings beside."""
 
     def command(self, out: Path) -> list[str]:
         sets = [f"stages.analyse.{name}={value}" for name, value in openai(self.server).items()]
         sets += ["stages.analyse.workers=2", "stages.write.workers=1", "defaults.attempts=100"]
-        words = [word for one in [*QUICK, *sets] for word in ("--set", one)]
+        words = [word for one in [*QUICK, *sets, *self.others] for word in ("--set", one)]
         command = [sys.executable, "-m", "penstock", "recipe", str(self.video), "--quiet"]
         return [*command, *words, "--out", str(out)]
 
@@ -107,3 +111,59 @@ def test_kills_at_seeded_moments(kitchen: Kitchen, tmp_path: Path, seed: int) ->
     dice = random.Random(seed)
     moments = [(dice.randint(1, 4), dice.uniform(0, 0.3)) for _ in range(2)]
     check_kills(kitchen, tmp_path / "out", moments)
+
+
+class Vectors:
+    """Answers what is asked for vectors; `texts` are those of each request, from its arrival on."""
+
+    def __init__(self) -> None:
+        self.texts: list[list[str]] = []
+
+    def __call__(self, number: int, request: Request) -> Answer | None:
+        if not request.path.endswith("/embeddings"):
+            return None
+        texts = request.body["input"]
+        self.texts.append(texts)
+        data = [{"index": n, "embedding": [1.0, 0.5]} for n in range(len(texts))]
+        return Answer(200, json.dumps({"data": data}).encode())
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("seed", range(10))
+def test_kills_while_vectors_are_made(kitchen: Kitchen, tmp_path: Path, seed: int) -> None:
+    """What has a vector when a run is killed is not paid for again, and in the end all have one."""
+    dice, vectors, asked = random.Random(seed), Vectors(), threading.Condition()
+
+    def fault(number: int, request: Request) -> Answer | None:
+        with asked:
+            asked.notify_all()
+        return vectors(number, request)
+
+    with serving(says=says, fault=fault, latency=0.1) as server:
+        settings = StoreSettings(meaning="api", base_url=f"{server.origin}/v1")
+        others = ["stages.persist.meaning=api", f"stages.persist.base_url={settings.base_url}"]
+        killing = replace(kitchen, server=server, asked=asked, others=others)
+        subprocess.run(killing.command(tmp_path / "undisturbed"), check=True)
+        every = {text for texts in vectors.texts for text in texts}
+        out, paid = tmp_path / "out", set[str]()
+        for after in (dice.randint(7, 10), 1, 1):
+            first = len(vectors.texts)
+            killing.killed(out, after, dice.uniform(0, 0.3))
+            asked_now = {text for texts in vectors.texts[first:] for text in texts}
+            assert not asked_now & paid
+            paid = with_vectors(settings, out, every)
+        first = len(vectors.texts)
+        subprocess.run(killing.command(out), check=True)
+        assert not {text for texts in vectors.texts[first:] for text in texts} & paid
+        assert with_vectors(settings, out, every) == every
+    check_nothing_ran_twice(out)
+
+
+def with_vectors(settings: StoreSettings, out: Path, texts: Collection[str]) -> set[str]:
+    """Those of the texts that have a vector in the work folder's database."""
+    embedder = find_embedder(settings)
+    assert embedder is not None
+    if not (out / DATABASE).is_file():
+        return set()
+    with SqliteSink(out / DATABASE) as sink:
+        return set(texts) - set(sink.without_vector(embedder.name, sorted(texts)))
