@@ -61,16 +61,28 @@ def add_node(cluster: Any, **options: Any) -> Any:
 def blind_node(cluster: Any, folder: Path, address: str) -> Iterator[None]:
     """A further node that has another file system in the place of `folder`; it has one of the
     resource "blind". Skips the test where that takes rights which it lacks."""
-    start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
-    start += ["--address", cluster.address, "--node-ip-address", address, "--num-cpus", "1"]
-    start += ["--object-store-memory", str(OBJECT_STORE), "--resources", '{"blind": 1}']
-    mounted = f"mount -t tmpfs none {shlex.quote(str(folder))} && exec {shlex.join(start)}"
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode != 0:
         pytest.skip("a mount of one's own takes root")
-    words = ["unshare", "--mount", "sh", "-c", mounted]
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, start_new_session=True) as node:
+    mounted = f'mount -t tmpfs none {shlex.quote(str(folder))} && exec "$@"'
+    with odd_node(cluster, "blind", address, ["unshare", "--mount", "sh", "-c", mounted, "sh"]):
+        yield
+
+
+@contextmanager
+def odd_node(
+    cluster: Any, resource: str, address: str, before: Sequence[str] = (), **environment: str
+) -> Iterator[None]:
+    """A further node, started by a command of its own, that has one of this resource. `before` are
+    words before that command, `environment` is set for it."""
+    start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
+    start += ["--address", cluster.address, "--node-ip-address", address, "--num-cpus", "1"]
+    start += ["--object-store-memory", str(OBJECT_STORE), "--resources", f'{{"{resource}": 1}}']
+    words, variables = [*before, *start], os.environ | environment
+    with subprocess.Popen(
+        words, env=variables, stdout=subprocess.DEVNULL, start_new_session=True
+    ) as node:
         try:
-            while not _has(cluster, "blind"):
+            while not _has(cluster, resource):
                 assert node.poll() is None
                 time.sleep(0.1)
             yield

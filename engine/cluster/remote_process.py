@@ -29,7 +29,7 @@ async def answer_of(ray: Any, reference: Any) -> Any:
         raise UsageError(_refusal(str(error.cause or error))) from None
     except errors.RayError as error:
         if "No module named" in str(error):
-            raise UsageError(_refusal(str(error).partition("\n")[0])) from None
+            raise UsageError(_refusal(str(error))) from None
         raise anyio.EndOfStream(one_line(str(error))) from None
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from engine.flow.run import Run
 from engine.telemetry.events import Event, Repaired
 from engine.telemetry.statistics import CLUSTER, PoolStatistics
 from tests.engine.toys import leftovers, line, note, query, run, tree, until
-from tests.ray_cluster import add_node, blind_node, two_nodes
+from tests.ray_cluster import add_node, blind_node, odd_node, two_nodes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -223,6 +224,50 @@ def test_a_node_that_does_not_see_the_work_folder_is_named(cluster: Any, tmp_pat
         f"node 127.0.0.4 of the cluster does not see {tmp_path}/items: mount the same file system "
         "there, under the same path"
     )
+
+
+OF_ANOTHER_RELEASE = """
+import importlib.metadata as metadata
+found = metadata.version
+metadata.version = lambda name: "9.9" if name == "penstock" else found(name)
+"""
+WITHOUT_PENSTOCK = """
+import sys
+class Nothing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "engine":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Nothing())
+"""
+
+
+@pytest.mark.parametrize(
+    ("begins_with", "told"),
+    [
+        (
+            OF_ANOTHER_RELEASE,
+            "node 127.0.0.5 of the cluster has another Penstock (9.9) than this machine "
+            f"({version('penstock')}): install the same version on both",
+        ),
+        (
+            WITHOUT_PENSTOCK,
+            "a node of the cluster cannot run a worker process (No module named 'engine'): every "
+            "node needs the same Penstock as this machine, and the package of the pipeline",
+        ),
+    ],
+    ids=["another release", "none"],
+)
+def test_a_node_with_another_penstock_is_told(
+    cluster: Any, tmp_path: Path, begins_with: str, told: str
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(begins_with)
+    options = placed(cluster, ONE, workers=1, resources="{odd = 1}")
+    with (
+        odd_node(cluster, "odd", "127.0.0.5", PYTHONPATH=str(tmp_path)),
+        pytest.raises(UsageError) as refused,
+    ):
+        run(ONE, tmp_path / "work", ["v0"], *options)
+    assert str(refused.value) == told
 
 
 def test_an_attempt_that_nobody_waits_for_is_cut_short(cluster: Any, tmp_path: Path) -> None:
