@@ -113,7 +113,8 @@ def retry_failures(
         click.echo(f"trying again: {_counted(ids, pipeline)}", err=True)
     is_choice = gaps or kind is not None or stage is not None
     only = {whole_id(id_) for id_ in ids} if is_choice else None
-    return execute(pipeline, config, folder, _pending(folder, only), quiet, log_json, served)
+    pending = _pending(folder, only)
+    return execute(pipeline, config, folder, pending, quiet, log_json, served, tell_failures=True)
 
 
 def write_config(words: Sequence[str], force: bool) -> None:

@@ -118,7 +118,12 @@ def run_command(pipeline: Pipeline) -> click.Command:
         _check_typed(pipeline, typed, settings)
         given = _given(typed, open_list(from_) if from_ is not None else ())
         served = web_address(web, web_host)
-        sys.exit(execute(pipeline, settings, Path(workdir), given, quiet, log_json, served))
+        sys.exit(
+            execute(
+                *(pipeline, settings, Path(workdir), given, quiet, log_json, served),
+                tell_failures=True,
+            )
+        )
 
     return PipelineCommand(pipeline, params=options, callback=callback, no_args_is_help=True)
 
@@ -134,9 +139,11 @@ def execute(
     listeners: Sequence[Callable[[Event], None]] = (),
     *,
     resident: bool = False,
+    tell_failures: bool = False,
 ) -> int:
     """Run the pipeline, with a view, a final report, and more listeners; returns the exit code.
-    `resident` as for `run_pipeline`."""
+    `tell_failures`: a `quiet` run in which something failed says so in a line. `resident` as for
+    `run_pipeline`."""
     from engine.flow.run import run_pipeline
     from engine.views.choose import choose_view
     from engine.views.json_log import JsonLog, printing_aside
@@ -184,7 +191,7 @@ def execute(
         _show(pipeline, workdir, report, resident=resident)
     elif report.outcome == "stopped":
         click.echo(f"penstock: stopped: {report.why}", err=True)
-    elif line := _failures(pipeline, workdir, report):
+    elif tell_failures and (line := _failures(pipeline, workdir, report)):
         click.echo(f"penstock: {line}", err=True)
     for line in report.discrepancies:
         click.echo(f"penstock: the ledger does not add up: {line}; please report this", err=True)

@@ -10,7 +10,7 @@ from typing import Any
 from engine import Item, PageContext, Section
 from stages.persistence.records import DOCUMENT
 from stages.recipe.figures import kept_figures
-from stages.recipe.writing.markdown import clock
+from stages.recipe.writing.markdown import TITLES, clock, is_empty
 from stages.recipe.writing.write import WriteDocument
 
 MOST = 30
@@ -79,7 +79,7 @@ def _shown(context: PageContext) -> Iterator[str]:
         fields = Markup("").join(
             _field(name, value)
             for name, value in document.items()
-            if name not in ("title", "name") and value not in (None, "", [], {})
+            if name not in TITLES and not is_empty(value)
         )
         yield Markup(
             '<div class="document"><h3>{}</h3>{}<div class="frames">{}</div>{}</div>'
@@ -106,7 +106,7 @@ def _entry(entry: Any) -> str:
     texts = [
         str(value) if isinstance(value, str) else f"{name.replace('_', ' ')} {value}"
         for name, value in entry.items()
-        if name not in ("start", "end", "at") and value not in (None, "", [], {})
+        if name not in ("start", "end", "at") and not is_empty(value)
     ]
     times = [entry.get("start", entry.get("at")), entry.get("end")]
     when = "–".join(dict.fromkeys(clock(one) for one in times if isinstance(one, int | float)))

@@ -132,5 +132,5 @@ def network() -> Path:
             return file
     raise UsageError(
         f"finding speech takes faster-whisper: {INSTALL}; or set stages.transcribe.backend to "
-        f'"off" for scenes without speech'
+        f'"off" to do without speech'
     )

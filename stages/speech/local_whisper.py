@@ -33,7 +33,7 @@ REVISIONS = {
 
 _MISSING = (
     f'stages.transcribe.backend = "local" takes faster-whisper: {INSTALL}; or name another backend '
-    f'there, or "off" for scenes without speech'
+    f'there, or "off" to do without speech'
 )
 
 
@@ -175,5 +175,5 @@ def _located(name: str) -> str:
         raise UsageError(
             f"the speech model {name} is not here, and could not be fetched ({told}): put its "
             f"folder somewhere and set stages.transcribe.model to that, name another backend in "
-            f'stages.transcribe.backend, or set that to "off" for scenes without speech'
+            f'stages.transcribe.backend, or set that to "off" to do without speech'
         ) from None

@@ -13,10 +13,16 @@ def as_markdown(document: Mapping[str, Any], notes: list[str]) -> str:
     lines += [f"> {_inline(note)}" for note in notes]
     lines += [""] if notes else []
     for name, value in document.items():
-        if name not in TITLES and value not in (None, "", [], {}):
-            told = [*_field(name, value)]
-            lines += [*told, ""] if told else []
+        if name not in TITLES and not is_empty(value):
+            lines += [*_field(name, value), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def is_empty(value: Any) -> bool:
+    """Whether a field says nothing: as one whose fields all say nothing."""
+    if isinstance(value, Mapping):
+        return all(is_empty(inner) for inner in value.values())
+    return value in (None, "", [])
 
 
 def _field(name: str, value: Any) -> Iterator[str]:
@@ -26,9 +32,7 @@ def _field(name: str, value: Any) -> Iterator[str]:
         for number, entry in enumerate(value, 1):
             yield f"{number}. {_entry(entry)}"
     elif isinstance(value, Mapping):
-        told = {key: inner for key, inner in value.items() if inner not in (None, "")}
-        if told:
-            yield f"**{_words(name)}**: {_entry(told)}"
+        yield f"**{_words(name)}**: {_entry(value)}"
     elif name in ("description", "summary", "text"):
         yield _inline(value)
     else:
@@ -43,7 +47,7 @@ def _entry(entry: Any) -> str:
     texts = [
         _inline(value) if isinstance(value, str) else f"{_words(name)} {_inline(value)}"
         for name, value in entry.items()
-        if name not in ("start", "end", "at") and value not in (None, "", [], {})
+        if name not in ("start", "end", "at") and not is_empty(value)
     ]
     times = [clock(one) for one in (begin, end) if isinstance(one, int | float)]
     return ", ".join(texts) + (f" ({'–'.join(dict.fromkeys(times))})" if times else "")
