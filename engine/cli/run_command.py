@@ -201,7 +201,9 @@ def execute(
 
 
 def _failures(pipeline: Pipeline, workdir: Path, report: "RunReport") -> str:
-    """A line on what failed in the run, in place of its report; "" where nothing did."""
+    """A line on what failed in a run that went to its end, in place of its report; else ""."""
+    if report.outcome != "done":
+        return ""
     failed, gaps = report.items["failed"], report.with_gaps
     told = [f"{counted(failed, pipeline.unit)} failed"] if failed else []
     told += [f"{counted(gaps, pipeline.unit)} ended with gaps"] if gaps else []

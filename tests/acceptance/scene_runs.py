@@ -148,10 +148,12 @@ def of_films(out: Path, ids: Collection[str]) -> list[str]:
 
 
 def searchable(out: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """What the database holds, whatever its rows' keys."""
+    """What the database holds, whatever its rows' keys, and the turns that wrote them."""
     with closing(sqlite3.connect(out / "search.db")) as db:
         return {
-            "videos": db.execute("SELECT * FROM videos ORDER BY id").fetchall(),
+            "videos": db.execute(
+                "SELECT id, generation, document FROM videos ORDER BY id"
+            ).fetchall(),
             "scenes": db.execute(
                 "SELECT s.video, s.scene, s.begins, s.ends, s.record, w.said, w.seen, w.heard,"
                 " w.described FROM scenes s JOIN words w ON w.rowid = s.key ORDER BY 1, 2"
