@@ -104,8 +104,8 @@ def main() -> None:
             "ray_hop",
             "A step on a Ray cluster",
             [
-                table(f"{hops} items without work", way, NODE, (figure,)),
-                table(f"{busy} items of {seconds:g} s processor time", gain, TWO),
+                table(f"{hops} items without work", way, NODE, compared=()),
+                table(f"{busy} items of {seconds:g} s processor time", gain, TWO, compared=()),
             ],
             [
                 Target("ms that the way adds to an attempt", added, MOST_MS),
