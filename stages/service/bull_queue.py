@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import anyio
 from anyio import to_thread
@@ -19,6 +18,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from engine import UsageError
 from stages.service.job_data import is_cancelled
+from stages.service.queue_server import check_queue_server, with_patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,10 +37,6 @@ LOOK = 1.0
 ASK = 2
 """Seconds for which an idle worker waits to be told of a job before it asks: what it would be told
 may have gone to a worker that stands still."""
-
-ANSWER = 30
-"""Seconds without an answer before a connection counts as lost. BullMQ waits for up to 10 s for a
-job: a client that gives up sooner, as redis-py does after 5, would wait again for ever."""
 
 BUSY = 5.0
 """Seconds until a job is given again that the run would not have now."""
@@ -119,7 +115,7 @@ class BullQueue:
     def connected(self) -> Iterator[None]:
         """Raises UsageError where the server is not there, or may lose jobs."""
         with start_blocking_portal() as self._portal:
-            self._portal.call(check_server, self._url)
+            self._portal.call(check_queue_server, self._url)
             with self._portal.wrap_async_context_manager(self._connection()):
                 yield
 
@@ -165,7 +161,7 @@ class BullQueue:
             self._name,
             self._process,
             {
-                "connection": _patient(self._url),
+                "connection": with_patience(self._url),
                 "autorun": False,
                 "drainDelay": ASK,
                 "concurrency": self._at_once,
@@ -306,36 +302,9 @@ class BullQueue:
             log.warning("the progress of job %s could not be told: %s", taken.id, error)
 
 
-def _patient(url: str) -> str:
-    """The address with the time for an answer, which its query may set otherwise."""
-    parts = urlsplit(url)
-    if "socket_timeout" in parse_qs(parts.query):
-        return url
-    query = f"{parts.query}&" if parts.query else ""
-    return urlunsplit(parts._replace(query=f"{query}socket_timeout={ANSWER}"))
-
-
 async def _called(function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
     function(*arguments)
 
 
 def _given_back() -> Mapping[str, Any]:
     raise GivenBackError("the worker gave it back")
-
-
-async def check_server(url: str) -> None:
-    """Raises UsageError where no Redis answers at the address, or where it may throw jobs away when
-    its memory is full."""
-    import redis.asyncio as client
-    from redis.exceptions import RedisError
-
-    try:
-        async with client.from_url(url, socket_connect_timeout=10, socket_timeout=10) as server:
-            policy = (await server.config_get("maxmemory-policy")).get("maxmemory-policy")
-    except (RedisError, OSError, ValueError) as error:
-        told = " ".join(str(error).split())
-        raise UsageError(f"the queue's Redis does not answer: {told}") from None
-    if policy != "noeviction":
-        raise UsageError(
-            f"Redis may throw jobs away: its maxmemory-policy is {policy}; set it to noeviction"
-        )

@@ -1,5 +1,6 @@
 """`penstock worker`: one resident run whose items are the jobs of a queue."""
 
+import os
 import sys
 from functools import partial
 from importlib.util import find_spec
@@ -10,10 +11,17 @@ import click
 from engine import UsageError, execute
 from stages.service.durations import Duration
 from stages.service.options import job_options, served_profiles, settings_options
+from stages.service.queue_server import queue_address
 
 
 @click.command
-@click.option("--queue", "url", metavar="URL", required=True, help="Redis: redis://HOST:6379.")
+@click.option(
+    "--queue",
+    "given",
+    metavar="URL",
+    help="Redis: redis://HOST:6379; default the environment's REDIS_URL. A password comes from "
+    "REDIS_PASSWORD.",
+)
 @click.option("--name", metavar="NAME", required=True, help="The queue's name in BullMQ.")
 @job_options("penstock-worker", "The work folder, on a disk of this machine.")
 @click.option(
@@ -34,7 +42,7 @@ from stages.service.options import job_options, served_profiles, settings_option
 )
 @settings_options()
 def worker(
-    url: str,
+    given: str | None,
     name: str,
     names: tuple[str, ...],
     workdir: Path,
@@ -63,6 +71,7 @@ def worker(
         )
     from stages.service.bull import BullSource
 
+    url = queue_address(given, os.environ)
     profiles = served_profiles(names, roots, config, overrides)
     read = partial(profiles.read, roots=roots)
     source = BullSource(

@@ -1,6 +1,7 @@
 """Jobs from a real BullMQ queue on a real Redis go through one run, and come to one end each."""
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from engine.contract.item import item_id
 from stages.service.bull import BullSource
 from stages.service.job_data import deadline_of, source_of
 from stages.service.profiles import AskedJob
+from stages.service.queue_server import queue_address
 from tests.engine.toy_parts import at, cut, gather
 from tests.engine.toys import Toy, configured, executions, line, query, run_within, toy
 from tests.stages.service.redis_server import Producer, producing, redis_server
@@ -291,6 +293,41 @@ def test_a_redis_that_may_throw_jobs_away_is_refused(tmp_path: Path) -> None:
     with (
         redis_server(tmp_path, "--maxmemory-policy", "allkeys-lru") as url,
         pytest.raises(UsageError, match="noeviction"),
+        source(url, "any", tmp_path),
+    ):
+        pass
+
+
+def test_a_server_that_allows_no_config_but_asks_for_a_password_is_worked_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    limited = ("--user", "site", "on", ">se/cret", "~*", "&*", "+@all", "-config")
+    with redis_server(tmp_path, "--maxmemory-policy", "noeviction", *limited) as url:
+        monkeypatch.setenv("REDIS_USERNAME", "site")
+        monkeypatch.setenv("REDIS_PASSWORD", "wrong")
+        with (
+            pytest.raises(UsageError, match=r"refuses: .*; user and password come from REDIS_USER"),
+            source(queue_address(url, os.environ), "any", tmp_path),
+        ):
+            pass
+        monkeypatch.setenv("REDIS_PASSWORD", "se/cret")
+        with producing(url, request.node.name) as producer:
+            id_ = producer.add({"url": address("v")})
+            work(
+                *(queue_address(url, os.environ), request.node.name, tmp_path / "work"),
+                *(line(toy("a")), Ends(1)),
+            )
+            assert producer.wait_until(id_, "completed").returnvalue["outcome"] == "done"
+
+
+def test_a_replica_is_refused(tmp_path: Path) -> None:
+    folders = tmp_path / "first", tmp_path / "second"
+    for folder in folders:
+        folder.mkdir()
+    with (
+        redis_server(folders[0]) as first,
+        redis_server(folders[1], "--replicaof", "127.0.0.1", first.rpartition(":")[2]) as url,
+        pytest.raises(UsageError, match=f"is a replica, .*; name {first.partition('//')[2]}"),
         source(url, "any", tmp_path),
     ):
         pass
