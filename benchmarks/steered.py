@@ -6,6 +6,7 @@ it, by which a benchmark gives it a new pace and reads its tally.
 
 import json
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,7 +21,7 @@ T = TypeVar("T")
 """A tally: what it has seen."""
 
 
-class SteeredServer(ThreadingHTTPServer, Generic[P, T]):
+class SteeredServer(ThreadingHTTPServer, ABC, Generic[P, T]):
     """A service on this machine. Begin with `restart`, which gives it its first pace."""
 
     daemon_threads = True
@@ -30,13 +31,13 @@ class SteeredServer(ThreadingHTTPServer, Generic[P, T]):
         super().__init__(("127.0.0.1", 0), handler)
         self.lock = threading.Lock()
 
+    @abstractmethod
     def restart(self, pace: P) -> None:
         """Forget what was seen, and keep this pace from now on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def tally(self) -> T:
         """What was seen since."""
-        raise NotImplementedError
 
 
 class SteeredHandler(BaseHTTPRequestHandler):

@@ -6,6 +6,7 @@ vector there. It makes those that are missing, as where one of these steps has f
 """
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -31,7 +32,7 @@ from stages.recipe.writing.rows import frame_row, is_of_frame
 EMBEDDED = "embedded.json"
 
 
-class Embedding(Stage):
+class Embedding(Stage, ABC):
     """The base of steps that make vectors of texts, in batches; each text is embedded once by a
     model.
 
@@ -63,10 +64,10 @@ class Embedding(Stage):
     """None where no vectors are made."""
     _calls: Loan[SentCalls] | None = None
 
+    @abstractmethod
     def rows(self, item: Item) -> Iterable[Mapping[str, Any]]:
         """The records, as persist has them, whose texts are embedded here. In a dry run one without
         texts stands for words that are still to come."""
-        raise NotImplementedError
 
     def find_ingredients(self, earlier: Any) -> dict[str, Any]:
         """What makes vectors. Raises UsageError where one is asked for by name and is missing."""

@@ -4,6 +4,7 @@ import hashlib
 import json
 import mimetypes
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +19,7 @@ from stages.store.settings import UploadSettings
 UPLOAD = "upload.json"
 
 
-class Uploading(Stage):
+class Uploading(Stage, ABC):
     """The base of steps that put files into an object store, each once, under a name made of its
     content.
 
@@ -36,9 +37,9 @@ class Uploading(Stage):
     _bucket: Bucket | None = None
 
     @property
+    @abstractmethod
     def store(self) -> UploadSettings:
         """Where the files are put."""
-        raise NotImplementedError
 
     def files(self, folder: Path) -> Sequence[Path]:
         """The files of an output that are to be put."""

@@ -1,5 +1,6 @@
 """What steps that write words have in common: a model that fills in a form, or a count."""
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
@@ -19,9 +20,12 @@ from stages.vision.words_settings import (
 )
 
 
-class WordsStage(Stage):
-    """One instance serves the whole pool. Every paid answer is kept under WORKDIR/cache, so that
-    none is paid twice."""
+class WordsStage(Stage, ABC):
+    """The base of steps that write words.
+
+    One instance serves the whole pool. Every paid answer is kept under WORKDIR/cache, so that none
+    is paid twice.
+    """
 
     # On a free plan items wait for a day's requests; each call has its own, short timeout.
     defaults: ClassVar[dict[str, Any]] = {
@@ -46,9 +50,9 @@ class WordsStage(Stage):
         """Whether the words are composed, without a model."""
         return self.settings.backend in (None, FREE)
 
+    @abstractmethod
     def expected_tokens(self) -> float:
         """The first estimate of what a call takes beside the prompt and the answer."""
-        raise NotImplementedError
 
     def question(self) -> FormQuestion:
         """What the model is asked."""

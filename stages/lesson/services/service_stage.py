@@ -1,5 +1,6 @@
 """What the two steps have in common that may call a service: a client, keeping, counting."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, TypeVar
 
@@ -14,9 +15,12 @@ from stages.lesson.services.settings import ServiceSettings
 T = TypeVar("T")
 
 
-class ServiceStage(Stage):
-    """One instance serves the whole pool. Every paid answer is kept under WORKDIR/cache, so that
-    none is paid twice, in whichever section or script it is wanted."""
+class ServiceStage(Stage, ABC):
+    """The base of steps that may call a service.
+
+    One instance serves the whole pool. Every paid answer is kept under WORKDIR/cache, so that none
+    is paid twice, in whichever section or script it is wanted.
+    """
 
     # Twice as many workers as calls: the next sections wait at the gate while answers are kept and
     # read, so that no call's slot stands empty. Sections may have to wait for the few calls a
@@ -28,9 +32,9 @@ class ServiceStage(Stage):
     """None where all is made on this machine."""
     _cores: anyio.CapacityLimiter
 
+    @abstractmethod
     def connect(self) -> MediaAsker | None:
         """The asker of the settings' service. Raises UsageError."""
-        raise NotImplementedError
 
     async def open(self) -> None:
         """Raises UsageError where the public server's key is missing."""
