@@ -28,6 +28,7 @@ from engine.contract.errors import (
 from engine.contract.item import Item, MissingOutput, id_with_options
 from engine.contract.job import Job, JobOutcome
 from engine.contract.lending import Loan, borrow
+from engine.contract.ownership import ensure_ours
 from engine.contract.paid import note_paid_request
 from engine.contract.parts import Parts
 from engine.contract.pipeline import (
@@ -189,6 +190,7 @@ __all__ = [
     "borrow",
     "checkpoint",
     "deadline",
+    "ensure_ours",
     "execute",
     "find_pipeline",
     "has_run_loop",

@@ -98,7 +98,15 @@ class Throttled(Ending):
 class Withdrawn(Ending):
     """This attempt is not wanted any more: its item is decided, or the run takes nothing new; then
     the item stays pending. Raised by the engine where a splitting stage would hand over the next
-    part, and by a stage after its `drain`, never otherwise."""
+    part, by `ensure_ours`, and by a stage after its `drain`, never otherwise.
+
+    `again` is the wait in seconds until the next attempt, unless the item leaves the run first;
+    None where there is to be none.
+    """
+
+    def __init__(self, reason: str, *, again: float | None = None) -> None:
+        super().__init__(reason)
+        self.again = again
 
 
 class Fault(Ending):

@@ -38,12 +38,7 @@ from engine.ledger.outputs.folders import discard_all, discard_in_parts
 from engine.ledger.records import AttemptRow, Begun, Change, Settled
 from engine.sources.jobs import Jobs, Taken
 from engine.sources.reading import Feed
-from engine.telemetry.events import (
-    Events,
-    ItemEntered,
-    Repaired,
-    SourceEnded,
-)
+from engine.telemetry.events import Events, ItemEntered, Repaired, SourceEnded
 from engine.workers.result import Items
 
 
@@ -93,6 +88,7 @@ class Routing:
         telling = Telling(finishes, commit, events, jobs)
         self.ended = telling.ended
         self._endings = Endings(telling.tell)
+        self.lists_of = self._endings.lists_of
         self._enter_again = partial(
             enter_again, endings=self._endings, jobs=jobs, finishes=finishes, commit=commit
         )

@@ -19,6 +19,7 @@ from engine.contract.pipeline import Pipeline
 from engine.flow.division import judges_of
 from engine.flow.ending.item_finishes import ItemFinishes
 from engine.flow.ending.pruning import Pruning
+from engine.flow.entry.claims import stand_up_for
 from engine.flow.finishing import WholeFinish, import_first, installed_versions, item_finish
 from engine.flow.journey.graph import Graph
 from engine.flow.pool import Pool, inbox_for
@@ -183,9 +184,7 @@ class Run:
 
     async def execute(self, background: Sequence[Background] = ()) -> RunReport:
         """Run until every item has ended, or the run is stopped, with `background` beside it.
-
-        Raises PenstockError where a stage does not open.
-        """
+        Raises PenstockError where a stage does not open."""
         for event in self._news:
             self.events.emit(event)
         lines = await self._work(background)
@@ -243,12 +242,12 @@ class Run:
     async def _work(self, background: Sequence[Background]) -> Sequence[str]:
         """Take the items through the pools, and run the finish; returns its lines."""
         lines: Sequence[str] = ()
+        stand_up_for(self._jobs, self._routing.lists_of)
         try:
             async with anyio.create_task_group() as helpers:
                 if threading.current_thread() is threading.main_thread():
                     helpers.start_soon(self._watch_signals)
-                told = self._commit.watch, self._finishes.run, self._gates.tell
-                for task in (*background, *told):
+                for task in (*background, self._commit.watch, self._finishes.run, self._gates.tell):
                     helpers.start_soon(task)
                 helpers.start_soon(Resizer(self.pools).keep, lambda: self._outcome == "done")
                 helpers.start_soon(self._jobs.attend, self.give_up)

@@ -119,7 +119,9 @@ class Settling:
         failure = Failure(ending.kind, reason, getattr(ending, "traceback", None))
         concluded = Conclusion(entry.journey, attempt.row, verdict.outcome, failure)
         if isinstance(ending, Withdrawn):
-            return concluded._replace(outcome="interrupted")
+            attempt.counts = False
+            delay = None if entry.journey.is_decided else ending.again
+            return concluded._replace(outcome="interrupted", delay=delay)
         if verdict.delay is not None and entry.journey.is_decided:
             return concluded._replace(outcome="interrupted")
         if verdict.delay is None:

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
+from functools import partial
 from inspect import isawaitable, iscoroutine
 
 import anyio
@@ -16,9 +17,10 @@ import anyio.lowlevel
 
 from engine.contract.errors import StopRun
 from engine.contract.job import Job, JobOutcome
+from engine.ledger.bell import bell
 from engine.ledger.records import Settled
 from engine.sources.reading import amapped, mapped, read_lazily
-from engine.sources.source import Source, wants_to_know
+from engine.sources.source import Source, can_lose, wants_to_know
 from engine.telemetry.text import one_line
 from engine.workers.call_thread import CallThread
 
@@ -37,10 +39,12 @@ LETTING_GO = 5.0
 class Taken:
     """A job that was read. Not the job itself: a source may give the same object twice."""
 
-    __slots__ = ("has_expired", "is_withdrawn", "job")
+    __slots__ = ("has_expired", "is_withdrawn", "item", "job")
 
     def __init__(self, job: Job) -> None:
         self.job = job
+        self.item: str | None = None
+        """The id of its item, once that has entered."""
         self.is_withdrawn = False
         """The source did not want it any more before its item had entered."""
         self.has_expired = False
@@ -66,6 +70,7 @@ class Jobs:
         """`stop` is called, with the reason, if a report to the source fails. `resident`: the
         source need not end, and may give one address again and again."""
         self.is_resident = resident
+        self.can_be_lost = can_lose(source)
         self._source = source
         self._stop = stop
         self._told = wants_to_know(source)
@@ -79,6 +84,10 @@ class Jobs:
         """A heap; the numbers keep jobs of one deadline in order."""
         self._numbers = itertools.count()
         self._deadline_came = anyio.Event()
+        self._lost: deque[Taken] = deque()
+        """Jobs that are not alive, and are to be withdrawn."""
+        self._has_lost = anyio.Event()
+        self._bell = bell()
         self._telling = False
         self._changed = anyio.Event()
         self._thread = CallThread("penstock-source-told")
@@ -151,6 +160,7 @@ class Jobs:
 
     def name(self, taken: Taken, item: str) -> None:
         """Tell the source the id of the job's item."""
+        taken.item = item
         if self._told:
             self._source.entered(taken.job, item)
 
@@ -158,6 +168,28 @@ class Jobs:
         """The jobs of the item of this id, which has ended, as the ledger has it: each is to be
         settled. A job that names the item from now on is none of them."""
         return self._of.pop(item, ())
+
+    def are_alive(self, item: str, *, surely: bool) -> list[bool | None]:
+        """What the source says of the jobs of the item of this id that have not been told of its
+        end, as `Source.alive`; those that are not alive are withdrawn. From any thread; blocks."""
+        told = []
+        for taken in [one for one in list(self._out) if one.item == item]:
+            told.append(self._source.alive(taken.job, surely=surely))
+            if told[-1] is False:
+                self._bell.ring(partial(self._lose, taken))
+        return told
+
+    def _lose(self, taken: Taken) -> None:
+        self._lost.append(taken)
+        self._has_lost.set()
+
+    async def let_go(self, give_up: Callable[[str], Awaitable[object]]) -> None:
+        """Withdraw the jobs that are not alive, until cancelled."""
+        while True:
+            while self._lost:
+                await self.withdraw(self._lost.popleft(), give_up)
+            self._has_lost = anyio.Event()
+            await self._has_lost.wait()
 
     def wants(self, item: str) -> bool:
         """Whether a job waits for the end of the item of this id."""
@@ -169,12 +201,14 @@ class Jobs:
             self.settle(taken, None)
 
     async def attend(self, give_up: Callable[[str], Awaitable[object]]) -> None:
-        """Tell the source of ends, and withdraw jobs that it does not want any more and those whose
-        deadlines pass, until cancelled. `give_up` has an item leave the run."""
+        """Tell the source of ends, and withdraw jobs that it does not want any more, that are
+        another machine's, and whose deadlines pass, until cancelled. `give_up` has an item leave
+        the run."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.tell)
             tasks.start_soon(self.take_back, give_up)
             tasks.start_soon(self.expire, give_up)
+            tasks.start_soon(self.let_go, give_up)
 
     async def take_back(self, give_up: Callable[[str], Awaitable[object]]) -> None:
         """Read the jobs that the source does not want any more, and withdraw them."""

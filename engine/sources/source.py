@@ -14,7 +14,7 @@ class Source(Protocol):
     """Yields jobs, and is told how each of them ended, once the ledger has the end.
 
     A class of your own derives from this one, and defines `items` and those of the other methods
-    that it needs; or it defines all five. A list needs no class: any iterable will do, see
+    that it needs; or it defines all six. A list needs no class: any iterable will do, see
     `ListSource`.
 
     **Reading.** `items` is called once in a run, on the event loop, and returns at once, as a
@@ -48,6 +48,9 @@ class Source(Protocol):
     and becomes no output, and `lost` follows. What was done stands. An item that another job, or a
     list, waits for too goes on for that; one that has failed or was dropped ends by itself.
 
+    **Being asked.** A source whose jobs another machine may take over, as a queue does with those
+    of a machine that stands still, has `alive`. A job that is not alive is withdrawn.
+
     **Errors.** An error from reading ends the run at once; a UsageError, or another PenstockError,
     is shown as one line. If `ended` raises, the run takes nothing new, finishes the items in hand,
     reports those too, and ends as stopped, with the reason: a source that wants another try makes
@@ -71,6 +74,17 @@ class Source(Protocol):
     def lost(self, job: Job) -> Awaitable[None] | None:
         """The run gives the job up before its end."""
         return None
+
+    def alive(self, job: Job, *, surely: bool) -> bool | None:
+        """Whether the job, which was read, is still this run's; None where that cannot be known at
+        the moment. Called in threads of workers, several at once; it may block for a moment, not
+        for long.
+
+        `surely`: something is about to be written that others read (`engine.ensure_ours`), so only
+        the word of whoever gives the jobs will do. Otherwise something is about to become an output
+        of this work folder, and no clock of this machine need be distrusted.
+        """
+        return True
 
     def withdrawn(self) -> Iterable[Job] | AsyncGenerator[Job, None]:
         """Jobs that nobody waits for any more, the very objects that were read, as it happens."""
@@ -124,6 +138,10 @@ class JoinedSources(Source):
         origin = _origin(job)
         return origin.source.lost(origin.job)
 
+    def alive(self, job: Job, *, surely: bool) -> bool | None:
+        origin = _origin(job)
+        return origin.source.alive(origin.job, surely=surely)
+
 
 class _Origin:
     """A job together with the source that it came from."""
@@ -141,6 +159,13 @@ def _origin(job: Job) -> _Origin:
 def as_source(given: Sources) -> Source:
     """The source itself, or a source made of it."""
     return given if isinstance(given, Source) else ListSource(given)
+
+
+def can_lose(source: Source) -> bool:
+    """Whether the source defines `alive`."""
+    if isinstance(source, JoinedSources):
+        return any(map(can_lose, source.sources))
+    return getattr(type(source), "alive", None) not in (None, Source.alive)
 
 
 def wants_to_know(source: Source) -> bool:

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from engine.contract.errors import PenstockError, StandIn, Withdrawn
 from engine.contract.item import Item
+from engine.contract.ownership import why_not_ours
 from engine.contract.stage import Stage
 from engine.ledger.outputs.drafts import Draft
 from engine.workers.handing import remove_part_folders
@@ -61,6 +62,8 @@ def conclude(draft: Draft, result: Result) -> Result:
         return result
     if draft.is_unwanted and result.stop is None:
         result = Result(ending=Withdrawn(UNWANTED))
+    elif result == DONE and (not_ours := why_not_ours(draft.item)):
+        result = Result(ending=not_ours)
     if isinstance(result.ending, StandIn):
         if draft.handing is None:
             draft.stand_in()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 from weakref import WeakSet
 
+from engine.contract.ownership import Asked, ownership
 from engine.contract.run_loop import run_loop
 from engine.ledger.bell import bell
 
@@ -88,11 +89,13 @@ class CallThread:
         self._thread: threading.Thread | None = None
         self._bell = bell()
         self._loop = asyncio.get_running_loop()
+        self._asked: Asked | None = None
 
     def begin(self, function: Callable[..., T], *arguments: Any) -> Call[T]:
         """Have `function(*arguments)` run in the thread. It runs even if
         the caller is cancelled."""
         if self._thread is None:
+            self._asked = ownership.get()
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             _started.add(self._thread)
             self._thread.start()
@@ -113,6 +116,7 @@ class CallThread:
 
     def _run(self) -> None:
         run_loop.set(self._loop)
+        ownership.set(self._asked)
         while (call := self._calls.get()) is not None:
             call.run()
             self._bell.ring(call.end)

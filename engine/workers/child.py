@@ -3,8 +3,8 @@
 Both sides exchange pickled messages, each after its length in eight bytes, over the child's stdin
 and stdout; the stage's own prints go to stderr. Each request gets one reply. Any number of other
 messages may come before it: log records of the stage, its current deadline, the expected number of
-parts, and parts to hand over, each of which the process then waits for: "handed", with the error if
-there was one.
+parts; and parts to hand over, and the question whose an item is, for each of which the process then
+waits for the answer: "handed", with the error if there was one, or "told".
 """
 
 import logging
@@ -14,8 +14,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import anyio
+from anyio import to_thread
 
 from engine.contract.errors import Ending, PenstockError
+from engine.contract.ownership import ownership
 from engine.contract.parts import MadePart
 from engine.ledger.outputs.drafts import Handing
 from engine.workers.base import StageFactory, StageOpenError
@@ -116,6 +118,9 @@ class Child:
                         assert handing is not None
                         handing.expect(value)
                         continue
+                    if word == "whose":
+                        await self._send(("told", await _whose(*value)))
+                        continue
                     if word == "part":
                         assert handing is not None
                         due, began = scope.deadline, anyio.current_time()
@@ -161,6 +166,11 @@ class Child:
         text = await self._process.obituary()
         self.killed = True
         return text
+
+
+async def _whose(item: str, surely: bool) -> bool | None:
+    asked = ownership.get()
+    return True if asked is None else await to_thread.run_sync(asked, item, surely)
 
 
 async def _error_of(handing: Handing, part: MadePart, content: str) -> PackedError | None:

@@ -25,6 +25,7 @@ from engine.cluster.frames import HEADER
 from engine.contract.deadline import Deadline, watcher
 from engine.contract.errors import PenstockError
 from engine.contract.item import Item
+from engine.contract.ownership import ownership
 from engine.contract.parts import MadePart, Positions
 from engine.contract.stage import Cancelled, Stage
 from engine.ledger.outputs.folders import mark_outlived
@@ -64,6 +65,7 @@ class ChildProcess:
         self._end_with_the_run()
         threading.Thread(target=self._read, daemon=True).start()
         watcher.set(self._tell_deadline)
+        ownership.set(self._ask_whose)
         handlers: dict[str, Callable[..., Any]] = {
             "open": self._open,
             "process": self._process,
@@ -182,13 +184,22 @@ class ChildProcess:
 
     def _ask(self, part: MadePart, content: str) -> None:
         """Have the run take a part, and wait until it has. Raises what it raised there."""
-        self._send("part", (part, content))
+        error = self._answer("part", (part, content))
+        if error is not None:
+            raise unpack_error(error)
+
+    def _ask_whose(self, item: str, surely: bool) -> bool | None:
+        """Whether the item is still the run's."""
+        answer: bool | None = self._answer("whose", (item, surely))
+        return answer
+
+    def _answer(self, word: str, value: Any) -> Any:
+        """The run's answer to a message, once it comes."""
+        self._send(word, value)
         message = self._inbox.get()
         if message is None:
             raise Cancelled("the run has ended")
-        _, error = message
-        if error is not None:
-            raise unpack_error(error)
+        return message[1]
 
     def _next(self) -> Packed:
         """The next item of the list that the last attempt returned; "done" after its last."""

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engine import Item, ItemRecord, Loan, Stage, Transient, UsageError
+from engine import Item, ItemRecord, Loan, Stage, Transient, UsageError, ensure_ours
 from stages.calls.sent_calls import SentCalls
 from stages.persistence.links import with_links
 from stages.persistence.records import read_records
@@ -69,6 +69,8 @@ class Persist(Stage):
         for name, sink in self._store.sinks.items() if self._store is not None else ():
             with _tried_again(name):  # before the records are read: see `Sink`
                 turns[name] = sink.begin()
+        if turns:  # whoever takes the item over from now on has a later turn
+            ensure_ours(item)
         records = self.records(item)
         if self._store is None:
             line: dict[str, Any] = {"counted": self._expected(records)}

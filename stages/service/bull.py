@@ -137,6 +137,10 @@ class BullSource(Source):
     def lost(self, job: Job) -> None:
         self._queue.give_back(self._gone(job).taken)
 
+    def alive(self, job: Job, *, surely: bool) -> bool | None:
+        doing: _Doing = job.handle
+        return self._queue.is_ours(doing.taken, surely=surely)
+
     def _gone(self, job: Job) -> _Doing:
         doing: _Doing = job.handle
         if doing.item is not None:

@@ -41,6 +41,9 @@ may have gone to a worker that stands still."""
 BUSY = 5.0
 """Seconds until a job is given again that the run would not have now."""
 
+SOON = 2.0
+"""Seconds that Redis has to say whose a job is."""
+
 LEAVING = 10.0
 """Seconds that the queue has to take what it is told at the end."""
 
@@ -62,7 +65,8 @@ class TakenJob:
     """A job that this worker has taken: it holds the lock of it until `end`.
 
     `why` says why it is given back before its end, once that is so, and `until` when it may be
-    taken again, in seconds since the epoch.
+    taken again, in seconds since the epoch. `ours_until` is when the lock ends that Redis has last
+    confirmed, by `clock`.
     """
 
     bull: "bullmq.Job"
@@ -71,6 +75,7 @@ class TakenJob:
     handle: Any = None
     why: str | None = None
     until: float = field(default=0.0)
+    ours_until: float = 0.0
 
     @property
     def id(self) -> str:
@@ -141,6 +146,17 @@ class BullQueue:
     def give_up(self, taken: TakenJob, why: str, until: float = 0.0) -> None:
         """Have the job given up."""
         self._call(self._give_up, taken, why, until)
+
+    def is_ours(self, taken: TakenJob, *, surely: bool) -> bool | None:
+        """Whether the job's lock is still this worker's, by the word of Redis; without `surely` by
+        this machine's clock where that is enough. None where Redis does not answer. Blocks."""
+        if not surely and taken.why != LOST and clock() < taken.ours_until:
+            return True
+        assert self._portal is not None
+        try:
+            return self._portal.call(self._renew, taken)
+        except RuntimeError:  # the queue has been left meanwhile
+            return None
 
     def tell(self, taken: TakenJob, progress: Mapping[str, Any]) -> None:
         """Tell how far the job is. A courtesy: nobody waits for it."""
@@ -273,6 +289,24 @@ class BullQueue:
                 log.warning("job %s is another worker's now; it is given up here", id_)
                 self._give_up(taken, LOST, 0.0)
 
+    async def _renew(self, taken: TakenJob) -> bool | None:
+        """Renew the job's lock; whether it was this worker's, None where Redis does not answer."""
+        if taken.why == LOST or taken.end.done():
+            return False
+        assert self._worker is not None
+        asked, lock = clock(), int(self._lock * 1000)
+        is_ours = None
+        try:
+            with anyio.move_on_after(SOON):
+                is_ours = bool(await self._worker.backend.extendLock(taken.id, taken.token, lock))
+        except Exception as error:  # it is asked again
+            log.debug("job %s could not be asked about: %s", taken.id, error)
+        if is_ours:
+            taken.ours_until = asked + self._lock
+        elif is_ours is not None:
+            self._locks_lost([taken.id])
+        return is_ours
+
     async def _look_for_cancelled(self) -> None:
         while True:
             await anyio.sleep(LOOK)
@@ -300,6 +334,12 @@ class BullQueue:
                 await taken.bull.updateProgress(dict(progress))
         except Exception as error:
             log.warning("the progress of job %s could not be told: %s", taken.id, error)
+
+
+def clock() -> float:
+    """Seconds that have passed, also while this machine slept."""
+    boot: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
 async def _called(function: Callable[..., object], arguments: tuple[Any, ...]) -> None:

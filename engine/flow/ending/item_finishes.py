@@ -7,7 +7,7 @@ from functools import partial
 
 import anyio
 
-from engine.contract.errors import PenstockError, StopRun
+from engine.contract.errors import PenstockError, StopRun, Withdrawn
 from engine.ledger.records import Settled
 from engine.telemetry.events import Events, ItemUnfinished
 from engine.telemetry.text import one_line
@@ -86,6 +86,8 @@ class ItemFinishes:
             await self._thread.call(self._finish, item)
         except StopRun as stop:
             self._stop(stop)
+            return None
+        except Withdrawn:  # another machine has the item now, and makes its results
             return None
         except Exception as error:
             why = str(error)

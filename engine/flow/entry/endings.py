@@ -52,6 +52,11 @@ class Endings:
             if parent in self._open:
                 journey.priority = self._open[parent].journey.priority
 
+    def lists_of(self, item: str) -> list[str]:
+        """The lists under way that wait for the item. From any thread."""
+        one = self._open.get(item)
+        return list(one.waiting) if one is not None else []
+
     def hurry(self, item: str, priority: int) -> None:
         """The item, which is under way, is wanted with this priority too."""
         journey = self._open[item].journey

@@ -133,9 +133,12 @@ class Producer:
     async def _update(self, id_: str, data: Mapping[str, Any]) -> None:
         await (await self._job(id_)).updateData(dict(data))
 
-    def steal(self, id_: str) -> None:
-        """Have another worker hold the job's lock."""
-        self._portal.start_task_soon(self._steal, id_)
+    def steal(self, id_: str, *, at_once: bool = False) -> None:
+        """Have another worker hold the job's lock: `at_once` for a thread that may wait."""
+        if at_once:
+            self._portal.call(self._steal, id_)
+        else:
+            self._portal.start_task_soon(self._steal, id_)
 
     async def _steal(self, id_: str) -> None:
         await self.queue.client.set(f"bull:{self.queue.name}:{id_}:lock", "another worker's")

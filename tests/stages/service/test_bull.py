@@ -5,8 +5,9 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -21,6 +22,7 @@ from engine import (
     UsageError,
     WorkFolderError,
     checkpoint,
+    ensure_ours,
     locked,
     run_pipeline,
 )
@@ -188,6 +190,47 @@ def test_a_lost_lock_has_the_run_give_the_job_up(
 
     work(redis, request.node.name, tmp_path, pipeline, until, lock=1.0)
     assert query(tmp_path, "SELECT outcome FROM items") == [("pending",)]
+
+
+class Stolen(Toy):
+    """An attempt during which another worker comes to hold the job's lock; nobody renews it yet. It
+    then does what else is to be done."""
+
+    steal: ClassVar[Callable[[], None]]
+    then: ClassVar[Callable[[Item], None]]
+
+    def act(self, item: Item, out: Path) -> Any:
+        super().act(item, out)
+        type(self).steal()
+        type(self).then(item)
+        return None
+
+
+@pytest.mark.parametrize("surely", [True, False])
+def test_whose_a_job_is_is_asked_of_redis_before_anything_is_written_of_it(
+    surely: bool, redis: str, producer: Producer, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """What others read, and the outputs of this work folder."""
+    written: list[str] = []
+    id_ = producer.add({"url": address("v")}, attempts=3)
+
+    def then(item: Item) -> None:
+        if surely:
+            ensure_ours(item)
+            written.append(item.id)
+
+    steal = partial(producer.steal, id_, at_once=True)
+    does: Any = {"steal": staticmethod(steal), "then": staticmethod(then)}
+    pipeline = line(toy("a", base=Stolen, **does))
+
+    def given_up(event: Event) -> bool:
+        return isinstance(event, ItemGivenUp)
+
+    work(redis, request.node.name, tmp_path, pipeline, given_up, lock=1000.0)
+    assert not written
+    assert query(tmp_path, "SELECT outcome FROM items") == [("pending",)]
+    assert query(tmp_path, "SELECT outcome FROM stages") == [("pending",)]
+    assert not list((tmp_path / "items").glob("*/a"))
 
 
 def test_a_job_that_has_to_wait_for_long_waits_in_the_queue(

@@ -19,6 +19,7 @@ from tests.acceptance.command import events, started
 from tests.engine.toys import executions, query
 from tests.stages.service.node import NODE_MODULES, node
 from tests.stages.service.redis_server import RedisServer
+from tests.stages.sinks.test_sinks import in_sqlite
 
 pytest.importorskip("bullmq")
 pytestmark = pytest.mark.slow
@@ -83,9 +84,11 @@ def site(redis: RedisServer, sources: Sequence[str], **options: Any) -> Iterator
 
 
 @contextmanager
-def worker(redis: RedisServer, folder: Path, name: str) -> Iterator["subprocess.Popen[str]"]:
+def worker(
+    redis: RedisServer, folder: Path, name: str, *more: str
+) -> Iterator["subprocess.Popen[str]"]:
     module = "tests.stages.service.toy_worker"
-    command = [sys.executable, "-m", module, redis.url, "toys", str(folder), name, str(LOCK)]
+    command = [sys.executable, "-m", module, redis.url, "toys", str(folder), name, str(LOCK), *more]
     with started(command, {"PYTHONPATH": str(ROOT)}) as process:
         yield process
 
@@ -98,10 +101,10 @@ def let_go(folder: Path, name: str) -> None:
     (folder / f"{name}.go").touch()
 
 
-def until_calling(process: "subprocess.Popen[str]", folder: Path) -> None:
+def until_calling(process: "subprocess.Popen[str]", folder: Path, stage: str = "call") -> None:
     """Return once the worker has made the first call."""
     for event in events(process):
-        if event["event"] == "AttemptStarted" and event["stage"] == "call":
+        if event["event"] == "AttemptStarted" and event["stage"] == stage:
             break
     while not (folder / "calls").exists():
         time.sleep(0.001)
@@ -164,6 +167,29 @@ def stand_still(folder: Path, redis: RedisServer, least: float) -> None:
     assert query(folder / "a", ends) == [("pending",)]
     assert not list((folder / "a" / "items").glob("*/call"))
     assert query(folder / "b", "SELECT outcome FROM items") == [("done",)]
+
+
+def test_a_worker_that_stood_still_puts_nothing_over_what_another_one_has_put_away(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    """It sleeps just before it begins to write, and its lock ends: it would have the later turn."""
+    database = tmp_path / "shared.db"
+    with worker(redis, tmp_path, "a", str(database)) as slow, site(redis, ["v"]) as node_site:
+        until_calling(slow, tmp_path, "persist")
+        slow.send_signal(signal.SIGSTOP)
+        let_go(tmp_path, "b")
+        with worker(redis, tmp_path, "b", str(database)) as other:
+            node_site.wait_for("completed")
+            let_go(tmp_path, "a")
+            slow.send_signal(signal.SIGCONT)
+            for event in events(slow):
+                if event["event"] == "ItemGivenUp":
+                    break
+            ended(slow)
+            ended(other)
+        assert (node_site.count("completed"), node_site.count("failed")) == (1, 0)
+    assert list(in_sqlite(database).values()) == [["b"]]
+    assert query(tmp_path / "a", "SELECT outcome FROM items") == [("pending",)]
 
 
 def test_a_killed_worker_s_job_goes_on_where_it_was(tmp_path: Path, redis: RedisServer) -> None:
