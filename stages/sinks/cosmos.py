@@ -2,6 +2,7 @@
 
     {"id": "video", "kind": "video", "video_id": …, "generation": …, …the document}
     {"id": "GENERATION-000012", "kind": "scene", "video_id": …, "generation": …, …the record}
+    {"id": "video", "kind": "gone", "video_id": …, "generation": "TURN."}, where it was taken out
     {"id": "turns", "kind": "turns", "video_id": "penstock turns", "given": the last turn}
 
 GENERATION has the turn of the write before the hash of the records, TURN.HASH: so those of two
@@ -156,19 +157,23 @@ class CosmosSink:
                 return True
 
     async def _remove(self, video: str, turns: Collection[int] | None) -> bool:
+        own = await self._begin() if turns is None else None
         while True:
             there = {item["id"]: item async for item in self._ids(video)}
             document = there.pop(VIDEO, None)
-            if turns is not None and (document is None or _told(document).turn not in turns):
+            is_there = document is not None and document["kind"] == "video"
+            turn = _told(document).turn if document is not None else -1
+            if own is not None and turn > own:  # somebody later has put it there, or taken it out
                 return False
-            if turns is not None and document is not None:
-                # What a later writer has in the making stays.
-                there = {id_: there[id_] for id_ in _older(there, _told(document).turn + 1)}
-            first: list[Operation] = []
-            if document is not None:  # the document first: then the video is not there
-                first.append(("delete", (VIDEO,), {"if_match_etag": document["_etag"]}))
-            if await self._send(video, [*first, *(("delete", (id_,)) for id_ in sorted(there))]):
-                return document is not None
+            if own is None and not (is_there and turn in (turns or ())):
+                return False
+            turn = own if own is not None else turn
+            mark = {"id": VIDEO, "kind": "gone", "video_id": video, "generation": f"{turn}."}
+            # The mark first: then the video is not there. What a later writer has begun stays.
+            old = sorted(_older(there, turn + 1))
+            operations = [_in_the_place_of(document, mark), *(("delete", (id_,)) for id_ in old)]
+            if await self._send(video, operations):
+                return is_there
 
     async def _delete(self, video: str, ids: Collection[str]) -> None:
         await self._send(video, [("delete", (id_,)) for id_ in sorted(ids)])
@@ -186,7 +191,7 @@ class CosmosSink:
         return True
 
     async def _ids(self, video: str) -> AsyncIterator[dict[str, Any]]:
-        async for item in self._query("SELECT c.id, c.generation, c._etag FROM c", video):
+        async for item in self._query("SELECT c.id, c.kind, c.generation, c._etag FROM c", video):
             yield item
 
     async def _read(self, video: str) -> list[dict[str, Any]]:

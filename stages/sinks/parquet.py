@@ -2,6 +2,7 @@
 
 FOLDER/VIDEO.parquet    replaced whole; the schema's metadata has the video's document
 FOLDER/.turns           the last turn that was given to a writer; also the writers' lock
+FOLDER/.gone/DIGEST     the turn in which a video was taken out, by a digest of its id
 
 The folder is a dataset for anything that reads Parquet: pyarrow, DuckDB, Polars, pandas.
 """
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from engine import StopRun, UsageError
 from stages.sinks.rows import row_of
-from stages.sinks.sink import VideoRecords, WrittenVideo, next_turn
+from stages.sinks.sink import VideoRecords, WrittenVideo, gone_name, next_turn
 from stages.sinks.texts import COLUMNS
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ TURN = b"penstock.turn"
 
 ENDING = ".parquet"
 TURNS = ".turns"
+GONE = ".gone"
 
 
 class ParquetSink:
@@ -50,10 +52,7 @@ class ParquetSink:
     def begin(self) -> int:
         path = self.folder / TURNS
         with _explained(path), self._alone() as turns:
-            text = os.pread(turns, 100, 0)
-            turn = next_turn(int(text) if text.strip().isdigit() else 0)
-            os.pwrite(turns, f"{turn:020}\n".encode(), 0)
-            return turn
+            return _give_turn(turns)
 
     def write(self, records: VideoRecords, turn: int | None = None) -> bool:
         import pyarrow.parquet as pq
@@ -69,28 +68,30 @@ class ParquetSink:
                 pq.write_table(_table(records, turn), new)
                 _sync(new)
                 with self._alone():
-                    if path.is_file() and _written(path).turn > turn:
+                    mark = self._mark(records.video)
+                    if (_written(path).turn if path.is_file() else _turn_in(mark)) > turn:
                         return False
                     new.replace(path)
                     _sync(self.folder)
+                    mark.unlink(missing_ok=True)
             finally:
                 new.unlink(missing_ok=True)
         return True
 
     def remove(self, video: str, turns: Collection[int] | None = None) -> bool:
         path = self.folder / f"{video}{ENDING}"
-        with _explained(path), self._alone():
-            if turns is not None and path.is_file() and _written(path).turn not in turns:
+        with _explained(path), self._alone() as given:
+            there = _written(path) if path.is_file() else None
+            if turns is not None and (there is None or there.turn not in turns):
                 return False
+            turn = _give_turn(given) if turns is None or there is None else there.turn
+            self._leave_mark(video, turn)  # first: a kill then leaves the video, and no way back
             if turns is None:
                 for left in self.folder.glob(f".{path.name}.*"):  # of a process that was killed
                     left.unlink(missing_ok=True)
-            try:
-                path.unlink()
-            except FileNotFoundError:
-                return False
+            path.unlink(missing_ok=True)
             _sync(self.folder)
-        return True
+        return there is not None
 
     def written(self) -> Mapping[str, WrittenVideo]:
         with _explained(self.folder):
@@ -101,6 +102,18 @@ class ParquetSink:
                         found[path.name.removesuffix(ENDING)] = _written(path)
             return found
 
+    def _mark(self, video: str) -> Path:
+        return self.folder / GONE / gone_name(video).hex()
+
+    def _leave_mark(self, video: str, turn: int) -> None:
+        mark = self._mark(video)
+        mark.parent.mkdir(exist_ok=True)
+        new = mark.with_name(f".{mark.name}")
+        new.write_text(str(turn))
+        _sync(new)
+        new.replace(mark)
+        _sync(mark.parent)
+
     @contextmanager
     def _alone(self) -> Iterator[int]:
         """Hold the writers' lock; gives the open file of turns."""
@@ -110,6 +123,22 @@ class ParquetSink:
             yield turns
         finally:
             os.close(turns)
+
+
+def _give_turn(turns: int) -> int:
+    """The next turn, from the open file of turns, with the writers' lock."""
+    text = os.pread(turns, 100, 0)
+    turn = next_turn(int(text) if text.strip().isdigit() else 0)
+    os.pwrite(turns, f"{turn:020}\n".encode(), 0)
+    return turn
+
+
+def _turn_in(mark: Path) -> int:
+    """The turn in which a video was taken out; -1 where it was not."""
+    try:
+        return int(mark.read_text())
+    except FileNotFoundError:
+        return -1
 
 
 def _table(records: VideoRecords, turn: int) -> "pa.Table":

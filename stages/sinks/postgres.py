@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from engine import Transient, UsageError, writable
 from stages.sinks.postgres_connection import PostgresConnection
 from stages.sinks.postgres_schema import OtherVersion, has_vectors, make_index, make_tables
-from stages.sinks.sink import Record, VideoRecords, WrittenVideo, next_turn
+from stages.sinks.sink import Record, VideoRecords, WrittenVideo, gone_name, next_turn
 from stages.sinks.sqlite import digest_of
 from stages.sinks.texts import COLUMNS, texts_of
 
@@ -63,7 +63,7 @@ class PostgresSink:
         with self._server.writing() as db:
             turn = turn if turn is not None else _next_turn(db)
             there = _written(db, records.video)
-            if there is not None and there.turn > turn:
+            if (there.turn if there is not None else _gone(db, records.video)) > turn:
                 return False
             if there is not None and there.generation == records.generation:
                 db.execute("UPDATE videos SET turn = %s WHERE id = %s", (turn, records.video))
@@ -76,10 +76,16 @@ class PostgresSink:
     def remove(self, video: str, turns: Collection[int] | None = None) -> bool:
         with self._server.writing() as db:
             there = _written(db, video)
-            if there is None or (turns is not None and there.turn not in turns):
+            if turns is not None and (there is None or there.turn not in turns):
                 return False
+            turn = _next_turn(db) if turns is None or there is None else there.turn
             _drop_vectors(db, _delete(db, video))
-        return True
+            db.execute(
+                "INSERT INTO gone VALUES (%s, %s)"
+                " ON CONFLICT (name) DO UPDATE SET turn = excluded.turn",
+                (gone_name(video), turn),
+            )
+        return there is not None
 
     def written(self) -> Mapping[str, WrittenVideo]:
         with self._server.writing() as db:
@@ -139,7 +145,14 @@ def _written(db: "Connection[Any]", video: str) -> WrittenVideo | None:
     return WrittenVideo(*row) if row else None
 
 
+def _gone(db: "Connection[Any]", video: str) -> int:
+    """The turn in which the video was taken out; -1 where it was not."""
+    row = db.execute("SELECT turn FROM gone WHERE name = %s", (gone_name(video),)).fetchone()
+    return int(row[0]) if row else -1
+
+
 def _insert(db: "Connection[Any]", records: VideoRecords, turn: int) -> None:
+    db.execute("DELETE FROM gone WHERE name = %s", (gone_name(records.video),))
     db.execute(
         "INSERT INTO videos (id, generation, document, turn) VALUES (%s, %s, %s, %s)",
         (records.video, records.generation, _json(records.document), turn),

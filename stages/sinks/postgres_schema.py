@@ -6,6 +6,7 @@
     vectors   what a model made of a text, by the text's digest; pgvector's type, with an index
     models    how to make such vectors, by the model's name
     turns     the last turn that was given to a writer
+    gone      the turns in which videos were taken out, by digests of their ids
 
 Not in `public`: Supabase lets everybody who has a project's public key read what is there.
 """
@@ -56,6 +57,9 @@ INSERT INTO turns VALUES (0);
 """
 """Apart from the other tables: those that were made without it get it."""
 
+GONE = "CREATE TABLE gone (name bytea PRIMARY KEY, turn bigint NOT NULL);"
+"""The same."""
+
 VECTORS = """
 CREATE TABLE vectors (
     model text NOT NULL, digest bytea NOT NULL, vector vector NOT NULL, PRIMARY KEY (model, digest)
@@ -77,6 +81,8 @@ def make_tables(db: "Connection[Any]", schema: str, *, vectors: bool) -> None:
         raise OtherVersion
     if not _is_there(db, "turns"):
         db.execute(TURNS.encode())
+    if not _is_there(db, "gone"):
+        db.execute(GONE.encode())
     if vectors and not has_vectors(db):
         # In a schema that every search path has: other programs use it too.
         db.execute("CREATE EXTENSION IF NOT EXISTS vector SCHEMA public")

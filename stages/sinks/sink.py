@@ -49,6 +49,11 @@ def next_turn(given: int) -> int:
     return max(given + 1, int(time.time() * 1000))
 
 
+def gone_name(video: str) -> bytes:
+    """The name of a video's mark, 16 bytes: it does not tell what was taken out."""
+    return hashlib.sha256(video.encode("utf-8", "surrogatepass")).digest()[:16]
+
+
 class Sink(AbstractContextManager["Sink"], Protocol):
     """A store of videos that others read. Leaving it as a context closes it.
 
@@ -59,7 +64,9 @@ class Sink(AbstractContextManager["Sink"], Protocol):
     Several processes may write at once, also from several machines, and also the same video. The
     sink itself says who is the later one: it gives turns, each higher than all before, and of the
     same video a lower turn never takes the place of a higher one, however late it comes. So no
-    clocks are compared, and who stood still for a while does no harm.
+    clocks are compared, and who stood still for a while does no harm. To take a video out has a
+    turn too, and leaves a mark with it: no lower turn puts the video back. A mark is small, and
+    goes when the video is put in again.
     """
 
     def begin(self) -> int:
@@ -67,12 +74,13 @@ class Sink(AbstractContextManager["Sink"], Protocol):
 
     def write(self, records: VideoRecords, turn: int | None = None) -> bool:
         """Put the video in the place of what is there under its id, unless that is of a later
-        turn; returns whether it is there now. Scenes that it no longer has are gone. To write it
-        again changes nothing. None: in a turn of its own."""
+        turn, or it was taken out in one; returns whether it is there now. Scenes that it no longer
+        has are gone. To write it again changes nothing. None: in a turn of its own."""
 
     def remove(self, video: str, turns: Collection[int] | None = None) -> bool:
-        """Take the video out, whoever has written it; with `turns` only where it was written in one
-        of these. Returns whether it was taken out."""
+        """Take the video out, whoever has written it until now; with `turns` only where it was
+        written in one of these, and others that have begun may still put theirs there. Returns
+        whether it was taken out."""
 
     def written(self) -> Mapping[str, WrittenVideo]:
         """The videos that are there, whoever wrote them."""

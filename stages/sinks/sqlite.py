@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stages.sinks.sink import Record, VideoRecords, WrittenVideo, next_turn
+from stages.sinks.sink import Record, VideoRecords, WrittenVideo, gone_name, next_turn
 from stages.sinks.sqlite_file import explained, open_to_write
 from stages.sinks.texts import COLUMNS, Column, spaced, texts_of
 
@@ -39,7 +39,7 @@ class SqliteSink:
         with self._transaction():
             turn = turn if turn is not None else self._next_turn()
             there = self._written(records.video)
-            if there is not None and there.turn > turn:
+            if (there.turn if there is not None else self._gone(records.video)) > turn:
                 return False
             if there is not None and there.generation == records.generation:
                 self._db.execute("UPDATE videos SET turn = ? WHERE id = ?", (turn, records.video))
@@ -65,10 +65,12 @@ class SqliteSink:
     def remove(self, video: str, turns: Collection[int] | None = None) -> bool:
         with self._transaction():
             there = self._written(video)
-            if there is None or (turns is not None and there.turn not in turns):
+            if turns is not None and (there is None or there.turn not in turns):
                 return False
+            turn = self._next_turn() if turns is None or there is None else there.turn
             self._drop_vectors(self._delete(video))
-        return True
+            self._db.execute("INSERT OR REPLACE INTO gone VALUES (?, ?)", (gone_name(video), turn))
+        return there is not None
 
     def written(self) -> Mapping[str, WrittenVideo]:
         with explained(self.path):
@@ -136,7 +138,13 @@ class SqliteSink:
         ).fetchone()
         return WrittenVideo(*row) if row else None
 
+    def _gone(self, video: str) -> int:
+        """The turn in which the video was taken out; -1 where it was not."""
+        row = self._db.execute("SELECT turn FROM gone WHERE name = ?", (gone_name(video),))
+        return next((turn for (turn,) in row), -1)
+
     def _insert(self, records: VideoRecords, turn: int) -> None:
+        self._db.execute("DELETE FROM gone WHERE name = ?", (gone_name(records.video),))
         told = (records.video, records.generation, json.dumps(records.document), turn)
         self._db.execute(
             "INSERT INTO videos (id, generation, document, turn) VALUES (?, ?, ?, ?)", told

@@ -7,6 +7,7 @@
     vectors   what a model made of a text, by the text's digest
     models    how to make such vectors, by the model's name; the one used last is searched by
     turns     the last turn that was given to a writer
+    gone      the turns in which videos were taken out, by digests of their ids
 
 One file with a rollback journal: it may be copied, and read on a disk that cannot be written. What
 a process that was killed had begun is taken back by whoever opens the file next.
@@ -65,6 +66,13 @@ COMMIT;
 """
 """Apart from the other tables: a file that was made without it gets it."""
 
+GONE = """
+BEGIN IMMEDIATE;
+CREATE TABLE gone (name BLOB PRIMARY KEY, turn INTEGER NOT NULL) WITHOUT ROWID;
+COMMIT;
+"""
+"""The same."""
+
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
@@ -109,7 +117,8 @@ def open_to_write(path: Path) -> sqlite3.Connection:
             _check(db, path)
             if _version(db) != VERSION:
                 db.executescript(SCHEMA)
-            _add_turns(db)
+            _add(db, "turns", TURNS)
+            _add(db, "gone", GONE)
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA secure_delete = ON")  # what is taken out is overwritten
         except BaseException:
@@ -135,19 +144,20 @@ def opened_to_read(path: Path) -> Iterator[sqlite3.Connection]:
         yield db
 
 
-def _add_turns(db: sqlite3.Connection) -> None:
+def _add(db: sqlite3.Connection, table: str, script: str) -> None:
+    """Make the table by the script, where it is missing."""
     try:
-        if not _has_turns(db):
-            db.executescript(TURNS)
+        if not _has(db, table):
+            db.executescript(script)
     except sqlite3.OperationalError:
         if db.in_transaction:
             db.execute("ROLLBACK")
-        if not _has_turns(db):  # else another process was quicker
+        if not _has(db, table):  # else another process was quicker
             raise
 
 
-def _has_turns(db: sqlite3.Connection) -> bool:
-    found = db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'turns'").fetchone()
+def _has(db: sqlite3.Connection, table: str) -> bool:
+    found = db.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (table,)).fetchone()
     return bool(found[0])
 
 

@@ -106,6 +106,38 @@ def test_only_what_was_put_there_in_these_turns_is_taken_out(shared):
         assert other.begin() > second, "what is gone gives no turn free"
 
 
+def test_what_was_taken_out_is_put_back_by_later_turns_alone(shared):
+    kind, place, contents = shared
+    with opened(kind, place) as one, opened(kind, place) as other:
+        early = one.begin()
+        assert not other.remove("a"), "it was not there, and an early write may be on its way"
+        assert not one.write(spoken("a", "old"), early)
+        assert contents() == {}
+
+        assert one.write(spoken("a", "new"), one.begin())
+        late = other.begin()
+        assert one.remove("a")
+        assert not other.write(spoken("a", "late"), late)
+        assert contents() == {} == one.written()
+        assert other.write(spoken("a", "newest"), other.begin())
+        assert contents() == {"a": ["newest"] * 2}
+
+
+def test_who_takes_out_its_own_leaves_room_for_those_who_have_begun(shared):
+    """They are other machines, which have done the video; what went before its own stays out."""
+    kind, place, contents = shared
+    with opened(kind, place) as one, opened(kind, place) as other:
+        before, own, begun = one.begin(), one.begin(), other.begin()
+        one.write(spoken("a", "own"), own)
+        assert one.remove("a", {own})
+        assert not one.write(spoken("a", "before"), before)
+        assert contents() == {}
+        assert other.write(spoken("a", "begun"), begun)
+        assert contents() == {"a": ["begun"] * 2}
+        assert other.remove("a", {begun})
+        assert other.write(spoken("a", "again"), begun), "what is done may be put in again"
+
+
 def test_a_sink_made_before_there_were_turns_gets_them(tmp_path, postgres, schema):
     """Its videos are older than any that is put there from now on."""
     import psycopg
@@ -115,9 +147,10 @@ def test_a_sink_made_before_there_were_turns_gets_them(tmp_path, postgres, schem
         with opened(kind, place) as sink:
             sink.write(spoken("a", "old"))
     with closing(sqlite3.connect(path)) as db:
-        db.executescript("DROP TABLE turns; ALTER TABLE videos DROP COLUMN turn;")
+        db.executescript("DROP TABLE turns; DROP TABLE gone; ALTER TABLE videos DROP COLUMN turn;")
     with psycopg.connect(postgres) as db:
         db.execute(f"DROP TABLE {schema}.turns")
+        db.execute(f"DROP TABLE {schema}.gone")
         db.execute(f"ALTER TABLE {schema}.videos DROP COLUMN turn")
     for kind, place in (("sqlite", str(path)), ("postgres", schema)):
         with opened(kind, place) as sink:
@@ -153,6 +186,21 @@ def test_a_machine_that_stood_still_overwrites_nothing(shared):
     told, _ = process.communicate("go on\n", timeout=60)
     assert told == "False\n"
     assert contents() == {"a": ["new"] * 3}
+
+
+def test_a_machine_that_stood_still_puts_nothing_back_that_was_taken_out(shared):
+    kind, place, contents = shared
+    process = started(STANDING, kind, place)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    os.kill(process.pid, signal.SIGSTOP)
+    with opened(kind, place) as sink:
+        assert sink.write(spoken("a", "new", 3))
+        assert sink.remove("a")
+    os.kill(process.pid, signal.SIGCONT)
+    told, _ = process.communicate("go on\n", timeout=60)
+    assert told == "False\n"
+    assert contents() == {}
 
 
 WRITING = """
