@@ -51,7 +51,7 @@ HELD: Does = {"slow@a": ["throttled", 1, 3600], "also slow@a": ["throttled", 1, 
 
 def soon() -> float:
     """A deadline that passes while an item is held."""
-    return time.time() + 0.1
+    return time.time() + 0.5
 
 
 def go(workdir: Path, site: Site, *steps: Any, **more: Any) -> Any:
