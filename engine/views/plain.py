@@ -12,7 +12,9 @@ from engine.views.progress import Progress, Snapshot
 
 class PlainLines:
     """One line at the start, one every `interval` seconds, and one for each
-    thing that goes wrong."""
+    thing that goes wrong. A run that waits for its source says so once: a service may do so for
+    days.
+    """
 
     def __init__(
         self, snapshot: Snapshot, stream: TextIO, interval: float = 10.0, unit: str = "item"
@@ -35,10 +37,17 @@ class PlainLines:
 
     async def refresh_forever(self) -> None:
         self._progress.look()
+        told: tuple[int, int] | None = None
         while True:
             await anyio.sleep(self._interval)
             standing = self._progress.look()
-            self._write(totals_line(standing, self._progress.source_ended, self._unit))
+            waits = standing.entered == standing.total_ended and not self._progress.source_ended
+            now = (standing.entered, standing.total_ended) if waits else None
+            if now is not None and now == told:
+                continue
+            told = now
+            line = totals_line(standing, self._progress.source_ended, self._unit)
+            self._write(f"{line}, waits for more" if waits else line)
             for line in held_lines(standing):
                 self._write(line)
 

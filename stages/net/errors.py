@@ -53,7 +53,7 @@ def classify(error: BaseException, source: str) -> BaseException:
         if isinstance(cause, PrivateAddress):
             return Permanent(
                 f"{source}: leads to the private address {cause.address}; only public ones are "
-                "fetched, unless --allow-private is given",
+                "fetched, unless stages.download.allow_private is true (--allow-private)",
                 kind="private_address",
             )
     if not any(_is_from(cause, "yt_dlp") for cause in chain):

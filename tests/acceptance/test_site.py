@@ -1,6 +1,7 @@
 """The site of docs/site.md, as it stands there: with real Node.js, Redis and worker."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -27,6 +28,24 @@ import WebSocket from 'ws';
 import { watch } from './watch.mjs';
 const [site, id] = process.argv.slice(2);
 watch(site, id, (job) => console.log(JSON.stringify(job)), WebSocket);
+"""
+
+ENDS_MEANWHILE = """
+import { Worker } from 'bullmq';
+import { jobs, events, state } from './jobs.mjs';
+const worker = new Worker(jobs.name, null, { connection: jobs.opts.connection });
+await jobs.add('video', {}, { jobId: 'one' });
+const job = await worker.getNextJob('token');
+const find = jobs.getJob.bind(jobs);
+let ended = false;
+jobs.getJob = async (id) => {
+  const found = await find(id);
+  if (!ended) await job.moveToCompleted({ outcome: 'done' }, 'token', false);
+  ended = true;
+  return found;
+};
+console.log(JSON.stringify([await state('one'), await state('one')]));
+await Promise.all([worker.close(), jobs.close(), events.close()]);
 """
 
 
@@ -95,6 +114,21 @@ def test_a_user_hears_that_a_video_is_done(
         assert httpx.get(f"{site}/videos/999").status_code == 404
         assert httpx.post(f"{site}/videos", content="{").status_code == 400
         assert httpx.delete(f"{site}/videos/{wrong}").status_code == 202
+
+
+def test_a_job_that_completes_while_it_is_read_is_not_told_without_its_result(
+    folder: Path,
+) -> None:
+    (folder / "meanwhile.mjs").write_text(ENDS_MEANWHILE)
+    with redis_server(folder, "--maxmemory-policy", "noeviction") as redis:
+        command = [node(), str(folder / "meanwhile.mjs")]
+        environment = {**os.environ, "REDIS_URL": redis}
+        ran = subprocess.run(
+            command, capture_output=True, text=True, timeout=60, env=environment, check=True
+        )
+    first, second = json.loads(ran.stdout)
+    assert (first["state"], first["result"]) == ("active", None)
+    assert (second["state"], second["result"]) == ("completed", {"outcome": "done"})
 
 
 def test_types_are_made_of_the_schema(folder: Path) -> None:

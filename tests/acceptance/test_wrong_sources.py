@@ -184,4 +184,4 @@ def test_private_addresses_are_refused_unless_allowed(
     assert not server.requests
     for row in videos(tmp_path / "work").values():
         assert (row["outcome"], row["kind"]) == ("failed", "private_address")
-        assert "unless --allow-private is given" in row["reason"]
+        assert "unless stages.download.allow_private is true (--allow-private)" in row["reason"]

@@ -260,6 +260,36 @@ def test_plain_lines_tell_the_totals_again_and_again_until_cancelled() -> None:
     assert all("1 of 4 items so far ended" in line for line in lines)
 
 
+def test_plain_lines_say_once_that_the_run_waits_for_its_source() -> None:
+    stream, looks = Watched(), 0
+
+    def snapshot() -> list[PoolStatistics]:
+        nonlocal looks
+        looks += 1
+        if looks == 10:  # nothing has come for several intervals
+            feed(view, entered=1, ended=1)
+        if looks == 20:
+            feed(view, entered=1, ended=0)
+        return pools_at(5)
+
+    view = PlainLines(snapshot, stream, interval=0.001)
+
+    async def watch() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(view.refresh_forever)
+            await stream.wait_for(4)
+            tasks.cancel_scope.cancel()
+
+    anyio.run(watch)
+    first, second, *others = [line.partition(", ")[2] for line in stream.getvalue().splitlines()]
+    assert first == "0 of 0 items so far ended, waits for more"
+    assert second.startswith("1 of 1 item so far ended")
+    assert second.endswith(", waits for more")
+    assert len(others) >= 2
+    assert all(line.startswith("1 of 2 items so far ended") for line in others)
+    assert "waits" not in " ".join(others)
+
+
 def test_a_closed_pipe_silences_plain_lines_and_nothing_else() -> None:
     reader, writer = os.pipe()
     os.close(reader)
