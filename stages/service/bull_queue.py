@@ -19,6 +19,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from engine import UsageError
 from stages.service.job_data import is_cancelled
 from stages.service.queue_server import check_queue_server, with_patience
+from stages.service.queue_watch import QueueWatch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -112,6 +113,7 @@ class BullQueue:
         self._lock = lock
         self._taken: dict[str, TakenJob] = {}
         self._is_leaving = False
+        self._watch = QueueWatch()
         self._portal: BlockingPortal | None = None
         self._tasks: TaskGroup | None = None
         self._worker: bullmq.Worker | None = None
@@ -187,7 +189,7 @@ class BullQueue:
                 "runRetryDelay": 1000,
             },
         )
-        self._worker.on("error", lambda error, *about: log.warning("the queue: %s", error))
+        self._worker.on("error", lambda error, *about: self._watch.tell(error))
         self._worker.on("lockRenewalFailed", self._locks_lost)
         raised: BaseException | None = None
         async with anyio.create_task_group() as self._tasks:
@@ -209,6 +211,7 @@ class BullQueue:
         assert self._tasks is not None
         self._tasks.start_soon(self._worker.run)
         self._tasks.start_soon(self._look_for_cancelled)
+        self._tasks.start_soon(self._watch.watch, self._worker.client.ping)
 
     def _leave(self, drain: float) -> None:
         if self._is_leaving:

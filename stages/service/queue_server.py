@@ -4,6 +4,8 @@ import logging
 from collections.abc import Mapping
 from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
+import anyio
+
 from engine import UsageError
 
 log = logging.getLogger("penstock.worker")
@@ -70,14 +72,21 @@ async def check_queue_server(url: str) -> None:
 
     how = {"socket_connect_timeout": FIRST_ANSWER, "socket_timeout": FIRST_ANSWER}
     try:
-        async with client.from_url(url, **how) as server:
-            # CONFIG would tell the policy too, but many who host Redis do not allow it.
-            info = await server.info()
+        with anyio.fail_after(2 * FIRST_ANSWER):  # the client's own tries may take minutes
+            async with client.from_url(url, **how) as server:
+                # CONFIG would tell the policy too, but many who host Redis do not allow it.
+                info = await server.info()
     except (AuthenticationError, ResponseError) as error:
-        told = f"{_line(error)}; user and password come from {USER} and {PASSWORD}"
+        # What Redis says to a client without a password is about its protocol.
+        why = "it wants a password, or another one"
+        told = why if isinstance(error, AuthenticationError) else _line(error)
+        told += f"; user and password come from {USER} and {PASSWORD}"
         raise UsageError(f"the queue's Redis refuses: {told}") from None
     except (RedisError, OSError, ValueError) as error:
-        raise UsageError(f"the queue's Redis does not answer: {_line(error)}") from None
+        told = _line(error) or "nothing came"
+        if url.startswith("rediss:"):
+            told += "; rediss:// is for a server that speaks TLS"
+        raise UsageError(f"the queue's Redis does not answer: {told}") from None
     if info.get("role") == "slave":
         master = f"{info.get('master_host')}:{info.get('master_port')}"
         raise UsageError(f"the queue's Redis is a replica, which takes no jobs; name {master}")

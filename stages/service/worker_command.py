@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from engine import UsageError, execute
+from engine import UsageError, execute, shown
 from stages.service.durations import Duration
 from stages.service.options import job_options, served_profiles, settings_options
 from stages.service.queue_server import queue_address
@@ -82,6 +82,8 @@ def worker(
         drain=drain,
     )
     with source.connected():
+        told = f"taking jobs of the queue {name} at {shown(url)}: {', '.join(profiles.served)}"
+        click.echo(told, err=True)
         code = execute(
             *(profiles.pipeline, profiles.config, workdir, source),
             *(quiet, log_json, None),

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from stages.service.queue_server import queue_address
-from tests.acceptance.command import penstock
+from tests.acceptance.command import PENSTOCK, penstock, started
+from tests.stages.service.redis_server import redis_server
 
 pytest.importorskip("bullmq")
 
@@ -76,3 +77,27 @@ def test_a_password_comes_from_the_environment(
     given: str | None, environment: dict[str, str], address: str
 ) -> None:
     assert queue_address(given, environment) == address
+
+
+def test_a_server_that_wants_a_password_is_told_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with redis_server(tmp_path, "--requirepass", "secret") as url:
+        ran = penstock("worker", "--queue", url, "--name", "q", "--profile", "crawl")
+    assert ran.code == 2
+    assert ran.said == (
+        "penstock: the queue's Redis refuses: it wants a password, or another one; user and "
+        "password come from REDIS_USERNAME and REDIS_PASSWORD\n"
+    )
+
+
+def test_it_says_of_which_queue_it_takes_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with redis_server(tmp_path, "--maxmemory-policy", "noeviction") as url:
+        command = [PENSTOCK, "worker", "--queue", url, "--name", "q", "--profile", "crawl"]
+        with started([*map(str, command), "--quiet"]) as process:
+            assert process.stderr is not None
+            assert process.stderr.readline() == f"taking jobs of the queue q at {url}: crawl\n"
