@@ -203,6 +203,7 @@ def test_who_holds_items_back_and_until_when_is_told() -> None:
     pools = [replace(one, holds=[waits]), replace(two, holds=[waits, *others])]
     stream = Watched()
     view = PlainLines(lambda: pools, stream, interval=0.001)
+    feed(view, entered=1, ended=0)
 
     async def watch() -> None:
         async with anyio.create_task_group() as tasks:
