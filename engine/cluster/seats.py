@@ -19,8 +19,9 @@ T = TypeVar("T")
 
 log = logging.getLogger("penstock.engine")
 
-LOOK = 0.25
-"""Seconds between two looks at whether the cluster has room by now: Ray tells nobody."""
+SOON, LOOK = 0.01, 0.25
+"""Seconds between two looks at whether the cluster has room by now, at first and in the end: Ray
+tells nobody, and where it is asked to wait for less than a second it does not."""
 
 TELL = 120.0
 """Seconds without any place after which a step that waits for one says so, once."""
@@ -49,6 +50,7 @@ class Seats(Generic[T]):
         self._close = close
         self._standing = cluster.turns.join(step, self.give_up)
         self._idle: list[T] = []
+        self._rested = anyio.Event()
         self._since: dict[T, float] = {}
 
     async def check(self) -> None:
@@ -76,8 +78,7 @@ class Seats(Generic[T]):
         if self._cluster.turns.gives_up(self._standing, had_for):
             await self._close(thing)
             return
-        self._idle.append(thing)
-        self._standing.idle.append(now)
+        self._add_idle(thing, now)
 
     async def give_up(self) -> None:
         """Close what has been idle for the longest time, if anything is."""
@@ -92,8 +93,13 @@ class Seats(Generic[T]):
 
     def put_back(self, thing: T) -> None:
         """The thing, which was resumed, is idle again: nothing was done with it."""
+        self._add_idle(thing, time.monotonic())
+
+    def _add_idle(self, thing: T, since: float) -> None:
         self._idle.append(thing)
-        self._standing.idle.append(time.monotonic())
+        self._standing.idle.append(since)
+        self._rested.set()  # whoever waits for room takes it
+        self._rested = anyio.Event()
 
     def forget(self, thing: T) -> None:
         """The thing has ended, or is about to; it may be idle."""
@@ -109,17 +115,17 @@ class Seats(Generic[T]):
         step has something idle itself, and after `patience` seconds. Raises StopRun where no node
         could hold it for long."""
         began, group = time.monotonic(), None
-        lacking_since, tell_at = math.inf, began + TELL
+        lacking_since, tell_at, pause = math.inf, began + TELL, SOON
         self._standing.waiting += 1
         try:
             while not self._idle and time.monotonic() - began < patience:
                 if not self._cluster.turns.may_ask(self._standing):
                     self._withdraw(group)
                     group = None
-                    await anyio.sleep(LOOK)
+                    await self._let_pass(LOOK)
                     continue
                 group = group or self._cluster.ray.util.placement_group([self._resources])
-                if await to_thread.run_sync(group.wait, LOOK, abandon_on_cancel=True):
+                if await to_thread.run_sync(group.wait, 0, abandon_on_cancel=True):
                     self._standing.places += 1
                     taken, group = group, None
                     return taken
@@ -134,10 +140,19 @@ class Seats(Generic[T]):
                 other = self._cluster.turns.to_give_up(self._standing, time.monotonic())
                 if other is not None:
                     await other.give_up()
+                    pause = SOON
+                await self._let_pass(pause)
+                pause = min(LOOK, 2 * pause)
             return None
         finally:
             self._standing.waiting -= 1
             self._withdraw(group)
+
+    async def _let_pass(self, seconds: float) -> None:
+        """Wait so long, or until something of the step's is idle."""
+        if not self._idle:
+            with anyio.move_on_after(seconds):
+                await self._rested.wait()
 
     async def _still_possible(self, lacking_since: float) -> float:
         """Since when no node could hold a worker of the step, before now or from now on. Raises

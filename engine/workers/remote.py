@@ -68,29 +68,29 @@ class RemoteNursery(Nursery):
 
     async def child(self, access: Access | None = None) -> Child:
         found = access.taken() if isinstance(access, Seat) else None
-        lost, told = 0, ""
-        while lost < STARTS:
-            found = found or await self.found()
-            if isinstance(found, Child):
-                return found
-            try:
-                return await self._started(found)
-            except NodeLostError as error:  # there was no item in hand: it costs no attempt
-                found, lost, told = None, lost + 1, str(error)
-        raise StopRun(
-            f"worker processes of step {self.factory.name!r} do not start on the cluster: {told}; "
-            "see Ray's logs on the nodes, and run again"
-        )
+        return found or await self.found()
 
     def found_nowait(self) -> Child | None:
         """A process that was at work just now; None where there is none."""
         return self._seats.resume() if self._seats.idle_for < FRESH else None
 
-    async def found(self) -> Any:
-        """A process for an attempt, or a place for one. Raises StopRun as `Seats.room` does."""
-        while (found := await self._look()) is None:
-            pass
-        return found
+    async def found(self) -> Child:
+        """A process for an attempt, where need be a new one in a place of its own. Raises StopRun
+        as `Seats.room` does, and what `Child.start` raises."""
+        lost, told = 0, ""
+        while lost < STARTS:
+            found = await self._look()
+            if isinstance(found, Child):
+                return found
+            try:
+                if found is not None:
+                    return await self._started(found)
+            except NodeLostError as error:
+                lost, told = lost + 1, str(error)
+        raise StopRun(
+            f"worker processes of step {self.factory.name!r} do not start on the cluster: {told}; "
+            "see Ray's logs on the nodes, and run again"
+        )
 
     async def _look(self, patience: float = math.inf) -> Any | None:
         """A process, or a place for one; None after `patience` seconds without room, and where a
@@ -106,12 +106,9 @@ class RemoteNursery(Nursery):
             return None
         return child
 
-    def give_back(self, found: Any) -> None:
-        """A process, or a place for one, was not needed."""
-        if isinstance(found, Child):
-            self._seats.put_back(found)
-        else:
-            self._seats.leave(found)
+    def give_back(self, child: Child) -> None:
+        """A process was not needed."""
+        self._seats.put_back(child)
 
     async def _started(self, place: Any) -> Child:
         async def launch(factory: StageFactory, path: Sequence[str]) -> Transport:
@@ -148,13 +145,13 @@ class RemoteNursery(Nursery):
 
 
 class Seat:
-    """One worker's `Access` to the places of its step. What it has found is for the attempt that
-    follows, and given back where none does."""
+    """One worker's `Access` to the processes of its step, in their places. What it has found is for
+    the attempt that follows, and given back where none does."""
 
     def __init__(self, nursery: RemoteNursery) -> None:
         self._nursery = nursery
-        self._found: Any | None = None
-        self._stop: StopRun | None = None
+        self._found: Child | None = None
+        self._error: StopRun | WorkerDiedError | None = None
 
     def enter_nowait(self) -> bool:
         self._found = self._nursery.found_nowait()
@@ -163,19 +160,20 @@ class Seat:
     async def enter(self) -> None:
         try:
             self._found = await self._nursery.found()
-        except StopRun as stop:  # told as the end of the attempt
-            self._stop = stop
+        except (StopRun, WorkerDiedError) as error:  # told as the end of the attempt
+            self._error = error
 
     def leave(self) -> None:
         found, self._found = self._found, None
         if found is not None:
             self._nursery.give_back(found)
 
-    def taken(self) -> Any | None:
-        """What was found, for the attempt; None where the worker has not entered. Raises StopRun
-        where nothing will be found any more."""
-        if self._stop is not None:
-            raise self._stop
+    def taken(self) -> Child | None:
+        """What was found, for the attempt; None where the worker has not entered. Raises what kept
+        it from being found."""
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
         found, self._found = self._found, None
         return found
 
