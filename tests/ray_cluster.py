@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,9 @@ OBJECT_STORE = 80 * 1024 * 1024
 
 
 @contextmanager
-def two_nodes(cpus: int = 1) -> Iterator[Any]:
-    """A `ray.cluster_utils.Cluster` of two nodes with so many processors each."""
+def two_nodes(cpus: int = 1, first: Mapping[str, float] | None = None) -> Iterator[Any]:
+    """A `ray.cluster_utils.Cluster` of two nodes with so many processors each; the first node has
+    further resources."""
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # the paths of sockets have to be short
     before = dict(os.environ)
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": folder}
@@ -41,7 +42,7 @@ def two_nodes(cpus: int = 1) -> Iterator[Any]:
 
     cluster = Cluster()
     try:
-        add_node(cluster, num_cpus=cpus)
+        add_node(cluster, num_cpus=cpus, resources=dict(first or {}))
         add_node(cluster, num_cpus=cpus, node_ip_address="127.0.0.2")
         yield cluster
     finally:

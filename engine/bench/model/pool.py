@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from engine.bench.model.journey import Following, ModelJourney
 from engine.bench.model.pieces import Piece
+from engine.bench.model.places import ModelPlace
 from engine.bench.model.recorded import Service, Visit
 from engine.flow.inbox import InboxState
 
@@ -18,11 +19,12 @@ class ModelEntry:
     """
 
     __slots__ = (
-        "is_withdrawn", "journey", "offering", "offers", "part", "pieces", "service", "since",
-        "stage", "task", "then", "tried",
+        "is_withdrawn", "journey", "offering", "offers", "part", "pieces", "place", "service",
+        "since", "stage", "task", "then", "tried",
     )  # fmt: skip
 
     service: Service
+    place: ModelPlace | None
     part: int | None
     pieces: Iterator[Piece]
     offering: ModelJourney

@@ -96,7 +96,8 @@ class ModelRun:
             self.numbers[name]: Processor[ModelEntry](many) for name, many in (links or {}).items()
         }
         placed = {self.numbers[name]: takes for name, takes in recording.placed.items()}
-        self._places = Places(nodes, placed)
+        self._touched: list[int] = []
+        self._places = Places(nodes, placed, self._events, self._touched.append)
         far = nodes.count * nodes.each.get("CPU", math.inf) if nodes else math.inf
         self._far: Processor[ModelEntry] = Processor(far)
         self._shared = [(self.processor, self._end), (self._far, self._end)]
@@ -104,7 +105,6 @@ class ModelRun:
         self._gates = ModelGates(recording.capacities, rates, self._events, self._unhold)
         self.seconds = 0.0
         self._source: Iterator[ModelItem] = iter(())
-        self._touched: list[int] = []
         self._freed: list[ModelEntry] = []
         """Those whose task goes on, though no pool has got room for them."""
         self._listen = listen
@@ -121,6 +121,7 @@ class ModelRun:
     def begin(self, source: Iterator[ModelItem]) -> None:
         """Open the workers, and begin to read the source."""
         self._source = source
+        self._places.begin()
         for number, pool in enumerate(self.pools):
             self._open(number, pool.workers)
         self._feed()
@@ -240,7 +241,7 @@ class ModelRun:
             changed = True
             while changed:
                 changed = False
-                if pool.idle > 0 and pool.ready and self._places.has_room(stage):
+                if self._places.has_room(stage, min(pool.idle, pool.ready)):
                     self._take(pool)
                     changed = True
                 line = pool.next_line()
@@ -275,7 +276,7 @@ class ModelRun:
 
     def _start(self, entry: ModelEntry) -> None:
         entry.since = self._events.now
-        self._places.take(entry.stage)
+        entry.place = self._places.take(entry.stage)
         self.pools[entry.stage].busy.begin(entry.since)
         journey, services = entry.journey, entry.visit.services
         journey.begun |= 1 << entry.stage
@@ -349,7 +350,7 @@ class ModelRun:
         stage, journey, visit, now = entry.stage, entry.journey, entry.visit, self._events.now
         pool = self.pools[stage]
         pool.busy.end(now)
-        self._touched += self._places.give(stage)
+        self._places.give(stage, entry.place)
         pool.ended += 1
         if self._listen is not None:
             self._listen(entry, now)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from engine.bench.model.places import Nodes
 from engine.bench.model.recorded import RecordedItem, Recording, Service, Visit
 from engine.bench.model.simulation import simulate
+from engine.cluster.turns import LULL
 from engine.config.limits import KeyLimits
 from engine.gates.capacity import Capacities
 from tests.engine.bench.recordings import item, recording, tandem
@@ -307,7 +308,23 @@ def test_what_no_node_has_twice_one_worker_has_at_a_time() -> None:
 
 
 def test_steps_that_do_not_fit_together_have_their_turns() -> None:
+    """With one place a does ten, as many as b takes in, and has the place for a second in vain. So
+    does b then. With three a has one more, which it needs half of the time."""
     items = [item(str(n), a=Service(0.5), b=Service(0.5)) for n in range(200)]
     placed = {"a": {"CPU": 1.0}, "b": {"CPU": 1.0}}
-    made = recording(tandem("a", "b"), items, workers=2, placed=placed)
-    assert simulate(made, {}, nodes=Nodes(1, {"CPU": 1})).throughput == pytest.approx(1, rel=0.05)
+    made = recording(tandem("a", "b"), items, workers=2, queue=8, placed=placed)
+    turn = 10 * 0.5 + LULL
+    assert simulate(made, {}, nodes=Nodes(1, {"CPU": 1})).throughput == pytest.approx(
+        10 / (2 * turn), rel=0.02
+    )
+    assert simulate(made, {}, nodes=Nodes(2, {"CPU": 1})).throughput == pytest.approx(2, rel=0.02)
+
+
+def test_a_place_without_work_goes_to_the_step_that_has_too_few() -> None:
+    """a takes three of the four places at first; b, which needs as many, has one of them after it
+    has been idle for so long."""
+    items = [item(str(n), a=Service(0.5), b=Service(0.5)) for n in range(400)]
+    placed = {"a": {"CPU": 1.0}, "b": {"CPU": 1.0}}
+    made = recording(tandem("a", "b"), items, workers=4, queue=8, placed=placed)
+    found = simulate(made, {}, nodes=Nodes(2, {"CPU": 2}))
+    assert 0.85 * 4 < found.throughput <= 4
