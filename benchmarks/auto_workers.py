@@ -35,7 +35,7 @@ from typing import Any
 from benchmarks.harness import Figures, finish, parse, parser, ratios, table, take_turns
 from benchmarks.results import Measurement, Target
 from engine.config.load import load_config
-from engine.flow.run import run_pipeline
+from engine.flow.opening import run_pipeline
 from engine.telemetry.events import Event, Events, PoolResized
 from stages.crawl.pipeline import crawl
 from stages.demo.clips import Clip, Shot

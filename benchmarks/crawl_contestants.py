@@ -21,7 +21,7 @@ from typing import Any
 from engine import Drop, Item, Permanent, Stage
 from engine.config.load import Config, load_config
 from engine.contract.pipeline import FinishContext, ItemRecord
-from engine.flow.run import run_pipeline
+from engine.flow.opening import run_pipeline
 from engine.ledger.outputs.folders import open_scratch
 from stages.crawl.dataset.build import build_dataset
 from stages.crawl.pipeline import crawl

@@ -23,7 +23,7 @@ from benchmarks.servers import Behaviour, DescriptionServer, answering
 from engine import SOURCE, Item, Pipeline, Stage, Step
 from engine.bench.intervals import interval
 from engine.config.load import load_config
-from engine.flow.run import run_pipeline
+from engine.flow.opening import run_pipeline
 from stages.crawl.describe import Describe
 
 RATE = 600.0

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.harness import Contestant, Figures, timed
 from engine import SOURCE, Item, Pipeline, Stage, Step
 from engine.config.load import load_config
-from engine.flow.run import run_pipeline
+from engine.flow.opening import run_pipeline
 from engine.ledger.outputs.folders import open_scratch
 from stages.crawl.filter import Filter
 from stages.models.detector import Detector

@@ -40,7 +40,7 @@ from engine.bench.model.reading import read_recording
 from engine.bench.model.recorded import Recording
 from engine.bench.model.simulation import simulate
 from engine.config.load import load_config
-from engine.flow.run import run_pipeline
+from engine.flow.opening import run_pipeline
 from engine.ledger.schema import FILE as LEDGER
 from stages.service.bull import BullSource
 from stages.service.profiles import AskedJob

@@ -17,7 +17,7 @@ from benchmarks.harness import Figures, ratios, table
 from benchmarks.overhead_stages import configured, stages_of
 from benchmarks.overhead_writing import small_file
 from benchmarks.results import Table, Target
-from engine.flow.run import run_pipeline
+from engine.flow.opening import run_pipeline
 from engine.telemetry.events import Event, Events, ItemEnded
 
 FEW, MANY = 1_000, 100_000

@@ -21,7 +21,7 @@ from benchmarks.overhead_stages import HOP, STAGES, configured
 from benchmarks.overhead_writing import CONTENT, small_file, whole_run
 from benchmarks.results import Table, Target
 from engine import SOURCE, Item, Parts, Pipeline, Stage, Step
-from engine.flow.run import run_pipeline
+from engine.flow.opening import run_pipeline
 
 ITEMS = "items"
 PARTS = "parts of one item"

@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.harness import Contestant, Figures
 from benchmarks.overhead_stages import HOP, STAGES, configured, stages_of
 from engine import Item, Stage
-from engine.flow.run import run_pipeline
+from engine.flow.opening import run_pipeline
 
 CONTENT = "x" * 40
 

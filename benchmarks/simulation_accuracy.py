@@ -33,7 +33,7 @@ from engine.bench.model.reading import read_recording
 from engine.bench.model.recorded import Recording
 from engine.bench.model.simulation import simulate
 from engine.config.load import Config, load_config
-from engine.flow.run import run_pipeline
+from engine.flow.opening import run_pipeline
 
 CLOSE = 0.10
 """The error that half of the predictions may have at most."""

@@ -81,8 +81,8 @@ if TYPE_CHECKING:
     from engine.cli.run_command import execute
     from engine.config.load import Config, load_config
     from engine.config.profiles import JobProfile, load_profile
+    from engine.flow.opening import run_pipeline
     from engine.flow.report import RunReport
-    from engine.flow.run import run_pipeline
     from engine.gates.shared import GatesAway, SharedGate, SharedLimits, Shut, shared_gate
     from engine.ledger.lock import LOCK_FILES, locked
     from engine.ledger.reader import read_item
@@ -114,7 +114,7 @@ _LATER = {
     "locked": "engine.ledger.lock",
     "open_list": "engine.sources.lists",
     "read_item": "engine.ledger.reader",
-    "run_pipeline": "engine.flow.run",
+    "run_pipeline": "engine.flow.opening",
     "shared_gate": "engine.gates.shared",
 }
 

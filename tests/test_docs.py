@@ -499,7 +499,7 @@ def test_own_pipeline_runs_from_python(posters: Path) -> None:
 
 STRIPS = """
 from engine.config.load import load_config
-from engine.flow.run import run_pipeline
+from engine.flow.opening import run_pipeline
 
 ends = ["stages.opening.position=0.1", "stages.closing.position=0.9"]
 report = run_pipeline(strips, load_config(strips, None, {}, ends, {}), Path("strips"), ["clip.mp4"])

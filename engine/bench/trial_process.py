@@ -18,8 +18,8 @@ from engine.config import CONFIG
 from engine.config.load import load_config
 from engine.contract import registry
 from engine.contract.errors import PenstockError, StopRun, UsageError
+from engine.flow.opening import run_pipeline
 from engine.flow.report import RunReport
-from engine.flow.run import run_pipeline
 from engine.telemetry.events import AttemptStarted, Event, Events, ItemEnded
 from engine.telemetry.statistics import bottleneck, bottleneck_sentence
 from engine.telemetry.text import one_line

@@ -144,7 +144,7 @@ def execute(
     """Run the pipeline, with a view, a final report, and more listeners; returns the exit code.
     `tell_failures`: a `quiet` run in which something failed says so in a line. `resident` as for
     `run_pipeline`."""
-    from engine.flow.run import run_pipeline
+    from engine.flow.opening import run_pipeline
     from engine.views.choose import choose_view
     from engine.views.json_log import JsonLog, printing_aside
     from engine.views.levels import Levels

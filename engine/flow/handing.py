@@ -1,21 +1,19 @@
-"""What handing over a part means to the worker that does it, and to the item that it is of."""
+"""What handing over a part means to the worker that does it, and to the disk."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 
 import anyio
 
 from engine.contract.errors import StopRun
 from engine.contract.parts import MadePart
 from engine.flow.attempt import Entry
-from engine.flow.division import Division
 from engine.flow.inbox import Inlet
 from engine.flow.journey import Journey
 from engine.flow.journey.graph import Graph
 from engine.gates.disk import DiskGate
 from engine.gates.resources import Share
 from engine.ledger.outputs.drafts import Handing
-from engine.telemetry.events import Events, PartsExpected
 from engine.telemetry.meter import Meter
 
 
@@ -47,29 +45,6 @@ class PoolHanding:
 
     def expect(self, count: int) -> None:
         self._inner.expect(count)
-
-
-class SplittingItem:
-    """The run's side of one attempt that splits an item: a `Handing`. `take` is the run's way to
-    commit a part, and to pass it on."""
-
-    def __init__(
-        self,
-        take: Callable[[Division, MadePart, str], Awaitable[None]],
-        division: Division,
-        events: Events,
-    ) -> None:
-        self._take = take
-        self._division = division
-        self._events = events
-        self.standing = division.standing
-
-    async def hand_over(self, part: MadePart, content: str) -> None:
-        await self._take(self._division, part, content)
-
-    def expect(self, count: int) -> None:
-        item, split = self._division.journey.item, self._division.split
-        self._events.emit(PartsExpected(item.id, split, count))
 
 
 class DiskRoom:

@@ -18,23 +18,20 @@ import anyio
 from engine.cluster.cluster import RayCluster
 from engine.config.limits import LimitSettings
 from engine.config.load import StageConfig
-from engine.contract.errors import BatchFault
-from engine.contract.paid import new_tally
 from engine.contract.stage import Stage, StageOptions
 from engine.flow.attempt import Attempt, Entry, Hooks, Stay
-from engine.flow.handing import PoolHanding
+from engine.flow.attempting import Attempting
 from engine.flow.holding import ALONE, Holding
-from engine.flow.in_hand import InHand
 from engine.flow.inbox import Closed, Inbox, Outlet
 from engine.flow.settling import Settling, retry_policy
 from engine.gates.hosts import Gates
 from engine.gates.resources import Resources
 from engine.ledger.outputs.drafts import Draft, Outputs
-from engine.telemetry.events import AttemptStarted, Events, PoolResized
+from engine.telemetry.events import Events, PoolResized
 from engine.telemetry.meter import Meter
 from engine.telemetry.statistics import CLUSTER, PoolStatistics
 from engine.workers.base import StageFactory, Worker
-from engine.workers.result import Items, Result, killer, result_of
+from engine.workers.result import Items, Result, result_of
 from engine.workers.team import Team
 
 FREE_HELD = 1000
@@ -86,7 +83,6 @@ class Pool:
         policy = retry_policy(self.options, limits)
         self._events = events
         self._hooks = hooks
-        self._outputs = outputs
         factory = StageFactory(stage, config.settings, workdir, name, ingredients)
         self._gated = stage.gate is not Stage.gate
         self._probe = factory()  # never opened: it only answers `gate` and `needs`
@@ -94,19 +90,29 @@ class Pool:
         is_placed = self.options.placement == "ray"
         needs = {} if is_placed else self._probe.needs()
         self._share = resources.share(name, needs) if needs else None
-        self._splits = stage.splits()
         self._target = first_workers(self.options)
         self._inbox = inbox
         self._lingers = self.options.batch > 1 and self.options.linger > 0
         self._needs = (CLUSTER,) if is_placed else tuple(needs)
         self._is_plain = self.options.batch == 1 and not self._gated and not self._needs
         self._team = Team(factory, config.options, events, self._serve_next, inbox.release, cluster)
-        self._busy, self._starved, self._needing = Meter(), Meter(), Meter()
+        self._starved, self._needing = Meter(), Meter()
         self._holding = Holding(inbox, gates)
         self._settling = Settling(stage, name, policy, gates, self._holding, events, hooks)
         self._tasks = anyio.create_task_group()
-        self._in_hand = InHand()
-        self.cut_short, self.drain = self._in_hand.cut_short, self._team.drain
+        self._attempting = Attempting(
+            name,
+            inputs,
+            self.options.attempts,
+            self._team,
+            self._settling,
+            events,
+            hooks,
+            outputs,
+            splits=stage.splits(),
+            share=self._share,
+        )
+        self.cut_short, self.drain = self._attempting.cut_short, self._team.drain
 
     async def run(self) -> None:
         """Work until the inbox is closed and empty, or drained. Raises what `open` raises."""
@@ -151,7 +157,7 @@ class Pool:
             failed=counts["failed"],
             retried=counts["retried"],
             throttled=counts["throttled"],
-            busy=self._busy.seconds,
+            busy=self._attempting.busy.seconds,
             starved=self._starved.seconds,
             blocked=self._settling.blocked.seconds,
             worker_seconds=self._team.alive.seconds,
@@ -186,7 +192,7 @@ class Pool:
         if not first.journey.goes_to(self.name):
             self._inbox.leave()  # withdrawn as it came in, or was taken
         elif self._is_plain:
-            await self._conclude(await self._attempt(worker, number, first))
+            await self._conclude(await self._attempting.attempt(worker, number, first))
         else:
             for attempt in await self._take_turns(first, worker, number):
                 await self._conclude(attempt)
@@ -228,13 +234,13 @@ class Pool:
         attempts: list[Attempt] = []
         if self.options.batch == 1 or taken[0].alone:
             if self._is_still_due(taken[0], number, attempts):
-                attempts.append(await self._attempt(worker, number, taken[0]))
+                attempts.append(await self._attempting.attempt(worker, number, taken[0]))
             return attempts
         entries = self._batch(taken, number, attempts)
         if len(entries) == 1:
-            attempts.append(await self._attempt(worker, number, entries[0]))
+            attempts.append(await self._attempting.attempt(worker, number, entries[0]))
         elif entries:
-            attempts += await self._attempt_together(worker, number, entries)
+            attempts += await self._attempting.attempt_batch(worker, number, entries)
         return attempts
 
     def _batch(self, taken: list[Entry], number: int, attempts: list[Attempt]) -> list[Entry]:
@@ -287,72 +293,13 @@ class Pool:
         try:
             key = self._probe.gate(entry.journey.item.with_inputs(self._inputs))
         except Exception as error:
-            attempt = self._start(entry, worker)
+            attempt = self._attempting.begin(entry, worker)
             attempt.result = result_of(error)
             attempts.append(attempt)
             return False
         return key is None or self._holding.enters(entry, key, self._tasks, company)
 
-    # Attempts
-
-    async def _attempt(self, worker: Worker, number: int, entry: Entry) -> Attempt:
-        attempt, handing, tally = self._start(entry, number), None, new_tally()
-        if self._splits:
-            attempt.draft.handing = handing = await self._handing(attempt)
-        with self._busy as began:
-            if entry.suspect:
-                attempt.result = await self._try_suspect(worker, number, attempt)
-            else:
-                attempt.result = await self._in_hand.process(worker, number, attempt.draft)
-        attempt.seconds, attempt.paid = self._busy.changed - began, tally.requests
-        if handing is not None:
-            attempt.seconds -= handing.waited
-            attempt.row.blocked = handing.waited
-        attempt.row.cost = attempt.result.processor
-        self._settling.leave_gate(attempt)
-        return attempt
-
-    async def _handing(self, attempt: Attempt) -> "PoolHanding":
-        journey, fingerprint = attempt.entry.journey, attempt.draft.fingerprint
-        inner = await self._hooks.splitting(journey, self.name, fingerprint)
-        return PoolHanding(inner, self._busy, self._settling.blocked, self._share)
-
-    async def _try_suspect(self, worker: Worker, number: int, attempt: Attempt) -> Result:
-        """Attempt an item that may have killed a run, when all others are done."""
-        if attempt.entry.attempt > self.options.attempts:
-            return Result(ending=killer(self.options.attempts))
-        worker = await self._team.apart(worker)
-        await self._hooks.tried_alone(attempt.row)
-        return await self._in_hand.process(worker, number, attempt.draft)
-
-    async def _attempt_together(
-        self, worker: Worker, number: int, entries: list[Entry]
-    ) -> list[Attempt]:
-        attempts, tally = [self._start(entry, number) for entry in entries], new_tally()
-        with self._busy as began:
-            drafts = [attempt.draft for attempt in attempts]
-            results = await self._in_hand.process_batch(worker, number, drafts)
-        paid = tally.requests / len(attempts)
-        seconds = (self._busy.changed - began) / len(attempts)
-        for attempt, result in zip(attempts, results, strict=True):
-            attempt.result, attempt.seconds, attempt.paid = result, seconds, paid
-            attempt.row.cost = result.processor
-            attempt.entry.alone |= isinstance(result.ending, BatchFault)
-            self._settling.leave_gate(attempt)  # all leave before any has to wait for room
-        return attempts
-
-    def _start(self, entry: Entry, worker: int) -> Attempt:
-        journey = entry.journey
-        reads = self._inputs.values()
-        failures, of_parts = journey.failures_of(reads), journey.part_failures_of(reads)
-        item = journey.item.with_inputs(self._inputs, failures, of_parts)
-        if self._events.listeners:
-            self._events.emit(AttemptStarted(item.id, self.name, worker, entry.attempt))
-        row = self._hooks.attempt_started(item, self.name, worker, entry.attempt)
-        entry.begun += 1
-        fingerprint = journey.begin(self.name)
-        draft = Draft(self._outputs, item, self.name, fingerprint, entry.begun)
-        return Attempt(entry, row, draft, entry.gate)
+    # Ending
 
     async def _conclude(self, attempt: Attempt) -> None:
         """Commit the attempt, end it, or plan another one, as its result says."""

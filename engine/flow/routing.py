@@ -14,7 +14,6 @@ from engine.contract.item import Item
 from engine.contract.pipeline import Pipeline
 from engine.contract.showing import shown
 from engine.flow.attempt import Conclusion, Entry
-from engine.flow.division import Judge
 from engine.flow.ending.item_finishes import ItemFinishes
 from engine.flow.ending.telling import Telling
 from engine.flow.entry.endings import Endings
@@ -29,7 +28,8 @@ from engine.flow.journey.admission import Again, admit
 from engine.flow.journey.graph import Graph
 from engine.flow.journey.suspects import Suspects
 from engine.flow.offering import Offering
-from engine.flow.parts import PartsFlow
+from engine.flow.parts.gathering import Judge
+from engine.flow.parts.parts_flow import PartsFlow
 from engine.gates.disk import DiskGate
 from engine.gates.failure_budget import FailureBudget
 from engine.ledger.group_commit import GroupCommit
@@ -38,7 +38,7 @@ from engine.ledger.outputs.folders import discard_all, discard_in_parts
 from engine.ledger.records import AttemptRow, Begun, Change, Settled
 from engine.sources.jobs import Jobs, Taken
 from engine.sources.reading import Feed
-from engine.telemetry.events import Events, ItemEntered, Repaired, SourceEnded
+from engine.telemetry.events import Events, ItemEntered, SourceEnded
 from engine.workers.result import Items
 
 
@@ -106,9 +106,7 @@ class Routing:
         """Entries in pools, and changes on their way from one pool to the next."""
         self._attempt_numbers = numbers = itertools.count(begun.last_attempt + 1)
         self._suspects = Suspects(begun.suspects, begun.died, graph.names, lambda: next(numbers))
-        self._turn = SuspectsTurn(self._suspects, resident=resident)
-        self._alone: AttemptRow | None = None
-        """The attempt at a suspect, as long as nothing else has been in hand beside it."""
+        self._turn = SuspectsTurn(self._suspects, commit, events, resident=resident)
         self._offering = Offering(inlets)
         self._disk_room = DiskRoom(disk, graph, inlets, lambda: self._draining)
         self._has_parts = any(len(steps) for level, steps in graph.splits.items())
@@ -135,7 +133,8 @@ class Routing:
 
     def drain(self) -> None:
         """Admit no more items."""
-        self._draining = self._parts.draining = True
+        self._draining = True
+        self._parts.drain()
         self._feeders.cancel_scope.cancel()
         self._first_work_or_end.set()
         self._offering.drain()
@@ -161,7 +160,8 @@ class Routing:
                     await self._empty.wait()  # until then a list from an earlier run may turn up
         finally:
             # A worker that is cancelled with this may go on to its next wait: nothing is fed then.
-            self._draining = self._parts.draining = True
+            self._draining = True
+            self._parts.drain()
 
     async def _take(self, taken: Taken) -> None:
         await self._jobs.room()
@@ -244,8 +244,7 @@ class Routing:
         if conclusion.stop is not None:
             self.stop(conclusion.stop)
         row.end(conclusion.outcome, conclusion.failure)
-        if row is self._alone:
-            self._alone = None
+        self._turn.tried(row)
         root = journey.item.root.id
         if end is None:
             self._budget.put_off(root)
@@ -286,7 +285,7 @@ class Routing:
 
     def _enter(self, journey: Journey, change: Change) -> list[str]:
         """The stages to offer the item to; at stages where it is under suspicion it waits."""
-        entering = [name for name in change.entering if not self._is_held(journey, name)]
+        entering = [name for name in change.entering if not self._turn.holds(journey, name)]
         self._at_work += len(entering)
         return entering
 
@@ -314,9 +313,8 @@ class Routing:
                 self._feeders.start_soon(self._feed_known_children, journey)
         if self._has_parts:
             await self._parts.tidy(journey, change)
-        if entering and self._alone is not None:  # what it hands over, or holds, is in hand too
-            await self._mark_alone(self._alone, False)
-            self._alone = None
+        if entering:  # what a suspect hands over, or holds, is in hand beside it
+            await self._turn.has_company()
         await self._offering.offer(journey, [name for name in entering if journey.goes_to(name)])
         if self._has_parts:
             await self._parts.follow(journey, change)
@@ -330,21 +328,9 @@ class Routing:
             self._leave(journey)
 
     async def tried_alone(self, row: AttemptRow) -> None:
-        """Record, before the attempt at a suspect begins, that nothing else is in hand, and later
-        if something is. Parts from earlier runs may be when an item is split."""
-        alone = self._at_work == 1
-        self._alone = row if alone else None
-        await self._mark_alone(row, alone)
-
-    async def _mark_alone(self, row: AttemptRow, alone: bool) -> None:
-        await self._commit.do(lambda ledger: ledger.killed.mark_alone(row.id, alone))
-
-    def _is_held(self, journey: Journey, stage: str) -> bool:
-        held = self._suspects.hold(journey, stage)
-        if held:
-            what = "a run died with it in hand; it is tried last, and alone"
-            self._events.emit(Repaired(journey.item.id, stage, what))
-        return held
+        """Record, before the attempt at a suspect begins, whether nothing else is in hand. Parts
+        from earlier runs may be when an item is split."""
+        await self._turn.try_it(row, alone=self._at_work == 1)
 
     def _try_a_suspect(self) -> None:
         """Once nothing else is under way, and nothing more can come, try one of the suspects."""

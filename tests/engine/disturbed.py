@@ -10,8 +10,9 @@ from typing import Protocol
 import anyio
 
 from engine import Job, Pipeline
+from engine.flow.opening import opened_run
 from engine.flow.report import RunReport
-from engine.flow.run import Run, opened_run
+from engine.flow.run import Run
 from engine.telemetry.events import (
     Event,
     Events,

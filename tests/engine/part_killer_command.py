@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import Item, Step
-from engine.flow.run import run_pipeline
+from engine.flow.opening import run_pipeline
 from engine.telemetry.events import AttemptEnded, AttemptStarted, Event, Events
 from tests.engine.toy_parts import Cutter, LoopCutter, at, cut, gather
 from tests.engine.toys import LoopToy, Toy, called, configured, line, note, toy

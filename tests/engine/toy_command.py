@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import Drop, FinishContext, Item, Permanent, Pipeline, Transient
-from engine.flow.run import run_pipeline
+from engine.flow.opening import run_pipeline
 from engine.sources.standard_input import standard_input
 from engine.telemetry.events import Event, Events
 from tests.engine.toy_parts import Cutter, at, cut, gather

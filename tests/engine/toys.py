@@ -43,8 +43,9 @@ from engine import (
 )
 from engine.config.load import Config, load_config
 from engine.contract.item import MARK
+from engine.flow.opening import run_pipeline
 from engine.flow.report import RunReport
-from engine.flow.run import Run, run_pipeline
+from engine.flow.run import Run
 from engine.sources.source import Sources
 from engine.telemetry.events import Event, Events, ListenerFailed
 

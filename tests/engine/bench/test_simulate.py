@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine.flow.run import run_pipeline
+from engine.flow.opening import run_pipeline
 from tests.engine.bench.test_command import LINE, listed, penstock
 from tests.engine.bench.toy_pipelines import bench as toybench
 from tests.engine.toys import configured

@@ -18,7 +18,8 @@ from engine.cli import prune_command
 from engine.cli.main import main
 from engine.contract import registry
 from engine.contract.item import item_id
-from engine.flow.run import Run, run_pipeline
+from engine.flow.opening import run_pipeline
+from engine.flow.run import Run
 from engine.ledger.schema import FILE
 from engine.telemetry.events import Event, Events, Pruned
 from tests.engine import toys

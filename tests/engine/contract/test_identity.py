@@ -9,7 +9,7 @@ import pytest
 
 from engine import Item, Job, Source
 from engine.contract.item import earlier_id, item_id
-from engine.flow.run import run_pipeline
+from engine.flow.opening import run_pipeline
 from engine.ledger.reader import LedgerReader
 from engine.ledger.schema import FILE
 from engine.ledger.writer import Ledger

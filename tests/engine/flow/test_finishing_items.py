@@ -13,7 +13,7 @@ from anyio import to_thread
 
 from engine import FinishContext, ItemRecord, ItemUnfinished, Job, Pipeline, Source
 from engine.contract.item import item_id
-from engine.flow.run import opened_run
+from engine.flow.opening import opened_run
 from engine.telemetry.events import Event, Events, ItemEnded
 from tests.engine import toys
 from tests.engine.toys import Does, GatedToy, configured, engine_threads, executions, line, run, toy

@@ -11,7 +11,8 @@ import anyio
 import pytest
 
 from engine import SOURCE, FinishContext, Item, ItemRecord, Job, Parts, Source, Stage, Step
-from engine.flow.run import Run, opened_run
+from engine.flow.opening import opened_run
+from engine.flow.run import Run
 from engine.page.metrics import Metrics
 from engine.telemetry.events import Events
 from engine.views.progress import Progress

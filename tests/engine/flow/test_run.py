@@ -33,7 +33,8 @@ from engine import (
 )
 from engine.contract.item import MARK, item_id
 from engine.flow.journey.graph import Graph
-from engine.flow.run import Run, run_pipeline
+from engine.flow.opening import run_pipeline
+from engine.flow.run import Run
 from engine.ledger.lock import locked
 from engine.ledger.outputs.folders import sweep_scratch
 from engine.ledger.schema import FILE

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from engine import Item, Job, Source, StopRun, UsageError
 from engine.contract.item import item_id
+from engine.flow.opening import opened_run, run_pipeline
 from engine.flow.report import RunReport
-from engine.flow.run import Run, opened_run, run_pipeline
+from engine.flow.run import Run
 from engine.ledger.schema import FILE
 from engine.ledger.writer import Ledger
 from engine.sources.source import JoinedSources, ListSource

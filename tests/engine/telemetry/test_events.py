@@ -10,7 +10,8 @@ import anyio
 import pytest
 
 from engine.cli.run_command import execute
-from engine.flow.run import Run, run_pipeline
+from engine.flow.opening import run_pipeline
+from engine.flow.run import Run
 from engine.telemetry.events import (
     AttemptEnded,
     Event,

@@ -22,7 +22,7 @@ from pydantic import BaseModel, Field, SecretBytes, SecretStr, computed_field
 
 from engine import SOURCE, Item, Settings, Stage, Step, Transient, checkpoint, deadline, setting
 from engine.config.load import load_config
-from engine.flow.run import run_pipeline
+from engine.flow.opening import run_pipeline
 from engine.ledger.outputs.drafts import Draft, FolderOutputs
 from engine.ledger.outputs.folders import abandoned_stages
 from engine.telemetry.children import children
@@ -185,7 +185,7 @@ import sys
 from pathlib import Path
 from engine import SOURCE, Pipeline, Step
 from engine.config.load import load_config
-from engine.flow.run import run_pipeline
+from engine.flow.opening import run_pipeline
 {load}
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 
 from engine import SOURCE, Pipeline, Step, Transient
 from engine.config.load import load_config
-from engine.flow.run import run_pipeline
+from engine.flow.opening import run_pipeline
 from stages.demo.server import page, stream
 from stages.fetch.download import Download
 from stages.fetch.guard import unread

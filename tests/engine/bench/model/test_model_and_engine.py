@@ -28,7 +28,7 @@ from engine.bench.model.recorded import RecordedItem, Recording, Service, Visit
 from engine.bench.model.run import ModelRun
 from engine.config.limits import KeyLimits
 from engine.config.setting_text import toml_value
-from engine.flow.run import opened_run
+from engine.flow.opening import opened_run
 from engine.gates.capacity import Capacities
 from engine.ledger.group_commit import GroupCommit
 from engine.telemetry.events import Events

@@ -1,24 +1,14 @@
 """One item's parts of one splitting step: which have entered, are in memory, have ended where."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import NamedTuple
 
 import anyio
 
-from engine.config.load import Config
-from engine.contract.errors import Drop, Permanent
-from engine.contract.item import Item
 from engine.contract.parts import Positions
-from engine.contract.pipeline import Pipeline
-from engine.contract.stage import Stage
 from engine.flow.journey import Journey
-from engine.ledger.part_rows import Gathered, PartRow
-from engine.ledger.records import Change, End, Failure, Settled
-from engine.ledger.writer import Ledger
-from engine.workers.base import StageFactory
-from engine.workers.result import result_of
+from engine.ledger.part_rows import PartRow
+from engine.ledger.records import End, Failure
 
 
 @dataclass(slots=True, eq=False)
@@ -140,12 +130,38 @@ class Division:
         return len(self.failed) > most
 
 
-class Entered(NamedTuple):
-    """A part that has entered, its first change, and the ends above it that it was admitted by."""
+class Divisions:
+    """The divisions of all items under way."""
 
-    part: Journey
-    change: Change
-    seen: int
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], Division] = {}
+
+    def of_split(self, journey: Journey, split: str, made: str) -> Division:
+        """The item's division by the step `split`, whose output has, or would have, the fingerprint
+        `made`. It begins where it is first asked for."""
+        key = (journey.item.id, split)
+        found = self._known.get(key)
+        if found is None:
+            steps = journey.graph.home[split]
+            found = self._known[key] = Division(journey, split, made, steps)
+        return found
+
+    def of(self, journey: Journey) -> list[Division]:
+        """Those of an item."""
+        splits = journey.graph.splits[journey.item.split]
+        found = (self._known.get((journey.item.id, split)) for split in splits)
+        return [one for one in found if one is not None]
+
+    def around(self, part: Journey) -> Division | None:
+        """The one that has this very part in memory."""
+        assert part.above is not None
+        found = self._known.get((part.above.item.id, part.item.split))
+        return found if found is not None and found.has(part) else None
+
+    def forget(self, journey: Journey) -> None:
+        """The item has ended."""
+        for split in journey.graph.splits[journey.item.split]:
+            self._known.pop((journey.item.id, split), None)
 
 
 def failure_of(part: Journey) -> End:
@@ -157,55 +173,3 @@ def failure_of(part: Journey) -> End:
     told = Failure(why.kind, f"part {part.item.position + 1}: {why.reason}")
     stage = end.stage if graph.level[end.stage] == split else graph.level[end.stage]
     return end._replace(stage=stage, failure=told)
-
-
-Judge = Callable[[Iterator[Path]], None]
-"""A step's judgement of an item, by the outputs of its parts: `Stage.judge`."""
-
-
-def judged(end: End, judge: Judge, outputs: Iterator[Path]) -> End:
-    """`end`, the end of a step for an item as a whole, as the step judges it. Blocks."""
-    try:
-        judge(outputs)
-    except Exception as error:
-        ending = result_of(error).ending
-        if ending is None:  # a full disk stops the run
-            raise
-        outcome: Settled = "dropped" if isinstance(ending, Drop) else "failed"
-        trace = getattr(ending, "traceback", None)
-        failure = Failure(ending.kind, ending.reason, trace)
-        retryable = outcome == "failed" and not isinstance(ending, Permanent)
-        # No parts failed or were dropped that tell why, so it counts as the item's own end there.
-        return end._replace(outcome=outcome, failure=failure, retryable=retryable, gaps=None)
-    return end
-
-
-def judges_of(pipeline: Pipeline, config: Config, workdir: Path) -> dict[str, Judge]:
-    """The judgements of the steps at parts that have one."""
-    judging = (step for step in pipeline.steps if step.each and step.stage.judge is not Stage.judge)
-    return {
-        step.name: StageFactory(
-            step.stage, config.stages[step.name].settings, workdir, step.name
-        )().judge
-        for step in judging
-    }
-
-
-# Work for the ledger's thread
-
-
-def following(parent: str, split: str, position: int, ledger: Ledger) -> list[PartRow]:
-    """The next parts of the item after `position`."""
-    return ledger.parts.after(parent, split, position)
-
-
-def forget(part: Item, ledger: Ledger) -> None:
-    """Delete the part from the ledger."""
-    ledger.parts.forget(part)
-
-
-def gathered(
-    item: str, split: str, stage: str, deciding: frozenset[str], ledger: Ledger
-) -> Gathered:
-    """What the parts of the item came to at `stage`."""
-    return ledger.parts.gathered(item, split, stage, deciding)
