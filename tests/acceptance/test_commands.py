@@ -140,6 +140,7 @@ def test_the_config_toml_of_an_earlier_release_says_what_it_said(tmp_path: Path)
     assert config["stages"]["describe"]["timeout"] == 86400.0
 
 
+@pytest.mark.slow
 def test_what_init_writes_changes_nothing(tmp_path: Path, clips: list[Path]) -> None:
     work = tmp_path / "work"
     assert crawl(clips[0], out=work).code == 0
@@ -221,6 +222,7 @@ def test_retry_mends_what_can_be_mended(
     assert attempts(work)["extract", "done"] == 4
 
 
+@pytest.mark.slow
 def test_retry_of_a_class_leaves_what_is_held_back(
     tmp_path: Path, clips: list[Path], server: MediaServer
 ) -> None:
@@ -306,6 +308,7 @@ def test_plain_lines_where_there_is_no_terminal(
     assert f"in {tmp_path / 'work' / 'dataset'}" in ran.out
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_a_live_view(tmp_path: Path, clips: list[Path], serve: Serve) -> None:
     command = crawl_command(*serve(clips[:3]), out=tmp_path / "work")
     command = command[: command.index("--quiet")]
@@ -339,6 +342,7 @@ def _read_all(leader: int) -> bytes:
     return b"".join(parts)
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_does_not_stop_the_crawl(
     tmp_path: Path, clips: list[Path], serve: Serve
 ) -> None:
@@ -355,6 +359,7 @@ def test_a_reader_that_goes_away_does_not_stop_the_crawl(
     check_dataset(work)
 
 
+@pytest.mark.slow
 def test_every_setting_may_come_from_the_file_the_environment_and_the_command_line(
     tmp_path: Path, clips: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -386,8 +391,11 @@ def test_a_crawl_is_exported(crawled: Path, tmp_path: Path, format_: str) -> Non
     check_dataset(crawled)
 
 
-@pytest.fixture
-def crawled(tmp_path: Path, clips: list[Path]) -> Path:
-    """The work folder of a crawl of two clips."""
-    assert crawl(*clips[:2], out=tmp_path / "crawled").code == 0
-    return tmp_path / "crawled"
+@pytest.fixture(scope="module")
+def crawled(tmp_path_factory: pytest.TempPathFactory, clips: list[Path]) -> Path:
+    """The work folder of a crawl of two clips. Not to be changed."""
+    folder = tmp_path_factory.mktemp("crawled")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert crawl(*clips[:2], out=folder / "work").code == 0
+    return folder / "work"

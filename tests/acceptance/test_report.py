@@ -26,7 +26,10 @@ from tests.finished_demo import Demo
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt install chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt install chromium"),
+]
 
 LONGEST_PAUSE = 1500
 """Milliseconds in which a page with 10,000 items does not answer, at most. A quiet machine takes a

@@ -1,5 +1,7 @@
 """Footage with known events: what is planned is drawn, and the chosen frames show more of it."""
 
+import pytest
+
 from benchmarks.frame_choice import EVEN, OWN, compared, evenly
 from benchmarks.frame_footage import Camera, moments, planned
 from stages.recipe.frames.candidates import look_of
@@ -15,6 +17,7 @@ def test_a_plan_can_be_covered_and_is_the_same_every_time() -> None:
     assert evenly(70.0)[0] == 5.0
 
 
+@pytest.mark.slow
 def test_chosen_frames_show_more_than_evenly_spaced_ones() -> None:
     shown = {EVEN: 0.0, OWN: 0.0}
     for seed in range(2):

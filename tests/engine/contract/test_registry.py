@@ -197,6 +197,7 @@ def test_doctor_looks_at_what_it_can(installed: Path, tmp_path: Path) -> None:
     assert re.search(r"^ *(ok|PROBLEM)  free disk", ran.stdout, re.M)
 
 
+@pytest.mark.slow
 def test_bench_goes_on_beside_broken_packages(installed: Path, tmp_path: Path) -> None:
     arguments = ["good", "one", "--try", "note=1", "--repeat", "1", "--out", "out"]
     ran = penstock(installed, tmp_path, "bench", *arguments)

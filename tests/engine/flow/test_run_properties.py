@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -317,6 +318,13 @@ def _is_expanded(case: Case, path: str) -> bool:
 
 
 @given(cases())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_item_is_accounted_for_whatever_happens(case: Case) -> None:
+    check(case)
+
+
+@pytest.mark.slow
+@given(cases())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_every_item_is_accounted_for_in_many_cases(case: Case) -> None:
     check(case)

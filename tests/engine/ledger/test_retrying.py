@@ -59,7 +59,7 @@ def tried_again(workdir: Path, pipeline: Pipeline, kinds: set[str]) -> None:
     ledger.close()
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(failing, st.integers(0, 2), st.integers(0, 2), st.sets(st.sampled_from(STEPS[:-1])))
 def test_what_was_mended_is_as_if_it_had_never_failed(
     failing: Failing, most_c: int, most_d: int, gone: set[str]

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
@@ -63,12 +64,36 @@ def frames_of(scenes: list[Scene], **changes: Callable[[Any], Any]) -> Callable[
     return write
 
 
+Keep = Callable[[Filter.Settings], None]
+
+
+@pytest.fixture(scope="module")
+def keep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keep]:
+    """Keeps the model of these settings loaded until the last test here is over: to load one takes
+    longer than to look at a few frames."""
+    kept: dict[str, Filter] = {}
+    one_at_a_time = threading.Lock()
+
+    def keep_loaded(settings: Filter.Settings) -> None:
+        with one_at_a_time:
+            key = settings.model_dump_json()
+            if key not in kept:
+                stage = Filter(settings, tmp_path_factory.mktemp("kept"))
+                stage.open()
+                kept[key] = stage
+
+    yield keep_loaded
+    for stage in kept.values():
+        stage.close()
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+def run(tmp_path: Path, keep: Keep) -> Iterator[Callable[..., Path]]:
     """Runs the stage on an item with these settings; returns the folder it wrote into."""
 
     def run_stage(item: Item, **settings: Any) -> Path:
         settings = {"weights": str(WEIGHTS), "image_size": IMAGE_SIZE, **settings}
+        keep(Filter.Settings(**settings))
         stage = Filter(Filter.Settings(**settings), workdir=tmp_path)
         out = open_scratch(item, "filter")
         stage.open()
@@ -402,7 +427,13 @@ def pictures_of(video: Path, every: float, most: int) -> Sequence[tuple[float, I
     return found
 
 
-@pytest.mark.parametrize("model", ["yolov8n_int8_lamri.onnx", "yolo11n_int8_droneeye.onnx"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "yolov8n_int8_lamri.onnx",
+        pytest.param("yolo11n_int8_droneeye.onnx", marks=pytest.mark.slow),
+    ],
+)
 def test_people_and_bottles_in_real_clips(
     data: Path, make_item: MakeItem, run: Any, model: str
 ) -> None:

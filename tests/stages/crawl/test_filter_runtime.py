@@ -17,8 +17,6 @@ from stages.crawl.filter import Filter
 from stages.demo.shapes import IMAGE_SIZE, WEIGHTS, random_scene
 from stages.models.yolo import import_ultralytics
 
-RUNTIMES = ("torch", "onnx", "openvino")
-
 
 def needs(runtime: str) -> None:
     pytest.importorskip(runtime, reason=f"needs {runtime}, which the project does without")
@@ -78,6 +76,7 @@ def saved_anew(weights: Path) -> None:
     network.save(weights)
 
 
+@pytest.mark.slow
 def test_new_weights_under_an_old_name_are_noticed(tmp_path: Path, weights: Path) -> None:
     work, runtime = tmp_path / "work", "torch"
     assert filtered(work, weights, runtime=runtime) == 2
@@ -156,7 +155,10 @@ def outputs(settings: dict[str, Any], item: Item, workdir: Path) -> bytes:
     return (out / "detections.jsonl").read_bytes()
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize(
+    "runtime",
+    ["torch", *(pytest.param(name, marks=pytest.mark.slow) for name in ("onnx", "openvino"))],
+)
 def test_a_frames_result_depends_on_nothing_beside_it(
     tmp_path: Path,
     make_item: Callable[..., Item],

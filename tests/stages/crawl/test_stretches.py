@@ -95,6 +95,7 @@ class Killing:
 
 
 Split = Callable[..., dict[str, bytes]]
+Wholes = dict[Path, dict[str, bytes]]
 
 
 @pytest.fixture
@@ -150,6 +151,12 @@ def _attempt(
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _make(tmp_path_factory.mktemp("sound"))
+
+
+@pytest.fixture(scope="module")
+def wholes() -> Wholes:
+    """What comes out of a video, at 3 frames a second, where nothing is cut: made once for each."""
+    return {}
 
 
 @pytest.fixture(scope="module")
@@ -209,11 +216,12 @@ KILLED = {
 
 @pytest.mark.parametrize("killed", KILLED.values(), ids=KILLED)
 def test_attempts_that_were_killed_leave_no_trace(
-    split: Split, clip: Path, damaged: Path, killed: list[Killing]
+    split: Split, clip: Path, damaged: Path, killed: list[Killing], wholes: Wholes
 ) -> None:
     for video in (clip, damaged):
-        whole = split(video, 0, fps=3)
-        assert split(video, 3.1, killed, fps=3) == whole
+        if video not in wholes:
+            wholes[video] = split(video, 0, fps=3)
+        assert split(video, 3.1, killed, fps=3) == wholes[video]
 
 
 def test_what_was_made_before_an_attempt_was_killed_is_used_again(

@@ -267,6 +267,7 @@ def test_a_first_run_uses_another_port_where_the_usual_one_is_taken(
         assert again == other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fresh", [True, False], ids=["asked to", "of another demo"])
 def test_starting_over_deletes_what_was_there(fresh: bool, demo: Demo, tmp_path: Path) -> None:
     out = shutil.copytree(demo.out, tmp_path / "out")

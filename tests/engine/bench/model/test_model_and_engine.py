@@ -405,12 +405,19 @@ def differences(case: Case) -> list[tuple[Attempt | None, Attempt | None]]:
 
 
 @given(cases())
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_attempt_is_made_when_the_engine_makes_it(case: Case) -> None:
     assert differences(case) == []
 
 
 @given(cases(in_parts=True))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_attempt_at_a_part_is_made_when_the_engine_makes_it(case: Case) -> None:
+    assert differences(case) == []
+
+
+@pytest.mark.slow
+@given(cases() | cases(in_parts=True))
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_many_attempts_are_made_when_the_engine_makes_them(case: Case) -> None:
     assert differences(case) == []

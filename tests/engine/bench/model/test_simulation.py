@@ -150,6 +150,7 @@ def test_waiting_in_line_agrees_with_theory() -> None:
     assert found.busy["serve"] == pytest.approx(0.6, rel=0.03)
 
 
+@pytest.mark.slow
 def test_thousands_of_workers_and_a_hundred_thousand_items() -> None:
     items = [item(str(n), a=1 + n % 7, b=Service(0.5, 0.1 * (n % 5)), c=0.3) for n in range(1000)]
     made = recording(tandem("a", "b", "c"), items, cores=512)

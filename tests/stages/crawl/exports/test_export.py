@@ -383,6 +383,7 @@ def test_a_dataset_of_an_earlier_version_has_its_classes_in_alphabetical_order(
 LOAD = "import sys, datasets; print(len(datasets.load_dataset(sys.argv[1])['train']))"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["dataset", "export/huggingface"])
 def test_datasets_loads_each_crawl_and_what_a_crawl_has_grown_to(
     tmp_path: Path, folder: str

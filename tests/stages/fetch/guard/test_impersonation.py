@@ -381,6 +381,7 @@ def test_nothing_stays_open(tmp_path: Path, clip: Path) -> None:
             server.close()
 
 
+@pytest.mark.slow
 @needs_curl
 def test_it_works_in_a_process_of_its_own(tmp_path: Path, clip: Path) -> None:
     route = Seen(File(clip))

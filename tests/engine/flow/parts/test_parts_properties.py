@@ -19,8 +19,8 @@ from engine.flow.report import RunReport
 from engine.telemetry.events import Event, PartEnded, PartEntered
 from tests.engine import toys
 from tests.engine.disturbed import Disturbance, run_once
-from tests.engine.flow.parts_cases import Case, cases
-from tests.engine.flow.parts_model import Model, Node
+from tests.engine.flow.parts.parts_cases import Case, cases
+from tests.engine.flow.parts.parts_model import Model, Node
 from tests.engine.toys import executions
 
 
@@ -259,8 +259,15 @@ CALM = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
 @given(cases(most_steps=5, depth=1))
-@settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=CALM)
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=CALM)
 def test_every_part_is_accounted_for_whatever_happens(case: Case) -> None:
+    check(case)
+
+
+@pytest.mark.slow
+@given(cases(most_steps=5, depth=1))
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=CALM)
+def test_every_part_is_accounted_for_in_many_cases(case: Case) -> None:
     check(case)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from engine import Item
 from engine.contract.item import item_id
-from tests.engine.flow.parts_cases import Case, Plan
+from tests.engine.flow.parts.parts_cases import Case, Plan
 
 Found = Mapping[tuple[str, str], str]
 WELL = ("done", "done skipped")
