@@ -54,7 +54,7 @@ class MediaTally:
 class _Handler(SteeredHandler):
     server: "_Server"
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         began, server = time.monotonic(), self.server
         body = self.body()
         draws = self.path == IMAGES

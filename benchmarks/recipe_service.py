@@ -90,7 +90,7 @@ class SharedLink:
 class _Handler(SteeredHandler):
     server: "_Server"
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         body = self.body()
         asked = json.loads(body)
         pictures = [one for one in _urls(asked) if one.startswith("data:image")]
@@ -113,11 +113,11 @@ class _Handler(SteeredHandler):
             time.sleep(tempo.writing)
             self.told(_said(OMELETTE))
 
-    def do_HEAD(self) -> None:  # noqa: N802
+    def do_HEAD(self) -> None:
         size = self.server.files.get(self.path)
         self.send(b"", "text/plain", 404 if size is None else 200, STORED_AS)
 
-    def do_PUT(self) -> None:  # noqa: N802
+    def do_PUT(self) -> None:
         content, tempo = self.body(), self.server.tempo
         self.server.link.carry(tempo.video if self.path.endswith(".mp4") else tempo.frame)
         with self.server.lock:

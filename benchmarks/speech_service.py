@@ -72,7 +72,7 @@ def told(seconds: float) -> dict[str, Any]:
 class _Handler(SteeredHandler):
     server: "_Server"
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         began = time.monotonic()
         body = self.body()
         server = self.server

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from engine import Item
 from engine.ledger.outputs.folders import commit_output, open_scratch
+from tests.engine.toys import fast_folder
 from tests.finished_demo import Demo, finish_demo
 
 # Tests share the processor, so how long a case takes says nothing; pytest-timeout ends what hangs.
@@ -87,6 +88,19 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     return finish_demo(tmp_path_factory.mktemp("demo"))
+
+
+@pytest.fixture
+def fast() -> Iterator[Path]:
+    """A work folder where syncing costs nothing."""
+    with fast_folder() as folder:
+        yield folder
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Coroutine tests run on asyncio, as the engine does; those of virtual time bring a clock."""
+    return "asyncio"
 
 
 @pytest.fixture

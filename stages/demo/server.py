@@ -42,7 +42,7 @@ class Exchange(BaseHTTPRequestHandler):
         self.server.media.requests.append(Received(self.command, path, self.headers["Range"]))
         self.server.media.routes.get(path, BareStatus(404))(self)
 
-    do_HEAD = do_GET  # noqa: N815
+    do_HEAD = do_GET
 
     def do_POST(self) -> None:
         self.content = self.rfile.read(int(self.headers["Content-Length"] or 0))

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,21 @@ class DeadlyLoop(LoopToy):
         return await super().process(item, out)
 
 
+def noting_in_hand(workdir: Path) -> Callable[[Event], None]:
+    """A listener that notes each attempt as it begins, with the number of those in hand then."""
+    in_hand = 0
+
+    def listen(event: Event) -> None:
+        nonlocal in_hand
+        if isinstance(event, AttemptStarted):
+            in_hand += 1
+            note(workdir / "in hand", f"{event.stage} {event.item} {in_hand}")
+        if isinstance(event, AttemptEnded):
+            in_hand -= 1
+
+    return listen
+
+
 def main(kind: str, workdir: str, attempts: str) -> None:
     found: type[Toy] = importlib.import_module("tests.engine.killer_command").Deadly
     steps = {
@@ -64,17 +80,8 @@ def main(kind: str, workdir: str, attempts: str) -> None:
     settings = ["stages.deadly.workers=2", f"stages.deadly.attempts={attempts}"]
     if kind == "process":
         settings.append("stages.deadly.placement=process")
-    events, in_hand = Events(), 0
-
-    def listen(event: Event) -> None:
-        nonlocal in_hand
-        if isinstance(event, AttemptStarted):
-            in_hand += 1
-            note(Path(workdir) / "in hand", f"{event.stage} {event.item} {in_hand}")
-        if isinstance(event, AttemptEnded):
-            in_hand -= 1
-
-    events.subscribe(listen)
+    events = Events()
+    events.subscribe(noting_in_hand(Path(workdir)))
     report = run_pipeline(
         pipeline, configured(pipeline, *settings), Path(workdir), ITEMS, events=events
     )

@@ -14,9 +14,10 @@ from typing import Any
 
 from engine import Item, Step
 from engine.flow.opening import run_pipeline
-from engine.telemetry.events import AttemptEnded, AttemptStarted, Event, Events
+from engine.telemetry.events import Events
+from tests.engine.killer_command import noting_in_hand
 from tests.engine.toy_parts import Cutter, LoopCutter, at, cut, gather
-from tests.engine.toys import LoopToy, Toy, called, configured, line, note, toy
+from tests.engine.toys import LoopToy, Toy, called, configured, line, toy
 
 ITEMS = [f"v{number}" for number in range(4)]
 PARTS = 5
@@ -97,17 +98,8 @@ def main(kind: str, workdir: str, attempts: str) -> None:
     pipeline = line(toy("first"), splitting, deadly, gather("last", "deadly"))
     tries = [f"stages.{name}.attempts={attempts}" for name in ("cut", "deadly")]
     workers = ["stages.deadly.workers=2", "stages.cut.workers=2", "stages.cut.most_failed=1"]
-    events, in_hand = Events(), 0
-
-    def listen(event: Event) -> None:
-        nonlocal in_hand
-        if isinstance(event, AttemptStarted):
-            in_hand += 1
-            note(Path(workdir) / "in hand", f"{event.stage} {event.item} {in_hand}")
-        if isinstance(event, AttemptEnded):
-            in_hand -= 1
-
-    events.subscribe(listen)
+    events = Events()
+    events.subscribe(noting_in_hand(Path(workdir)))
     config = configured(pipeline, *tries, *workers)
     report = run_pipeline(pipeline, config, Path(workdir), ITEMS, events=events)
     assert report.discrepancies == [], report.discrepancies

@@ -59,6 +59,20 @@ expand SOURCES [N]        it turns out to hold these; the first N tries break of
 """
 
 
+def end_of(words: Sequence[Any]) -> str:
+    """How a stage that does this ends with the item."""
+    word, *arguments = words
+    if word == "drop":
+        return "dropped"
+    if word == "skip":
+        return "done skipped"
+    if word == "permanent":
+        return "failed"
+    if word == "expand":
+        return "expanded"
+    return "failed retryable" if arguments and arguments[0] == -1 else "done"
+
+
 class Toy(Stage):
     """Does to an item what its `does` says, and writes one file that tells what was before it."""
 

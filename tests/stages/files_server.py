@@ -7,10 +7,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 
 from tests.stages.vision_server import Request, spoken
+from tests.threaded_server import QuietHandler, serving_requests
 
 GRANULARITY = 256 * 1024
 MOST_OF_REQUEST = 20_000_000
@@ -70,19 +71,11 @@ class FilesServer(ThreadingHTTPServer):
 @contextmanager
 def holding_files(says: Callable[[Request], str], **options: Any) -> Iterator[FilesServer]:
     server = FilesServer(says, **options)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with serving_requests(server):
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(QuietHandler):
     server: FilesServer
 
     def do_POST(self) -> None:
@@ -207,9 +200,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        pass
 
 
 def counted(done: Sequence[str]) -> dict[str, int]:

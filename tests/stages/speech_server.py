@@ -9,11 +9,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.parser import BytesParser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from faster_whisper import WhisperModel, decode_audio
+
+from tests.threaded_server import QuietHandler, serving_requests
 
 
 @dataclass(frozen=True)
@@ -160,23 +162,15 @@ def load_whisper() -> WhisperModel:
 @contextmanager
 def hearing(model: WhisperModel, **manners: Any) -> Iterator[SpeechServer]:
     server = SpeechServer(model, Manners(**manners))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with serving_requests(server):
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _error(message: str, **more: Any) -> dict[str, Any]:
     return {"error": {"message": message, "type": "invalid_request_error", **more}}
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(QuietHandler):
     server: SpeechServer
 
     def do_POST(self) -> None:
@@ -195,9 +189,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        pass
 
 
 def _form(content_type: str, body: bytes) -> tuple[dict[str, list[str]], bytes]:

@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
+
+from tests.threaded_server import QuietHandler, serving_requests
 
 
 @dataclass(frozen=True)
@@ -101,19 +103,11 @@ def openai(server: VisionServer, **more: Any) -> dict[str, Any]:
 @contextmanager
 def serving(**options: Any) -> Iterator[VisionServer]:
     server = VisionServer(**options)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with serving_requests(server):
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(QuietHandler):
     server: VisionServer
 
     def do_POST(self) -> None:
@@ -153,9 +147,6 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         message = f"Incorrect API key provided: {shown}.\nSee the documentation."
         return problem(401, message=message, code="invalid_api_key")
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        pass
 
 
 def _images(value: Any) -> Iterator[bytes]:

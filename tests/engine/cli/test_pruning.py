@@ -29,12 +29,6 @@ from tests.engine.toys import Does, configured, executions, line, query, run, to
 LISTS: Does = {"list": ["expand", ["x", "y"]], "bad": ["permanent"], "stuck": ["transient", -1]}
 
 
-@pytest.fixture
-def fast() -> Iterator[Path]:
-    with toys.fast_folder() as folder:
-        yield folder
-
-
 def finish(context: FinishContext) -> list[str]:
     done = [record.id for record in context.items() if record.outcome == "done"]
     (context.workdir / "results.json").write_text(json.dumps(done))

@@ -24,11 +24,6 @@ from tests.engine.toys import Obedient, until
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Calls:
     """An object's methods as an actor's: `actor.method.remote(…)`."""
 

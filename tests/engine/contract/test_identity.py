@@ -5,8 +5,6 @@ import queue
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from engine import Item, Job, Source
 from engine.contract.item import earlier_id, item_id
 from engine.flow.opening import run_pipeline
@@ -15,15 +13,7 @@ from engine.ledger.schema import FILE
 from engine.ledger.writer import Ledger
 from engine.telemetry.events import Event
 from engine.views.json_log import JsonLog
-from tests.engine import toys
 from tests.engine.toys import Toy, configured, executions, line, query, run, toy
-
-
-@pytest.fixture
-def fast() -> Iterator[Path]:
-    with toys.fast_folder() as folder:
-        yield folder
-
 
 SIGNED = "https://me:hunter2@h.example/{}.mp4?X-Amz-Signature={}"
 

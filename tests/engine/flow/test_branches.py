@@ -4,7 +4,6 @@ Every pipeline here is a fork: a comes after x, and so does b, with c after it.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,6 @@ from engine.ledger.writer import Ledger
 from engine.telemetry.events import AttemptEnded, Event, ItemEnded
 from tests.engine import toys
 from tests.engine.toys import LoopToy, executions, line, outcomes, query, run, run_within, toy
-
-
-@pytest.fixture
-def fast() -> Iterator[Path]:
-    with toys.fast_folder() as folder:
-        yield folder
 
 
 class Signs:

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import pytest
 from anyio import to_thread
 
 from engine import FinishContext, ItemRecord, ItemUnfinished, Job, Pipeline, Source
 from engine.contract.item import item_id
 from engine.flow.opening import opened_run
 from engine.telemetry.events import Event, Events, ItemEnded
-from tests.engine import toys
 from tests.engine.toys import Does, GatedToy, configured, engine_threads, executions, line, run, toy
 
 DOES: Does = {
@@ -23,12 +21,6 @@ DOES: Does = {
     "dull": ["drop"],
     "channel": ["expand", ["v1", "v2"]],
 }
-
-
-@pytest.fixture
-def fast() -> Iterator[Path]:
-    with toys.fast_folder() as folder:
-        yield folder
 
 
 class Site(Source):

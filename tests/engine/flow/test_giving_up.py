@@ -19,7 +19,6 @@ from engine.telemetry.events import (
     ItemEntered,
     ItemGivenUp,
 )
-from tests.engine import toys
 from tests.engine.toy_parts import Cutter, at, cut
 from tests.engine.toys import (
     LoopObedient,
@@ -36,12 +35,6 @@ from tests.engine.toys import (
 )
 
 SECONDS = 60
-
-
-@pytest.fixture
-def fast() -> Iterator[Path]:
-    with toys.fast_folder() as folder:
-        yield folder
 
 
 class Recalls(Source):

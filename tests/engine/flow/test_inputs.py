@@ -4,7 +4,7 @@ import hashlib
 import json
 import pickle
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -38,7 +38,6 @@ from tests.engine.toys import (
     Toy,
     configured,
     executions,
-    fast_folder,
     leftovers,
     line,
     note,
@@ -168,12 +167,6 @@ def test_inputs_do_not_make_it_another_item(tmp_path: Path) -> None:
 
 
 # One class twice
-
-
-@pytest.fixture
-def fast() -> Iterator[Path]:
-    with fast_folder() as folder:
-        yield folder
 
 
 class Say(Stage):

@@ -2,7 +2,7 @@
 end."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,14 +11,7 @@ import pytest
 
 from engine import SOURCE, ConfigError, Ending, Item, Step
 from engine.flow.run import Run
-from tests.engine import toys
 from tests.engine.toys import LoopToy, Obedient, executions, line, run, run_within, toy, until
-
-
-@pytest.fixture
-def fast() -> Iterator[Path]:
-    with toys.fast_folder() as folder:
-        yield folder
 
 
 class Needy(LoopToy):

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +15,7 @@ from engine.contract.item import item_id
 from engine.flow.journey.graph import Graph
 from engine.ledger.reader import LedgerReader
 from engine.ledger.schema import FILE
-from tests.engine import toys
 from tests.engine.toys import Toy, executions, line, query, read_value, run, toy
-
-
-@pytest.fixture
-def fast() -> Iterator[Path]:
-    with toys.fast_folder() as folder:
-        yield folder
 
 
 class Shows(Toy):

@@ -43,12 +43,6 @@ from tests.engine.toys import (
 )
 
 
-@pytest.fixture
-def fast() -> Iterator[Path]:
-    with toys.fast_folder() as folder:
-        yield folder
-
-
 def order(events: list[Event], outcome: str = "done") -> list[str]:
     """The ids of items in the order in which their attempts ended so."""
     return [e.item for e in events if isinstance(e, AttemptEnded) and e.outcome == outcome]
@@ -255,7 +249,7 @@ def test_many_that_wait_for_one_host_do_not_all_wake_for_each_other(fast: Path) 
 
 def test_throttling_closes_the_gate_for_its_host_and_costs_no_attempt(fast: Path) -> None:
     events: list[Event] = []
-    does = {"v0@one": ["throttled", 4, 0.03]}
+    does = {"v0@one": ["throttled", 2, 0.4]}
     pipeline = line(toy("a", base=GatedToy, does=does))
     sources = ["v0@one", "v1@one", "v2@two", "v3", "v4@two"]
     report = run(pipeline, fast, sources, "stages.a.attempts=1", listen=events.append)

@@ -36,11 +36,6 @@ LINE = line(toy("a"), toy("b", "a"))
 FORK = line(toy("x"), toy("a", "x"), toy("b", "x"))
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Bench:
     """A run of which only the routing is there."""
 

@@ -67,12 +67,6 @@ from tests.engine.toys import (
 )
 
 
-@pytest.fixture
-def fast() -> Iterator[Path]:
-    with toys.fast_folder() as folder:
-        yield folder
-
-
 def stages_run(workdir: Path, *arguments: Any, **more: Any) -> list[str]:
     """Run; the names of the stages that had anything to do."""
     before = executions(workdir)

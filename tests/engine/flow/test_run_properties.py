@@ -19,7 +19,7 @@ from engine.contract.item import item_id
 from engine.flow.report import RunReport
 from tests.engine import toys
 from tests.engine.disturbed import Disturbance, run_once
-from tests.engine.toys import Does, GatedLoopToy, GatedToy, executions, toy
+from tests.engine.toys import Does, GatedLoopToy, GatedToy, end_of, executions, toy
 
 ATTEMPTS = 3
 
@@ -154,7 +154,7 @@ def _travel(
             withdrawn.append(plan.name)
             continue
         word, *arguments = plan.does.get(source, ["done"])
-        ends[plan.name] = _end(word, *arguments)
+        ends[plan.name] = end_of([word, *arguments])
         if ends[plan.name] == "done":
             before = {name: values.get(name) for name in plan.reads}
             values[plan.name] = {"stage": plan.name, "value": 0, "before": before}
@@ -176,18 +176,6 @@ def _travel(
             if end == "done" and (plan.options["keep"] or mendable):
                 expected.values[plan.name, id_] = values[plan.name]
     return children
-
-
-def _end(word: str, *arguments: Any) -> str:
-    if word == "drop":
-        return "dropped"
-    if word == "skip":
-        return "done skipped"
-    if word == "permanent":
-        return "failed"
-    if word == "expand":
-        return "expanded"
-    return "failed retryable" if arguments and arguments[0] == -1 else "done"
 
 
 def redone(case: Case, expected: Expected) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:

@@ -1,6 +1,5 @@
 """Skip: a step is done without an output, rightly, and the item goes on."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,6 @@ from tests.engine.toys import LoopToy, Toy, executions, line, outcomes, query, r
 
 HEARD, MUTE = item_id("heard"), item_id("mute")
 SOURCES = ["heard", "mute"]
-
-
-@pytest.fixture
-def fast() -> Iterator[Path]:
-    with toys.fast_folder() as folder:
-        yield folder
 
 
 def talkie(base: type[Toy] = Toy) -> toys.Pipeline:

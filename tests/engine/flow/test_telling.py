@@ -26,12 +26,6 @@ from tests.engine import toys
 from tests.engine.toys import Does, Toy, configured, engine_threads, line, run, run_within, toy
 
 
-@pytest.fixture
-def fast() -> Iterator[Path]:
-    with toys.fast_folder() as folder:
-        yield folder
-
-
 class Told(Source):
     """Gives these; remembers what it is told, what the ledger said then, and in which thread."""
 

@@ -6,21 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from engine import Job, Source
 from engine.contract.item import item_id
-from tests.engine import toys
 from tests.engine.toy_parts import at, cut, gather
 from tests.engine.toys import executions, line, outcomes, query, run_within, toy
 
 SECONDS = 60
-
-
-@pytest.fixture
-def fast() -> Iterator[Path]:
-    with toys.fast_folder() as folder:
-        yield folder
 
 
 class Insists(Source):

@@ -7,21 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-import pytest
-
 from engine import Item, Job, Source
 from engine.contract.item import item_id
 from engine.telemetry.events import AttemptStarted, Event, ItemGivenUp
-from tests.engine import toys
 from tests.engine.toys import Does, GatedToy, Toy, engine_threads, line, outcomes, run_within, toy
 
 SECONDS = 60
-
-
-@pytest.fixture
-def fast() -> Iterator[Path]:
-    with toys.fast_folder() as folder:
-        yield folder
 
 
 class Site(Source):

@@ -23,11 +23,6 @@ PIPELINE = line(toy("a"), toy("b", "a"), toy("c", "b"))
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     ledger = Ledger(tmp_path / FILE)
     yield ledger

@@ -15,11 +15,6 @@ from tests.engine.toys import engine_threads, until
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Source:
     """Numbers without end; says how many were read, where, and whether it was closed."""
 

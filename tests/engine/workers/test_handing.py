@@ -35,11 +35,6 @@ KINDS = ["loop", "thread", "process"]
 TIMEOUT = 0.6
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
 def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.workers.thread.GRACE", 0.2)

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,14 +11,7 @@ import pytest
 
 from engine import SOURCE, Item, PenstockError, Pipeline, PipelineError, Stage, Step, UsageError
 from engine.ledger.reader import LedgerReader
-from tests.engine import toys
 from tests.engine.toys import Toy, executions, line, query, run, toy
-
-
-@pytest.fixture
-def fast() -> Iterator[Path]:
-    with toys.fast_folder() as folder:
-        yield folder
 
 
 class Made(Toy):

@@ -38,11 +38,6 @@ pytestmark = pytest.mark.anyio
 log = logging.getLogger("penstock.probe")
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Probe(Stage):
     """Does what its item's source says."""
 

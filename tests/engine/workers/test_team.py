@@ -21,11 +21,6 @@ from tests.engine.toys import LoopObedient, Obedient, engine_threads, until
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Bounded(LoopObedient):
     """Says what bounds it, which only who is open can know."""
 

@@ -34,11 +34,6 @@ KINDS = ["loop", "thread", "process"]
 OFF_LOOP = ["thread", "process"]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
 def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.workers.thread.GRACE", 0.2)

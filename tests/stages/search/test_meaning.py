@@ -31,6 +31,7 @@ from stages.persistence.store import (
 from stages.search.api_embedder import LONGEST, MOST_TEXTS, MOST_TOKENS, ApiEmbedder, batches, cut
 from stages.search.local_embedder import LocalEmbedder
 from tests.stages.sinks.records import scene, video
+from tests.threaded_server import serving_requests
 
 COOKING = video(
     "cooking",
@@ -140,12 +141,8 @@ class EmbeddingsServer(ThreadingHTTPServer):
 
 @contextmanager
 def embedding() -> Iterator[EmbeddingsServer]:
-    with EmbeddingsServer() as made:
-        thread = threading.Thread(target=made.serve_forever, args=(0.02,))
-        thread.start()
+    with serving_requests(EmbeddingsServer()) as made:
         yield made
-        made.shutdown()
-        thread.join()
 
 
 @pytest.fixture

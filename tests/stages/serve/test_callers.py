@@ -5,7 +5,6 @@ import hashlib
 import hmac
 import json
 import queue
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -19,9 +18,9 @@ from engine import UsageError
 from stages.serve import webhooks
 from stages.serve.desk.tokens import Tokens
 from stages.serve.webhooks import PrivateWebhook, placed
-from tests.engine import toys
 from tests.engine.toys import line, toy
 from tests.stages.serve.serving import serving
+from tests.threaded_server import serving_requests
 
 SECRET = "a secret of the site's"
 FILE = f"""
@@ -36,12 +35,6 @@ requests = 5
 """
 SITE = {"Authorization": "Bearer the-token-of-the-site"}
 OTHER = {"Authorization": "Bearer the-token-of-another"}
-
-
-@pytest.fixture
-def fast() -> Iterator[Path]:
-    with toys.fast_folder() as folder:
-        yield folder
 
 
 @pytest.fixture
@@ -106,15 +99,8 @@ def site(*answers: int) -> Iterator[tuple[str, "queue.SimpleQueue[tuple[dict[str
     for answer in answers:
         given.put(answer)
     handler = type("Handler", (Called,), {"answers": given, "calls": calls})
-    server = HTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with serving_requests(HTTPServer(("127.0.0.1", 0), handler)) as server:
         yield f"http://127.0.0.1:{server.server_port}/hook", calls
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def test_a_webhook_is_signed_and_tried_until_it_is_taken(

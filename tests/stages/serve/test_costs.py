@@ -1,6 +1,5 @@
 """What a caller's jobs cost counts against its quota of the day, also over a restart."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ import pytest
 
 from engine import SOURCE, Item, Stage, Step, note_paid_request
 from stages.serve.desk.tokens import Tokens
-from tests.engine import toys
 from tests.engine.toys import line
 from tests.stages.serve.serving import serving
 
@@ -40,12 +38,6 @@ class PayingAtOnce(Paying):
 
     async def process(self, item: Item, out: Path) -> None:  # type: ignore[override]
         super().process(item, out)
-
-
-@pytest.fixture
-def fast() -> Iterator[Path]:
-    with toys.fast_folder() as folder:
-        yield folder
 
 
 @pytest.fixture

@@ -11,16 +11,9 @@ import pytest
 from engine import Item
 from engine.contract.item import item_id
 from stages.serve.queue.feeds import RUN
-from tests.engine import toys
 from tests.engine.toy_parts import at, cut, gather
 from tests.engine.toys import Toy, executions, line, toy
 from tests.stages.serve.serving import Serving, address, serving
-
-
-@pytest.fixture
-def fast() -> Iterator[Path]:
-    with toys.fast_folder() as folder:
-        yield folder
 
 
 class Waiting(Toy):

@@ -4,7 +4,6 @@ import base64
 import os
 import shutil
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,11 @@ import pytest
 
 from stages.serve.desk.uploads import LASTS, Uploads, safe_name
 from stages.serve.routes.upload_routes import MEDIA_TYPE
-from tests.engine import toys
 from tests.engine.toys import line, toy
 from tests.stages.serve.serving import Serving, serving
 
 TUS = {"Tus-Resumable": "1.0.0"}
 VIDEO = bytes(range(256)) * 40
-
-
-@pytest.fixture
-def fast() -> Iterator[Path]:
-    with toys.fast_folder() as folder:
-        yield folder
 
 
 def begun(service: Serving, length: int = len(VIDEO), name: str = "talk.mp4") -> str:

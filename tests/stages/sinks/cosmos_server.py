@@ -15,6 +15,7 @@ from itertools import count
 from typing import Any
 
 from stages.sinks.cosmos import TURNS_OF
+from tests.threaded_server import serving_requests
 
 MOST_OPERATIONS = 100
 MOST_BYTES = 2 << 20
@@ -75,14 +76,8 @@ class CosmosServer(ThreadingHTTPServer):
 
 @contextmanager
 def cosmos_server() -> Iterator[CosmosServer]:
-    with CosmosServer() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving_requests(CosmosServer()) as server:
+        yield server
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -21,6 +21,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.threaded_server import serving_requests
+
 S3_KEYS = {"AWS_ACCESS_KEY_ID": "key-of-tests", "AWS_SECRET_ACCESS_KEY": "secret-of-tests"}
 
 ACCOUNT = "devstoreaccount1"
@@ -203,19 +205,13 @@ def refusing(
             self.end_headers()
             self.wfile.write(answer)
 
-        do_PUT = do_POST = do_HEAD = _answer  # noqa: N815
+        do_PUT = do_POST = do_HEAD = _answer
 
         def log_message(self, *_: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving_requests(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
+        yield f"http://127.0.0.1:{server.server_port}"
 
 
 def _free_port() -> int:

@@ -15,11 +15,6 @@ from tests.virtual_time import run_in_virtual_time
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Log(list[str]):
     """What has happened, in order; `note` waits for something and then writes down what it was."""
 

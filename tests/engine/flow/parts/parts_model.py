@@ -12,6 +12,7 @@ from typing import Any
 from engine import Item
 from engine.contract.item import item_id
 from tests.engine.flow.parts.parts_cases import Case, Plan
+from tests.engine.toys import end_of
 
 Found = Mapping[tuple[str, str], str]
 WELL = ("done", "done skipped")
@@ -153,10 +154,10 @@ class Model:
         return True
 
     def _end(self, plan: Plan, node: Node) -> str:
-        end = _end(plan.does.get(node.called, ["done"]))
+        end = end_of(plan.does.get(node.called, ["done"]))
         for position in range(plan.many(node.called)) if plan.splits else ():
             if end == "done":
-                end = _end(plan.does.get(f"{node.called}/{position}", ["done"]))
+                end = end_of(plan.does.get(f"{node.called}/{position}", ["done"]))
         return end
 
     def _split(self, plan: Plan, node: Node, end: str) -> None:
@@ -269,16 +270,3 @@ class Model:
     @staticmethod
     def _depth(node: Node) -> int:
         return 0 if node.above is None else 1 + Model._depth(node.above)
-
-
-def _end(words: Sequence[Any]) -> str:
-    word, *arguments = words
-    if word == "drop":
-        return "dropped"
-    if word == "skip":
-        return "done skipped"
-    if word == "permanent":
-        return "failed"
-    if word == "expand":
-        return "expanded"
-    return "failed retryable" if arguments and arguments[0] == -1 else "done"

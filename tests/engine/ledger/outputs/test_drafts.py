@@ -14,11 +14,6 @@ from tests.engine.toys import leftovers, tree
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Noted:
     """Outputs that note what is asked of them, and in which thread."""
 
