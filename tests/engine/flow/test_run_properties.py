@@ -312,6 +312,7 @@ def test_every_item_is_accounted_for_whatever_happens(case: Case) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @given(cases())
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_item_is_accounted_for_in_many_cases(case: Case) -> None:

@@ -417,6 +417,7 @@ def test_every_attempt_at_a_part_is_made_when_the_engine_makes_it(case: Case) ->
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @given(cases() | cases(in_parts=True))
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_many_attempts_are_made_when_the_engine_makes_them(case: Case) -> None:

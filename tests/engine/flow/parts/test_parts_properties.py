@@ -265,6 +265,7 @@ def test_every_part_is_accounted_for_whatever_happens(case: Case) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @given(cases(most_steps=5, depth=1))
 @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=CALM)
 def test_every_part_is_accounted_for_in_many_cases(case: Case) -> None:
