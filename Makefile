@@ -1,5 +1,5 @@
 # make demo   everything set up, and the whole job run on videos that it makes itself
-# make test   everything set up, and the tests, in some ten minutes on two cores
+# make test   everything set up, and the tests, in some eight minutes on two cores
 # make slow   the tests that take many seconds each, which make test leaves out
 # make lint   ruff and mypy
 # make bench  everything set up, the peers too, and the quick set of benchmarks

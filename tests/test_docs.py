@@ -439,6 +439,7 @@ def test_readme_reads_a_dataset(tmp_path: Path) -> None:
     assert printed.splitlines()[0].endswith("A person.")
 
 
+@pytest.mark.slow
 def test_readme_crawls_from_python(tmp_path: Path) -> None:
     make_clip(tmp_path / "clip.mp4", range(0, 2000, 100), size=(160, 96), picture=moving_picture)
     settings = {"weights": str(WEIGHTS), "classes": [], "keep_empty": True}

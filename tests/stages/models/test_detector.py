@@ -112,7 +112,7 @@ def test_it_finds_the_same_again_and_alone(
     assert detector.detect([]) == []
 
 
-@pytest.mark.parametrize("form", ["pt", "onnx", "openvino"])
+@pytest.mark.parametrize("form", ["pt", "onnx", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_on_a_cpu_neither_batch_nor_cores_nor_load_change_a_bit(
     exported: Callable[..., Path],
     scenes: list[tuple[np.ndarray, tuple[Shape, ...]]],
@@ -181,7 +181,13 @@ def rows_of(detector: Detector, images: list[np.ndarray]) -> list[list[tuple[flo
 
 @pytest.mark.parametrize(
     ("form", "dynamic"),
-    [("pt", True), ("onnx", True), ("onnx", False), ("openvino", True), ("openvino", False)],
+    [
+        ("pt", True),
+        ("onnx", True),
+        pytest.param("onnx", False, marks=pytest.mark.slow),
+        pytest.param("openvino", True, marks=pytest.mark.slow),
+        pytest.param("openvino", False, marks=pytest.mark.slow),
+    ],
 )
 def test_it_finds_what_predict_finds_to_the_last_bit(
     exported: Callable[..., Path],
@@ -197,6 +203,7 @@ def test_it_finds_what_predict_finds_to_the_last_bit(
     assert found == as_predict_finds(weights, images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["yolov8n_int8_lamri.onnx", "yolo11n_int8_droneeye.onnx"])
 def test_it_finds_what_predict_finds_in_real_frames(data: Path, model: str) -> None:
     weights = data / "models" / model

@@ -40,6 +40,7 @@ def apart(some: Detection, other: Detection) -> tuple[float, float]:
     return edges, abs(some.confidence - other.confidence)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_it_finds_what_torch_finds(runtime: str) -> None:
     needs(runtime)

@@ -212,7 +212,12 @@ def test_a_picture_whose_size_changes_is_looked_at_in_its_first_size():
 
 
 @pytest.mark.parametrize(
-    "name", ["moviepy_big_buck_bunny_0_30.webm", "intel_car-detection.mp4", "mdn_friday.mp4"]
+    "name",
+    [
+        pytest.param("moviepy_big_buck_bunny_0_30.webm", marks=pytest.mark.slow),
+        pytest.param("intel_car-detection.mp4", marks=pytest.mark.slow),
+        "mdn_friday.mp4",
+    ],
 )
 def test_cuts_of_real_clips_are_those_of_pyscenedetect(cut, data, name):
     path = data / "video" / name

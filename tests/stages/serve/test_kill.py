@@ -10,11 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
 from engine.contract.item import item_id
 from tests.acceptance.command import penstock, started
 from tests.engine.toys import executions, fast_folder
 from tests.stages.serve.serving import address, wait_until_ready
+
+pytestmark = pytest.mark.slow
 
 JOBS = 12
 

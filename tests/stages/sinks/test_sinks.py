@@ -161,7 +161,8 @@ with opened[kind]() as sink:
 
 
 @pytest.mark.parametrize(
-    "kind", ["sqlite", "parquet", pytest.param("postgres", marks=pytest.mark.slow)]
+    "kind",
+    ["sqlite", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("parquet", "postgres"))],
 )
 def test_killed_at_any_moment_it_has_the_old_video_or_the_new_one(kind, tmp_path, request):
     """Two processes write side by side; each is killed after other numbers of videos."""

@@ -219,6 +219,11 @@ with opened(kind, place) as sink:
 """
 
 
+@pytest.mark.parametrize(
+    "shared",
+    ["sqlite", *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])],
+    indirect=True,
+)
 def test_two_processes_at_one_video_are_never_read_mixed(shared):
     """Whoever reads meanwhile finds all scenes of one write; at the end it is the last turn's."""
     kind, place, contents = shared

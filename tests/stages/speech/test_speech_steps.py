@@ -81,6 +81,7 @@ def text_of(told: dict[str, Any]) -> str:
     return " ".join(one["text"] for one in told["segments"])
 
 
+@pytest.mark.slow
 def test_no_word_is_lost_or_doubled_and_no_call_paid_twice(run, tmp_path, whisper):
     with hearing(whisper) as server:
         stopped = run(server, "stages.transcribe.max_requests=1")
@@ -162,6 +163,7 @@ def test_a_chunk_that_is_refused_leaves_a_gap(run, tmp_path, whisper):
     assert 30 < len(words(text_of(told))) < 90
 
 
+@pytest.mark.slow
 def test_a_server_that_asks_to_slow_down_is_waited_for(run, tmp_path, whisper):
     with hearing(whisper, faults=[429, 503, 429]) as server:
         report = run(server)

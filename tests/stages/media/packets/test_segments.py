@@ -99,7 +99,16 @@ CLIPS = sorted(
 )
 
 
-@pytest.mark.parametrize("name", CLIPS or ["video/mdn_flower.mp4"])
+def slow_if_large(name: str) -> object:
+    """A clip that takes seconds goes with the slow tests; many small ones stay."""
+    path = DATA / name
+    is_slow = path.exists() and (path.stat().st_size > 500_000 or "vvc" in name)
+    return pytest.param(name, marks=pytest.mark.slow) if is_slow else name
+
+
+@pytest.mark.parametrize(
+    "name", [slow_if_large(name) for name in CLIPS or ["video/mdn_flower.mp4"]]
+)
 def test_segments_change_no_pixel_of_real_clips(data, name):
     in_segments = assert_segments_change_nothing(data / name, SETTINGS)
 
