@@ -164,7 +164,9 @@ class Run:
 
     async def execute(self, background: Sequence[Background] = ()) -> RunReport:
         """Run until every item has ended, or the run is stopped, with `background` beside it.
-        Raises PenstockError where a stage does not open."""
+
+        Raises PenstockError where a stage does not open.
+        """
         for event in self._news:
             self.events.emit(event)
         lines = await self._work(background)
