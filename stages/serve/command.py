@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from engine import UsageError
-from stages.service.options import job_options, served_profiles, settings_options
+from stages.service.options import at_start, job_options, served_profiles, settings_options
 
 OPTIONS = ("--port", "--host")
 
@@ -91,12 +91,11 @@ def serve(
                 f"--host {host}: other machines can reach that, and anybody there could post jobs; "
                 "give a --token-file"
             )
-        click.echo(f"serving {', '.join(names)}: {bound.url}", err=True)
         with served(profiles, workdir, bound, options) as source:
             code = execute(
                 *(profiles.pipeline, profiles.config, workdir, source),
                 *(quiet, log_json),
-                listeners=[source],
+                listeners=[source, at_start(f"serving {', '.join(names)}: {bound.url}")],
                 resident=True,
             )
     finally:

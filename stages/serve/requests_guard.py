@@ -1,6 +1,8 @@
 """What every request has to pass: no page of another site asks, and bodies are small and come in
 time, but for uploads."""
 
+from collections.abc import Sequence
+
 import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,6 +17,11 @@ PATIENCE = 20.0
 
 OWN = ("same-origin", "none")
 """Values of Sec-Fetch-Site of the service's own page, and of a person who types an address."""
+
+NOT_MEANT = (
+    "this service answers to the name of its own machine alone; have a proxy before it send the "
+    "header Host: localhost"
+)
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -36,8 +43,10 @@ class _Refused(Exception):
 class RequestsGuard:
     """The outermost part of the app."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, hosts: Sequence[str] = ()) -> None:
+        """It answers to requests for these hosts, without any to all."""
         self._app = app
+        self._hosts = frozenset(map(_bare, hosts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
@@ -48,6 +57,9 @@ class RequestsGuard:
             await send(message)
 
         try:
+            # A site whose name was made to lead to this machine must not reach what is here.
+            if self._hosts and _bare(Headers(scope=scope).get("host", "")) not in self._hosts:
+                raise _Refused(400, NOT_MEANT)
             if Headers(scope=scope).get("sec-fetch-site", "none") not in OWN:
                 raise _Refused(403, "a page of another site may not ask")
             if not scope["path"].startswith(UPLOADS):
@@ -57,6 +69,13 @@ class RequestsGuard:
             await response(scope, receive, send_with_headers)
             return
         await self._app(scope, receive, send_with_headers)
+
+
+def _bare(host: str) -> str:
+    """A host without its port, and without the brackets of an IPv6 address."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return (host.rpartition(":")[0] if host.count(":") == 1 else host).lower()
 
 
 async def _read(receive: Receive) -> Receive:

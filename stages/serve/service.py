@@ -12,7 +12,6 @@ import anyio
 from anyio import to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from fastapi import FastAPI
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from engine import AppServer, Port
 from stages.serve.desk.desk import Desk
@@ -54,7 +53,7 @@ LOCAL = ["127.0.0.1", "localhost", "::1", "[::1]"]
 
 
 def service_app(desk: Desk, hosts: list[str]) -> FastAPI:
-    """The app; it answers to requests for these hosts."""
+    """The app; it answers to requests for these hosts, without any to all."""
     app = FastAPI(
         title=f"penstock serve: {desk.profiles.pipeline.name}",
         version="1",
@@ -67,9 +66,7 @@ def service_app(desk: Desk, hosts: list[str]) -> FastAPI:
     parts = (job_routes, result_routes, upload_routes, quota_routes, health, metrics, page_routes)
     for part in parts:
         app.include_router(part.routes)
-    app.add_middleware(RequestsGuard)
-    # A site whose name was made to lead to this machine must not reach what is here.
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
+    app.add_middleware(RequestsGuard, hosts=hosts)
     return app
 
 
@@ -131,7 +128,7 @@ class _Doors:
     @contextmanager
     def opened(self, desk: Desk, port: Port) -> Iterator[None]:
         """Serve in a thread of its own for the length of the block."""
-        hosts = ["*"] if port.is_public else [port.host, *LOCAL]
+        hosts = [] if port.is_public else [port.host, *LOCAL]
         with start_blocking_portal() as portal:
             self._portal, self._desk = portal, desk
             server = portal.call(_server, service_app(desk, hosts))

@@ -107,6 +107,8 @@ class WebhookSender:
                 headers={"Host": host, **signed(secret, f"job_{call.job}", body)},
                 extensions={"sni_hostname": host.rpartition(":")[0] or host},
             )
+        except httpx.TimeoutException:
+            return f"no answer within {TIMEOUT:.0f} s"
         except (httpx.HTTPError, OSError, PrivateWebhook, UsageError, ValueError) as error:
             return f"{type(error).__name__}: {error}"
         return None if answer.is_success else f"answered {answer.status_code}"

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from engine import UsageError
+from engine import Event, RunStarted, UsageError
 from stages.service.profiles import ServedProfiles, load_profiles
 
 CONFIG = Path("config.toml")
@@ -77,6 +77,16 @@ def served_profiles(
             raise UsageError(f"--root {root}: there is no such folder")
     file = Path(config) if config is not None else CONFIG if CONFIG.is_file() else None
     return load_profiles(names, file, os.environ, overrides, found=config is None)
+
+
+def at_start(line: str) -> Callable[[Event], None]:
+    """A listener that prints the line once the run holds its work folder."""
+
+    def tell(event: Event) -> None:
+        if isinstance(event, RunStarted):
+            click.echo(line, err=True)
+
+    return tell
 
 
 def _all(*options: Callable[[Any], Any]) -> Callable[[C], C]:

@@ -10,7 +10,7 @@ import click
 
 from engine import UsageError, execute, shown
 from stages.service.durations import Duration
-from stages.service.options import job_options, served_profiles, settings_options
+from stages.service.options import at_start, job_options, served_profiles, settings_options
 from stages.service.queue_server import queue_address
 
 
@@ -83,11 +83,10 @@ def worker(
     )
     with source.connected():
         told = f"taking jobs of the queue {name} at {shown(url)}: {', '.join(profiles.served)}"
-        click.echo(told, err=True)
         code = execute(
             *(profiles.pipeline, profiles.config, workdir, source),
             *(quiet, log_json, None),
-            listeners=[source],
+            listeners=[source, at_start(told)],
             resident=True,
         )
     sys.exit(code)

@@ -58,6 +58,8 @@ class Desk:
         if URL in data:
             self._check_public(data[URL])
         given, roots = dict(data), self.roots
+        if not {URL, PATH, UPLOAD} & data.keys():
+            raise UsageError(f"a job has one of {URL!r}, {PATH!r} and {UPLOAD!r}")
         if (upload := given.pop(UPLOAD, None)) is not None:
             if URL in data or PATH in data:
                 raise UsageError(f"a job has one of {URL!r}, {PATH!r} and {UPLOAD!r}")

@@ -86,12 +86,25 @@ def answer_problems(app: FastAPI) -> None:
 
 
 _MEANT = {
-    404: "there is no such address; see /docs",
-    405: "that is not done at this address; see /docs",
+    400: "the body is no JSON, in UTF-8",
+    404: "there is no such address; /openapi.json describes them all",
+    405: "that is not done at this address; /openapi.json says what is",
 }
 
 
+_SAID = {
+    "json_invalid": "the body is no JSON",
+    "extra_forbidden": "there is no such field; /openapi.json names them",
+}
+"""What is told in the place of pydantic's words, by the kind of the mistake."""
+
+
 def _sentence(error: Mapping[str, Any]) -> str:
+    if error["loc"] == ("body",):
+        return "the body is an object of JSON, with the header Content-Type: application/json"
+    if (said := _SAID.get(error["type"])) is not None:
+        where = ".".join(part for part in error["loc"][1:] if isinstance(part, str))
+        return f"{where}: {said}" if where else said
     where = ".".join(str(part) for part in error["loc"] if part != "body")
     return f"{where}: {error['msg']}" if where else str(error["msg"])
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import logging
 import time
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine import UsageError
 from stages.serve.desk.problems import HttpRefusal, busy
+
+log = logging.getLogger("penstock.serve")
 
 MINUTE = 60.0
 
@@ -71,6 +74,9 @@ class Tokens:
         callers = [_caller(path, name, table) for name, table in tables.items()]
         if len({token for token, _ in callers}) < len(callers):
             raise UsageError(f"--token-file {path}: two callers have one token")
+        if path.stat().st_mode & 0o007:
+            told = "--token-file %s: others on this machine can read it; chmod 600 takes that away"
+            log.warning(told, path)
         return cls(callers)
 
     def __bool__(self) -> bool:

@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 import time
+import unicodedata
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from pathlib import Path
 from stages.serve.desk.problems import HttpRefusal
 
 INFO, INCOMING = "info.json", "incoming"
+
+LONGEST_NAME = 200
+"""Bytes of a video's own name, at most: file systems take 255."""
 
 LASTS = 24 * 3600.0
 """Seconds after its last change for which an upload stays that no job names."""
@@ -167,9 +171,11 @@ class Incoming:
 
 
 def safe_name(name: str) -> str:
-    """A file name that says what the client called the video, and can do no harm."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name.rpartition("/")[2].rpartition("\\")[2])
-    plain = plain.lstrip(".-")[-100:].lstrip(".-")
+    """A file name that says what the client called the video, in letters of any language, and can
+    do no harm."""
+    whole = unicodedata.normalize("NFC", name)  # of macOS an accent comes as a sign of its own
+    plain = re.sub(r"[^\w.-]+", "-", whole.rpartition("/")[2].rpartition("\\")[2])
+    plain = plain.encode()[-LONGEST_NAME:].decode(errors="ignore").lstrip(".-")
     return f"video-{plain}" if plain in (INFO, INCOMING, "") else plain
 
 

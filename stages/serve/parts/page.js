@@ -32,6 +32,11 @@ async function ask(address, options = {}) {
 
 const read = async (address) => (await ask(address)).json();
 
+// crypto.randomUUID is missing where the page came without TLS from another machine.
+function newKey() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((one) => one.toString(16).padStart(2, "0")).join("");
+}
+
 function say(problem) {
   $("problem").textContent = problem ? problem.message || String(problem) : "";
 }
@@ -43,7 +48,7 @@ async function start(data) {
   const job = await (
     await ask("/jobs", {
       method: "POST",
-      headers: { "Content-Type": "application/json", "Idempotency-Key": crypto.randomUUID() },
+      headers: { "Content-Type": "application/json", "Idempotency-Key": newKey() },
       body: JSON.stringify(data),
     })
   ).json();
@@ -51,8 +56,13 @@ async function start(data) {
   choose(job.id);
 }
 
+async function uploadAll(files) {
+  for (const file of files) await upload(file);
+}
+
 async function upload(file) {
   say("");
+  if (!file.size) throw new Error(`${file.name} is empty`);
   const bar = $("uploaded");
   bar.hidden = false;
   bar.value = 0;
@@ -73,9 +83,11 @@ async function upload(file) {
           body: file.slice(offset, offset + PIECE),
         });
         offset = Number(answer.headers.get("Upload-Offset"));
+        if (tries) say("");
         tries = 0;
       } catch (problem) {
         if (++tries > TRIES || [401, 404, 413].includes(problem.status)) throw problem;
+        say(`${problem.message}: trying again`);
         await wait(500 * 2 ** tries);
         const has = await ask(at, { method: "HEAD", headers: tus }).catch(() => null);
         if (has) offset = Number(has.headers.get("Upload-Offset"));
@@ -94,6 +106,11 @@ function nameOf(job) {
   return job.data.name || job.data.url || job.data.videoPath || job.id;
 }
 
+// What tells it from others stands at the end of a path, which a narrow list would cut off.
+function shortName(job) {
+  return job.data.name || !job.data.videoPath ? nameOf(job) : job.data.videoPath.split("/").pop();
+}
+
 function chip(job) {
   return element("span", job.state, `chip ${job.state}`);
 }
@@ -106,7 +123,8 @@ function drawList() {
       button.type = "button";
       button.setAttribute("aria-current", String(job.id === chosen));
       const when = element("span", new Date(job.accepted).toLocaleString(), "when");
-      button.append(element("span", nameOf(job), "what"), chip(job), when);
+      button.append(element("span", shortName(job), "what"), chip(job), when);
+      button.title = nameOf(job);
       button.addEventListener("click", () => choose(job.id));
       const row = element("li");
       row.append(button);
@@ -145,7 +163,7 @@ function drawJob(job) {
   const told = [job.state];
   if (job.progress && job.progress.step) told.push(`last step: ${job.progress.step}`);
   if (job.progress && job.progress.parts) told.push(`parts: ${job.progress.parts}`);
-  if (job.reason) told.push(`${job.step}: ${job.reason}`);
+  if (job.reason) told.push(job.step ? `${job.step}: ${job.reason}` : job.reason);
   if (job.gaps) told.push(`parts that failed: ${job.gaps}`);
   $("about").textContent = told.join(" · ");
   $("cancel").hidden = !["queued", "running"].includes(job.state);
@@ -188,7 +206,7 @@ async function drawResults(job) {
   const links = new Map(files.map((file) => [file.name, file.url]));
   $("records").replaceChildren();
   for (const record of page.records) drawRecord(record, links);
-  if (page.next) $("records").append(element("p", "The first 100 records; the rest is at /jobs/ID/results."));
+  if (page.next) $("records").append(element("p", `The first ${page.records.length} records; more are at ${page.next}`));
   $("files").replaceChildren(
     ...files.map((file) => {
       const link = element("a", file.name);
@@ -252,15 +270,14 @@ $("url-form").addEventListener("submit", (event) => {
   doing(start({ url: $("url").value }).then(() => ($("url").value = "")));
 });
 $("file").addEventListener("change", (event) => {
-  const [file] = event.target.files;
-  if (file) doing(upload(file));
+  doing(uploadAll([...event.target.files]));
   event.target.value = "";
 });
 for (const kind of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(kind, (event) => {
     event.preventDefault();
     $("drop").classList.toggle("over", kind === "dragover");
-    if (kind === "drop" && event.dataTransfer.files.length) doing(upload(event.dataTransfer.files[0]));
+    if (kind === "drop" && event.dataTransfer.files.length) doing(uploadAll([...event.dataTransfer.files]));
   });
 }
 $("token-form").addEventListener("submit", (event) => {

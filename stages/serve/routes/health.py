@@ -17,12 +17,14 @@ routes = APIRouter(tags=["health"], responses=RESPONSES)
 """The addresses that say how the service is; they take no token."""
 
 
+@routes.head("/healthz", include_in_schema=False)
 @routes.get("/healthz", response_model=Health)
 async def healthz() -> Health:
     """The service answers."""
     return Health(status="ok")
 
 
+@routes.head("/readyz", include_in_schema=False)
 @routes.get("/readyz", response_model=Health)
 async def readyz(desk: TheDesk) -> Health:
     """The service takes jobs: every step is open, so that models are loaded."""

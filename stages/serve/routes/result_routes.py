@@ -1,11 +1,12 @@
 """The addresses for what has come of jobs."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
@@ -18,6 +19,10 @@ from stages.serve.routes.asking import FoundJob, TheDesk
 
 PAGE = 100
 MOST_PAGE = 1000
+
+_RANGES = re.compile(
+    r"bytes=((?:\d{1,18}-\d{0,18}|-\d{1,18})(?:, ?(?:\d{1,18}-\d{0,18}|-\d{1,18})){0,31})"
+)
 
 FILE_HEADERS = {
     "Cache-Control": "private, max-age=60",
@@ -75,8 +80,10 @@ async def list_files(desk: TheDesk, row: FoundJob) -> FileList:
     return FileList(files=links)
 
 
+@routes.head("/files/{id}/{name:path}", include_in_schema=False)
 @routes.get("/files/{id}/{name:path}", response_class=FileResponse)
 async def get_file(
+    request: Request,
     desk: TheDesk,
     id_: Annotated[str, InPath(alias="id", max_length=64)],
     name: Annotated[str, InPath(max_length=4096)],
@@ -90,7 +97,20 @@ async def get_file(
     path = await to_thread.run_sync(file_of, desk.folder(row), name) if row is not None else None
     if path is None:
         raise HttpRefusal(404, "the file is there no more; see /jobs/ID/files")
+    _ignore_odd_range(request)
     return FileResponse(path, headers=FILE_HEADERS)
+
+
+def _ignore_odd_range(request: Request) -> None:
+    """Have a Range that names no bytes, or is none, be as good as none: so RFC 9110 has it, where
+    the response would refuse it."""
+    asked = request.headers.get("range", "")
+    named = _RANGES.fullmatch(asked)
+    pairs = [one.split("-") for one in (named[1] if named else "").replace(" ", "").split(",")]
+    if named and not any(first and last and int(first) > int(last) for first, last in pairs):
+        return
+    headers = request.scope["headers"]
+    request.scope["headers"] = [one for one in headers if one[0] != b"range"]
 
 
 async def _results(desk: Desk, row: JobRow) -> Path:

@@ -43,6 +43,18 @@ def tokens(tmp_path: Path) -> Tokens:
     return Tokens.read(tmp_path / "tokens.toml")
 
 
+def test_a_token_file_that_others_can_read_is_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "tokens.toml"
+    path.write_text(FILE)
+    for mode, told in ((0o600, 0), (0o640, 0), (0o644, 1)):
+        path.chmod(mode)
+        Tokens.read(path)
+        assert len(caplog.records) == told
+    assert "chmod" in caplog.text
+
+
 def test_callers_are_told_apart(fast: Path, tokens: Tokens) -> None:
     with serving(line(toy("a")), fast, tokens=tokens) as service:
         assert service.post().status_code == 401

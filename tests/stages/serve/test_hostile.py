@@ -1,5 +1,6 @@
 """Whatever a request says, it is refused in one line, or is data and nothing else."""
 
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from tests.engine import toys
 from tests.engine.toys import line, toy
 from tests.stages.serve.serving import Serving, serving
+
+JSON = {"Content-Type": "application/json"}
 
 NASTY = (
     "$(touch pwned); `id`",
@@ -86,6 +89,29 @@ def test_private_addresses_are_refused_at_once(service: Serving, url: str) -> No
 def test_wrong_requests_are_refused(service: Serving, how: Any, status: int) -> None:
     answer = service.client.post("/jobs", **how)
     assert answer.status_code == status, answer.text
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ({"data": {"url": "https://a.org/"}}, "with the header Content-Type: application/json"),
+        ({"content": b"{", "headers": JSON}, "the body is no JSON"),
+        ({"content": b'{"url": "\xff"}', "headers": JSON}, "the body is no JSON"),
+        ({"json": {"url": "https://a.org/", "else": 1}}, "else: there is no such field"),
+        ({"json": {}}, "a job has one of 'url', 'videoPath' and 'upload'"),
+        ({"json": {}, "headers": {"Host": "a.org"}}, "have a proxy before it send the header Host"),
+    ],
+)
+def test_a_refusal_says_what_to_do(service: Serving, how: Any, told: str) -> None:
+    answer = service.client.post("/jobs", **how)
+    assert told in answer.json()["detail"]
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_an_address_that_a_refusal_names_is_there(service: Serving) -> None:
+    for answer in (service.client.get("/nowhere"), service.client.put("/jobs")):
+        [at] = re.findall(r"/[\w/.]+", answer.json()["detail"])
+        assert service.client.get(at).status_code == 200
 
 
 def test_broken_clients_hold_nothing_up(service: Serving) -> None:

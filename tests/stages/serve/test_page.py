@@ -18,12 +18,16 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt in
 
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
-DROP = """async (file) => {
+DROP = """async (files) => {
   const given = new DataTransfer();
-  given.items.add(new File([new Uint8Array(9 << 20)], file));
+  for (const file of files) given.items.add(new File([new Uint8Array(9 << 20)], file));
   const how = { dataTransfer: given, bubbles: true, cancelable: true };
   document.dispatchEvent(new DragEvent("drop", how));
 }"""
+
+
+NO_TLS = "delete Crypto.prototype.randomUUID"
+"""What a page lacks that came without TLS from another machine."""
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +53,7 @@ def page(service: Serving, browser: Browser, request: pytest.FixtureRequest) -> 
     context = browser.new_context(viewport={"width": width, "height": height})
     page = context.new_page()
     complaints: list[str] = []
+    page.add_init_script(NO_TLS)
     page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("dialog", lambda dialog: complaints.append(dialog.message))
@@ -61,7 +66,7 @@ def page(service: Serving, browser: Browser, request: pytest.FixtureRequest) -> 
 
 def test_a_dropped_video_becomes_a_job(page: Page, service: Serving) -> None:
     name = "<img src=x onerror=alert(1)>.mp4"
-    page.evaluate(DROP, name)
+    page.evaluate(DROP, [name])
     expect(page.locator("#about")).to_contain_text("done")
     expect(page.locator("#name")).to_have_text("img-src-x-onerror-alert-1-.mp4")
     expect(page.locator(".record")).to_have_count(25)
@@ -80,3 +85,18 @@ def test_an_address_becomes_a_job(page: Page, service: Serving) -> None:
     expect(page.locator("#about")).to_contain_text("done")
     expect(page.locator("#name")).to_contain_text("talk")
     expect(page.locator("#jobs .chip.done").first).to_be_visible()
+
+
+def test_of_two_videos_that_are_dropped_each_becomes_a_job(page: Page, service: Serving) -> None:
+    page.evaluate(DROP, ["first.mp4", "second.mp4"])
+    for name in ("first.mp4", "second.mp4"):
+        expect(page.locator("#jobs .what", has_text=name).first).to_be_visible()
+    expect(page.locator("#name")).to_have_text("second.mp4")
+
+
+def test_a_job_that_has_expired_says_why_and_names_no_step(page: Page, service: Serving) -> None:
+    asked = {"url": "https://example.org/late.mp4", "within": 1e-9}
+    service.ended(service.client.post("/jobs", json=asked).json()["id"])
+    page.locator("#jobs .what", has_text="late.mp4").first.click()
+    expect(page.locator("#about")).to_contain_text("it has not ended within its time")
+    expect(page.locator("#about")).not_to_contain_text("null")

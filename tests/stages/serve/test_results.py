@@ -15,6 +15,8 @@ from tests.engine.toys import Toy, line, toy
 from tests.stages.serve.serving import Serving, serving
 
 RECORDS = 25
+PAGE = "<script>alert(1)</script>"
+WHOLE = len(PAGE)
 
 
 class Writing(Toy):
@@ -23,7 +25,7 @@ class Writing(Toy):
     def act(self, item: Item, out: Path) -> Any:
         lines = [json.dumps({"number": number, "<b>": "ü"}) for number in range(RECORDS)]
         (out / "records.jsonl").write_text("\n".join(lines) + "\n")
-        (out / "page.html").write_text("<script>alert(1)</script>")
+        (out / "page.html").write_text(PAGE)
         (out / "secret").symlink_to("/etc/passwd")
         return super().act(item, out)
 
@@ -52,7 +54,7 @@ def test_a_link_gives_its_file_and_no_other(
     links = {file["name"]: file["url"] for file in files}
     assert set(links) == {"a/page.html", "a/records.jsonl", "a/value.json"}
     page = service.client.get(links["a/page.html"])
-    assert page.text == "<script>alert(1)</script>"
+    assert page.text == PAGE
     assert "sandbox" in page.headers["Content-Security-Policy"]
     piece = service.client.get(links["a/records.jsonl"], headers={"Range": "bytes=0-9"})
     assert (piece.status_code, piece.text) == (206, '{"number":')
@@ -62,6 +64,38 @@ def test_a_link_gives_its_file_and_no_other(
     monkeypatch.setattr(signing, "LASTS", -1.0)
     [old, *_] = service.client.get(job["links"]["files"]).json()["files"]
     assert service.client.get(old["url"]).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "size"),
+    [
+        ("bytes=-5", 206, 5),
+        ("bytes=0-0, 2-2", 206, None),
+        ("bytes=99999-", 416, 0),
+        ("lines=1-2", 200, WHOLE),
+        ("bytes=9-2", 200, WHOLE),
+        ("bytes=", 200, WHOLE),
+        ("bytes=" + "0-0," * 2000, 200, WHOLE),
+    ],
+    ids=range(7),
+)
+def test_odd_ranges(service: Serving, asked: str, status: int, size: int | None) -> None:
+    job = service.ended(service.posted())
+    [page, *_] = service.client.get(job["links"]["files"]).json()["files"]
+    assert page["name"] == "a/page.html"
+    assert page["size"] == WHOLE
+    answer = service.client.get(page["url"], headers={"Range": asked})
+    assert answer.status_code == status, answer.text
+    assert size is None or len(answer.content) == size
+
+
+def test_who_only_asks_for_the_head_gets_it(service: Serving) -> None:
+    job = service.ended(service.posted())
+    [page, *_] = service.client.get(job["links"]["files"]).json()["files"]
+    for at in (page["url"], "/healthz", "/readyz"):
+        head = service.client.head(at)
+        assert (head.status_code, head.content) == (200, b"")
+    assert service.client.head(page["url"]).headers["Content-Length"] == str(page["size"])
 
 
 def test_a_job_that_is_not_done_has_no_results(service: Serving) -> None:

@@ -124,6 +124,9 @@ def test_jobs_that_ended_long_ago_are_forgotten(fast: Path) -> None:
         (".hidden", "hidden"),
         ("$(rm -rf ~); <b>.mp4", "rm--rf-b-.mp4"),
         ("", "video-"),
+        ("视频 1.mp4", "视频-1.mp4"),
+        ("U\u0308bung.mov", "Übung.mov"),
+        ("é" * 150 + ".mp4", "é" * 98 + ".mp4"),
     ],
 )
 def test_names_can_do_no_harm(given: str, name: str) -> None:

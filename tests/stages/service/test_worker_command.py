@@ -97,7 +97,7 @@ def test_it_says_of_which_queue_it_takes_jobs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with redis_server(tmp_path, "--maxmemory-policy", "noeviction") as url:
-        command = [PENSTOCK, "worker", "--queue", url, "--name", "q", "--profile", "crawl"]
+        command = [PENSTOCK, "worker", "--queue", url, "--name", "q", "--profile", "lesson"]
         with started([*map(str, command), "--quiet"]) as process:
             assert process.stderr is not None
-            assert process.stderr.readline() == f"taking jobs of the queue q at {url}: crawl\n"
+            assert process.stderr.readline() == f"taking jobs of the queue q at {url}: lesson\n"
