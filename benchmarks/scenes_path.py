@@ -29,9 +29,6 @@ class RunLog:
     called: Mapping[str, float] = field(default_factory=dict)
     """Seconds of the calls of a step's model, one after the other."""
 
-    def begins_at(self) -> float:
-        return min(one.start for one in self.attempts)
-
     def at_work(self, step: str) -> float:
         """Seconds in which an attempt of the step was in hand."""
         total, until = 0.0, float("-inf")
@@ -39,11 +36,6 @@ class RunLog:
             total += max(0.0, one.end - max(one.start, until))
             until = max(until, one.end)
         return total
-
-    def from_first_to_last(self, step: str) -> float:
-        """Seconds from the beginning of its first attempt to the end of its last."""
-        own = [one for one in self.attempts if one.step == step]
-        return max(one.end for one in own) - min(one.start for one in own)
 
 
 class Leg(NamedTuple):

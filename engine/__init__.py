@@ -94,11 +94,11 @@ if TYPE_CHECKING:
     from engine.views.item_path import ItemPaths
 
 _LATER = {
-    "AppServer": "engine.page.server",
     "LOCK_FILES": "engine.ledger.lock",
+    "AppServer": "engine.page.server",
     "Config": "engine.config.load",
-    "ItemPaths": "engine.views.item_path",
     "GatesAway": "engine.gates.shared",
+    "ItemPaths": "engine.views.item_path",
     "JobProfile": "engine.config.profiles",
     "JoinedSources": "engine.sources.source",
     "OwnTables": "engine.sources.own_tables",

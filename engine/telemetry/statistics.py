@@ -131,11 +131,6 @@ class PoolStatistics:
         """The busy share of the workers' time, 0 to 1."""
         return self.share(self.busy)
 
-    @property
-    def service_time(self) -> float:
-        """Mean seconds of an attempt."""
-        return self.busy / self.attempts if self.attempts else 0.0
-
     def since(self, earlier: "PoolStatistics") -> "PoolStatistics":
         """The same pool between `earlier` and now: times and counts are differences, states are the
         present ones."""

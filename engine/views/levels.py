@@ -19,10 +19,6 @@ class Levels:
     def of(cls, pipeline: Pipeline) -> "Levels":
         return cls(pipeline.unit, frozenset(step.name for step in pipeline.steps if step.each))
 
-    def unit_at(self, stage: str) -> str:
-        """The word for one of what this stage counts."""
-        return PART if stage in self.at_parts else self.unit
-
     def named(self, stage: str, room: int | None = None) -> str:
         """The stage's name, for a table of counts, where it has to say that it counts parts, as far
         as so many characters have room for that; None: any number has."""

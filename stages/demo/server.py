@@ -165,21 +165,6 @@ class FirstThen:
         (self.first if turn < self.times else self.then)(exchange)
 
 
-@dataclass(slots=True)
-class Alternate:
-    """Answers with each of the routes in turn, over and over."""
-
-    routes: Sequence[Route]
-    _asked: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def __call__(self, exchange: Exchange) -> None:
-        with self._lock:
-            turn = self._asked
-            self._asked += 1
-        self.routes[turn % len(self.routes)](exchange)
-
-
 def page(videos: Iterable[str], title: str = "Videos") -> Text:
     """An HTML page with a `<video>` for each address."""
     shown = "\n".join(f'<video src="{escape(video)}" controls></video>' for video in videos)

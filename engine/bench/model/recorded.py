@@ -130,9 +130,3 @@ class Recording:
     def throughput(self) -> float:
         """Items that ended per second, in the recorded run."""
         return self.ended / self.seconds if self.seconds else 0.0
-
-    @property
-    def fan_out(self) -> float:
-        """The mean number of items that a list produced; 0 if there was no list."""
-        lists = [item.expanded for item in self.items if item.expanded is not None]
-        return sum(lists) / len(lists) if lists else 0.0

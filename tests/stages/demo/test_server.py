@@ -8,7 +8,6 @@ import httpx
 import pytest
 
 from stages.demo.server import (
-    Alternate,
     BareStatus,
     File,
     FirstThen,
@@ -92,7 +91,6 @@ def test_pages_feeds_and_streams_name_their_videos() -> None:
 def test_misbehaviour_on_demand(media: Path) -> None:
     routes = {
         "/busy": FirstThen(BareStatus(429, retry_after=3), 2, File(media)),
-        "/flaky": Alternate([File(media), BareStatus(429)]),
         "/moved": Redirect("/busy", 301),
         "/cut": File(media, cut=0.5),
         "/cut-once": FirstThen(File(media, cut=0.5), 1, File(media)),
@@ -106,7 +104,6 @@ def test_misbehaviour_on_demand(media: Path) -> None:
         assert (moved.status_code, moved.headers["Location"]) == (301, "/busy")
         assert httpx.get(server.url("/busy")).headers["Retry-After"] == "3"
         assert statuses("/busy", 3) == [429, 200, 200]
-        assert statuses("/flaky", 4) == [200, 429, 200, 429]
         assert statuses("/nowhere", 1) == [404]
         for path in ("/cut", "/cut-once"):
             with pytest.raises(httpx.RemoteProtocolError):
