@@ -40,8 +40,8 @@ class Stay:
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """An item in a pool. `attempt` is the number of the attempt, without
-    those that do not count."""
+    """An item in a pool. `attempt` is the number of the attempt; those that do not count are left
+    out."""
 
     journey: Journey
     attempt: int = 1

@@ -88,8 +88,8 @@ class Settling:
         return False
 
     def _conclude(self, attempt: Attempt) -> Conclusion:
-        """The conclusion from the result: done, ended otherwise, another
-        attempt, or a stop of the run."""
+        """The conclusion from the result: done, ended otherwise, another attempt, or a stop of the
+        run."""
         journey, row, result = attempt.entry.journey, attempt.row, attempt.result
         ending, stop = result.ending, result.stop
         if stop is not None:

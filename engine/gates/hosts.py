@@ -18,17 +18,14 @@ FIRST_PAUSE = 30.0
 LONGEST_PAUSE = 3600.0
 """The most seconds that a gate closes for, whatever the other side says."""
 
-
 DOUBTED_PAUSE = 60.0
 """The most seconds that a gate closes for if perhaps only one item is turned away."""
 
 FEW = 3
-"""The most items in a row that may be turned away for reasons of their own,
-where that is likely."""
+"""The most items in a row that may be turned away for reasons of their own, if that is likely."""
 
 SWEEP = 1000
 """The number of gates from which gates without state to keep are deleted."""
-
 
 JITTER = 1.0
 """Seconds by which two machines may disagree about when a gate opens, without a word about it."""

@@ -1,5 +1,4 @@
-"""Resources that steps share by turns, such as a device: a step takes all
-that it needs at once, or waits."""
+"""Resources that steps share by turns, such as a device: a step takes all it needs, or waits."""
 
 import asyncio
 from collections import Counter, deque

@@ -55,10 +55,10 @@ class Jobs:
     """The jobs that a run has read from its source, until their ends are reported to it.
 
     `read` yields them. The run calls `bind` with the item of a job, `ending` with an item that has
-    ended, and `settle` with the end of a job. `tell` passes the ends to the
-    source, one call after the other, in that order. `close` reports all other jobs as lost.
-    `take_back` reads the jobs that the source does not want any more, and the run calls `gave_up`
-    with the items that have left it.
+    ended, and `settle` with the end of a job. `tell` passes the ends to the source, one call after
+    the other, in that order. `close` reports all other jobs as lost. `take_back` reads the jobs
+    that the source does not want any more, and the run calls `gave_up` with the items that have
+    left it.
 
     Everything but reading happens on the event loop. A source that defines neither `ended` nor
     `lost` is told nothing.

@@ -1,13 +1,7 @@
 """Reads the source lazily, and the items that lists produce."""
 
 from collections import Counter
-from collections.abc import (
-    AsyncGenerator,
-    Awaitable,
-    Callable,
-    Iterable,
-    Iterator,
-)
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Generic, TypeVar
 
@@ -106,8 +100,8 @@ class Turns:
 
     @contextmanager
     def reading(self, depth: int) -> Iterator[None]:
-        """Registers that a list at this depth is being read during the
-        block; the source is at depth 0."""
+        """Registers that a list at this depth is being read during the block; the source is at
+        depth 0."""
         self._open[depth] += 1
         try:
             yield
@@ -125,11 +119,7 @@ class Turns:
 class Feed:
     """Reads the source, and the lists found on the way, no faster than there is room for items."""
 
-    def __init__(
-        self,
-        disk: DiskGate,
-        in_flight: Callable[[], int],
-    ) -> None:
+    def __init__(self, disk: DiskGate, in_flight: Callable[[], int]) -> None:
         """`in_flight` is the number of items under way, including the one being read."""
         self._disk = disk
         self._in_flight = in_flight

@@ -10,7 +10,6 @@ from anyio import to_thread
 
 from engine import SOURCE, Item, Job, JoinedSources, Source, Step, ensure_ours
 from engine.contract import ownership
-from tests.engine import toys
 from tests.engine.toys import Toy, executions, line, note, outcomes, run_within, toy, tree
 
 SECONDS = 30
@@ -64,12 +63,6 @@ class Sends(Toy):
 class SendsFromLoop(Sends):
     async def process(self, item: Item, out: Path) -> Any:
         await to_thread.run_sync(self.act, item, out)
-
-
-@pytest.fixture
-def fast() -> Iterator[Path]:
-    with toys.fast_folder() as folder:
-        yield folder
 
 
 @pytest.fixture(autouse=True)
