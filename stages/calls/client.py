@@ -27,8 +27,8 @@ _LARGE = 1_000_000
 """Bytes of an answer from which it is parsed in a thread: the event loop has other work."""
 
 _MORE_KNOCKS = 1
-"""Failed probes ("knocks") of an absent server that a call waits for,
-beyond the number of its tries."""
+"""Failed probes ("knocks") of an absent server that a call waits for, beyond the number of its
+tries."""
 
 _GATES_AWAY = 30.0
 """Seconds after which an item is taken up again that waited for the shared gates for too long."""
@@ -130,6 +130,7 @@ class ApiClient(Generic[Q, R]):
                     return
             finally:
                 self._waiting.discard(waiting)
+        # The run had been drained before, or `drain` has cancelled the wait in the block.
         raise Withdrawn("the run takes nothing new, and this call was not sent yet")
 
     def bound(self) -> str | None:
@@ -148,8 +149,8 @@ class ApiClient(Generic[Q, R]):
         """The model's answer to one question.
 
         Raises CallFailed when this one cannot be answered, Throttled when the server wants a pause
-        longer than `patience`, and StopRun when none can be: a refused key, a model that
-        does not exist, no money left, or `max_requests` reached.
+        longer than `patience`, and StopRun when none can be: a refused key, a model that does not
+        exist, no money left, or `max_requests` reached.
         """
         failures = faults_met = crowded = 0
         before, faults, knocks = self.gate.answers, self.gate.faults, self.gate.knocks
