@@ -336,7 +336,7 @@ class BullQueue:
             if not taken.end.done():
                 await taken.bull.updateProgress(dict(progress))
         except Exception as error:
-            log.warning("the progress of job %s could not be told: %s", taken.id, error)
+            self._watch.tell(f"the progress of jobs could not be told: {error}")
 
 
 def clock() -> float:

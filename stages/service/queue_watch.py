@@ -49,7 +49,8 @@ class QueueWatch:
 
     def tell(self, error: object) -> None:
         """Say what went wrong with the queue, unless that is known."""
-        told, now = " ".join(str(error).split()), self._clock()
+        # What Redis says of a script ends with the script's digest and line.
+        told, now = " ".join(str(error).split()).partition(". script: ")[0], self._clock()
         self._told = {one: at for one, at in self._told.items() if now - at < AGAIN}
         if self._is_away or told in self._told:
             log.debug("the queue: %s", told)
