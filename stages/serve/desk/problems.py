@@ -67,7 +67,8 @@ def answer_problems(app: FastAPI) -> None:
 
     @app.exception_handler(StopRun)
     async def _(request: Request, error: StopRun) -> JSONResponse:
-        return problem_response(507, str(error))
+        log.error("%s", error)  # it names a file, and the command line: for the operator alone
+        return problem_response(507, "the service's disk is full; ask again when there is room")
 
     @app.exception_handler(Exception)
     async def _(request: Request, error: Exception) -> JSONResponse:

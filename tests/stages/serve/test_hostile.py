@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from engine import StopRun
+from stages.serve.queue.jobs_table import JobsTable
 from tests.engine import toys
 from tests.engine.toys import line, toy
 from tests.stages.serve.serving import Serving, serving
@@ -106,6 +108,18 @@ def test_a_refusal_says_what_to_do(service: Serving, how: Any, told: str) -> Non
     answer = service.client.post("/jobs", **how)
     assert told in answer.json()["detail"]
     assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_a_full_disk_is_told_without_the_server_s_paths(
+    service: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*asked: Any) -> Any:
+        raise StopRun("the disk is full: the ledger /srv/w/penstock.db cannot be written")
+
+    monkeypatch.setattr(JobsTable, "accept", full)
+    answer = service.post()
+    assert answer.status_code == 507
+    assert answer.json()["detail"] == "the service's disk is full; ask again when there is room"
 
 
 def test_an_address_that_a_refusal_names_is_there(service: Serving) -> None:
