@@ -70,7 +70,7 @@ class Attempting:
 
     async def attempt(self, worker: Worker, number: int, entry: Entry) -> Attempt:
         """One attempt at one entry."""
-        attempt, handing, tally = self.begin(entry, number), None, new_tally()
+        attempt, handing, tally = self.begin(entry, number), None, new_tally(entry.item.root.id)
         if self._splits:
             attempt.draft.handing = handing = await self._handing(attempt)
         with self.busy as began:
@@ -103,7 +103,8 @@ class Attempting:
         self, worker: Worker, number: int, entries: list[Entry]
     ) -> list[Attempt]:
         """One attempt at each of these, as a batch."""
-        attempts, tally = [self.begin(entry, number) for entry in entries], new_tally()
+        attempts = [self.begin(entry, number) for entry in entries]
+        tally = new_tally(*(entry.item.root.id for entry in entries))
         with self.busy as began:
             drafts = [attempt.draft for attempt in attempts]
             results = await self._in_hand.process_batch(worker, number, drafts)

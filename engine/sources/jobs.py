@@ -17,10 +17,11 @@ import anyio.lowlevel
 
 from engine.contract.errors import StopRun
 from engine.contract.job import Job, JobOutcome
+from engine.contract.paid import Charge
 from engine.ledger.bell import bell
 from engine.ledger.records import Settled
 from engine.sources.reading import amapped, mapped, read_lazily
-from engine.sources.source import Source, can_lose, wants_to_know
+from engine.sources.source import Source, defines
 from engine.telemetry.text import one_line
 from engine.workers.call_thread import CallThread
 
@@ -70,10 +71,11 @@ class Jobs:
         """`stop` is called, with the reason, if a report to the source fails. `resident`: the
         source need not end, and may give one address again and again."""
         self.is_resident = resident
-        self.can_be_lost = can_lose(source)
+        self.can_be_lost = defines(source, "alive")
+        self.are_charged = defines(source, "paid")
         self._source = source
         self._stop = stop
-        self._told = wants_to_know(source)
+        self._told = defines(source, "ended", "lost")
         self._lock = threading.Lock()
         self._closed = False
         self._out: dict[Taken, None] = {}
@@ -173,11 +175,20 @@ class Jobs:
         """What the source says of the jobs of the item of this id that have not been told of its
         end, as `Source.alive`; those that are not alive are withdrawn. From any thread; blocks."""
         told = []
-        for taken in [one for one in list(self._out) if one.item == item]:
+        for taken in self._that_name(item):
             told.append(self._source.alive(taken.job, surely=surely))
             if told[-1] is False:
                 self._bell.ring(partial(self._lose, taken))
         return told
+
+    def charge(self, item: str) -> Charge | None:
+        """Charges the first job of the item of this id; None where it has none. From any thread."""
+        for taken in self._that_name(item):
+            return partial(self._source.paid, taken.job)
+        return None
+
+    def _that_name(self, item: str) -> list[Taken]:
+        return [one for one in list(self._out) if one.item == item]
 
     def _lose(self, taken: Taken) -> None:
         self._lost.append(taken)

@@ -14,7 +14,7 @@ class Source(Protocol):
     """Yields jobs, and is told how each of them ended, once the ledger has the end.
 
     A class of your own derives from this one, and defines `items` and those of the other methods
-    that it needs; or it defines all six. A list needs no class: any iterable will do, see
+    that it needs; or it defines all seven. A list needs no class: any iterable will do, see
     `ListSource`.
 
     **Reading.** `items` is called once in a run, on the event loop, and returns at once, as a
@@ -86,6 +86,13 @@ class Source(Protocol):
         """
         return True
 
+    def paid(self, job: Job, requests: float) -> None:
+        """A paid request that was made for the job's item was answered, and the answer is about to
+        be used; or a share of it, where it was made for several items. Called in any thread, also
+        on the event loop, so it returns at once: a write to a file is allowed. May come after the
+        job's end, or its loss. Of several jobs for one item one pays."""
+        return
+
     def withdrawn(self) -> Iterable[Job] | AsyncGenerator[Job, None]:
         """Jobs that nobody waits for any more, the very objects that were read, as it happens."""
         return ()
@@ -142,6 +149,10 @@ class JoinedSources(Source):
         origin = _origin(job)
         return origin.source.alive(origin.job, surely=surely)
 
+    def paid(self, job: Job, requests: float) -> None:
+        origin = _origin(job)
+        origin.source.paid(origin.job, requests)
+
 
 class _Origin:
     """A job together with the source that it came from."""
@@ -161,19 +172,8 @@ def as_source(given: Sources) -> Source:
     return given if isinstance(given, Source) else ListSource(given)
 
 
-def can_lose(source: Source) -> bool:
-    """Whether the source defines `alive`."""
+def defines(source: Source, *methods: str) -> bool:
+    """Whether the source defines one of these methods, which have a default."""
     if isinstance(source, JoinedSources):
-        return any(map(can_lose, source.sources))
-    return getattr(type(source), "alive", None) not in (None, Source.alive)
-
-
-def wants_to_know(source: Source) -> bool:
-    """Whether the source defines `ended` or `lost`."""
-    if isinstance(source, JoinedSources):
-        return any(map(wants_to_know, source.sources))
-    kind = type(source)
-    return (getattr(kind, "ended", None), getattr(kind, "lost", None)) != (
-        Source.ended,
-        Source.lost,
-    )
+        return any(defines(one, *methods) for one in source.sources)
+    return any(getattr(type(source), name) is not getattr(Source, name) for name in methods)

@@ -2,9 +2,9 @@
 
 Both sides exchange pickled messages, each after its length in eight bytes, over the child's stdin
 and stdout; the stage's own prints go to stderr. Each request gets one reply. Any number of other
-messages may come before it: log records of the stage, its current deadline, the expected number of
-parts; and parts to hand over, and the question whose an item is, for each of which the process then
-waits for the answer: "handed", with the error if there was one, or "told".
+messages may come before it: log records of the stage, its current deadline, paid requests, the
+expected number of parts; and parts to hand over, and the question whose an item is, for each of
+which the process then waits for the answer: "handed", with the error if there was one, or "told".
 """
 
 import logging
@@ -18,6 +18,7 @@ from anyio import to_thread
 
 from engine.contract.errors import Ending, PenstockError
 from engine.contract.ownership import ownership
+from engine.contract.paid import note_paid_request
 from engine.contract.parts import MadePart
 from engine.ledger.outputs.drafts import Handing
 from engine.workers.base import StageFactory, StageOpenError
@@ -117,6 +118,9 @@ class Child:
                     if word == "expect":
                         assert handing is not None
                         handing.expect(value)
+                        continue
+                    if word == "paid":
+                        note_paid_request()
                         continue
                     if word == "whose":
                         await self._send(("told", await _whose(*value)))

@@ -26,6 +26,7 @@ from engine.contract.deadline import Deadline, watcher
 from engine.contract.errors import PenstockError
 from engine.contract.item import Item
 from engine.contract.ownership import ownership
+from engine.contract.paid import PaidTally, paid_tally
 from engine.contract.parts import MadePart, Positions
 from engine.contract.stage import Cancelled, Stage
 from engine.ledger.outputs.folders import mark_outlived
@@ -66,6 +67,7 @@ class ChildProcess:
         threading.Thread(target=self._read, daemon=True).start()
         watcher.set(self._tell_deadline)
         ownership.set(self._ask_whose)
+        paid_tally.set(PaidTally([lambda share: self._send("paid", None)]))
         handlers: dict[str, Callable[..., Any]] = {
             "open": self._open,
             "process": self._process,

@@ -119,7 +119,7 @@ class JobsTable:
         """The jobs that a killed server had in hand are queued again."""
         self._tables = OwnTables(workdir, SCHEMA + CALLS + COSTS)
         self.calls = CallsTable(self._tables)
-        self.costs = CostsTable(self._tables)
+        self.costs = CostsTable(self._tables, workdir / "cache" / "costs.jsonl")
         self._tables.write(
             lambda db: db.execute("UPDATE served_jobs SET state = 'queued' WHERE state = 'running'")
         )
@@ -128,6 +128,7 @@ class JobsTable:
         try:
             self.costs.keep()
         finally:
+            self.costs.close()
             self._tables.close()
 
     def accept(

@@ -183,6 +183,11 @@ class ServedJobs(Source):
             row = replace(row, stage="finish", reason=taken.unfinished)
         self._settle(taken, row)
 
+    def paid(self, job: Job, requests: float) -> None:
+        assert self.table is not None
+        taken: _Taken = job.handle
+        self.table.costs.note(taken.row.owner, requests)
+
     def lost(self, job: Job) -> None:
         taken: _Taken = job.handle
         others = [one for one in self._taken.values() if one is not taken]
@@ -229,8 +234,6 @@ class ServedJobs(Source):
             case AttemptEnded():
                 self.attempts[event.stage, event.outcome] += 1
                 self.seconds[event.stage] += event.seconds
-                if event.paid:
-                    self._paid(event.item.partition("/")[0], event.paid)
                 if event.outcome != "done":
                     return
                 step = {"step": event.stage, "part": "/" in event.item}
@@ -239,12 +242,6 @@ class ServedJobs(Source):
             case PartEnded():
                 part = {"of": event.split, "position": event.position, "outcome": event.outcome}
                 self._tell(event.item.partition("/")[0], PART, part)
-
-    def _paid(self, item: str, paid: float) -> None:
-        """Of several jobs for one item the first pays."""
-        sharing = tuple(self._items.get(item, ()))
-        if sharing and self.table is not None:
-            self.table.costs.note(sharing[0].row.owner, paid)
 
     def _progress(self, item: str) -> None:
         now = time.monotonic()

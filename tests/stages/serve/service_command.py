@@ -7,16 +7,21 @@ from typing import Any
 
 import click
 
-from engine import Item, Port, execute
+from engine import Item, Port, execute, note_paid_request
 from stages.serve.service import ServiceOptions, served
 from tests.engine.toys import Toy, line, toy
 from tests.stages.serve.serving import profiles_of
 
 
 class Held(Toy):
-    """Waits until a file `go` is in the work folder."""
+    """Waits until a file `go` is in the work folder. The first attempt of all pays for an answer,
+    which is kept in a file `answer`."""
 
     def act(self, item: Item, out: Path) -> Any:
+        answer = self.workdir / "answer"
+        if not answer.exists():
+            note_paid_request()
+            answer.touch()
         while not (self.workdir / "go").exists():
             time.sleep(0.005)
         return super().act(item, out)

@@ -1,5 +1,6 @@
 """What a caller's jobs cost counts against its quota of the day, also over a restart."""
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,8 @@ import pytest
 
 from engine import SOURCE, Item, Stage, Step, note_paid_request
 from stages.serve.desk.tokens import Tokens
-from tests.engine.toys import line
-from tests.stages.serve.serving import serving
+from tests.engine.toys import line, toy
+from tests.stages.serve.serving import address, serving
 
 SITE = {"Authorization": "Bearer the-token-of-the-site"}
 OTHER = {"Authorization": "Bearer the-token-of-another"}
@@ -79,3 +80,36 @@ def test_a_quota_of_costs_is_kept_over_a_restart(
         assert quota(service, OTHER) == (3, None)
     with serving(pipeline, fast, tokens=tokens) as service:
         assert service.post("d", headers=SITE).status_code == 429
+
+
+class Slow(Stage):
+    """A request that is paid at once, and one whose answer comes once there is a file `go`,
+    whatever becomes of the job meanwhile."""
+
+    def process(self, item: Item, out: Path) -> None:
+        note_paid_request()
+        while not (self.workdir / "go").exists():
+            time.sleep(0.005)
+        note_paid_request()
+
+
+def until_used(service: Any, used: float) -> None:
+    while service.client.get("/quota", headers=SITE).json()["used"] != used:
+        time.sleep(0.005)
+
+
+def test_what_a_cancelled_job_still_costs_is_charged(fast: Path, tokens: Tokens) -> None:
+    with serving(line(Step(Slow, SOURCE)), fast, tokens=tokens) as service:
+        id_ = service.posted("a", headers=SITE)
+        until_used(service, 1)
+        assert service.client.delete(f"/jobs/{id_}", headers=SITE).status_code == 200
+        (fast / "go").touch()
+        until_used(service, 2)
+
+
+def test_a_process_and_what_a_list_holds_are_charged(fast: Path, tokens: Tokens) -> None:
+    pipeline = line(toy("a", does={address("list"): ["expand", ["x", "y"]]}), Step(Paying, "a"))
+    sets = ["stages.paying.placement=process"]
+    with serving(pipeline, fast, *sets, tokens=tokens) as service:
+        service.seen_by(service.posted("list", headers=SITE), SITE)
+        until_used(service, 6)

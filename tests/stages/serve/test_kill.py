@@ -65,6 +65,21 @@ def test_a_kill_right_after_the_answer_loses_no_job() -> None:
         assert {done["b", item_id(address(name))] for name in names} == {1}
 
 
+def test_a_kill_forgets_no_cost() -> None:
+    """The attempt is still in hand, and nothing of it has been written down but what it cost."""
+    with fast_folder() as workdir:
+        with service(workdir) as (process, client):
+            post(client, "v")
+            while not client.get("/quota").json()["used"]:
+                pass
+            process.kill()
+            process.wait(60)
+        with service(workdir) as (process, client):
+            assert client.get("/quota").json()["used"] == 1
+        with service(workdir) as (process, client):
+            assert client.get("/quota").json()["used"] == 1, "it is counted once"
+
+
 def test_a_second_service_on_a_folder_is_refused() -> None:
     with fast_folder() as workdir, service(workdir) as (process, _):
         command = [sys.executable, "-m", "tests.stages.serve.service_command", str(workdir)]
