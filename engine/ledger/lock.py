@@ -27,11 +27,13 @@ LOCK_FILES = (LOCK, HOLDER)
 
 @contextmanager
 def locked(workdir: Path) -> Iterator[Path]:
-    """Hold the work folder for the length of the block; it is made if it is missing.
+    """Hold the work folder for the length of the block; it is made if it is missing, and what was
+    made goes again where the block has left no ledger and nothing else.
 
     Raises WorkFolderError, naming the other process, while another run holds it. The lock belongs
     to the operating system, so a killed run's lock ends with its process.
     """
+    made = _missing(workdir)
     try:
         (workdir / "items").mkdir(parents=True, exist_ok=True)
         _refuse_links(workdir)
@@ -55,7 +57,24 @@ def locked(workdir: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # a note that stays misleads nobody: the lock is what counts
             (workdir / HOLDER).unlink(missing_ok=True)
+        if made and not (workdir / LEDGER).exists():  # the run was refused before it had begun
+            _take_back(made)
         lock.release()
+
+
+def _missing(workdir: Path) -> list[Path]:
+    """What `locked` makes: the lock, and the folders, the inner ones first."""
+    places = [workdir / LOCK, workdir / "items", workdir, *workdir.parents]
+    return [place for place in places if not place.exists()]
+
+
+def _take_back(made: list[Path]) -> None:
+    for place in made:
+        with suppress(OSError):  # a folder that something else is in
+            if place.is_dir():
+                place.rmdir()
+            else:
+                place.unlink()
 
 
 def _refuse_links(workdir: Path) -> None:
