@@ -7,16 +7,15 @@ installed.
 
 import asyncio
 import os
-import shutil
 import signal
 import sys
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from engine.cluster.frames import HEADER
+from engine.cluster.own_folder import OwnFolder
 
 AHEAD = 64
 """Messages of the process, such as log records, that are read before the run asks for them."""
@@ -59,7 +58,7 @@ class Host:
 
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
-        self._folder = ""
+        self._folder: OwnFolder | None = None
         self._messages: asyncio.Queue[bytes | None] = asyncio.Queue(AHEAD)
         self._reading: asyncio.Task[None] | None = None
 
@@ -74,9 +73,9 @@ class Host:
         """Start the process; `path` are folders that it imports from after its own `sys.path`.
         `hides_gpus`: it is to see none, which Ray leaves to each node's settings."""
         hidden = {"CUDA_VISIBLE_DEVICES": ""} if hides_gpus else {}
-        self._folder = tempfile.mkdtemp(prefix="penstock-")
+        self._folder = folder = await asyncio.to_thread(OwnFolder)
         self._process = await asyncio.create_subprocess_exec(
-            *[sys.executable, "-P", "-c", _START, self._folder, *path],
+            *[sys.executable, "-P", "-c", _START, folder.path, *path],
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=os.environ | hidden,
@@ -114,7 +113,7 @@ class Host:
         `closing`: tell it first that no more messages will come."""
         if self._process is None:
             return 0
-        assert self._process.stdin is not None
+        assert self._process.stdin is not None and self._folder is not None
         if closing:
             self._process.stdin.close()
         with suppress(TimeoutError):
@@ -122,7 +121,7 @@ class Host:
                 await self._process.wait()
         await self.kill()
         code = await self._process.wait()
-        await asyncio.to_thread(shutil.rmtree, self._folder, True)
+        await asyncio.to_thread(self._folder.remove)
         return code
 
     async def _read(self) -> None:

@@ -260,4 +260,7 @@ def main(folder: str) -> None:
     os.dup2(nothing, 0)  # a program that the stage runs must not read our requests
     os.close(nothing)
     os.dup2(2, 1)  # the stage's prints must not look like replies
-    ChildProcess(requests, replies, folder).serve()
+    try:
+        ChildProcess(requests, replies, folder).serve()
+    finally:  # whoever has started this process may be dead
+        shutil.rmtree(folder, ignore_errors=True)

@@ -2,10 +2,8 @@
 process offers, wherever it runs."""
 
 import os
-import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol, Self
@@ -16,6 +14,7 @@ from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from engine.cluster.frames import HEADER, in_words
+from engine.cluster.own_folder import OwnFolder
 from engine.telemetry.children import forget_child, note_child
 from engine.workers.base import GRACE
 
@@ -51,7 +50,7 @@ class Transport(Protocol):
 class LocalProcess:
     """A process here, with its messages on its stdin and stdout."""
 
-    def __init__(self, process: Process, step: str, folder: str) -> None:
+    def __init__(self, process: Process, step: str, folder: OwnFolder) -> None:
         """`folder` holds the process's temporary files, and is removed with the process."""
         assert process.stdout is not None
         self._process = process
@@ -62,17 +61,21 @@ class LocalProcess:
     @classmethod
     async def start(cls, step: str, path: Sequence[str]) -> Self:
         """Start a process for the stage of `step`; `path` is its `sys.path`."""
-        folder = tempfile.mkdtemp(prefix="penstock-")
-        # A session of its own, so that Ctrl-C reaches only the run, which lets the child finish.
-        process = await anyio.open_process(
-            [sys.executable, "-P", "-c", _START, folder, *path],
-            stderr=None,
-            # Without it the new process reads C's own list of variables, which libraries change
-            # from their threads (OpenMP does when a model first computes). What they have just
-            # freed makes the start fail: "[Errno 14] Bad address".
-            env=os.environ.copy(),
-            start_new_session=True,
-        )
+        folder = await to_thread.run_sync(OwnFolder)
+        try:
+            # A session of its own, so that Ctrl-C reaches only the run, which lets the child end.
+            process = await anyio.open_process(
+                [sys.executable, "-P", "-c", _START, folder.path, *path],
+                stderr=None,
+                # Without it the new process reads C's own list of variables, which libraries change
+                # from their threads (OpenMP does when a model first computes). What they have just
+                # freed makes the start fail: "[Errno 14] Bad address".
+                env=os.environ.copy(),
+                start_new_session=True,
+            )
+        except BaseException:
+            folder.remove()
+            raise
         return cls(process, step, folder)
 
     async def send(self, body: bytes) -> None:
@@ -109,4 +112,4 @@ class LocalProcess:
                 self.kill()
             await self._process.aclose()
             forget_child(self._process.pid)
-            await to_thread.run_sync(shutil.rmtree, self._folder, True)
+            await to_thread.run_sync(self._folder.remove)
