@@ -13,7 +13,13 @@ from typing import IO, Any
 import click
 
 from engine.cli.home import ensure_home
-from engine.cli.options import items_names, set_option, view_options, web_options
+from engine.cli.options import (
+    items_names,
+    refuse_empty,
+    set_option,
+    view_options,
+    web_options,
+)
 from engine.cli.removing import forget, prune
 from engine.contract import registry
 from engine.contract.errors import PenstockError, PipelineError, StopRun, UsageError
@@ -129,6 +135,7 @@ class PenstockGroup(SuggestingGroup):
         **extra: Any,
     ) -> click.Context:
         with wrong_usage_in_one_line():
+            refuse_empty(args)
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, context: click.Context) -> Any:

@@ -1,6 +1,6 @@
 """The options that several commands share, and the values made from them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,21 @@ from engine.contract.errors import UsageError
 
 if TYPE_CHECKING:  # the help of the commands does not load pipelines
     from engine.contract.pipeline import Pipeline
+
+
+def refuse_empty(args: Sequence[str]) -> None:
+    """Raises click.UsageError for an argument, or an option's value, that is empty. It would stand
+    for the folder that one is in, or for nothing, without a word; mostly it is a variable of the
+    shell that is not set."""
+    for before, given in zip(("", *args), args, strict=False):
+        option, equals, value = given.partition("=")
+        if not given.strip():
+            option, value = before if before.startswith("-") else "", ""
+        elif not (option.startswith("--") and equals):
+            continue
+        if not value.strip():
+            what = f"the value of {option}" if option else f"what follows {before or 'penstock'!r}"
+            raise click.UsageError(f"{what} is empty; give one, or leave it out")
 
 
 def source_options(pipeline: "Pipeline") -> list[click.Parameter]:

@@ -18,6 +18,12 @@ from engine.cli.main import main
         (["status"], "Missing argument 'DIR'; see penstock status --help"),
         (["status", "a", "b"], "Got unexpected extra argument (b); see penstock status --help"),
         (["report", "--out"], "Option '--out' requires an argument; see penstock report --help"),
+        (["recipe", "a.mp4", "--prompt", ""], "the value of --prompt is empty; give one, or leave"),
+        (["crawl", "a.mp4", "--out", ""], "the value of --out is empty"),
+        (["crawl", "--from="], "the value of --from is empty"),
+        (["serve", "--profile", " "], "the value of --profile is empty"),
+        (["worker", "--root=", "--name", "x"], "the value of --root is empty"),
+        (["status", ""], "what follows 'status' is empty"),
         (["bench", "crwal"], "No such command 'crwal'. Did you mean 'crawl'? See penstock bench"),
     ],
 )
