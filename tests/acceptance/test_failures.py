@@ -74,7 +74,7 @@ def test_a_server_that_says_nothing_costs_its_video_alone(
 ) -> None:
     server.routes["/silent.mp4"] = silence
     urls, work = [server.url("/silent.mp4"), *serve(clips[:3])], tmp_path / "work"
-    sets = {"stages.download.socket_timeout": 0.3, "stages.download.attempts": 2}
+    sets = {"stages.download.socket_timeout": 1, "stages.download.attempts": 2}
     ran = crawl(*urls, out=work, sets=sets)
     assert ran.code == 1, ran.said
     row = videos(work)["silent.mp4"]

@@ -19,6 +19,20 @@ from tests.engine.toys import configured, until
 
 SECONDS = 60
 
+SITE = {"Authorization": "Bearer the-token-of-the-site"}
+OTHER = {"Authorization": "Bearer the-token-of-another"}
+"""How the two callers of `token_file` ask."""
+
+
+def token_file(folder: Path, *, site: str = "", other: str = "") -> Path:
+    """A file of tokens of two callers, each with these lines about it."""
+    path = folder / "tokens.toml"
+    path.write_text(
+        f'[site]\ntoken = "the-token-of-the-site"\n{site}\n'
+        f'[other]\ntoken = "the-token-of-another"\n{other}\n'
+    )
+    return path
+
 
 @dataclass
 class Serving:

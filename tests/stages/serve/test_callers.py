@@ -19,35 +19,22 @@ from stages.serve import webhooks
 from stages.serve.desk.tokens import Tokens
 from stages.serve.webhooks import PrivateWebhook, placed
 from tests.engine.toys import line, toy
-from tests.stages.serve.serving import serving
+from tests.stages.serve.serving import OTHER, SITE, serving, token_file
 from tests.threaded_server import serving_requests
 
 SECRET = "a secret of the site's"
-FILE = f"""
-[site]
-token = "the-token-of-the-site"
-webhook_secret = "{SECRET}"
-
-[other]
-token = "the-token-of-another"
-jobs = 1
-requests = 5
-"""
-SITE = {"Authorization": "Bearer the-token-of-the-site"}
-OTHER = {"Authorization": "Bearer the-token-of-another"}
+CALLERS = {"site": f'webhook_secret = "{SECRET}"', "other": "jobs = 1\nrequests = 5"}
 
 
 @pytest.fixture
 def tokens(tmp_path: Path) -> Tokens:
-    (tmp_path / "tokens.toml").write_text(FILE)
-    return Tokens.read(tmp_path / "tokens.toml")
+    return Tokens.read(token_file(tmp_path, **CALLERS))
 
 
 def test_a_token_file_that_others_can_read_is_told_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = tmp_path / "tokens.toml"
-    path.write_text(FILE)
+    path = token_file(tmp_path, **CALLERS)
     for mode, told in ((0o600, 0), (0o640, 0), (0o644, 1)):
         path.chmod(mode)
         Tokens.read(path)

@@ -10,18 +10,7 @@ import pytest
 from engine import SOURCE, Item, Stage, Step, note_paid_request
 from stages.serve.desk.tokens import Tokens
 from tests.engine.toys import line, toy
-from tests.stages.serve.serving import address, serving
-
-SITE = {"Authorization": "Bearer the-token-of-the-site"}
-OTHER = {"Authorization": "Bearer the-token-of-another"}
-FILE = """
-[site]
-token = "the-token-of-the-site"
-cost = 5
-
-[other]
-token = "the-token-of-another"
-"""
+from tests.stages.serve.serving import OTHER, SITE, address, serving, token_file
 
 
 class Paying(Stage):
@@ -43,8 +32,7 @@ class PayingAtOnce(Paying):
 
 @pytest.fixture
 def tokens(tmp_path: Path) -> Tokens:
-    (tmp_path / "tokens.toml").write_text(FILE)
-    return Tokens.read(tmp_path / "tokens.toml")
+    return Tokens.read(token_file(tmp_path, site="cost = 5"))
 
 
 @pytest.mark.parametrize("stage", [Paying, PayingAtOnce])
