@@ -317,6 +317,12 @@ class Stage:
         """
         return {}
 
+    def has_expired(self, output: Path) -> bool:
+        """Whether this finished output is of no use any more, such as a link whose time is over: a
+        job that asks for its whole item again then has it made anew. Asked in a thread, of an
+        instance that is not open; return at once."""
+        return False
+
     def bound(self) -> str | None:
         """The limit of this stage other than its workers, as the end of a sentence, once it is
         open; None where more workers may help. Called on the event loop, for async stages only."""
@@ -358,16 +364,14 @@ def why_unusable(stage: type[Stage]) -> str | None:
             "yield them in a `def process`"
         )
     work = "split" if stage.splits() else "process"
-    for name in (
-        *("open", "process_batch", "close"),
-        *("gate", "needs", "find_ingredients", "bound"),
-    ):
+    asked = ("gate", "needs", "find_ingredients", "has_expired", "bound")
+    for name in ("open", "process_batch", "close", *asked):
         method = getattr(stage, name)
         if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
             return f"its {name}() yields; only process() may, others return what they have"
         if not inspect.iscoroutinefunction(method):
             continue
-        if name in ("gate", "needs", "find_ingredients", "bound"):
+        if name in asked:
             return f"its {name}() is async, and is called where nothing may wait; make it a `def`"
         if not stage.is_async():
             return (

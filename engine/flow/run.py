@@ -15,11 +15,12 @@ from engine.cluster.cluster import RayCluster
 from engine.config.load import Config, fingerprint_settings
 from engine.contract.errors import StopRun, root_cause
 from engine.contract.pipeline import Pipeline
+from engine.contract.stage import Stage
 from engine.flow.ending.item_finishes import ItemFinishes
 from engine.flow.ending.pruning import Pruning
 from engine.flow.entry.claims import stand_up_for
 from engine.flow.finishing import WholeFinish, import_first, item_finish
-from engine.flow.journey.graph import Graph
+from engine.flow.journey.graph import Graph, HasExpired
 from engine.flow.parts.gathering import judges_of
 from engine.flow.pool import Pool, inbox_for
 from engine.flow.report import RunOutcome, RunReport, report_of
@@ -39,6 +40,7 @@ from engine.sources.jobs import Jobs
 from engine.sources.source import Sources, as_source
 from engine.telemetry.events import Event, Events, RunEnded, Stopping
 from engine.telemetry.statistics import PoolStatistics
+from engine.workers.base import StageFactory
 from engine.workers.ingredients import Ingredients
 
 Background = Callable[[], Coroutine[Any, Any, None]]
@@ -151,6 +153,7 @@ class Run:
             optional=self._optional,
             discarding=frozenset(name for name in stages if not stages[name].options.keep),
             rereading=frozenset(name for name in stages if stages[name].options.reread),
+            expiring=_expiries_of(self.pipeline, self.config, self.workdir),
         )
 
     def snapshot(self) -> list[PoolStatistics]:
@@ -296,3 +299,14 @@ class Run:
             return ()
         self._finishing = True
         return await self._finish_of_all.at_the_end()
+
+
+def _expiries_of(pipeline: Pipeline, config: Config, workdir: Path) -> dict[str, HasExpired]:
+    """What the steps at whole items say of their outputs: those that may expire."""
+    return {
+        step.name: StageFactory(
+            step.stage, config.stages[step.name].settings, workdir, step.name
+        )().has_expired
+        for step in pipeline.steps
+        if not step.each and step.stage.has_expired is not Stage.has_expired
+    }

@@ -224,6 +224,11 @@ class Ledger:
             (item, f"{item}/", f"{item}0"),
         )
 
+    def renew(self, item: str, stages: Sequence[str]) -> None:
+        """Record that the item of this id has ended at these stages no longer, and is in no run."""
+        self._forget(item, stages)
+        self.leave(item)
+
     def reopen(self, item: Item) -> None:
         """Record that the item or part, which an earlier run may have ended, has not ended."""
         self._end_item(item.id, "pending")

@@ -21,6 +21,7 @@ from engine.flow.journey.journey import Journey
 from engine.flow.journey.suspects import Suspects
 from engine.ledger.outputs.folders import (
     commit_output,
+    discard_output,
     is_whole,
     output_mark,
     part_positions,
@@ -71,12 +72,15 @@ def admit(
     is_over: bool = True,
 ) -> Admission | Again:
     """Enter `item` into this run, under its id in the ledger, unless it has entered already.
-    `again`: what has failed with it is tried once more, also where that was in this run.
+    `again`: what has failed with it is tried once more, and what has expired is made once more,
+    also where that was in this run.
     `by_identity`: an address of this run with another signature is the same item, not a second one;
     if that one `is_over` and has failed, it is tried with this signature."""
     item, is_renewed = ledger.find(item, NO_RUN if by_identity else run)
     if is_over and (again or (by_identity and is_renewed)):
         _try_again(ledger, graph, item)
+    if is_over and again:
+        _renew(ledger, graph, item)
     item = replace(item, depth=depth)
     known = ledger.admit(item, parent, run)
     if known is None:
@@ -111,6 +115,19 @@ def _try_again(ledger: Ledger, graph: Graph, item: Item) -> None:
     chosen = ledger.retrying.reset(after, whole=item.id)
     discard_void_outputs(item.folder.parent.parent, chosen)
     ledger.leave(item.id)
+
+
+def _renew(ledger: Ledger, graph: Graph, item: Item) -> None:
+    """Outputs that have expired are none any more, and the item may enter again to have them."""
+    gone = [
+        name
+        for name, has_expired in graph.expiring.items()
+        if item.has_output(name) and has_expired(item.output(name))
+    ]
+    for name in gone:
+        discard_output(item, name)
+    if gone:
+        ledger.renew(item.id, gone)
 
 
 def admit_part(

@@ -2,10 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from engine.contract.job import NO_PARAMETERS, Parameters
 from engine.contract.pipeline import Pipeline
+
+HasExpired = Callable[[Path], bool]
+"""Whether a finished output is of no use any more: `Stage.has_expired`."""
+
+NONE_EXPIRE: Mapping[str, HasExpired] = {}
 
 MOST_REMEMBERED = 10_000
 """The most fingerprints that are kept for further items."""
@@ -21,10 +27,11 @@ class Graph:
         optional: frozenset[str] = frozenset(),
         discarding: frozenset[str] = frozenset(),
         rereading: frozenset[str] = frozenset(),
+        expiring: Mapping[str, HasExpired] = NONE_EXPIRE,
     ) -> None:
         """`fingerprints` gives, for each stage, the JSON-able settings that shape its output;
         `optional`, `discarding` and `rereading` name the stages with `optional = true`,
-        `keep = false` and `reread = true`."""
+        `keep = false` and `reread = true`; `expiring` are those whose outputs may expire."""
         self.names = pipeline.names
         self.roots = [name for name in self.names if name in pipeline.roots]
         self.predecessors = {name: pipeline.predecessors(name) for name in self.names}
@@ -43,6 +50,7 @@ class Graph:
         """The stages whose failure fails the item."""
         self.discarding = [name for name in self.names if name in discarding]
         self.rereading = rereading
+        self.expiring = expiring
         self.level = {step.name: step.each for step in pipeline.steps}
         """The splitting step at whose parts each step stands; "" for whole items."""
         self.path = {name: pipeline.level(name) for name in self.names}

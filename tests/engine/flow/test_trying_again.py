@@ -81,3 +81,49 @@ def test_parts_that_failed_are_tried_again(fast: Path) -> None:
     assert query(fast, "SELECT count(*) FROM attempts WHERE stage = 'b' AND outcome = 'done'") == [
         (4,)
     ]
+
+
+class Ticket(toys.Toy):
+    """Its outputs have expired as long as a file says so."""
+
+    def has_expired(self, output: Path) -> bool:
+        return (self.workdir / "expired").exists()
+
+
+class AsksAgain(Source):
+    """Gives one job three times, each once the one before has ended; before the second time what
+    it led to expires, and before the third no more."""
+
+    def __init__(self, workdir: Path, again: bool) -> None:
+        self._file, self._again = workdir / "expired", again
+        self._coming: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._coming.put(Job("v"))
+        self.told: list[str] = []
+
+    def items(self) -> Iterator[Job]:
+        return iter(self._coming.get, None)
+
+    def ended(self, job: Job, outcome: str) -> None:
+        self.told.append(outcome)
+        self._file.unlink(missing_ok=True)
+        if len(self.told) == 1:
+            self._file.touch()
+        self._coming.put(Job("v", again=self._again) if len(self.told) < 3 else None)
+
+
+@pytest.mark.parametrize(("again", "made"), [(True, 2), (False, 1)])
+def test_what_has_expired_is_made_anew_for_a_job_that_asks_again(
+    fast: Path, again: bool, made: int
+) -> None:
+    pipeline = line(toy("a"), toy("b", "a", base=Ticket), toy("c", "a"), toy("d", "b", "c"))
+    source = AsksAgain(fast, again)
+    report = go(pipeline, fast, source)
+    assert source.told == ["done"] * 3
+    assert not report.discrepancies
+    id_ = item_id("v")
+    assert executions(fast) == {("a", id_): 1, ("b", id_): made, ("c", id_): 1, ("d", id_): 1}
+
+    (fast / "expired").touch()
+    assert go(pipeline, fast, ["v"]).items["reused"] == 1, "a list asks for nothing anew"
+    go(pipeline, fast, [Job("v", again=again)])
+    assert executions(fast)["b", id_] == (made + 1 if again else 1)
