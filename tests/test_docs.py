@@ -49,8 +49,10 @@ from stages.media.pictures import rendering
 from stages.net import errors as download_errors
 from stages.net import faults as download_faults
 from stages.net.faults import Meaning
+from stages.publishing import publish
 from stages.recipe.pipeline import recipe
 from stages.scenes.pipeline import scenes
+from stages.store import bucket, problems
 from stages.vision import asking
 from tests.stages.clips import make_clip, moving_picture
 from tests.stages.crawled import Crawl, Shot
@@ -353,6 +355,7 @@ KINDS = {
     "filter": _kinds_in_code(filter_stage),
     "describe": _kinds_in_code(describe, describe_frames) | {"vision-api", "throttled"},
     "dedup": _kinds_in_code(dedup),
+    "publish": _kinds_in_code(publish, bucket, problems),
 }
 
 

@@ -16,6 +16,7 @@ from stages.crawl.filter import Filter
 from stages.fetch.download import Download
 from stages.fetch.flags import FETCHING
 from stages.net.addresses import canonical_source
+from stages.publishing.publish import Publish, resolve_publish
 
 
 def _resolve_crawl(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
@@ -28,7 +29,7 @@ def _resolve_crawl(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
         download = download.model_copy(update={"size": extract.size or None})
     if describe.reuse_distance is None and describe.backend != "detections":
         describe = describe.model_copy(update={"reuse_distance": dedup.distance})
-    return settings | {"download": download, "describe": describe}
+    return resolve_publish(settings | {"download": download, "describe": describe})
 
 
 crawl = Pipeline(
@@ -44,6 +45,7 @@ crawl = Pipeline(
             after=["filter", "describe"],
             inputs={"frames": "filter", "descriptions": "describe"},
         ),
+        Step(Publish, after="dedup", inputs={"records": "dedup"}),
     ],
     finish=build_dataset,
     kept=["replies"],

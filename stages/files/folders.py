@@ -51,6 +51,22 @@ def symlink_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)  # or its error names the real problem
 
 
+def files_below(folder: Path) -> Iterator[tuple[str, Path]]:
+    """The files in the folder and in those below it, in order, each with its path from there; none
+    of those that are hidden or links. A folder that is not there has none."""
+    return _files_below(folder, "")
+
+
+def _files_below(folder: Path, inside: str) -> Iterator[tuple[str, Path]]:
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.name.startswith(".") or path.is_symlink():
+            continue
+        if path.is_dir():
+            yield from _files_below(path, f"{inside}{path.name}/")
+        elif path.is_file():
+            yield f"{inside}{path.name}", path
+
+
 INFO = "info.json"
 """The description of a video. Every folder of frames holds it beside the frames: a stage that makes
 frames of a video, or of other frames, passes it on. So a later stage reads only frames, and the

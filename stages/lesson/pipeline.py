@@ -19,6 +19,7 @@ from stages.lesson.scripts.script import ScriptError, content_of_script, read_sc
 from stages.lesson.scripts.sections import Sections
 from stages.lesson.voices.voice import Voice
 from stages.net.addresses import canonical_source, local_path
+from stages.publishing.publish import Publish, resolve_publish
 
 
 def _canonical(text: str) -> str:
@@ -69,6 +70,7 @@ lesson = Pipeline(
             each="sections",
         ),
         Step(Assemble, after=["sections", "clip"], inputs={"clips": "clip"}),
+        Step(Publish, after="lesson", inputs={"records": "lesson"}),
     ],
     finish=finish,
     finish_item=finish_item,
@@ -76,6 +78,7 @@ lesson = Pipeline(
     canonical=_canonical,
     precheck=_precheck,
     parameters=_parameters,
+    resolve=resolve_publish,
     sections=lesson_sections,
     answer=answer,
     costs=lesson_costs,

@@ -11,6 +11,7 @@ from stages.net.addresses import canonical_source
 from stages.persistence.persist import Persist
 from stages.persistence.settling import forget
 from stages.persistence.store import StoreSettings
+from stages.publishing.publish import Publish, resolve_publish
 from stages.recipe.documents import finish, finish_item
 from stages.recipe.embed import Embedding, EmbedDocument, EmbedNotes
 from stages.recipe.frames.frames import ChosenFrames
@@ -28,7 +29,7 @@ from stages.vision.words_settings import TAKEN
 
 def _resolve_recipe(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
     words = _resolve_choice(_resolve_words(_resolve_sound(settings)))
-    return _resolve_uploads(_resolve_vectors(words))
+    return resolve_publish(_resolve_uploads(_resolve_vectors(words)))
 
 
 def _resolve_sound(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
@@ -102,6 +103,7 @@ recipe = Pipeline(
                 "frame_upload": "frame_upload",
             },
         ),
+        Step(Publish, after="write", inputs={"records": "write"}),
     ],
     finish=finish,
     finish_item=finish_item,

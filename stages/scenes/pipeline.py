@@ -13,6 +13,7 @@ from stages.net.addresses import canonical_source
 from stages.persistence.persist import Persist
 from stages.persistence.settling import forget
 from stages.persistence.store import StoreSettings, searched_file
+from stages.publishing.publish import Publish, resolve_publish
 from stages.scenes.checks import scenes_checks
 from stages.scenes.collect import Collect
 from stages.scenes.cuts.clips import Clips
@@ -34,7 +35,8 @@ from stages.speech.transcribe import speech_costs
 
 
 def _resolve_scenes(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
-    return resolve_words(resolve_subtitles(resolve_speech(_resolve_clips(settings))))
+    words = resolve_words(resolve_subtitles(resolve_speech(_resolve_clips(settings))))
+    return resolve_publish(words)
 
 
 def _resolve_clips(settings: dict[str, BaseModel]) -> dict[str, BaseModel]:
@@ -114,6 +116,11 @@ scenes = Pipeline(
             Persist,
             after=["collect", "summary"],
             inputs={"scenes": "collect", "summary": "summary"},
+        ),
+        Step(
+            Publish,
+            after=["collect", "summary"],
+            inputs={"records": "collect", "summary": "summary"},
         ),
     ],
     finish=finish,

@@ -26,6 +26,7 @@ from engine import (
     Stopping,
     read_item,
 )
+from stages.publishing.records import read_result
 from stages.service.bull_queue import (
     THROTTLED,
     BullQueue,
@@ -62,9 +63,10 @@ class _Doing:
 class BullSource(Source):
     """The jobs of a queue, `at_once` of them at a time. To be used within `connected`.
 
-    A job's result, once its item has ended, is small: {"item", "outcome", "gaps"}; the records are
-    where the pipeline puts them. An item that failed fails the job, with the reason: for good where
-    no retry can help, else as often, and after as long, as the producer has said.
+    A job's result, once its item has ended, is small: {"item", "outcome", "gaps"}, and "result",
+    an address of its records, where the pipeline publishes them. An item that failed fails the job,
+    with the reason: for good where no retry can help, else as often, and after as long, as the
+    producer has said.
 
     It listens to its run: it tells the producer how far a job is, gives a job back that has to wait
     for long, and gives back all of them `drain` seconds after the run has begun to stop.
@@ -132,7 +134,9 @@ class BullSource(Source):
     def ended(self, job: Job, outcome: JobOutcome) -> None:
         doing = self._gone(job)
         record = read_item(self._workdir, doing.item) if doing.item is not None else None
-        self._queue.end(doing.taken, lambda: _result(outcome, record, doing.unfinished))
+        # Read at once: a later job may have it published anew.
+        result = read_result(record.folder) if record is not None and outcome == "done" else None
+        self._queue.end(doing.taken, lambda: _result(outcome, record, doing.unfinished, result))
 
     def lost(self, job: Job) -> None:
         self._queue.give_back(self._gone(job).taken)
@@ -196,8 +200,14 @@ class BullSource(Source):
             self._back.put(taken.handle.job)
 
 
-def _result(outcome: str, record: ItemRecord | None, unfinished: str | None) -> Mapping[str, Any]:
-    """What the producer gets. Raises FailedError or FailedForGoodError for an item that failed."""
+def _result(
+    outcome: str,
+    record: ItemRecord | None,
+    unfinished: str | None,
+    result: Mapping[str, Any] | None,
+) -> Mapping[str, Any]:
+    """What the producer gets; `result` says where the whole of it is. Raises FailedError or
+    FailedForGoodError for an item that failed."""
     if outcome == "expired":
         raise FailedForGoodError("expired: its deadline has passed")
     if outcome == "failed" and unfinished is not None:
@@ -210,6 +220,8 @@ def _result(outcome: str, record: ItemRecord | None, unfinished: str | None) -> 
     told: dict[str, Any] = {"outcome": outcome}
     if record is not None:
         told |= {"item": record.id, "gaps": record.gaps}
+    if result is not None:
+        told["result"] = result
     if outcome == "dropped" and record is not None:
         told["reason"] = record.reason
     return told

@@ -74,18 +74,19 @@ class Bucket:
     def close(self) -> None:
         self._loan.give_back()
 
-    async def put(self, content: Content, mark: Path) -> Stored:
-        """Have the file there, whole. Nothing is sent if it is there.
+    async def put(self, content: Content, mark: Path, since: datetime | None = None) -> Stored:
+        """Have the file there, whole. Nothing is sent if it is there, since this time where one is
+        given: an older one is put anew, for a rule of the bucket may delete it soon.
 
         `mark` is a file that is there while an upload in pieces is: where an attempt that was
         killed left it, the pieces that it left are ended first.
         """
         async with self._line.alone_with(content.key):
-            there = await self._look(content)
+            there = await self._look(content, since)
             if there is not None:
                 return there
             if content.size < PIECE:
-                return await self._put_small(content)
+                return await self._put_small(content, since)
             if await run_sync(mark.exists):
                 await self._end_unfinished(content.key)
             await run_sync(mark.touch)
@@ -105,8 +106,16 @@ class Bucket:
             url: str = await obstore.sign_async(self._store, "GET", key, lasts)
         return url, ends.isoformat(timespec="seconds")
 
-    async def _look(self, content: Content) -> Stored | None:
-        """What is there under this key; None where nothing is, or something of another size."""
+    async def end_left(self, marks: Path) -> None:
+        """End what killed attempts have left of uploads with marks in this folder, and that nobody
+        will go on with."""
+        for mark in await run_sync(lambda: list(marks.iterdir()) if marks.is_dir() else []):
+            await self._end_unfinished(mark.name)
+            await run_sync(mark.unlink)
+
+    async def _look(self, content: Content, since: datetime | None) -> Stored | None:
+        """What is there under this key, since then; None where nothing is, or something of another
+        size."""
         import obstore
 
         try:
@@ -114,9 +123,10 @@ class Bucket:
                 found = await obstore.head_async(self._store, content.key)
         except FileNotFoundError:  # or there is no bucket, which putting it will tell
             return None
-        return Stored(found["e_tag"], 0) if found["size"] == content.size else None
+        is_old = since is not None and found["last_modified"] < since
+        return Stored(found["e_tag"], 0) if found["size"] == content.size and not is_old else None
 
-    async def _put_small(self, content: Content) -> Stored:
+    async def _put_small(self, content: Content, since: datetime | None) -> Stored:
         from obstore.exceptions import AlreadyExistsError, NotSupportedError
 
         data = await run_sync(content.file.read_bytes)
@@ -127,7 +137,8 @@ class Bucket:
                 try:
                     return await self._send(content, data, mode="create")
                 except AlreadyExistsError:  # from elsewhere, since we looked
-                    return await self._look(content) or await self._send(content, data)
+                    there = await self._look(content, since)
+                    return there or await self._send(content, data)
                 except NotSupportedError:
                     self._conditional = False
             return await self._send(content, data)

@@ -54,6 +54,19 @@ class JobProgress(BaseModel):
     )
 
 
+class JobResult(BaseModel):
+    """Where the whole of what came of a job is: one JSON object in an object store."""
+
+    url: str = Field(description="Gives it to anybody, until it expires.")
+    expires: str | None = Field(description="When the first link does, in it too; none: never.")
+    address: str = Field(description="Its address in the store, which stays.")
+    key: str = Field(description="Its key in the bucket.")
+    size: int = Field(description="Bytes.")
+    sha256: str
+    records: int = Field(description="The number of its records.")
+    files: int = Field(description="The number of files that it has links to.")
+
+
 class JobView(BaseModel):
     """A job and its state."""
 
@@ -65,6 +78,7 @@ class JobView(BaseModel):
     step: str | None = Field(description="The step at which it was dropped, or failed.")
     reason: str | None = Field(description="Why it was dropped, or failed.")
     gaps: int = Field(description="The number of parts that failed, and that it is done without.")
+    result: JobResult | None = Field(description="If it is done, and its pipeline publishes.")
     accepted: str = Field(description="When it was accepted: ISO 8601, UTC.")
     ended: str | None
     links: dict[str, str]
@@ -91,6 +105,7 @@ def job_view(row: JobRow, feed: JobFeed | None) -> JobView:
         step=row.stage,
         reason=row.reason,
         gaps=row.gaps,
+        result=JobResult.model_validate(row.result) if row.result is not None else None,
         accepted=_time(row.accepted),
         ended=_time(row.ended) if row.ended is not None else None,
         links={"self": at, **{name: f"{at}/{name}" for name in ("events", "results", "files")}},

@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS served_jobs (
     digest TEXT NOT NULL, data TEXT NOT NULL, source TEXT NOT NULL, asked_id TEXT,
     parameters TEXT NOT NULL, priority INTEGER NOT NULL, deadline REAL,
     state TEXT NOT NULL, item TEXT, stage TEXT, reason TEXT,
-    gaps INTEGER NOT NULL DEFAULT 0, accepted REAL NOT NULL, ended REAL
+    gaps INTEGER NOT NULL DEFAULT 0, accepted REAL NOT NULL, ended REAL, result TEXT
 );
 CREATE UNIQUE INDEX IF NOT EXISTS served_jobs_keys ON served_jobs (owner, key)
     WHERE key IS NOT NULL;
@@ -70,7 +70,8 @@ class JobAsked:
 @dataclass(frozen=True, slots=True)
 class JobRow:
     """A job as the table has it. Times are seconds since the epoch. `item` is None until the run
-    has it; `stage` and `reason` say why it was dropped, or failed."""
+    has it; `stage` and `reason` say why it was dropped, or failed; `result` says where the whole of
+    what came of it is, if the pipeline has published that."""
 
     number: int
     id: str
@@ -88,6 +89,7 @@ class JobRow:
     gaps: int
     accepted: float
     ended: float | None
+    result: Mapping[str, Any] | None
 
     def job(self, handle: object) -> Job:
         """The job for the run."""
@@ -107,7 +109,7 @@ class JobRow:
 
 COLUMNS = (
     "number, id, owner, data, source, asked_id, parameters, priority, deadline, state, item, stage,"
-    " reason, gaps, accepted, ended"
+    " reason, gaps, accepted, ended, result"
 )
 
 
@@ -118,6 +120,7 @@ class JobsTable:
     def __init__(self, workdir: Path) -> None:
         """The jobs that a killed server had in hand are queued again."""
         self._tables = OwnTables(workdir, SCHEMA + CALLS + COSTS)
+        self._tables.write(_with_results)
         self.calls = CallsTable(self._tables)
         self.costs = CostsTable(self._tables, workdir / "cache" / "costs.jsonl")
         self._tables.write(
@@ -225,6 +228,12 @@ class JobsTable:
         )
 
 
+def _with_results(db: Connection) -> None:
+    """The table of an earlier release has no column for results."""
+    if "result" not in [name for _, name, *_ in db.execute("PRAGMA table_info(served_jobs)")]:
+        db.execute("ALTER TABLE served_jobs ADD COLUMN result TEXT")
+
+
 def _accept(
     db: Connection, asked: JobAsked, most: int, most_of_owner: int | None, spent: bool
 ) -> tuple[JobRow, bool]:
@@ -263,11 +272,11 @@ def _accept(
 
 
 def _settle(db: Connection, row: JobRow) -> bool:
-    values = (row.state, row.item, row.stage, row.reason, row.gaps, row.ended, row.number)
+    result = json.dumps(row.result) if row.result is not None else None
     changed = db.execute(
-        "UPDATE served_jobs SET state = ?, item = ?, stage = ?, reason = ?, gaps = ?, ended = ?"
-        f" WHERE number = ? AND {IS_OPEN}",
-        values,
+        "UPDATE served_jobs SET state = ?, item = ?, stage = ?, reason = ?, gaps = ?, ended = ?,"
+        f" result = ? WHERE number = ? AND {IS_OPEN}",
+        (row.state, row.item, row.stage, row.reason, row.gaps, row.ended, result, row.number),
     ).rowcount
     if changed:
         have_called(db, row.id)
@@ -303,4 +312,6 @@ def _all(db: Connection, sql: str, *values: Any) -> list[JobRow]:
 
 def _row(values: "Row | tuple[Any, ...]") -> JobRow:
     number, id_, owner, data, *rest = values
+    result = rest.pop()
+    rest.append(json.loads(result) if result is not None else None)
     return JobRow(number, id_, owner, json.loads(data), *rest)

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ from engine import Item
 from stages.serve.desk import signing
 from tests.engine import toys
 from tests.engine.toys import Toy, line, toy
+from tests.stages.publishing.published import fetched, pipeline, to
 from tests.stages.serve.serving import Serving, serving
+from tests.stages.store.servers import S3_KEYS, make_bucket, serving_s3
 
 RECORDS = 25
 PAGE = "<script>alert(1)</script>"
@@ -114,3 +118,32 @@ def test_results_that_were_taken_away_are_said_to_be(service: Serving) -> None:
         gone = service.client.get(job["links"][kind])
         assert gone.status_code == 410
         assert "post it again" in gone.json()["detail"]
+
+
+def test_a_job_says_where_its_whole_result_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("obstore")
+    for name, value in S3_KEYS.items():
+        monkeypatch.setenv(name, value)
+    with toys.fast_folder() as folder, serving_s3() as s3:
+        make_bucket(s3, "results")
+        with serving(pipeline(), folder, *to("results", s3)) as service:
+            job = service.ended(service.posted())
+            whole = fetched(job["result"]["url"])
+            assert whole["records"] == service.client.get(job["links"]["results"]).json()["records"]
+            assert (job["result"]["records"], job["result"]["files"]) == (3, 3)
+            assert service.client.get("/jobs").json()["jobs"] == [job]
+        with serving(pipeline(), folder, *to("results", s3)) as service:
+            assert service.client.get(job["links"]["self"]).json()["result"] == job["result"]
+
+
+def test_a_folder_of_an_earlier_release_has_its_jobs() -> None:
+    """Its table has no column for results."""
+    with toys.fast_folder() as folder:
+        with serving(line(toy("a")), folder) as service:
+            job = service.ended(service.posted())
+        with closing(sqlite3.connect(folder / "penstock.db")) as db:
+            db.execute("ALTER TABLE served_jobs DROP COLUMN result")
+            db.commit()
+        with serving(line(toy("a")), folder) as service:
+            assert service.client.get(job["links"]["self"]).json() == job
+            assert service.ended(service.posted("w"))["result"] is None
