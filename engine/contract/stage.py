@@ -228,6 +228,9 @@ class Stage:
     """The kinds of failure that concern one item only (it was removed, it is damaged). They tell
     nothing about other items, so they do not count against the failure budget."""
 
+    keeps_inputs: ClassVar[bool] = False
+    """Whether an output that only such stages read is a result: made again where it is gone."""
+
     class Settings(Settings):
         """No settings."""
 
@@ -318,9 +321,8 @@ class Stage:
         return {}
 
     def has_expired(self, output: Path) -> bool:
-        """Whether this finished output is of no use any more, such as a link whose time is over: a
-        job that asks for its whole item again then has it made anew. Asked in a thread, of an
-        instance that is not open; return at once."""
+        """Whether this finished output is of no use any more, such as a link that has ended: a job
+        that asks for its item again has it made anew. Asked of an instance that is not open."""
         return False
 
     def bound(self) -> str | None:

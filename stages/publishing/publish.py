@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from engine import Item, Permanent, Skip, Stage, setting, shown, writable
 from stages.files.folders import INFO, files_below
-from stages.publishing.records import PUBLISHED, records_of_output
+from stages.publishing.records import PUBLISHED, read_published, records_of_output
 from stages.publishing.result_file import ResultWriter
 from stages.store.bucket import Bucket, Content
 from stages.store.settings import UploadSettings
@@ -51,6 +51,7 @@ class Publish(Stage):
     inputs = "records"
     optional_inputs = "summary"
     defaults: ClassVar[dict[str, Any]] = {"workers": 8}
+    keeps_inputs = True
 
     class Settings(UploadSettings):
         url: str | None = setting(
@@ -161,10 +162,10 @@ class Publish(Stage):
 
     def has_expired(self, output: Path) -> bool:
         """Whether less than half of the time is left in which links hold."""
-        expires = _read(output / PUBLISHED).get("expires")
-        if expires is None:
-            return False
-        left = datetime.fromisoformat(expires) - datetime.now(UTC)
+        told = read_published(output)
+        if told is None or told["expires"] is None:
+            return told is None
+        left = datetime.fromisoformat(told["expires"]) - datetime.now(UTC)
         return left < timedelta(days=self.settings.link_days) / 2
 
 

@@ -40,8 +40,13 @@ def records_of_output(output: Path) -> Path | None:
 def read_result(folder: Path) -> Mapping[str, Any] | None:
     """Where the result of the item in this folder was put, and how long its link holds, as those
     are told who asked for it. None where it was put nowhere."""
+    return read_published(folder / PUBLISH)
+
+
+def read_published(output: Path) -> Mapping[str, Any] | None:
+    """The same, by the output of the step; None where that is not there, or damaged."""
     try:
-        told = json.loads((folder / PUBLISH / PUBLISHED).read_text("utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+        told = json.loads((output / PUBLISHED).read_text("utf-8"))
+        return {name: told[name] for name in TOLD}
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return {name: told[name] for name in TOLD}

@@ -9,6 +9,7 @@ import pytest
 from engine.config.load import load_config
 from stages.crawl.pipeline import crawl
 from tests.acceptance.command import SHAPES, penstock, settings
+from tests.acceptance.outcome import STAGES
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +31,7 @@ def test_a_crawl_is_tried_with_one_and_two_workers(
     assert [standing["failed"] for standing in found["measured"]] == [1, 1]
     for trial in found["trials"]:
         assert trial["outcomes"]["done"] + trial["outcomes"]["dropped"] == 4
-        assert list(trial["stages"]) == ["download", "extract", "filter", "describe", "dedup"]
+        assert list(trial["stages"]) == list(STAGES)
         assert trial["peak_memory"] > 100_000_000  # the model's library alone is more
         assert trial["peak_disk"] > sum(clip.stat().st_size for clip in clips[:4])
     assert found["settings"]["stages"]["download"]["allow_private"] is True

@@ -49,7 +49,8 @@ def test_a_dry_run_says_how_many_requests_a_crawl_then_makes(
 
         assert crawl(*urls, out=work, sets=sets).code == 0
         assert len(vision.requests) == requests
-        again = {("describe", "done"): len(clips), ("dedup", "done"): len(clips)}
+        steps = "describe", "dedup", "publish"
+        again = {(step, "done"): len(clips) for step in steps}
         assert attempts(work, run=2) == again
         check_dataset(work)
         for row in tables(work)["frames"]:

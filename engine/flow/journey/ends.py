@@ -276,11 +276,11 @@ class Ends:
         if known.on_disk == fingerprint:
             return end
         if known.outcome == "done" and known.fingerprint == fingerprint:
-            # The output is gone. That matters only if a reader has to run. Without readers it is
-            # the result itself and is made again, unless it was deleted on purpose or was a list.
+            # The output is gone. That matters only if a reader has to run. A result is made again
+            # anyway, unless it was deleted on purpose or was a list.
             gone_for_good = known.discarded or known.expanded is not None
-            readers = self.graph.readers[stage]
-            if (readers or gone_for_good) and not self._will_be_read(stage, end):
+            is_made_again = stage in self.graph.results and not gone_for_good
+            if not is_made_again and not self._will_be_read(stage, end):
                 return end
         return None
 

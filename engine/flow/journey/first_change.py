@@ -53,7 +53,7 @@ def _to_be_read(graph: Graph, change: Change) -> set[str]:
     running = {name for stage in change.entering for name in (stage, *graph.descendants(stage))}
     read = {name for stage in running for name in graph.reads[stage]}
     gathered = {end.stage for end in change.reused if graph.gatherers(end.stage)}
-    return read | gathered | {end.stage for end in change.reused if not graph.readers[end.stage]}
+    return read | gathered | {one.stage for one in change.reused if one.stage in graph.results}
 
 
 def with_disk(graph: Graph, item: Item, known: Mapping[str, Known]) -> dict[str, Known]:

@@ -41,6 +41,12 @@ class Graph:
             name: [other for other in self.names if name in self.reads[other]]
             for name in self.names
         }
+        self.results = {
+            name
+            for name, readers in self.readers.items()
+            if all(pipeline[reader].stage.keeps_inputs for reader in readers)
+        }
+        """The stages whose outputs are results, which nothing that is made of them stands for."""
         self.successors = {
             name: [after for after in self.names if after in pipeline.successors(name)]
             for name in self.names

@@ -292,7 +292,13 @@ def test_a_preview_shows_stand_ins_and_the_next_run_puts_the_real_ones_in(
         assert sorted(set(service.paid) - set(paid)) == ["The Moon pulls.", "the Moon"]
         assert len(service.paid) == 4, "no answered call is paid twice"
         again = attempts(work)[len(made) :]
-        assert sorted(stage for stage, _ in again) == ["clip", "image", "lesson", "voice"]
+        assert sorted(stage for stage, _ in again) == [
+            "clip",
+            "image",
+            "lesson",
+            "publish",
+            "voice",
+        ]
         assert all("stand_ins" not in one for one in facts(work)["sections"])
 
         made = attempts(work)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,8 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from engine import Job
+from engine import Job, Step
 from engine.contract.item import MARK
+from stages.publishing.publish import Publish
 from stages.store.bucket import PIECE
 from tests.engine.toys import executions, line, run, toy
 from tests.stages.publishing.published import Writing, fetched, pipeline, to, told_in
@@ -73,13 +75,26 @@ def test_a_rerun_sends_nothing_and_another_setting_publishes_alone(s3, bucket, t
     assert executions(tmp_path).total() == 1
 
 
-def test_without_a_store_nothing_is_done_and_an_old_folder_is_not_redone(tmp_path):
-    old = line(toy("made", base=Writing))
-    run(old, tmp_path, ["v"], "stages.made.keep=true")
-    report = run(pipeline(), tmp_path, ["v"])
+def test_what_was_published_is_a_result_still(s3, bucket, tmp_path):
+    """It is made again where it is gone, and then what is there of it stands."""
+    run(pipeline(), tmp_path, ["v"], *to(bucket, s3))
+    before = told_in(tmp_path)
+    [output] = tmp_path.glob("items/*/made")
+    shutil.rmtree(output)
+    report = run(pipeline(), tmp_path, ["v"], *to(bucket, s3))
     assert report.items["done"] == 1
-    assert run(pipeline(), tmp_path, ["v"]).items["reused"] == 1
-    assert executions(tmp_path).total() == 1
+    assert (output / "records.jsonl").is_file()
+    assert told_in(tmp_path) == before
+
+
+def test_without_a_store_nothing_is_done_and_an_old_folder_is_not_redone(tmp_path):
+    """Nor is what was there for the records alone, and was deleted since."""
+    old = [toy("fetched"), toy("made", "fetched", base=Writing)]
+    new = [*old, Step(Publish, after="made", inputs={"records": "made"})]
+    run(line(*old), tmp_path, ["v"], "stages.fetched.keep=false")
+    assert run(line(*new), tmp_path, ["v"], "stages.fetched.keep=false").items["done"] == 1
+    assert run(line(*new), tmp_path, ["v"], "stages.fetched.keep=false").items["reused"] == 1
+    assert executions(tmp_path).total() == 2
     assert not [*tmp_path.glob("items/*/publish")]
 
 
@@ -182,6 +197,8 @@ def test_a_store_that_turns_it_away_fails_the_item_until_it_is_asked_again(s3, b
 
 
 def test_an_output_without_records_is_named(s3, bucket, tmp_path):
-    report = run(pipeline(name="other", records=0), tmp_path, ["v"], *to(bucket, s3))
-    assert report.items["done"] == 1
-    assert fetched(told_in(tmp_path)["url"])["records"] == []
+    run(pipeline(records=0), tmp_path / "none", ["v"], *to(bucket, s3))
+    assert fetched(told_in(tmp_path / "none")["url"])["records"] == []
+    empty = line(toy("made"), Step(Publish, after="made", inputs={"records": "made"}))
+    report = run(empty, tmp_path, ["v"], *to(bucket, s3))
+    assert report.failures[0].example_reason == "made has left no records to publish"

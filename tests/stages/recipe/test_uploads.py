@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from engine.cli.main import main
+from tests.stages.publishing.published import fetched, told_in
 from tests.stages.recipe.cooking import documents, make_video, run, says
 from tests.stages.store.servers import S3_KEYS, make_bucket, objects, serving_s3
 from tests.stages.vision_server import openai, serving
@@ -34,6 +35,7 @@ def test_persisted_records_have_links_that_read_the_files(tmp_path: Path, monkey
         make_bucket(s3, "kitchen")
         work = tmp_path / "work"
         place = {"upload__url": "s3://kitchen/recipes", "upload__endpoint": s3}
+        place |= {"publish__url": "s3://kitchen/results", "publish__endpoint": s3}
         report = run(work, openai(server), video, **place)
         assert report.items["done"] == 1
         assert not report.discrepancies
@@ -47,6 +49,10 @@ def test_persisted_records_have_links_that_read_the_files(tmp_path: Path, monkey
         picture = (work / "documents" / row["thumbnail"]).read_bytes()
         assert httpx.get(row["picture"]["url"]).content == picture
         assert all("picture" in row for row in rows)
+        whole = fetched(told_in(work)["url"])
+        assert whole["records"][0]["document"] == document["document"]["document"]
+        picture_in_store = whole["files"][row["thumbnail"].partition("/")[2]]
+        assert httpx.get(picture_in_store["url"]).content == picture
 
         again = run(work, openai(server), video, **place)
         assert again.items["reused"] == 1
