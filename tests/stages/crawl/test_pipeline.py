@@ -10,6 +10,7 @@ def test_each_step_reads_by_role() -> None:
         "filter": {"frames": "extract"},
         "describe": {"frames": "filter"},
         "dedup": {"frames": "filter", "descriptions": "describe"},
+        "publish": {"records": "dedup", "summary": None},
     }
 
 
