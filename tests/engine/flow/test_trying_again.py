@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from engine import Job, Source
 from engine.contract.item import item_id
 from tests.engine.toy_parts import at, cut, gather
-from tests.engine.toys import executions, line, outcomes, query, run_within, toy
+from tests.engine.toys import Toy, executions, line, outcomes, query, run_within, toy
 
 SECONDS = 60
 
@@ -83,7 +85,7 @@ def test_parts_that_failed_are_tried_again(fast: Path) -> None:
     ]
 
 
-class Ticket(toys.Toy):
+class Ticket(Toy):
     """Its outputs have expired as long as a file says so."""
 
     def has_expired(self, output: Path) -> bool:
