@@ -25,7 +25,7 @@ URL = "http://example.invalid/video.mp4"
         ("missing.mp4", "neither a file that exists nor an address"),
         ("~nobody-of-this-name/a.mp4", "a user who is not known here"),
         ("a" * 5000, "File name too long"),
-        ("", "neither a file that exists nor an address"),
+        ("", "is empty; give one, or leave it out"),
         ("http://", "is not an http or https address"),
         ("http://[::1", "is not an address: Invalid IPv6 URL"),
         ("http://example.com:port/", "is not an address: Port"),
