@@ -15,9 +15,9 @@ from engine import GatesAway, Loan, StopRun, Throttled, Withdrawn
 from stages.calls.api import PaidAPI, Q, R, RawReply, Request, UnexpectedReply
 from stages.calls.errors import Crowded, Refused, ServerFailed, SlowDown, TimedOut, TryAgain
 from stages.calls.pace import TokenEstimate
-from stages.calls.problem import Problem, problem_within, read_problem
+from stages.calls.problem import AWAY, Problem, problem_within, read_problem
 from stages.calls.rate import Away, CallGate, DaySpent, PausedTooLong
-from stages.calls.route import open_client
+from stages.calls.route import answers, open_client
 from stages.calls.sent_calls import SentCalls
 
 _FIRST_BACKOFF = 0.5
@@ -91,10 +91,9 @@ class ApiClient(Generic[Q, R]):
         """Whether this question has been answered, now or in an earlier run."""
         self.host = urlsplit(api.url).netloc
         self.step = step
-        self._loan = loan
         self._advice = advice or f"check model and base_url in [{step}]"
         self._too_large = too_large
-        self._worked = worked
+        self._worked, self._loan = worked, loan
         self._doomed: bool | None = None
         self._proving = anyio.Lock()
         self._key = key
@@ -153,6 +152,7 @@ class ApiClient(Generic[Q, R]):
         exist, no money left, or `max_requests` reached.
         """
         failures = faults_met = crowded = 0
+        dropped = False  # whether the server broke off at this very question, the last time
         before, faults, knocks = self.gate.answers, self.gate.faults, self.gate.knocks
         first_refusal: float | None = None
 
@@ -174,10 +174,11 @@ class ApiClient(Generic[Q, R]):
                 return await self._call(question, patience, knocks)
             except TryAgain as error:
                 faults_met += 1
+                dropped = error.dropped
                 # While the server is away, one call probes it for all.
                 failures += not (error.knocked and error.away) or self.attempts == 1
                 if failures >= self.attempts:
-                    raise failed(error, error.away) from None
+                    raise failed(error, error.away and not await self._is_there(dropped)) from None
                 if error.wait:
                     await self.gate.pause(error.wait)
                 # The next probe is for a call that has waited.
@@ -195,8 +196,8 @@ class ApiClient(Generic[Q, R]):
                 if first_refusal is None:
                     first_refusal = anyio.current_time()
                 await self.gate.pause(error.problem.wait)
-            except Away as away:
-                raise failed(away, True) from None
+            except Away as gone:
+                raise failed(gone, not await self._is_there(dropped)) from None
             except GatesAway as away:
                 raise Throttled(str(away), after=_GATES_AWAY, key=self.host) from None
             except DaySpent as spent:
@@ -235,9 +236,8 @@ class ApiClient(Generic[Q, R]):
                 error.knocked = knocking
                 raise
             if not isinstance(answer, Problem):
-                self.proven = True
+                self.proven, seconds = True, anyio.current_time() - began
                 self.answers += 1
-                seconds = anyio.current_time() - began
                 self.calls.answer(seconds)
                 self.gate.answered(answer.tokens, charged, seconds, self.estimate)
                 return answer
@@ -306,9 +306,17 @@ class ApiClient(Generic[Q, R]):
             why = self._say(str(error)) or type(error).__name__
             if "CERTIFICATE_VERIFY_FAILED" in why:
                 why += "; SSL_CERT_FILE may name certificates to trust"
-            raise TryAgain(f"no answer from {self.host}: {why}", away=True) from None
+            broke = isinstance(error, httpx.ReadError | httpx.WriteError | httpx.ProtocolError)
+            raise TryAgain(f"no answer from {self.host}: {why}", away=True, dropped=broke) from None
         self.calls.down += len(body)
         return response.status_code, response.headers, bytes(body)
+
+    async def _is_there(self, dropped: bool) -> bool:
+        """Whether a server that `dropped` a question's connection is there for others."""
+        if dropped and await answers(self._http, self.api.url, but=AWAY):
+            self.gate.reached()
+            return True
+        return False
 
     def _parsed(self, content: bytes) -> Any:
         try:

@@ -55,12 +55,16 @@ class WouldAsk(Exception):
 
 class TryAgain(Exception):
     """This try ended with a fault of the server; `wait` is the wait that it asked for, in seconds.
-    `away`: it could not be reached."""
+    `away`: it could not be reached. `dropped`: it broke the connection off, which it may do
+    because of this very request."""
 
-    def __init__(self, reason: str, wait: float | None = None, *, away: bool = False) -> None:
+    def __init__(
+        self, reason: str, wait: float | None = None, *, away: bool = False, dropped: bool = False
+    ) -> None:
         super().__init__(reason)
         self.wait = wait
         self.away = away
+        self.dropped = dropped
         self.knocked = False
         """Whether this try was a probe of a server that was away."""
 

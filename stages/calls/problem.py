@@ -25,7 +25,7 @@ _BAD_MODEL = {"model_not_found", "deploymentnotfound", "invalid_model", "not_fou
 _BAD_CONTENT = re.compile("content_?filter|content_policy|moderation|flagged")
 _BAD_IMAGE = re.compile(f"{_BAD_CONTENT.pattern}|image")
 
-_AWAY = {408, 425, 499, 502, 503, 504, 507, 509, 598, 599, *range(520, 531)}
+AWAY = {408, 425, 499, 502, 503, 504, 507, 509, 598, 599, *range(520, 531)}
 """The server, or a proxy before it, could not handle the request: no question is to blame."""
 
 _MEANINGS = [
@@ -77,7 +77,7 @@ class Problem:
     @property
     def is_away(self) -> bool:
         """Whether the server could not be reached, rather than failed at this very request."""
-        return self.status in _AWAY
+        return self.status in AWAY
 
     @property
     def names_model(self) -> bool:

@@ -9,15 +9,21 @@ import ipaddress
 import os
 import re
 import ssl
+from collections.abc import Collection
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+import anyio
+
 from engine import UsageError
 
 if TYPE_CHECKING:
     import httpx
+
+PROBE = 10.0
+"""Seconds that a server has to answer an empty request."""
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -141,3 +147,15 @@ def _unusable(variable: str, value: str, why: str) -> UsageError:
         f"the environment variable {variable} names {value}, which cannot be used ({why}); "
         f"correct it or unset it"
     )
+
+
+async def answers(client: "httpx.AsyncClient", url: str, *, but: Collection[int]) -> bool:
+    """Whether a server answers an empty request, which costs nothing, with a status that is none of
+    `but`."""
+    import httpx
+
+    try:
+        with anyio.fail_after(PROBE):
+            return (await client.get(url)).status_code not in but
+    except (TimeoutError, httpx.RequestError):
+        return False

@@ -57,6 +57,11 @@ class AskedServer:
     def bound(self) -> str | None:
         return self.client.bound() if self.client is not None else None
 
+    def drain(self) -> None:
+        """Calls that wait for their turn are not sent any more: `hear` raises Withdrawn."""
+        if self.client is not None:
+            self.client.drain()
+
     async def close(self) -> None:
         if self.client is not None:
             await self.client.close()

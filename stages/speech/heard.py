@@ -58,6 +58,9 @@ class Backend(Protocol):
     def bound(self) -> str | None:
         """What bounds it, as `Stage.bound` says it."""
 
+    def drain(self) -> None:
+        """The run takes nothing new, as `Stage.drain` has it."""
+
     async def close(self) -> None: ...
 
 

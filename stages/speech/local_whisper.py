@@ -91,6 +91,9 @@ class LocalWhisper:
     def bound(self) -> str | None:
         return None
 
+    def drain(self) -> None:
+        pass
+
     async def close(self) -> None:
         pass
 

@@ -156,6 +156,10 @@ class Transcribe(Stage):
     def bound(self) -> str | None:
         return self._backend.bound() if self._backend is not None else None
 
+    def drain(self) -> None:
+        if self._backend is not None:
+            self._backend.drain()
+
     async def close(self) -> None:
         if self._backend is not None:
             await self._backend.close()

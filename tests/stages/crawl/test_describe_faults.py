@@ -114,6 +114,21 @@ def test_a_server_that_is_known_and_gone_is_waited_for_outside_the_workers(
     assert 1 <= told.value.after <= 60
 
 
+@pytest.mark.parametrize("tries", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_frames_at_which_a_server_breaks_off_do_not_look_like_an_outage(
+    tmp_path: Path, make_item: MakeItem, tries: int
+) -> None:
+    """They are the last ones left; whoever else asks gets an answer. So the attempt counts."""
+    known, item = make_item("a", filter=kept(IMAGES[:1])), make_item("b", filter=kept(IMAGES[1:]))
+    bad = set(IMAGES[1:])
+    with serving(fault=lambda number, request: Answer(0) if request.image in bad else None) as one:
+        with pytest.raises(Transient, match=r"no answer from 127\.0\.0\.1"):
+            describe(tmp_path, [known, item], **openai(one, call_attempts=tries))
+        asked = Counter(one.images)
+    assert max(asked[image] for image in bad) <= 2 * tries + 2
+    assert asked[IMAGES[0]] == 1
+
+
 def test_a_server_that_was_never_there_costs_attempts(tmp_path: Path, make_item: MakeItem) -> None:
     with serving() as server:
         pass
