@@ -339,6 +339,13 @@ def report(workdir: str, out: str | None, web: int | None, web_host: str | None)
     "--each", multiple=True, metavar="NAME=N/UNIT", help="The same, of every machine for itself."
 )
 @click.option("--cluster", is_flag=True, help="The machines are one run, with one coordinator.")
+@click.option("--nodes", type=int, help="So many nodes of a Ray cluster, in the place of --within.")
+@click.option(
+    "--node",
+    metavar="CPU=8,GPU=1",
+    default="",
+    help="What a node has of what workers take: plans steps that were on a cluster for such nodes.",
+)
 @click.option("--cores", type=int, help="Cores of a machine; default: of the recorded one.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def plan(**given: Any) -> None:

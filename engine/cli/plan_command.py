@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from engine.bench.configuration import parse_nodes
 from engine.bench.model.reading import read_recording
 from engine.bench.plan.footprint import read_footprint
 from engine.bench.plan.limits import Fleet
@@ -31,22 +32,36 @@ def show_plan(
     machines: int | None,
     each: Sequence[str],
     cluster: bool,
+    nodes: int | None,
+    node: str,
 ) -> None:
-    """Print a plan for `items` items within that time, or on so many machines, from the ledger.
+    """Print a plan for `items` items within that time, or on so many machines or nodes, from the
+    ledger.
 
     Raises UsageError for an invalid duration or rate, and WorkFolderError where there is nothing to
     learn from.
     """
-    if (within is None) == (machines is None):
-        raise UsageError("give --within, for the machines that it takes, or --machines, for a time")
+    if [within, machines, nodes].count(None) != 2:
+        raise UsageError(
+            "give --within, for the machines that it takes, or --machines or --nodes, for a time"
+        )
+    if nodes is not None and not node:
+        raise UsageError(f"--nodes {nodes}: say what each has, such as --node CPU=8,GPU=1")
+    if node and (machines is not None or each):
+        raise UsageError(
+            f"--node {node}: nodes of a cluster are no machines with runs of their own; leave out "
+            "--machines and --each (a link that all nodes share is a --rate)"
+        )
     seconds = seconds_of(within, "--within") if within is not None else None
     fleet = Fleet(
         cores,
         rates=dict(rate_of(rate, "--rate") for rate in rates),
         each=dict(rate_of(rate, "--each") for rate in each),
-        cluster=cluster,
+        cluster=cluster or bool(node),
+        node=dict(found.each) if (found := parse_nodes(1 if node else None, node)) else None,
     )
-    for name, value in (("--items", items), ("--cores", cores), ("--machines", machines)):
+    counts = {"--items": items, "--cores": cores, "--machines": machines, "--nodes": nodes}
+    for name, value in counts.items():
         if value is not None and value < 1:
             raise UsageError(f"{name} {value}: give at least 1")
     folder = Path(ledger)
@@ -59,7 +74,9 @@ def show_plan(
     pipeline = registry.pipeline(last.pipeline)
     recording = read_recording(folder, pipeline)
     footprint = read_footprint(folder, pipeline, [item.id for item in recording.items])
-    plan = make_plan(recording, footprint, items, seconds, machines=machines, fleet=fleet)
+    plan = make_plan(
+        recording, footprint, items, seconds, machines=machines, nodes=nodes, fleet=fleet
+    )
     if as_json:
         click.echo(json.dumps(plan_as_dict(plan), indent=2))
         return

@@ -67,10 +67,19 @@ class Amounts:
         }
         self.costs = sorted({name for costs in footprint.costs.values() for name in costs})
 
-    def processor(self) -> Estimate:
-        """Core seconds of all stages."""
-        columns = [self._column("processor", stage) for stage in self._stages]
-        return self._estimate(np.sum(columns, axis=0), self._ordinary)
+    def processor(self, stages: Sequence[str] | None = None) -> Estimate:
+        """Core seconds of these stages; None: of all."""
+        return self._sum("processor", dict.fromkeys(self._stages if stages is None else stages, 1))
+
+    def taken(self, takes: Mapping[str, float]) -> Estimate:
+        """Seconds of the stages' workers, times what each of them takes meanwhile."""
+        return self._sum("seconds", takes)
+
+    def _sum(self, what: Measure, weights: Mapping[str, float]) -> Estimate:
+        values = np.zeros(len(self._ordinary))
+        for stage, weight in weights.items():
+            values = values + weight * self._column(what, stage)
+        return self._estimate(values, self._ordinary)
 
     def attempts(self) -> Estimate:
         """Attempts at all stages."""

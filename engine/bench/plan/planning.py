@@ -55,7 +55,9 @@ class StagePlan:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A plan for `items` items `within` seconds. `is_for_machines`: their number was given, and the
-    time follows. `cluster`: they are one run, with one coordinator.
+    time follows. `cluster`: they are one run, with one coordinator. `nodes`: the one machine is the
+    coordinator of a cluster of so many nodes, each of which has what `node` says; what is told of
+    machines is of nodes then, and `stages` are of the whole run.
 
     `machines` are of `cores` cores each, with `stages` on every one. `processor` (core seconds),
     `costs` and `disk` (bytes that stay, None where unknown) are of all items together. `limits` are
@@ -81,6 +83,8 @@ class Plan:
     recorded: int
     recorded_parts: int
     notes: Sequence[str]
+    nodes: int | None = None
+    node: Mapping[str, float] | None = None
 
     @property
     def binds(self) -> Limit:
@@ -111,14 +115,15 @@ def make_plan(
     within: float | None,
     *,
     machines: int | None = None,
+    nodes: int | None = None,
     fleet: Fleet = ALONE,
     seed: int = 0,
 ) -> Plan:
     """The plan for `items` items like the recorded ones `within` seconds; or, where that is None,
-    for so many `machines`.
+    for so many `machines`, or `nodes` of a cluster: `fleet.node` says what each has.
 
-    Raises UsageError where a rate names neither a host nor a cost of the recording, and where no
-    number of machines is enough.
+    Raises UsageError where a rate names neither a host nor a cost of the recording, where no number
+    of machines is enough, and where no step was on a cluster, or has no place on such a node.
     """
     cores = fleet.cores or recording.cores
     amounts = Amounts(recording, footprint, seed)
@@ -126,12 +131,12 @@ def make_plan(
     seconds = {stage: amounts.of_stage("seconds", stage) for stage in recording.stages}
     each = recording.each
     parts = {split: amounts.parts(split) for split in set(each.values())}
-    task = Task(recording, items, cores, seconds, limits, seed)
+    task = Task(recording, items, cores, seconds, limits, seed, fleet.node)
     if within is not None:
         found, counted = machines_for(task, within), 1
     else:
-        assert machines is not None
-        found, counted = time_for(task, machines), machines
+        counted = nodes or machines or 1
+        found = time_for(task, counted)
     workers = found.workers
     stages = [
         StagePlan(
@@ -158,7 +163,7 @@ def make_plan(
     return Plan(
         items=items,
         within=found.within,
-        machines=found.machines,
+        machines=found.machines if fleet.node is None else 1,
         cores=cores,
         stages=stages,
         processor=amounts.processor().times(items),
@@ -172,6 +177,8 @@ def make_plan(
         recorded=len(recording.items),
         recorded_parts=amounts.recorded_parts,
         notes=notes,
+        nodes=found.machines if fleet.node is not None else None,
+        node=fleet.node,
     )
 
 

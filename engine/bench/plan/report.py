@@ -29,7 +29,7 @@ def render_plan(plan: Plan, *, width: int = WIDTH, color: bool = False) -> str:
 
 def _head(plan: Plan) -> str:
     if plan.is_for_machines:
-        return f"{plan.items:,} items on {_machines(plan)} take {duration(plan.within)}"
+        return f"{plan.items:,} items on {_counted(plan)} take {duration(plan.within)}"
     return f"{plan.items:,} items within {duration(plan.within)}"
 
 
@@ -39,12 +39,20 @@ def _with_parts(plan: Plan) -> str:
 
 def _takes(plan: Plan) -> "Table":
     table = _table("It takes", "", "95% interval")
-    table.add_row(_machines(plan), f"of {plan.cores} cores", "")
+    if plan.node is not None:
+        each = ", ".join(f"{name} {many:g}" for name, many in plan.node.items())
+        table.add_row(_counted(plan), f"of {each}", "")
+        table.add_row("coordinator", f"of {plan.cores} cores", "")
+    else:
+        table.add_row(_machines(plan), f"of {plan.cores} cores", "")
     table.add_row("workers", f"{sum(one.workers for one in plan.stages) * plan.machines:,}", "")
     for stage in plan.stages:
         if stage.most is not None:
             count = f"{stage.workers * plan.machines:,}"
-            bound = "one for each machine or GPU" if stage.most == 1 else f"{stage.most} a machine"
+            each = "in all" if plan.nodes else "a machine"
+            bound = f"{stage.most} {each}"
+            if stage.most == 1 and not plan.nodes:
+                bound = "one for each machine or GPU"
             table.add_row(f"of them {stage.stage}", count, bound)
     hours = plan.processor.times(1 / 3600)
     table.add_row("core hours", f"{hours.value:,.1f}", f"{hours.low:,.1f} to {hours.high:,.1f}")
@@ -56,6 +64,13 @@ def _takes(plan: Plan) -> "Table":
 
 def _machines(plan: Plan) -> str:
     return "1 machine" if plan.machines == 1 else f"{plan.machines:,} machines"
+
+
+def _counted(plan: Plan) -> str:
+    """What a limit is divided by: machines, or nodes."""
+    if plan.nodes is None:
+        return _machines(plan)
+    return "1 node" if plan.nodes == 1 else f"{plan.nodes:,} nodes"
 
 
 def _stages(plan: Plan) -> "Table":
@@ -82,33 +97,36 @@ def _stages(plan: Plan) -> "Table":
 
 
 def _limits(plan: Plan) -> "Table":
-    table = _table("Limit", "Alone it takes", "95% interval", f"On {_machines(plan)}")
+    table = _table("Limit", "Alone it takes", "95% interval", f"On {_counted(plan)}")
+    many = plan.nodes or plan.machines
     for limit in plan.limits:
         table.add_row(
             limit.what,
             duration(limit.seconds.value),
             f"{duration(limit.seconds.low)} to {duration(limit.seconds.high)}",
-            duration(limit.on(plan.machines)),
+            duration(limit.on(many)),
         )
     return table
 
 
 def _sentences(plan: Plan) -> Iterator[str]:
     first = plan.binds
-    counted = plan.machines if plan.is_for_machines else 1
-    where = "one machine" if counted == 1 else f"{counted:,} machines"
+    one = "node" if plan.nodes else "machine"
+    counted = (plan.nodes or plan.machines) if plan.is_for_machines else 1
+    where = f"one {one}" if counted == 1 else f"{counted:,} {one}s"
     yield f"What binds first is {first.what}: {duration(first.on(counted))} on {where}."
     if plan.enough is not None:
         many, then = plan.enough
-        those = "One machine is enough" if many == 1 else f"More than {many:,} machines do not help"
+        those = f"One {one} is enough" if many == 1 else f"More than {many:,} {one}s do not help"
         yield f"{those}: then {then.what} binds, {duration(then.seconds.value)}."
     for limit in plan.limits:
         if not limit.divides and limit.seconds.value > plan.within and not plan.is_for_machines:
             yield _too_late(limit, plan)
     if plan.machines > 1 and not plan.cluster:
         yield "Each machine takes a part of the list, or of one queue, into a folder of its own."
+    on = f"on {_counted(plan)}" if plan.nodes else "on a machine"
     yield (
-        f"With these workers the model of the engine does {pace(plan.pace)} on a machine, where "
+        f"With these workers the model of the engine does {pace(plan.pace)} {on}, where "
         f"{pace(plan.needed)} is needed."
     )
     yield from plan.notes
@@ -117,7 +135,8 @@ def _sentences(plan: Plan) -> Iterator[str]:
 def _too_late(limit: Limit, plan: Plan) -> str:
     times = limit.seconds.value / plan.within
     return (
-        f"{limit.what} cannot be kept to within {duration(plan.within)}, whatever the machines: it "
+        f"{limit.what} cannot be kept to within {duration(plan.within)}, whatever the "
+        f"{'nodes' if plan.nodes else 'machines'}: it "
         f"takes {duration(limit.seconds.value)}, so {times:.1f} times that rate is needed."
     )
 

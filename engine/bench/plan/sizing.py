@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from engine.bench.model.places import Nodes
 from engine.bench.model.recorded import Recording
 from engine.bench.model.simulation import simulate
 from engine.bench.plan.amounts import Estimate
@@ -29,10 +30,15 @@ they have parts, so many parts, but at least FEWEST_WITH_PARTS items."""
 FEWEST_WITH_PARTS = 50
 
 
+MOST_ADDITIONS = 30
+"""The most times that nodes are added, each time a twentieth, before more count as no help."""
+
+
 @dataclass(frozen=True, slots=True)
 class Size:
     """So many `machines`, with these `workers` on each, take `within` seconds. One needs the pace
-    `needed`, in ordinary items per second, and has `pace` on the model."""
+    `needed`, in ordinary items per second, and has `pace` on the model. On a cluster they are its
+    nodes, and all else is of the one run."""
 
     machines: int
     within: float
@@ -44,7 +50,8 @@ class Size:
 @dataclass(frozen=True, slots=True)
 class Task:
     """What is to be done: `items` like the recorded ones, on machines of `cores` cores. A worker of
-    a stage works for so many `seconds` on each item; `limits` bound them all."""
+    a stage works for so many `seconds` on each item; `limits` bound them all. Where `node` says
+    what each node of a cluster has, machines are such nodes, beside one coordinator."""
 
     recording: Recording
     items: int
@@ -52,6 +59,11 @@ class Task:
     seconds: Mapping[str, Estimate]
     limits: Sequence[Limit]
     seed: int
+    node: Mapping[str, float] | None = None
+
+    def share(self, machines: int) -> int:
+        """The items of each run."""
+        return self.items if self.node is not None else math.ceil(self.items / machines)
 
     @property
     def around(self) -> float:
@@ -63,24 +75,41 @@ class Task:
         """Workers with which so many machines do their items in `time` seconds, by the model; None
         where more workers do not help."""
         recording = self.recording
-        needed = self.items / machines / time
+        needed = self.items / (1 if self.node is not None else machines) / time
+        nodes = Nodes(machines, self.node) if self.node is not None else None
         workers = {
             stage: max(1, math.ceil(needed * load.value / FULL))
             for stage, load in self.seconds.items()
         }
-        most = {stage: recording.most.get(stage) or max(workers.values()) for stage in workers}
-        workers = {stage: min(count, most[stage]) for stage, count in workers.items()}
+        most = self._most(nodes)
+        workers = {stage: int(min(count, most[stage])) for stage, count in workers.items()}
         ordinary = sum(item.expanded is None for item in recording.items) / len(recording.items)
-        steady = replace(recording, opening={}, capacities=recording.capacities.without_rates())
-        share = math.ceil(self.items / machines)
-        found = _fitted(steady, workers, needed / ordinary, share, self.cores, self.seed)
+        steady = replace(
+            recording,
+            opening={},
+            capacities=recording.capacities.without_rates(),
+            most={stage: int(many) for stage, many in most.items() if many < math.inf},
+        )
+        share = self.share(machines)
+        found = _fitted(steady, workers, needed / ordinary, share, self.cores, self.seed, nodes)
         if found is None:
             return None
         return Size(machines, time + self.around, found[0], needed, found[1] * ordinary)
 
+    def _most(self, nodes: Nodes | None) -> dict[str, float]:
+        """The largest number of workers of each stage: its own, and that of its places."""
+        most = {stage: self.recording.most.get(stage) or math.inf for stage in self.seconds}
+        if nodes is not None:
+            for stage, takes in self.recording.placed.items():
+                most[stage] = min(most[stage], nodes.workers(takes))
+        return most
+
 
 def machines_for(task: Task, within: float) -> Size:
     """As few machines as do it `within` seconds. A limit that they do not divide may take longer.
+
+    On a cluster they are its nodes. What does not grow with those and takes longer sets the pace
+    there: with more nodes it takes as long.
 
     Raises UsageError where no number of machines is enough.
     """
@@ -91,10 +120,14 @@ def machines_for(task: Task, within: float) -> Size:
             f"--within {within:g} seconds: opening the stages took {opening:.0f} seconds when it "
             f"was recorded, and the end {task.recording.finish:.0f}; give more"
         )
+    if task.node is not None:
+        common = (limit.seconds.value for limit in task.limits if not limit.divides)
+        time = max(time, max(common, default=0.0) / FULL)
     least = max(limit.seconds.value for limit in task.limits if limit.divides) / (FULL * time)
-    machines = max(1, math.ceil(least))
+    machines, added = max(1, math.ceil(least)), 0
     while (found := task.fitted(machines, time)) is None:
-        if math.ceil(task.items / machines) == 1:
+        added += 1
+        if task.share(machines) == 1 or (task.node is not None and added > MOST_ADDITIONS):
             raise UsageError(
                 f"--within {within:g} seconds: a single item may take longer; give more"
             )
@@ -104,11 +137,16 @@ def machines_for(task: Task, within: float) -> Size:
 
 def time_for(task: Task, machines: int) -> Size:
     """The shortest time that so many machines take, to a tenth."""
-    full = [limit.on(machines) / (FULL if limit.divides else 1) for limit in task.limits]
+    on_cluster = task.node is not None
+    full = [
+        limit.on(machines) / (FULL if limit.divides or on_cluster else 1) for limit in task.limits
+    ]
     # A single item takes its time, and a machine has not any number of workers.
     alone = sum(load.value for load in task.seconds.values())
-    share = math.ceil(task.items / machines) / (FULL * MOST_WORKERS)
-    time = max(alone, *full, *(share * load.value for load in task.seconds.values()))
+    share = task.share(machines) / (FULL * MOST_WORKERS)
+    elsewhere = task.recording.placed if on_cluster else {}
+    own = [load.value for stage, load in task.seconds.items() if stage not in elsewhere]
+    time = max(alone, *full, *(share * load for load in own))
     while (found := task.fitted(machines, time)) is None:
         time *= LONGER
     return found
@@ -121,9 +159,10 @@ def _fitted(
     share: int,
     cores: int,
     seed: int,
+    nodes: Nodes | None,
 ) -> tuple[dict[str, int], float] | None:
-    """Workers with which the model of one machine does `needed` items a second, and its pace with
-    them; None where more workers do not help."""
+    """Workers with which the model of one machine, or of one run on these nodes, does `needed`
+    items a second, and its pace with them; None where more workers do not help."""
     splits = set(recording.each.values())
     many = sum(1 for item in recording.items for split in splits for _ in item.parts_of(split))
     parts = many / len(recording.items)
@@ -134,7 +173,7 @@ def _fitted(
         if parts > 1:
             count = max(FEWEST_WITH_PARTS, math.ceil(count / parts))
         count = max(1, min(count, share))
-        found = simulate(recording, workers, items=count, cores=cores, seed=seed)
+        found = simulate(recording, workers, items=count, cores=cores, nodes=nodes, seed=seed)
         if found.throughput >= needed:
             return workers, found.throughput
         free = {

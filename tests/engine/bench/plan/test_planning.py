@@ -459,3 +459,91 @@ def test_a_time_or_machines_are_asked_for(tmp_path: Path, given: list[str]) -> N
     refused = CliRunner().invoke(main, ["plan", str(tmp_path), "--items", "9", *given])
     assert refused.exit_code == 2
     assert "give --within, for the machines that it takes, or --machines" in refused.output
+
+
+def placed_recording() -> Recording:
+    """a takes 0.01 core seconds on the coordinator, b a second of a node's CPU, c half a second of
+    two; 2 ms between two attempts."""
+    items = alike(200, a=Service(0.0, 0.01), b=1.0, c=0.5)
+    takes = {"b": {"CPU": 1.0}, "c": {"CPU": 2.0}}
+    return recording(tandem("a", "b", "c"), items, cores=2, handover=0.002, placed=takes)
+
+
+def test_the_nodes_of_a_cluster_bind_until_its_coordinator_does() -> None:
+    """An item takes 2 CPU seconds of nodes of 5: 0.4 seconds on one of them, and c has 2 places
+    there. The coordinator takes 6 ms, so 67 nodes are enough for it."""
+    made, fleet = placed_recording(), Fleet(cluster=True, node={"CPU": 5.0})
+    few = make_plan(made, Footprint(), 100_000, None, nodes=10, fleet=fleet)
+    alone = {limit.what: (limit.seconds.value, limit.divides) for limit in few.limits}
+    assert alone == {
+        "nodes of CPU 5": (pytest.approx(40_000), True),
+        "b: 5 places on a node": (pytest.approx(20_000), True),
+        "c: 2 places on a node": (pytest.approx(25_000), True),
+        "2 cores of the coordinator": (pytest.approx(500), False),
+        "the coordinator: 2 ms an attempt": (pytest.approx(600), False),
+    }
+    assert (few.machines, few.nodes, few.binds.what) == (1, 10, "nodes of CPU 5")
+    assert 4000 / FULL <= few.within < 1.3 * 4000 / FULL
+    assert few.enough is not None
+    assert (few.enough[0], few.enough[1].what) == (67, "the coordinator: 2 ms an attempt")
+    many = make_plan(made, Footprint(), 100_000, None, nodes=200, fleet=fleet)
+    assert many.binds.what == "the coordinator: 2 ms an attempt"
+    assert 600 <= many.within < 1.3 * 600 / FULL
+    told = render_plan(many)
+    assert told.startswith("100,000 items on 200 nodes take")
+    assert "More than 67 nodes do not help" in told
+
+
+def test_a_plan_says_how_many_nodes_a_time_takes() -> None:
+    """40,000 seconds of one node are 12.3 nodes for an hour at 90%."""
+    fleet = Fleet(cluster=True, node={"CPU": 5.0})
+    plan = make_plan(placed_recording(), Footprint(), 100_000, 3600.0, fleet=fleet)
+    assert plan.nodes is not None
+    assert 13 <= plan.nodes <= 16
+    assert plan.in_time
+    hurried = make_plan(placed_recording(), Footprint(), 100_000, 300.0, fleet=fleet)
+    assert not hurried.in_time
+    assert "cannot be kept to within 5 min 00 s, whatever the nodes" in render_plan(hurried)
+
+
+@pytest.mark.parametrize(
+    ("node", "placed", "told"),
+    [
+        ({"CPU": 1.0}, {"a": {"CPU": 2.0}}, "a worker of a takes CPU 2; give larger nodes"),
+        ({"GPU": 1.0}, {"a": {"CPU": 2.0}}, "of what workers take, which is CPU"),
+        ({"CPU": 1.0}, {}, "no step of the recorded run was on a cluster"),
+    ],
+)
+def test_nodes_that_hold_no_worker_are_refused(
+    node: dict[str, float], placed: dict[str, dict[str, float]], told: str
+) -> None:
+    made = recording(tandem("a"), alike(a=1.0), placed=placed)
+    with pytest.raises(UsageError, match=told):
+        make_plan(made, Footprint(), 100, None, nodes=2, fleet=Fleet(cluster=True, node=node))
+
+
+def test_a_run_with_a_step_on_a_cluster_is_planned_for_nodes_by_the_command(
+    worked: tuple[Path, Pipeline],
+) -> None:
+    folder, pipeline = worked
+    asked = ["plan", str(folder), "--items", "100000"]
+    on_nodes = ["--nodes", "20", "--node", "CPU=4"]
+    refused = CliRunner().invoke(main, [*asked, *on_nodes])
+    assert refused.exit_code == 2
+    assert "no step of the recorded run was on a cluster" in refused.stderr
+    for wrong, told in (
+        (["--nodes", "2"], "--nodes 2: say what each has, such as --node CPU=8,GPU=1"),
+        (["--machines", "2", "--node", "CPU=4"], "leave out --machines and --each"),
+        (["--nodes", "2", "--machines", "2", "--node", "CPU=4"], "give --within, for"),
+    ):
+        refused = CliRunner().invoke(main, [*asked, *wrong])
+        assert (refused.exit_code, len(refused.stderr.splitlines())) == (2, 1)
+        assert told in refused.stderr
+    run(pipeline, folder, ["1000", "3000"], "stages.a.keep=false", "stages.b.placement=ray")
+    told = CliRunner().invoke(main, [*asked, *on_nodes])
+    assert told.exit_code == 0, told.output
+    assert told.stdout.startswith("100,000 items on 20 nodes take ")
+    assert "20 nodes" in told.stdout
+    assert "b: 4 places on a node" in told.stdout
+    found = json.loads(CliRunner().invoke(main, [*asked, *on_nodes, "--json"]).stdout)
+    assert (found["machines"], found["nodes"], found["node"]) == (1, 20, {"CPU": 4})
