@@ -68,6 +68,7 @@ async def opened_run(
                     available_cores(),
                     seal(settings),
                     {step.name: step.each for step in pipeline.steps},
+                    resident=resident,
                 )
             )
             news.append(RunStarted(begun.run, pipeline.name, str(workdir)))

@@ -93,7 +93,7 @@ class Pool:
         self._target = first_workers(self.options)
         self._inbox = inbox
         self._lingers = self.options.batch > 1 and self.options.linger > 0
-        self._needs = (CLUSTER,) if is_placed else tuple(needs)
+        self._needs = CLUSTER if is_placed else ", ".join(needs)
         self._is_plain = self.options.batch == 1 and not self._gated and not self._needs
         self._team = Team(factory, config.options, events, self._serve_next, inbox.release, cluster)
         self._starved, self._needing = Meter(), Meter()

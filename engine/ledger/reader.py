@@ -50,6 +50,7 @@ class RunRow:
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
     seal: str | None = None
+    resident: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,17 +116,15 @@ class LedgerReader:
 
     def runs(self) -> Iterator[RunRow]:
         """Every run, the last one first, read lazily."""
-        seal = "seal" if "seal" in columns_of(self._db, "runs") else "NULL"
+        there = columns_of(self._db, "runs")
+        more = ", ".join(name if name in there else "NULL" for name in ("seal", "resident"))
         rows = self._db.execute(
             "SELECT id, pipeline, started, ended, outcome, settings, versions,"
-            f" {seal} FROM runs ORDER BY id DESC"
+            f" {more} FROM runs ORDER BY id DESC"
         )
-        for id_, pipeline, started, ended, outcome, settings, versions, sealed in rows:
+        for *told, settings, versions, sealed, resident in rows:
             yield RunRow(
-                *(id_, pipeline, started, ended, outcome),
-                json.loads(settings),
-                json.loads(versions),
-                sealed,
+                *told, json.loads(settings), json.loads(versions), sealed, resident=bool(resident)
             )
 
     def counts(self, pipeline: Pipeline) -> list[StageCounts]:

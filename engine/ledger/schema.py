@@ -82,7 +82,7 @@ what those of a release that did not record it count as made from."""
 
 
 ADDED = {
-    "runs": {"cores": "INTEGER", "seal": "TEXT", "finished": "REAL"},
+    "runs": {"cores": "INTEGER", "seal": "TEXT", "finished": "REAL", "resident": "INTEGER"},
     "items": {
         "used": "REAL",
         "parameters": "TEXT",

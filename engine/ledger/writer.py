@@ -76,9 +76,12 @@ class Ledger:
         cores: int | None = None,
         seal: str | None = None,
         levels: Mapping[str, str] = NO_LEVELS,
+        *,
+        resident: bool = False,
     ) -> int:
         """Record a new run, on a machine with `cores` cores, and return its number. `seal` comes
-        from engine/config/trust.py; `levels` are the splitting steps at whose parts steps stand.
+        from engine/config/trust.py; `levels` are the splitting steps at whose parts steps stand; a
+        `resident` run's source need not end.
 
         Raises WorkFolderError where the folder holds another pipeline's work, or that of a release
         whose steps stood at other levels.
@@ -93,8 +96,8 @@ class Ledger:
             )
         self._check_levels(levels)
         cursor = self._db.execute(
-            "INSERT INTO runs (pipeline, started, settings, versions, cores, seal)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO runs (pipeline, started, settings, versions, cores, seal, resident)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
                 pipeline,
                 time.time(),
@@ -102,6 +105,7 @@ class Ledger:
                 json.dumps(versions),
                 cores,
                 seal,
+                resident,
             ),
         )
         return int(cursor.lastrowid or 0)
@@ -130,9 +134,11 @@ class Ledger:
         cores: int | None = None,
         seal: str | None = None,
         levels: Mapping[str, str] = NO_LEVELS,
+        *,
+        resident: bool = False,
     ) -> Begun:
         """Record a new run, as `start_run` does, and the end of killed ones before it."""
-        run = self.start_run(pipeline, settings, versions, cores, seal, levels)
+        run = self.start_run(pipeline, settings, versions, cores, seal, levels, resident=resident)
         return Begun(
             run,
             self.last_attempt(),

@@ -146,7 +146,7 @@ class Book:
                     StageRow(counts, by_stage.get(counts.stage))
                     for counts in reader.counts(self.pipeline)
                 ],
-                bottleneck=bottleneck_sentence(by_stage, self._processor()) if by_stage else None,
+                bottleneck=self._bottleneck(by_stage, runs),
                 advice=self._advice(by_stage),
                 held=self._held(reader, pools, running, now),
                 failures=self._endings(reader, "failed", reader.failure_kinds()),
@@ -185,6 +185,15 @@ class Book:
         """The used share of the cores' time in the last run that was measured."""
         measured = [samples for _, samples in sorted(self.history.items()) if samples]
         return measured[-1][-1].processor_since(measured[-1][0]) if measured else None
+
+    def _bottleneck(
+        self, pools: Mapping[str, PoolStatistics], runs: Sequence[RunRow]
+    ) -> str | None:
+        """The sentence that the run itself told at its end: that of the last one measured."""
+        if not pools:
+            return None
+        measured = [run for run in runs if self.history.get(run.id)] or runs
+        return bottleneck_sentence(pools, self._processor(), resident=measured[0].resident)
 
     def _advice(self, pools: Mapping[str, PoolStatistics]) -> str | None:
         advice = advise(pools, self._processor())

@@ -101,8 +101,8 @@ class PoolStatistics:
     """Why items are held, except those that only wait for their turn."""
     bound: str | None = None
     """The stage's own statement of its limit, other than its workers."""
-    needs: Sequence[str] = field(default=(), metadata=FLEETING)
-    """The names of what the stage needs: resources, or CLUSTER."""
+    needs: str = ""
+    """The names of what the stage needs, with commas between: resources, or CLUSTER alone."""
 
     @property
     def ended(self) -> int:
@@ -287,7 +287,7 @@ def _is_short(pool: PoolStatistics) -> bool:
 
 
 def _shortage(pool: PoolStatistics) -> str:
-    if CLUSTER in pool.needs:
+    if pool.needs == CLUSTER:
         return (
             f"The cluster is the bottleneck: {pool.stage} waits for {CLUSTER}, {_workers(pool)} "
             f"busy {pool.utilisation:.0%} of the time and waited {pool.share(pool.needing):.0%} of "
@@ -303,7 +303,7 @@ def _shortage(pool: PoolStatistics) -> str:
 
 
 def _what_it_needs(pool: PoolStatistics) -> str:
-    return ", ".join(pool.needs) or "what it needs"
+    return pool.needs or "what it needs"
 
 
 def _remedy(pool: PoolStatistics, processor: float) -> str:

@@ -73,7 +73,7 @@ def test_steps_that_need_the_same_take_turns_and_workers_of_one_do_not(
     assert max(seen["most"].values()) == 3, "they feed what their step has taken side by side"
     pools = report.pools.values()
     assert all(pool.needing > 0 for pool in pools)
-    assert all(pool.needs == ("gpu",) for pool in pools)
+    assert all(pool.needs == "gpu" for pool in pools)
 
 
 def test_more_of_it_lets_more_steps_at_it(fast: Path, seen: dict[str, Any]) -> None:

@@ -66,7 +66,8 @@ def test_a_first_ledger_is_read_as_it_is(first: Path) -> None:
     before = (first / FILE).read_bytes()
     with LedgerReader(first) as reader:
         ((_, sample),) = reader.samples(1)
-        assert [pool.held for pool in sample.pools] == [7]
+        assert [(pool.held, pool.needs) for pool in sample.pools] == [(7, "")]
+        assert [run.resident for run in reader.runs()] == [False]
         (failure,) = reader.failure_kinds()
         assert (failure.kind, failure.of_parts, failure.is_gap) == ("gone", False, False)
         assert [example.place for example in reader.examples("failed", failure, 5)] == [""]

@@ -39,9 +39,17 @@ def made_ledger(workdir: Path) -> Iterator[Ledger]:
         ledger.close()
 
 
-def add_run(ledger: Ledger, started: float, ended: float | None, pipeline: str = "toy") -> int:
+def add_run(
+    ledger: Ledger,
+    started: float,
+    ended: float | None,
+    pipeline: str = "toy",
+    *,
+    resident: bool = False,
+) -> int:
     """A run at `started` seconds after START; None for one that never ended."""
-    number = ledger.start_run(pipeline, {"stages": {"a": {"value": 1}}}, {"penstock": "0.1.0"})
+    settings, versions = {"stages": {"a": {"value": 1}}}, {"penstock": "0.1.0"}
+    number = ledger.start_run(pipeline, settings, versions, resident=resident)
     end = None if ended is None else START + ended
     ledger._db.execute(
         "UPDATE runs SET started = ?, ended = ?, outcome = ? WHERE id = ?",

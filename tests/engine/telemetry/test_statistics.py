@@ -57,8 +57,8 @@ def test_where_nobody_waited_for_room_the_starved_are_the_evidence() -> None:
 
 def test_what_stages_take_turns_at_is_named_where_they_wait_for_it() -> None:
     text = sentence(
-        pool("detect", 2, busy=104, needing=90.0, needs=["cuda:0"]),
-        pool("hear", busy=45, needing=50.0, needs=["cuda:0"]),
+        pool("detect", 2, busy=104, needing=90.0, needs="cuda:0"),
+        pool("hear", busy=45, needing=50.0, needs="cuda:0"),
     )
     assert text == (
         "cuda:0 is the bottleneck, which detect shares with other stages: its 2 workers were busy "
@@ -68,7 +68,7 @@ def test_what_stages_take_turns_at_is_named_where_they_wait_for_it() -> None:
 
 
 def test_a_step_that_waits_for_the_cluster_says_so() -> None:
-    text = sentence(pool("look", 2, busy=60, needing=120.0, needs=[CLUSTER]), pool("sum", busy=5))
+    text = sentence(pool("look", 2, busy=60, needing=120.0, needs=CLUSTER), pool("sum", busy=5))
     assert text == (
         "The cluster is the bottleneck: look waits for the cluster, its 2 workers were busy 30% of "
         "the time and waited 60% of it for a place there; add nodes, ask for less in "

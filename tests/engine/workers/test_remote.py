@@ -343,7 +343,7 @@ def test_waiting_for_a_place_is_no_attempt_and_not_busy(cluster: Any, tmp_path: 
     run(TWO, tmp_path, ["v0", "wait"], *options, prepare=lambda run: [lambda: look(run)])
     cluster.remove_node(alone)
     (pool,) = waited
-    assert (pool.busy, pool.in_hand, pool.needs) == (0.0, 1, (CLUSTER,))
+    assert (pool.busy, pool.in_hand, pool.needs) == (0.0, 1, CLUSTER)
     began, kept = query(
         tmp_path,
         "SELECT max(started), max(ended) FROM attempts WHERE stage = 'a' AND outcome != 'done'"
