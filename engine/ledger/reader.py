@@ -122,10 +122,10 @@ class LedgerReader:
             "SELECT id, pipeline, started, ended, outcome, settings, versions,"
             f" {more} FROM runs ORDER BY id DESC"
         )
-        for *told, settings, versions, sealed, resident in rows:
-            yield RunRow(
-                *told, json.loads(settings), json.loads(versions), sealed, resident=bool(resident)
-            )
+        for id_, pipeline, started, ended, outcome, settings, versions, sealed, resident in rows:
+            told = id_, pipeline, started, ended, outcome
+            given = json.loads(settings), json.loads(versions)
+            yield RunRow(*told, *given, sealed, bool(resident))
 
     def counts(self, pipeline: Pipeline) -> list[StageCounts]:
         """What entered each step, by outcome, over the whole ledger: items, or the parts that the

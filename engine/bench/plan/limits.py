@@ -99,11 +99,11 @@ def _of_nodes(
         if takes and node[name] > 0:
             taken = amounts.taken(takes).times(items / node[name])
             yield Limit(f"nodes of {name} {node[name]:g}", taken, divides=True)
-    for stage, takes in placed.items():
-        rooms = Nodes(1, node).workers(takes)
+    for stage, asks in placed.items():
+        rooms = Nodes(1, node).workers(asks)
         if rooms == 0:
             has = ",".join(f"{name}={many:g}" for name, many in node.items())
-            asked = ", ".join(f"{name} {many:g}" for name, many in takes.items())
+            asked = ", ".join(f"{name} {many:g}" for name, many in asks.items())
             raise UsageError(f"--node {has}: a worker of {stage} takes {asked}; give larger nodes")
         if rooms < math.inf:
             alone = amounts.of_stage("seconds", stage).times(items / rooms)
