@@ -17,7 +17,7 @@ import psutil
 import pytest
 from pydantic import SecretStr
 
-from engine import SOURCE, Item, Pipeline, Settings, Stage, Step, UsageError, setting
+from engine import SOURCE, Ending, Item, Pipeline, Settings, Stage, Step, UsageError, setting
 from engine.cluster import seats
 from engine.contract.item import item_id
 from engine.flow.run import Run
@@ -49,6 +49,15 @@ class Far(Stage):
         (out / "said").write_text(f"{before}{self.name} {item.source} {key}\n")
 
 
+class FarTogether(Far):
+    """The same, with several items at once."""
+
+    def process_batch(self, items: list[Item], outs: list[Path]) -> list[Ending | None]:
+        for item, out in zip(items, outs, strict=True):
+            self.process(item, out)
+        return [None] * len(items)
+
+
 def tried(workdir: Path, source: str, step: str = "a") -> list[int]:
     """The processes that have tried the item at the step, in order."""
     try:
@@ -63,6 +72,7 @@ TWO = line(
     Step(Far, SOURCE, name="a"),
     Step(Far, "a", name="b", inputs={"before": "a"}),
 )
+TOGETHER = line(Step(FarTogether, SOURCE, name="a"))
 THREE = line(
     Step(Far, SOURCE, name="a"),
     Step(Far, "a", name="b", inputs={"before": "a"}),
@@ -183,20 +193,22 @@ def test_a_lost_node_costs_its_items_an_attempt(cluster: Any, tmp_path: Path) ->
     cluster.remove_node(added[0])
 
 
+@pytest.mark.parametrize(("pipeline", "batch"), [(ONE, 1), (TOGETHER, 2)], ids=["one", "batch"])
 def test_a_run_whose_last_able_node_is_lost_stops_and_goes_on_later(
-    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pipeline: Pipeline, batch: int
 ) -> None:
     monkeypatch.setattr(seats, "WITHOUT", 1.0)
     doomed = spot(cluster)
-    options = placed(cluster, ONE, workers=1, resources="{spot = 1}")
+    options = placed(cluster, pipeline, workers=1, resources="{spot = 1}", batch=batch)
     remove = when_tried(
         tmp_path, "wait", lambda run, _: cluster.remove_node(doomed, allow_graceful=False)
     )
-    report = run(ONE, tmp_path, ["v0", "wait", "v1"], *options, prepare=remove)
+    report = run(pipeline, tmp_path, ["wait", "v0", "v1"], *options, prepare=remove)
     assert report.outcome == "stopped"
     assert "no node of the cluster can hold a worker of step 'a' any more" in str(report.why)
-    run(ONE, tmp_path, ["v0", "wait", "v1"], *placed(cluster, ONE))
+    run(pipeline, tmp_path, ["wait", "v0", "v1"], *placed(cluster, pipeline, batch=batch))
     assert query(tmp_path, "SELECT count(*) FROM items WHERE outcome != 'done'") == [(0,)]
+    assert leftovers(tmp_path) == []
 
 
 def test_without_a_cluster_one_of_this_machine_is_started_and_ended(tmp_path: Path) -> None:
