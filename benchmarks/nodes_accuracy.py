@@ -83,7 +83,7 @@ class NodesCase:
 
 
 CASES = {
-    "the nodes' places bind": NodesCase(1000, 0.2, 0.02, ["filter"], 50),
+    "the nodes' places bind": NodesCase(1000, 0.2, 0.02, ["filter"], 80),
     "the coordinator's gate binds": NodesCase(8, 0.2, 0.02, ["filter"], 50),
     "two steps share the places": NodesCase(1000, 0.3, 0.1, ["filter", "tell"], 30),
 }
