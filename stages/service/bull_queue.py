@@ -42,8 +42,9 @@ may have gone to a worker that stands still."""
 BUSY = 5.0
 """Seconds until a job is given again that the run would not have now."""
 
-SOON = 2.0
-"""Seconds that Redis has to say whose a job is."""
+SOON, AT_ONCE = 2.0, 0.2
+"""Seconds that Redis has to say whose a job is: before what others read is written, and before an
+output here, for which nobody waits until a Redis that is away has come back."""
 
 LEAVING = 10.0
 """Seconds that the queue has to take what it is told at the end."""
@@ -156,7 +157,7 @@ class BullQueue:
             return True
         assert self._portal is not None
         try:
-            return self._portal.call(self._renew, taken)
+            return self._portal.call(self._renew, taken, SOON if surely else AT_ONCE)
         except RuntimeError:  # the queue has been left meanwhile
             return None
 
@@ -292,7 +293,7 @@ class BullQueue:
                 log.warning("job %s is another worker's now; it is given up here", id_)
                 self._give_up(taken, LOST, 0.0)
 
-    async def _renew(self, taken: TakenJob) -> bool | None:
+    async def _renew(self, taken: TakenJob, within: float) -> bool | None:
         """Renew the job's lock; whether it was this worker's, None where Redis does not answer."""
         if taken.why == LOST or taken.end.done():
             return False
@@ -300,7 +301,7 @@ class BullQueue:
         asked, lock = clock(), int(self._lock * 1000)
         is_ours = None
         try:
-            with anyio.move_on_after(SOON):
+            with anyio.move_on_after(within):
                 is_ours = bool(await self._worker.backend.extendLock(taken.id, taken.token, lock))
         except Exception as error:  # it is asked again
             log.debug("job %s could not be asked about: %s", taken.id, error)
