@@ -72,8 +72,11 @@ def parse_nodes(count: int | None, text: str) -> Nodes | None:
     return Nodes(count, each)
 
 
-def parse_tries(texts: Sequence[str], pipeline: Pipeline) -> Mapping[str, tuple[int, ...]]:
+def parse_tries(
+    texts: Sequence[str], pipeline: Pipeline, placements: Mapping[str, str]
+) -> Mapping[str, tuple[int, ...]]:
     """The numbers to try by stage, in the pipeline's order, from texts such as "fetch=1,2,4".
+    `placements` are the stages' own.
 
     Raises UsageError with one line for each invalid text.
     """
@@ -81,7 +84,7 @@ def parse_tries(texts: Sequence[str], pipeline: Pipeline) -> Mapping[str, tuple[
     problems = []
     for text in texts:
         try:
-            stage, numbers = _parse(text, pipeline)
+            stage, numbers = _parse(text, pipeline, placements)
             if stage in tries:
                 raise UsageError("the stage is given twice; name all its numbers in one --try")
             tries[stage] = numbers
@@ -108,7 +111,9 @@ def grid(tries: Mapping[str, Sequence[int]]) -> list[Configuration]:
     ]
 
 
-def _parse(text: str, pipeline: Pipeline) -> tuple[str, tuple[int, ...]]:
+def _parse(
+    text: str, pipeline: Pipeline, placements: Mapping[str, str]
+) -> tuple[str, tuple[int, ...]]:
     name, equals, listed = text.partition("=")
     name = name.strip()
     if not equals:
@@ -117,7 +122,7 @@ def _parse(text: str, pipeline: Pipeline) -> tuple[str, tuple[int, ...]]:
         hint = did_you_mean(name, pipeline.names)
         raise UsageError(f"{pipeline.name} has no stage {name!r}{hint}")
     numbers = sorted({_number(part.strip()) for part in listed.split(",")})
-    most = pipeline[name].stage.max_workers
+    most = pipeline[name].stage.most_workers(placements[name])
     if most is not None and numbers[-1] > most:
         raise UsageError(f"stage {name!r} can use {most} at most")
     return name, tuple(numbers)

@@ -183,7 +183,10 @@ class Session:
 
     def _results(self, interrupted: bool) -> Results:
         options, pipeline = self._options, self._pipeline
-        most = {name: pipeline[name].stage.max_workers for name in pipeline.names}
+        most = {
+            name: pipeline[name].stage.most_workers(stage.options.placement)
+            for name, stage in self._config.stages.items()
+        }
         tried = [*self._measured, *self._predicted]
         return Results(
             pipeline=pipeline.name,

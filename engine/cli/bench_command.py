@@ -134,7 +134,6 @@ def _bench(pipeline: Pipeline, given: dict[str, Any]) -> int:
     from engine.bench.session import Options, Session
     from engine.bench.trial import Setup
 
-    tries = parse_tries(given["tries"], pipeline)
     simulate, check, cores = given["simulate"], given["check"], given["cores"]
     if given["ledger"] is not None and not simulate:
         raise UsageError("--ledger is for --simulate: give that too")
@@ -147,6 +146,8 @@ def _bench(pipeline: Pipeline, given: dict[str, Any]) -> int:
     file, flags = config_file(given["config"]), flag_settings(pipeline, given)
     found = given["config"] is None
     config = _settings(pipeline, file, given["overrides"], flags, found=found)
+    placements = {name: stage.options.placement for name, stage in config.stages.items()}
+    tries = parse_tries(given["tries"], pipeline, placements)
     sources = _sources(pipeline, given["sources"], given["from_"], given["items"])
     if not sources and not (simulate and not check and given["ledger"]):
         raise nothing_to_do(pipeline)

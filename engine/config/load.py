@@ -169,11 +169,17 @@ def _for_every_step(
     can have is warned of, not refused: it may be meant for another pipeline."""
     options = _build(StageOptions, DEFAULTS, source, problems)
     spread: GivenSettings = {}
-    for key, value in options or ():
+    if options is None:
+        return spread
+    for key, value in options:
         entry = source.get(f"{DEFAULTS}.{key}")
         if entry is None:
             continue
-        able = [name for name in pipeline.names if not _objection(pipeline, name, key, value)]
+        able = [
+            name
+            for name in pipeline.names
+            if not _objection(pipeline, name, _placement(name, options, source), key, value)
+        ]
         spread |= {f"{section_of(name)}.{key}": entry for name in able}
         if not able:
             _warn(problem_line(entry, f"changes nothing: no stage of {pipeline.name} can have it"))
@@ -279,13 +285,19 @@ def _refused(
     return problem_line(entry, problem, field, hidden=hidden)
 
 
+def _placement(name: str, defaults: StageOptions, source: GivenSettings) -> str:
+    """Where a step's workers stand: its own word goes before that of [defaults]."""
+    own = source.get(f"{section_of(name)}.placement")
+    return str(own.value) if own is not None else defaults.placement
+
+
 def _impossible(
     pipeline: Pipeline, name: str, options: StageOptions, entries: GivenSettings
 ) -> list[str]:
     """The problems with options that are valid in themselves but not for this step."""
     problems = []
     for key, value in options:
-        objection = _objection(pipeline, name, key, value)
+        objection = _objection(pipeline, name, options.placement, key, value)
         entry = entries.get(f"{section_of(name)}.{key}")
         if objection is not None and entry is None:
             raise PipelineError(f"stage {name!r}: its default for {key} is refused: {objection}")
@@ -294,10 +306,13 @@ def _impossible(
     return problems
 
 
-def _objection(pipeline: Pipeline, name: str, option: str, value: Any) -> str | None:
-    """The reason why this step cannot have this value of an option; None where it can."""
+def _objection(
+    pipeline: Pipeline, name: str, placement: str, option: str, value: Any
+) -> str | None:
+    """The reason why this step cannot have this value of an option, where its workers stand; None
+    where it can."""
     stage = pipeline[name].stage
-    most = stage.max_workers
+    most = stage.most_workers(placement)
     if option == "workers" and most is not None and isinstance(value, int) and value > most:
         return f"stage {name!r} can use {most} at most"
     if option == "batch" and value > 1 and stage.splits():

@@ -211,7 +211,8 @@ class Stage:
     """Raise it when the same settings give another output: finished outputs are then redone."""
 
     max_workers: ClassVar[int | None] = None
-    """The largest useful number of workers, for a stage that owns a device such as a GPU."""
+    """The largest useful number of workers, for a stage that owns a device such as a GPU. It is one
+    of this machine: on a cluster each worker has what it needs for itself."""
 
     defaults: ClassVar[dict[str, Any]] = {}
     """This stage's own defaults for StageOptions, such as {"workers": 4}."""
@@ -340,6 +341,11 @@ class Stage:
         return inspect.iscoroutinefunction(cls.split if cls.splits() else cls.process)
 
     @classmethod
+    def most_workers(cls, placement: str) -> int | None:
+        """The most workers that this stage may have where they stand; None for any number."""
+        return None if placement == "ray" else cls.max_workers
+
+    @classmethod
     def splits(cls) -> bool:
         """Whether this stage splits its items into parts."""
         return cls.split is not Stage.split
@@ -347,54 +353,3 @@ class Stage:
 
 Produced = Iterable[Item] | None
 """The possible return values of `process`."""
-
-
-def why_unusable(stage: type[Stage]) -> str | None:
-    """The reason why the engine cannot use a stage's class, with the remedy; None if it can."""
-    if not (isinstance(stage.Settings, type) and issubclass(stage.Settings, BaseModel)):
-        return "its Settings are no class derived from engine.Settings"
-    if clash := sorted(set(stage.Settings.model_fields) & set(StageOptions.model_fields)):
-        return (
-            f"its setting {clash[0]!r} has the name of an option that every stage has; "
-            "give it another name"
-        )
-    if (problem := _why_no_splitter(stage)) is not None:
-        return problem
-    if inspect.isasyncgenfunction(stage.process):
-        return (
-            "its process() is an `async def` that yields; return an iterable of the items, or "
-            "yield them in a `def process`"
-        )
-    work = "split" if stage.splits() else "process"
-    asked = ("gate", "needs", "find_ingredients", "has_expired", "bound")
-    for name in ("open", "process_batch", "close", *asked):
-        method = getattr(stage, name)
-        if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
-            return f"its {name}() yields; only process() may, others return what they have"
-        if not inspect.iscoroutinefunction(method):
-            continue
-        if name in asked:
-            return f"its {name}() is async, and is called where nothing may wait; make it a `def`"
-        if not stage.is_async():
-            return (
-                f"its {name}() is async and its {work}() is not, so nobody would wait for it; "
-                f"make it a `def`, or {work}() an `async def`"
-            )
-    return None
-
-
-def _why_no_splitter(stage: type[Stage]) -> str | None:
-    """The reason why a stage that splits cannot be used; None if it can, or does not split."""
-    if not stage.splits():
-        return None
-    for name in ("process", "process_batch"):
-        if getattr(stage, name) is not getattr(Stage, name):
-            return f"it has split() and {name}(); a stage has one of them"
-    if inspect.isgeneratorfunction(stage.split) or inspect.isasyncgenfunction(stage.split):
-        return "its split() yields; have it hand over its parts with parts.make()"
-    if stage.gate is not Stage.gate:
-        return (
-            "it has split() and gate(), and would stay inside the gate while its parts wait for "
-            "room; do what goes through the gate in a step before it"
-        )
-    return None

@@ -1,12 +1,15 @@
 """Whether a pipeline's steps make sense together: checked when the pipeline is built."""
 
+import inspect
 import re
 from difflib import get_close_matches
 from graphlib import CycleError
 
+from pydantic import BaseModel
+
 from engine.contract.errors import PipelineError
 from engine.contract.item import PARTS
-from engine.contract.stage import why_unusable
+from engine.contract.stage import Stage, StageOptions
 from engine.contract.steps import SOURCE, Steps, choice
 
 
@@ -16,12 +19,63 @@ def check_steps(graph: Steps) -> None:
         raise PipelineError("it has no stages; give it at least one Step")
     _check_names(graph)
     for step in graph.steps:
-        if (problem := why_unusable(step.stage)) is not None:
+        if (problem := _why_unusable(step.stage)) is not None:
             raise PipelineError(f"stage {step.name!r}: {problem}")
     _check_order(graph)
     for name in graph.names:
         graph.inputs(name)  # raises where they are not bound
         _check_level(graph, name)
+
+
+def _why_unusable(stage: type[Stage]) -> str | None:
+    """The reason why the engine cannot use a stage's class, with the remedy; None if it can."""
+    if not (isinstance(stage.Settings, type) and issubclass(stage.Settings, BaseModel)):
+        return "its Settings are no class derived from engine.Settings"
+    if clash := sorted(set(stage.Settings.model_fields) & set(StageOptions.model_fields)):
+        return (
+            f"its setting {clash[0]!r} has the name of an option that every stage has; "
+            "give it another name"
+        )
+    if (problem := _why_no_splitter(stage)) is not None:
+        return problem
+    if inspect.isasyncgenfunction(stage.process):
+        return (
+            "its process() is an `async def` that yields; return an iterable of the items, or "
+            "yield them in a `def process`"
+        )
+    work = "split" if stage.splits() else "process"
+    asked = ("gate", "needs", "find_ingredients", "has_expired", "bound")
+    for name in ("open", "process_batch", "close", *asked):
+        method = getattr(stage, name)
+        if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
+            return f"its {name}() yields; only process() may, others return what they have"
+        if not inspect.iscoroutinefunction(method):
+            continue
+        if name in asked:
+            return f"its {name}() is async, and is called where nothing may wait; make it a `def`"
+        if not stage.is_async():
+            return (
+                f"its {name}() is async and its {work}() is not, so nobody would wait for it; "
+                f"make it a `def`, or {work}() an `async def`"
+            )
+    return None
+
+
+def _why_no_splitter(stage: type[Stage]) -> str | None:
+    """The reason why a stage that splits cannot be used; None if it can, or does not split."""
+    if not stage.splits():
+        return None
+    for name in ("process", "process_batch"):
+        if getattr(stage, name) is not getattr(Stage, name):
+            return f"it has split() and {name}(); a stage has one of them"
+    if inspect.isgeneratorfunction(stage.split) or inspect.isasyncgenfunction(stage.split):
+        return "its split() yields; have it hand over its parts with parts.make()"
+    if stage.gate is not Stage.gate:
+        return (
+            "it has split() and gate(), and would stay inside the gate while its parts wait for "
+            "room; do what goes through the gate in a step before it"
+        )
+    return None
 
 
 def _check_names(graph: Steps) -> None:

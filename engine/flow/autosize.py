@@ -151,12 +151,12 @@ class Resize:
     why: str
 
 
-def maximum_workers(max_workers: int | None, cores: int, placement: str) -> int:
-    """The most workers that "auto" gives a stage, whose own maximum is `max_workers`. A process
+def maximum_workers(most: int | None, cores: int, placement: str) -> int:
+    """The most workers that "auto" gives a stage, whose own maximum is `most`. A process
     counts as keeping a core busy where its processor time is not measured."""
     if placement == "ray":
-        return max_workers or MOST_ON_CLUSTER
-    return max_workers or (2 * cores if placement == "process" else max(MOST, 2 * cores))
+        return most or MOST_ON_CLUSTER
+    return most or (2 * cores if placement == "process" else max(MOST, 2 * cores))
 
 
 def pause_before_next(calm: float) -> float:

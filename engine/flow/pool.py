@@ -126,9 +126,9 @@ class Pool:
     def resize(self, workers: int, why: str = "asked to") -> None:
         """Have this many workers from now on. A surplus worker finishes its item first.
 
-        Raises ValueError for fewer than 1 or more than the stage's `max_workers`.
+        Raises ValueError for fewer than 1 or more than the stage's `most_workers`.
         """
-        most = self.stage.max_workers
+        most = self.stage.most_workers(self.options.placement)
         if workers < 1 or (most is not None and workers > most):
             raise ValueError(f"stage {self.name!r} takes 1 to {most or 'any number of'} workers")
         if workers == self._target:
@@ -162,7 +162,7 @@ class Pool:
             blocked=self._settling.blocked.seconds,
             worker_seconds=self._team.alive.seconds,
             attempts=counts["attempts"],
-            most=self.stage.max_workers,
+            most=self.stage.most_workers(self.options.placement),
             needing=self._needing.seconds,
             needs=self._needs,
             timed_out=self._settling.timed_out,

@@ -73,7 +73,9 @@ class Resizer:
             now,
             seconds,
             workers=pool.target,
-            maximum=maximum_workers(stage.max_workers, self._cores, placement),
+            maximum=maximum_workers(
+                stage.most_workers(pool.options.placement), self._cores, placement
+            ),
             automatic=pool.options.workers == "auto",
             off_cores=stage.is_async() or is_placed,
             wanted=None if wanted is None or seconds <= 0 else wanted.get(name, 0.0) / seconds,

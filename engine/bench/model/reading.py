@@ -79,7 +79,10 @@ def read_recording(workdir: Path, pipeline: Pipeline) -> Recording:
         workers={name: _workers(name, config, of_run) for name in pipeline.names},
         items=items,
         cores=cores,
-        most={name: pipeline[name].stage.max_workers for name in pipeline.names},
+        most={
+            name: pipeline[name].stage.most_workers(stage.options.placement)
+            for name, stage in config.stages.items()
+        },
         keep={name: stage.options.keep for name, stage in config.stages.items()},
         reads={name: pipeline.reads(name) for name in pipeline.names},
         each={step.name: step.each for step in pipeline.steps if step.each},

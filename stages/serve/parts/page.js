@@ -185,14 +185,15 @@ function drawRecord(record, links) {
     image.alt = "";
     made.append(image);
   }
-  const words = record.description || record.caption || record.title;
+  const told = record.description || record.caption || record.title;
+  const words = typeof told === "string" ? told : told?.description;
   if (typeof words === "string") made.append(element("p", words));
   made.append(element("pre", JSON.stringify(record, null, 2)));
   $("records").append(made);
 }
 
 function pictureOf(record, links) {
-  const file = [record.file, record.picture, ...(record.pictures || [])].find((one) => typeof one === "string");
+  const file = [record.file, record.picture, record.thumbnail, ...(record.pictures || [])].find((one) => typeof one === "string");
   if (!file) return null;
   const found = [...links.keys()].find((name) => /\.(jpe?g|png|webp)$/i.test(name) && name.endsWith(`/${file}`));
   return found ? links.get(found) : null;

@@ -31,8 +31,11 @@ PIPELINE = Pipeline(
 )
 
 
+HERE = dict.fromkeys(PIPELINE.names, "thread")
+
+
 def test_a_grid_is_every_combination_in_the_pipelines_order() -> None:
-    tries = parse_tries(["wide=4,1", "download=2,1,2"], PIPELINE)
+    tries = parse_tries(["wide=4,1", "download=2,1,2"], PIPELINE, HERE)
     assert tries == {"download": (1, 2), "wide": (1, 4)}
     assert [str(one) for one in grid(tries)] == [
         "download=1 wide=1",
@@ -63,14 +66,19 @@ def test_a_grid_is_every_combination_in_the_pipelines_order() -> None:
 )
 def test_what_cannot_be_meant_is_told_in_a_line(tries: list[str], said: str) -> None:
     with pytest.raises(UsageError) as told:
-        parse_tries(tries, PIPELINE)
+        parse_tries(tries, PIPELINE, HERE)
     assert said in str(told.value)
     assert "\n" not in str(told.value)
 
 
+def test_a_device_of_this_machine_does_not_bound_a_step_on_a_cluster() -> None:
+    tries = parse_tries(["detect=1,9"], PIPELINE, HERE | {"detect": "ray"})
+    assert tries == {"detect": (1, 9)}
+
+
 def test_every_mistake_is_told_at_once() -> None:
     with pytest.raises(UsageError) as told:
-        parse_tries(["downlaod=1", "wide=x"], PIPELINE)
+        parse_tries(["downlaod=1", "wide=x"], PIPELINE, HERE)
     assert len(str(told.value).splitlines()) == 2
 
 

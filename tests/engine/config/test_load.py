@@ -100,6 +100,15 @@ def test_without_any_source_everything_is_the_default() -> None:
     assert list(config.stages) == ["fetch", "weigh-all"]
 
 
+def test_a_device_of_this_machine_does_not_bound_workers_on_a_cluster(tmp_path: Path) -> None:
+    placed = "placement = 'ray'\nresources = {GPU = 1}\n"
+    for text in (
+        f"[stages.fetch]\nworkers = 5\n{placed}",
+        f"[defaults]\nworkers = 5\n[stages.fetch]\n{placed}",
+    ):
+        assert load(text, tmp_path=tmp_path).stages["fetch"].options.workers == 5
+
+
 def test_each_source_goes_before_the_one_below_it(tmp_path: Path) -> None:
     sources: dict[str, Any] = {
         "text": "[stages.fetch]\nratio = 2\nworkers = 3",

@@ -1,12 +1,16 @@
 """The page in a real browser: a dropped video becomes a job, whose parts and result come."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from engine import Item
 from tests.engine.toy_parts import at, cut
 from tests.engine.toys import fast_folder, line, toy
 from tests.stages.serve.serving import Serving, serving
@@ -17,6 +21,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt install chromium")
 
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+SAID = "Somebody chops onions."
 
 DROP = """async (files) => {
   const given = new DataTransfer();
@@ -30,9 +36,22 @@ NO_TLS = "delete Crypto.prototype.randomUUID"
 """What a page lacks that came without TLS from another machine."""
 
 
+class WithScene(Writing):
+    """Leaves a scene after the other records."""
+
+    def act(self, item: Item, out: Path) -> Any:
+        ended = super().act(item, out)
+        scene = {"thumbnail": "scenes/0/thumbnail.jpg", "description": {"description": SAID}}
+        (out / "scenes" / "0").mkdir(parents=True)
+        Image.new("RGB", (32, 18), "teal").save(out / scene["thumbnail"])
+        with (out / "records.jsonl").open("a") as records:
+            records.write(f"{json.dumps(scene)}\n")
+        return ended
+
+
 @pytest.fixture(scope="module")
 def service() -> Iterator[Serving]:
-    pipeline = line(cut("a"), at("a", "b"), toy("c", base=Writing))
+    pipeline = line(cut("a"), at("a", "b"), toy("c", base=WithScene))
     with fast_folder() as folder, serving(pipeline, folder) as one:
         yield one
 
@@ -69,12 +88,16 @@ def test_a_dropped_video_becomes_a_job(page: Page, service: Serving) -> None:
     page.evaluate(DROP, [name])
     expect(page.locator("#about")).to_contain_text("done")
     expect(page.locator("#name")).to_have_text("img-src-x-onerror-alert-1-.mp4")
-    expect(page.locator(".record")).to_have_count(25)
+    expect(page.locator(".record")).to_have_count(26)
+    scene = page.locator(".record").last
+    expect(scene.locator("p")).to_have_text(SAID)
+    scene.scroll_into_view_if_needed()
+    expect(scene.locator("img")).to_have_js_property("naturalWidth", 32)
     page.locator("#files-box summary").click()
     link = page.locator("#files a", has_text="records.jsonl")
     with page.expect_download() as download:
         link.click()
-    assert Path(download.value.path()).read_text().count("\n") == 25
+    assert Path(download.value.path()).read_text().count("\n") == 26
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
