@@ -140,7 +140,10 @@ class ApiEmbedder:
             day=day or None,
             expected_tokens=EXPECTED_TOKENS,
         )
-        client.calls = self._calls
+        client.calls = made = self._calls
+        # A worker that asks for the first time when the others have left gets a client of its own,
+        # but no requests of its own.
+        client.sent = made.answered + made.failed + made.paused
         return client
 
 

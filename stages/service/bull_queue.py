@@ -210,9 +210,19 @@ class BullQueue:
     def _begin(self) -> None:
         assert self._worker is not None
         assert self._tasks is not None
-        self._tasks.start_soon(self._worker.run)
+        self._tasks.start_soon(self._work)
         self._tasks.start_soon(self._look_for_cancelled)
         self._tasks.start_soon(self._watch.watch, self._worker.client.ping)
+
+    async def _work(self) -> None:
+        assert self._worker is not None
+        try:
+            await self._worker.run()
+        except Exception as error:
+            if not self._is_leaving:
+                raise
+            # Redis' client may fail when it is cancelled while it connects anew.
+            log.debug("the queue was left while it connected: %s", error)
 
     def _leave(self, drain: float) -> None:
         if self._is_leaving:
