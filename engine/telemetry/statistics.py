@@ -16,6 +16,9 @@ CORES_FULL = 0.9
 LEAST_WAIT = 0.1
 """A stage that waited for something for less of its time than this is not spoken of."""
 
+LEAST_WORK = 0.01
+"""A stage that is busy for less of its time than this has hardly any work."""
+
 CLUSTER = "the cluster"
 """What a step on a cluster needs, by name: a place there."""
 
@@ -327,12 +330,14 @@ def _workers(pool: PoolStatistics) -> str:
 
 def _who_waited(busiest: PoolStatistics, pools: Mapping[str, PoolStatistics]) -> str:
     """The other stage that waited most: for room if any did (a stage before), else for its turn at
-    a resource, else for items."""
+    a resource, else for items. One that has hardly any work waits for items whatever bounds the
+    run, so it is not asked."""
     for wait, what_for in (("blocked", "room"), ("needing", "its turn"), ("starved", "items")):
         shares = {
             pool.stage: pool.share(getattr(pool, wait))
             for pool in pools.values()
             if pool.stage != busiest.stage
+            and not (wait == "starved" and pool.utilisation < LEAST_WORK)
         }
         stage = max(shares, key=shares.__getitem__, default=None)
         if stage is not None and shares[stage] >= LEAST_WAIT:

@@ -55,6 +55,15 @@ def test_where_nobody_waited_for_room_the_starved_are_the_evidence() -> None:
     assert "while weigh waited 80% of its time for items" in text
 
 
+def test_a_stage_without_work_is_no_evidence_of_what_others_wait_for() -> None:
+    text = sentence(
+        pool("fetch", 2, busy=190),
+        pool("weigh", 1, busy=5, starved=80),
+        pool("publish", 1, busy=0.1, starved=99),
+    )
+    assert "while weigh waited 80% of its time for items" in text
+
+
 def test_what_stages_take_turns_at_is_named_where_they_wait_for_it() -> None:
     text = sentence(
         pool("detect", 2, busy=104, needing=90.0, needs="cuda:0"),
