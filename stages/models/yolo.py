@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -93,28 +94,42 @@ def import_torchvision() -> None:
     would gain from it.
 
     Beside a torch for the CPU, a torchvision built for CUDA cannot load its operators and does not
-    import. ultralytics needs one of the operators, which this project implements.
+    import. ultralytics needs one of the operators, which this project implements. They are defined
+    before the import: one that failed would leave a torchvision without `ops` to other threads,
+    such as one that looks at frames, which uses it as soon as it is there.
     """
     import torch
 
     with _one_at_a_time:
-        try:
-            import torchvision
-        except RuntimeError as error:
-            if "torchvision::nms" not in str(error):
-                raise
-            # A copy of the names: other threads import what they need meanwhile.
-            for name in [*sys.modules]:
-                if name.partition(".")[0] == "torchvision":
-                    del sys.modules[name]
+        fits = "torchvision" in sys.modules or _has_operators()
+        if not fits:
             library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
             for name in ("nms", "qnms"):
                 signature = f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
                 library.define(signature)  # type: ignore[no-untyped-call]
             _patches.append(library)
-            import torchvision
+        import torchvision
 
+        if not fits:
             torchvision.ops.nms = suppress
+
+
+def _has_operators() -> bool:
+    """Whether the operators of the installed torchvision, if there is one, can be loaded here. It
+    is not imported for that."""
+    import torch
+
+    spec = find_spec("torchvision")
+    folders = spec.submodule_search_locations if spec is not None else None
+    if not folders:
+        return True  # the import tells
+    files = [file for folder in folders for file in Path(folder).glob("_C.*")]
+    try:
+        for file in files:
+            torch.ops.load_library(file)  # type: ignore[no-untyped-call]
+    except OSError:
+        return False
+    return bool(files)
 
 
 def find_weights(weights: str) -> Path:
