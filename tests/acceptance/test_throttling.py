@@ -51,7 +51,7 @@ def check_every_second_refused(tmp_path: Path, clips: list[Path], serve: Serve, 
 def test_every_video_ends_done_and_no_attempt_is_used_up(
     tmp_path: Path, clips: list[Path], serve: Serve
 ) -> None:
-    check_every_second_refused(tmp_path, clips[:3], serve, after=1)
+    check_every_second_refused(tmp_path, clips[:3], serve, after=2)
 
 
 @pytest.mark.torture
