@@ -28,6 +28,10 @@ BLURRED = "too blurred"
 DARK = "too dark"
 BRIGHT = "too bright"
 
+HANDED_OVER = 4
+"""Times that the decoding threads hand over frames for one batch: each time two threads take turns,
+which costs as much as a frame."""
+
 
 @dataclass(frozen=True, slots=True)
 class DecodedFrame:
@@ -212,17 +216,25 @@ class Filter(Stage):
         self, folder: Path, lines: list[dict[str, Any]], rejected: Counter[str]
     ) -> Generator[DecodedFrame, None, None]:
         """Frames that are sharp and bright enough, decoded ahead by one batch per stream."""
-        ahead = self.detector.batch * self.detector.streams + self.settings.decode_threads
+        batch = self.detector.batch
+        some = max(1, batch // HANDED_OVER)
+        ahead = batch // some * self.detector.streams + self.settings.decode_threads
         decoded = in_order(
-            lambda line: self._decoders.submit(self._decode, folder, line), lines, ahead
+            lambda part: self._decoders.submit(self._decode_all, folder, part),
+            batches_of(lines, some, lambda _: None),
+            ahead,
         )
-        with closing(decoded) as frames:
-            for _, frame in frames:
-                fault = self._fault(frame.quality)
-                if fault is None:
-                    yield frame
-                else:
-                    rejected[fault] += 1
+        with closing(decoded) as parts:
+            for _, frames in parts:
+                for frame in frames:
+                    fault = self._fault(frame.quality)
+                    if fault is None:
+                        yield frame
+                    else:
+                        rejected[fault] += 1
+
+    def _decode_all(self, folder: Path, lines: Sequence[dict[str, Any]]) -> list[DecodedFrame]:
+        return [self._decode(folder, line) for line in lines]
 
     def _decode(self, folder: Path, line: dict[str, Any]) -> DecodedFrame:
         """The frame of one line of frames.jsonl. Raises Permanent for a file that is no image."""

@@ -29,16 +29,16 @@ from stages.models.loading import (
     uncollected,
     unusable,
 )
-from stages.models.network_input import Prepared, as_input, batches_of, letterbox_of, normalised
-from stages.models.suppression import only_candidates
-from stages.models.yolo import find_weights, import_torchvision
+from stages.models.network_input import Prepared, as_input, batches_of, letterbox_of, pixels_of
+from stages.models.suppression import objects_in
+from stages.models.yolo import find_weights
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor
 
     Image = NDArray[np.uint8]
+    Rows = NDArray[np.float32]
 
 COCO_CLASSES = 80
 
@@ -151,8 +151,6 @@ class Detector:
         self.model: Any = predictor.model
         """ultralytics' AutoBackend. It computes in `submit` and `run`, in one thread."""
         self._settings = predictor.args
-        if self.model.device.type != "cpu":
-            import_torchvision()
         fixed_batch = self._fit_to_graph()
         self.names = self._names()
         self._settings.classes = class_numbers(self.names, classes, str(weights)) or None
@@ -190,13 +188,7 @@ class Detector:
     def prepare(self, image: "Image") -> Prepared:
         """The prepared input for an image of shape (height, width, 3), BGR,
         0 to 255, as OpenCV decodes it."""
-        import numpy as np
-        import torch
-
-        boxed = self._letterbox(image=image)
-        pixels = torch.from_numpy(np.ascontiguousarray(boxed.transpose(2, 0, 1)[::-1]))
-        if self.model.device.type == "cpu":
-            pixels = normalised(pixels, self.model.fp16)
+        pixels = pixels_of(self._letterbox(image=image), self.model)
         return Prepared(pixels, (image.shape[0], image.shape[1]))
 
     def submit(self, images: Sequence[Prepared]) -> Future[list[list[Detection]]]:
@@ -233,43 +225,28 @@ class Detector:
         network_input = as_input([image.pixels for image in images], model)
         height, width = network_input.shape[2:]
         start = time.perf_counter()
-        kept = self._suppress(model, model(network_input))
+        found = self._objects(model, model(network_input))
         with self._lock:
             self._busy += time.perf_counter() - start
-        for rows, image in zip(kept, images, strict=True):
+        for rows, image in zip(found, images, strict=True):
             scale_boxes((height, width), rows[:, :4], image.shape)
-        return [self._detections(rows) for rows in kept]
+        return [self._detections(rows) for rows in found]
 
-    def _suppress(self, model: Any, output: Any) -> list["Tensor"]:
-        """ultralytics' non-maximum suppression, for an output that has been reduced for the CPU.
-
-        Without its deadline: on a machine that is busy for two seconds it would leave the rest of a
-        batch without detections, and another run would give another result.
-        """
-        from ultralytics.utils.nms import non_max_suppression
-
+    def _objects(self, model: Any, output: Any) -> list["Rows"]:
         settings = self._settings
-        end2end = getattr(model, "end2end", False)
-        output = output[0] if isinstance(output, list | tuple) else output
-        if output.device.type == "cuda":
-            if output.shape[-1] != 6 and not end2end:
-                output = only_candidates(output, settings.conf)
-            output = output.cpu()
-        kept: list[Tensor] = non_max_suppression(
-            output,
+        return objects_in(
+            output[0] if isinstance(output, list | tuple) else output,
             settings.conf,
             settings.iou,
-            settings.classes,
-            max_det=settings.max_det,
-            max_time_img=float("inf"),
-            end2end=end2end,
+            classes=settings.classes,
+            most=settings.max_det,
+            end_to_end=bool(getattr(model, "end2end", False)),
         )
-        return kept
 
-    def _detections(self, rows: "Tensor") -> list[Detection]:
+    def _detections(self, rows: "Rows") -> list[Detection]:
         return [
             Detection(self.names[int(number)], confidence, (x1, y1, x2, y2))
-            for x1, y1, x2, y2, confidence, number in rows[:, :6].tolist()
+            for x1, y1, x2, y2, confidence, number in rows.tolist()
         ]
 
     def _fit_to_graph(self) -> int | None:

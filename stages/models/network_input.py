@@ -12,10 +12,10 @@ Thing = TypeVar("Thing")
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One image in the form of the network's input: `pixels` of shape (3, height, width), RGB,
-    letterboxed.
+    """One image for the network's input, letterboxed; `shape` is the image's own height and width.
 
-    On a CPU they are floats, 0 to 1, otherwise bytes. `shape` is the image's own height and width.
+    For a CPU `pixels` has the form of the network's input: (3, height, width), RGB, floats from 0
+    to 1. For other devices it is (height, width, 3), BGR, bytes: the device orders them in no time.
     """
 
     pixels: "Tensor"
@@ -45,16 +45,30 @@ def letterbox_of(
     return LetterBox(shape, auto=any_size, stride=stride)
 
 
+def pixels_of(boxed: Any, model: Any) -> "Tensor":
+    """A letterboxed image of shape (height, width, 3), BGR, bytes, as `Prepared` has it."""
+    import numpy as np
+    import torch
+
+    if model.device.type != "cpu":
+        return torch.from_numpy(boxed)
+    planes = np.ascontiguousarray(boxed.transpose(2, 0, 1)[::-1])
+    return normalised(torch.from_numpy(planes), model.fp16)
+
+
 def as_input(pixels: list["Tensor"], model: Any) -> "Tensor":
     """The network's input, of shape (batch, 3, height, width), on the network's device."""
     import torch
 
-    batch = pixels[0].unsqueeze(0) if len(pixels) == 1 else torch.stack(pixels)
-    if batch.is_floating_point():
-        return batch
-    if model.device.type == "cuda":
-        batch = batch.pin_memory()  # so that the copy does not wait for the device
-    return normalised(batch.to(model.device, non_blocking=True), model.fp16)
+    first = pixels[0]
+    if first.is_floating_point():
+        return first.unsqueeze(0) if len(pixels) == 1 else torch.stack(pixels)
+    shape = (len(pixels), *first.shape)
+    # Pinned, so that the copy does not wait for the device.
+    batch = torch.empty(shape, dtype=first.dtype, pin_memory=model.device.type == "cuda")
+    torch.stack(pixels, out=batch)
+    there = batch.to(model.device, non_blocking=True)
+    return normalised(there.flip(3).permute(0, 3, 1, 2).contiguous(), model.fp16)
 
 
 def normalised(pixels: "Tensor", half: bool) -> "Tensor":

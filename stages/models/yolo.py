@@ -47,7 +47,6 @@ def import_ultralytics() -> Any:
     import ultralytics
     from PIL import Image
     from ultralytics.utils import patches
-    from ultralytics.utils.nms import TorchNMS
 
     # It replaces Pillow's function for the whole process, by one that reports a file that is no
     # image as a missing package for HEIC.
@@ -55,8 +54,6 @@ def import_ultralytics() -> Any:
     for handler in ultralytics.utils.LOGGER.handlers:
         if getattr(handler, "stream", None) is sys.stdout:
             handler.setStream(sys.stderr)
-    # Until torchvision is imported, ultralytics uses this function for suppression.
-    TorchNMS.nms = staticmethod(suppress)  # type: ignore[method-assign]
     return ultralytics
 
 
@@ -89,12 +86,11 @@ def switch_off_telemetry() -> None:
 
 
 def import_torchvision() -> None:
-    """Import torchvision, whatever its build: ultralytics' own `predict` needs it, and a fast GPU
-    benefits from its compiled suppression. The import takes a second, more than a crawl on the CPU
-    would gain from it.
+    """Import torchvision, whatever its build: models of transformers that look at pictures need it,
+    and ultralytics' own `predict`. The import takes a second, which a crawl does without.
 
     Beside a torch for the CPU, a torchvision built for CUDA cannot load its operators and does not
-    import. ultralytics needs one of the operators, which this project implements. They are defined
+    import. One of the operators is of use, and this project implements it. They are defined
     before the import: one that failed would leave a torchvision without `ops` to other threads,
     such as one that looks at frames, which uses it as soon as it is there.
     """

@@ -30,7 +30,6 @@ from stages.models.detector import Detection, Detector, predict_in_batches
 from stages.models.inference import Streams
 from stages.models.loading import choose_device, gpu_of, uncollected
 from stages.models.network_input import batches_of
-from stages.models.suppression import only_candidates
 from stages.models.yolo import cache_folder, find_weights, import_torchvision, import_ultralytics
 from tests.stages.real_frames import frames_of
 
@@ -236,37 +235,6 @@ def test_batches_hold_neighbours_of_one_shape(shapes: list[int], most: int) -> N
     assert all(
         len(some) == most or some[0] != others[0] for some, others in itertools.pairwise(batches)
     )
-
-
-@pytest.mark.parametrize("confidence", [0.3, 0.9, 0.9999])
-def test_leaving_out_the_unsure_boxes_changes_nothing(confidence: float) -> None:
-    import_ultralytics()
-    import torch
-    from ultralytics.utils.nms import non_max_suppression
-
-    torch.manual_seed(1)
-    boxes = torch.rand(3, 4, 500) * 100 + 20
-    output = torch.cat((boxes, torch.rand(3, 5, 500) ** 4), 1)
-    less = only_candidates(output, confidence)
-    assert less.shape[2] < 500
-    full, short = (non_max_suppression(x.clone(), confidence, 0.5) for x in (output, less))
-    assert all(torch.equal(some, others) for some, others in zip(full, short, strict=True))
-
-
-@pytest.mark.parametrize("sure", range(10))
-def test_so_many_sure_boxes_are_found_whatever_their_number(sure: int) -> None:
-    import_ultralytics()
-    import torch
-    from ultralytics.utils.nms import non_max_suppression
-
-    places = torch.arange(500) * 50.0  # far from each other
-    boxes = torch.stack((places, places, torch.full((500,), 20.0), torch.full((500,), 20.0)))
-    scores = torch.full((5, 500), 0.1)
-    scores[2, 100 : 100 + sure] = 0.9
-    output = torch.cat((boxes, scores)).unsqueeze(0)
-    [found] = non_max_suppression(only_candidates(output, 0.5), 0.5, 0.5)
-    assert len(found) == sure
-    assert set(found[:, 5].tolist()) <= {2}
 
 
 @pytest.mark.parametrize("batch", [1, 5, 8])
