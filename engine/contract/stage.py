@@ -332,8 +332,9 @@ class Stage:
         return None
 
     def drain(self) -> None:
-        """Called on the event loop, once the run takes nothing new, for async stages only: what has
-        not been begun for an item in hand may be given up, by Withdrawn. Do not block."""
+        """Called on the event loop, once the run takes nothing new: what has not been begun for an
+        item in hand may be given up, by Withdrawn. Do not block. Each open instance in a thread is
+        called too, while `process` may be at work in its thread; one in a process is not."""
 
     @classmethod
     def is_async(cls) -> bool:

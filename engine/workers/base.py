@@ -131,6 +131,11 @@ class Worker(ABC):
     async def process_batch(self, drafts: Sequence[Draft]) -> list[Result]:
         """One attempt at several items together; a result for each, in order."""
 
+    def drain(self) -> None:
+        """Tell the stage, where this worker has an instance of its own here, that the run takes
+        nothing new. Does not raise."""
+        return
+
     @abstractmethod
     def cut_short(self) -> None:
         """Have the call under way, if there is one, end as if its time were over: all its drafts
@@ -207,6 +212,14 @@ def conclude_all(
         conclude(draft, next(following)) if failure is None else failure
         for draft, failure in zip(drafts, failures, strict=True)
     ]
+
+
+def drain(stage: Stage) -> None:
+    """Tell an instance that the run takes nothing new. Does not raise."""
+    try:
+        stage.drain()
+    except Exception as error:
+        log.warning("stage %s: drain() failed: %s", stage.name, error)
 
 
 def log_close_error(stage: str, error: Exception) -> None:

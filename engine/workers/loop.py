@@ -1,7 +1,6 @@
 """Workers that are slots on the event loop, and the one stage instance that they share."""
 
 import inspect
-import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from engine.contract.item import Item
 from engine.contract.parts import Parts
 from engine.contract.stage import Stage
 from engine.ledger.outputs.drafts import Draft
-from engine.workers.base import GRACE, SeparateWorker, StageOpenError, log_close_error
+from engine.workers.base import GRACE, SeparateWorker, StageOpenError, drain, log_close_error
 from engine.workers.handing import LoopTaker
 from engine.workers.result import (
     Result,
@@ -24,8 +23,6 @@ from engine.workers.result import (
     results_of_batch,
 )
 from engine.workers.time_limit import TimeLimit
-
-log = logging.getLogger(__name__)
 
 
 class SharedStage:
@@ -47,10 +44,7 @@ class SharedStage:
 
     def drain(self) -> None:
         """Tell the stage that the run takes nothing new. Does not raise."""
-        try:
-            self.stage.drain()
-        except Exception as error:
-            log.warning("stage %s: drain() failed: %s", self.stage.name, error)
+        drain(self.stage)
 
     async def close(self) -> None:
         """Close the stage. Does not raise, and waits for GRACE seconds at most."""

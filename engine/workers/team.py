@@ -55,6 +55,8 @@ class Team:
         self._hired = 0
         self._count = 0
         self._has_opened = False
+        self._is_draining = False
+        self._open: set[Worker] = set()
         self._tasks: TaskGroup | None = None
         self.alive = Meter()
 
@@ -68,9 +70,12 @@ class Team:
         return self._shared.stage.bound() if self._shared is not None else None
 
     def drain(self) -> None:
-        """Tell an instance that serves all workers that the run takes nothing new."""
+        """Tell every instance here that the run takes nothing new."""
+        self._is_draining = True
         if self._shared is not None:
             self._shared.drain()
+        for worker in self._open:
+            worker.drain()
 
     async def run(self, workers: int) -> None:
         """Keep `workers` workers at work until `serve` returns false for each. Raises what a
@@ -135,10 +140,12 @@ class Team:
             with self.alive:
                 while not self._one_goes() and await self._serve(worker, number):
                     if worker.broken:
+                        self._open.discard(worker)
                         await worker.close()
                         self._events.emit(WorkerReplaced(self._name, number, "it died or hung"))
                         worker = await self._opened(number)
         finally:
+            self._open.discard(worker)
             await worker.close()
 
     async def _opened(self, number: int) -> Worker:
@@ -150,6 +157,9 @@ class Team:
             if isinstance(error, PenstockError) or not isinstance(error, Exception):
                 raise
             raise StageOpenError(self._name, error) from error
+        self._open.add(worker)
+        if self._is_draining:
+            worker.drain()
         if not self._has_opened:
             self._has_opened = True
             self._events.emit(StepOpened(self._name))

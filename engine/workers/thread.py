@@ -20,6 +20,7 @@ from engine.workers.base import (
     conclude,
     conclude_all,
     discard,
+    drain,
     log_close_error,
     open_all,
 )
@@ -121,6 +122,10 @@ class ThreadWorker(Worker):
             else:
                 await to_thread.run_sync(discard, draft)
         return None
+
+    def drain(self) -> None:
+        if self._stage is not None:
+            drain(self._stage)
 
     def cut_short(self) -> None:
         self._limit.cut_short()

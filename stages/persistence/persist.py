@@ -100,6 +100,11 @@ class Persist(Stage):
         frames = [part.input("frame_upload") for part in item.parts("frame_upload")]
         return with_links(records, item.input("scenes"), video, frames)
 
+    def drain(self) -> None:
+        """Texts that no server was sent yet have their vectors made by the next run."""
+        if self._store is not None:
+            self._store.drain()
+
     def close(self) -> None:
         """What became of this run's requests is kept under WORKDIR/cache."""
         if self._store is not None:

@@ -186,6 +186,11 @@ class Store:
         """The sinks that do not lie in the work folder: others may write there too."""
         self.written = WrittenHere(workdir)
 
+    def drain(self) -> None:
+        """As `KeptVectors.drain` has it; what is written is not touched."""
+        if self._vectors is not None:
+            self._vectors.drain()
+
     def close(self) -> None:
         self._opened.close()
 

@@ -31,6 +31,11 @@ class KeptVectors:
         for sink in sinks:
             sink.use_model(embedder.name, embedder.made_by)
 
+    def drain(self) -> None:
+        """As `Embedder.drain` has it: vectors that have come are kept, then `make` raises
+        Withdrawn."""
+        self._embedder.drain()
+
     def close(self) -> None:
         try:
             self._embedder.close()

@@ -101,6 +101,11 @@ class Embedding(Stage, ABC):
         to_come = sum(not some for some in each)
         return asdict(expected_vectors(self.settings.store, self.workdir, texts, to_come))
 
+    def drain(self) -> None:
+        """Texts that no server was sent yet have their vectors made by the next run."""
+        if self._store is not None:
+            self._store.drain()
+
     def close(self) -> None:
         """What became of this run's requests is kept under WORKDIR/cache."""
         if self._store is not None:

@@ -5,7 +5,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from engine import Loan, Permanent, StopRun, Transient, borrow, has_run_loop, on_run_loop
+from engine import (
+    Loan,
+    Permanent,
+    StopRun,
+    Transient,
+    Withdrawn,
+    borrow,
+    has_run_loop,
+    on_run_loop,
+)
 from stages.calls.client import ApiClient
 from stages.calls.connecting import open_api_client
 from stages.calls.errors import CallFailed, ServerFailed
@@ -62,6 +71,7 @@ class ApiEmbedder:
         self._limits = limits
         self._workdir = workdir
         self._loan: Loan[EmbeddingsClient] | None = None
+        self._is_draining = False
         self.host = urlsplit(base_url).netloc
         self.name = api_name(model, base_url)
         self.made_by: Mapping[str, Any] = {
@@ -76,7 +86,7 @@ class ApiEmbedder:
             )
 
     def embed(self, texts: Sequence[str]) -> Iterator[Embedded]:
-        """Raises Throttled, Transient, Permanent and StopRun, as a stage does."""
+        """Raises Throttled, Transient, Permanent, StopRun and Withdrawn, as a stage does."""
         for some in batches([cut(text) for text in texts], self._limits.tokens_per_minute):
             given = texts[some.start : some.stop]
             made = self._made([cut(text) for text in given])
@@ -88,6 +98,11 @@ class ApiEmbedder:
                 told = f"{self.host} gave no usable embeddings: {error}"
                 raise Transient(told, kind=KIND) from error
             yield Embedded(given, units)
+
+    def drain(self) -> None:
+        self._is_draining = True
+        if self._loan is not None:
+            self._loan.thing.drain()
 
     def close(self) -> None:
         if self._loan is not None:
@@ -103,6 +118,8 @@ class ApiEmbedder:
                     lambda: on_run_loop(self._connect),
                     lambda client: on_run_loop(client.close),
                 )
+            if self._is_draining:  # maybe before the client was there to be told
+                raise Withdrawn("the run takes nothing new, and these texts were not sent yet")
             return on_run_loop(_ask, self._loan.thing, texts)
         if limits.requests_per_minute or limits.tokens_per_minute or limits.requests_per_day:
             raise StopRun(

@@ -39,6 +39,10 @@ class Embedder(Protocol):
         """The vectors of the texts, piece by piece as they come, each text once and in order. To be
         kept at once: an API is paid for them."""
 
+    def drain(self) -> None:
+        """The run takes nothing new: what an API was not sent yet is not sent, and `embed` raises
+        Withdrawn. Called on the run's event loop, while `embed` may be at work in a thread."""
+
     def close(self) -> None:
         """Give back what it holds of the run it was used in; it may be used again."""
 

@@ -65,6 +65,9 @@ class LocalEmbedder:
             piece = texts[first : first + PIECE]
             yield Embedded(piece, self._vectors(piece))
 
+    def drain(self) -> None:
+        """Nothing is paid: what was begun is made."""
+
     def close(self) -> None:
         """It holds nothing of a run: a loaded model is kept."""
 

@@ -55,6 +55,9 @@ class AskedOnce:
     def embed(self, texts: Sequence[str]) -> Iterator[Embedded]:
         yield Embedded(texts, self.vector.reshape(1, -1))
 
+    def drain(self) -> None:
+        """Nothing more is asked."""
+
     def close(self) -> None:
         """It holds nothing."""
 

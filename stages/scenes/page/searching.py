@@ -38,6 +38,9 @@ class Remembering:
     def embed(self, texts: Sequence[str]) -> Iterator[Embedded]:
         yield from self._made
 
+    def drain(self) -> None:
+        """Nothing more is asked."""
+
     def close(self) -> None:
         """It holds nothing."""
 

@@ -16,7 +16,7 @@ from engine.workers.process import ProcessWorker
 from engine.workers.result import Result
 from engine.workers.team import Team
 from engine.workers.thread import ThreadWorker
-from tests.engine.toys import LoopObedient, Obedient, engine_threads, until
+from tests.engine.toys import LoopObedient, Obedient, engine_threads, note, until
 
 pytestmark = pytest.mark.anyio
 
@@ -26,6 +26,14 @@ class Bounded(LoopObedient):
 
     def bound(self) -> str | None:
         return "a server that takes few calls"
+
+
+class Drained(Obedient):
+    """Notes that it was told that the run takes nothing new, then fails at it."""
+
+    def drain(self) -> None:
+        note(self.workdir / "drained", f"{id(self)}")
+        raise ValueError("a bug")
 
 
 class Bench:
@@ -125,6 +133,19 @@ async def test_workers_of_an_async_stage_share_one_instance(make: Make) -> None:
         assert bench.noted("closed") == 0, "the others use it still"
         bench.end()
     assert bench.noted("closed") == 1
+
+
+async def test_every_instance_is_told_that_the_run_takes_nothing_new(make: Make) -> None:
+    bench = make(Drained)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(bench.team.run, 2)
+        await until(lambda: len(bench.at_work) == 2)
+        bench.team.drain()
+        assert bench.noted("drained") == 2
+        bench.team.resize(3)
+        await until(lambda: len(bench.at_work) == 3)
+        assert bench.noted("drained") == 3, "also one that opens after that"
+        bench.end()
 
 
 async def test_a_stage_with_instances_of_its_own_says_nothing_of_what_bounds_it(make: Make) -> None:
