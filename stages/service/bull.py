@@ -90,7 +90,7 @@ class BullSource(Source):
         self._read = read
         self._drain = drain
         self._paths = ItemPaths(pipeline)
-        self._coming: queue.SimpleQueue[_Doing | None] = queue.SimpleQueue()
+        self._coming: queue.SimpleQueue[_Doing | Exception | None] = queue.SimpleQueue()
         self._back: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._by_item: defaultdict[str, list[_Doing]] = defaultdict(list)
@@ -109,17 +109,21 @@ class BullSource(Source):
     # The run's side
 
     async def items(self) -> AsyncGenerator[Job, None]:
+        """Raises UsageError where Redis gives no jobs any more."""
         self._queue.begin()
         try:
             while (doing := await self._next()) is not None:
+                if isinstance(doing, Exception):
+                    raise doing
                 yield doing.job
         finally:
             self._queue.leave(self._drain)
             self._coming.put(None)
             while (left := self._coming.get()) is not None:
-                self._queue.give_back(left.taken)
+                if not isinstance(left, Exception):
+                    self._queue.give_back(left.taken)
 
-    async def _next(self) -> _Doing | None:
+    async def _next(self) -> _Doing | Exception | None:
         return await to_thread.run_sync(self._coming.get, abandon_on_cancel=True)
 
     def withdrawn(self) -> Iterator[Job]:
@@ -198,6 +202,9 @@ class BullSource(Source):
     def give_up(self, taken: TakenJob) -> None:
         if taken.handle is not None:
             self._back.put(taken.handle.job)
+
+    def fail(self, why: Exception) -> None:
+        self._coming.put(why)
 
 
 def _result(

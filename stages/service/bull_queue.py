@@ -18,7 +18,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from engine import UsageError
 from stages.service.job_data import is_cancelled
-from stages.service.queue_server import check_queue_server, with_patience
+from stages.service.queue_server import check_queue_server, is_away, refused, with_patience
 from stages.service.queue_watch import QueueWatch
 
 if TYPE_CHECKING:
@@ -38,6 +38,9 @@ LOOK = 1.0
 ASK = 2
 """Seconds for which an idle worker waits to be told of a job before it asks: what it would be told
 may have gone to a worker that stands still."""
+
+AGAIN = 1.0
+"""Seconds until a Redis that was away is asked again, as BullMQ has it too."""
 
 BUSY = 5.0
 """Seconds until a job is given again that the run would not have now."""
@@ -100,6 +103,9 @@ class Taker(Protocol):
 
     def give_up(self, taken: TakenJob) -> None:
         """Let go of the job, and then `give_back` it."""
+
+    def fail(self, why: Exception) -> None:
+        """End: no more jobs can be taken."""
 
 
 class BullQueue:
@@ -187,7 +193,7 @@ class BullQueue:
                 "lockDuration": milliseconds,
                 "stalledInterval": milliseconds,
                 "maxStalledCount": STALLED,
-                "runRetryDelay": 1000,
+                "runRetryDelay": int(AGAIN * 1000),
             },
         )
         self._worker.on("error", lambda error, *about: self._watch.tell(error))
@@ -215,14 +221,28 @@ class BullQueue:
         self._tasks.start_soon(self._watch.watch, self._worker.client.ping)
 
     async def _work(self) -> None:
+        """Have BullMQ take jobs until it is closed. Where Redis is away as it begins, that is said,
+        and tried again; anything else ends the run."""
+        from redis.exceptions import RedisError
+
         assert self._worker is not None
-        try:
-            await self._worker.run()
-        except Exception as error:
-            if not self._is_leaving:
-                raise
-            # Redis' client may fail when it is cancelled while it connects anew.
-            log.debug("the queue was left while it connected: %s", error)
+        while True:
+            try:
+                await self._worker.run()
+            except Exception as error:
+                if self._is_leaving:
+                    # Redis' client may fail when it is cancelled while it connects anew.
+                    log.debug("the queue was left while it connected: %s", error)
+                    return
+                if not is_away(error):
+                    self._taker.fail(refused(error) if isinstance(error, RedisError) else error)
+                    return
+                self._watch.tell(error)
+                await anyio.sleep(AGAIN)
+            else:
+                if not self._is_leaving:
+                    self._taker.fail(UsageError("the queue's client has ended; start it again"))
+                return
 
     def _leave(self, drain: float) -> None:
         if self._is_leaving:

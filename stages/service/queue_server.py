@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
 import anyio
@@ -76,12 +77,10 @@ async def check_queue_server(url: str) -> None:
             async with client.from_url(url, **how) as server:
                 # CONFIG would tell the policy too, but many who host Redis do not allow it.
                 info = await server.info()
+                if info.get("role") != "slave":  # whose refusal of a script would be of the role
+                    await _try_what_bullmq_does(server)
     except (AuthenticationError, ResponseError) as error:
-        # What Redis says to a client without a password is about its protocol.
-        why = "it wants a password, or another one"
-        told = why if isinstance(error, AuthenticationError) else _line(error)
-        told += f"; user and password come from {USER} and {PASSWORD}"
-        raise UsageError(f"the queue's Redis refuses: {told}") from None
+        raise refused(error) from None
     except (RedisError, OSError, ValueError) as error:
         told = _line(error) or "nothing came"
         if url.startswith("rediss:"):
@@ -97,6 +96,32 @@ async def check_queue_server(url: str) -> None:
         raise UsageError(
             f"Redis may throw jobs away: its maxmemory-policy is {policy}; set it to noeviction"
         )
+
+
+def refused(error: Exception) -> UsageError:
+    """What is told of a Redis that answers, but does not do what is asked of it."""
+    from redis.exceptions import AuthenticationError
+
+    # What Redis says to a client without a password is about its protocol.
+    wrong = isinstance(error, AuthenticationError)
+    told = "it wants a password, or another one" if wrong else _line(error)
+    if wrong or "permission" in told:
+        told += f"; user and password come from {USER} and {PASSWORD}"
+    return UsageError(f"the queue's Redis refuses: {told}")
+
+
+def is_away(error: Exception) -> bool:
+    """Whether the same may go well later, once Redis answers again."""
+    from redis import exceptions
+
+    away = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
+    return isinstance(error, away) and not isinstance(error, exceptions.AuthenticationError)
+
+
+async def _try_what_bullmq_does(server: Any) -> None:
+    """A user may be kept from some commands; BullMQ would find that out over and over again."""
+    await server.client_setname("penstock")
+    await server.register_script("return 1")()
 
 
 def _line(error: Exception) -> str:

@@ -52,6 +52,12 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
 
+    def ask(self, *command: str) -> None:
+        from redis import Redis
+
+        with Redis(port=self.port) as client:
+            client.execute_command(*command)
+
     def pause(self, seconds: float) -> None:
         """Answer nobody for so long."""
         from redis import Redis

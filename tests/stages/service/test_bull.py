@@ -33,7 +33,7 @@ from stages.service.profiles import AskedJob
 from stages.service.queue_server import queue_address
 from tests.engine.toy_parts import at, cut, gather
 from tests.engine.toys import Toy, configured, executions, line, query, run_within, toy
-from tests.stages.service.redis_server import Producer, producing, redis_server
+from tests.stages.service.redis_server import Producer, RedisServer, producing, redis_server
 
 pytest.importorskip("bullmq")
 
@@ -374,6 +374,61 @@ def test_a_replica_is_refused(tmp_path: Path) -> None:
         source(url, "any", tmp_path),
     ):
         pass
+
+
+@pytest.mark.parametrize("missing", ["client", "evalsha"])
+def test_a_user_who_may_not_do_what_bullmq_does_is_refused(tmp_path: Path, missing: str) -> None:
+    user = ("--user", "default", "on", "nopass", "~*", "&*", "+@all", f"-{missing}")
+    told = rf"refuses: .*'{missing}.*; user and password come from REDIS_USER"
+    with (
+        redis_server(tmp_path, "--maxmemory-policy", "noeviction", *user) as url,
+        pytest.raises(UsageError, match=told),
+        source(url, "any", tmp_path),
+    ):
+        pass
+
+
+def test_a_redis_that_refuses_a_worker_that_has_begun_ends_it(tmp_path: Path) -> None:
+    with (
+        RedisServer(tmp_path, "--maxmemory-policy", "noeviction") as server,
+        pytest.raises(UsageError, match="refuses: .*client"),
+        source(server.url, "any", tmp_path) as jobs,
+    ):
+        server.ask("ACL", "SETUSER", "default", "-client")
+        run_within(SECONDS, line(toy("a")), tmp_path / "work", jobs)
+
+
+@pytest.mark.slow
+def test_a_redis_that_goes_away_before_the_first_job_is_waited_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def come_back() -> None:
+        while not caplog.records:
+            threading.Event().wait(0.01)
+        server.start()
+        with producing(server.url, "any") as producer:
+            producer.add({"url": address("v")})
+
+    runs: list[Any] = []
+    ends = Ends(1)
+    with (
+        RedisServer(tmp_path, "--maxmemory-policy", "noeviction") as server,
+        source(server.url, "any", tmp_path) as jobs,
+    ):
+        server.kill()
+        thread = threading.Thread(target=come_back)
+        thread.start()
+
+        def listen(event: Event) -> None:
+            jobs(event)
+            if ends(event):
+                runs[0].drain("interrupted", "the test is over")
+
+        run_within(
+            SECONDS, line(toy("a")), tmp_path / "work", jobs, listen=listen, also=runs.append
+        )
+        thread.join()
+    assert set(executions(tmp_path / "work").values()) == {1}
 
 
 def test_a_second_worker_on_a_folder_is_refused_and_takes_no_job(
