@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from engine import Loan, Transient, UsageError
 from stages.store.line import Line, share_line
 from stages.store.place import StorePlace
 from stages.store.problems import ending_of, is_unknown
-from stages.store.settings import UploadSettings, read_keys
+from stages.store.settings import KEYS, UploadSettings, read_keys
 from stages.store.unfinished import end_unfinished
 
 logger = logging.getLogger("penstock.store")
@@ -291,5 +292,8 @@ def _opened(place: StorePlace, settings: UploadSettings, keys: dict[str, str]) -
             return AzureStore(place.bucket, account_name=place.account, **options)
         return GCSStore(place.bucket, **options)
     except (BaseError, ValueError) as error:
-        told = str(error).partition("\n")[0]
-        raise UsageError(f"{place.address('')} cannot be opened: {told}") from None
+        told = re.sub("^Generic [A-Za-z0-9]+ error: ", "", str(error).partition("\n")[0])
+        variables = " and ".join(KEYS[place.kind].values())
+        raise UsageError(
+            f"{place.address('')} cannot be opened: {told}; check {variables}"
+        ) from None
