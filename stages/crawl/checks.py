@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from engine import Check, ConfigError
 from stages.crawl.describe import Describe
 from stages.crawl.filter import Filter
-from stages.fetch.cookies_file import copy_of_cookies, remove_copy
+from stages.fetch.cookies_file import read_cookies
 from stages.fetch.download import Download
 from stages.fetch.guard.impersonation import INSTALL, missing, target
 from stages.fetch.javascript import usable_runtimes
@@ -60,7 +60,7 @@ def _cookies(settings: Download.Settings) -> Check:
         if not Path(os.path.expanduser(settings.cookies)).is_file():  # noqa: PTH111 - never raises
             return Check("cookies", "problem", f"{settings.cookies} is not there")
         try:
-            remove_copy(copy_of_cookies(settings.cookies))
+            read_cookies(settings.cookies)
         except ConfigError as error:
             return Check("cookies", "problem", str(error))
         return Check("cookies", "ok", f"from {settings.cookies}")

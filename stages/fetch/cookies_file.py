@@ -5,9 +5,9 @@ fetches without them. Here such a file is refused; the message has its name and 
 only.
 """
 
+import io
 import os
 import re
-import tempfile
 from pathlib import Path
 
 from engine import ConfigError
@@ -17,8 +17,9 @@ _HTTP_ONLY = "#HttpOnly_"
 _FIELDS = 7
 
 
-def copy_of_cookies(cookies: Path) -> Path:
-    """A separate copy for each YoutubeDL, since yt-dlp rewrites the file when it closes.
+def read_cookies(cookies: Path) -> io.StringIO:
+    """The cookies, as a file in memory for one YoutubeDL, since yt-dlp writes to it when it closes.
+    A copy on the disk would outlive a process that is killed, and holds secrets.
 
     Raises ConfigError for a file that cannot be read, or that yt-dlp cannot read.
     """
@@ -29,16 +30,7 @@ def copy_of_cookies(cookies: Path) -> Path:
         raise ConfigError(
             f"stages.download.cookies: cannot read {str(cookies)!r}: {error.strerror}"
         ) from None
-    text = _checked(content, path)
-    descriptor, name = tempfile.mkstemp(prefix="penstock-cookies-", suffix=".txt")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as copy:
-        copy.write(text)
-    return Path(name)
-
-
-def remove_copy(copy: Path | None) -> None:
-    if copy is not None:
-        copy.unlink(missing_ok=True)
+    return io.StringIO(_checked(content, path))
 
 
 def _checked(content: bytes, path: Path) -> str:

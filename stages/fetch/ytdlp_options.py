@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import ConfigError, Drop, checkpoint, shown_in
-from stages.fetch.cookies_file import copy_of_cookies, remove_copy
+from stages.fetch.cookies_file import read_cookies
 from stages.fetch.guard.impersonation import target
 from stages.fetch.guard.responses import Watch
 from stages.fetch.guard.ytdlp_guard import guarded_youtube_dl
@@ -120,22 +120,19 @@ def open_youtube_dl(settings: DownloadSettings, workdir: Path, refused: Refused)
         socket_timeout=settings.socket_timeout,
     )
     options["progress_hooks"] = [watch.progress]
-    cookies = copy_of_cookies(settings.cookies) if settings.cookies else None
-    if cookies is not None:
-        options["cookiefile"] = str(cookies)
+    if settings.cookies is not None:
+        options["cookiefile"] = read_cookies(settings.cookies)
     at_fault = "options"
     try:
         downloader = guarded_youtube_dl()(options, refused, watch, plugins=settings.plugins)
-        downloader.add_close_hook(functools.partial(remove_copy, cookies))
         # Otherwise made on first use, in the middle of an item.
-        at_fault = "cookies_from_browser" if cookies is None else "cookies"
+        at_fault = "cookies_from_browser" if settings.cookies is None else "cookies"
         _ = downloader.cookiejar
         at_fault = "options"
         _ = downloader._request_director
     except Exception as error:  # yt-dlp raises any exception for a wrong option
-        remove_copy(cookies)
         said = str(error).removeprefix("ERROR: ").partition("\n")[0]
-        if at_fault == "cookies":  # a message about the copy may quote its content
+        if at_fault == "cookies":  # a message about the file may quote its content
             said = f"{settings.cookies} ({type(error).__name__})"
         raise ConfigError(
             f"stages.download.{at_fault}: yt-dlp does not take this: {said}"

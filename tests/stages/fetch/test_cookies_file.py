@@ -6,7 +6,6 @@ import pytest
 
 from engine import ConfigError
 from stages.demo.server import BareStatus, Exchange, File, MediaServer
-from stages.fetch.cookies_file import copy_of_cookies, remove_copy
 from tests.stages.downloading import fetch, make_clip
 
 HEADER = b"# Netscape HTTP Cookie File\n"
@@ -77,10 +76,21 @@ def test_what_is_taken_is_sent(tmp_path: Path, content: bytes) -> None:
     assert cookies.read_bytes() == content
 
 
-def test_the_copy_is_for_this_user_alone(tmp_path: Path) -> None:
+def test_no_copy_lies_anywhere_that_a_killed_process_would_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
     cookies = tmp_path / "cookies.txt"
     cookies.write_bytes(HEADER + ROW)
-    copy = copy_of_cookies(cookies)
-    assert copy.stat().st_mode & 0o077 == 0
-    remove_copy(copy)
-    assert not copy.exists()
+    clip, seen = make_clip(tmp_path / "clip.mp4"), []
+
+    def look(exchange: Exchange) -> None:
+        seen.append(list(temporary.rglob("*")))
+        File(clip)(exchange)
+
+    with MediaServer({"/a.mp4": look}) as server:
+        fetch(tmp_path, server.url("/a.mp4"), cookies=cookies)
+    assert seen
+    assert not any(seen)

@@ -391,7 +391,7 @@ def test_a_user_who_may_not_do_what_bullmq_does_is_refused(tmp_path: Path, missi
 def test_a_redis_that_refuses_a_worker_that_has_begun_ends_it(tmp_path: Path) -> None:
     with (
         RedisServer(tmp_path, "--maxmemory-policy", "noeviction") as server,
-        pytest.raises(UsageError, match="refuses: .*client"),
+        pytest.raises(UsageError, match=r"refuses: .*client"),
         source(server.url, "any", tmp_path) as jobs,
     ):
         server.ask("ACL", "SETUSER", "default", "-client")
