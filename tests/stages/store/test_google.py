@@ -67,7 +67,7 @@ def test_the_key_of_another_account_is_refused_once(google: Google, tmp_path: Pa
 def test_a_file_that_is_no_key_is_named(google: Google, tmp_path: Path, content: str) -> None:
     google.account.write_text(content)
     item = item_with(tmp_path, "https://example.com/a", {"a.jpg": b"picture"})
-    with pytest.raises(UsageError, match="check GOOGLE_APPLICATION_CREDENTIALS$") as refused:
+    with pytest.raises(UsageError, match=r"check GOOGLE_APPLICATION_CREDENTIALS$") as refused:
         upload(tmp_path, [item], url="gs://videos", endpoint=google.url)
     assert "\n" not in str(refused.value)
     assert "Generic" not in str(refused.value)
