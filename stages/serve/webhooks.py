@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import anyio
@@ -98,35 +99,55 @@ class WebhookSender:
     async def _try(
         self, client: httpx.AsyncClient, call: DueCall, body: bytes, secret: str
     ) -> str | None:
-        """Call; returns why it did not go well."""
+        """Call; returns why it did not go well. What the server answers is not read: it may have
+        no end."""
+        place = partial(placed, call.url, self.allow_private)
         try:
-            url, host = await to_thread.run_sync(partial(placed, call.url, self.allow_private))
-            answer = await client.post(
-                url,
-                content=body,
-                headers={"Host": host, **signed(secret, f"job_{call.job}", body)},
-                extensions={"sni_hostname": host.rpartition(":")[0] or host},
-            )
-        except httpx.TimeoutException:
+            with anyio.fail_after(TIMEOUT):
+                placed_at = await to_thread.run_sync(place, abandon_on_cancel=True)
+                async with client.stream(
+                    "POST",
+                    placed_at.url,
+                    content=body,
+                    headers={"Host": placed_at.host, **signed(secret, f"job_{call.job}", body)},
+                    extensions={"sni_hostname": placed_at.name},
+                ) as answer:
+                    status, is_redirect = answer.status_code, answer.is_redirect
+        except (httpx.TimeoutException, TimeoutError):
             return f"no answer within {TIMEOUT:.0f} s"
-        except (httpx.HTTPError, OSError, PrivateWebhook, UsageError, ValueError) as error:
+        except (PrivateWebhook, UsageError) as error:
+            return str(error)
+        except Exception as error:  # one address must not hold up the calls of all others
             return f"{type(error).__name__}: {error}"
-        return None if answer.is_success else f"answered {answer.status_code}"
+        if is_redirect:
+            return f"answered {status}; redirects are not followed"
+        return None if 200 <= status < 300 else f"answered {status}"
 
 
-def placed(url: str, allow_private: bool) -> tuple[str, str]:
-    """The address with its host's IP address in the place of the name, and the name, for the
-    headers: what was judged is what is called. Blocks. Raises PrivateWebhook and OSError."""
-    parts = urlsplit(canonical_url(url))
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+class WebhookPlace(NamedTuple):
+    """An address with its host's IP address in the place of the name; the host as the header has
+    it, with a port, and its name. Names are of ASCII."""
+
+    url: str
+    host: str
+    name: str
+
+
+def placed(url: str, allow_private: bool) -> WebhookPlace:
+    """Look the host up once: what was judged is what is called, whatever the name leads to a moment
+    later. Blocks. Raises PrivateWebhook, UsageError, OSError, and what is wrong with the name."""
+    canonical = canonical_url(url)
+    parts, asked = urlsplit(canonical), httpx.URL(canonical)
+    name, port = asked.raw_host.decode(), parts.port or (443 if parts.scheme == "https" else 80)
+    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
     addresses = [str(one[4][0]) for one in found]
-    if not allow_private and any(map(is_private, addresses)):
-        raise PrivateWebhook(f"{parts.hostname} is no public address")
+    private = [one for one in addresses if is_private(one)]
+    if private and not allow_private:
+        raise PrivateWebhook(f"it leads to the private address {private[0]}, which is not called")
     address = addresses[0]
     place = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, place, parts.path, parts.query, "")), host
+    whole = urlunsplit((parts.scheme, place, parts.path, parts.query, ""))
+    return WebhookPlace(whole, asked.netloc.decode(), name)
 
 
 def signed(secret: str, id_: str, body: bytes, now: float | None = None) -> dict[str, str]:

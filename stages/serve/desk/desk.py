@@ -6,8 +6,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from engine import Item, UsageError
-from stages.net.addresses import canonical_url, host_of, is_private, literal_address
+from engine import Item, UsageError, shown
+from stages.net.addresses import (
+    canonical_url,
+    has_possible_host,
+    host_of,
+    is_private,
+    literal_address,
+)
 from stages.serve.desk.problems import HttpRefusal, busy
 from stages.serve.desk.signing import LinkSigner
 from stages.serve.desk.tokens import Tokens
@@ -132,4 +138,7 @@ def webhook_address(url: str) -> str:
     """A webhook's address in its canonical form. Raises UsageError."""
     if not url.lower().startswith(("http://", "https://")):
         raise UsageError("'webhook' begins with http:// or https://")
-    return canonical_url(url)
+    canonical = canonical_url(url)
+    if not has_possible_host(canonical) or not canonical.isprintable():
+        raise UsageError(f"'webhook': {shown(canonical)} is no address that can be called")
+    return canonical
