@@ -17,6 +17,7 @@ from anyio.abc import TaskGroup
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from engine import UsageError
+from stages.service.bull_calls import AGAIN, NO_RENEWALS, complete, renew_locks
 from stages.service.job_data import is_cancelled
 from stages.service.queue_server import check_queue_server, is_away, refused, with_patience
 from stages.service.queue_watch import QueueWatch
@@ -38,9 +39,6 @@ LOOK = 1.0
 ASK = 2
 """Seconds for which an idle worker waits to be told of a job before it asks: what it would be told
 may have gone to a worker that stands still."""
-
-AGAIN = 1.0
-"""Seconds until a Redis that was away is asked again, as BullMQ has it too."""
 
 BUSY = 5.0
 """Seconds until a job is given again that the run would not have now."""
@@ -193,11 +191,11 @@ class BullQueue:
                 "lockDuration": milliseconds,
                 "stalledInterval": milliseconds,
                 "maxStalledCount": STALLED,
+                **NO_RENEWALS,
                 "runRetryDelay": int(AGAIN * 1000),
             },
         )
         self._worker.on("error", lambda error, *about: self._watch.tell(error))
-        self._worker.on("lockRenewalFailed", self._locks_lost)
         raised: BaseException | None = None
         async with anyio.create_task_group() as self._tasks:
             try:
@@ -219,6 +217,8 @@ class BullQueue:
         self._tasks.start_soon(self._work)
         self._tasks.start_soon(self._look_for_cancelled)
         self._tasks.start_soon(self._watch.watch, self._worker.client.ping)
+        told = self._locks_lost, self._watch.tell
+        self._tasks.start_soon(renew_locks, self._worker, self._lock, *told)
 
     async def _work(self) -> None:
         """Have BullMQ take jobs until it is closed. Where Redis is away as it begins, that is said,
@@ -272,9 +272,10 @@ class BullQueue:
             self._worker.cancelProcessing()
             await asyncio.wait([closing], timeout=LEAVING)
 
-    async def _process(self, bull: "bullmq.Job", token: str) -> Mapping[str, Any]:
+    async def _process(self, bull: "bullmq.Job", token: str) -> None:
         from bullmq import DelayedError, UnrecoverableError
 
+        assert self._worker is not None
         bull.opts["stackTraceLimit"] = 0  # the site is told what is wrong, and not where it is
         taken = TakenJob(bull, token, asyncio.get_running_loop().create_future())
         self._taken[taken.id] = taken
@@ -286,7 +287,9 @@ class BullQueue:
                 self._end(taken, _given_back)
             else:
                 self._taker.take(taken)
-            return await taken.end
+            result = await taken.end
+            await complete(self._worker, bull, token, result, self._watch.tell)
+            raise DelayedError  # BullMQ has nothing more to tell
         except GivenBackError:
             if taken.why == CANCELLED:
                 raise UnrecoverableError(CANCELLED) from None

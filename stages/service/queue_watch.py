@@ -16,9 +16,6 @@ AWAY = 3
 AGAIN = 600.0
 """Seconds after which the same is said again."""
 
-TOLD_OTHERWISE = "could not renew lock for job "
-"""What BullMQ says once more of a job whose loss is told by an event of its own."""
-
 
 class QueueWatch:
     """Says once that the server does not answer, and once that it does again; and of errors of the
@@ -55,7 +52,7 @@ class QueueWatch:
         # What Redis says of a script ends with the script's digest and line.
         told, now = " ".join(str(error).split()).partition(". script: ")[0], self._clock()
         self._told = {one: at for one, at in self._told.items() if now - at < AGAIN}
-        if self._is_away or told in self._told or told.startswith(TOLD_OTHERWISE):
+        if self._is_away or told in self._told:
             log.debug("the queue: %s", told)
             return
         self._told[told] = now

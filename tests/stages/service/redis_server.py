@@ -52,11 +52,11 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
 
-    def ask(self, *command: str) -> None:
+    def ask(self, *command: str) -> Any:
         from redis import Redis
 
         with Redis(port=self.port) as client:
-            client.execute_command(*command)
+            return client.execute_command(*command)
 
     def pause(self, seconds: float) -> None:
         """Answer nobody for so long."""

@@ -10,7 +10,6 @@ import pytest
 from stages.service.queue_watch import AGAIN, AWAY, QueueWatch
 from tests.stages.service.redis_server import RedisServer
 
-LOST = "could not renew lock for job 7"
 QUIET = "the queue's Redis does not answer: "
 
 
@@ -40,7 +39,7 @@ def test_the_same_error_is_told_now_and_then_and_none_while_the_server_is_away(
 ) -> None:
     clock = Clock()
     watch = QueueWatch(clock)
-    for error in ("no\nroom", "no room. script: 1a, on @user_script:7.", "other", LOST, "no room"):
+    for error in ("no\nroom", "no room. script: 1a, on @user_script:7.", "other", "no room"):
         watch.tell(error)
     clock.now = AGAIN
     watch.tell("no room")
