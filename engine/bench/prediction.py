@@ -61,10 +61,12 @@ def predict(
     seed: int = 0,
 ) -> Trial:
     """The model's prediction for the configuration on `items` items, of each of the `machines`, or
-    of one run with these `nodes` of a cluster."""
+    of one run with these `nodes` of a cluster. It is of the steps that were recorded: others were
+    off."""
     from engine.bench.model.simulation import simulate
 
-    workers = {**fixed, **configuration.workers}
+    set_now = {**fixed, **configuration.workers}
+    workers = {name: count for name, count in set_now.items() if name in recording.stages}
     found = simulate(
         recording, workers, items=items, cores=cores, machines=machines, nodes=nodes, seed=seed
     )

@@ -184,8 +184,8 @@ class Session:
     def _results(self, interrupted: bool) -> Results:
         options, pipeline = self._options, self._pipeline
         most = {
-            name: pipeline[name].stage.most_workers(stage.options.placement)
-            for name, stage in self._config.stages.items()
+            name: pipeline[name].stage.most_workers(self._config.stages[name].options.placement)
+            for name in pipeline.names
         }
         tried = [*self._measured, *self._predicted]
         return Results(

@@ -148,6 +148,9 @@ def _bench(pipeline: Pipeline, given: dict[str, Any]) -> int:
     config = _settings(pipeline, file, given["overrides"], flags, found=found)
     placements = {name: stage.options.placement for name, stage in config.stages.items()}
     tries = parse_tries(given["tries"], pipeline, placements)
+    if off := [name for name in tries if name in config.off]:
+        raise UsageError(f"--try {off[0]}: that step is off under these settings; leave it out")
+    pipeline = pipeline.without(config.off)
     sources = _sources(pipeline, given["sources"], given["from_"], given["items"])
     if not sources and not (simulate and not check and given["ledger"]):
         raise nothing_to_do(pipeline)

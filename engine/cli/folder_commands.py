@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from engine.config.schema import did_you_mean
 from engine.config.template import render_config
 from engine.config.trust import check_stored, is_own
 from engine.contract import registry
-from engine.contract.errors import UsageError, WorkFolderError
+from engine.contract.errors import PenstockError, UsageError, WorkFolderError
 from engine.contract.item import whole_id
 from engine.contract.job import Job
 from engine.contract.pipeline import Pipeline
@@ -40,7 +41,7 @@ def show_status(workdir: str, as_json: bool) -> None:
     folder = Path(workdir)
     with LedgerReader(folder) as reader:
         last = last_run(reader)
-        pipeline = registry.pipeline(last.pipeline)
+        pipeline = pipeline_of(last)
         status = Status(
             pipeline=last.pipeline,
             workdir=folder,
@@ -155,6 +156,15 @@ def stored_config(
     if not trusted and not is_own(last.settings, last.seal):
         check_stored(pipeline, stored, os.environ, overrides, config_file(None), folder, others)
     return load_config(pipeline, None, os.environ, overrides, {}, others=others, stored=stored)
+
+
+def pipeline_of(last: RunRow) -> Pipeline:
+    """The pipeline of the last run, for a view of it: without steps that were off in it."""
+    pipeline = registry.pipeline(last.pipeline)
+    with suppress(PenstockError):  # the settings of another release
+        config = load_config(pipeline, None, {}, (), {}, stored=last.settings)
+        return pipeline.without(config.off)
+    return pipeline
 
 
 def last_run(reader: LedgerReader) -> RunRow:

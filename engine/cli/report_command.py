@@ -10,7 +10,6 @@ import click
 from pydantic import BaseModel
 
 from engine.cli.options import WebAddress, web_address
-from engine.contract import registry
 from engine.contract.errors import PenstockError, UsageError, WorkFolderError
 from engine.contract.pipeline import Pipeline
 from engine.ledger.lock import is_locked
@@ -37,9 +36,10 @@ def write_report(workdir: str, out: str | None) -> None:
 
     Raises WorkFolderError where it is no work folder, UsageError where `out` cannot be written.
     """
+    from engine.cli.folder_commands import pipeline_of
+
     folder = Path(workdir)
-    last = _last_run(folder)
-    html = render_file(registry.pipeline(last.pipeline), folder, running=is_locked(folder))
+    html = render_file(pipeline_of(_last_run(folder)), folder, running=is_locked(folder))
     path = Path(out) if out is not None else folder / FILE
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -57,12 +57,13 @@ def serve_report(workdir: str, web: WebAddress) -> None:
 
     Raises WorkFolderError where it is no work folder, UsageError where the port cannot be had.
     """
+    from engine.cli.folder_commands import pipeline_of
     from engine.cli.run_command import bound_port
     from engine.page.live import LivePage
 
     folder = Path(workdir)
     last = _last_run(folder)
-    pipeline = registry.pipeline(last.pipeline)
+    pipeline = pipeline_of(last)
     settings = _own_settings(folder, last, pipeline)
     port = bound_port(web)
 

@@ -150,6 +150,7 @@ def execute(
     from engine.views.levels import Levels
     from engine.views.news import NewsOfOutputs
 
+    pipeline = pipeline.without(config.off)
     events = Events()
     log = JsonLog(Path(log_json)) if log_json is not None else None
     port: Port | None = None

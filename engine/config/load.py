@@ -51,11 +51,13 @@ class StageConfig:
 @dataclass(frozen=True)
 class Config:
     """A pipeline's whole configuration; `stages` is in topological order. `given` are the settings
-    before the pipeline has taken those of one step from another."""
+    before the pipeline has taken those of one step from another. `off` are the steps that have
+    nothing to do under these settings, and that a run leaves out (`Stage.is_off`)."""
 
     stages: dict[str, StageConfig]
     limits: LimitSettings
     given: Mapping[str, BaseModel] = field(default_factory=dict)
+    off: frozenset[str] = frozenset()
 
 
 def load_config(
@@ -110,10 +112,12 @@ def load_config(
         raise ConfigError("\n".join(dict.fromkeys(problems)))
     given = {name: stage.settings for name, stage in stages.items()}
     resolved = pipeline.resolve(dict(given))
+    off = (name for name in pipeline.names if pipeline[name].stage.is_off(resolved[name]))
     return Config(
         {name: StageConfig(stage.options, resolved[name]) for name, stage in stages.items()},
         limits,
         given,
+        frozenset(filter(pipeline.may_be_left_out, off)),
     )
 
 

@@ -1,7 +1,7 @@
 """`Pipeline`: the graph of steps, and what else a pipeline brings; and what the engine gives it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -250,3 +250,8 @@ class Pipeline(Steps):
             check_steps(self)
         except PipelineError as error:
             raise PipelineError(f"pipeline {self.name!r}: {error}") from None
+
+    def without(self, steps: Collection[str]) -> "Pipeline":
+        """The pipeline without those of its steps that have these names: those that are off."""
+        kept = [step for step in self.steps if step.name not in steps]
+        return self if len(kept) == len(self.steps) else replace(self, steps=kept)

@@ -337,6 +337,13 @@ class Stage:
         called too, while `process` may be at work in its thread; one in a process is not."""
 
     @classmethod
+    def is_off(cls, settings: Any) -> bool:
+        """Whether it has nothing to do for any item under these settings, such as an upload where
+        no store is named. Its step is then no part of the run. For a last step: one that another
+        step reads or follows, that stands at parts, or takes items from the source, stays."""
+        return False
+
+    @classmethod
     def is_async(cls) -> bool:
         """Whether this stage runs on the event loop."""
         return inspect.iscoroutinefunction(cls.split if cls.splits() else cls.process)

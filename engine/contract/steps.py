@@ -123,6 +123,13 @@ class Steps:
         each = self[name].each
         return (*self.level(each), each) if each else ()
 
+    def may_be_left_out(self, name: str) -> bool:
+        """Whether the other steps are the same without this one: it is a last step, at whole items,
+        and no first one."""
+        step = self[name]
+        is_needed = any(name in self.reads(other) for other in self.names)
+        return not (is_needed or step.each or step.is_root)
+
     @property
     def roots(self) -> tuple[str, ...]:
         """The steps that take items from the source."""

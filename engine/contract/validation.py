@@ -44,7 +44,7 @@ def _why_unusable(stage: type[Stage]) -> str | None:
             "yield them in a `def process`"
         )
     work = "split" if stage.splits() else "process"
-    asked = ("gate", "needs", "find_ingredients", "has_expired", "bound")
+    asked = ("gate", "needs", "find_ingredients", "has_expired", "bound", "is_off")
     for name in ("open", "process_batch", "close", *asked):
         method = getattr(stage, name)
         if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):

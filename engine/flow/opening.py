@@ -52,6 +52,7 @@ async def opened_run(
     `sources` is a Source, or any iterable of sources as a person types them, of pairs (id, source),
     of Jobs. `resident` as for `run_pipeline`. Raises PenstockError, as for another one's ledger.
     """
+    pipeline = pipeline.without(config.off)
     async with AsyncExitStack() as last:
         await last.enter_async_context(shared_gates_at(config.limits.shared_gates))
         freed = make_room(workdir)

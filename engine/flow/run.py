@@ -141,8 +141,8 @@ class Run:
     def _graph(self, ingredients: Mapping[str, Ingredients]) -> Graph:
         stages = self.config.stages
         made_from: dict[str, object] = {
-            name: fingerprint_settings(self.pipeline[name].stage, stage.settings)
-            for name, stage in stages.items()
+            name: fingerprint_settings(self.pipeline[name].stage, stages[name].settings)
+            for name in self.pipeline.names
         }
         for name, step in ingredients.items():
             if step.in_fingerprint:
@@ -154,6 +154,7 @@ class Run:
             discarding=frozenset(name for name in stages if not stages[name].options.keep),
             rereading=frozenset(name for name in stages if stages[name].options.reread),
             expiring=_expiries_of(self.pipeline, self.config, self.workdir),
+            off=self.config.off,
         )
 
     def snapshot(self) -> list[PoolStatistics]:

@@ -45,7 +45,7 @@ class Publish(Stage):
     of `summary`, where there is one, summary.json. Each file is put there once, under a name made
     of its content, and so is the result, which has the records, and links to those files. It writes
     publish.json: {url, expires, address, key, size, sha256, records, files, sent}. Where no store
-    is set it skips its items.
+    is set it is off: no part of the run.
     """
 
     inputs = "records"
@@ -68,6 +68,10 @@ class Publish(Stage):
 
     settings: "Publish.Settings"
     _bucket: Bucket | None = None
+
+    @classmethod
+    def is_off(cls, settings: "Publish.Settings") -> bool:
+        return settings.url is None
 
     async def open(self) -> None:
         """Raises UsageError where the store cannot be used as it is set."""

@@ -27,8 +27,8 @@ class AskedJob:
 @dataclass(frozen=True)
 class ServedProfiles:
     """`served` are the profiles by name, each with what it has in place of the first one's
-    settings. The first one is that of jobs that name none. All have `pipeline`, and the run has
-    `config`, the first one's."""
+    settings. The first one is that of jobs that name none. All have `pipeline`, without the steps
+    that are off, and the run has `config`, the first one's."""
 
     served: Mapping[str, tuple[JobProfile, Mapping[str, Any]]]
 
@@ -38,7 +38,7 @@ class ServedProfiles:
 
     @property
     def pipeline(self) -> Pipeline:
-        return self.first.pipeline
+        return self.first.pipeline.without(self.config.off)
 
     @property
     def config(self) -> Config:

@@ -12,7 +12,7 @@ import numpy as np
 from stages.crawl.dataset.tables import read_table
 from tests.acceptance.command import penstock
 
-STAGES = ("download", "extract", "filter", "describe", "dedup", "publish")
+STAGES = ("download", "extract", "filter", "describe", "dedup")
 
 
 def query(workdir: Path, sql: str) -> list[tuple[Any, ...]]:

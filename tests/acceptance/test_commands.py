@@ -287,7 +287,7 @@ def test_quiet_says_nothing_and_the_log_says_all(
     assert names[0] == "RunStarted"
     assert names[-1] == "RunEnded"
     assert names.count("ItemEnded") == 2
-    assert names.count("AttemptStarted") == names.count("AttemptEnded") == 12
+    assert names.count("AttemptStarted") == names.count("AttemptEnded") == 10
     assert crawl(*serve(clips[:2]), "--quiet", "--log-json", log, out=work).code == 0
     assert len(log.read_text().splitlines()) > len(told)
     assert crawl(clips[0], "--log-json", tmp_path, out=work).code == 2
@@ -303,7 +303,7 @@ def test_plain_lines_where_there_is_no_terminal(
     assert "\x1b" not in ran.said
     assert f"crawl: run 1 in {tmp_path / 'work'}" in ran.err
     assert "failed in download: " in ran.err
-    assert re.search(r"^videos +4 +3 +0 +0 +1 +0$", ran.out, re.MULTILINE)
+    assert re.search(r"^videos +4 +3 +0 +1 +0$", ran.out, re.MULTILINE)
     assert "4 videos ended in" in ran.out
     assert f"in {tmp_path / 'work' / 'dataset'}" in ran.out
 

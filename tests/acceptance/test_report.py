@@ -142,7 +142,7 @@ def test_it_shows_what_was_planted(report: Path, demo: Demo, show: Open) -> None
 
         for chart in ("busy", "waiting", "pace", "memory", "processor"):
             assert page.locator(f"#chart-{chart} .js-line").count() > 0
-        expect(page.locator("#part-stages tbody tr")).to_have_count(6)
+        expect(page.locator("#part-stages tbody tr")).to_have_count(5)
 
 
 def test_pointing_at_the_timeline_names_the_item(report: Path, show: Open) -> None:

@@ -94,7 +94,7 @@ def test_what_was_deleted_is_made_again_only_where_it_is_needed(
     server.requests.clear()
 
     assert crawl(*urls, out=work, sets=sets | {"stages.dedup.distance": 4}).code == 0
-    assert attempts(work, run=2) == {("dedup", "done"): 2, ("publish", "done"): 2}
+    assert attempts(work, run=2) == {("dedup", "done"): 2}
     assert not server.requests
 
     assert crawl(*urls, out=work, sets=sets | {"stages.filter.confidence": 0.2}).code == 0

@@ -198,8 +198,8 @@ class _Gates:
         self._workdir = workdir
         self._inputs = {name: pipeline.inputs(name) for name in pipeline.names}
         self._stages = {
-            name: StageFactory(pipeline[name].stage, stage.settings, workdir, name)()
-            for name, stage in config.stages.items()
+            name: StageFactory(pipeline[name].stage, config.stages[name].settings, workdir, name)()
+            for name in pipeline.names
             if pipeline[name].stage.gate is not Stage.gate
         }
 

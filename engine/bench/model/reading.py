@@ -37,26 +37,29 @@ LONGEST_HANDOVER = 0.1
 def read_recording(workdir: Path, pipeline: Pipeline) -> Recording:
     """The recorded work of `pipeline` in the ledger of `workdir`.
 
-    It holds the items of all runs, each stage of an item as of the last run that worked on it.
-    Figures of a whole run (the pauses, the opening of stages) are those of the run with the most
-    attempts. Raises WorkFolderError where there is no ledger, or nothing to learn from.
+    It holds the items of all runs, each stage of an item as of the last run that worked on it, but
+    for steps that were off in the last run. Figures of a whole run (the pauses, the opening of
+    stages) are those of the run with the most attempts. Raises WorkFolderError where there is no
+    ledger, or nothing to learn from.
     """
     with LedgerReader(workdir) as reader:
         last = reader.last_run()
         attempts = read_attempts(workdir)
         runs = read_runs(workdir)
         past = read_past_items(workdir)
+    if last is not None and last.pipeline != pipeline.name:
+        raise WorkFolderError(
+            f"{workdir} holds the work of pipeline {last.pipeline!r}, not of {pipeline.name!r}"
+        )
+    settings = last.settings if last is not None else {}
+    config = load_config(pipeline, None, {}, (), {}, stored=settings)
+    pipeline = pipeline.without(config.off)
     ours = [attempt for attempt in attempts if attempt.stage in pipeline.names]
-    if last is None or not ours:
+    if not ours:
         raise WorkFolderError(
             f"{workdir} has no finished attempt to learn from; run {pipeline.name!r} on a few "
             "items first"
         )
-    if last.pipeline != pipeline.name:
-        raise WorkFolderError(
-            f"{workdir} holds the work of pipeline {last.pipeline!r}, not of {pipeline.name!r}"
-        )
-    config = load_config(pipeline, None, {}, (), {}, stored=last.settings)
     run = _longest(ours, runs)
     of_run = [attempt for attempt in ours if attempt.run == run.id]
     busy = _occupied(ours)
@@ -80,8 +83,8 @@ def read_recording(workdir: Path, pipeline: Pipeline) -> Recording:
         items=items,
         cores=cores,
         most={
-            name: pipeline[name].stage.most_workers(stage.options.placement)
-            for name, stage in config.stages.items()
+            name: pipeline[name].stage.most_workers(config.stages[name].options.placement)
+            for name in pipeline.names
         },
         keep={name: stage.options.keep for name, stage in config.stages.items()},
         reads={name: pipeline.reads(name) for name in pipeline.names},

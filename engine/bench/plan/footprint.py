@@ -41,6 +41,7 @@ def read_footprint(
     if last is not None:
         config = load_config(pipeline, None, {}, (), {}, stored=last.settings)
         settings = {name: stage.settings for name, stage in config.stages.items()}
+        pipeline = pipeline.without(config.off)
     seen: set[tuple[int, int]] = set()
     outputs: dict[str, dict[str, int]] = {id_: {} for id_ in chosen}
     costs = {}

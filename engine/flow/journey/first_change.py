@@ -58,7 +58,7 @@ def _to_be_read(graph: Graph, change: Change) -> set[str]:
 
 def with_disk(graph: Graph, item: Item, known: Mapping[str, Known]) -> dict[str, Known]:
     both = dict(known)
-    for stage in graph.home[item.split]:
+    for stage in (*graph.home[item.split], *(() if item.split else graph.off)):
         mark = output_mark(item, stage)
         if mark is not None:
             before = both.get(stage, Known())

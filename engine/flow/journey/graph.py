@@ -28,10 +28,13 @@ class Graph:
         discarding: frozenset[str] = frozenset(),
         rereading: frozenset[str] = frozenset(),
         expiring: Mapping[str, HasExpired] = NONE_EXPIRE,
+        off: frozenset[str] = frozenset(),
     ) -> None:
         """`fingerprints` gives, for each stage, the JSON-able settings that shape its output;
         `optional`, `discarding` and `rereading` name the stages with `optional = true`,
-        `keep = false` and `reread = true`; `expiring` are those whose outputs may expire."""
+        `keep = false` and `reread = true`; `expiring` are those whose outputs may expire. `off` are
+        steps at whole items that the pipeline is without in this run: what earlier ones have made
+        there goes."""
         self.names = pipeline.names
         self.roots = [name for name in self.names if name in pipeline.roots]
         self.predecessors = {name: pipeline.predecessors(name) for name in self.names}
@@ -57,6 +60,7 @@ class Graph:
         self.discarding = [name for name in self.names if name in discarding]
         self.rereading = rereading
         self.expiring = expiring
+        self.off = off
         self.level = {step.name: step.each for step in pipeline.steps}
         """The splitting step at whose parts each step stands; "" for whole items."""
         self.path = {name: pipeline.level(name) for name in self.names}

@@ -248,7 +248,7 @@ class Journey(Ends):
         """Note how parts decided the item in an earlier run: it may have ended before all of them
         were made."""
         for name, known in self.known.items():
-            if self.graph.level[name] != self.item.split:
+            if name not in self.graph.off and self.graph.level[name] != self.item.split:
                 end = self.held_below(name, known)
                 if end is not None and end.outcome != "done":
                     self._note(end)
@@ -295,7 +295,7 @@ class Journey(Ends):
         return found
 
     def _obsolete(self) -> tuple[str, ...]:
-        mine = self.graph.below[self.item.split]
+        mine = self.graph.below[self.item.split] | self.graph.off
         return tuple(name for name in self.known if name in mine and name not in self.ended)
 
     def _stale(self, finished: bool) -> tuple[str, ...]:

@@ -296,7 +296,6 @@ def test_a_preview_shows_stand_ins_and_the_next_run_puts_the_real_ones_in(
             "clip",
             "image",
             "lesson",
-            "publish",
             "voice",
         ]
         assert all("stand_ins" not in one for one in facts(work)["sections"])

@@ -12,11 +12,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from engine import Job, Step
+from engine import Event, Job, Step, StepOpened
 from engine.contract.item import MARK
 from stages.publishing.publish import Publish
+from stages.publishing.records import read_result
 from stages.store.bucket import PIECE
-from tests.engine.toys import executions, line, run, toy
+from tests.engine.toys import executions, line, query, run, toy
 from tests.stages.publishing.published import Writing, fetched, pipeline, to, told_in
 from tests.stages.store.servers import (
     ACCOUNT,
@@ -96,6 +97,42 @@ def test_without_a_store_nothing_is_done_and_an_old_folder_is_not_redone(tmp_pat
     assert run(line(*new), tmp_path, ["v"], "stages.fetched.keep=false").items["reused"] == 1
     assert executions(tmp_path).total() == 2
     assert not [*tmp_path.glob("items/*/publish")]
+
+
+def test_what_was_skipped_of_old_is_no_work_and_is_published_once_there_is_a_store(
+    s3, bucket, tmp_path, monkeypatch
+):
+    """In 0.2.0 the step ran without a store too, and skipped every item."""
+    with monkeypatch.context() as old:
+        old.setattr(Publish, "is_off", lambda settings: False)
+        run(pipeline(), tmp_path, ["v", "w"])
+    skipped = query(tmp_path, "SELECT stage, kind FROM stages WHERE kind IS NOT NULL")
+    assert skipped == [("publish", "no_store")] * 2
+
+    heard: list[Event] = []
+    assert run(pipeline(), tmp_path, ["v"], listen=heard.append).items["reused"] == 1
+    assert not [event for event in heard if isinstance(event, StepOpened)]
+    assert query(tmp_path, "SELECT count(*) FROM stages WHERE stage = 'publish'") == [(1,)]
+
+    report = run(pipeline(), tmp_path, ["v", "w"], *to(bucket, s3))
+    assert report.items["done"] == 2
+    assert len([*tmp_path.glob("items/*/publish/publish.json")]) == 2
+    assert executions(tmp_path).total() == 2, "what was made stands"
+
+
+def test_turned_off_it_takes_its_link_away_and_turned_on_it_makes_one(s3, bucket, tmp_path):
+    run(pipeline(), tmp_path, ["v"], *to(bucket, s3))
+    before = told_in(tmp_path)
+    [folder] = tmp_path.glob("items/*")
+    assert read_result(folder) is not None
+    assert run(pipeline(), tmp_path, ["v"]).items["reused"] == 1
+    assert read_result(folder) is None
+
+    run(pipeline(), tmp_path, ["v"], *to(bucket, s3))
+    after = told_in(tmp_path)
+    assert after["sent"] in (0, after["size"]), "the files were there"
+    assert fetched(after["url"])["records"] == fetched(before["url"])["records"]
+    assert executions(tmp_path).total() == 1
 
 
 def test_a_public_folder_has_links_that_never_expire(s3, bucket, tmp_path):

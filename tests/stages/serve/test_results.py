@@ -132,8 +132,9 @@ def test_a_job_says_where_its_whole_result_is(monkeypatch: pytest.MonkeyPatch) -
             assert whole["records"] == service.client.get(job["links"]["results"]).json()["records"]
             assert (job["result"]["records"], job["result"]["files"]) == (3, 3)
             assert service.client.get("/jobs").json()["jobs"] == [job]
-        with serving(pipeline(), folder, *to("results", s3)) as service:
+        with serving(pipeline(), folder) as service:
             assert service.client.get(job["links"]["self"]).json()["result"] == job["result"]
+            assert service.ended(service.posted())["result"] is None, "nothing is published now"
 
 
 def test_a_folder_of_an_earlier_release_has_its_jobs() -> None:
