@@ -12,10 +12,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from engine import Event, Job, Step, StepOpened
+from engine import Event, Job, Step, StepOpened, load_config
 from engine.contract.item import MARK
+from stages.crawl.pipeline import crawl
+from stages.lesson.pipeline import lesson
 from stages.publishing.publish import Publish
 from stages.publishing.records import read_result
+from stages.recipe.pipeline import recipe
+from stages.scenes.pipeline import scenes
 from stages.store.bucket import PIECE
 from tests.engine.toys import executions, line, query, run, toy
 from tests.stages.publishing.published import Writing, fetched, pipeline, to, told_in
@@ -97,6 +101,19 @@ def test_without_a_store_nothing_is_done_and_an_old_folder_is_not_redone(tmp_pat
     assert run(line(*new), tmp_path, ["v"], "stages.fetched.keep=false").items["reused"] == 1
     assert executions(tmp_path).total() == 2
     assert not [*tmp_path.glob("items/*/publish")]
+
+
+@pytest.mark.parametrize("one", [crawl, scenes, recipe, lesson], ids=lambda one: one.name)
+def test_it_is_part_of_a_run_that_names_a_store_and_is_no_trial(one):
+    def off(*sets: str) -> set[str]:
+        return set(load_config(one, None, {}, sets, {}).off)
+
+    there = "stages.publish.url=s3://b/f"
+    assert off() == {"publish"}
+    assert off(there) == set()
+    for flag in one.flags:
+        if flag.name in ("--dry-run", "--preview"):
+            assert off(there, *(f"{name}=true" for name in flag.sets)) == {"publish"}
 
 
 def test_what_was_skipped_of_old_is_no_work_and_is_published_once_there_is_a_store(
