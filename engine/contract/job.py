@@ -105,7 +105,8 @@ class Job:
 
     `deadline`, in seconds since the epoch: if the item has not ended by then, this job is not
     waited for any longer, and has "expired". Unless another job or a list waits for the item, it is
-    given up: it stays pending, and what it had done stands.
+    given up: it stays pending, and what it had done stands. Where the clock is set meanwhile, the
+    job has as long as it had when it came, at least.
 
     `handle` is the source's own means to recognise the job, such as a message's number; the engine
     does not look at it.

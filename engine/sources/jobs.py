@@ -31,7 +31,8 @@ MOST_DUE = 1000
 """The most reports to a source that may be due before it is read on."""
 
 LONGEST_WAIT = 60.0
-"""Seconds after which the clock, which may be set, is looked at again for the next deadline."""
+"""Seconds after which the clocks are looked at again for the next deadline: the one that tells the
+time may be set, the other may have slept."""
 
 LETTING_GO = 5.0
 """Seconds that a source has at the end of a run to take the remaining reports."""
@@ -40,16 +41,27 @@ LETTING_GO = 5.0
 class Taken:
     """A job that was read. Not the job itself: a source may give the same object twice."""
 
-    __slots__ = ("has_expired", "is_withdrawn", "item", "job")
+    __slots__ = ("_due", "has_expired", "is_withdrawn", "item", "job")
 
     def __init__(self, job: Job) -> None:
         self.job = job
+        deadline = job.deadline
+        self._due = math.inf if deadline is None else passed() + deadline - time.time()
         self.item: str | None = None
         """The id of its item, once that has entered."""
         self.is_withdrawn = False
         """The source did not want it any more before its item had entered."""
         self.has_expired = False
         """Its deadline passed before its item had ended."""
+
+    @property
+    def left(self) -> float:
+        """Seconds to its deadline: until it is that time, and as much has passed as it was away
+        when the job came. A clock that jumps ahead must not end for good what somebody waits for.
+        """
+        if self.job.deadline is None:
+            return math.inf
+        return max(self._due - passed(), self.job.deadline - time.time())
 
 
 class Jobs:
@@ -83,7 +95,7 @@ class Jobs:
         self._of: dict[str, list[Taken]] = {}
         self._due: deque[tuple[Taken, JobOutcome | None]] = deque()
         self._deadlines: list[tuple[float, int, Taken]] = []
-        """A heap; the numbers keep jobs of one deadline in order."""
+        """When each is looked at, by `passed`. A heap; the numbers keep equal ones in order."""
         self._numbers = itertools.count()
         self._deadline_came = anyio.Event()
         self._lost: deque[Taken] = deque()
@@ -126,18 +138,16 @@ class Jobs:
         """Report the job when the item of this id ends."""
         self._of.setdefault(item, []).append(taken)
         self.name(taken, item)
-        deadline = taken.job.deadline
-        if deadline is not None:
+        if taken.job.deadline is not None:
             if len(self._deadlines) > 2 * len(self._out) + 100:  # most of them have ended
                 self._deadlines = [one for one in self._deadlines if one[2] in self._out]
                 heapq.heapify(self._deadlines)
-            heapq.heappush(self._deadlines, (deadline, next(self._numbers), taken))
+            self._look_at(taken, taken.left)
             self._deadline_came.set()
 
     def has_expired(self, taken: Taken) -> bool:
         """Whether the job's deadline has passed before its item could enter: then it is settled."""
-        deadline = taken.job.deadline
-        taken.has_expired = deadline is not None and deadline <= time.time()
+        taken.has_expired = taken.left <= 0
         if taken.has_expired:
             self.settle(taken, None)
         return taken.has_expired
@@ -147,18 +157,27 @@ class Jobs:
         while True:
             left = math.inf
             while self._deadlines:
-                deadline, _, taken = self._deadlines[0]
-                left = min(deadline - time.time(), LONGEST_WAIT)
+                at, _, taken = self._deadlines[0]
+                left = at - passed()
                 if taken in self._out and left > 0:
                     break
                 heapq.heappop(self._deadlines)
                 left = math.inf
-                if taken in self._out:
-                    taken.has_expired = True
-                    await self.withdraw(taken, give_up)
+                if taken not in self._out:
+                    continue
+                if taken.left > 0:
+                    self._look_at(taken, taken.left)
+                    continue
+                taken.has_expired = True
+                await self.withdraw(taken, give_up)
             self._deadline_came = anyio.Event()
             with anyio.move_on_after(left):
                 await self._deadline_came.wait()
+
+    def _look_at(self, taken: Taken, left: float) -> None:
+        """Look at the job's deadline after so many seconds, at least once in LONGEST_WAIT."""
+        at = passed() + min(left, LONGEST_WAIT)
+        heapq.heappush(self._deadlines, (at, next(self._numbers), taken))
 
     def name(self, taken: Taken, item: str) -> None:
         """Tell the source the id of the job's item."""
@@ -310,3 +329,10 @@ class Jobs:
     def _change(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
+
+
+def passed() -> float:
+    """Seconds that have passed since some moment, whatever the clock was set to; with those of the
+    system's sleep, where it counts them."""
+    boot: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot is None else time.clock_gettime(boot)

@@ -27,6 +27,7 @@ from stages.net.addresses import canonical_url, is_private
 from stages.serve.desk.desk import Desk
 from stages.serve.desk.job_views import job_view
 from stages.serve.queue.calls_table import DueCall
+from stages.serve.queue.steady import steady_time
 
 log = logging.getLogger("penstock.serve")
 
@@ -75,7 +76,7 @@ class WebhookSender:
     def _due(self) -> list[DueCall]:
         if self.desk.jobs.table is None:
             return []
-        return self.desk.jobs.table.calls.due(time.time(), AT_ONCE)
+        return self.desk.jobs.table.calls.due(steady_time(), AT_ONCE)
 
     async def _call(self, client: httpx.AsyncClient, call: DueCall) -> None:
         table = self.desk.table
@@ -90,11 +91,11 @@ class WebhookSender:
             await to_thread.run_sync(table.calls.done, call)
             return
         log.warning("webhook %s of job %s: %s", shown(call.url), call.job, why)
-        if time.time() - call.since > LASTS:
+        if steady_time() - call.since > LASTS:
             await to_thread.run_sync(table.calls.give_up, call)
             return
         wait = min(LONGEST, FIRST * 2 ** min(call.tries, 20)) * random.uniform(0.5, 1.5)
-        await to_thread.run_sync(table.calls.put_off, call, time.time() + wait)
+        await to_thread.run_sync(table.calls.put_off, call, steady_time() + wait)
 
     async def _try(
         self, client: httpx.AsyncClient, call: DueCall, body: bytes, secret: str

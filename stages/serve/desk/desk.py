@@ -21,6 +21,7 @@ from stages.serve.desk.uploads import Uploads
 from stages.serve.queue.feeds import JobFeed
 from stages.serve.queue.jobs_table import JobRow, JobsTable
 from stages.serve.queue.source import END, PART, PROGRESS, STEP, ServedJobs
+from stages.serve.queue.steady import steady_time
 from stages.service.job_data import PATH, URL
 from stages.service.profiles import AskedJob, ServedProfiles
 
@@ -76,7 +77,7 @@ class Desk:
             given[PATH], roots = str(path), [self.uploads.folder]
         priority, within = given.pop("priority", 0), given.pop("within", None)
         asked = self.profiles.read(given, roots)
-        deadline = time.time() + within if within is not None else None
+        deadline = steady_time() + within if within is not None else None
         return replace(asked, job=replace(asked.job, priority=priority, deadline=deadline))
 
     def _check_public(self, url: str) -> None:

@@ -1,11 +1,11 @@
 """The webhooks that are due: a table beside that of the jobs."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from sqlite3 import Connection
 
 from engine import OwnTables
+from stages.serve.queue.steady import steady_time
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS served_calls (
@@ -18,7 +18,7 @@ CREATE INDEX IF NOT EXISTS served_calls_due ON served_calls (due) WHERE due IS N
 
 @dataclass(frozen=True, slots=True)
 class DueCall:
-    """A webhook that is due. `since` is when its job ended, in seconds since the epoch; `tries` is
+    """A webhook that is due. `since` is when its job ended, in the steady time; `tries` is
     the number of calls that did not go well."""
 
     job: str
@@ -70,5 +70,5 @@ def note_call(db: Connection, job: str, owner: str, url: str) -> None:
 
 def have_called(db: Connection, job: str) -> None:
     """The job has ended: its webhook is due, within the transaction that says so."""
-    now = time.time()
+    now = steady_time()
     db.execute("UPDATE served_calls SET since = ?, due = ? WHERE job = ?", (now, now, job))

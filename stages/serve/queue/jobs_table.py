@@ -14,6 +14,7 @@ from stages.serve.queue.calls_table import SCHEMA as CALLS
 from stages.serve.queue.calls_table import CallsTable, have_called, note_call
 from stages.serve.queue.costs_table import SCHEMA as COSTS
 from stages.serve.queue.costs_table import CostsTable
+from stages.serve.queue.steady import by_the_clock
 
 State = Literal["queued", "running", "done", "dropped", "failed", "expired", "cancelled"]
 
@@ -69,9 +70,10 @@ class JobAsked:
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """A job as the table has it. Times are seconds since the epoch. `item` is None until the run
-    has it; `stage` and `reason` say why it was dropped, or failed; `result` says where the whole of
-    what came of it is, if the pipeline has published that."""
+    """A job as the table has it. Times are seconds since the epoch; a deadline is one of the steady
+    time. `item` is None until the run has it; `stage` and `reason` say why it was dropped, or
+    failed; `result` says where the whole of what came of it is, if the pipeline has published it.
+    """
 
     number: int
     id: str
@@ -98,7 +100,7 @@ class JobRow:
             *(self.source, self.asked_id, values),
             again=True,
             priority=self.priority,
-            deadline=self.deadline,
+            deadline=None if self.deadline is None else by_the_clock(self.deadline),
             handle=handle,
         )
 

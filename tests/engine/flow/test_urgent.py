@@ -3,9 +3,11 @@ waits for them."""
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
+
+import pytest
 
 from engine import Item, Job, Source
 from engine.contract.item import item_id
@@ -87,6 +89,40 @@ def test_a_job_that_is_late_expires_and_its_item_stays_pending(fast: Path) -> No
     go(fast, again, step, toy("b", "a"))
     assert again.told == [("slow@a", "done")]
     assert engine_threads() == []
+
+
+class SetAhead(Site):
+    """The clock is set ahead by an hour once the first job has come in."""
+
+    def __init__(self, came: threading.Event, set_ahead: Callable[[], object], job: Job) -> None:
+        super().__init__(job)
+        self._came, self._set_ahead = came, set_ahead
+
+    def items(self) -> Iterator[Job]:
+        yield from super().items()
+        self._set_ahead()
+        yield Job("slow@a", deadline=soon())
+
+    def _hear(self, job: Job, outcome: str) -> None:
+        super()._hear(job, outcome)
+        self._came.set()
+
+
+def test_a_clock_that_is_set_ahead_expires_nothing(
+    fast: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The deadlines are looked at after that, since another one passes."""
+    real, came = time.time, threading.Event()
+
+    def set_ahead() -> None:
+        monkeypatch.setattr(time, "time", lambda: real() + 3600)
+
+    class Stage(FirstWaits, GatedToy):
+        pass
+
+    site = SetAhead(came, set_ahead, Job("first", deadline=real() + 1800))
+    go(fast, site, toy("a", base=Stage, does=HELD, came=came), options=["stages.a.workers=2"])
+    assert site.told == [("slow@a", "expired"), ("first", "done")]
 
 
 def test_one_that_comes_too_late_begins_nothing(fast: Path) -> None:

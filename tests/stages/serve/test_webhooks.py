@@ -1,8 +1,9 @@
 """Webhooks of servers that mean harm, or are broken: nothing private is reached, nothing that they
-answer fills the memory, and none holds up the calls to others."""
+answer fills the memory, and none holds up the calls to others; nor does a clock that is set."""
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from engine import Item
 from stages.serve import webhooks
 from stages.serve.desk.tokens import Tokens
+from stages.serve.queue.calls_table import CallsTable
 from stages.serve.routes import job_routes
-from tests.engine.toys import line, toy
+from tests.engine.toys import Toy, line, toy
 from tests.stages.serve.serving import SECONDS, SITE, Serving, serving, token_file
 from tests.threaded_server import serving_requests
 
@@ -38,7 +41,9 @@ class Sites(ThreadingHTTPServer):
 
     def wait_for(self, path: str, times: int = 1) -> None:
         with self.changed:
-            assert self.changed.wait_for(lambda: self.called.count(path) >= times, SECONDS)
+            assert self.changed.wait_for(lambda: self.called.count(path) >= times, SECONDS), (
+                self.called
+            )
 
 
 class Site(BaseHTTPRequestHandler):
@@ -151,3 +156,40 @@ def test_an_address_that_cannot_be_called_holds_up_no_other(
         assert post(service, f"{url}/a\x01b").status_code == 202
         assert post(service, f"{url}/200", "w").status_code == 202
         sites.wait_for("/200")
+
+
+def test_a_clock_that_is_set_back_holds_up_no_call(
+    fast: Path, tokens: Tokens, sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is set back once a call is put off."""
+    real, put_off = time.time, CallsTable.put_off
+
+    def set_back(*about: Any) -> None:
+        put_off(*about)
+        monkeypatch.setattr(time, "time", lambda: real() - 3600)
+
+    monkeypatch.setattr(CallsTable, "put_off", set_back)
+    with site_service(fast, tokens) as service:
+        post(service, f"http://public.example:{sites.server_port}/500")
+        sites.wait_for("/500", 3)
+
+
+def test_a_clock_that_is_set_ahead_ends_no_job_that_waits(
+    fast: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, go, at_work = time.time, threading.Event(), threading.Event()
+
+    class Held(Toy):
+        def act(self, item: Item, out: Path) -> Any:
+            at_work.set()
+            assert go.wait(SECONDS)
+            return super().act(item, out)
+
+    with serving(line(toy("a", base=Held)), fast, at_once=1) as service:
+        service.posted("first")
+        assert at_work.wait(SECONDS)
+        data = {"url": "https://example.org/second.mp4", "within": 1800}
+        second = service.client.post("/jobs", json=data).json()["id"]
+        monkeypatch.setattr(time, "time", lambda: real() + 3600)
+        go.set()
+        assert service.ended(second)["state"] == "done"
