@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 import anyio
 from anyio.to_thread import run_sync
 
-from engine import Loan, Transient, UsageError
+from engine import Loan, Permanent, Transient, UsageError
+from stages.store.clock import check_clock
 from stages.store.line import Line, share_line
 from stages.store.place import StorePlace
 from stages.store.problems import ending_of, is_unknown
@@ -82,6 +83,14 @@ class Bucket:
         `mark` is a file that is there while an upload in pieces is: where an attempt that was
         killed left it, the pieces that it left are ended first.
         """
+        try:
+            return await self._put(content, mark, since)
+        except Permanent as error:
+            if error.kind == "store_key":
+                await check_clock(self._settings.endpoint or f"https://{self.host}", self.host)
+            raise
+
+    async def _put(self, content: Content, mark: Path, since: datetime | None) -> Stored:
         async with self._line.alone_with(content.key):
             there = await self._look(content, since)
             if there is not None:

@@ -185,10 +185,11 @@ def refusing(
     looks: int = 404,
     conditions_alone: bool = False,
     after: threading.Event | None = None,
+    ahead: float = 0.0,
 ) -> Iterator[str]:
     """A server that answers every request with this status, but a look with `looks`; with
     `conditions_alone` it takes files that come without put-if-absent, with `after` it says all but
-    looks only once this is set."""
+    looks only once this is set. Its clock is so many seconds ahead."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -206,6 +207,9 @@ def refusing(
             self.wfile.write(answer)
 
         do_PUT = do_POST = do_HEAD = _answer
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return super().date_time_string((timestamp or time.time()) + ahead)
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -187,6 +187,17 @@ def test_a_wrong_key_is_told_and_not_repeated(azure, keys, monkeypatch, tmp_path
     assert "d3Jvbmc" not in told.value.reason
 
 
+@pytest.mark.parametrize(("ahead", "which"), [(3600, "60 min behind"), (-3600, "60 min ahead of")])
+def test_a_clock_that_is_wrong_is_no_item_s_fault(keys, tmp_path, ahead, which):
+    item = item_with(tmp_path, "https://example.com/a", {"v.jpg": b"small"})
+    with (
+        refusing(403, "", looks=403, ahead=ahead) as url,
+        pytest.raises(Throttled, match=f"this machine's clock is {which} that of 127") as told,
+    ):
+        upload(tmp_path, [item], url="s3://b", endpoint=url)
+    assert told.value.key == url.removeprefix("http://")
+
+
 def test_a_server_without_put_if_absent_is_asked_without(keys, tmp_path):
     item = item_with(tmp_path, "https://example.com/a", {"v.jpg": b"small"})
     body = "<Error><Code>NotImplemented</Code></Error>"
