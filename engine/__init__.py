@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from engine.cli.run_command import execute
     from engine.config.load import Config, load_config
     from engine.config.profiles import JobProfile, load_profile
+    from engine.config.refusals import why_refused
     from engine.flow.opening import run_pipeline
     from engine.flow.report import RunReport
     from engine.gates.shared import GatesAway, SharedGate, SharedLimits, Shut, shared_gate
@@ -116,6 +117,7 @@ _LATER = {
     "read_item": "engine.ledger.reader",
     "run_pipeline": "engine.flow.opening",
     "shared_gate": "engine.gates.shared",
+    "why_refused": "engine.config.refusals",
 }
 
 __all__ = [
@@ -208,6 +210,7 @@ __all__ = [
     "shared_gate",
     "shown",
     "shown_in",
+    "why_refused",
     "writable",
 ]
 

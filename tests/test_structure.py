@@ -23,7 +23,7 @@ MOST_FILES = 16
 PUBLIC = {
     "to write stages": "Item Parts Produced Stage StageOptions Settings Cancelled Deadline"
     " MissingOutput Loan available_cores writable borrow checkpoint deadline ensure_ours"
-    " setting shown shown_in",
+    " setting shown shown_in why_refused",
     "to share rates": "GatesAway SharedGate SharedLimits Shut has_run_loop on_run_loop shared_gate"
     " note_paid_request",
     "to end otherwise": "Ending Drop Permanent Skip StandIn StopRun Throttled Transient Withdrawn",

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from engine.config.limits import LimitSettings
+from engine.config.refusals import OWN_WORDS, why_refused
 from engine.config.schema import DEFAULTS, LIMITS, STAGES, Schema, did_you_mean, section_of
 from engine.config.setting_text import accepted, accepts_bool, is_secret, table_keys, toml_key
 from engine.config.sources import (
@@ -216,7 +217,7 @@ def _option_defaults(stage: type[Stage], name: str) -> GivenSettings:
 def _bad_default(owner: str, error: ErrorDetails) -> PipelineError:
     key = error["loc"][0] if error["loc"] else "settings"
     return PipelineError(
-        f"{owner}: the default {key} = {error['input']!r} is refused: {error['msg']}"
+        f"{owner}: the default {key} = {error['input']!r} is refused: it {why_refused(error)}"
     )
 
 
@@ -244,11 +245,10 @@ def _build(
 def _explain(
     details: ErrorDetails, model: type[BaseModel], section: str, entries: GivenSettings
 ) -> str:
-    message = details["msg"].partition(", ")[2]
-    own_words = message if details["type"] in ("value_error", "assertion_error") else None
+    own_words = why_refused(details) if details["type"] in OWN_WORDS else None
     if not details["loc"]:
         origins = [e.origin for name, e in entries.items() if name.startswith(f"{section}.")]
-        return f"{'; '.join(dict.fromkeys(origins))}: [{section}]: {own_words or details['msg']}"
+        return f"{'; '.join(dict.fromkeys(origins))}: [{section}]: {why_refused(details)}"
     key = str(details["loc"][0])
     if f"{section}.{key}" not in entries:
         if details["type"] == "missing":

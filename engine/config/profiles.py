@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from engine.config.load import Config, load_config
+from engine.config.refusals import why_refused
 from engine.config.schema import PROFILES, did_you_mean, per_item_settings
 from engine.config.setting_text import accepted, accepts_bool
 from engine.config.toml_file import TomlFile, read_toml
@@ -189,5 +190,5 @@ def _refused(
     key = str(details["loc"][0]) if details["loc"] else ""
     if f"{step}.{key}" in values and details["type"] not in ("value_error", "assertion_error"):
         return f"option {f'{step}.{key}'!r} has to be {accepted(fields[key])}"
-    own_words = details["msg"].partition(", ")[2] or details["msg"]
-    return f"options of {step}: {' '.join(own_words.split())}"
+    where = f"options of {step}" + (f": {key}" if f"{step}.{key}" in values else "")
+    return f"{where}: {why_refused(details)}"

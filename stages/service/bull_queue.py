@@ -20,7 +20,7 @@ from engine import UsageError
 from stages.service.bull_calls import AGAIN, NO_RENEWALS, complete, renew_locks
 from stages.service.job_data import is_cancelled
 from stages.service.queue_server import check_queue_server, is_away, refused, with_patience
-from stages.service.queue_watch import QueueWatch
+from stages.service.queue_watch import QueueWatch, meant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -370,7 +370,7 @@ class BullQueue:
             if not taken.end.done():
                 await taken.bull.updateProgress(dict(progress))
         except Exception as error:
-            self._watch.tell(f"the progress of jobs could not be told: {error}")
+            self._watch.tell(f"the progress of jobs could not be told: {meant(error)}")
 
 
 def clock() -> float:

@@ -1,6 +1,7 @@
 """What a worker says of the Redis of its queue while it runs."""
 
 import logging
+import re
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -15,6 +16,15 @@ AWAY = 3
 
 AGAIN = 600.0
 """Seconds after which the same is said again."""
+
+ANOTHERS = "job {} is another worker's by now; what came of it here is not taken"
+
+MEANT = (
+    (re.compile(r"(?:Missing lock|Lock mismatch) for job (.+?)\. "), ANOTHERS),
+    (re.compile(r"Job (.+) is not in the active state\. "), ANOTHERS),
+    (re.compile(r"Missing key for job (.+?)\. "), "job {} was removed; its end is told to nobody"),
+)
+"""What BullMQ means by its words, which name the command of its own that was refused."""
 
 
 class QueueWatch:
@@ -49,14 +59,23 @@ class QueueWatch:
 
     def tell(self, error: object) -> None:
         """Say what went wrong with the queue, unless that is known."""
-        # What Redis says of a script ends with the script's digest and line.
-        told, now = " ".join(str(error).split()).partition(". script: ")[0], self._clock()
+        told, now = meant(error), self._clock()
         self._told = {one: at for one, at in self._told.items() if now - at < AGAIN}
         if self._is_away or told in self._told:
             log.debug("the queue: %s", told)
             return
         self._told[told] = now
         log.warning("the queue: %s", told)
+
+
+def meant(error: object) -> str:
+    """The error in a line, without what is about the queue's own workings."""
+    # What Redis says of a script ends with the script's digest and line.
+    told = " ".join(str(error).split()).partition(". script: ")[0]
+    for words, ours in MEANT:
+        if found := words.match(told):
+            return ours.format(found[1])
+    return told
 
 
 async def _problem_with(ping: Callable[[], Awaitable[object]]) -> str | None:

@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from engine import why_refused
+
 Form = TypeVar("Form", bound=BaseModel)
 
 _MOST_SAID = 300
@@ -58,7 +60,7 @@ def read_form(form: type[Form], answer: str) -> Form:
         return form.model_validate(found)
     except ValidationError as error:
         told = [
-            f"{'.'.join(map(str, one['loc'])) or 'the answer'}: {one['msg']}"
+            f"{'.'.join(map(str, one['loc'])) or 'the answer'}: {why_refused(one)}"
             for one in error.errors(include_url=False, include_input=False)
         ]
         raise UnfitAnswer(_short("; ".join(told))) from None

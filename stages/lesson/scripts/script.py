@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from engine import PenstockError
+from engine import PenstockError, why_refused
 from stages.lesson.scripts.mapping import NotThereError, ScriptMap, Way
 from stages.lesson.scripts.places import (
     Lines,
@@ -259,7 +259,7 @@ def _message(error: Any, shape: ScriptMap) -> str:
         if field in SAME:
             return f"says the same as {SAME[field]}; keep one"
         return "is no field of a script; check its spelling, or take it out"
-    return WRONG.get(kind, str(error["msg"]))
+    return WRONG.get(kind) or why_refused(error)
 
 
 def _wrong_files(shaped: Any, home: Path, shape: ScriptMap) -> Iterator[_Wrong]:

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from engine import StopRun, UsageError, writable
+from engine import StopRun, UsageError, why_refused, writable
 
 log = logging.getLogger("penstock.serve")
 
@@ -93,21 +93,14 @@ _MEANT = {
 }
 
 
-_SAID = {
-    "json_invalid": "the body is no JSON",
-    "extra_forbidden": "there is no such field; /openapi.json names them",
-}
-"""What is told in the place of pydantic's words, by the kind of the mistake."""
-
-
 def _sentence(error: Mapping[str, Any]) -> str:
     if error["loc"] == ("body",):
         return "the body is an object of JSON, with the header Content-Type: application/json"
-    if (said := _SAID.get(error["type"])) is not None:
-        where = ".".join(part for part in error["loc"][1:] if isinstance(part, str))
-        return f"{where}: {said}" if where else said
+    if error["type"] == "json_invalid":  # its place is a number of bytes
+        return "the body is no JSON"
     where = ".".join(str(part) for part in error["loc"] if part != "body")
-    return f"{where}: {error['msg']}" if where else str(error["msg"])
+    see = "; /openapi.json names them" if error["type"] == "extra_forbidden" else ""
+    return f"{where}: {why_refused(error)}{see}"
 
 
 RESPONSES: dict[int | str, dict[str, Any]] = {

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from engine import UsageError
+from engine import UsageError, why_refused
 from stages.serve.desk.problems import HttpRefusal, busy
 
 log = logging.getLogger("penstock.serve")
@@ -127,7 +127,7 @@ def _caller(path: Path, name: str, table: Any) -> tuple[str, Caller]:
         read = TokenTable.model_validate(table if isinstance(table, Mapping) else {})
     except ValidationError as error:
         wrong = "; ".join(
-            f"{'.'.join(map(str, one['loc']))}: {one['msg']}"
+            f"{'.'.join(map(str, one['loc']))}: {why_refused(one)}"
             for one in error.errors(include_input=False)
         )
         raise UsageError(f"--token-file {path}: [{name}]: {wrong}") from None

@@ -61,8 +61,8 @@ def test_callers_are_told_apart(fast: Path, tokens: Tokens) -> None:
     ("text", "said"),
     [
         ("", "it holds no token"),
-        ("[a]\ntoken = 'secret'", "at least 16 characters"),
-        ("[a]\ntoken = 'secret-secret-secret'\njob = 1", "job: Extra inputs"),
+        ("[a]\ntoken = 'secret'", "token: has to have 16 characters at least"),
+        ("[a]\ntoken = 'secret-secret-secret'\njob = 1", "job: there is no such field"),
         ("secret", "this is no TOML"),
         ("[a]\ntoken = 'secret-secret-secret'\n[b]\ntoken = 'secret-secret-secret'", "one token"),
     ],

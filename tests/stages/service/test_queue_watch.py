@@ -51,6 +51,20 @@ def test_the_same_error_is_told_now_and_then_and_none_while_the_server_is_away(
     assert len(said(caplog)) == 4
 
 
+def test_what_the_queue_s_library_says_of_a_job_is_told_in_words_for_people(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scripts = pytest.importorskip("bullmq.scripts").Scripts
+    watch = QueueWatch(Clock())
+    for code in (-1, -2, -3, -6):
+        about = {"jobId": "a.7", "command": "moveToFinished", "state": "active", "code": code}
+        watch.tell(scripts.finishedErrors(None, about))
+    assert said(caplog) == [
+        "the queue: job a.7 was removed; its end is told to nobody",
+        "the queue: job a.7 is another worker's by now; what came of it here is not taken",
+    ]
+
+
 def test_an_idle_worker_says_that_its_redis_has_gone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
