@@ -2,8 +2,12 @@
 
 from functools import cache
 from importlib.resources import files
+from string import Template
 
 from fastapi import APIRouter, Response
+
+from engine import Pipeline
+from stages.serve.routes.asking import TheDesk
 
 routes = APIRouter(include_in_schema=False)
 """The page and its parts. They hold nothing of any job, so they take no token."""
@@ -18,9 +22,14 @@ HEADERS = {
 }
 
 
+OF_FILES = "FILE"
+"""What pipelines take (`Pipeline.takes`) to which addresses mean nothing: scripts, for example."""
+
+
 @routes.get("/")
-async def page() -> Response:
-    return Response(_part("page.html"), 200, HEADERS, "text/html")
+async def page(desk: TheDesk) -> Response:
+    asks = _asks_for(desk.profiles.pipeline)
+    return Response(Template(_part("page.html")).substitute(asks), 200, HEADERS, "text/html")
 
 
 @routes.get("/page.js")
@@ -36,6 +45,15 @@ async def style() -> Response:
 @routes.get("/favicon.ico")
 async def icon() -> Response:
     return Response(status_code=204)
+
+
+def _asks_for(pipeline: Pipeline) -> dict[str, str]:
+    """What the page says that is to be dropped, and what it lets people choose."""
+    if pipeline.takes == OF_FILES:
+        return {"what": "files", "accept": "", "addresses": "hidden"}
+    is_video = pipeline.unit == "video"
+    what, accept = ("videos", "video/*,audio/*") if is_video else ("files", "")
+    return {"what": what, "accept": accept, "addresses": ""}
 
 
 @cache
