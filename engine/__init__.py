@@ -89,6 +89,7 @@ if TYPE_CHECKING:
     from engine.ledger.reader import read_item
     from engine.page.port import Port
     from engine.page.server import AppServer
+    from engine.sources.list_ends import read_list
     from engine.sources.lists import open_list
     from engine.sources.own_tables import OwnTables
     from engine.sources.source import JoinedSources, Source
@@ -115,6 +116,7 @@ _LATER = {
     "locked": "engine.ledger.lock",
     "open_list": "engine.sources.lists",
     "read_item": "engine.ledger.reader",
+    "read_list": "engine.sources.list_ends",
     "run_pipeline": "engine.flow.opening",
     "shared_gate": "engine.gates.shared",
     "why_refused": "engine.config.refusals",
@@ -205,6 +207,7 @@ __all__ = [
     "on_run_loop",
     "open_list",
     "read_item",
+    "read_list",
     "run_pipeline",
     "setting",
     "shared_gate",

@@ -32,7 +32,8 @@ PUBLIC = {
     "to bring items": "Job JobOutcome JoinedSources Source id_with_options",
     "errors": "ConfigError PenstockError PipelineError UsageError WorkFolderError",
     "to run them": "Config JobProfile RunReport LOCK_FILES execute find_pipeline"
-    " installed_pipelines load_config load_profile locked open_list read_item run_pipeline",
+    " installed_pipelines load_config load_profile locked open_list read_item run_pipeline"
+    " read_list",
     "to listen": "AttemptEnded AttemptStarted Event Events ItemEnded ItemEntered ItemGivenUp"
     " ItemPaths ItemUnfinished PartEnded PartEntered RunEnded RunStarted SourceEnded StepOpened"
     " Stopping",

@@ -34,6 +34,7 @@ from stages.service.bull_queue import (
     FailedForGoodError,
     TakenJob,
 )
+from stages.service.list_ends import list_ends
 from stages.service.profiles import AskedJob
 
 Read = Callable[[object], AskedJob]
@@ -64,7 +65,8 @@ class BullSource(Source):
     """The jobs of a queue, `at_once` of them at a time. To be used within `connected`.
 
     A job's result, once its item has ended, is small: {"item", "outcome", "gaps"}, and "result",
-    an address of its records, where the pipeline publishes them. An item that failed fails the job,
+    an address of its records, where the pipeline publishes them, and for a list "list": how its
+    items have ended. An item that failed fails the job,
     with the reason: for good where no retry can help, else as often, and after as long, as the
     producer has said.
 
@@ -139,8 +141,14 @@ class BullSource(Source):
         doing = self._gone(job)
         record = read_item(self._workdir, doing.item) if doing.item is not None else None
         # Read at once: a later job may have it published anew.
-        result = read_result(record.folder) if record is not None and outcome == "done" else None
-        self._queue.end(doing.taken, lambda: _result(outcome, record, doing.unfinished, result))
+        made: dict[str, Any] = {}
+        if record is not None and outcome == "done":
+            found = {
+                "result": read_result(record.folder),
+                "list": list_ends(self._workdir, record),
+            }
+            made = {name: one for name, one in found.items() if one is not None}
+        self._queue.end(doing.taken, lambda: _result(outcome, record, doing.unfinished, made))
 
     def lost(self, job: Job) -> None:
         self._queue.give_back(self._gone(job).taken)
@@ -211,9 +219,9 @@ def _result(
     outcome: str,
     record: ItemRecord | None,
     unfinished: str | None,
-    result: Mapping[str, Any] | None,
+    made: Mapping[str, Any],
 ) -> Mapping[str, Any]:
-    """What the producer gets; `result` says where the whole of it is. Raises FailedError or
+    """What the producer gets, with what was `made` of the item. Raises FailedError or
     FailedForGoodError for an item that failed."""
     if outcome == "expired":
         raise FailedForGoodError("expired: its deadline has passed")
@@ -227,8 +235,7 @@ def _result(
     told: dict[str, Any] = {"outcome": outcome}
     if record is not None:
         told |= {"item": record.id, "gaps": record.gaps}
-    if result is not None:
-        told["result"] = result
+    told |= made
     if outcome == "dropped" and record is not None:
         told["reason"] = record.reason
     return told

@@ -67,6 +67,29 @@ class JobResult(BaseModel):
     files: int = Field(description="The number of files that it has links to.")
 
 
+class HeldItem(BaseModel):
+    """How an item of a list has ended."""
+
+    item: str = Field(description="The id of its outputs in the work folder.")
+    source: str
+    outcome: Literal["done", "dropped", "failed", "pending"]
+    gaps: int = Field(description="The number of parts that failed, and that it is done without.")
+    step: str | None = Field(None, description="The step at which it was dropped, or failed.")
+    reason: str | None = Field(None, description="Why it was dropped, or failed.")
+    result: JobResult | None = Field(None, description="If it is done, and is published.")
+
+
+class JobList(BaseModel):
+    """What came of a list, such as a playlist, and of the lists in it."""
+
+    items: int = Field(description="The number of items that it held.")
+    done: int
+    dropped: int
+    failed: int
+    pending: int
+    ends: tuple[HeldItem, ...] = Field(description="The first hundred, ordered by their ids.")
+
+
 class JobView(BaseModel):
     """A job and its state."""
 
@@ -79,6 +102,7 @@ class JobView(BaseModel):
     reason: str | None = Field(description="Why it was dropped, or failed.")
     gaps: int = Field(description="The number of parts that failed, and that it is done without.")
     result: JobResult | None = Field(description="If it is done, and its pipeline publishes.")
+    list: JobList | None = Field(description="If it is done, and was a list.")
     accepted: str = Field(description="When it was accepted: ISO 8601, UTC.")
     ended: str | None
     links: dict[str, str]
@@ -106,6 +130,7 @@ def job_view(row: JobRow, feed: JobFeed | None) -> JobView:
         reason=row.reason,
         gaps=row.gaps,
         result=JobResult.model_validate(row.result) if row.result is not None else None,
+        list=JobList.model_validate(row.held) if row.held is not None else None,
         accepted=_time(row.accepted),
         ended=_time(row.ended) if row.ended is not None else None,
         links={"self": at, **{name: f"{at}/{name}" for name in ("events", "results", "files")}},

@@ -26,7 +26,8 @@ CREATE TABLE IF NOT EXISTS served_jobs (
     digest TEXT NOT NULL, data TEXT NOT NULL, source TEXT NOT NULL, asked_id TEXT,
     parameters TEXT NOT NULL, priority INTEGER NOT NULL, deadline REAL,
     state TEXT NOT NULL, item TEXT, stage TEXT, reason TEXT,
-    gaps INTEGER NOT NULL DEFAULT 0, accepted REAL NOT NULL, ended REAL, result TEXT
+    gaps INTEGER NOT NULL DEFAULT 0, accepted REAL NOT NULL, ended REAL, result TEXT,
+    held TEXT
 );
 CREATE UNIQUE INDEX IF NOT EXISTS served_jobs_keys ON served_jobs (owner, key)
     WHERE key IS NOT NULL;
@@ -72,8 +73,8 @@ class JobAsked:
 class JobRow:
     """A job as the table has it. Times are seconds since the epoch; a deadline is one of the steady
     time. `item` is None until the run has it; `stage` and `reason` say why it was dropped, or
-    failed; `result` says where the whole of what came of it is, if the pipeline has published it.
-    """
+    failed; `result` says where the whole of what came of it is, if the pipeline has published it;
+    `held` says of a list how its items have ended."""
 
     number: int
     id: str
@@ -92,6 +93,7 @@ class JobRow:
     accepted: float
     ended: float | None
     result: Mapping[str, Any] | None
+    held: Mapping[str, Any] | None
 
     def job(self, handle: object) -> Job:
         """The job for the run."""
@@ -111,7 +113,7 @@ class JobRow:
 
 COLUMNS = (
     "number, id, owner, data, source, asked_id, parameters, priority, deadline, state, item, stage,"
-    " reason, gaps, accepted, ended, result"
+    " reason, gaps, accepted, ended, result, held"
 )
 
 
@@ -231,9 +233,11 @@ class JobsTable:
 
 
 def _with_results(db: Connection) -> None:
-    """The table of an earlier release has no column for results."""
-    if "result" not in [name for _, name, *_ in db.execute("PRAGMA table_info(served_jobs)")]:
-        db.execute("ALTER TABLE served_jobs ADD COLUMN result TEXT")
+    """The table of an earlier release lacks columns for results."""
+    there = [name for _, name, *_ in db.execute("PRAGMA table_info(served_jobs)")]
+    for name in ("result", "held"):
+        if name not in there:
+            db.execute(f"ALTER TABLE served_jobs ADD COLUMN {name} TEXT")
 
 
 def _accept(
@@ -274,11 +278,11 @@ def _accept(
 
 
 def _settle(db: Connection, row: JobRow) -> bool:
-    result = json.dumps(row.result) if row.result is not None else None
+    told = [json.dumps(one) if one is not None else None for one in (row.result, row.held)]
     changed = db.execute(
         "UPDATE served_jobs SET state = ?, item = ?, stage = ?, reason = ?, gaps = ?, ended = ?,"
-        f" result = ? WHERE number = ? AND {IS_OPEN}",
-        (row.state, row.item, row.stage, row.reason, row.gaps, row.ended, result, row.number),
+        f" result = ?, held = ? WHERE number = ? AND {IS_OPEN}",
+        (row.state, row.item, row.stage, row.reason, row.gaps, row.ended, *told, row.number),
     ).rowcount
     if changed:
         have_called(db, row.id)
@@ -313,7 +317,6 @@ def _all(db: Connection, sql: str, *values: Any) -> list[JobRow]:
 
 
 def _row(values: "Row | tuple[Any, ...]") -> JobRow:
-    number, id_, owner, data, *rest = values
-    result = rest.pop()
-    rest.append(json.loads(result) if result is not None else None)
-    return JobRow(number, id_, owner, json.loads(data), *rest)
+    number, id_, owner, data, *rest, result, held = values
+    told = (json.loads(one) if one is not None else None for one in (result, held))
+    return JobRow(number, id_, owner, json.loads(data), *rest, *told)

@@ -26,6 +26,7 @@ from engine import (
 )
 from stages.publishing.records import read_result
 from stages.serve.queue.jobs_table import JobRow, JobsTable
+from stages.service.list_ends import list_ends
 
 log = logging.getLogger("penstock.serve")
 
@@ -180,7 +181,9 @@ class ServedJobs(Source):
             row = replace(row, reason="it has not ended within its time; post it again to go on")
         elif record is not None:
             row = replace(row, stage=record.stage, reason=record.reason, gaps=record.gaps)
-            row = replace(row, result=read_result(record.folder) if outcome == "done" else None)
+            if outcome == "done":
+                held = list_ends(self._workdir, record)
+                row = replace(row, result=read_result(record.folder), held=held)
         if outcome == "failed" and taken.unfinished is not None:
             row = replace(row, stage="finish", reason=taken.unfinished)
         self._settle(taken, row)

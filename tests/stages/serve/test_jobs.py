@@ -55,6 +55,21 @@ def test_drops_and_failures_say_why(fast: Path) -> None:
     assert (bad["state"], bad["step"], bad["reason"]) == ("failed", "a", "told to")
 
 
+def test_a_list_says_what_came_of_its_items(fast: Path) -> None:
+    does: dict[str, list[Any]] = {
+        address("list"): ["expand", [address("v1"), address("v2"), address("bad")]],
+        address("bad"): ["permanent"],
+    }
+    with serving(line(toy("a", does=does)), fast) as service:
+        ended = service.ended(service.posted("list"))
+        assert service.ended(service.posted("v1"))["list"] is None
+        held = ended["list"]
+        bad = next(one for one in held.pop("ends") if one["outcome"] == "failed")
+        assert held == {"items": 3, "done": 2, "dropped": 0, "failed": 1, "pending": 0}
+        assert (bad["source"], bad["reason"]) == (address("bad"), "told to")
+        assert service.client.get(f"/jobs/{ended['id']}").json()["state"] == "done"
+
+
 def test_one_key_is_one_job(fast: Path) -> None:
     key = {"Idempotency-Key": "order 17"}
     with serving(line(toy("a")), fast) as service:

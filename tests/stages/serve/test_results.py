@@ -144,6 +144,7 @@ def test_a_folder_of_an_earlier_release_has_its_jobs() -> None:
             job = service.ended(service.posted())
         with closing(sqlite3.connect(folder / "penstock.db")) as db:
             db.execute("ALTER TABLE served_jobs DROP COLUMN result")
+            db.execute("ALTER TABLE served_jobs DROP COLUMN held")
             db.commit()
         with serving(line(toy("a")), folder) as service:
             assert service.client.get(job["links"]["self"]).json() == job

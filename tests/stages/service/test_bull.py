@@ -256,6 +256,31 @@ def test_a_job_that_its_data_cancel_is_not_begun(
     assert query(tmp_path, "SELECT count(*) FROM items") == [(1,)]
 
 
+def test_the_job_of_a_list_says_what_came_of_its_items(
+    redis: str, producer: Producer, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Also of those of a list in it; one that two lists hold counts once."""
+    does: dict[str, list[Any]] = {
+        address("channel"): ["expand", [address("more"), address("v1"), address("dull")]],
+        address("more"): ["expand", [address("v1"), address("v2"), address("bad")]],
+        address("dull"): ["drop"],
+        address("bad"): ["permanent"],
+    }
+    id_ = producer.add({"url": address("channel")})
+    other = producer.add({"url": address("v3")})
+    work(redis, request.node.name, tmp_path, line(toy("a", does=does)), Ends(7))
+    told = returned(producer.wait_until(id_, "completed"))
+    held = told.pop("list")
+    assert told == {"outcome": "done", "item": item_id(address("channel")), "gaps": 0}
+    ends = {one.pop("source"): one for one in held.pop("ends")}
+    assert held == {"items": 4, "done": 2, "dropped": 1, "failed": 1, "pending": 0}
+    assert sorted(ends) == [address(name) for name in ("bad", "dull", "v1", "v2")]
+    assert ends[address("v1")] == {"item": item_id(address("v1")), "outcome": "done", "gaps": 0}
+    why = {"step": "a", "reason": "told to", "gaps": 0}
+    assert ends[address("bad")] == {"item": item_id(address("bad")), "outcome": "failed"} | why
+    assert "list" not in returned(producer.wait_until(other, "completed"))
+
+
 def test_a_job_is_cancelled_while_it_is_done(
     redis: str, producer: Producer, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
