@@ -1,4 +1,5 @@
-"""One connection to a page or a service: their number is bounded, and a silent one is closed.
+"""One connection to a page or a service: their number is bounded, and a silent one is closed, with
+a 408 if half a request has come.
 
 The run in the same process needs the file descriptors that connections take.
 """
@@ -7,6 +8,7 @@ import asyncio
 import resource
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MOST = 100
@@ -17,6 +19,13 @@ SHARE = 8
 
 PATIENCE = 10.0
 """Seconds that a connection has to send a whole request, from its opening or its last response."""
+
+TOO_SLOW = b"the request did not come within the time for it; send it again\n"
+
+TIMED_OUT = (
+    b"HTTP/1.1 408 Request Timeout\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(TOO_SLOW), TOO_SLOW)
+)
 
 
 def most_connections(most: int = MOST) -> int:
@@ -72,4 +81,16 @@ class Connection(H11Protocol):
 
     def _give_up(self, *_: Any) -> None:
         self._deadline = None
+        begun = self.conn.trailing_data[0]
+        # Never behind a response that the client does not read: that would keep the connection.
+        if begun and self.conn.their_state is h11.IDLE and not self._unread:
+            self.transport.write(TIMED_OUT)
+            if not self._unread:
+                self.transport.close()
+                return
         self.transport.abort()
+
+    @property
+    def _unread(self) -> int:
+        """Bytes that the client's side has not taken yet."""
+        return self.transport.get_write_buffer_size()
