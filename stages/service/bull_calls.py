@@ -23,6 +23,31 @@ NO_RENEWALS: Mapping[str, Any] = {"lockRenewTime": 0}
 as long as that was put back."""
 
 
+TAKE_AGAIN = """
+if redis.call("EXISTS", KEYS[1]) == 1 or not redis.call("LPOS", KEYS[2], ARGV[3]) then return 0 end
+redis.call("SET", KEYS[1], ARGV[1], "PX", ARGV[2])
+redis.call("SREM", KEYS[3], ARGV[3])
+return 1
+"""
+"""Takes the lock of a job that is being done, and that nobody has a lock of: it has run out while
+Redis answered nobody. Whoever is given such a job has a lock of it from the first moment."""
+
+
+async def is_held(worker: "bullmq.Worker", id_: str, token: str, seconds: float) -> bool:
+    """Renew the job's lock for so many seconds, or take it again where it has run out and nobody
+    has the job yet; whether it is this token's."""
+    held = int(seconds * 1000)
+    if await worker.backend.extendLock(id_, token, held):
+        return True
+    return bool(await _take_again(worker, id_, token, held))
+
+
+async def _take_again(worker: "bullmq.Worker", id_: str, token: str, held: int) -> Any:
+    name = worker.qualifiedName
+    keys = [f"{name}:{id_}:lock", f"{name}:active", f"{name}:stalled"]
+    return await worker.client.eval(TAKE_AGAIN, len(keys), *keys, token, held, id_)
+
+
 async def renew_locks(
     worker: "bullmq.Worker",
     seconds: float,
@@ -37,14 +62,16 @@ async def renew_locks(
         held = list(worker.jobs)
         if not held:
             continue
-        ids, tokens = [str(job.id) for job, _ in held], [token for _, token in held]
+        tokens = {str(job.id): token for job, token in held}
+        each = list(tokens), list(tokens.values())
         try:
-            gone = await worker.backend.extendLocks(ids, tokens, int(seconds * 1000))
+            missing = map(str, await worker.backend.extendLocks(*each, int(seconds * 1000)) or ())
+            gone = [id_ for id_ in missing if not await is_held(worker, id_, tokens[id_], seconds)]
         except Exception as error:  # they are renewed the next time
             tell(error)
         else:
             if gone:
-                lost([str(one) for one in gone])
+                lost(gone)
 
 
 async def complete(
@@ -52,6 +79,7 @@ async def complete(
     job: "bullmq.Job",
     token: str,
     result: Mapping[str, Any],
+    seconds: float,
     tell: Callable[[object], object],
 ) -> None:
     """Have the job completed. What Redis does not take, as while it is away or a replica, is told
@@ -59,7 +87,7 @@ async def complete(
     as soon as Redis takes that."""
     from redis.exceptions import RedisError
 
-    keep = job.opts.get("removeOnComplete", False)
+    keep, has_taken_again = job.opts.get("removeOnComplete", False), False
     while True:
         try:
             await worker.backend.moveToCompleted(job, result, keep, token, fetch_next=False)
@@ -67,7 +95,29 @@ async def complete(
             tell(error)
             await anyio.sleep(AGAIN)
         except TypeError as error:  # BullMQ's, where the job has no lock of this token any more
+            if not has_taken_again:
+                has_taken_again = await _is_held_surely(worker, str(job.id), token, seconds, tell)
+                if has_taken_again:
+                    continue
             log.info("job %s: its result is not told: %s", job.id, error)
             return
         else:
             return
+
+
+async def _is_held_surely(
+    worker: "bullmq.Worker",
+    id_: str,
+    token: str,
+    seconds: float,
+    tell: Callable[[object], object],
+) -> bool:
+    """As `is_held`, asked until Redis answers."""
+    from redis.exceptions import RedisError
+
+    while True:
+        try:
+            return await is_held(worker, id_, token, seconds)
+        except (RedisError, OSError) as error:
+            tell(error)
+            await anyio.sleep(AGAIN)

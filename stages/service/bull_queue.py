@@ -17,7 +17,7 @@ from anyio.abc import TaskGroup
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from engine import UsageError
-from stages.service.bull_calls import AGAIN, NO_RENEWALS, complete, renew_locks
+from stages.service.bull_calls import AGAIN, NO_RENEWALS, complete, is_held, renew_locks
 from stages.service.job_data import is_cancelled
 from stages.service.queue_server import check_queue_server, is_away, refused, with_patience
 from stages.service.queue_watch import QueueWatch, meant
@@ -288,7 +288,7 @@ class BullQueue:
             else:
                 self._taker.take(taken)
             result = await taken.end
-            await complete(self._worker, bull, token, result, self._watch.tell)
+            await complete(self._worker, bull, token, result, self._lock, self._watch.tell)
             raise DelayedError  # BullMQ has nothing more to tell
         except GivenBackError:
             if taken.why == CANCELLED:
@@ -331,11 +331,11 @@ class BullQueue:
         if taken.why == LOST or taken.end.done():
             return False
         assert self._worker is not None
-        asked, lock = clock(), int(self._lock * 1000)
+        asked = clock()
         is_ours = None
         try:
             with anyio.move_on_after(within):
-                is_ours = bool(await self._worker.backend.extendLock(taken.id, taken.token, lock))
+                is_ours = await is_held(self._worker, taken.id, taken.token, self._lock)
         except Exception as error:  # it is asked again
             log.debug("job %s could not be asked about: %s", taken.id, error)
         if is_ours:

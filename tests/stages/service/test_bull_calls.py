@@ -102,3 +102,29 @@ def test_a_result_that_redis_did_not_take_at_once_is_no_failure(
     job = producer.job(id_)
     assert (producer.state(id_), job.failedReason) == ("completed", None)
     assert returned(job)["outcome"] == "done"
+
+
+class RunOut(Toy):
+    """Its job's lock runs out, as while Redis answers nobody; it may wait for the next one."""
+
+    server: ClassVar[RedisServer]
+    lock: ClassVar[str] = f"bull:{NAME}:1:lock"
+    waits: ClassVar[bool]
+
+    def act(self, item: Item, out: Path) -> Any:
+        self.server.ask("DEL", self.lock)
+        while self.waits and not self.server.ask("EXISTS", self.lock):
+            time.sleep(0.005)
+        return super().act(item, out)
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_lock_that_ran_out_is_taken_again_where_nobody_else_has_the_job(
+    server: RedisServer, producer: Producer, tmp_path: Path, waits: bool
+) -> None:
+    """When it is renewed, and when the result is told."""
+    pipeline = line(toy("a", base=RunOut, server=server, waits=waits))
+    id_ = producer.add({"url": address("v")}, attempts=1)
+    work(server.url, NAME, tmp_path / "work", pipeline, Ends(1), lock=1.0 if waits else 600.0)
+    assert producer.state(id_) == "completed"
+    assert set(executions(tmp_path / "work").values()) == {1}
