@@ -5,7 +5,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -120,10 +120,12 @@ class BullSource(Source):
                 yield doing.job
         finally:
             self._queue.leave(self._drain)
-            self._coming.put(None)
-            while (left := self._coming.get()) is not None:
-                if not isinstance(left, Exception):
-                    self._queue.give_back(left.taken)
+            with suppress(queue.Empty):
+                while True:
+                    left = self._coming.get_nowait()
+                    if isinstance(left, _Doing):
+                        self._queue.give_back(left.taken)
+            self._coming.put(None)  # for the thread that `_next` may have left waiting
 
     async def _next(self) -> _Doing | Exception | None:
         return await to_thread.run_sync(self._coming.get, abandon_on_cancel=True)

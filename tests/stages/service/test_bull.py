@@ -2,13 +2,16 @@
 
 import json
 import os
+import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+import anyio
 import pytest
 
 from engine import (
@@ -476,3 +479,26 @@ def test_no_redis_is_one_line(tmp_path: Path) -> None:
     ):
         pass
     assert "\n" not in str(refused.value)
+
+
+class Handed(queue.SimpleQueue[Any]):
+    """What is put there goes to a thread that waits, before anybody else can take it."""
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        super().put(item)
+        time.sleep(0.1)
+
+
+def test_a_worker_that_waits_for_a_job_leaves(redis: str, tmp_path: Path) -> None:
+    async def leave(jobs: BullSource) -> None:
+        items = jobs.items()
+        with anyio.move_on_after(0.1):
+            await anext(items)
+        await items.aclose()
+
+    with source(redis, "leaving", tmp_path) as jobs:
+        jobs._coming = Handed()
+        leaving = threading.Thread(target=anyio.run, args=(leave, jobs), daemon=True)
+        leaving.start()
+        leaving.join(SECONDS)
+        assert not leaving.is_alive()
