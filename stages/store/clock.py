@@ -4,8 +4,6 @@ and refused like one with a wrong key where they are minutes apart."""
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-import httpx
-
 from engine import Throttled
 
 APART = 240.0
@@ -21,6 +19,8 @@ AGAIN = 60.0
 async def check_clock(server: str, host: str) -> None:
     """Raises Throttled where this machine's clock and the server's, which stands in each of its
     answers, are apart: no item is at fault, and setting the clock is all that it takes."""
+    import httpx
+
     try:
         async with httpx.AsyncClient(timeout=SECONDS) as client:
             answer = await client.head(server)
