@@ -105,6 +105,8 @@
     displaylogo: false,
     responsive: true,
     showTips: false,
+    // Two clicks are one double click within so many ms: a busy machine tells of the second one late.
+    doubleClickDelay: 1000,
     modeBarButtons: [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]],
   };
 
