@@ -75,6 +75,7 @@ from engine.telemetry.events import (
     StepOpened,
     Stopping,
 )
+from engine.telemetry.passed_time import passed_seconds
 from engine.telemetry.text import writable
 
 if TYPE_CHECKING:
@@ -206,6 +207,7 @@ __all__ = [
     "note_paid_request",
     "on_run_loop",
     "open_list",
+    "passed_seconds",
     "read_item",
     "read_list",
     "run_pipeline",

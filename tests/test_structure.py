@@ -29,7 +29,7 @@ PUBLIC = {
     "to end otherwise": "Ending Drop Permanent Skip StandIn StopRun Throttled Transient Withdrawn",
     "to write pipelines": "SOURCE AttemptRecord Check FinishContext Flag ItemRecord PageContext"
     " PageFile Pipeline RunRecord Section Step",
-    "to bring items": "Job JobOutcome JoinedSources Source id_with_options",
+    "to bring items": "Job JobOutcome JoinedSources Source id_with_options passed_seconds",
     "errors": "ConfigError PenstockError PipelineError UsageError WorkFolderError",
     "to run them": "Config JobProfile RunReport LOCK_FILES execute find_pipeline"
     " installed_pipelines load_config load_profile locked open_list read_item run_pipeline"

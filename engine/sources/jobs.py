@@ -22,6 +22,7 @@ from engine.ledger.bell import bell
 from engine.ledger.records import Settled
 from engine.sources.reading import amapped, mapped, read_lazily
 from engine.sources.source import Source, defines
+from engine.telemetry.passed_time import passed_seconds
 from engine.telemetry.text import one_line
 from engine.workers.call_thread import CallThread
 
@@ -46,7 +47,7 @@ class Taken:
     def __init__(self, job: Job) -> None:
         self.job = job
         deadline = job.deadline
-        self._due = math.inf if deadline is None else passed() + deadline - time.time()
+        self._due = math.inf if deadline is None else passed_seconds() + deadline - time.time()
         self.item: str | None = None
         """The id of its item, once that has entered."""
         self.is_withdrawn = False
@@ -61,7 +62,7 @@ class Taken:
         """
         if self.job.deadline is None:
             return math.inf
-        return max(self._due - passed(), self.job.deadline - time.time())
+        return max(self._due - passed_seconds(), self.job.deadline - time.time())
 
 
 class Jobs:
@@ -95,7 +96,7 @@ class Jobs:
         self._of: dict[str, list[Taken]] = {}
         self._due: deque[tuple[Taken, JobOutcome | None]] = deque()
         self._deadlines: list[tuple[float, int, Taken]] = []
-        """When each is looked at, by `passed`. A heap; the numbers keep equal ones in order."""
+        """When each is looked at, by `passed_seconds`. A heap; the numbers keep equals in order."""
         self._numbers = itertools.count()
         self._deadline_came = anyio.Event()
         self._lost: deque[Taken] = deque()
@@ -158,7 +159,7 @@ class Jobs:
             left = math.inf
             while self._deadlines:
                 at, _, taken = self._deadlines[0]
-                left = at - passed()
+                left = at - passed_seconds()
                 if taken in self._out and left > 0:
                     break
                 heapq.heappop(self._deadlines)
@@ -176,7 +177,7 @@ class Jobs:
 
     def _look_at(self, taken: Taken, left: float) -> None:
         """Look at the job's deadline after so many seconds, at least once in LONGEST_WAIT."""
-        at = passed() + min(left, LONGEST_WAIT)
+        at = passed_seconds() + min(left, LONGEST_WAIT)
         heapq.heappush(self._deadlines, (at, next(self._numbers), taken))
 
     def name(self, taken: Taken, item: str) -> None:
@@ -329,10 +330,3 @@ class Jobs:
     def _change(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
-
-
-def passed() -> float:
-    """Seconds that have passed since some moment, whatever the clock was set to; with those of the
-    system's sleep, where it counts them."""
-    boot: int | None = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if boot is None else time.clock_gettime(boot)

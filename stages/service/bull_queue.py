@@ -16,7 +16,7 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from engine import UsageError
+from engine import UsageError, passed_seconds
 from stages.service.bull_calls import AGAIN, NO_RENEWALS, complete, is_held, renew_locks
 from stages.service.job_data import is_cancelled
 from stages.service.queue_server import check_queue_server, is_away, refused, with_patience
@@ -157,7 +157,7 @@ class BullQueue:
     def is_ours(self, taken: TakenJob, *, surely: bool) -> bool | None:
         """Whether the job's lock is still this worker's, by the word of Redis; without `surely` by
         this machine's clock where that is enough. None where Redis does not answer. Blocks."""
-        if not surely and taken.why != LOST and clock() < taken.ours_until:
+        if not surely and taken.why != LOST and passed_seconds() < taken.ours_until:
             return True
         assert self._portal is not None
         try:
@@ -331,7 +331,7 @@ class BullQueue:
         if taken.why == LOST or taken.end.done():
             return False
         assert self._worker is not None
-        asked = clock()
+        asked = passed_seconds()
         is_ours = None
         try:
             with anyio.move_on_after(within):
@@ -371,12 +371,6 @@ class BullQueue:
                 await taken.bull.updateProgress(dict(progress))
         except Exception as error:
             self._watch.tell(f"the progress of jobs could not be told: {meant(error)}")
-
-
-def clock() -> float:
-    """Seconds that have passed, also while this machine slept."""
-    boot: int | None = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
 async def _called(function: Callable[..., object], arguments: tuple[Any, ...]) -> None:

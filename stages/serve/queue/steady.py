@@ -2,15 +2,15 @@
 
 import time
 
-from stages.service.bull_queue import clock
+from engine import passed_seconds
 
-_BEGAN = time.time() - clock()
+_BEGAN = time.time() - passed_seconds()
 
 
 def steady_time() -> float:
     """Seconds since the epoch by the clock as it was when this process began, and what has passed
     since then."""
-    return _BEGAN + clock()
+    return _BEGAN + passed_seconds()
 
 
 def by_the_clock(moment: float) -> float:
